@@ -109,6 +109,13 @@ RSS = Gauge("syncd_resident_memory_bytes", "Resident memory.", registry=REGISTRY
 RELOAD_OK = Gauge("syncd_config_last_reload_successful", "1 if the last reload applied whole.", registry=REGISTRY)
 RELOAD_AT = Gauge("syncd_config_last_reload_timestamp_seconds", "When the last reload ended.", registry=REGISTRY)
 LEASE_HELD = Gauge("syncd_lease_held", "1 while this instance owns the scope.", ["scope"], registry=REGISTRY)
+HTTP_CONNECTIONS = Gauge("syncd_http_connections", "Open connections of a site.", ["site"], registry=REGISTRY)
+HTTP_CUT = Counter(
+    "syncd_http_connections_cut_total",
+    "Connections cut or refused: slow_headers, slow_reader, made_room, full.",
+    ["site", "reason"],
+    registry=REGISTRY,
+)
 BOUND = Gauge("syncd_bound", "The configured bound of each bounded thing (R12).", ["name"], registry=REGISTRY)
 
 
