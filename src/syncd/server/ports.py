@@ -89,7 +89,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadReport:
-    """What a reload did. `kept` maps a partner whose new file is broken to its problems: it runs on with the old one."""
+    """What a reload did. `kept` maps a partner with a broken new file to its problems: it runs on with the old one."""
 
     ok: bool
     """True when everything was applied."""

@@ -1,0 +1,186 @@
+"""Deadlines and a cap for the connections of one site: slow clients are shown out, and a crowd cannot lock others out.
+
+The HTTP library bounds sizes but not time: a client that sends one byte of its headers a minute holds a connection as
+long as it likes, and so does one that never reads its answer. Each connection therefore passes through a `Door`, which
+sits between the socket and the library's protocol, knows which phase the connection is in, and is looked at once a
+second. No timer a connection, nothing on the path of a request but two assignments.
+
+The body's deadline is not here: the site reads bodies itself, under a timeout (`app.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import cast
+
+from aiohttp import web
+
+from syncd.clock import Clock
+from syncd.metrics import HTTP_CONNECTIONS, HTTP_CUT
+
+TICK_SECONDS = 1.0
+_YOUNG_SECONDS = 1.0  # a connection this new is not suspected of being slow
+
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+_LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Phase(Enum):
+    HEADERS = "headers"
+    """Open, or receiving a request whose headers are not complete yet."""
+    BUSY = "busy"
+    """A request is with its handler, which has deadlines of its own."""
+    SENDING = "sending"
+    """The answer is on its way."""
+    IDLE = "idle"
+    """Kept alive between requests."""
+    LEAVING = "leaving"
+    """Told to go; closed for good at the next look."""
+
+
+class Door(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = ("_doors", "_inner", "_transport", "phase", "since")
+
+    def __init__(self, doors: Doors, inner: web.RequestHandler) -> None:
+        self._doors = doors
+        self._inner: web.RequestHandler | None = inner
+        self._transport: asyncio.Transport | None = None
+        self.phase = Phase.HEADERS
+        self.since = 0.0
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+        assert self._inner is not None
+        if not self._doors.enter(self, self._inner):
+            self._inner = None
+            self._transport.write(_BUSY)
+            self._transport.close()
+            return
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._inner is None:
+            return
+        if self.phase is Phase.IDLE or self.phase is Phase.SENDING:
+            self.turn(Phase.HEADERS)
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        if self._inner is not None:
+            self._inner.eof_received()
+        return None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._doors.leave(self, self._inner)
+        inner, self._inner, self._transport = self._inner, None, None
+        if inner is not None:
+            inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_writing()
+
+    # What the site and the watch call.
+
+    def turn(self, phase: Phase) -> None:
+        self.phase = phase
+        self.since = self._doors.clock.monotonic()
+
+    def look(self, now: float) -> None:
+        """Show it out if it has been too long in a phase that has a deadline."""
+        transport = self._transport
+        if transport is None:
+            return
+        age = now - self.since
+        if self.phase is Phase.HEADERS and age >= self._doors.header_seconds:
+            HTTP_CUT.labels(self._doors.site, "slow_headers").inc()
+            self.turn(Phase.LEAVING)
+            transport.write(_LATE)
+            transport.close()
+        elif self.phase is Phase.SENDING:
+            if transport.get_write_buffer_size() == 0:
+                self.turn(Phase.IDLE)
+            elif age >= self._doors.send_seconds:
+                HTTP_CUT.labels(self._doors.site, "slow_reader").inc()
+                self.cut()
+        elif self.phase is Phase.LEAVING and age >= TICK_SECONDS:
+            self.cut()
+
+    def cut(self) -> None:
+        """Close at once, whatever was still to be written."""
+        self.phase = Phase.LEAVING
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Doors:
+    """All connections of one site, at most `most` of them."""
+
+    def __init__(self, site: str, *, clock: Clock, most: int, header_seconds: float, send_seconds: float) -> None:
+        self.site = site
+        self.clock = clock
+        self.most = most
+        self.header_seconds = header_seconds
+        self.send_seconds = send_seconds
+        self._open: set[Door] = set()
+        self._by_inner: dict[object, Door] = {}
+        self._gauge = HTTP_CONNECTIONS.labels(site)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def factory(self, make: Callable[[], web.RequestHandler]) -> Callable[[], Door]:
+        """A protocol factory for the listening socket, round the library's own."""
+        return lambda: Door(self, make())
+
+    def of(self, request: web.BaseRequest) -> Door | None:
+        return self._by_inner.get(request.protocol)
+
+    def enter(self, door: Door, inner: object) -> bool:
+        """False: no room. A full site first lets go of what serves nobody: kept-alive connections, then slow ones."""
+        now = self.clock.monotonic()
+        door.since = now
+        if len(self._open) >= self.most and not self._make_room(now):
+            HTTP_CUT.labels(self.site, "full").inc()
+            return False
+        self._open.add(door)
+        self._by_inner[inner] = door
+        self._gauge.set(len(self._open))
+        return True
+
+    def leave(self, door: Door, inner: object | None) -> None:
+        self._open.discard(door)
+        if inner is not None:
+            self._by_inner.pop(inner, None)
+        self._gauge.set(len(self._open))
+
+    def _make_room(self, now: float) -> bool:
+        for phase, least_age in ((Phase.IDLE, 0.0), (Phase.HEADERS, _YOUNG_SECONDS)):
+            found = [door for door in self._open if door.phase is phase and now - door.since >= least_age]
+            if found:
+                oldest = min(found, key=lambda door: door.since)
+                self._open.discard(oldest)  # its place is free now; the socket follows within this turn of the loop
+                HTTP_CUT.labels(self.site, "made_room").inc()
+                oldest.cut()
+                return True
+        return False
+
+    async def watch(self) -> None:
+        """Look at every connection once a second, for ever."""
+        while True:
+            await self.clock.sleep(TICK_SECONDS)
+            now = self.clock.monotonic()
+            for door in list(self._open):
+                door.look(now)

@@ -1,0 +1,98 @@
+"""Who may speak to a site: size and time of bodies everywhere; token, Host and origin at the admin site."""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from syncd.clock import Clock
+from syncd.secrets import Secret
+from syncd.server.address import Address, names_this_machine
+from syncd.server.answers import refusal
+from syncd.server.doors import Doors, Phase
+
+_QUESTIONS = frozenset({"GET", "HEAD"})
+
+
+def bodies(doors: Doors, *, clock: Clock, body_seconds: float) -> Middleware:
+    """Read every body here, whole, within its cap and its time, so that no handler can forget; tell the door."""
+
+    @web.middleware
+    async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
+        door = doors.of(request)
+        if door is not None:
+            door.turn(Phase.BUSY)
+        try:
+            if request.can_read_body:
+                refused = await _take(request)
+                if refused is not None:
+                    return refused
+            return await handler(request)
+        finally:
+            if door is not None:
+                door.turn(Phase.SENDING)
+
+    async def _take(request: web.Request) -> web.Response | None:
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return refusal(415, "encoding", "bodies must not be compressed", close=True)
+        if request.content_length is not None and request.content_length > request.client_max_size:
+            return _too_large(request)
+        try:
+            async with clock.timeout(body_seconds):
+                await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return _too_large(request)
+        except TimeoutError:
+            return refusal(408, "slow", f"the body did not arrive within {body_seconds:g} s", close=True)
+        return None
+
+    return read
+
+
+def _too_large(request: web.Request) -> web.Response:
+    return refusal(413, "too-large", f"the body is larger than {request.client_max_size} bytes", close=True)
+
+
+def admins_only(address: Address, token: Secret | None) -> Middleware:
+    """The Unix socket is guarded by its file mode, TCP by the token where one is set. At loopback a browser may be made
+    to call us by any page it shows, hence the rules on Host, origin and content type."""
+
+    @web.middleware
+    async def judge(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if address.path is None:
+            if address.local and not names_this_machine(request.headers.get("Host", "")):
+                return refusal(403, "host", "this site answers to a loopback name only", close=True)
+            if token is not None and not _holds(request, token):
+                response = refusal(401, "token", "the admin API wants its token", "Authorization: Bearer ...")
+                response.headers["WWW-Authenticate"] = "Bearer"
+                return response
+        if request.method not in _QUESTIONS:
+            why = _foreign(request)
+            if why:
+                return refusal(403, "origin", why, close=True)
+        return await handler(request)
+
+    return judge
+
+
+def _holds(request: web.Request, token: Secret) -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.reveal().encode())
+
+
+def _foreign(request: web.Request) -> str:
+    """Why this POST may be the work of another site's page; empty if it cannot be."""
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site not in {"none", "same-origin"}:
+        return "a page of another site may not ask for this"
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+        return "a page of another origin may not ask for this"
+    if request.content_type != "application/json" and "X-Syncd" not in request.headers:
+        return "send application/json, or a header X-Syncd"
+    return ""
