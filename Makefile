@@ -1,0 +1,73 @@
+# syncd: everything a person or CI does with a checkout. `make` alone prints the list.
+# Each target sets up what it needs by itself: .venv is made from the locked requirements, once.
+.DEFAULT_GOAL := help
+.PHONY: help demo run test coverage check bench soak wheel lock clean
+
+PYTHON_BIN := .venv/bin/python
+JOBS ?= 2
+# Which tests: make test T=tests/limits
+T ?= tests
+# Which YAML: make run CONFIG=/etc/syncd
+CONFIG ?= config
+# More words for the program: make demo ARGS=--help
+ARGS ?=
+
+# An environment that was made in another folder does not work in this one.
+$(shell [ "$$(cat .venv/.made-in 2>/dev/null)" = "$$(pwd)" ] || rm -f .venv/.demo .venv/.dev)
+
+help: ## This list
+	@printf 'syncd: one daemon that keeps a copy of your partners'"'"' data in your own PostgreSQL\n\n'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@printf '\nNeeds Python 3.11 to 3.13; everything else is set up on first use (a minute or two).\n'
+
+demo: .venv/.demo ## See it work: embedded PostgreSQL, three simulated partners, a live import; leaves nothing behind
+	@$(PYTHON_BIN) -m syncd demo $(ARGS)
+
+run: .venv/.demo ## Run the daemon on config/ with an embedded PostgreSQL (CONFIG=, ARGS=)
+	@$(PYTHON_BIN) -m syncd run --config '$(CONFIG)' --embedded $(ARGS)
+
+test: .venv/.dev ## Run all tests (T=tests/limits for some, JOBS=4, COVERAGE=1 to measure branches)
+	@$(PYTHON_BIN) $(if $(COVERAGE),-m coverage run) -m pytest '$(T)' -q -n $(JOBS) --dist loadgroup -m 'not soak' $(ARGS)
+
+coverage: .venv/.dev ## Report what `make test COVERAGE=1` measured; fails under 80 %
+	@$(PYTHON_BIN) -m coverage combine --quiet
+	@$(PYTHON_BIN) -m coverage report --fail-under=80
+
+check: .venv/.dev ## Lint, format, strict types, the floors, the documents, no secrets: what must hold before a commit
+	@$(PYTHON_BIN) -m ruff check .
+	@$(PYTHON_BIN) -m ruff format --check .
+	@$(PYTHON_BIN) -m mypy
+	@$(PYTHON_BIN) -m pytest -q tests/test_floors.py tests/test_docs.py
+	@$(PYTHON_BIN) .ci/secrets.py
+
+bench: .venv/.dev .venv-bench/.made ## Measure speed and memory against a bare script and dlt (ARGS='--records 20000 --repeats 1')
+	@$(PYTHON_BIN) -m bench.run $(ARGS)
+
+soak: .venv/.dev ## Long campaigns: many kills, many mutations, hours of simulated weather
+	@$(PYTHON_BIN) -m pytest '$(T)' -m soak $(ARGS)
+
+wheel: .venv/.dev ## Build dist/syncd-*.whl
+	@$(PYTHON_BIN) -m build --wheel --no-isolation --outdir dist . >/dev/null
+	@ls dist/*.whl
+
+lock: ## Resolve requirements/*.txt anew for Python 3.11 to 3.13 (UPGRADE=1 takes newer releases)
+	@requirements/lock $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove environments, caches and built files
+	rm -rf .venv .venv-bench .venv-lock dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov .state
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: the second run is quick, a changed lock is installed. What tests need includes what the demo needs.
+.venv/.dev: requirements/dev.txt requirements/install pyproject.toml
+	@requirements/install .venv requirements/dev.txt project
+	@pwd > .venv/.made-in
+	@touch .venv/.demo .venv/.dev
+
+.venv/.demo: requirements/demo.txt requirements/install pyproject.toml
+	@requirements/install .venv requirements/demo.txt project
+	@pwd > .venv/.made-in
+	@touch .venv/.demo
+
+.venv-bench/.made: requirements/bench.txt requirements/install
+	@requirements/install .venv-bench requirements/bench.txt
+	@touch .venv-bench/.made
