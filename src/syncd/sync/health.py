@@ -1,0 +1,209 @@
+"""What state an integration is in, derived from what happened to its last calls and runs.
+
+One `Health` per integration remembers facts (a run failed, a credential was refused, deletions are held); `judge` turns
+them, with what the gate says now, into one State and one Explanation. Nothing here is stored: facts that must outlive
+the process (held deletions, pauses) live in rows and are told again after a start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from syncd.errors import AuthError, BreakerOpenError, PartnerError, PayloadError, RateLimitError, StoreError
+from syncd.explain import NOTHING_TO_DO, Explanation, State
+from syncd.store import Sweep
+
+DOWN_AFTER = 3
+"""Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
+
+
+@dataclass(slots=True)
+class ResourceHealth:
+    """What is known of one resource."""
+
+    last_success_at: datetime | None = None
+    failed_since: datetime | None = None
+    failures: int = 0
+    trouble: Explanation | None = None
+    held: Explanation | None = None
+    """Deletions that wait for a person; does not stop the resource."""
+    rejected: int = 0
+    """Records of the last run that failed validation."""
+
+
+@dataclass(slots=True)
+class Health:
+    """The memory behind an integration's state."""
+
+    integration: str
+    resources: dict[str, ResourceHealth] = field(default_factory=dict)
+    auth: Explanation | None = None
+    paused: Explanation | None = None
+    latency_ms: float | None = None
+    last_success_at: datetime | None = None
+
+    def of(self, resource: str) -> ResourceHealth:
+        return self.resources.setdefault(resource, ResourceHealth())
+
+    def succeeded(self, resource: str, now: datetime, *, rejected: int = 0) -> bool:
+        """A run ended well. Returns True when this heals a trouble that had been said."""
+        known = self.of(resource)
+        healed = known.trouble is not None or self.auth is not None
+        known.last_success_at = self.last_success_at = now
+        known.failed_since, known.failures, known.trouble, known.rejected = None, 0, None, rejected
+        self.auth = None
+        return healed
+
+    def failed(self, resource: str, error: BaseException, now: datetime) -> bool:
+        """A run failed. Returns True when this is news (worth saying once)."""
+        known = self.of(resource)
+        known.failures += 1
+        known.failed_since = known.failed_since or now
+        told = explain_error(self.integration, resource, error, known.failed_since)
+        news = known.trouble is None or known.trouble.code != told.code
+        known.trouble = told
+        if isinstance(error, AuthError) and (self.auth is None or self.auth.code != told.code):
+            self.auth = told
+        return news
+
+    def task_failed(self, resource: str, error: BaseException, now: datetime) -> None:
+        """A piece of derived work failed: only a refused credential says something about the whole integration."""
+        if isinstance(error, AuthError) and self.auth is None:
+            self.auth = explain_error(self.integration, resource, error, now)
+
+    def judge(self, gate: Mapping[str, Any], now: datetime) -> tuple[State, Explanation | None]:
+        """The integration's state and why. `gate` is the `view()` of its scope's gate."""
+        if self.paused is not None:
+            return State.PAUSED, self.paused
+        if self.auth is not None:
+            return State.AUTH_REQUIRED, self.auth
+        troubles = sorted(
+            (known.trouble for known in self.resources.values() if known.trouble is not None),
+            key=lambda told: told.since or now,
+        )
+        breaker = _breaker(self.integration, gate)
+        if breaker is not None:
+            return State.DOWN, breaker
+        if self._is_down():
+            return State.DOWN, troubles[0]
+        held = [known.held for known in self.resources.values() if known.held is not None]
+        if troubles:
+            return State.DEGRADED, troubles[0]
+        if held:
+            return State.DEGRADED, held[0]
+        paused_until = gate.get("paused_until")
+        if isinstance(paused_until, datetime) and paused_until > now:
+            return State.WAITING, Explanation(
+                "rate-limited",
+                f"rate limited by the partner, next call at {paused_until:%H:%M:%S} UTC",
+                since=gate.get("paused_since"),
+                cause="the partner answered 429; syncd waits as told",
+                action=NOTHING_TO_DO,
+            )
+        return State.HEALTHY, None
+
+    def resource_state(self, resource: str) -> tuple[State, Explanation | None]:
+        known = self.of(resource)
+        if self.paused is not None:
+            return State.PAUSED, self.paused
+        if self.auth is not None:
+            return State.AUTH_REQUIRED, self.auth
+        if known.trouble is not None:
+            return (State.DOWN if known.failures >= DOWN_AFTER else State.DEGRADED), known.trouble
+        if known.held is not None:
+            return State.DEGRADED, known.held
+        return State.HEALTHY, None
+
+    def _is_down(self) -> bool:
+        failing = [known for known in self.resources.values() if known.failures >= DOWN_AFTER]
+        if not failing:
+            return False
+        since = min(known.failed_since for known in failing if known.failed_since is not None)
+        return self.last_success_at is None or self.last_success_at < since
+
+
+def _breaker(integration: str, gate: Mapping[str, Any]) -> Explanation | None:
+    for group, told in dict(gate.get("breakers", {})).items():
+        if told.get("state") == "open":
+            retry_at = told.get("retry_at")
+            when = f", next try at {retry_at:%H:%M:%S} UTC" if isinstance(retry_at, datetime) else ""
+            return Explanation(
+                "breaker-open",
+                f"the partner does not answer{f' on {group}' if group else ''}: calls are held back{when}",
+                since=told.get("since"),
+                cause=str(told.get("reason") or "timeouts, refused connections or 5xx in a row"),
+                action=f"{NOTHING_TO_DO}, it is tried again by itself; now: syncd sync {integration}",
+            )
+    return None
+
+
+def explain_error(integration: str, resource: str, error: BaseException, since: datetime) -> Explanation:
+    """The wording of every failure of a run; the codes are the runbook's page names."""
+    where = f"{integration}/{resource}"
+    text = str(error) or type(error).__name__
+    hint = getattr(error, "hint", "")
+    match error:
+        case AuthError():
+            return Explanation(
+                "auth-failed",
+                text,
+                since,
+                cause="the credential was revoked, rotated or lacks rights",
+                action=hint or f"syncd credential test {integration}",
+            )
+        case RateLimitError():
+            return Explanation(
+                "rate-limited", text, since, cause="the partner counts too many calls", action=hint or NOTHING_TO_DO
+            )
+        case BreakerOpenError():
+            return Explanation("breaker-open", text, since, action=hint or NOTHING_TO_DO)
+        case PayloadError():
+            return Explanation(
+                "schema-changed",
+                text,
+                since,
+                cause="the partner's answer no longer has the shape the driver expects",
+                action=hint or f"syncd dlq list {integration}",
+            )
+        case PartnerError(status=status) if status is not None and 400 <= status < 500:
+            return Explanation(
+                "request-rejected",
+                text,
+                since,
+                cause="the partner refuses the request itself: a missing right, or a changed API",
+                action=hint or f"syncd dlq list {integration}",
+            )
+        case PartnerError():
+            return Explanation(
+                "partner-down",
+                text,
+                since,
+                cause="the partner or the way to it is down",
+                action=hint or f"{NOTHING_TO_DO}, it is tried again by itself; now: syncd sync {where}",
+            )
+        case StoreError():
+            return Explanation(
+                "database-down", text, since, cause="PostgreSQL refused or is away", action=hint or "syncd check --env"
+            )
+        case _:
+            return Explanation(
+                "internal-error",
+                f"{type(error).__name__}: {text}",
+                since,
+                cause="a fault in syncd or in a driver",
+                action=f"syncd dlq list {integration}",
+            )
+
+
+def held_explanation(integration: str, resource: str, sweep: Sweep) -> Explanation:
+    """What is said while deletions wait for a person (R9)."""
+    return Explanation(
+        "deletions-held",
+        f"{sweep.held} of {sweep.total} {resource} are missing from the partner's listing: nothing was deleted",
+        since=sweep.at,
+        cause="the listing was empty, cut short or of another account, unless they were really deleted",
+        action=f"look at the partner first; to delete them: syncd reconcile {integration}/{resource} --confirm",
+    )

@@ -1,0 +1,85 @@
+"""Who may call for a scope: a lease with a fence, kept alive here (R5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from syncd import metrics
+from syncd.clock import Clock
+from syncd.errors import OwnershipError, StoreError
+from syncd.store import Store
+
+log = structlog.get_logger()
+
+LEASE_SECONDS = 30.0
+
+
+class Ownership:
+    """One scope's lease as this instance sees it."""
+
+    def __init__(
+        self, scope: str, owner: str, store: Store, clock: Clock, *, ttl_seconds: float = LEASE_SECONDS
+    ) -> None:
+        self.scope = scope
+        self._owner = owner
+        self._store = store
+        self._clock = clock
+        self._ttl_seconds = ttl_seconds
+        self._fence: int | None = None
+        self._good_until = 0.0
+        self.lost: Callable[[], None] = lambda: None
+        """Called when the lease is gone although we wanted it."""
+
+    @property
+    def held(self) -> bool:
+        return self._fence is not None and self._clock.monotonic() < self._good_until
+
+    @property
+    def fence(self) -> int:
+        if self._fence is None or self._clock.monotonic() >= self._good_until:
+            raise OwnershipError(f"this instance does not own the scope {self.scope}")
+        return self._fence
+
+    async def acquire(self) -> bool:
+        """Try to become the owner. False: another living instance is."""
+        asked_at = self._clock.monotonic()
+        fence = await self._store.leases.acquire(self.scope, self._owner, self._ttl_seconds)
+        if fence is None:
+            return False
+        self._fence, self._good_until = fence, asked_at + self._ttl_seconds
+        metrics.LEASE_HELD.labels(self.scope).set(1)
+        log.info("scope_acquired", scope=self.scope, fence=fence)
+        return True
+
+    async def keep(self) -> None:
+        """Renew for ever; where the lease is lost, or was never had, try to get it. Never returns."""
+        while True:
+            await self._clock.sleep(self._ttl_seconds / 4)
+            try:
+                if self._fence is None:
+                    await self.acquire()
+                    continue
+                asked_at = self._clock.monotonic()
+                if await self._store.leases.renew(self.scope, self._owner, self._fence, self._ttl_seconds):
+                    self._good_until = asked_at + self._ttl_seconds
+                    continue
+                log.warning("scope_lost", scope=self.scope, fence=self._fence)
+                self._gone()
+            except StoreError as error:
+                if self._fence is not None and self._clock.monotonic() >= self._good_until:
+                    log.warning("scope_lease_expired", scope=self.scope, reason=str(error))
+                    self._gone()
+
+    async def release(self) -> None:
+        """Give the scope up so that another instance may have it at once."""
+        fence, self._fence = self._fence, None
+        metrics.LEASE_HELD.labels(self.scope).set(0)
+        if fence is not None:
+            await self._store.leases.release(self.scope, self._owner, fence)
+
+    def _gone(self) -> None:
+        self._fence = None
+        metrics.LEASE_HELD.labels(self.scope).set(0)
+        self.lost()

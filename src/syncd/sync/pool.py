@@ -1,0 +1,172 @@
+"""The coroutines of one partner, shared fairly by its integrations.
+
+Work waits in a bounded queue by lane. Whoever is free takes the most urgent piece that may be taken: while others wait no
+integration holds more than its fair share of the seats, and every integration always has one seat nobody else can sit on,
+so one that hangs holds only its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+
+from syncd.clock import Clock
+from syncd.model import Lane
+
+log = structlog.get_logger()
+
+Work = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    key: str
+    work: Work
+    since: float
+
+
+@dataclass(slots=True)
+class _Member:
+    name: str
+    lanes: dict[Lane, deque[_Waiting]] = field(default_factory=lambda: {lane: deque() for lane in Lane})
+    held: int = 0
+    served: int = 0
+
+    def first(self) -> Lane | None:
+        return next((lane for lane in Lane if self.lanes[lane]), None)
+
+
+class Pool:
+    """A bounded queue and the coroutines that empty it. `run()` never returns by itself."""
+
+    def __init__(self, partner: str, seats: int, members: Iterable[str], clock: Clock, *, capacity: int = 1000) -> None:
+        self.partner = partner
+        self.capacity = capacity
+        self._clock = clock
+        self._members = {name: _Member(name) for name in members}
+        self.seats = max(seats, len(self._members), 1)
+        self._keys: set[str] = set()
+        self._waiting = 0
+        self._turn = 0
+        self._closed = False
+        self._wake = asyncio.Event()
+        self.moved_at = clock.monotonic()
+        """When a piece of work was last taken or finished."""
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    @property
+    def held(self) -> int:
+        return sum(member.held for member in self._members.values())
+
+    @property
+    def room(self) -> int:
+        """How many more pieces of work may wait."""
+        return max(self.capacity - self._waiting, 0)
+
+    @property
+    def idle(self) -> bool:
+        return self._waiting == 0 and self.held == 0
+
+    def oldest_seconds(self) -> float:
+        """Age of the piece that has waited longest; 0 when none waits."""
+        heads = [
+            lane[0].since for member in self._members.values() for lane in member.lanes.values() if lane
+        ]
+        return self._clock.monotonic() - min(heads) if heads else 0.0
+
+    def stuck(self, after_seconds: float) -> bool:
+        """Is there work that may be taken, a seat for it, and yet nothing has moved for so long?"""
+        return self._choose() is not None and self._clock.monotonic() - self.moved_at > after_seconds
+
+    def offer(self, member: str, lane: Lane, key: str, work: Work) -> bool:
+        """Queue a piece of work. False: the queue is full, closed, or the same key waits or runs already."""
+        if self._closed or self._waiting >= self.capacity or key in self._keys:
+            return False
+        self._keys.add(key)
+        if self._waiting == 0 and self.held == 0:
+            self.moved_at = self._clock.monotonic()
+        self._members[member].lanes[lane].append(_Waiting(key, work, self._clock.monotonic()))
+        self._waiting += 1
+        self._wake.set()
+        return True
+
+    def close(self) -> None:
+        """Take nothing more: what waits is forgotten (its rows are not), what runs may finish."""
+        self._closed = True
+        for member in self._members.values():
+            for lane in member.lanes.values():
+                for waiting in lane:
+                    self._keys.discard(waiting.key)
+                lane.clear()
+        self._waiting = 0
+        self._wake.set()
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as seats:
+            for number in range(self.seats):
+                seats.start_soon(self._seat, name=f"{self.partner} seat {number}")
+
+    async def drained(self) -> None:
+        """Wait until nothing is held any more."""
+        while self.held:
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _seat(self) -> None:
+        while True:
+            chosen = self._choose()
+            if chosen is None:
+                if self._closed:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            member, lane = chosen
+            waiting = member.lanes[lane].popleft()
+            self._waiting -= 1
+            self._turn += 1
+            member.served = self._turn
+            member.held += 1
+            self.moved_at = self._clock.monotonic()
+            try:
+                await waiting.work()
+            except Exception:
+                # Work decides about its own errors; what still comes through is a fault of ours and must not cost a seat.
+                log.exception("work_crashed", partner=self.partner, integration=member.name, work=waiting.key)
+            finally:
+                member.held -= 1
+                self._keys.discard(waiting.key)
+                self.moved_at = self._clock.monotonic()
+                self._wake.set()
+
+    def _choose(self) -> tuple[_Member, Lane] | None:
+        """The most urgent admissible piece: by lane, then who holds least, then who was served longest ago."""
+        free = self.seats - self.held
+        if free <= 0 or self._waiting == 0:
+            return None
+        waiting = [member for member in self._members.values() if member.first() is not None]
+        active = sum(1 for member in self._members.values() if member.held or member.first() is not None)
+        share = -(-self.seats // max(active, 1))
+        best: tuple[int, int, int] | None = None
+        chosen: tuple[_Member, Lane] | None = None
+        for member in waiting:
+            if member.held:
+                unseated = sum(1 for other in self._members.values() if other is not member and other.held == 0)
+                if free - 1 < unseated:
+                    continue
+                if len(waiting) > 1 and member.held >= share:
+                    continue
+            lane = member.first()
+            assert lane is not None
+            rank = (int(lane), member.held, member.served)
+            if best is None or rank < best:
+                best, chosen = rank, (member, lane)
+        return chosen

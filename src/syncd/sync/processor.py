@@ -1,0 +1,266 @@
+"""One page in, rows out: who each record is, whether it changed, what it looks like normalized, and what is unsound.
+
+Work is per page where it can be: one query asks which contents are known, and only what changed is normalized. A bad
+record ends as a reject, never as an exception (R15); the other records of its page go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from syncd import codec
+from syncd.errors import PayloadError
+from syncd.kit import Driver, Identity, Item, Raw, Resource
+from syncd.model import Lane
+from syncd.ports import KnownRecords
+from syncd.store import NewTask, Reject, Row
+
+MAX_REASON = 500
+
+
+@dataclass(slots=True)
+class PageRead:
+    """What one page turned into."""
+
+    rows: list[Row] = field(default_factory=list)
+    """New or changed content, deletes included."""
+    seen: list[str] = field(default_factory=list)
+    """Ids of the listed resource on this page, sound or not: they exist at the partner."""
+    unchanged: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+    tasks: list[NewTask] = field(default_factory=list)
+    healed: list[tuple[str, str]] = field(default_factory=list)
+    """(resource, external_id) of sound records that stood in the rejects."""
+    newest_at: datetime | None = None
+    """The newest mark on the page (R8)."""
+    count: int = 0
+    """Records on the page, before anything was left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One resource as this integration takes it in."""
+
+    resource: Resource
+    adapter: str = "v1"
+    children: tuple[str, ...] = ()
+    """Child resources to list below each changed record."""
+    child_lane: Lane = Lane.NORMAL
+
+
+class Processor:
+    """Reads pages of one integration. Holds no page after it is done with it."""
+
+    def __init__(
+        self, driver: Driver, integration: str, targets: Mapping[str, Target], records: KnownRecords
+    ) -> None:
+        self._driver = driver
+        self._integration = integration
+        self._targets = targets
+        self._records = records
+
+    async def read(
+        self,
+        listed: str,
+        items: list[Item],
+        *,
+        fetched_at: datetime,
+        observed_at: datetime,
+        cause: str,
+        rejected: set[tuple[str, str]],
+        parent_id: str | None = None,
+    ) -> PageRead:
+        """Turn the items of one answer into rows.
+
+        `fetched_at` is our clock when the request began; `observed_at` the partner's clock at that moment, the stamp of
+        resources that carry none of their own. `rejected` names records with a reject row, so that only those are healed.
+        """
+        page = PageRead(count=len(items))
+        newest: dict[tuple[str, str], tuple[Identity, Raw | None]] = {}
+        for item in items:
+            target = self._targets.get(item.resource)
+            if target is None:
+                continue
+            identity = self._identify(target.resource, item, page, observed_at, fetched_at, parent_id, cause)
+            if identity is None:
+                continue
+            key = (item.resource, identity.external_id)
+            if item.resource == listed:
+                page.seen.append(identity.external_id)
+            before = newest.get(key)
+            if before is None or _newer(identity, before[0]):
+                newest[key] = (identity, item.raw)
+            mark = identity.source_updated_at
+            if mark is not None and (page.newest_at is None or mark > page.newest_at):
+                page.newest_at = mark
+        by_resource: dict[str, list[tuple[Identity, Raw | None]]] = {}
+        for (name, _), found in newest.items():
+            by_resource.setdefault(name, []).append(found)
+        for name, found_items in by_resource.items():
+            await self._take(self._targets[name], found_items, page, fetched_at, cause, rejected)
+        return page
+
+    def _identify(
+        self,
+        resource: Resource,
+        item: Item,
+        page: PageRead,
+        observed_at: datetime,
+        fetched_at: datetime,
+        parent_id: str | None,
+        cause: str,
+    ) -> Identity | None:
+        identity = item.identity
+        if identity is None:
+            if item.raw is None:
+                raise PayloadError("a driver gave an item with neither content nor identity")
+            try:
+                identity = self._driver.identify(resource, item.raw)
+            except Exception as error:
+                page.rejects.append(self._reject(resource.name, None, item.raw, error, fetched_at, cause))
+                return None
+        if resource.stamp == "observed" and identity.source_updated_at is None:
+            identity = _replace(identity, source_updated_at=observed_at)
+        if parent_id is not None and identity.parent_id is None:
+            identity = _replace(identity, parent_id=parent_id)
+        return identity
+
+    async def _take(
+        self,
+        target: Target,
+        found: list[tuple[Identity, Raw | None]],
+        page: PageRead,
+        fetched_at: datetime,
+        cause: str,
+        rejected: set[tuple[str, str]],
+    ) -> None:
+        name = target.resource.name
+        hashes: dict[str, bytes] = {}
+        for identity, raw in found:
+            if raw is not None:
+                hashes[identity.external_id] = codec.content_hash(
+                    _lasting(target.resource, raw), target.adapter
+                )
+        known = await self._records.known(self._integration, name, [i.external_id for i, _ in found])
+        for identity, raw in found:
+            before = known.get(identity.external_id)
+            if raw is None:
+                self._name_only(target, identity, page, fetched_at, cause, stored=before is not None)
+                continue
+            digest = hashes[identity.external_id]
+            if (name, identity.external_id) in rejected:
+                page.healed.append((name, identity.external_id))
+            if (
+                before is not None
+                and before.content_hash == digest
+                and not before.deleted
+                and not identity.deleted
+            ):
+                page.unchanged += 1
+                continue
+            try:
+                data = codec.dumps(codec.storable(self._driver.normalize(target.resource, raw, target.adapter).data))
+            except Exception as error:
+                if page.healed and page.healed[-1] == (name, identity.external_id):
+                    page.healed.pop()
+                page.rejects.append(self._reject(name, identity.external_id, raw, error, fetched_at, cause))
+                continue
+            page.rows.append(
+                Row(
+                    external_id=identity.external_id,
+                    resource=name,
+                    data_json=data,
+                    raw_json=codec.dumps(raw),
+                    content_hash=digest,
+                    source_version=identity.source_version,
+                    source_updated_at=identity.source_updated_at,
+                    fetched_at=fetched_at,
+                    parent_id=identity.parent_id,
+                    adapter=target.adapter,
+                    deleted=identity.deleted,
+                    sparse=target.resource.sparse,
+                    cause=cause,
+                )
+            )
+            if not identity.deleted:
+                for child in target.children:
+                    page.tasks.append(
+                        NewTask(
+                            kind="children",
+                            resource=child,
+                            parent_id=identity.external_id,
+                            parent_resource=name,
+                            lane=target.child_lane,
+                            dedupe_key=f"children:{child}:{identity.external_id}",
+                        )
+                    )
+
+    def _name_only(
+        self, target: Target, identity: Identity, page: PageRead, fetched_at: datetime, cause: str, *, stored: bool
+    ) -> None:
+        """A record that was only named: deleted at the partner, or to be fetched."""
+        name = target.resource.name
+        if identity.deleted:
+            if stored:
+                page.rows.append(Row.tombstone(name, identity, fetched_at=fetched_at, cause=cause))
+            return
+        page.tasks.append(
+            NewTask(
+                kind="fetch",
+                resource=name,
+                external_id=identity.external_id,
+                lane=Lane.HIGH,
+                dedupe_key=f"fetch:{name}:{identity.external_id}",
+            )
+        )
+
+    def _reject(
+        self,
+        resource: str,
+        external_id: str | None,
+        raw: Raw,
+        error: Exception,
+        fetched_at: datetime,
+        cause: str,
+    ) -> Reject:
+        """The row an unsound record becomes. One without an id is known by its content."""
+        body = codec.dumps(raw)
+        reason = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver: {error}"
+        return Reject(
+            resource=resource,
+            external_id=external_id or f"content:{codec.content_hash(raw).hex()[:32]}",
+            raw=body,
+            reason=reason[:MAX_REASON],
+            fetched_at=fetched_at,
+            cause=cause,
+        )
+
+
+def _lasting(resource: Resource, raw: Raw) -> Raw:
+    """The raw without the keys that differ from answer to answer though nothing changed."""
+    if not resource.volatile:
+        return raw
+    return {key: value for key, value in raw.items() if key not in resource.volatile}
+
+
+def _newer(one: Identity, other: Identity) -> bool:
+    """Does `one` replace `other` where both stand on the same page? The first of equals stays."""
+    if one.source_version is not None and other.source_version is not None:
+        return one.source_version > other.source_version
+    if one.source_updated_at is not None and other.source_updated_at is not None:
+        return one.source_updated_at > other.source_updated_at
+    return False
+
+
+def _replace(
+    identity: Identity, *, source_updated_at: datetime | None = None, parent_id: str | None = None
+) -> Identity:
+    return Identity(
+        identity.external_id,
+        identity.source_version,
+        source_updated_at or identity.source_updated_at,
+        parent_id or identity.parent_id,
+        identity.deleted,
+    )

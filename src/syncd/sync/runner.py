@@ -1,0 +1,339 @@
+"""One partner at work: its pool of coroutines, the schedule of its resources, and the feeder that takes ready tasks.
+
+Memory holds only what was taken (R3): a schedule's last start, a wish and a task are rows, so a crash loses nothing but
+warmth. One partner's trouble stays here: whatever a run raises becomes an outcome, and the next unit goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+import anyio
+import structlog
+
+from syncd import metrics
+from syncd.clock import Clock
+from syncd.errors import AuthError, OwnershipError, StoreError
+from syncd.explain import Explanation
+from syncd.model import Lane, Outcome
+from syncd.store import Control, Store, Task
+from syncd.sync.account import Account
+from syncd.sync.decide import Bury, Later, RetryPolicy, decide
+from syncd.sync.health import held_explanation
+from syncd.sync.plan import Strategy
+from syncd.sync.pool import Pool
+from syncd.sync.pull import Pull
+from syncd.sync.unit import Unit
+from syncd.sync.work import Worker, batches
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+"""How often the feeder looks for ready tasks when nothing woke it."""
+TAKE_AT_ONCE = 200
+TASK_LEASE_SECONDS = 300.0
+
+
+class Runner:
+    """Runs one partner until cancelled. `drain` lets what is held end first."""
+
+    def __init__(
+        self,
+        partner: str,
+        accounts: Mapping[str, Account],
+        store: Store,
+        clock: Clock,
+        *,
+        workers: int = 8,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self.partner = partner
+        self.accounts = dict(accounts)
+        self._store = store
+        self._clock = clock
+        self._policy = policy or RetryPolicy()
+        self.pool = Pool(partner, workers, accounts, clock)
+        self.units: dict[tuple[str, str], Unit] = {}
+        self._workers = {name: Worker(account, self._policy) for name, account in accounts.items()}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._ready = False
+        self.paused: dict[str, Control] = {}
+        """Pauses in force, by `integration` or `integration/resource`."""
+        for account in self.accounts.values():
+            account.tasks_added = self.wake
+
+    # -- what others call ------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something may be due: look now."""
+        self._wake.set()
+
+    def set_pauses(self, controls: Mapping[str, Control]) -> None:
+        """Take over the pauses now in force; a unit let go is looked at again at once."""
+        self.paused = {key: held for key, held in controls.items() if key.split("/")[0] in self.accounts}
+        for name, account in self.accounts.items():
+            held = self.paused.get(name)
+            account.health.paused = _paused_explanation(name, held) if held is not None else None
+        self.wake()
+
+    def is_paused(self, integration: str, resource: str) -> bool:
+        return integration in self.paused or f"{integration}/{resource}" in self.paused
+
+    async def run(self) -> None:
+        """Schedule and feed for ever."""
+        async with anyio.create_task_group() as parts:
+            parts.start_soon(self.pool.run)
+            await self._prepare()
+            while not self._stopping:
+                self._wake.clear()
+                wait = LOOK_SECONDS
+                try:
+                    await self._feed()
+                    wait = self._offer_due()
+                except OwnershipError:
+                    pass
+                except StoreError as error:
+                    log.warning("feeder_waits", partner=self.partner, reason=str(error))
+                metrics.HEARTBEAT.labels(f"runner {self.partner}").set(self._clock.now().timestamp())
+                with anyio.move_on_after(wait):
+                    await self._wake.wait()
+
+    async def drain(self) -> None:
+        """Take nothing new; come back when what is held has ended or stopped between two pages."""
+        self._stopping = True
+        self.pool.close()
+        self.wake()
+        await self.pool.drained()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    # -- schedule --------------------------------------------------------------------------------------------------
+
+    async def _prepare(self) -> None:
+        """Find out when each unit is due; keep trying while the database is away."""
+        while not self._stopping:
+            try:
+                started = await self._store.runs.last_started(list(self.accounts))
+                held = await self._store.checkpoints.held(list(self.accounts))
+                break
+            except StoreError as error:
+                log.warning("runner_waits_for_database", partner=self.partner, reason=str(error))
+                await self._clock.sleep(self._policy.store_pause_seconds)
+        else:
+            return
+        now = self._clock.now()
+        for name, account in self.accounts.items():
+            for plan in account.plans.values():
+                last = started.get((name, plan.name))
+                due_at = plan.schedule.first(last, now, self._clock.random())
+                if last is None and plan.strategy is Strategy.CHILDREN:
+                    # The first import brings the children as tasks of their parents; a pass on top would ask twice.
+                    due_at = now + timedelta(seconds=plan.full_every_seconds)
+                unit = self.units[name, plan.name] = Unit(name, plan, due_at)
+                unit.last_started_at = last
+                sweep = held.get((name, plan.name))
+                if sweep is not None:
+                    account.health.of(plan.name).held = held_explanation(name, plan.name, sweep)
+        self._ready = True
+
+    def _offer_due(self) -> float:
+        """Queue every unit that is due; returns seconds until the next one will be."""
+        now = self._clock.now()
+        wait = LOOK_SECONDS
+        for unit in self.units.values():
+            account = self.accounts[unit.integration]
+            if not account.ownership.held or self.is_paused(unit.integration, unit.plan.name):
+                continue
+            if unit.due(now):
+                self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit))
+            elif not unit.running:
+                wait = min(wait, max((unit.due_at - now).total_seconds(), 0.01))
+        return wait
+
+    async def _pull(self, unit: Unit) -> None:
+        """One run of one unit, whatever it raises."""
+        account = self.accounts[unit.integration]
+        if unit.running or self._stopping or self.is_paused(unit.integration, unit.plan.name):
+            return
+        unit.running = True
+        began_at = unit.last_started_at = self._clock.now()
+        wishes, unit.wishes = unit.wishes, []
+        pull = Pull(
+            account,
+            unit.plan,
+            lane=Lane.HIGH if wishes else Lane.NORMAL,
+            trigger="wish" if wishes else "schedule",
+            wanted_full=any(wish.kind == "reconcile" for wish in wishes),
+            confirmed=any(wish.payload.get("confirm") for wish in wishes),
+            stopping=lambda: self._stopping or self.is_paused(unit.integration, unit.plan.name),
+        )
+        unit.last = pull.tally
+        try:
+            await pull.run()
+        except Exception as error:
+            await self._failed(unit, pull, wishes, error)
+        else:
+            await self._ended(unit, pull, wishes, began_at)
+        finally:
+            unit.running = False
+            account.moved()
+            self.wake()
+
+    async def _ended(self, unit: Unit, pull: Pull, wishes: list[Task], began_at: datetime) -> None:
+        account, tally = self.accounts[unit.integration], pull.tally
+        now = self._clock.now()
+        metrics.RUNS.labels(unit.integration, unit.plan.name, str(tally.outcome)).inc()
+        if tally.outcome is Outcome.CUT:
+            unit.wishes = [*wishes, *unit.wishes]
+            unit.due_at = now
+            return
+        unit.attempt = 0
+        unit.due_at = max(unit.plan.schedule.after(began_at, self._clock.random()), now)
+        if account.health.succeeded(unit.plan.name, now, rejected=tally.rejected):
+            log.info("trouble_healed", partner=self.partner, integration=unit.integration, resource=unit.plan.name)
+        metrics.LAST_SUCCESS.labels(unit.integration, unit.plan.name).set(now.timestamp())
+        if tally.sweep is not None:
+            known = account.health.of(unit.plan.name)
+            before = known.held
+            known.held = (
+                held_explanation(unit.integration, unit.plan.name, tally.sweep) if tally.sweep.held else None
+            )
+            metrics.HELD_DELETIONS.labels(unit.integration, unit.plan.name).set(tally.sweep.held)
+            if known.held is not None and before is None:
+                log.warning(
+                    "deletions_held",
+                    partner=self.partner,
+                    integration=unit.integration,
+                    resource=unit.plan.name,
+                    count=tally.sweep.held,
+                    reason=known.held.reason,
+                    action=known.held.action,
+                )
+        if wishes:
+            await self._store.tasks.done(wishes)
+        log.info(
+            "run_ended",
+            partner=self.partner,
+            integration=unit.integration,
+            resource=unit.plan.name,
+            run_id=tally.run_id,
+            mode=str(tally.mode),
+            pages=tally.pages,
+            added=tally.added,
+            updated=tally.updated,
+            deleted=tally.deleted,
+            unchanged=tally.unchanged,
+            rejected=tally.rejected,
+            calls=tally.calls,
+            waited_seconds=round(tally.waited_seconds, 3),
+        )
+
+    async def _failed(self, unit: Unit, pull: Pull, wishes: list[Task], error: Exception) -> None:
+        account, now = self.accounts[unit.integration], self._clock.now()
+        pull.tally.outcome = Outcome.FAILED
+        if isinstance(error, OwnershipError):
+            unit.due_at = now + timedelta(seconds=1)
+            unit.wishes = [*wishes, *unit.wishes]
+            return
+        unit.attempt += 1
+        news = account.health.failed(unit.plan.name, error, now)
+        metrics.RUNS.labels(unit.integration, unit.plan.name, "failed").inc()
+        outcome = decide(error, unit.attempt, now, self._policy, self._clock.random())
+        regular = unit.plan.schedule.after(unit.last_started_at or now, self._clock.random())
+        if news:
+            told = account.health.of(unit.plan.name).trouble
+            log.warning(
+                "run_failed",
+                partner=self.partner,
+                integration=unit.integration,
+                resource=unit.plan.name,
+                run_id=pull.tally.run_id,
+                attempt=unit.attempt,
+                reason=str(error),
+                action=told.action if told is not None else "",
+                exc_info=not hasattr(error, "hint"),
+            )
+        waits = isinstance(outcome, Later) and not outcome.counts
+        if waits and not isinstance(error, AuthError | StoreError):
+            unit.attempt -= 1
+        if isinstance(outcome, Later):
+            unit.due_at = outcome.at if waits else min(outcome.at, max(regular, now))
+        else:
+            unit.due_at = max(regular, now + timedelta(seconds=1))
+        if waits:
+            unit.wishes = [*wishes, *unit.wishes]
+        try:
+            if isinstance(outcome, Bury):
+                await self._store.dead_letters.add(
+                    integration=unit.integration,
+                    resource=unit.plan.name,
+                    origin="run",
+                    origin_id=str(pull.tally.run_id or ""),
+                    error=error,
+                    attempts=unit.attempt,
+                )
+            if wishes and not waits:
+                await self._store.tasks.drop(wishes, f"the run failed: {error}")
+            if pull.tally.run_id is not None:
+                trouble = account.health.of(unit.plan.name).trouble
+                await self._store.runs.explain(
+                    unit.integration, pull.tally.run_id, trouble or Explanation("failed", str(error))
+                )
+        except StoreError as away:
+            log.warning("outcome_not_stored", partner=self.partner, integration=unit.integration, reason=str(away))
+
+    # -- tasks -----------------------------------------------------------------------------------------------------
+
+    async def _feed(self) -> None:
+        """Take ready rows while there is room, the urgent first; wishes become due units, the rest becomes work."""
+        owned = {name: account.fence for name, account in self.accounts.items() if account.ownership.held}
+        if not owned or self.pool.room < TAKE_AT_ONCE:
+            return
+        paused = [name for name in owned if name in self.paused]
+        taken = await self._store.tasks.take(
+            {name: fence for name, fence in owned.items() if name not in paused},
+            limit=TAKE_AT_ONCE,
+            lease_seconds=TASK_LEASE_SECONDS,
+        )
+        derived: list[Task] = []
+        for task in taken:
+            if task.kind in ("sync", "reconcile"):
+                self._wish(task)
+            else:
+                derived.append(task)
+        most = {
+            f"{name}/{plan.name}": plan.resource.many.max
+            for name, account in self.accounts.items()
+            for plan in account.plans.values()
+            if plan.resource.many is not None
+        }
+        for batch in batches(derived, most):
+            first = batch[0]
+            work = partial(self._workers[first.integration].run, batch)
+            if not self.pool.offer(first.integration, first.lane, f"task:{first.id}", work):
+                await self._store.tasks.release(batch)
+        if len(taken) == TAKE_AT_ONCE:
+            self.wake()
+
+    def _wish(self, task: Task) -> None:
+        unit = self.units.get((task.integration, task.resource))
+        if unit is not None and all(wish.id != task.id for wish in unit.wishes):
+            unit.wishes.append(task)
+            unit.due_at = self._clock.now()
+
+
+def _paused_explanation(name: str, held: Control) -> Explanation:
+    until = f" until {held.until:%Y-%m-%d %H:%M} UTC" if held.until is not None else ""
+    return Explanation(
+        "paused",
+        f"paused by {held.who}{until}: {held.reason}",
+        since=held.since,
+        cause="a person paused it",
+        action=f"syncd resume {name}",
+    )

@@ -1,0 +1,147 @@
+"""The coroutines of a partner and how its integrations share them."""
+
+import asyncio
+import contextlib
+
+from syncd.model import Lane
+from syncd.sync.pool import Pool
+from syncd.testing.clock import FakeClock
+
+
+@contextlib.asynccontextmanager
+async def running(pool: Pool):
+    task = asyncio.create_task(pool.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Bench:
+    """Work that notes when it began and ends when told to."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+        self.gates: dict[str, asyncio.Event] = {}
+
+    def piece(self, name: str):
+        self.gates[name] = asyncio.Event()
+
+        async def work() -> None:
+            self.began.append(name)
+            await self.gates[name].wait()
+
+        return work
+
+    def end(self, *names: str) -> None:
+        for name in names:
+            self.gates[name].set()
+
+
+async def test_urgent_work_goes_first():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock()), Bench()
+    for lane in (Lane.LOW, Lane.NORMAL, Lane.HIGH):
+        assert pool.offer("one", lane, lane.name, bench.piece(lane.name))
+    async with running(pool):
+        for name in ("HIGH", "NORMAL", "LOW"):
+            await settle()
+            assert bench.began[-1] == name
+            bench.end(name)
+
+
+async def test_an_integration_that_hangs_holds_only_its_own_seats():
+    pool, bench = Pool("acme", 4, ["hangs", "works"], FakeClock()), Bench()
+    for number in range(10):
+        pool.offer("hangs", Lane.HIGH, f"hang {number}", bench.piece(f"hang {number}"))
+    async with running(pool):
+        await settle()
+        assert len(bench.began) == 3, "one seat is kept for the other integration"
+        pool.offer("works", Lane.LOW, "work", bench.piece("work"))
+        await settle()
+        assert bench.began[-1] == "work"
+
+
+async def test_while_others_wait_none_holds_more_than_its_fair_share():
+    pool, bench = Pool("acme", 4, ["a", "b"], FakeClock()), Bench()
+    for name in ("a", "b"):
+        for number in range(6):
+            pool.offer(name, Lane.NORMAL, f"{name}{number}", bench.piece(f"{name}{number}"))
+    async with running(pool):
+        await settle()
+        assert sorted(name[0] for name in bench.began) == ["a", "a", "b", "b"]
+
+
+async def test_the_same_work_is_not_queued_twice_while_it_waits_or_runs():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock()), Bench()
+    assert pool.offer("one", Lane.NORMAL, "same", bench.piece("same"))
+    assert not pool.offer("one", Lane.NORMAL, "same", bench.piece("again"))
+    async with running(pool):
+        await settle()
+        assert not pool.offer("one", Lane.NORMAL, "same", bench.piece("again"))
+        bench.end("same")
+        await settle()
+        assert pool.offer("one", Lane.NORMAL, "same", bench.piece("same"))
+
+
+async def test_a_full_queue_refuses_and_forgets_nothing():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock(), capacity=2), Bench()
+    assert pool.offer("one", Lane.NORMAL, "1", bench.piece("1"))
+    assert pool.offer("one", Lane.NORMAL, "2", bench.piece("2"))
+    assert pool.room == 0
+    assert not pool.offer("one", Lane.NORMAL, "3", bench.piece("3"))
+    bench.end("1", "2")
+    async with running(pool):
+        await settle()
+    assert bench.began == ["1", "2"]
+
+
+async def test_work_that_crashes_costs_no_seat():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock()), Bench()
+
+    async def crash() -> None:
+        raise RuntimeError("a fault of ours")
+
+    pool.offer("one", Lane.HIGH, "crash", crash)
+    pool.offer("one", Lane.LOW, "after", bench.piece("after"))
+    async with running(pool):
+        await settle()
+        assert bench.began == ["after"]
+
+
+async def test_a_closed_pool_takes_nothing_new_and_lets_the_held_end():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock()), Bench()
+    pool.offer("one", Lane.NORMAL, "held", bench.piece("held"))
+    pool.offer("one", Lane.NORMAL, "waiting", bench.piece("waiting"))
+    async with running(pool):
+        await settle()
+        pool.close()
+        drained = asyncio.create_task(pool.drained())
+        await settle()
+        assert not drained.done()
+        assert not pool.offer("one", Lane.NORMAL, "late", bench.piece("late"))
+        bench.end("held")
+        await settle()
+        assert drained.done()
+        assert bench.began == ["held"]
+
+
+async def test_a_pool_with_takeable_work_that_nobody_takes_is_stuck():
+    clock = FakeClock()
+    pool, bench = Pool("acme", 1, ["one"], clock), Bench()
+    pool.offer("one", Lane.NORMAL, "1", bench.piece("1"))
+    await clock.advance(61)
+    assert pool.stuck(60)
+    async with running(pool):
+        await settle()
+        await clock.advance(61)
+        assert not pool.stuck(60), "held work is not stuck: its calls have deadlines of their own"
+
+
+async def test_every_integration_gets_a_seat_even_where_few_were_configured():
+    assert Pool("acme", 2, ["a", "b", "c"], FakeClock()).seats == 3
