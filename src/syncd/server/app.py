@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import socket
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 from aiohttp import web
@@ -17,13 +15,15 @@ from anyio.abc import TaskStatus
 
 from syncd import metrics
 from syncd.clock import Clock
+from syncd.config.units import Address, parse_address
 from syncd.errors import ConfigError, SyncdError
 from syncd.secrets import Secret
 from syncd.server import admin, health
-from syncd.server.address import Address
+from syncd.server.address import is_local
 from syncd.server.doors import Doors
 from syncd.server.guard import admins_only, bodies
 from syncd.server.ports import Status
+from syncd.server.unix import UnixSocket
 
 PUBLIC_BODY_BYTES = 1024 * 1024
 ADMIN_BODY_BYTES = 64 * 1024
@@ -52,7 +52,7 @@ class ServerSettings:
 
     def check(self) -> None:
         """Raises ConfigError for what must never be served."""
-        if not self.admin.local and self.admin_token is None:
+        if not is_local(self.admin) and self.admin_token is None:
             raise ConfigError(
                 f"the admin API would be open to the network at {self.admin} without a token",
                 hint="set server.admin to 127.0.0.1:8081 or unix:/run/syncd/admin.sock, or give server.admin_token",
@@ -92,7 +92,7 @@ class Site:
             shutdown_timeout=CLOSE_SECONDS,
         )
         self._listener: asyncio.Server | None = None
-        self._socket_inode: int | None = None
+        self._unix: UnixSocket | None = None
 
     async def open(self) -> None:
         await self._runner.setup()
@@ -102,28 +102,24 @@ class Site:
         loop = asyncio.get_running_loop()
         try:
             if self.address.path is not None:
-                self._listener = await loop.create_unix_server(factory, sock=_unix_socket(self.address))
-                self._socket_inode = self.address.path.stat().st_ino
+                self._unix = UnixSocket(Path(self.address.path))
+                self._listener = await loop.create_unix_server(factory, sock=self._unix.socket)
             else:
-                self._listener = await loop.create_server(factory, self.address.host or None, self.address.port)
+                self._listener = await loop.create_server(factory, self.address.host, self.address.port)
         except OSError as error:
             await self._runner.cleanup()
             raise _explained(self.address, error) from error
         if self.address.path is None:
-            self.address = Address(self.address.host, self._listener.sockets[0].getsockname()[1])
+            port = self._listener.sockets[0].getsockname()[1]
+            self.address = parse_address(f"{self.address.rpartition(':')[0]}:{port}")
 
     async def close(self) -> None:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-        path = self.address.path
-        if path is not None and self._socket_inode is not None:
-            try:
-                if path.stat().st_ino == self._socket_inode:
-                    path.unlink()
-            except FileNotFoundError:
-                pass
-            self._socket_inode = None
+        if self._unix is not None:
+            self._unix.remove()
+            self._unix = None
         await self._runner.cleanup()
 
 
@@ -190,36 +186,6 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "syncd"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
-
-
-def _unix_socket(address: Address) -> socket.socket:
-    """Bound with mode 0660 from the first moment; a dead one in its place is removed, a living one is not."""
-    path = address.path
-    assert path is not None
-    try:
-        left_over = stat.S_ISSOCK(path.lstat().st_mode)
-    except FileNotFoundError:
-        left_over = False
-    if left_over:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(str(path))
-            except (ConnectionRefusedError, FileNotFoundError):
-                path.unlink(missing_ok=True)
-            else:
-                raise OSError(errno.EADDRINUSE, "another process answers there")
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o117)
-    try:
-        found.bind(str(path))
-    except BaseException:
-        found.close()
-        raise
-    finally:
-        os.umask(before)
-    found.setblocking(False)
-    return found
 
 
 def _explained(address: Address, error: OSError) -> ListenError:

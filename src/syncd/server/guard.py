@@ -9,8 +9,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from syncd.clock import Clock
+from syncd.config.units import Address
 from syncd.secrets import Secret
-from syncd.server.address import Address, names_this_machine
+from syncd.server.address import is_local, names_this_machine
 from syncd.server.answers import refusal
 from syncd.server.doors import Doors, Phase
 
@@ -63,7 +64,7 @@ def admins_only(address: Address, token: Secret | None) -> Middleware:
     @web.middleware
     async def judge(request: web.Request, handler: Handler) -> web.StreamResponse:
         if address.path is None:
-            if address.local and not names_this_machine(request.headers.get("Host", "")):
+            if is_local(address) and not names_this_machine(request.headers.get("Host", "")):
                 return refusal(403, "host", "this site answers to a loopback name only", close=True)
             if token is not None and not _holds(request, token):
                 response = refusal(401, "token", "the admin API wants its token", "Authorization: Bearer ...")

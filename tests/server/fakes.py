@@ -1,0 +1,99 @@
+"""An engine that answers what the test tells it to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+
+from syncd.config.units import parse_address
+from syncd.explain import State
+from syncd.server.app import Server, ServerSettings
+from syncd.server.ports import HealthReport, Progress, ReconcileReport, ReloadReport, ServiceHealth
+
+NOON = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+
+class FakeStatus:
+    def __init__(self) -> None:
+        self.services: dict[str, ServiceHealth] = {"acme": ServiceHealth(State.HEALTHY, 41.6)}
+        self.stuck: list[str] = []
+        self.reasons: list[str] = []
+        self.known: dict[str, list[str]] = {"acme": ["listings", "reservations"], "shop": ["customers"]}
+        self.asked: list[tuple[Any, ...]] = []
+        self.error: Exception | None = None
+        self.rows: list[Progress] = []
+        self.reloaded = ReloadReport(ok=True, applied=["guesty"], changes=["guesty.limits 7/s -> 5/s"])
+        self.reconciled = ReconcileReport(wish_ids=[7], held={"listings": 12})
+        self.seen: dict[str, Any] = {"schema": "syncd.status/1", "version": "0.1.0", "integrations": []}
+        self.paused: set[tuple[str, str | None]] = set()
+        self.ready_sleep: Any = None
+
+    def _note(self, *what: Any) -> None:
+        self.asked.append(what)
+        if self.error is not None:
+            raise self.error
+
+    def health(self) -> HealthReport:
+        return HealthReport(services=self.services, at=NOON, stuck=self.stuck)
+
+    async def ready(self) -> list[str]:
+        if self.ready_sleep is not None:
+            await self.ready_sleep()
+        return list(self.reasons)
+
+    def names(self) -> Mapping[str, Sequence[str]]:
+        return self.known
+
+    async def overview(self) -> dict[str, Any]:
+        self._note("overview")
+        return self.seen
+
+    async def sync(self, integration: str, resource: str | None, external_id: str | None, *, who: str) -> list[int]:
+        self._note("sync", integration, resource, external_id, who)
+        return [1, 2] if resource is None else [1]
+
+    async def progress(self, wish_ids: Sequence[int]) -> list[Progress]:
+        self._note("progress", tuple(wish_ids))
+        return self.rows
+
+    async def reload(self, *, who: str) -> ReloadReport:
+        self._note("reload", who)
+        return self.reloaded
+
+    async def pause(
+        self, integration: str, resource: str | None, *, who: str, reason: str, until: datetime | None
+    ) -> bool:
+        self._note("pause", integration, resource, who, reason, until)
+        fresh = (integration, resource) not in self.paused
+        self.paused.add((integration, resource))
+        return fresh
+
+    async def resume(self, integration: str, resource: str | None, *, who: str) -> bool:
+        self._note("resume", integration, resource, who)
+        was = (integration, resource) in self.paused
+        self.paused.discard((integration, resource))
+        return was
+
+    async def reconcile(self, integration: str, resource: str | None, *, confirm: bool, who: str) -> ReconcileReport:
+        self._note("reconcile", integration, resource, confirm, who)
+        return self.reconciled
+
+
+def settings(**changes: Any) -> ServerSettings:
+    found: dict[str, Any] = {"listen": parse_address("127.0.0.1:0"), "admin": parse_address("127.0.0.1:0"), **changes}
+    return ServerSettings(**found)
+
+
+@asynccontextmanager
+async def serving(status: FakeStatus, *, clock: Any, **changes: Any) -> AsyncIterator[Server]:
+    server = Server(settings(**changes), status, clock=clock)
+    async with anyio.create_task_group() as group:
+        await group.start(server.run)
+        try:
+            yield server
+        finally:
+            group.cancel_scope.cancel()

@@ -1,0 +1,178 @@
+"""Clients that are slow on purpose, too many, or too large. Time is the fake clock's, sockets are real."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.server.fakes import FakeStatus, serving
+
+from syncd.server.app import Server
+from syncd.testing.clock import FakeClock
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def connect(server: Server) -> Connection:
+    return await asyncio.open_connection(server.public.host, server.public.port)
+
+
+async def settle() -> None:
+    """Let bytes cross the loopback."""
+    await asyncio.sleep(0.05)
+
+
+async def answer_of(reader: asyncio.StreamReader) -> bytes:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            return head + await reader.readexactly(int(line.split(b":")[1]))
+    return head
+
+
+async def rest_of(reader: asyncio.StreamReader) -> bytes:
+    """Everything until the server closes; b"" also for a reset."""
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionError:
+        return b""
+
+
+async def test_headers_that_trickle_in_are_cut_off_after_their_deadline():
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock) as server:
+        reader, writer = await connect(server)
+        for byte in b"GET /hea":  # one byte a second: the client is never silent, and still too slow
+            writer.write(bytes([byte]))
+            await settle()
+            await clock.advance(1.0)
+        assert not reader.at_eof()
+        await clock.advance(3.0)
+        assert (await rest_of(reader)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_connection_that_never_speaks_is_cut_off_too():
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock) as server:
+        reader, _ = await connect(server)
+        await settle()
+        await clock.advance(11.5)
+        assert (await rest_of(reader)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_slow_headers_of_a_later_request_have_the_same_deadline():
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock) as server:
+        reader, writer = await connect(server)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+        await clock.advance(30.0)  # idle between requests is allowed for longer
+        writer.write(b"GET /health HT")
+        await settle()
+        await clock.advance(9.0)
+        assert not reader.at_eof()
+        await clock.advance(2.5)
+        assert (await rest_of(reader)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_trickles_in_is_answered_408():
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+        await settle()
+        await clock.advance(29.0)
+        assert not reader.at_eof()
+        await clock.advance(1.5)
+        found = await answer_of(reader)
+        assert found.startswith(b"HTTP/1.1 408 ")
+        assert b"within 30 s" in found
+
+
+async def test_a_body_over_the_cap_is_refused_before_it_is_read():
+    async with serving(FakeStatus(), clock=FakeClock()) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_chunked_body_over_the_cap_is_refused_as_well():
+    async with serving(FakeStatus(), clock=FakeClock()) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(17):
+            writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_compressed_body_is_refused():
+    async with serving(FakeStatus(), clock=FakeClock()) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nab")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 415 ")
+
+
+async def test_a_full_site_lets_idle_connections_go_first():
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock, max_connections=2) as server:
+        idle, idle_writer = await connect(server)
+        idle_writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        await answer_of(idle)
+        _silent = await connect(server)
+        await settle()
+        await clock.advance(1.0)
+        reader, writer = await connect(server)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+        assert await rest_of(idle) == b""
+
+
+async def test_a_crowd_of_silent_connections_does_not_lock_others_out():
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock, max_connections=8) as server:
+        crowd = []
+        for _ in range(8):
+            crowd.append(await connect(server))
+            await settle()
+            await clock.advance(0.5)
+        reader, writer = await connect(server)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+        assert await rest_of(crowd[0][0]) == b""  # the oldest made room
+        assert not crowd[7][0].at_eof()
+
+
+async def test_beyond_the_cap_the_answer_is_503_with_a_time_to_come_back():
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock, max_connections=2) as server:
+        _others = [await connect(server) for _ in range(2)]
+        await settle()
+        reader, _ = await connect(server)  # the others are too young to be suspected
+        found = await rest_of(reader)
+        assert found.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1" in found
+
+
+async def test_a_client_that_does_not_read_its_answer_is_cut_off():
+    clock = FakeClock()
+    engine = FakeStatus()
+    engine.seen = {"filling": "x" * 30_000_000}
+    async with serving(engine, clock=clock) as server:
+        reader, writer = await asyncio.open_connection(server.admin.host, server.admin.port, limit=1024)
+        writer.write(b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.sleep(0.3)
+        await clock.advance(32.0)
+        found = b""
+        try:
+            while chunk := await asyncio.wait_for(reader.read(1 << 20), 10):
+                found += chunk
+        except ConnectionError:
+            pass
+        assert 0 < len(found) < 30_000_000
+
+
+async def test_pipelined_requests_are_all_answered():
+    async with serving(FakeStatus(), clock=FakeClock()) as server:
+        reader, writer = await connect(server)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        for _ in range(3):
+            assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
