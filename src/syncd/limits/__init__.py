@@ -1,0 +1,19 @@
+"""How fast syncd may call a partner: one gate a scope, exact by construction (design: the quota book)."""
+
+from syncd.limits.breaker import BreakerPolicy, BreakerState
+from syncd.limits.gate import DEFAULT_LANES, Gate, OverBudgetError, Slot
+from syncd.limits.tiers import TierSpec, parse_rate
+
+Tier = TierSpec
+
+__all__ = [
+    "DEFAULT_LANES",
+    "BreakerPolicy",
+    "BreakerState",
+    "Gate",
+    "OverBudgetError",
+    "Slot",
+    "Tier",
+    "TierSpec",
+    "parse_rate",
+]

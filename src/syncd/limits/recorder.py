@@ -1,0 +1,167 @@
+"""Remembering over a restart what was spent: what is stored before a call may leave, what a new process believes.
+
+The rule for a stop that was not clean (kill -9, power):
+
+* windows up to 2 s are not stored at all: a new process waits one out;
+* a longer window may hold at most a tenth of its budget (at least one call) that is not stored yet; a call beyond waits
+  for the commit. A new process counts what was stored, and what was in flight then and that allowance as spent now;
+* where fewer than 20 calls a window are allowed (rare, dear: token requests) each is stored before it leaves.
+
+Saves are shared: one commit carries every call that waits for it. While calls are made, state is stored about once a
+second by one of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from syncd.clock import Clock
+from syncd.limits.book import Book, Spent
+from syncd.limits.bucket import Tier
+from syncd.ports import SlotKeeper
+
+SHORT_SECONDS = 2.0
+RARE = 20
+SAVE_EVERY_SECONDS = 1.0
+
+
+def is_short(tier: Tier) -> bool:
+    """Is one window quicker waited out than remembered? (A bucket's window is the time to refill it.)"""
+    return tier.hold_seconds <= SHORT_SECONDS * 1.01
+
+
+def allowance(tier: Tier) -> float:
+    """How much of a tier may be spent and not stored."""
+    if tier.ceiling < RARE:
+        return 0.0
+    return max(1.0, float(int(tier.budget * 0.1)))
+
+
+class Recorder:
+    """Stores the book of one scope through its keeper, and reads it back at the start."""
+
+    def __init__(self, scope: str, book: Book, clock: Clock, keeper: SlotKeeper | None) -> None:
+        self.scope = scope
+        self.book = book
+        self.clock = clock
+        self.keeper = keeper
+        self._saving = asyncio.Lock()
+        self._saved = 0
+        """The number of the last call that is stored."""
+        self._saved_at = float("-inf")
+        self._loose: dict[str, float] = {}
+        """By tier: what was spent since the last commit."""
+        self._clean = False
+        self.extra: dict[str, Any] = {}
+        """What the gate wants remembered beside the slots."""
+
+    # -- before a call leaves
+
+    def note(self, spent: Spent) -> None:
+        """A call was let go: it counts as not stored."""
+        if self.keeper is None:
+            return
+        for tier, hold in spent.holds:
+            if not is_short(tier):
+                self._loose[tier.spec.key] = self._loose.get(tier.spec.key, 0.0) + hold.weight
+
+    def due(self, spent: Spent) -> bool:
+        """Must (or should) this call see a commit before it leaves?"""
+        return self.keeper is not None and (self._required(spent) or self._stale())
+
+    async def before(self, spent: Spent) -> None:
+        """Return once the call may leave. Raises what the keeper raises; then nothing may be sent."""
+        if self._required(spent):
+            while self._saved < spent.number:
+                await self._save(spent.number)
+        elif self._stale() and not self._saving.locked():
+            await self._save(spent.number)
+
+    def _required(self, spent: Spent) -> bool:
+        if self._saved >= spent.number:
+            return False
+        if self._clean:
+            return any(not is_short(tier) for tier, _ in spent.holds)
+        loose = self._loose
+        return any(
+            loose.get(tier.spec.key, 0.0) > allowance(tier) for tier, _ in spent.holds if not is_short(tier)
+        )
+
+    def _stale(self) -> bool:
+        return any(self._loose.values()) and self.clock.monotonic() - self._saved_at >= SAVE_EVERY_SECONDS
+
+    async def _save(self, number: int) -> None:
+        async with self._saving:
+            if self._saved < number:
+                await self._write(clean=False)
+
+    # -- the state
+
+    async def persist(self, *, clean: bool) -> None:
+        """Store the state now. `clean`: nothing will be sent after this (a call made all the same is stored first)."""
+        if self.keeper is not None:
+            async with self._saving:
+                await self._write(clean=clean)
+
+    async def _write(self, *, clean: bool) -> None:
+        assert self.keeper is not None
+        covers, loose = self.book.granted, dict(self._loose)
+        started = self.clock.monotonic()
+        await self.keeper.save(self.scope, self.snapshot(clean=clean))
+        self._saved = max(self._saved, covers)
+        self._saved_at = started
+        self._clean = clean and self.book.granted == covers
+        for key, amount in loose.items():
+            self._loose[key] = max(0.0, self._loose.get(key, 0.0) - amount)
+
+    def snapshot(self, *, clean: bool = False) -> dict[str, Any]:
+        """The book as JSON: moments as seconds of the wall clock's epoch."""
+        now = self.clock.monotonic()
+        wall = self.clock.now().timestamp()
+        tiers = {}
+        for tier in self.book.tiers:
+            if is_short(tier):
+                continue
+            state = tier.export(now)
+            for name in ("held", "sent"):
+                state[name] = [[round(wall - now + entry[0], 3), *entry[1:]] for entry in state[name]]
+            tiers[tier.spec.key] = state
+        return {"version": 1, "clean": clean, "saved_at": wall, "tiers": tiers, **self.extra}
+
+    def recall(self, state: Mapping[str, Any] | None, *, clean: bool | None) -> None:
+        """Count what a former process spent. `clean` overrides what the state says about that process' end."""
+        if state is None:
+            return
+        now = self.clock.monotonic()
+        ahead = self.clock.now().timestamp() - now
+        ended_well = bool(state.get("clean")) if clean is None else clean
+        stored: Mapping[str, Any] = state.get("tiers") or {}
+        for tier in self.book.tiers:
+            if is_short(tier):
+                if not ended_well:
+                    tier.charge(now, tier.ceiling)
+                continue
+            known = stored.get(tier.spec.key) or _nearest(tier, stored)
+            if known is None:
+                continue
+            moved = {
+                name: [[entry[0] - ahead + 0.001, *entry[1:]] for entry in known.get(name, ())]
+                for name in ("held", "sent")
+            }
+            tier.absorb(now, moved)
+            unknown = float(known.get("flying", 0.0)) + (0.0 if ended_well else allowance(tier))
+            tier.charge(now, unknown)
+
+
+def _nearest(tier: Tier, stored: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What another tier of the same budget remembered, for one that was configured between two starts."""
+    kin = [state for key, state in stored.items() if key.split("|")[0] in ("", tier.spec.budget)]
+    return max(kin, key=lambda state: float(state.get("window", 0)), default=None)
+
+
+def moment(epoch: float | None) -> datetime | None:
+    """A stored moment as a datetime."""
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
