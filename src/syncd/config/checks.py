@@ -1,0 +1,211 @@
+"""What single values cannot show: whether a partner's file fits its driver, and whether the files fit together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from syncd.config.document import Document
+from syncd.config.facts import DriverFacts, Facts
+from syncd.config.models import Config
+from syncd.config.partner import IntegrationConfig, PartnerConfig, TierConfig
+from syncd.config.problems import Severity, did_you_mean
+from syncd.config.units import Rate, parse_rate
+from syncd.secrets import REF_HELP, Ref
+
+
+def check_main(document: Document, config: Config, *, strict: bool) -> None:
+    """The main file's literals."""
+    url = config.database.url
+    if url is not None and url.literal is not None and _password_in(url.literal.reveal()):
+        _literal(document, ("database", "url"), strict)
+    if config.server.admin_token is not None and config.server.admin_token.literal is not None:
+        _literal(document, ("server", "admin_token"), strict)
+
+
+def check_partner(
+    document: Document, partner: PartnerConfig, drivers: Mapping[str, DriverFacts] | None, *, strict: bool
+) -> None:
+    """One partner's file against its driver, and for things that are legal and yet surely not meant."""
+    if partner.rest is not None and partner.driver != "rest":
+        document.problem(("rest",), "a description under `rest:` belongs to driver: rest", key=True)
+    if partner.driver == "rest" and partner.rest is None:
+        document.problem(("driver",), "driver: rest wants the partner's description under `rest:`")
+    if not partner.integrations:
+        document.problem(
+            (), "no integrations: nothing will be synced", severity="warning", help="integrations: {name: ...}"
+        )
+    if drivers is not None and partner.driver not in drivers:
+        document.problem(("driver",), f"unknown driver {partner.driver!r}", help=did_you_mean(partner.driver, drivers))
+    driver = (drivers or {}).get(partner.driver)
+    for name, integration in partner.integrations.items():
+        _check_integration(document, partner, name, integration, driver, strict=strict)
+    if driver is not None:
+        facts = driver.facts(partner.options, partner.rest)
+        _check_resources(document, ("resources",), partner.resources, facts)
+        _check_options(document, ("options",), partner.options, facts)
+        for finding in facts.findings:
+            document.problem(finding.path, finding.message, help=finding.help)
+        if partner.limits is not None and not partner.limits.accept_risk:
+            _check_limits(document, partner.limits.tiers, facts)
+
+
+def _check_integration(
+    document: Document,
+    partner: PartnerConfig,
+    name: str,
+    integration: IntegrationConfig,
+    driver: DriverFacts | None,
+    *,
+    strict: bool,
+) -> None:
+    here = ("integrations", name)
+    for key, ref in integration.credentials.items():
+        if ref.literal is not None:
+            _literal(document, (*here, "credentials", key), strict)
+    hook = integration.webhook
+    for number, ref in enumerate(hook.secrets if hook else ()):
+        if ref.literal is not None:
+            _literal(document, (*here, "webhook", "secrets", number), strict)
+    url = integration.base_url or partner.base_url
+    if url and not integration.accept_risk and url.startswith("http:") and not _is_local(url):
+        path = (*here, "base_url") if integration.base_url else ("base_url",)
+        document.problem(
+            path,
+            "plain http to another machine shows the credentials to everyone on the way",
+            severity="warning",
+            help="use https, or accept_risk: true in the integration",
+        )
+    signs = True
+    if driver is not None:
+        facts = driver.facts(partner.options_for(name), partner.rest)
+        signs = facts.signs_webhooks
+        _check_resources(document, (*here, "resources"), integration.resources, facts)
+        _check_options(document, (*here, "options"), integration.options, facts)
+        _check_credentials(document, name, integration, facts)
+        if integration.adapter and facts.adapters and integration.adapter not in facts.adapters:
+            document.problem(
+                (*here, "adapter"),
+                f"unknown adapter {integration.adapter!r}",
+                help=did_you_mean(integration.adapter, facts.adapters),
+            )
+        if facts.base_url is None and url is None:
+            document.problem(here, f"integration {name!r} has no base_url, and its driver knows none", key=True)
+    if hook is not None and not hook.secrets and signs and not integration.accept_risk:
+        document.problem(
+            (*here, "webhook"),
+            "a webhook without a secret: anyone who knows its address can forge deliveries",
+            severity="warning",
+            help="secrets: [{file: ...}], or accept_risk: true in the integration",
+            key=True,
+        )
+
+
+def _check_resources(
+    document: Document, path: tuple[str | int, ...], stated: Mapping[str, object], facts: Facts
+) -> None:
+    if not facts.resources:
+        return
+    for name in stated:
+        if name not in facts.resources:
+            document.problem(
+                (*path, name), f"unknown resource {name!r}", help=did_you_mean(name, facts.resources), key=True
+            )
+
+
+def _check_options(document: Document, path: tuple[str | int, ...], stated: Mapping[str, object], facts: Facts) -> None:
+    if facts.options is None:
+        return
+    for name in stated:
+        if name not in facts.options:
+            help = did_you_mean(name, facts.options) or "this driver has no options"
+            document.problem((*path, name), f"unknown option {name!r}", help=help, key=True)
+
+
+def _check_credentials(document: Document, name: str, integration: IntegrationConfig, facts: Facts) -> None:
+    if facts.credentials is None:
+        return
+    here = ("integrations", name, "credentials")
+    unknown = [key for key in integration.credentials if key not in facts.credentials]
+    for key in unknown:
+        help = did_you_mean(key, facts.credentials) or "this driver wants no credentials"
+        document.problem((*here, key), f"unknown credential {key!r}", help=help, key=True)
+    for key, required in facts.credentials.items():
+        # A misspelt one is already told of; saying that it is missing too would be a second error for one mistake.
+        misspelt = any(f"{key!r}" in did_you_mean(other, facts.credentials) for other in unknown)
+        if required and key not in integration.credentials and not misspelt:
+            document.problem(here, f"missing credential {key!r}", help=f"{key}: {{file: ...}}; {REF_HELP}", key=True)
+
+
+def _check_limits(document: Document, tiers: tuple[TierConfig, ...], facts: Facts) -> None:
+    for number, tier in enumerate(tiers):
+        for text in facts.tiers:
+            if tier.budget is None and not tier.weighted and is_looser(tier.rate, tier.share, parse_rate(text)):
+                document.problem(
+                    ("limits", "tiers", number),
+                    f"{tier.rate} is above the limit this driver knows, {text}",
+                    help="lower it, or say accept_risk: true under limits if your contract allows it",
+                )
+                break
+
+
+def is_looser(rate: Rate, share: float, stated: Rate) -> bool:
+    """Does the rate allow, in its own window, more than the stated limit lets through in that time?"""
+    windows = max(math.ceil(rate.window_seconds / stated.window_seconds), 1)
+    return rate.limit * share > stated.limit * windows
+
+
+def check_across(documents: Mapping[str, Document], partners: Mapping[str, PartnerConfig]) -> set[str]:
+    """All files together. Returns the partners whose file cannot be used beside the others."""
+    broken: set[str] = set()
+    named: dict[str, str] = {}
+    users: dict[Ref, tuple[str, str]] = {}
+    for name, partner in partners.items():
+        for key, integration in partner.integrations.items():
+            if key in named:
+                documents[name].problem(
+                    ("integrations", key),
+                    f"integration {key!r} stands in {documents[named[key]].name} already",
+                    help="its name is unique over all partner files: guesty_acme, attio_acme",
+                    key=True,
+                )
+                broken.add(name)
+                continue
+            named[key] = name
+            _check_sharing(documents[name], partner, integration, users)
+    return broken
+
+
+def _check_sharing(
+    document: Document, partner: PartnerConfig, integration: IntegrationConfig, users: dict[Ref, tuple[str, str]]
+) -> None:
+    scope = partner.scope_for(integration.name)
+    for key, ref in integration.credentials.items():
+        first, first_scope = users.setdefault(ref, (integration.name, scope))
+        if first != integration.name and first_scope != scope and not integration.accept_risk:
+            document.problem(
+                ("integrations", integration.name, "credentials", key),
+                f"{first!r} uses this credential too: the partner counts both, syncd would count each alone",
+                severity="warning",
+                help="give both the same `scope:`, or accept_risk: true here",
+                key=True,
+            )
+            return
+
+
+def _literal(document: Document, path: tuple[str | int, ...], strict: bool) -> None:
+    severity: Severity = "error" if strict else "warning"
+    document.problem(path, "a secret stands in the file itself", help=REF_HELP, severity=severity)
+
+
+def _password_in(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).password) or "password=" in url
+    except ValueError:
+        return True
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")

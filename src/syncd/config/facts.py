@@ -1,0 +1,53 @@
+"""What the configuration has to know about a driver, so that this floor never imports one.
+
+`load` is handed a mapping of driver name -> DriverFacts. Whoever loads configuration builds it from the drivers found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A mistake a driver found in its own part. `path` leads there from the file's root: ("options", "objects", 0)."""
+
+    path: Sequence[str | int]
+    message: str
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What may stand in a file of this driver. Empty resources or options mean: not known, so not checked."""
+
+    resources: Collection[str] = ()
+    credentials: Mapping[str, bool] | None = None
+    """Name -> required. None: not known, not checked."""
+    tiers: Sequence[str] = ()
+    """The limits the partner states, or the driver keeps: `10/s`, `600/min`."""
+    options: Collection[str] | None = None
+    """Names below `options:`. None: not checked."""
+    adapters: Collection[str] = ()
+    base_url: str | None = None
+    """The driver's own; where it has none the file must name one."""
+    signs_webhooks: bool = True
+    """False: this partner signs nothing, so a webhook without a secret is no mistake."""
+    findings: Sequence[Finding] = field(default=())
+
+    def facts(self, options: Mapping[str, Any], rest: Mapping[str, Any] | None) -> Facts:
+        """Fixed facts are their own DriverFacts."""
+        return self
+
+
+class DriverFacts(Protocol):
+    """One driver, as far as configuration is concerned."""
+
+    def facts(self, options: Mapping[str, Any], rest: Mapping[str, Any] | None) -> Facts:
+        """The facts under these options of the partner's file; `rest` is the whole spec below `rest:`, if there is one.
+
+        Must not raise for a bad spec or option: that is a Finding.
+        """
+        ...

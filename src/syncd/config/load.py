@@ -1,0 +1,219 @@
+"""Reading the configuration: every file, every mistake at once, and a partial result for a reload.
+
+A broken partner file never hides the others: `Loaded` says which are broken, and `keeping(old)` is the configuration a
+running daemon goes on with.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from syncd.config.checks import check_across, check_main, check_partner
+from syncd.config.document import Document, read
+from syncd.config.facts import DriverFacts
+from syncd.config.models import Config
+from syncd.config.partner import NAME_HELP, NAME_PATTERN, PartnerConfig
+from syncd.config.problems import ConfigProblems, Problem
+from syncd.config.switches import Switches
+from syncd.config.wording import note_all, type_name
+
+_NAME = re.compile(NAME_PATTERN)
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a directory of configuration amounts to."""
+
+    config: Config | None
+    """The main file with every sound partner; None when the main file itself is broken."""
+    problems: tuple[Problem, ...]
+    broken_partners: frozenset[str]
+    """Partners whose file exists and cannot be used."""
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "warning")
+
+    def require(self) -> Config:
+        """The configuration, if nothing at all is wrong with it. Raises ConfigProblems (exit code 78) otherwise."""
+        if self.errors or self.config is None:
+            raise ConfigProblems(self.problems)
+        return self.config
+
+    def keeping(self, old: Config) -> Config:
+        """What a daemon that runs `old` goes on with: broken partners keep their old settings, the rest is new.
+
+        A broken main file changes nothing at all. A sound partner whose integration names clash with a kept one keeps
+        its old settings too.
+        """
+        if self.config is None:
+            return old
+        kept = {name: old.partners[name] for name in self.broken_partners if name in old.partners}
+        fresh = dict(self.config.partners)
+        while True:
+            taken = {key for partner in kept.values() for key in partner.integrations}
+            clashing = [name for name, partner in fresh.items() if taken & set(partner.integrations)]
+            if not clashing:
+                break
+            for name in clashing:
+                del fresh[name]
+                if name in old.partners:
+                    kept[name] = old.partners[name]
+        partners = dict(sorted({**fresh, **kept}.items()))
+        return self.config.model_copy(update={"partners": partners})
+
+
+def load(
+    path: Path, *, drivers: Mapping[str, DriverFacts] | None, env: Mapping[str, str], strict: bool = False
+) -> Loaded:
+    """Read `path` (a directory, or its syncd.yaml) and the files in `partners/` beside it. Their content never raises.
+
+    `drivers` may be None where none are at hand: then nothing is checked against them. `env` holds the kill switches
+    and the default for `state_directory`; references are not resolved here. `strict` makes literal secrets errors.
+    """
+    directory, main_path = (path, path / "syncd.yaml") if path.is_dir() else (path.parent, path)
+    if main_path.exists() or not (directory / "partners").is_dir():
+        main = read(main_path, _shown(main_path))
+    else:
+        # Partners alone are a configuration too: the main file has a default for everything.
+        main = Document(_shown(main_path))
+    switches = Switches(env)
+    if main.has(("partners",)):
+        main.problem(
+            ("partners",), "unknown key 'partners'", help="each partner has its file: partners/<name>.yaml", key=True
+        )
+    config = _validate(main, Config)
+    if config is not None:
+        check_main(main, config, strict=strict)
+        config = _settle(config, directory, env)
+
+    documents: dict[str, Document] = {}
+    partners: dict[str, PartnerConfig] = {}
+    others: list[Problem] = []
+    for file in sorted((directory / "partners").glob("*")):
+        if file.suffix == ".yaml" and not file.name.startswith("."):
+            documents[file.stem] = document = read(file, _shown(file), file.stem)
+            partner = _read_partner(document, file.stem, drivers, strict)
+            if partner is not None:
+                partners[file.stem] = partner
+        elif file.suffix == ".yml":
+            others.append(Problem("warning", "not read: partner files end in .yaml", _shown(file)))
+    broken = {name for name in documents if name not in partners or _has_errors(documents[name])}
+    broken |= check_across(documents, {name: found for name, found in partners.items() if name not in broken})
+    sound = {name: switches.apply(found) for name, found in partners.items() if name not in broken}
+    problems = [*main.problems, *(problem for document in documents.values() for problem in document.problems), *others]
+    problems += switches.problems(known={*partners, *broken}, partners=partners.values())
+    if config is not None and not _has_errors(main):
+        whole: Config | None = config.model_copy(update={"partners": sound})
+    else:
+        whole = None
+    return Loaded(whole, tuple(problems), frozenset(broken))
+
+
+def _read_partner(
+    document: Document, name: str, drivers: Mapping[str, DriverFacts] | None, strict: bool
+) -> PartnerConfig | None:
+    if not _NAME.match(name):
+        document.note(f"{name!r} cannot be a partner's name", None, f"rename the file: {NAME_HELP}")
+    if document.root is None and document.problems:
+        return None
+    for path in [(), *(("integrations", key) for key in _keys(document.data, "integrations"))]:
+        if document.has((*path, "name")):
+            help = "an integration's name is the key above it" if path else "a partner's name is its file's name"
+            document.problem((*path, "name"), "unknown key 'name'", help=help, key=True)
+    partner = _validate(document, PartnerConfig)
+    if partner is None:
+        return None
+    named = {key: found.model_copy(update={"name": key}) for key, found in partner.integrations.items()}
+    partner = partner.model_copy(update={"name": name, "integrations": named})
+    check_partner(document, partner, drivers, strict=strict)
+    return partner
+
+
+def _validate(document: Document, model: type[M]) -> M | None:
+    """The document as a model; its mistakes are noted. What is sound of a file with mistakes comes back too, so that
+    the checks after this one find the rest of them in the same run. None: nothing can be made of it."""
+    data = document.data
+    if data is None and document.problems:
+        return None
+    if data is not None and not isinstance(data, dict):
+        document.problem((), f"expected a mapping, found {type_name(data)}", help="driver: ..., integrations: ...")
+        return None
+    data = data or {}
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        note_all(document, error, model)
+        for found in error.errors(include_url=False, include_input=False, include_context=False):
+            _cut_out(data, found["loc"])
+    try:
+        return model.model_validate(data)
+    except ValidationError:
+        return None
+
+
+def _cut_out(data: Any, loc: tuple[str | int, ...]) -> None:
+    """Take the place of a mistake out of the data, so that what is left can be checked."""
+    if "credentials" in loc[:-1]:
+        # Not taken out: a credential that is wrong is not also missing.
+        end = loc.index("credentials") + 2
+        loc, replacement = loc[:end], {"env": "MISTAKEN"}
+    else:
+        replacement = None
+    loc = tuple(step for step in loc if step != "[key]")
+    for step in loc[:-1]:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return
+    if isinstance(data, dict) and loc and loc[-1] in data:
+        if replacement:
+            data[loc[-1]] = replacement
+        else:
+            del data[loc[-1]]
+
+
+def _keys(data: Any, name: str) -> list[str]:
+    """The keys of the mapping below a key, if it is one."""
+    below = data.get(name) if isinstance(data, dict) else None
+    return [key for key, value in below.items() if isinstance(value, dict)] if isinstance(below, dict) else []
+
+
+def _settle(config: Config, directory: Path, env: Mapping[str, str]) -> Config:
+    """Relative paths start from the main file; the state directory's default depends on who runs us."""
+    secrets = config.secrets
+    if secrets.directory is not None:
+        secrets = secrets.model_copy(update={"directory": (directory / secrets.directory).absolute()})
+    if "state_directory" in config.model_fields_set:
+        state = (directory / config.state_directory).absolute()
+    elif given := env.get("STATE_DIRECTORY"):
+        state = Path(given.partition(":")[0])
+    elif os.geteuid() == 0 or not env.get("HOME"):
+        state = Path("/var/lib/syncd")
+    else:
+        state = Path(env.get("XDG_STATE_HOME") or f"{env['HOME']}/.local/state") / "syncd"
+    return config.model_copy(update={"secrets": secrets, "state_directory": state})
+
+
+def _has_errors(document: Document) -> bool:
+    return any(problem.severity == "error" for problem in document.problems)
+
+
+def _shown(path: Path) -> str:
+    """Relative to where the person stands, if it lies below."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

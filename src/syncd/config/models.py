@@ -1,0 +1,134 @@
+"""The main configuration: what `config/syncd.yaml` may say. Partner files are in partner.py.
+
+Frozen pydantic models; each field's description is also the text of docs/configuration.md and of the JSON Schema.
+Attributes that end in `_seconds` or `_bytes` are numbers; their YAML key has no such ending and takes `30s`, `1MiB`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from syncd.config.partner import IntegrationConfig, PartnerConfig
+from syncd.config.settings import DAY, PathText, Settings, mistake
+from syncd.config.units import Address, Duration, Listen, Size
+from syncd.secrets import Ref
+
+
+class DatabaseConfig(Settings):
+    """The PostgreSQL that holds everything."""
+
+    url: Ref | None = Field(
+        None,
+        description="A PostgreSQL URL. Without it, `syncd run` says how to get one.",
+        examples=[{"env": "SYNCD_DATABASE_URL"}],
+    )
+    pool_size: int = Field(10, ge=2, le=200, description="Connections for the work; webhook intake has its own.")
+
+
+class ServerConfig(Settings):
+    """The two listeners: the public one, and the admin one for the command line and the page."""
+
+    listen: Listen = Field(Address("127.0.0.1:8080"), description="Webhooks, /health, /ready, /metrics.")
+    admin: Listen = Field(
+        Address("127.0.0.1:8081"),
+        description="The admin API and page: loopback or a Unix socket; elsewhere only with `admin_token`.",
+    )
+    admin_token: Ref | None = Field(None, description="What admin clients must present as a bearer token.")
+    max_connections: int = Field(
+        1_000, ge=1, le=100_000, description="Open connections a listener; more are closed at once."
+    )
+    header_seconds: Duration = Field(
+        10.0, alias="header_timeout", description="Time a client has to send a request's headers."
+    )
+    body_seconds: Duration = Field(
+        30.0, alias="body_timeout", description="Time a client has to send a request's body."
+    )
+    body_bytes: Size = Field(1024 * 1024, alias="body_size", description="Largest request body; a larger one gets 413.")
+
+    @model_validator(mode="after")
+    def _check(self) -> ServerConfig:
+        if self.listen == self.admin:
+            raise mistake(f"listen and admin are both {self.listen}", "give each its own port")
+        if not self.admin.private and self.admin_token is None:
+            raise mistake(
+                f"admin listens on {self.admin}, which other machines may reach, without a token",
+                "set admin_token, or listen on 127.0.0.1 or unix:/path",
+            )
+        return self
+
+
+class SecretsConfig(Settings):
+    """Where secrets are kept."""
+
+    directory: PathText | None = Field(
+        None,
+        description="Where `{file: name}` references start; relative to this file. Re-read on SIGHUP.",
+        examples=["/etc/syncd/secrets"],
+    )
+
+
+class LogConfig(Settings):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least important level shown. A reload changes it in the running process."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto` is for people on a terminal and JSON elsewhere."
+    )
+
+
+class RetentionConfig(Settings):
+    """How long rows are kept that nothing waits for any more. The nightly prune removes older ones in small batches;
+    what is unprocessed is never pruned."""
+
+    changes: Duration = Field(90 * DAY, description="Field-level changes.")
+    runs: Duration = Field(30 * DAY, description="Finished runs.")
+    inbox: Duration = Field(
+        7 * DAY, description="Keys of processed webhook deliveries; at least 7d, the window for duplicates."
+    )
+    inbox_payloads: Duration = Field(3 * DAY, description="Bodies of processed webhook deliveries.")
+    outbox: Duration = Field(30 * DAY, description="Finished pushes.")
+    tasks: Duration = Field(7 * DAY, description="Finished tasks.")
+    dead_letters: Duration = Field(90 * DAY, description="Dead letters that were discarded or replayed.")
+    tombstones: Duration = Field(365 * DAY, description="Records known to be deleted at the partner.")
+    audit_log: Duration = Field(365 * DAY, description="Who did what.")
+
+    @model_validator(mode="after")
+    def _check(self) -> RetentionConfig:
+        if self.inbox < 7 * DAY:
+            raise mistake("retention.inbox is below 7d", "partners re-send for days; the keys must outlive that")
+        return self
+
+
+class Config(Settings):
+    """Everything, checked: the main file and all partners. Runtime state lives elsewhere; a reload swaps this whole."""
+
+    database: DatabaseConfig = Field(default_factory=DatabaseConfig, description="The PostgreSQL to use.")
+    server: ServerConfig = Field(default_factory=ServerConfig, description="The HTTP listeners.")
+    secrets: SecretsConfig = Field(default_factory=SecretsConfig, description="Where secrets are kept.")
+    state_directory: PathText = Field(
+        Path("/var/lib/syncd"),
+        description="Where syncd keeps files of its own (the embedded database, its key). Default: systemd's "
+        "StateDirectory, else /var/lib/syncd for root, else ~/.local/state/syncd.",
+    )
+    log: LogConfig = Field(default_factory=LogConfig, description="The log.")
+    drain_seconds: Duration = Field(
+        30.0, alias="drain", description="At a stop, time for held work to finish before it is given back untouched."
+    )
+    retention: RetentionConfig = Field(default_factory=RetentionConfig, description="How long rows are kept.")
+    partners: dict[str, PartnerConfig] = Field(
+        default_factory=dict, description="Filled from the files in partners/, never written in this file."
+    )
+
+    @property
+    def integrations(self) -> dict[str, tuple[PartnerConfig, IntegrationConfig]]:
+        """Every integration by its name, with its partner; disabled ones too."""
+        return {
+            name: (partner, integration)
+            for partner in self.partners.values()
+            for name, integration in partner.integrations.items()
+        }

@@ -1,0 +1,263 @@
+"""What `config/partners/<partner>.yaml` may say. The file's name is the partner's name.
+
+What a driver alone understands (`options`, `rest`) stays a mapping until that driver checks it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+
+from syncd.config.settings import DAY, Settings, mistake
+from syncd.config.units import BaseUrl, Duration, Origin, RateText, Size
+from syncd.model import History
+from syncd.secrets import Ref
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+NAME_HELP = "lower-case letters, digits, _ and -, at most 63, beginning with a letter or digit"
+
+
+def _or_empty(value: object) -> object:
+    return {} if value is None else value
+
+
+def _or_none_listed(value: object) -> object:
+    return [] if value is None else value
+
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Empty = BeforeValidator(_or_empty)
+Listed = BeforeValidator(_or_none_listed)
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class GuardConfig(Settings):
+    """How many deletions one pass may believe by itself; more are held until `syncd reconcile --confirm` (R9)."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = Field(0.2, description="Of the live records, at most this share.")
+    records: Annotated[int, Field(ge=0)] = Field(500, description="And at most so many; the lesser of the two counts.")
+
+
+class ResourceConfig(Settings):
+    """One kind of record. What is left out is the driver's own choice."""
+
+    enabled: bool = Field(True, description="false: this resource is not synced.")
+    every: Duration | None = Field(None, description="Time from one run to the next. Default: the driver's.")
+    cron: str | None = Field(
+        None, description="Five-field cron expression, UTC, instead of `every`.", examples=["*/15 * * * *"]
+    )
+    jitter: Duration | None = Field(
+        None, description="Runs are spread over up to this time. Default: a tenth of the interval, at most 30s."
+    )
+    strategy: Literal["full", "incremental", "feed"] | None = Field(
+        None, description="How it is kept fresh: whole listings, changes since, or the partner's event log."
+    )
+    full_every: Duration = Field(
+        DAY, description="Time between complete passes, which find deletions and what incremental runs missed."
+    )
+    overlap: Duration | None = Field(
+        None, description="How far behind the watermark an incremental run reads again. Default: the driver's."
+    )
+    history: Annotated[History, Field(strict=False)] = Field(
+        History.CHANGES, description="What the event log keeps: nothing, updates and deletes, or also first sights."
+    )
+    page_size: Positive | None = Field(None, description="Records a page, where the partner lets us choose.")
+    guard: GuardConfig = Field(default_factory=GuardConfig, description="When deletions wait for a person.")
+    expires: Duration | None = Field(
+        None, description="Queued work older than this is dropped and counted. Default: four intervals, at least 1h."
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _cron(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        from cronsim import CronSim, CronSimError  # only files that use cron pay for it
+
+        try:
+            CronSim(value, datetime(2026, 1, 1, tzinfo=UTC))  # from any moment: only the expression is of interest
+        except CronSimError as error:
+            raise mistake(
+                f"{value!r} is not a cron expression: {error}", "minute hour day month weekday: */15 * * * *"
+            ) from None
+        return value
+
+    @field_validator("every", "full_every", "expires")
+    @classmethod
+    def _positive(cls, value: float | None) -> float | None:
+        if value is not None and value < 1:
+            raise mistake("must be at least 1s")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> ResourceConfig:
+        if self.every is not None and self.cron is not None:
+            raise mistake("every and cron exclude each other", "keep one of them")
+        return self
+
+    def over(self, defaults: ResourceConfig) -> ResourceConfig:
+        """These settings where they were written down, the defaults elsewhere."""
+        stated = {name: getattr(self, name) for name in self.model_fields_set}
+        if "every" in stated:
+            stated.setdefault("cron", None)
+        if "cron" in stated:
+            stated.setdefault("every", None)
+        return defaults.model_copy(update=stated)
+
+
+class TierConfig(Settings):
+    """One limit; a plain `80/min` in a list of tiers is a tier with nothing but a rate."""
+
+    rate: RateText = Field(description="Calls in any window: `80/min`, `300/120s`.")
+    kind: Literal["sliding", "fixed", "bucket"] = Field(
+        "sliding", description="How the partner counts: any window, windows that start anew, or a bucket that refills."
+    )
+    burst: Positive | None = Field(
+        None, description="Of a bucket: calls it holds when full. Default: the rate's limit."
+    )
+    budget: str | None = Field(None, description="Which calls it counts: `read`, `write`, a route. Default: all.")
+    share: Share = Field(1.0, description="Share of the rate to use. A rate written here is ours already, hence all.")
+    weighted: bool = Field(False, description="true: it counts the partner's points (Attio's scores), not calls.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"rate": value}
+        if not isinstance(value, (dict, TierConfig)):
+            raise mistake("expected a rate", "7/s, 80/min, 300/120s, or {rate: 7/s, kind: bucket, burst: 20}")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> TierConfig:
+        if self.burst is not None and self.kind != "bucket":
+            raise mistake("burst belongs to kind: bucket")
+        return self
+
+
+class BreakerConfig(Settings):
+    """When calls to a partner that is down stop for a while."""
+
+    failures: Positive = Field(5, description="Timeouts, refused connections or 5xx in a row that open it.")
+    cooldown: Duration = Field(30.0, description="Time until one probe is let through.")
+
+
+class LimitsConfig(Settings):
+    """Limits beside the driver's own. A tier with the same window and budget replaces the driver's; others are added."""
+
+    tiers: Annotated[tuple[TierConfig, ...], Listed, Field(strict=False)] = Field(
+        (), description="Limits that must all hold.", examples=[["7/s", "80/min"]]
+    )
+    concurrency: Positive | None = Field(None, description="Calls at the same time. Default: the driver's.")
+    share: Share | None = Field(
+        None, description="Share of the driver's stated limits to use. Default: the driver's, mostly 0.7."
+    )
+    lanes: Annotated[dict[Literal["high", "normal", "low"], Share], Empty] = Field(
+        default_factory=dict,
+        description="Share of the budget reserved for a lane, lent out while unused.",
+        examples=[{"high": 0.2}],
+    )
+    breaker: BreakerConfig = Field(default_factory=BreakerConfig, description="When to stop calling for a while.")
+    accept_risk: bool = Field(False, description="true: limits above those the driver knows are meant.")
+
+    @field_validator("lanes")
+    @classmethod
+    def _lanes(cls, value: dict[str, float]) -> dict[str, float]:
+        if sum(value.values()) > 1:
+            raise mistake("the lanes reserve more than the whole budget", "the shares together are at most 1")
+        return value
+
+
+class WebhookConfig(Settings):
+    """Deliveries the partner sends us, at /webhooks/<partner>/<integration>."""
+
+    secrets: Annotated[tuple[Ref, ...], Listed, Field(strict=False)] = Field(
+        (),
+        description="Signing secrets; during a rotation two are valid.",
+        examples=[[{"file": "guesty/acme_webhook"}]],
+    )
+    tolerance: Duration = Field(300.0, description="How far a signed time may be from our clock.")
+
+
+class IntegrationConfig(Settings):
+    """One account at the partner. Its name is unique over all files."""
+
+    name: str = Field("", exclude=True, json_schema_extra={"hidden": True})
+    enabled: bool = Field(
+        True, description="The kill switch; SYNCD_INTEGRATION_<NAME>_ENABLED in the environment overrides it."
+    )
+    base_url: BaseUrl | None = Field(None, description="Where its API is. Default: the partner's, then the driver's.")
+    scope: Name | None = Field(
+        None, description="Integrations naming the same scope share its limits. Default: one scope an integration."
+    )
+    credentials: Annotated[dict[str, Ref], Empty] = Field(
+        default_factory=dict, description="References to its secrets, by the names the driver gives them."
+    )
+    webhook: WebhookConfig | None = Field(None, description="Deliveries the partner sends.")
+    adapter: str | None = Field(None, description="Which version of the mapping to use. Default: the driver's.")
+    options: Annotated[dict[str, Any], Empty] = Field(
+        default_factory=dict, description="The driver's own settings, over the partner's."
+    )
+    resources: Annotated[dict[str, ResourceConfig], Empty] = Field(
+        default_factory=dict, description="Settings by resource, over the partner's."
+    )
+    origins: Annotated[tuple[Origin, ...], Listed, Field(strict=False)] = Field(
+        (), description="Further origins (https://host) that links in its answers may lead to."
+    )
+    accept_risk: bool = Field(False, description="true: warnings about this integration are known and meant.")
+
+
+class PartnerConfig(Settings):
+    """One partner's file."""
+
+    name: str = Field("", exclude=True, json_schema_extra={"hidden": True})
+    driver: str = Field(description="Which driver speaks to it.", min_length=1, examples=["guesty"])
+    enabled: bool = Field(
+        True, description="The kill switch for all its integrations; SYNCD_PARTNER_<NAME>_ENABLED overrides it."
+    )
+    base_url: BaseUrl | None = Field(None, description="Where its API is. Default: the driver's.")
+    limits: LimitsConfig | None = Field(None, description="Limits beside the driver's own.")
+    workers: int = Field(8, ge=1, le=256, description="Coroutines that its integrations share.")
+    deadline_seconds: Duration = Field(
+        30.0, alias="deadline", description="Total time of one call, all tries together."
+    )
+    response_bytes: Size = Field(
+        32 * 1024 * 1024, alias="response_size", description="Largest answer accepted, after inflation."
+    )
+    options: Annotated[dict[str, Any], Empty] = Field(
+        default_factory=dict, description="The driver's own settings; its README lists them."
+    )
+    resources: Annotated[dict[str, ResourceConfig], Empty] = Field(
+        default_factory=dict, description="Settings by resource, for all integrations below."
+    )
+    rest: dict[str, Any] | None = Field(
+        None, description="With `driver: rest`, the whole description of the partner's API (docs/writing-a-driver.md)."
+    )
+    integrations: Annotated[dict[Name, IntegrationConfig], Empty] = Field(
+        default_factory=dict, description="The accounts to sync, by name."
+    )
+
+    def is_enabled(self, integration: str) -> bool:
+        """Neither the partner nor this integration is switched off."""
+        return self.enabled and self.integrations[integration].enabled
+
+    def resource(self, integration: str, resource: str) -> ResourceConfig:
+        """The settings in force: the integration's over the partner's over the defaults."""
+        found = self.resources.get(resource, ResourceConfig())
+        own = self.integrations[integration].resources.get(resource)
+        return found if own is None else own.over(found)
+
+    def options_for(self, integration: str) -> dict[str, Any]:
+        """The driver's options in force for one integration."""
+        return {**self.options, **self.integrations[integration].options}
+
+    def base_url_for(self, integration: str) -> str | None:
+        """Where its API is; None: where the driver says."""
+        return self.integrations[integration].base_url or self.base_url
+
+    def scope_for(self, integration: str) -> str:
+        """The name of the limit scope it spends from, unique over all partners."""
+        return f"{self.name}/{self.integrations[integration].scope or integration}"
