@@ -1,0 +1,131 @@
+"""`/_sim/*`: the strings by which tests and the demo pull a simulator. Loopback only, never limited, never counted.
+
+GET    /_sim/stats                    everything counted
+POST   /_sim/reset                    forget counts and windows, keep the data
+GET    /_sim/arrivals?route=&status=  times of arrivals, seconds since the start
+GET    /_sim/truth                    resources and their counts
+GET    /_sim/truth/{resource}?ids=1   what a complete and fresh copy holds (ids=1: only the ids)
+POST   /_sim/mutate                   {"op": create|update|delete|random, "resource", "id", "changes", "count"}
+POST   /_sim/stream                   {"per_second", "total", "resources"}; DELETE stops it
+POST   /_sim/misbehave                {"kind", "match", "count", "share", "after", ...}; GET; DELETE ?kind=
+POST   /_sim/webhooks                 {"url", "secrets", "events", "duplicate"}; GET shows, DELETE forgets all
+POST   /_sim/redeliver                {"count"}: the last deliveries again, in reverse
+POST   /_sim/limits                   {"share"}: scale every limit
+POST   /_sim/do/{action}              the partner's own, such as expire_tokens
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from syncd.testing.base import Simulator
+
+LOOPBACK = ("127.", "::1", "::ffff:127.")
+
+
+def reply(body: Any, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
+
+
+async def answer(simulator: Simulator, request: web.Request) -> web.StreamResponse:
+    """One admin request."""
+    if request.remote and not request.remote.startswith(LOOPBACK):
+        return reply({"error": "loopback only"}, 403)
+    params: dict[str, Any] = dict(request.query)
+    if request.can_read_body:
+        body = await request.read()
+        if body:
+            try:
+                params = orjson.loads(body)
+            except ValueError as error:
+                return reply({"error": str(error)}, 400)
+    parts = request.path.split("/")[2:]
+    try:
+        return reply(act(simulator, request.method, parts, params))
+    except KeyError as error:
+        return reply({"error": f"there is no {error}"}, 404)
+    except (TypeError, ValueError) as error:
+        return reply({"error": str(error)}, 400)
+
+
+def act(simulator: Simulator, method: str, parts: list[str], params: dict[str, Any]) -> Any:
+    """Do it and say what came of it. Raises KeyError (404), ValueError or TypeError (400)."""
+    match (method, *parts):
+        case ("GET", "stats"):
+            return simulator.stats()
+        case ("POST", "reset"):
+            simulator.counters.reset()
+            simulator.enforcer.reset()
+        case ("GET", "arrivals"):
+            wanted = params.get("status")
+            return simulator.counters.arrivals(params.get("route", ""), int(wanted) if wanted else None)
+        case ("GET", "truth"):
+            return {name: len(collection) for name, collection in simulator.state.collections.items()}
+        case ("GET", "truth", resource):
+            held = simulator.truth(resource)
+            known = {"resource": resource, "count": len(held), "ids": list(held)}
+            return known if params.get("ids") else {**known, "records": held}
+        case ("POST", "mutate"):
+            return mutate(simulator, params)
+        case ("POST", "stream"):
+            simulator.stream(float(params["per_second"]), params.get("total"), tuple(params.get("resources", ())))
+        case ("DELETE", "stream"):
+            simulator.stop_stream()
+        case ("GET", "misbehave"):
+            return simulator.misbehaviour.view()
+        case ("POST", "misbehave"):
+            simulator.misbehaviour.add(**params)
+        case ("DELETE", "misbehave"):
+            simulator.misbehaviour.clear(params.get("kind", ""))
+        case ("GET", "webhooks"):
+            return simulator.deliveries.view()
+        case ("POST", "webhooks"):
+            secrets = params.get("secrets") or [params["secret"]]
+            target = simulator.subscription(params["url"], list(secrets), list(params.get("events", ["*"])))
+            simulator.deliveries.targets[target.id] = target
+            simulator.deliveries.duplicate = int(params.get("duplicate", simulator.deliveries.duplicate))
+            return {"id": target.id}
+        case ("DELETE", "webhooks"):
+            simulator.deliveries.targets.clear()
+        case ("POST", "redeliver"):
+            return {"redelivered": simulator.deliveries.redeliver(int(params.get("count", 1)))}
+        case ("POST", "limits"):
+            simulator.enforcer.scale(float(params["share"]))
+        case ("POST", "do", name):
+            done = simulator.action(name, params)
+            if done is None:
+                raise KeyError(name)
+            return done
+        case _:
+            raise KeyError("/".join(parts))
+    return {"ok": True}
+
+
+def mutate(simulator: Simulator, params: dict[str, Any]) -> Any:
+    """One asked-for change, or `count` random ones."""
+    operation = params.get("op", "random")
+    count = int(params.get("count", 1))
+    resource = params.get("resource", "")
+    if operation == "random":
+        shares = (float(params.get("creations", 0.3)), float(params.get("deletions", 0.1)))
+        simulator.mutate(count, (resource,) if resource else (), shares)
+        return {"mutations": dict(simulator.mutated)}
+    if operation == "create":
+        return {"ids": [simulator.create(resource, params.get("changes")) for _ in range(count)]}
+    wanted = (
+        params.get("ids") or [params["id"]]
+        if "id" in params or "ids" in params
+        else [place[2] for place in simulator.state[resource].order[:count]]
+    )
+    for external_id in wanted:
+        if operation == "update":
+            simulator.update(resource, external_id, params.get("changes"))
+        elif operation == "delete":
+            simulator.delete(resource, external_id)
+        else:
+            raise ValueError(f"unknown op {operation!r}; known: create, update, delete, random")
+    return {"ids": wanted}

@@ -1,0 +1,153 @@
+"""Webhooks that a simulator sends: signed by the partner's rules, retried, and told apart in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from syncd.clock import Clock
+
+PARALLEL = 16
+KEPT = 10_000
+"""Finished deliveries remembered for `view` and redelivery."""
+
+
+@dataclass(slots=True)
+class Target:
+    """One subscription: where to send which events, signed with which secrets (several during a rotation)."""
+
+    id: str
+    url: str
+    secrets: list[str]
+    events: list[str] = field(default_factory=lambda: ["*"])
+    status: str = "active"
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def wants(self, event: str) -> bool:
+        """Names may end in `.*`; `*` is every event."""
+        return any(
+            name in ("*", event) or (name.endswith(".*") and event.startswith(name[:-1])) for name in self.events
+        )
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One message to one target; `id` stays the same on every attempt."""
+
+    id: str
+    target: Target
+    event: str
+    body: bytes
+    attempts: int = 0
+    status: int | None = None
+    """Of the last answer; 0 when no connection came about."""
+
+
+Sign = Callable[[Target, bytes, str], Mapping[str, str]]
+
+
+class Deliveries:
+    """Sends what was posted, at most 16 at once, trying again after each of `retry_seconds`."""
+
+    def __init__(self, clock: Clock, sign: Sign, retry_seconds: Sequence[float] = (0.5, 2.0, 5.0)) -> None:
+        self.clock = clock
+        self.sign = sign
+        self.retry_seconds = tuple(retry_seconds)
+        self.targets: dict[str, Target] = {}
+        self.waiting: deque[Delivery] = deque()
+        self.done: deque[Delivery] = deque(maxlen=KEPT)
+        self.delivered = self.failed = self.attempts = self.retrying = 0
+        self.duplicate = 0
+        """Send each message so many times more, as partners do."""
+        self._woken = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+        self._pump: asyncio.Task[None] | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    def post(self, event: str, body: bytes, message_id: str, only: Target | None = None) -> None:
+        """Queue one message for every target that wants the event."""
+        for target in [only] if only is not None else list(self.targets.values()):
+            if target.status == "active" and target.wants(event):
+                for _ in range(1 + self.duplicate):
+                    self.waiting.append(Delivery(message_id, target, event, body))
+        self._woken.set()
+
+    def redeliver(self, count: int = 1) -> int:
+        """Send the last finished deliveries once more, newest first (so out of order); returns how many."""
+        again = list(self.done)[-count:][::-1]
+        self.waiting.extend(Delivery(old.id, old.target, old.event, old.body) for old in again)
+        self._woken.set()
+        return len(again)
+
+    def start(self) -> None:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15))
+        self._pump = asyncio.get_running_loop().create_task(self._run())
+
+    async def aclose(self) -> None:
+        for task in [*self._running, *([self._pump] if self._pump else [])]:
+            task.cancel()
+        await asyncio.gather(*self._running, *([self._pump] if self._pump else []), return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _run(self) -> None:
+        while True:
+            while not self.waiting or len(self._running) >= PARALLEL:
+                self._woken.clear()
+                await self._woken.wait()
+            task = asyncio.get_running_loop().create_task(self._deliver(self.waiting.popleft()))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._woken.set()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        for pause in (*self.retry_seconds, None):
+            delivery.attempts += 1
+            self.attempts += 1
+            delivery.status = await self._send(delivery)
+            if 200 <= delivery.status < 300:
+                self.delivered += 1
+                self.done.append(delivery)
+                return
+            if pause is not None:
+                self.retrying += 1
+                try:
+                    await self.clock.sleep(pause)
+                finally:
+                    self.retrying -= 1
+        self.failed += 1
+        self.done.append(delivery)
+
+    async def _send(self, delivery: Delivery) -> int:
+        headers = {"Content-Type": "application/json", **self.sign(delivery.target, delivery.body, delivery.id)}
+        assert self._session is not None, "start() comes first"
+        try:
+            async with self._session.post(
+                delivery.target.url, data=delivery.body, headers=headers, allow_redirects=False
+            ) as answer:
+                await answer.read()
+                return answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return 0
+
+    def view(self) -> dict[str, Any]:
+        return {
+            "targets": [
+                {"id": target.id, "url": target.url, "events": target.events, "status": target.status}
+                for target in self.targets.values()
+            ],
+            "waiting": len(self.waiting),
+            "in_flight": len(self._running) - self.retrying,
+            "retrying": self.retrying,
+            "attempts": self.attempts,
+            "delivered": self.delivered,
+            "failed": self.failed,
+        }
