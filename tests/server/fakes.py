@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 
-from syncd.config.units import parse_address
+from syncd.config import ServerConfig
 from syncd.explain import State
-from syncd.server.app import Server, ServerSettings
+from syncd.server.app import Server
 from syncd.server.ports import HealthReport, Progress, ReconcileReport, ReloadReport, ServiceHealth
 
 NOON = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -83,14 +83,15 @@ class FakeStatus:
         return self.reconciled
 
 
-def settings(**changes: Any) -> ServerSettings:
-    found: dict[str, Any] = {"listen": parse_address("127.0.0.1:0"), "admin": parse_address("127.0.0.1:0"), **changes}
-    return ServerSettings(**found)
+def settings(**changes: Any) -> ServerConfig:
+    found: dict[str, Any] = {"listen": "127.0.0.1:0", "admin": "127.0.0.2:0", **changes}
+    return ServerConfig(**found)
 
 
 @asynccontextmanager
 async def serving(status: FakeStatus, *, clock: Any, **changes: Any) -> AsyncIterator[Server]:
-    server = Server(settings(**changes), status, clock=clock)
+    token = changes.pop("admin_token", None)
+    server = Server(settings(**changes), status, clock=clock, admin_token=token)
     async with anyio.create_task_group() as group:
         await group.start(server.run)
         try:

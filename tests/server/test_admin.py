@@ -12,7 +12,6 @@ import pytest
 from tests.server.fakes import FakeStatus, serving, settings
 
 from syncd.clock import SystemClock
-from syncd.config.units import parse_address
 from syncd.errors import ConfigError, OwnershipError, StoreError
 from syncd.secrets import Secret
 from syncd.server.address import url_of
@@ -56,7 +55,7 @@ async def test_sync_of_one_record_needs_its_resource():
     ("said", "code", "hint"),
     [
         ({"integration": "acmee"}, "unknown-integration", "did you mean 'acme'?"),
-        ({"integration": "zzz"}, "unknown-integration", "there are: acme, shop"),
+        ({"integration": "zzz"}, "unknown-integration", "known here: acme, shop"),
         ({"integration": "acme", "resource": "listing"}, "unknown-resource", "did you mean 'listings'?"),
     ],
 )
@@ -192,13 +191,10 @@ async def test_with_a_token_every_call_needs_it():
 
 def test_an_admin_site_open_to_the_network_without_a_token_is_refused():
     for address in ("0.0.0.0:8081", "[::]:8081", "192.0.2.1:8081", "127.0.0.1.example.com:8081"):
+        config = settings(admin=address, admin_token={"env": "TOKEN"})
         with pytest.raises(ConfigError, match="without a token"):
-            Server(settings(admin=parse_address(address)), FakeStatus(), clock=SystemClock())
-    Server(
-        settings(admin=parse_address("0.0.0.0:8081"), admin_token=Secret("sesame-open-95")),
-        FakeStatus(),
-        clock=SystemClock(),
-    )
+            Server(config, FakeStatus(), clock=SystemClock())
+        Server(config, FakeStatus(), clock=SystemClock(), admin_token=Secret("sesame-open-95"))
 
 
 async def test_the_unix_socket_is_private_and_goes_with_its_owner(tmp_path: Path):
@@ -206,7 +202,7 @@ async def test_the_unix_socket_is_private_and_goes_with_its_owner(tmp_path: Path
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
     stale.close()  # a file nobody answers at, as a killed daemon leaves it
-    address = parse_address(f"unix:{path}")
+    address = f"unix:{path}"
     client = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)))
     async with serving(FakeStatus(), clock=SystemClock(), admin=address), client:
         assert path.stat().st_mode & 0o777 == 0o660
@@ -223,7 +219,7 @@ async def test_the_unix_socket_is_private_and_goes_with_its_owner(tmp_path: Path
 async def test_a_taken_port_is_said_with_the_command_that_shows_who_has_it():
     async with serving(FakeStatus(), clock=SystemClock()) as server:
         with pytest.raises(BaseExceptionGroup) as caught:
-            async with serving(FakeStatus(), clock=SystemClock(), listen=server.public):
+            async with serving(FakeStatus(), clock=SystemClock(), listen=str(server.public)):
                 pass
     error = caught.value.exceptions[0]
     assert isinstance(error, ListenError)

@@ -1,10 +1,10 @@
-"""Questions about a listening address that only its server and its clients ask. Parsing is `config.units`'s."""
+"""Questions about a listening address that only its server and its clients ask. Parsing is the configuration's."""
 
 from __future__ import annotations
 
 import ipaddress
 
-from syncd.config.units import Address
+from syncd.config import Address
 
 
 def is_loopback(host: str) -> bool:

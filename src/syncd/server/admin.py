@@ -5,8 +5,6 @@ Names are checked here, once, so that every caller gets the same did-you-mean. W
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +12,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from syncd.config import did_you_mean
 from syncd.errors import ConfigError, OwnershipError, StoreError, SyncdError
 from syncd.server.answers import answer, refusal
 from syncd.server.ports import Status
@@ -125,23 +124,12 @@ class _Api:
             raise _RefusedError(400, "usage", "name an integration")
         names = self._status.names()
         if integration not in names:
-            hint = meant(integration, names)
+            hint = did_you_mean(integration, names)
             raise _RefusedError(404, "unknown-integration", f"no integration {integration!r}", hint)
         if resource is not None and resource not in names[integration]:
-            hint = meant(resource, names[integration])
+            hint = did_you_mean(resource, names[integration])
             raise _RefusedError(404, "unknown-resource", f"{integration} has no resource {resource!r}", hint)
         return integration, resource
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """The did-you-mean line for a value, or the list of what there is."""
-    choices = sorted(known)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    if not choices:
-        return "there is none at all: see config/partners/"
-    return f"there are: {', '.join(choices[:20])}{' ...' if len(choices) > 20 else ''}"
 
 
 async def _said(request: web.Request) -> dict[str, Any]:

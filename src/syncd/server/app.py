@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -15,7 +14,8 @@ from anyio.abc import TaskStatus
 
 from syncd import metrics
 from syncd.clock import Clock
-from syncd.config.units import Address, parse_address
+from syncd.config import Address, ServerConfig
+from syncd.config.units import parse_address
 from syncd.errors import ConfigError, SyncdError
 from syncd.secrets import Secret
 from syncd.server import admin, health
@@ -25,7 +25,6 @@ from syncd.server.guard import admins_only, bodies
 from syncd.server.ports import Status
 from syncd.server.unix import UnixSocket
 
-PUBLIC_BODY_BYTES = 1024 * 1024
 ADMIN_BODY_BYTES = 64 * 1024
 ADMIN_CONNECTIONS = 64
 KEEP_ALIVE_SECONDS = 75.0
@@ -39,26 +38,6 @@ class ListenError(SyncdError):
     """An address could not be listened at: taken, not ours, or not allowed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
-    """Section `server` of the configuration, parsed."""
-
-    listen: Address
-    admin: Address
-    admin_token: Secret | None = None
-    max_connections: int = 1000
-    header_seconds: float = 10.0
-    body_seconds: float = 30.0
-
-    def check(self) -> None:
-        """Raises ConfigError for what must never be served."""
-        if not is_local(self.admin) and self.admin_token is None:
-            raise ConfigError(
-                f"the admin API would be open to the network at {self.admin} without a token",
-                hint="set server.admin to 127.0.0.1:8081 or unix:/run/syncd/admin.sock, or give server.admin_token",
-            )
-
-
 class Site:
     """One application listening at one address, its connections behind doors."""
 
@@ -69,7 +48,7 @@ class Site:
         routes: Sequence[web.RouteDef],
         *,
         clock: Clock,
-        settings: ServerSettings,
+        config: ServerConfig,
         connections: int,
         body_bytes: int,
         guards: Sequence[Middleware] = (),
@@ -77,9 +56,9 @@ class Site:
         self.address = address
         """Where it listens; once open, with the real port where 0 was asked for."""
         self.doors = Doors(
-            name, clock=clock, most=connections, header_seconds=settings.header_seconds, send_seconds=SEND_SECONDS
+            name, clock=clock, most=connections, header_seconds=config.header_seconds, send_seconds=SEND_SECONDS
         )
-        reader = bodies(self.doors, clock=clock, body_seconds=settings.body_seconds)
+        reader = bodies(self.doors, clock=clock, body_seconds=config.body_seconds)
         app = web.Application(middlewares=[reader, *guards], client_max_size=body_bytes)
         app.on_response_prepare.append(_sign)
         app.add_routes(routes)
@@ -128,34 +107,39 @@ class Server:
 
     def __init__(
         self,
-        settings: ServerSettings,
+        config: ServerConfig,
         status: Status,
         *,
         clock: Clock,
+        admin_token: Secret | None = None,
         exposition: Callable[[], bytes] = metrics.exposition,
     ) -> None:
-        settings.check()
-        probes = health.routes(status, clock=clock, exposition=exposition)
+        """`admin_token` is what `config.admin_token` resolves to. Raises ConfigError for what must never be served."""
+        if not is_local(config.admin) and admin_token is None:
+            raise ConfigError(
+                f"the admin API would be open to the network at {config.admin} without a token",
+                hint="set server.admin to 127.0.0.1:8081 or unix:/run/syncd/admin.sock, or give server.admin_token",
+            )
         self._public = Site(
             "public",
-            settings.listen,
-            probes,
+            config.listen,
+            health.routes(status, clock=clock, exposition=exposition),
             clock=clock,
-            settings=settings,
-            connections=settings.max_connections,
-            body_bytes=PUBLIC_BODY_BYTES,
+            config=config,
+            connections=config.max_connections,
+            body_bytes=config.body_bytes,
         )
         self._admin = Site(
             "admin",
-            settings.admin,
+            config.admin,
             admin.routes(status),
             clock=clock,
-            settings=settings,
+            config=config,
             connections=ADMIN_CONNECTIONS,
             body_bytes=ADMIN_BODY_BYTES,
-            guards=[admins_only(settings.admin, settings.admin_token)],
+            guards=[admins_only(config.admin, admin_token)],
         )
-        metrics.BOUND.labels("public_connections").set(settings.max_connections)
+        metrics.BOUND.labels("public_connections").set(config.max_connections)
         metrics.BOUND.labels("admin_connections").set(ADMIN_CONNECTIONS)
 
     @property

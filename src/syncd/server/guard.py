@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from syncd.clock import Clock
-from syncd.config.units import Address
+from syncd.config import Address
 from syncd.secrets import Secret
 from syncd.server.address import is_local, names_this_machine
 from syncd.server.answers import refusal
