@@ -1,0 +1,1 @@
+"""The driver for a partner described in its own configuration file, under `rest:`."""

@@ -1,0 +1,82 @@
+"""All a driver imports: `from syncd.kit import ...`, and nothing else of syncd."""
+
+from syncd.errors import (
+    AuthError,
+    ConfigError,
+    GoneError,
+    PartnerError,
+    PayloadError,
+    RateLimitError,
+    RejectedError,
+    TransientError,
+)
+from syncd.kit import coerce, signatures
+from syncd.kit.classify import classify, error_for
+from syncd.kit.driver import Driver
+from syncd.kit.options import checked as checked_options
+from syncd.kit.paging import with_params
+from syncd.kit.paths import MISSING, getter, put
+from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
+from syncd.kit.rest import RestDriver, since_text, since_value
+from syncd.kit.shapes import Deleted, MappedField, Stamp
+from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks
+from syncd.kit.webhooks import Change, Delivery, Event, composite_id
+from syncd.model import Checkpoint, Headers, Identity, Item, Mode, Raw, Record, Request, Response
+from syncd.secrets import Secret
+
+__all__ = [
+    "MISSING",
+    "Adapter",
+    "Auth",
+    "AuthError",
+    "Breaker",
+    "Change",
+    "Checkpoint",
+    "ConfigError",
+    "Deleted",
+    "Delivery",
+    "Driver",
+    "DriverSpec",
+    "Errors",
+    "Event",
+    "GoneError",
+    "Headers",
+    "Identity",
+    "Item",
+    "Limits",
+    "Many",
+    "MappedField",
+    "Mode",
+    "One",
+    "Option",
+    "Pages",
+    "PartnerError",
+    "PayloadError",
+    "Probe",
+    "Quality",
+    "RateLimitError",
+    "Raw",
+    "Record",
+    "RejectedError",
+    "Request",
+    "Resource",
+    "Response",
+    "RestDriver",
+    "Secret",
+    "Since",
+    "Stamp",
+    "Tier",
+    "TransientError",
+    "Webhooks",
+    "checked_options",
+    "classify",
+    "coerce",
+    "composite_id",
+    "error_for",
+    "getter",
+    "put",
+    "signatures",
+    "since_text",
+    "since_value",
+    "with_params",
+]

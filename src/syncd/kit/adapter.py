@@ -1,0 +1,261 @@
+"""From a raw record to what is stored: its identity and its normalized fields, by paths compiled once per resource.
+
+This runs for every record of every page, so each step is a closure made beforehand and nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from syncd.errors import PayloadError
+from syncd.kit import coerce
+from syncd.kit.paths import MISSING, Getter, getter, kind
+from syncd.kit.shapes import HEADER, MappedField, Stamp
+from syncd.model import Identity, Item, Raw, Record, Response
+
+if TYPE_CHECKING:
+    from syncd.kit.resource import Resource
+
+LONGEST_ID = 512
+"""Characters of an id. It becomes part of a database key, whose length is bounded."""
+
+_ADAPTER = "v1"
+_Fit = Callable[[Any], Any]
+_Plan = tuple[tuple[str, Getter, _Fit | None, Any, bool, bool], ...]
+
+
+def answer_getter(path: str) -> Callable[[Response], Any]:
+    """Compile a path into an answer: into its JSON body, or `header:NAME`."""
+    if path.startswith(HEADER):
+        name = path.removeprefix(HEADER).strip()
+        return lambda response: response.headers.get(name, MISSING)
+    inside = getter(path)
+    return lambda response: inside(response.json())
+
+
+class Shape:
+    """One adapter of one resource, compiled."""
+
+    def __init__(self, resource: Resource, name: str) -> None:
+        other = resource.adapters.get(name)
+        self.name = name
+        self.identify = _identifier(
+            resource,
+            resource.id if other is None or other.id is None else other.id,
+            resource.updated if other is None or other.updated is None else other.updated,
+        )
+        self.plan = _plan(resource.mapped(name), sparse=resource.sparse)
+
+    def normalize(self, raw: Raw) -> dict[str, Any]:
+        """The normalized fields. Raises PayloadError naming the field that does not fit."""
+        data: dict[str, Any] = {}
+        name = ""
+        try:
+            for name, get, fit, default, required, leave_out in self.plan:
+                value = get(raw)
+                if value is None or value is MISSING:
+                    if value is MISSING and leave_out:
+                        continue
+                    if required:
+                        raise PayloadError(f"required, got {kind(value)}")
+                    data[name] = default
+                else:
+                    data[name] = value if fit is None else fit(value)
+        except PayloadError as error:
+            raise PayloadError(f"field {name}: {error}", hint=error.hint) from None
+        return data
+
+
+class Reader:
+    """What a resource's description says about reading its answers, compiled."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        names = {_ADAPTER, *resource.adapters}
+        self._shapes = {name: Shape(resource, name) for name in names}
+        self._own = self._shapes[_ADAPTER]
+        paths = (resource.records,) if isinstance(resource.records, str) else resource.records
+        self._lists = [(path, answer_getter(path)) for path in paths]
+        self._total = answer_getter(resource.total) if resource.total else None
+        self._tenant = getter(resource.tenant) if resource.tenant else None
+        self._order = _moment(resource.order, "order") if resource.order else None
+        self._volatile = tuple(path.split(".") for path in resource.volatile)
+
+    def shape(self, adapter: str = "") -> Shape:
+        """The compiled adapter; the resource's own where it has none of that name."""
+        return self._shapes.get(adapter, self._own)
+
+    def identify(self, raw: Raw, adapter: str = "") -> Identity:
+        """Who a raw record is. Raises PayloadError when it has no usable id or its stamp does not read."""
+        return self._shapes.get(adapter, self._own).identify(raw)
+
+    def normalize(self, raw: Raw, adapter: str = "") -> Record:
+        """The record. Raises PayloadError naming the field that does not fit."""
+        shape = self._shapes.get(adapter, self._own)
+        return Record(shape.identify(raw), shape.normalize(raw), adapter or _ADAPTER)
+
+    def records(self, response: Response) -> list[Any]:
+        """The page's raw records. `null` in place of the list is an empty one; anything else raises PayloadError."""
+        found: Any = MISSING
+        for _, get in self._lists:
+            found = get(response)
+            if type(found) is list:
+                return found
+        if found is None:
+            return []
+        where = " or ".join(f"`{path}`" if path else "the top of the answer" for path, _ in self._lists)
+        raise PayloadError(
+            f"{self._resource.name}: expected a list at {where}, got {kind(found)}",
+            resource=self._resource.name,
+            status=response.status_code,
+        )
+
+    def items(self, response: Response) -> list[Item]:
+        """The page's records as items. What is no object is wrapped, so that it becomes a reject and not an exception."""
+        name = self._resource.name
+        return [Item(name, raw if type(raw) is dict else {"value": raw}) for raw in self.records(response)]
+
+    def total(self, response: Response) -> int | None:
+        """How many records the partner says the listing has; None where it does not say or says nonsense."""
+        if self._total is None:
+            return None
+        value = self._total(response)
+        try:
+            stated = coerce.integer(value)
+        except PayloadError:
+            return None
+        return stated if stated >= 0 else None
+
+    def tenant(self, raw: Raw) -> str | None:
+        """The account the record says it belongs to."""
+        value = None if self._tenant is None else self._tenant(raw)
+        return None if value is None or value is MISSING else coerce.text(value)
+
+    def ordered_at(self, raw: Raw) -> datetime | None:
+        """The moment `since` filters by, where that is not the record's own stamp; None where it does not read."""
+        if self._order is None:
+            return None
+        try:
+            return self._order(raw)
+        except PayloadError:
+            return None
+
+    @property
+    def has_order(self) -> bool:
+        return self._order is not None
+
+    def hashable(self, raw: Raw) -> Raw:
+        """The raw record without what changes and means nothing; itself where there is no such thing."""
+        if not self._volatile:
+            return raw
+        for path in self._volatile:
+            raw = _without(raw, path)
+        return raw
+
+
+def _without(raw: Any, path: list[str]) -> Any:
+    if not isinstance(raw, dict) or path[0] not in raw:
+        return raw
+    if len(path) == 1:
+        return {key: value for key, value in raw.items() if key != path[0]}
+    return {**raw, path[0]: _without(raw[path[0]], path[1:])}
+
+
+def _plan(fields: Mapping[str, MappedField], *, sparse: bool) -> _Plan:
+    return tuple(
+        (
+            name,
+            getter(field.source or name),
+            None if field.kind is None or field.kind == "json" else coerce.coercion(field.kind, field.zone),
+            field.default,
+            field.required,
+            sparse and field.default is None and not field.required,
+        )
+        for name, field in fields.items()
+    )
+
+
+def _moment(stamp: Stamp, what: str) -> Callable[[Any], datetime | None]:
+    get, fit = getter(stamp.source), coerce.moment_coercion(stamp.kind, stamp.zone)
+
+    def read(raw: Any) -> datetime | None:
+        value = get(raw)
+        if value is None or value is MISSING:
+            return None
+        try:
+            return fit(value)
+        except PayloadError as error:
+            raise PayloadError(f"{what}: {error}", hint=error.hint) from None
+
+    return read
+
+
+def _external_id(path: str) -> Callable[[Any], str]:
+    get = getter(path)
+
+    def read(raw: Any) -> str:
+        value = get(raw)
+        if type(value) is int:
+            return str(value)
+        if type(value) is not str or not value:
+            raise PayloadError(f"id: expected text or a whole number at `{path}`, got {kind(value)}")
+        if len(value) > LONGEST_ID:
+            raise PayloadError(f"id: expected at most {LONGEST_ID} characters at `{path}`, got {len(value)}")
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise PayloadError(f"id: expected sound text at `{path}`, got half a character") from None
+        if "\0" in value:
+            raise PayloadError(f"id: expected sound text at `{path}`, got a NUL character")
+        return value
+
+    return read
+
+
+def _joined(paths: tuple[str, ...]) -> Callable[[Any], str]:
+    parts = [_external_id(path) for path in paths]
+
+    def read(raw: Any) -> str:
+        # A colon inside a part is doubled, so that two different records never share a joined id.
+        return ":".join(part(raw).replace(":", "::") for part in parts)
+
+    return read
+
+
+def _identifier(resource: Resource, paths: str | tuple[str, ...], updated: Stamp | None) -> Callable[[Raw], Identity]:
+    external_id = _external_id(paths) if isinstance(paths, str) else _joined(paths)
+    stamp = _moment(updated, "updated") if updated is not None and resource.stamped_by == "updated" else None
+    version = getter(resource.version) if resource.version else None
+    parent = getter(resource.parent_id) if resource.parent_id else None
+    gone = getter(resource.deleted.source) if resource.deleted else None
+    gone_values = frozenset(resource.deleted.values) if resource.deleted else frozenset()
+
+    def identify(raw: Raw) -> Identity:
+        whole_version = parent_id = None
+        deleted = False
+        if version is not None:
+            value = version(raw)
+            if value is not None and value is not MISSING:
+                try:
+                    whole_version = coerce.integer(value)
+                except PayloadError as error:
+                    raise PayloadError(f"version: {error}") from None
+        if parent is not None:
+            value = parent(raw)
+            if value is not None and value is not MISSING:
+                parent_id = coerce.text(value)
+        if gone is not None:
+            value = gone(raw)
+            deleted = _among(value, gone_values) if gone_values else bool(value)
+        return Identity(
+            external_id(raw), whole_version, None if stamp is None else stamp(raw), parent_id, deleted
+        )
+
+    return identify
+
+
+def _among(value: Any, values: frozenset[Any]) -> bool:
+    return isinstance(value, str | int | bool) and value in values

@@ -1,0 +1,100 @@
+"""What an answer means: by HTTP (`client/classify.py`), but first by the few words a driver's `errors:` adds.
+
+Pure. A driver with a failure no word fits overrides `classify` and calls this for the rest.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from syncd.client import classify as by_http
+from syncd.errors import (
+    AuthError,
+    GoneError,
+    PartnerError,
+    PayloadError,
+    RateLimitError,
+    RejectedError,
+    TransientError,
+)
+from syncd.kit.adapter import answer_getter
+from syncd.kit.spec import Errors, Word
+from syncd.model import Response
+
+
+def classify(
+    response: Response, now: datetime, errors: Errors | None = None, *, dialect: Any = None
+) -> PartnerError | None:
+    """None for a sound answer, else what went wrong. `dialect` names how the partner says when to come back.
+
+    A 404 or 410 is GoneError here, since an answer alone does not tell what was asked: on a listing the engine takes it
+    as rejected.
+    """
+    if errors is None or not (errors.statuses or errors.codes):
+        return by_http.classify(response, now, dialect=dialect)
+    word = errors.statuses.get(response.status_code)
+    if errors.codes and (response.status_code >= 300 or errors.code is not None):
+        word = errors.codes.get(_code(response, errors) or "", word)
+    if word is None:
+        return by_http.classify(response, now, dialect=dialect)
+    return error_for(word, response, now, errors, dialect=dialect)
+
+
+def error_for(
+    word: Word,
+    response: Response,
+    now: datetime,
+    errors: Errors | None = None,
+    *,
+    hint: str = "",
+    dialect: Any = None,
+) -> PartnerError:
+    """The error a word stands for, with what this answer tells about it."""
+    said, code = by_http.said(response)
+    if errors is not None:
+        said = _told(response, errors.message) or said
+        code = _code(response, errors) or code
+    text = f"answered {response.status_code}" + (f" ({by_http.quoted(said)})" if said else "")
+    known: dict[str, Any] = {
+        "status": response.status_code,
+        "code": code,
+        "request_id": by_http.request_id(response),
+        "hint": hint,
+    }
+    match word:
+        case "limited":
+            return RateLimitError(text, retry_at=_until(response, now, dialect), **known)
+        case "transient" | "busy":
+            return TransientError(text, breaks=word == "transient", retry_at=_until(response, now, dialect), **known)
+        case "auth":
+            return AuthError(text, **known)
+        case "denied":
+            return AuthError(text, permanent=True, **known)
+        case "gone":
+            return GoneError(text, **known)
+        case "payload":
+            return PayloadError(text, **known)
+    return RejectedError(text, **known)
+
+
+def _until(response: Response, now: datetime, dialect: Any) -> datetime | None:
+    """When the partner said to come back: read as of a 429, whatever status it put on the answer."""
+    as_limited = Response(429, response.headers, response.content)
+    told = by_http.classify(as_limited, now, dialect=dialect)
+    return told.retry_at if isinstance(told, RateLimitError) else None
+
+
+def _code(response: Response, errors: Errors) -> str | None:
+    return _told(response, errors.code) if errors.code is not None else by_http.said(response)[1]
+
+
+def _told(response: Response, path: str | None) -> str | None:
+    """What the answer has at a path, as text; None where it has nothing readable."""
+    if path is None:
+        return None
+    try:
+        value = answer_getter(path)(response)
+    except PayloadError:
+        return None
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None

@@ -1,0 +1,180 @@
+"""What syncd has to know about one partner, and nothing about when or how it is asked.
+
+A driver is pure: data in, data out. No `await`, no sleep, no clock, no store, no log. The engine owns time and I/O, so
+every driver tests without an event loop. `RestDriver` does all of this from a description; `Driver` is for a partner no
+description fits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from syncd.config.facts import Facts, Finding
+from syncd.errors import ConfigError, PartnerError, RejectedError
+from syncd.kit.resource import Resource
+from syncd.kit.spec import Auth, DriverSpec
+from syncd.kit.webhooks import Change, Delivery, Event
+from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Response
+from syncd.secrets import Secret
+
+
+class Driver(ABC):
+    """One partner. Methods get what they need as arguments and keep nothing between calls."""
+
+    needs_spec: ClassVar[bool] = False
+    """True where the description does not stand beside the class but in the partner's own file (`rest:`)."""
+
+    spec: DriverSpec
+
+    def __init__(self, spec: DriverSpec) -> None:
+        self.spec = spec
+
+    # What there is.
+
+    def facts(self, options: Mapping[str, Any]) -> Facts:
+        """What checking a configuration needs to know under these options. Never raises: a mistake is a finding."""
+        known = self.spec.facts()
+        if self.spec.open_resources:
+            return known
+        try:
+            self.resources(options)
+        except ConfigError as error:
+            return replace(known, findings=(Finding(("options",), str(error), error.hint),))
+        return known
+
+    @abstractmethod
+    def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
+        """The resources of one integration by name; its options may add some. Raises ConfigError for wrong options."""
+
+    def auth(self, options: Mapping[str, Any]) -> Auth:
+        """How an integration's calls prove who we are."""
+        return self.spec.auth
+
+    @abstractmethod
+    def test(self, options: Mapping[str, Any] | None = None) -> Request:
+        """A cheap call that an accepted credential answers with 2xx."""
+
+    def children(self, resource: Resource, resources: Mapping[str, Resource] | None = None) -> list[Resource]:
+        """The resources listed below each record of this one."""
+        among = self.spec.resources if resources is None else resources
+        return [child for child in among.values() if child.parent == resource.name]
+
+    # Asking.
+
+    @abstractmethod
+    def request(self, resource: Resource, checkpoint: Checkpoint) -> Request:
+        """The listing's first call, or the one at `checkpoint.cursor`, for what changed since `checkpoint.since`.
+
+        A pure function of its arguments: after a crash it rebuilds the call that was due from what is stored.
+        """
+
+    @abstractmethod
+    def pages(self, resource: Resource, first: Request) -> Generator[Request, Response, None]:
+        """The walk over a listing: yields `first`, is sent its answer, yields the next call, and so on to the end.
+
+        Each call's `cursor` is where the walk resumes with it. Raises PayloadError for a listing that goes round.
+        """
+
+    def following(self, resource: Resource, request: Request, response: Response) -> Request | None:
+        """The call after one that was answered; None at the end. The pages, for whoever does not keep a generator."""
+        walk = self.pages(resource, request)
+        next(walk)
+        try:
+            return walk.send(response)
+        except StopIteration:
+            return None
+
+    def spread(self, resource: Resource, first: Request, response: Response) -> list[Request] | None:
+        """Calls after `first` that do not hang on each other, at most a thousand; None where each needs the one before.
+
+        A prediction: the listing may go on after the last of them (ask `following`), the last ones may come empty, and
+        a page whose `following` is not the next of them means that rows are missing in between.
+        """
+        return None
+
+    def one(self, resource: Resource, external_id: str) -> Request | None:
+        """The call that reads one record by its id; None where the partner has none."""
+        return None
+
+    def many(self, resource: Resource, ids: Sequence[str]) -> Request | None:
+        """The call that reads these records at once (at most `resource.many.max`); None where the partner has none."""
+        return None
+
+    def child_request(
+        self,
+        child: Resource,
+        parent_id: str,
+        checkpoint: Checkpoint | None = None,
+        parent: Mapping[str, Any] | None = None,
+    ) -> Request:
+        """The first call of `child`'s listing below one parent, or the one at `checkpoint.cursor`.
+
+        `parent` are the parent's normalized fields, needed where `child.placeholders` names more than `id`.
+        """
+        raise RejectedError(f"{child.name} is not listed below another resource", resource=child.name)
+
+    # Reading answers.
+
+    @abstractmethod
+    def items(self, resource: Resource, response: Response) -> list[Item]:
+        """What a listing's page (or an answer to `many`) holds. Raises PayloadError when it is not such a page."""
+
+    @abstractmethod
+    def record(self, resource: Resource, response: Response) -> Raw:
+        """The raw record an answer to `one` holds. Raises PayloadError when it is not one."""
+
+    def several(self, resource: Resource, response: Response) -> list[Item]:
+        """What an answer to `many` holds."""
+        return self.items(resource, response)
+
+    def total(self, resource: Resource, response: Response) -> int | None:
+        """How many records the whole listing has, where the partner says it."""
+        return None
+
+    def newest(
+        self, resource: Resource, response: Response, identities: Sequence[Identity]
+    ) -> datetime | None:
+        """The newest moment on a page, of the kind `since` filters by: what the watermark is made from."""
+        return max((known.source_updated_at for known in identities if known.source_updated_at), default=None)
+
+    @abstractmethod
+    def identify(self, resource: Resource, raw: Raw, adapter: str = "") -> Identity:
+        """Who a raw record is. Raises PayloadError when it has no usable id."""
+
+    @abstractmethod
+    def normalize(self, resource: Resource, raw: Raw, adapter: str = "") -> Record:
+        """The record syncd stores. Raises PayloadError naming the field that does not fit."""
+
+    def hashable(self, resource: Resource, raw: Raw) -> Raw:
+        """The raw record without what changes and means nothing: what the content hash is taken of."""
+        return raw
+
+    def tenant(self, resource: Resource, raw: Raw) -> str | None:
+        """The account at the partner that the record says it belongs to."""
+        return None
+
+    @abstractmethod
+    def classify(self, response: Response, now: datetime) -> PartnerError | None:
+        """None for a sound answer, else what went wrong: its 4xx, its 5xx, its odd 200s."""
+
+    # Webhooks and pushes.
+
+    def verify(self, delivery: Delivery, secrets: Sequence[Secret], now: datetime) -> bool:
+        """Is the delivery really the partner's? On the raw bytes, in constant time, with any of the secrets."""
+        return False
+
+    def event_id(self, delivery: Delivery) -> str | None:
+        """What is the same on every try of one delivery; None where the partner sends nothing of the kind."""
+        return None
+
+    def events(self, delivery: Delivery) -> list[Event]:
+        """The facts in a verified delivery."""
+        return []
+
+    def push(self, change: Change) -> Request:
+        """The call that brings a change of ours to the partner."""
+        raise RejectedError(f"{self.spec.name} takes no changes of {change.resource}", resource=change.resource)

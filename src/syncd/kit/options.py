@@ -1,0 +1,48 @@
+"""A driver's own settings, given under an integration's `options:`, checked against what the driver declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from syncd.errors import ConfigError
+from syncd.kit.paths import kind
+from syncd.kit.spec import DriverSpec
+
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "text": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "list": (list, tuple),
+    "object": (dict,),
+}
+
+
+def checked(spec: DriverSpec, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with defaults filled in. Raises ConfigError naming every option that is wrong."""
+    wrong = [_unknown(name, spec) for name in options if name not in spec.options]
+    found: dict[str, Any] = {}
+    for name, option in spec.options.items():
+        value = options.get(name, option.default)
+        found[name] = value
+        if value is None:
+            if option.required:
+                wrong.append(f"option {name!r} is missing: {option.about}")
+            continue
+        if not isinstance(value, _TYPES[option.kind]) or (isinstance(value, bool) and option.kind != "boolean"):
+            wrong.append(f"option {name!r} must be {option.kind}, it is {kind(value)}")
+        elif option.choices and value not in option.choices:
+            wrong.append(f"option {name!r} must be one of {', '.join(map(str, option.choices))}")
+    if wrong:
+        raise ConfigError(f"{spec.name}: " + "; ".join(wrong))
+    return found
+
+
+def _unknown(name: str, spec: DriverSpec) -> str:
+    near = get_close_matches(str(name), spec.options, 1)
+    if near:
+        return f"there is no option {name!r}; did you mean {near[0]!r}?"
+    known = ", ".join(spec.options) or "none"
+    return f"there is no option {name!r}; known: {known}"

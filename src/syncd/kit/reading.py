@@ -1,0 +1,136 @@
+"""From a mapping to a `DriverSpec`, with every mistake told in words a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from syncd.errors import ConfigError
+from syncd.kit.paths import MISSING, kind
+from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
+from syncd.kit.shapes import Deleted, MappedField, Stamp
+from syncd.kit.spec import (
+    Auth,
+    Breaker,
+    DriverSpec,
+    Errors,
+    Limits,
+    Option,
+    Probe,
+    Quality,
+    Tier,
+    Webhooks,
+)
+
+_MODELS: Final[dict[str, type[BaseModel]]] = {
+    "auth": Auth, "limits": Limits, "breaker": Breaker, "errors": Errors, "webhooks": Webhooks, "test": Probe,
+    "quality": Quality, "pages": Pages, "since": Since, "one": One, "many": Many, "updated": Stamp, "order": Stamp,
+    "deleted": Deleted,
+}  # fmt: skip
+_INSIDE: Final[dict[str, type[BaseModel]]] = {
+    "resources": Resource, "adapters": Adapter, "fields": MappedField, "options": Option, "tiers": Tier,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One mistake in a description: the way to it, what is wrong, what might be meant."""
+
+    path: tuple[str | int, ...]
+    message: str
+    help: str = ""
+
+    def __str__(self) -> str:
+        where = ".".join(str(step) for step in self.path)
+        return f"{where}: {self.message}" if where else self.message
+
+
+class SpecError(ConfigError):
+    """A description has mistakes: all of them are in `troubles`."""
+
+    def __init__(self, found: Sequence[Trouble]) -> None:
+        super().__init__("; ".join(map(str, found)), hint=next((one.help for one in found if one.help), ""))
+        self.troubles = tuple(found)
+
+
+def parse(given: Mapping[str, Any]) -> DriverSpec:
+    """The description in a mapping. Raises SpecError with every mistake."""
+    try:
+        return DriverSpec.model_validate(given)
+    except ValidationError as error:
+        raise SpecError(troubles(error, given)) from None
+
+
+def troubles(error: ValidationError, given: Mapping[str, Any]) -> list[Trouble]:
+    """Pydantic's findings in our words, each at a place that exists in the document, without repetition."""
+    found: dict[tuple[tuple[str | int, ...], str], Trouble] = {}
+    for detail in error.errors(include_url=False, include_context=True):
+        path = _real(detail["loc"], given)
+        trouble = _told(path, detail, given)
+        found.setdefault((trouble.path, trouble.message), trouble)
+    return list(found.values())
+
+
+def _told(path: tuple[str | int, ...], detail: Any, given: Mapping[str, Any]) -> Trouble:
+    context = detail.get("ctx") or {}
+    match detail["type"]:
+        case "extra_forbidden":
+            name = path[-1] if path else ""
+            return Trouble(path, f"there is no key {name!r} here", _near(str(name), _keys(path[:-1])))
+        case "missing":
+            last = detail["loc"][-1] if detail["loc"] else ""
+            return Trouble(path, f"the key {last!r} is missing")
+        case "literal_error":
+            expected = context.get("expected", "")
+            return Trouble(path, f"expected {expected}", _near(str(detail.get("input")), _quoted(str(expected))))
+        case "value_error":
+            return Trouble(path, str(context.get("error", detail["msg"])))
+        case "string_pattern_mismatch":
+            return Trouble(path, "a name has small letters, digits and _ only, and begins with a letter")
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return Trouble(path, f"expected a mapping, found {kind(detail.get('input', MISSING))}")
+    message = str(detail["msg"])
+    return Trouble(path, message[0].lower() + message[1:], str(context.get("help", "")))
+
+
+def _real(loc: Sequence[str | int], given: Any) -> tuple[str | int, ...]:
+    """The steps of a location that exist in the document: pydantic's own tags are left out, a missing key ends it."""
+    found: list[str | int] = []
+    at = given
+    for step in loc:
+        is_there = step in at if isinstance(at, Mapping) else isinstance(at, list | tuple) and step in range(len(at))
+        if is_there:
+            at = at[step]
+            found.append(step)
+    return tuple(found)
+
+
+def _keys(path: Sequence[str | int]) -> list[str]:
+    """The keys known at a place, to guess what a wrong one was meant to be."""
+    model: type[BaseModel] | None = DriverSpec
+    inside: type[BaseModel] | None = None
+    for step in path:
+        if inside is not None:
+            model, inside = inside, None
+        elif step in _INSIDE:
+            inside = _INSIDE[str(step)]
+        else:
+            model = _MODELS.get(str(step))
+    if model is None or inside is not None:
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, 1, 0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"known: {', '.join(known)}" if known else ""
+
+
+def _quoted(text: str) -> list[str]:
+    return text.split("'")[1::2]

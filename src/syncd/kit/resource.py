@@ -1,0 +1,258 @@
+"""One kind of record at a partner: the keys under `resources:` are the keyword arguments of `Resource(...)`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from syncd.config.units import Duration
+from syncd.kit import coerce
+from syncd.kit.shapes import (
+    DeletedPath,
+    FieldMap,
+    MappedField,
+    Model,
+    Path,
+    RecordPath,
+    StampPath,
+)
+
+if TYPE_CHECKING:
+    from syncd.kit.adapter import Reader
+
+PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+NAME: Final = r"^[a-z][a-z0-9_]{0,47}$"
+"""Names of resources and fields: they become names of views and columns."""
+FieldName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+
+
+class Pages(Model):
+    """How a listing goes on to its next page."""
+
+    kind: Literal["none", "cursor", "offset", "page", "next", "link"] = "none"
+    place: Literal["query", "body"] = Field("query", alias="in", description="Where its parameters go.")
+    param: str | None = Field(None, description="Parameter for cursor, offset or page number; in a body a dotted path.")
+    next: Path | None = Field(None, description="Where the answer has the next cursor (cursor) or the next URL (next).")
+    last: RecordPath | None = Field(None, description="The next cursor is this of the page's last record.")
+    more: Path | None = Field(None, description="Where the answer says whether there is more.")
+    size: str | None = Field(None, description="Parameter for the page size.")
+    first: int | None = Field(None, ge=0, description="First page number (default 1) or offset (default 0).")
+    end: Literal["short", "empty"] | None = Field(
+        None, description="What ends it where nothing else does: a page shorter than asked for (default) or an empty one."
+    )
+    total_pages: Path | None = Field(None, description="Where the answer has the number of pages.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.kind in {"cursor", "offset", "page"} and self.param is None:
+            raise ValueError(f"pages of kind {self.kind} need `param`: the parameter's name")
+        if self.kind == "cursor" and (self.next is None) == (self.last is None):
+            raise ValueError("pages of kind cursor need one of `next` (path in the answer) and `last` (in a record)")
+        if self.kind == "next" and self.next is None:
+            raise ValueError("pages of kind next need `next`: the path of the next URL in the answer")
+        if self.kind in {"offset", "page"} and (self.next or self.last):
+            raise ValueError(f"`next` and `last` do not go with pages of kind {self.kind}")
+        if self.total_pages is not None and self.kind != "page":
+            raise ValueError("`total_pages` only goes with pages of kind page")
+        return self
+
+    @property
+    def start(self) -> int:
+        """Number of the first page, or the first offset."""
+        return self.first if self.first is not None else int(self.kind == "page")
+
+
+class Since(Model):
+    """How a listing is asked for what changed since a moment."""
+
+    param: str | None = Field(None, description="Query parameter, such as updated_after or created[gte].")
+    body: str | None = Field(None, description="Dotted path in the JSON body instead, such as filter.created_at.$gte.")
+    format: Literal["iso", "iso_seconds", "iso_ns", "plain", "epoch", "epoch_ms", "date"] = Field(
+        "iso", description="iso has milliseconds; plain is 2026-01-31 23:59:59. All are UTC and rounded down."
+    )
+    overlap: Duration = Field(120.0, description="How far behind the watermark is read again.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Further parameters sent with it, such as a sort.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.param is None) == (self.body is None):
+            raise ValueError("give one of `param` (query) and `body` (path in the JSON body)")
+        return self
+
+
+class One(Model):
+    """How one record is read by its id."""
+
+    path: str = Field(description="With the placeholder {id}.")
+    records: Path = Field("", description="Where the record sits in the answer; empty: the answer is the record.")
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_id(self) -> Self:
+        _check_placeholders(self.path, {"id"})
+        if "{id}" not in self.path and "{id}" not in str(self.params):
+            raise ValueError("the path needs the placeholder {id}")
+        return self
+
+
+class Many(Model):
+    """How several records are read by their ids in one call."""
+
+    param: str = Field(description="Parameter that takes the ids; in a body a dotted path.")
+    max: int = Field(ge=1, description="Ids a call may name.")
+    join: str = Field(",", description="What stands between ids in one parameter; `repeat` repeats the parameter.")
+    place: Literal["query", "body"] = Field("query", alias="in", description="In a body the ids are a JSON list.")
+    path: str | None = Field(None, description="The resource's own path if left out.")
+    records: Path | None = Field(None, description="Where the list sits; as in the listing if left out.")
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Adapter(Model):
+    """Another shape of the same records, chosen by `adapter:`. What is left out is the resource's own."""
+
+    id: RecordPath | tuple[RecordPath, ...] | None = None
+    updated: StampPath | None = None
+    fields: FieldMap | None = None
+
+
+def _check_placeholders(text: str, known: set[str]) -> None:
+    for name in PLACEHOLDER.findall(text):
+        if name not in known and not (name.startswith("parent.") and "parent." in known):
+            raise ValueError(f"unknown placeholder {{{name}}}; there is only {{parent.id}}, and {{id}} under `one`")
+
+
+OnePath = Annotated[
+    One, BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v, json_schema_input_type=str | One)
+]
+SinceParam = Annotated[
+    Since, BeforeValidator(lambda v: {"param": v} if isinstance(v, str) else v, json_schema_input_type=str | Since)
+]
+
+
+class Resource(Model):
+    """One kind of record: where it is listed, what it is called there, which of its fields we keep."""
+
+    name: str = Field("", description="Set from the key it stands under.")
+    path: str = Field(description="Relative to base_url; a child has {parent.id} in it (or in params or body).")
+    method: Literal["GET", "POST"] = "GET"
+    enabled: bool = Field(True, description="False: only where an integration enables it.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Query parameters of every listing call.")
+    body: dict[str, Any] | None = Field(None, description="JSON body of every listing call.")
+    headers: dict[str, str] = Field(default_factory=dict)
+
+    records: Path | tuple[Path, ...] = Field("", description="Where the list sits; several: the first that is a list.")
+    id: RecordPath | tuple[RecordPath, ...] = Field("id", description="The record's id; several are joined by a colon.")
+    updated: StampPath | None = Field(None, description="When the record changed, by the partner's clock.")
+    version: RecordPath | None = Field(None, description="A whole number that grows with every change.")
+    stamp: Literal["updated", "observed", "fetched"] | None = Field(
+        None,
+        description="What decides which version is newer: `updated` (default where that is given), `observed` (the "
+        "partner's clock when asked: for records without a stamp whose changes also come by events that have one), or "
+        "`fetched` (our clock when asked).",
+    )
+    order: StampPath | None = Field(None, description="The moment `since` filters by, where it is not `updated`.")
+    deleted: DeletedPath | None = Field(None, description="How a record says that it is gone.")
+    parent: str | None = Field(None, description="The resource it is listed below; its changes cause a listing here.")
+    parent_id: RecordPath | None = Field(None, description="Where a record names its parent.")
+    tenant: RecordPath | None = Field(None, description="Where a record names the account it belongs to.")
+    total: Path | None = Field(None, description="Where the answer has the number of records of the whole listing.")
+    sparse: bool = Field(False, description="A missing key means: not told. Stored fields are kept.")
+    volatile: tuple[RecordPath, ...] = Field((), description="What changes and means nothing: left out of the hash.")
+
+    pages: Pages = Pages()
+    page_size: int | None = Field(None, ge=1, description="Records a page.")
+    since: SinceParam | None = None
+    fields: FieldMap = Field(default_factory=dict, description="Name: path, or {from, as, default, required}.")
+    adapters: dict[str, Adapter] = Field(default_factory=dict, description="Other shapes by name; `v1` is this one.")
+    one: OnePath | None = None
+    many: Many | None = None
+
+    every: Duration | None = Field(None, description="How often, unless the configuration says.")
+    strategy: Literal["full", "incremental", "feed"] | None = Field(
+        None, description="Default: incremental where `since` is given, else full. A feed brings records of others."
+    )
+    feeds: tuple[str, ...] = Field((), description="Of a feed: the resources it brings changes of.")
+    group: str = Field("", description="Endpoint group with a breaker of its own.")
+    budget: str = Field("read", description="The limit budget its calls spend from.")
+    weight: float = Field(1.0, gt=0, description="What a call costs in weighted tiers.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for text in _texts([self.path, self.params, self.body]):
+            _check_placeholders(text, {"parent."})
+        needs_parent = bool(self.placeholders)
+        if self.parent is None and needs_parent:
+            raise ValueError("{parent.…} needs `parent:`, the resource it is listed below")
+        if self.parent is not None and not needs_parent:
+            raise ValueError("a child needs {parent.id} in its path, params or body")
+        if self.stamp == "updated" and self.updated is None:
+            raise ValueError("`stamp: updated` needs `updated`, the path of that moment")
+        if self.strategy == "incremental" and self.since is None:
+            raise ValueError("`strategy: incremental` needs `since`")
+        if self.since is not None and self.strategy != "feed" and self.order is None and self.updated is None:
+            raise ValueError("`since` needs `updated` or `order`: without it no watermark can be kept")
+        if self.pages.place == "body" and self.method != "POST":
+            raise ValueError("page parameters in the body need `method: POST`")
+        if self.since is not None and self.since.body is not None and self.method != "POST":
+            raise ValueError("`since` in the body needs `method: POST`")
+        if self.pages.end is None and self.pages.kind in {"offset", "page"} and self.page_size is None and not (
+            self.pages.more or self.pages.total_pages or self.total
+        ):
+            raise ValueError("pages of this kind need `page_size`, or `more`, `total` or `end: empty`, to know the end")
+        return self
+
+    @cached_property
+    def placeholders(self) -> frozenset[str]:
+        """Names of the parent's fields its calls need: `id`, or normalized fields of the parent."""
+        found = (name for text in _texts([self.path, self.params, self.body]) for name in PLACEHOLDER.findall(text))
+        return frozenset(name.removeprefix("parent.") for name in found)
+
+    @property
+    def stamped_by(self) -> Literal["updated", "observed", "fetched"]:
+        return self.stamp or ("updated" if self.updated is not None else "fetched")
+
+    @property
+    def reads(self) -> Literal["full", "incremental", "feed"]:
+        """The strategy, decided."""
+        return self.strategy or ("incremental" if self.since is not None else "full")
+
+    @property
+    def overlap_seconds(self) -> float:
+        return self.since.overlap if self.since is not None else 0.0
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Its paths and coercions, compiled once."""
+        from syncd.kit.adapter import Reader
+
+        return Reader(self)
+
+    def columns(self, adapter: str = "") -> dict[str, str]:
+        """The typed view's columns: field name to SQL type."""
+        return {name: coerce.SQL_TYPES[field.kind or "text"] for name, field in self.mapped(adapter).items()}
+
+    def mapped(self, adapter: str = "") -> Mapping[str, MappedField]:
+        """The fields of one adapter; of an unknown one the resource's own: not every resource has every adapter."""
+        other = self.adapters.get(adapter)
+        return self.fields if other is None or other.fields is None else other.fields
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without carrying over what was compiled from the old values."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("reader", "placeholders"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for inner in value.values() for text in _texts(inner)]
+    if isinstance(value, list | tuple):
+        return [text for inner in value for text in _texts(inner)]
+    return []

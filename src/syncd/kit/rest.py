@@ -1,0 +1,294 @@
+"""The driver for every partner a description fits: all of `Driver` from a `DriverSpec`.
+
+A partner with one oddity subclasses it and overrides one method; the rest stays as described.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from syncd.errors import PartnerError, PayloadError, RejectedError
+from syncd.kit import paging, webhooks
+from syncd.kit.adapter import answer_getter
+from syncd.kit.classify import classify
+from syncd.kit.coerce import EPOCH
+from syncd.kit.driver import Driver
+from syncd.kit.options import checked
+from syncd.kit.paths import kind, put
+from syncd.kit.resource import PLACEHOLDER, Resource
+from syncd.kit.webhooks import Delivery, Event
+from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Response
+from syncd.secrets import Secret
+
+
+class RestDriver(Driver):
+    """A partner as its description says."""
+
+    # What there is.
+
+    def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
+        checked(self.spec, options)
+        return self.spec.resources
+
+    def test(self, options: Mapping[str, Any] | None = None) -> Request:
+        probe = self.spec.test
+        if probe is not None:
+            return Request(probe.path, probe.method, params=plain_params(probe.params), json=deepcopy(probe.body))
+        for resource in self.resources(options or {}).values():
+            if resource.parent is None:
+                return self.request(_smallest(resource), Checkpoint("", resource.name))
+        raise RejectedError(f"{self.spec.name} has nothing to ask: give `test`, a path")
+
+    # Asking.
+
+    def request(self, resource: Resource, checkpoint: Checkpoint) -> Request:
+        return self._listing(resource, checkpoint, None)
+
+    def child_request(
+        self,
+        child: Resource,
+        parent_id: str,
+        checkpoint: Checkpoint | None = None,
+        parent: Mapping[str, Any] | None = None,
+    ) -> Request:
+        if child.parent is None:
+            return super().child_request(child, parent_id, checkpoint, parent)
+        known = {f"parent.{name}": value for name, value in (parent or {}).items()}
+        known["parent.id"] = parent_id
+        return self._listing(child, checkpoint or Checkpoint("", child.name), known)
+
+    def pages(self, resource: Resource, first: Request) -> Generator[Request, Response, None]:
+        guard = paging.LoopGuard(resource.name)
+        request: Request | None = first
+        while request is not None:
+            guard.turn(request.cursor)
+            response = yield request
+            request = self.following(resource, request, response)
+            if request is not None:
+                records = resource.reader.records(response)
+                ends = (self._tag(resource, records[0]), self._tag(resource, records[-1])) if records else ("", "")
+                guard.page(records, *ends)
+
+    def following(self, resource: Resource, request: Request, response: Response) -> Request | None:
+        return paging.following(resource, request, response, self._hidden)
+
+    def spread(self, resource: Resource, first: Request, response: Response) -> list[Request] | None:
+        return paging.spread(resource, first, response)
+
+    def one(self, resource: Resource, external_id: str) -> Request | None:
+        one = resource.one
+        if one is None:
+            return None
+        known = {"id": external_id}
+        return Request(
+            fill_path(one.path, known),
+            route=one.path,
+            params=plain_params(fill(one.params, known)),
+            headers=resource.headers,
+            weight=resource.weight,
+            budget=resource.budget,
+            group=resource.group,
+        )
+
+    def many(self, resource: Resource, ids: Sequence[str]) -> Request | None:
+        many = resource.many
+        if many is None:
+            return None
+        if len(ids) > many.max:
+            raise RejectedError(f"{resource.name}: {len(ids)} ids in one call, at most {many.max} allowed")
+        request = Request(
+            many.path or resource.path,
+            resource.method,
+            params=plain_params({**({} if many.path else resource.params), **many.params}),
+            headers=resource.headers,
+            json=deepcopy(resource.body) if many.path is None or many.place == "body" else None,
+            weight=resource.weight,
+            budget=resource.budget,
+            group=resource.group,
+            repeatable=True,
+        )
+        if many.place == "body":
+            body = request.json if isinstance(request.json, dict) else {}
+            put(body, many.param, list(ids))
+            return replace(request, json=body, method="POST")
+        value: Any = list(ids) if many.join == "repeat" else many.join.join(ids)
+        return paging.with_params(request, {many.param: value})
+
+    # Reading answers.
+
+    def items(self, resource: Resource, response: Response) -> list[Item]:
+        return resource.reader.items(response)
+
+    def record(self, resource: Resource, response: Response) -> Raw:
+        where = resource.one.records if resource.one is not None else ""
+        found = answer_getter(where)(response)
+        if isinstance(found, list) and len(found) == 1:
+            found = found[0]
+        if not isinstance(found, dict):
+            raise PayloadError(f"{resource.name}: expected one record, got {kind(found)}", resource=resource.name)
+        return found
+
+    def several(self, resource: Resource, response: Response) -> list[Item]:
+        many = resource.many
+        if many is None or many.records is None or many.records == resource.records:
+            return self.items(resource, response)
+        return resource.model_copy(update={"records": many.records}).reader.items(response)
+
+    def total(self, resource: Resource, response: Response) -> int | None:
+        return resource.reader.total(response)
+
+    def newest(
+        self, resource: Resource, response: Response, identities: Sequence[Identity]
+    ) -> datetime | None:
+        reader = resource.reader
+        if not reader.has_order:
+            return super().newest(resource, response, identities)
+        moments = (reader.ordered_at(raw) for raw in reader.records(response))
+        return max((moment for moment in moments if moment), default=None)
+
+    def identify(self, resource: Resource, raw: Raw, adapter: str = "") -> Identity:
+        return resource.reader.identify(raw, adapter)
+
+    def normalize(self, resource: Resource, raw: Raw, adapter: str = "") -> Record:
+        return resource.reader.normalize(raw, adapter)
+
+    def hashable(self, resource: Resource, raw: Raw) -> Raw:
+        return resource.reader.hashable(raw)
+
+    def tenant(self, resource: Resource, raw: Raw) -> str | None:
+        return resource.reader.tenant(raw)
+
+    def classify(self, response: Response, now: datetime) -> PartnerError | None:
+        return classify(response, now, self.spec.errors, dialect=self.spec.limits.dialect)
+
+    # Webhooks.
+
+    def verify(self, delivery: Delivery, secrets: Sequence[Secret], now: datetime) -> bool:
+        rules = self.spec.webhooks
+        return rules is not None and webhooks.verified(rules, delivery, [secret.reveal() for secret in secrets], now)
+
+    def event_id(self, delivery: Delivery) -> str | None:
+        return None if self.spec.webhooks is None else webhooks.event_id(self.spec.webhooks, delivery)
+
+    def events(self, delivery: Delivery) -> list[Event]:
+        return [] if self.spec.webhooks is None else webhooks.events(self.spec.webhooks, delivery)
+
+    # How a listing's call is put together.
+
+    def _listing(self, resource: Resource, checkpoint: Checkpoint, known: Mapping[str, Any] | None) -> Request:
+        params, body = dict(resource.params), deepcopy(resource.body)
+        if resource.page_size is not None and resource.pages.size is not None:
+            if resource.pages.place == "body":
+                body = {} if body is None else body
+                put(body, resource.pages.size, resource.page_size)
+            else:
+                params[resource.pages.size] = resource.page_size
+        if resource.since is not None and checkpoint.since is not None:
+            params.update(resource.since.params)
+            if resource.since.param is not None:
+                params[resource.since.param] = since_text(checkpoint.since, resource.since.format)
+            else:
+                body = {} if body is None else body
+                put(body, resource.since.body or "", since_value(checkpoint.since, resource.since.format))
+        path = resource.path
+        if known is not None:
+            path, params, body = fill_path(path, known), fill(params, known), fill(body, known)
+        request = Request(
+            path,
+            resource.method,
+            route=resource.path,
+            params=plain_params(params),
+            headers=resource.headers,
+            json=body if resource.method == "POST" else None,
+            weight=resource.weight,
+            budget=resource.budget,
+            group=resource.group,
+            repeatable=True,
+        )
+        return paging.at_cursor(resource, request, checkpoint.cursor, self._hidden)
+
+    @property
+    def _hidden(self) -> frozenset[str]:
+        query = self.spec.auth.query
+        return frozenset() if query is None else frozenset({query})
+
+    @staticmethod
+    def _tag(resource: Resource, raw: Any) -> object:
+        try:
+            return resource.reader.identify(raw).external_id
+        except PayloadError:
+            return None
+
+
+def _smallest(resource: Resource) -> Resource:
+    return resource if resource.pages.size is None else resource.model_copy(update={"page_size": 1})
+
+
+_FORMATS: Final = {"iso_seconds": "%Y-%m-%dT%H:%M:%SZ", "plain": "%Y-%m-%d %H:%M:%S", "date": "%Y-%m-%d"}
+
+
+def since_value(moment: datetime, form: str) -> str | int:
+    """A moment as the partner's filter wants it: rounded down, never up, so that nothing is skipped."""
+    utc = moment.astimezone(UTC)
+    match form:
+        case "epoch":
+            return int((utc - EPOCH).total_seconds() // 1)
+        case "epoch_ms":
+            whole = utc - EPOCH
+            return whole.days * 86_400_000 + whole.seconds * 1000 + whole.microseconds // 1000
+        case "iso":
+            return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+        case "iso_ns":
+            return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond:06d}000Z"
+    return f"{utc:{_FORMATS[form]}}"
+
+
+def since_text(moment: datetime, form: str) -> str:
+    """`since_value` for a query parameter."""
+    return str(since_value(moment, form))
+
+
+def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Query parameters with values as they go out: text, or a list of text for a repeated one. None is left out."""
+    return {name: _plain(value) for name, value in params.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def fill(value: Any, known: Mapping[str, Any]) -> Any:
+    """Replace the placeholders in every text of a value. Raises RejectedError for one nothing is known of."""
+    if isinstance(value, str):
+        return PLACEHOLDER.sub(lambda match: str(_known(match[1], known)), value)
+    if isinstance(value, Mapping):
+        return {name: fill(inner, known) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill(inner, known) for inner in value]
+    return value
+
+
+def fill_path(path: str, known: Mapping[str, Any]) -> str:
+    """Replace the placeholders in a path, each value quoted so that it stays one segment."""
+    return PLACEHOLDER.sub(lambda match: _segment(str(_known(match[1], known))), path)
+
+
+def _known(name: str, known: Mapping[str, Any]) -> Any:
+    if known.get(name) is None:
+        raise RejectedError(f"nothing is known to stand for {{{name}}}")
+    return known[name]
+
+
+def _segment(value: str) -> str:
+    if value in {"", ".", ".."}:
+        raise RejectedError("an id of nothing but dots cannot stand in a path")
+    return quote(value, safe="")

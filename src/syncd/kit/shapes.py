@@ -1,0 +1,98 @@
+"""Small types the specification models share: paths, one mapped field, one moment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from syncd.kit import coerce
+from syncd.kit.paths import getter
+
+HEADER: Final = "header:"
+"""A path that begins with it names a response header instead of a place in the body."""
+
+
+class Model(BaseModel):
+    """Base of all: unknown keys are errors, instances do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _check_path(value: str) -> str:
+    if not value.startswith(HEADER):
+        getter(value)
+    return value
+
+
+def _no_header(value: str) -> str:
+    if value.startswith(HEADER):
+        raise ValueError("a header belongs to the whole answer; here a path into one record is needed")
+    return value
+
+
+Path = Annotated[str, AfterValidator(_check_path)]
+"""A path into the answer (`paging.next`), or `header:NAME`."""
+RecordPath = Annotated[Path, AfterValidator(_no_header)]
+"""A path into one raw record."""
+
+As = Literal[
+    "text", "integer", "number", "decimal", "boolean", "timestamp", "epoch", "epoch_ms", "mail_date", "date", "json",
+    "list", "object",
+]  # fmt: skip
+MomentAs = Literal["timestamp", "epoch", "epoch_ms", "mail_date"]
+
+
+class MappedField(Model):
+    """One normalized field: where it comes from and what it must be."""
+
+    source: RecordPath = Field("", alias="from", description="Path into the raw record; left out: the field's name.")
+    kind: As | None = Field(None, alias="as", description="What it must be; left out: stored as it comes.")
+    default: Any = Field(None, description="Taken where the partner sends null or nothing.")
+    required: bool = Field(False, description="Null or nothing makes the record a reject.")
+    zone: str | None = Field(None, description="Zone of moments sent without an offset, such as UTC or Europe/Lisbon.")
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            coerce.zone_named(value)
+        return value
+
+    @model_validator(mode="after")
+    def _zone_fits(self) -> MappedField:
+        if self.zone is not None and self.kind not in {"timestamp", "mail_date"}:
+            raise ValueError("`zone` only goes with `as: timestamp` or `as: mail_date`")
+        return self
+
+
+class Stamp(Model):
+    """Where a moment sits in the raw record and how it is written."""
+
+    source: RecordPath = Field(alias="from", description="Path into the raw record.")
+    kind: MomentAs = Field("timestamp", alias="as")
+    zone: str | None = Field(None, description="Zone of moments sent without an offset.")
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            coerce.zone_named(value)
+        return value
+
+
+class Deleted(Model):
+    """How a raw record says that it is gone."""
+
+    source: RecordPath = Field(alias="from", description="Path into the raw record.")
+    values: tuple[str | int | bool, ...] = Field((), description="Values that mean gone; none given: any true value.")
+
+
+def from_text(value: Any) -> Any:
+    """The short form of a mapping that needs no more than its path."""
+    return {"from": value} if isinstance(value, str) else value
+
+
+FieldMap = dict[str, Annotated[MappedField, BeforeValidator(from_text, json_schema_input_type=str | MappedField)]]
+StampPath = Annotated[Stamp, BeforeValidator(from_text, json_schema_input_type=str | Stamp)]
+DeletedPath = Annotated[Deleted, BeforeValidator(from_text, json_schema_input_type=str | Deleted)]

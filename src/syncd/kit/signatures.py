@@ -1,0 +1,234 @@
+"""Signatures of deliveries: pure functions over raw bytes. Each compares in constant time and takes several secrets.
+
+A wrong, missing, malformed or non-ASCII signature is simply False; no input raises. Times are Unix seconds, given by the
+caller. What does not live here: which header holds what (`webhooks.py`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+TOLERANCE_SECONDS: Final = 300.0
+_MILLISECONDS_FROM: Final = 10**12
+"""A timestamp this large counts milliseconds (seconds reach it in the year 33658)."""
+MOST_SIGNATURES: Final = 16
+"""Signatures looked at in one header: each costs a comparison, and senders put one or two."""
+_PORTS: Final = {"https": 443, "http": 80}
+
+
+def same(given: str | bytes, expected: bytes) -> bool:
+    """Equal? In time that tells nothing about where they differ; text that is not UTF-8 is simply different."""
+    if isinstance(given, str):
+        given = given.encode("utf-8", "surrogateescape")
+    return hmac.compare_digest(given, expected)
+
+
+def digest(
+    key: bytes,
+    message: bytes,
+    algorithm: Literal["sha256", "sha1"] = "sha256",
+    encoding: Literal["hex", "base64"] = "hex",
+) -> bytes:
+    """HMAC of a message as it stands in a header, without any prefix."""
+    raw = hmac.digest(key, message, algorithm)
+    return base64.b64encode(raw) if encoding == "base64" else raw.hex().encode()
+
+
+def hmac_body(
+    body: bytes,
+    signature: str | None,
+    secrets: Iterable[str],
+    *,
+    algorithm: Literal["sha256", "sha1"] = "sha256",
+    encoding: Literal["hex", "base64"] = "hex",
+    prefix: str = "",
+) -> bool:
+    """HMAC over the body alone, as hex (either case) or base64 after an optional prefix such as `sha256=`."""
+    if not signature or not signature.startswith(prefix):
+        return False
+    given = signature[len(prefix) :].strip()
+    if encoding == "hex":
+        given = given.lower()
+    return _any(same(given, digest(secret.encode(), body, algorithm, encoding)) for secret in secrets)
+
+
+def attio(body: bytes, signature: str | None, secrets: Iterable[str]) -> bool:
+    """Attio: hex of HMAC-SHA256 over the body, keyed by the secret's own text."""
+    return hmac_body(body, signature, secrets)
+
+
+def stripe(
+    body: bytes,
+    header: str | None,
+    secrets: Iterable[str],
+    now: float,
+    *,
+    tolerance_seconds: float = TOLERANCE_SECONDS,
+    future: bool = True,
+) -> bool:
+    """Stripe: `t=…,v1=…[,v1=…]`, hex of HMAC-SHA256 over `t.body`, keyed by the secret's text with its `whsec_`.
+
+    `future` lets a timestamp lie ahead of our clock by any amount, as Stripe's own libraries do.
+    """
+    parts = _pairs(header)
+    stamp = next((value for name, value in parts if name == "t"), "")
+    given = [value for name, value in parts if name == "v1"]
+    if not _recent(stamp, now, tolerance_seconds, future=future):
+        return False
+    return _stamped(stamp, given, body, secrets)
+
+
+def maintainx(
+    message: bytes,
+    header: str | None,
+    secrets: Iterable[str],
+    now: float,
+    *,
+    tolerance_seconds: float = TOLERANCE_SECONDS,
+) -> bool:
+    """MaintainX: as Stripe's, over the body or over the full URI; `t` may be milliseconds, it is signed as written."""
+    parts = _pairs(header)
+    stamp = next((value for name, value in parts if name == "t"), "")
+    given = [value for name, value in parts if name == "v1"]
+    if not _recent(stamp, now, tolerance_seconds, milliseconds=True):
+        return False
+    return _stamped(stamp, given, message, secrets)
+
+
+def standard(
+    body: bytes,
+    identifier: str | None,
+    timestamp: str | None,
+    header: str | None,
+    secrets: Iterable[str],
+    now: float,
+    *,
+    tolerance_seconds: float = TOLERANCE_SECONDS,
+) -> bool:
+    """Standard Webhooks and Svix: base64 of HMAC-SHA256 over `id.timestamp.body`; the key is base64 after `whsec_`."""
+    if not identifier or not timestamp or not header or not _recent(timestamp, now, tolerance_seconds):
+        return False
+    given = [part.removeprefix("v1,") for part in header.split() if part.startswith("v1,")][:MOST_SIGNATURES]
+    message = b".".join((_bytes(identifier), _bytes(timestamp), body))
+    expected = [digest(key, message, encoding="base64") for key in map(_standard_key, secrets) if key]
+    return _any(same(one, other) for one in given for other in expected)
+
+
+def twilio(
+    url: str, body: bytes, content_type: str | None, signature: str | None, secrets: Iterable[str], method: str = "POST"
+) -> bool:
+    """Twilio: base64 of HMAC-SHA1 over the public URL and, of a form, its sorted parameters.
+
+    A JSON body is covered by its SHA-256 in the URL's `bodySHA256`. The URL is tried with and without the port, since
+    Twilio signs either.
+    """
+    if not signature:
+        return False
+    query = parse_qs(urlsplit(url).query)
+    tail = ""
+    if "bodySHA256" in query:
+        if not same(query["bodySHA256"][0].lower(), hashlib.sha256(body).hexdigest().encode()):
+            return False
+    elif method.upper() == "POST" and (content_type or "").split(";")[0].strip().lower() in {
+        "application/x-www-form-urlencoded", "",
+    }:  # fmt: skip
+        tail = _form_text(body)
+    return _any(
+        same(signature.strip(), digest(secret.encode(), _bytes(one + tail), "sha1", "base64"))
+        for secret in secrets
+        for one in _with_and_without_port(url)
+    )
+
+
+def secret_in_url(given: str | None, secrets: Iterable[str]) -> bool:
+    """For a partner that signs nothing: the unguessable part of the URL we gave it."""
+    return bool(given) and _any(same(given or "", _bytes(secret)) for secret in secrets)
+
+
+def sign_standard(body: bytes, identifier: str, timestamp: str, secret: str) -> str:
+    """The signature header a Standard Webhooks sender would send. For samples and simulators."""
+    key = _standard_key(secret) or b""
+    return "v1," + digest(key, b".".join((_bytes(identifier), _bytes(timestamp), body)), encoding="base64").decode()
+
+
+def sign_stamped(body: bytes, timestamp: str, secret: str) -> str:
+    """The header Stripe and MaintainX would send. For samples and simulators."""
+    return f"t={timestamp},v1={digest(secret.encode(), _bytes(timestamp) + b'.' + body).decode()}"
+
+
+def sign_twilio(url: str, parameters: Mapping[str, str], secret: str) -> str:
+    """The header Twilio would send for a form. For samples and simulators."""
+    text = url + "".join(name + parameters[name] for name in sorted(parameters))
+    return digest(secret.encode(), text.encode(), "sha1", "base64").decode()
+
+
+def _any(answers: Iterable[bool]) -> bool:
+    """True if one is, after looking at all: the time does not tell which secret fitted."""
+    found = False
+    for answer in answers:
+        found |= answer
+    return found
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _pairs(header: str | None) -> list[tuple[str, str]]:
+    parts = (part.partition("=") for part in (header or "").split(",")[: 2 * MOST_SIGNATURES])
+    return [(name.strip(), value) for name, separator, value in parts if separator]
+
+
+def _stamped(stamp: str, given: Sequence[str], body: bytes, secrets: Iterable[str]) -> bool:
+    message = _bytes(stamp) + b"." + body
+    expected = [digest(secret.encode(), message) for secret in secrets]
+    return _any(same(one, other) for one in given[:MOST_SIGNATURES] for other in expected)
+
+
+def _recent(stamp: str, now: float, tolerance: float, *, future: bool = False, milliseconds: bool = False) -> bool:
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 16):
+        return False
+    sent: float = int(stamp)
+    if milliseconds and sent >= _MILLISECONDS_FROM:
+        sent /= 1000
+    return now - sent <= tolerance and (future or sent - now <= tolerance)
+
+
+def _standard_key(secret: str) -> bytes | None:
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _form_text(body: bytes) -> str:
+    try:
+        pairs = parse_qsl(body.decode("utf-8", "surrogateescape"), keep_blank_values=True, max_num_fields=1000)
+    except ValueError:
+        return ""
+    values: dict[str, set[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, set()).add(value)
+    return "".join(name + value for name in sorted(values) for value in sorted(values[name]))
+
+
+def _with_and_without_port(url: str) -> tuple[str, ...]:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    standard_port = _PORTS.get(parts.scheme)
+    if standard_port is None:
+        return (url,)
+    _, colon, port = host.rpartition(":")
+    if colon and port.isdigit():
+        other = parts.netloc[: -len(port) - 1]
+    elif host.endswith("]") or not colon:
+        other = f"{parts.netloc}:{standard_port}"
+    else:
+        return (url,)
+    return (url, url.replace(parts.netloc, other, 1))
