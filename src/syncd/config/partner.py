@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StringConstraints, field_validator, model_validator
+from pydantic_core import CoreSchema
 
 from syncd.config.settings import DAY, Settings, mistake
 from syncd.config.units import BaseUrl, Duration, Origin, RateText, Size
@@ -122,6 +123,10 @@ class TierConfig(Settings):
     share: Share = Field(1.0, description="Share of the rate to use. A rate written here is ours already, hence all.")
     weighted: bool = Field(False, description="true: it counts the partner's points (Attio's scores), not calls.")
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [cls.model_fields["rate"].metadata[0].schema, handler.resolve_ref_schema(handler(schema))]}
+
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: object) -> object:
@@ -146,7 +151,7 @@ class BreakerConfig(Settings):
 
 
 class LimitsConfig(Settings):
-    """Limits beside the driver's own. A tier with the same window and budget replaces the driver's; others are added."""
+    """Limits beside the driver's own: a tier of the same window and budget replaces the driver's, others are added."""
 
     tiers: Annotated[tuple[TierConfig, ...], Listed, Field(strict=False)] = Field(
         (), description="Limits that must all hold.", examples=[["7/s", "80/min"]]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _UNIT_SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -163,7 +165,7 @@ def parse_origin(text: str) -> str:
     return url
 
 
-class _Parsed:
+class Unit:
     """Pydantic annotation: text in, parsed value out; a value already of the target type passes."""
 
     def __init__(self, kind: str, parse: Any, target: type, help_text: str, schema: dict[str, Any]) -> None:
@@ -171,7 +173,7 @@ class _Parsed:
         self._parse = parse
         self._target = target
         self._help = help_text
-        self._schema = schema
+        self.schema = schema
 
     def _read(self, value: object) -> object:
         if isinstance(value, str):
@@ -194,11 +196,23 @@ class _Parsed:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return dict(self._schema)
+        return dict(self.schema)
 
     def show(self, value: Any) -> str:
         """The value as a person writes it."""
         return {"duration": format_duration, "size": format_size}.get(self.kind, str)(value)
+
+
+def unit_of(annotation: Any) -> Unit | None:
+    """The Unit of a field or annotation, also where it may be left out (`Duration | None`); None if it has none."""
+    if isinstance(annotation, Unit):
+        return annotation
+    inner = [*getattr(annotation, "metadata", ()), *getattr(annotation, "__metadata__", ())]
+    if isinstance(annotation, FieldInfo):
+        inner.append(annotation.annotation)
+    elif get_origin(annotation) in (Union, UnionType):
+        inner += get_args(annotation)
+    return next((found for part in inner if (found := unit_of(part))), None)
 
 
 def describe(value: object) -> str:
@@ -221,7 +235,7 @@ def describe(value: object) -> str:
 
 Duration = Annotated[
     float,
-    _Parsed(
+    Unit(
         "duration",
         parse_duration,
         float,
@@ -233,13 +247,13 @@ Duration = Annotated[
 
 Size = Annotated[
     int,
-    _Parsed("size", parse_size, int, SIZE_HELP, {"type": "string", "pattern": _SIZE_PATTERN, "examples": ["1MiB"]}),
+    Unit("size", parse_size, int, SIZE_HELP, {"type": "string", "pattern": _SIZE_PATTERN, "examples": ["1MiB"]}),
 ]
 """Int bytes; written with units."""
 
 RateText = Annotated[
     Rate,
-    _Parsed(
+    Unit(
         "rate",
         parse_rate,
         Rate,
@@ -250,7 +264,7 @@ RateText = Annotated[
 
 Listen = Annotated[
     Address,
-    _Parsed(
+    Unit(
         "address",
         parse_address,
         Address,
@@ -261,10 +275,10 @@ Listen = Annotated[
 
 BaseUrl = Annotated[
     str,
-    _Parsed("url", parse_base_url, str, URL_HELP, {"type": "string", "pattern": "^https?://[^\\s?#]+$"}),
+    Unit("url", parse_base_url, str, URL_HELP, {"type": "string", "pattern": "^https?://[^\\s?#]+$"}),
 ]
 
 Origin = Annotated[
     str,
-    _Parsed("origin", parse_origin, str, URL_HELP, {"type": "string", "pattern": "^https?://[^\\s/?#]+/?$"}),
+    Unit("origin", parse_origin, str, URL_HELP, {"type": "string", "pattern": "^https?://[^\\s/?#]+/?$"}),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -163,7 +163,7 @@ def _below(annotation: Any, step: str | int) -> Iterator[Any]:
             if step in (name, field.alias):
                 yield field.annotation
         return
-    for part in _parts(annotation):
+    for part in parts(annotation):
         origin = get_origin(part)
         if origin is dict:
             yield get_args(part)[1]
@@ -171,19 +171,30 @@ def _below(annotation: Any, step: str | int) -> Iterator[Any]:
             yield get_args(part)[0]
 
 
+def models_below(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """A model and every model reached from it, references aside, each once."""
+    found = [model]
+    for seen in found:  # grows while it is walked
+        for field in seen.model_fields.values():
+            for part in parts(field.annotation):
+                for inner in (part, *get_args(part)):
+                    found += [other for other in models_in(inner) if other not in found and other is not Ref]
+    return found
+
+
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """The models an annotation allows directly, not inside a list or mapping."""
-    for part in _parts(annotation):
+    for part in parts(annotation):
         if isinstance(part, type) and issubclass(part, BaseModel):
             yield part
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
+def parts(annotation: Any) -> Iterator[Any]:
     """An annotation without Annotated and with its union taken apart."""
     if hasattr(annotation, "__metadata__"):
-        yield from _parts(annotation.__origin__)
+        yield from parts(annotation.__origin__)
     elif get_origin(annotation) in (Union, types.UnionType):
         for part in get_args(annotation):
-            yield from _parts(part)
-    elif get_origin(annotation) is not Literal:
+            yield from parts(part)
+    else:
         yield annotation
