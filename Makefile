@@ -38,7 +38,7 @@ check: .venv/.dev ## Lint, format, strict types, the floors, the documents, no s
 	@$(PYTHON_BIN) -m ruff format --check .
 	@$(PYTHON_BIN) -m mypy
 	@$(PYTHON_BIN) -m pytest -q tests/test_floors.py tests/test_docs.py
-	@$(PYTHON_BIN) .ci/secrets.py
+	@$(PYTHON_BIN) .ci/scan.py
 
 bench: .venv/.dev .venv-bench/.made ## Measure speed and memory against a bare script and dlt (ARGS='--records 20000 --repeats 1')
 	@$(PYTHON_BIN) -m bench.run $(ARGS)

@@ -69,10 +69,8 @@ def pages(records: int, paging: str) -> list[bytes]:
     for start in range(0, records, PAGE):
         end = min(start + PAGE, records)
         data = b"[%s]" % b",".join(orjson.dumps(record(n)) for n in range(start, end))
-        if paging == "offset":
-            tail = b'"total":%d' % records
-        else:
-            tail = b'"next":"%d"' % end if end < records else b'"next":null'
+        following = b'"%d"' % end if end < records else b"null"
+        tail = b'"total":%d' % records if paging == "offset" else b'"next":%s' % following
         bodies.append(b'{"data":%s,%s}' % (data, tail))
     return bodies
 
