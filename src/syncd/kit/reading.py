@@ -36,6 +36,9 @@ _INSIDE: Final[dict[str, type[BaseModel]]] = {
 }  # fmt: skip
 
 
+_OTHER_FORM: Final = frozenset({"input should be a valid string", "input should be a valid tuple"})
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """One mistake in a description: the way to it, what is wrong, what might be meant."""
@@ -72,7 +75,9 @@ def troubles(error: ValidationError, given: Mapping[str, Any]) -> list[Trouble]:
         path = _real(detail["loc"], given)
         trouble = _told(path, detail, given)
         found.setdefault((trouble.path, trouble.message), trouble)
-    return list(found.values())
+    # Where one of two allowed forms was tried and went wrong further in, that the other form does not fit is no news.
+    deeper = {path[:end] for path, _ in found for end in range(len(path))}
+    return [one for one in found.values() if not (one.path in deeper and one.message in _OTHER_FORM)]
 
 
 def _told(path: tuple[str | int, ...], detail: Any, given: Mapping[str, Any]) -> Trouble:
