@@ -12,7 +12,7 @@ import anyio
 from syncd.config import ServerConfig
 from syncd.explain import State
 from syncd.server.app import Server
-from syncd.server.ports import HealthReport, Progress, ReconcileReport, ReloadReport, ServiceHealth
+from syncd.server.ports import HealthReport, Progress, ReconcileReport, ReloadReport, ServiceHealth, TestReport
 
 NOON = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
@@ -28,6 +28,7 @@ class FakeStatus:
         self.rows: list[Progress] = []
         self.reloaded = ReloadReport(ok=True, applied=["guesty"], changes=["guesty.limits 7/s -> 5/s"])
         self.reconciled = ReconcileReport(wish_ids=[7], held={"listings": 12})
+        self.tested = TestReport(integration="acme", ok=True, status=200, latency_ms=41.6)
         self.seen: dict[str, Any] = {"schema": "syncd.status/1", "version": "0.1.0", "integrations": []}
         self.paused: set[tuple[str, str | None]] = set()
         self.ready_sleep: Any = None
@@ -55,6 +56,10 @@ class FakeStatus:
     async def sync(self, integration: str, resource: str | None, external_id: str | None, *, who: str) -> list[int]:
         self._note("sync", integration, resource, external_id, who)
         return [1, 2] if resource is None else [1]
+
+    async def test(self, integration: str) -> TestReport:
+        self._note("test", integration)
+        return self.tested
 
     async def progress(self, wish_ids: Sequence[int]) -> list[Progress]:
         self._note("progress", tuple(wish_ids))

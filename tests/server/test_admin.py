@@ -13,10 +13,11 @@ from tests.server.fakes import FakeStatus, serving, settings
 
 from syncd.clock import SystemClock
 from syncd.errors import ConfigError, OwnershipError, StoreError
+from syncd.explain import Explanation
 from syncd.secrets import Secret
 from syncd.server.address import url_of
 from syncd.server.app import ListenError, Server
-from syncd.server.ports import Progress, RunState
+from syncd.server.ports import Progress, RunState, TestReport
 
 
 async def call(
@@ -81,6 +82,20 @@ async def test_progress_lists_runs():
 
 async def test_progress_refuses_what_is_no_number():
     assert (await call(FakeStatus(), "GET", "/api/v1/progress?wish=3%20OR%201"))[0] == 400
+
+
+async def test_a_credential_test_goes_through_the_daemons_own_gate():
+    engine = FakeStatus()
+    status, body = await call(engine, "POST", "/api/v1/test", json={"integration": "acme"})
+    assert status == 200
+    assert body["schema"] == "syncd.test/1"
+    assert (body["ok"], body["status"], body["explanation"]) == (True, 200, None)
+    why = Explanation("auth-failed", "401 invalid_grant", action="syncd credential set acme client_secret")
+    engine.tested = TestReport(integration="acme", ok=False, status=401, refused=True, explanation=why)
+    _, body = await call(engine, "POST", "/api/v1/test", json={"integration": "acme"})
+    assert body["refused"] is True
+    assert body["explanation"]["runbook"] == "syncd runbook auth-failed"
+    assert engine.asked == [("test", "acme"), ("test", "acme")]
 
 
 async def test_reload_reports_what_changed():

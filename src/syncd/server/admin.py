@@ -36,6 +36,7 @@ def routes(status: Status) -> list[web.RouteDef]:
         web.get(f"{PREFIX}/names", _guarded(api.names)),
         web.get(f"{PREFIX}/progress", _guarded(api.progress)),
         web.post(f"{PREFIX}/sync", _guarded(api.sync)),
+        web.post(f"{PREFIX}/test", _guarded(api.test)),
         web.post(f"{PREFIX}/reload", _guarded(api.reload)),
         web.post(f"{PREFIX}/pause", _guarded(api.pause)),
         web.post(f"{PREFIX}/resume", _guarded(api.resume)),
@@ -90,6 +91,12 @@ class _Api:
             raise _RefusedError(400, "usage", "one record needs its resource", hint)
         wishes = await self._status.sync(integration, resource, external_id, who=_who(request))
         return answer({"schema": "syncd.wishes/1", "wishes": wishes}, status=202)
+
+    async def test(self, request: web.Request) -> web.Response:
+        integration, _ = self._target(await _said(request))
+        report = await self._status.test(integration)
+        told = report.explanation.as_dict() if report.explanation is not None else None
+        return answer({"schema": "syncd.test/1", **_fields(report), "explanation": told})
 
     async def reload(self, request: web.Request) -> web.Response:
         report = await self._status.reload(who=_who(request))

@@ -114,6 +114,23 @@ class ReconcileReport:
     """Deletions let go by this request."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestReport:
+    """What one cheap authenticated call showed."""
+
+    __test__ = False  # no test of ours, whatever a test runner makes of the name
+
+    integration: str
+    ok: bool
+    status: int | None = None
+    """HTTP status of the answer; None when none came."""
+    latency_ms: float | None = None
+    explanation: Explanation | None = None
+    """Why it is not ok."""
+    refused: bool = False
+    """The credential itself was refused, rather than the partner away or busy."""
+
+
 class Status(Protocol):
     """The engine as its surfaces see it."""
 
@@ -143,6 +160,10 @@ class Status(Protocol):
         dead_letters: {total, causes}, rejects: {total}, reload: {ok, at}.
         Times are aware UTC datetimes or RFC 3339 texts; the server writes either.
         """
+        ...
+
+    async def test(self, integration: str) -> TestReport:
+        """Make the driver's cheap test call through the integration's own gate, high lane. Never raises for an answer."""
         ...
 
     async def sync(self, integration: str, resource: str | None, external_id: str | None, *, who: str) -> list[int]:
