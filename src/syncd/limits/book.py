@@ -95,7 +95,7 @@ class Book:
         wall: Callable[[], float],
         concurrency: int | None = None,
         share: float = 0.7,
-        lanes: Mapping[Lane, float] | None = None,
+        lanes: Mapping[Lane, float] | Mapping[str, float] | None = None,
         members: Mapping[str, float] | None = None,
     ) -> None:
         self._wall = wall
@@ -120,10 +120,10 @@ class Book:
         now: float,
         concurrency: int | None,
         share: float,
-        lanes: Mapping[Lane, float] | None,
+        lanes: Mapping[Lane, float] | Mapping[str, float] | None,
     ) -> None:
         """Take new numbers; slots in use stay in use, and tiers that are new learn from the old ones."""
-        reserved = dict(lanes or {})
+        reserved = {Lane[key.upper()] if isinstance(key, str) else key: part for key, part in (lanes or {}).items()}
         if any(part < 0 for part in reserved.values()) or sum(reserved.values()) > 1:
             raise ValueError("the reserved shares of the lanes must not be negative nor exceed 1 together")
         if concurrency is not None and concurrency < 1:

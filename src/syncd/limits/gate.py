@@ -104,7 +104,7 @@ class Gate:
         clock: Clock,
         concurrency: int | None = None,
         share: float = 0.7,
-        lanes: Mapping[Lane, float] | None = None,
+        lanes: Mapping[Lane, float] | Mapping[str, float] | None = None,
         breaker: BreakerPolicy | None = None,
         keeper: SlotKeeper | None = None,
         members: Mapping[str, float] | None = None,
@@ -448,7 +448,7 @@ class Gate:
         *,
         concurrency: int | None = None,
         share: float = 0.7,
-        lanes: Mapping[Lane, float] | None = None,
+        lanes: Mapping[Lane, float] | Mapping[str, float] | None = None,
         breaker: BreakerPolicy | None = None,
         members: Mapping[str, float] | None = None,
     ) -> None:

@@ -71,14 +71,14 @@ class TierSpec:
     skew_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.limit > 0 and math.isfinite(self.limit)):
-            raise ValueError("a tier's limit must be greater than zero")
+        if not (self.limit >= 1 and math.isfinite(self.limit)):
+            raise ValueError("a tier's limit must be at least 1")
         if not (self.window_seconds > 0 and math.isfinite(self.window_seconds)):
             raise ValueError("a tier's window must be longer than zero")
         if self.share is not None and not 0 < self.share <= 1:
             raise ValueError("a tier's share lies above 0 and at most at 1")
-        if self.burst is not None and not self.burst > 0:
-            raise ValueError("a bucket's burst must be greater than zero")
+        if self.burst is not None and not self.burst >= 1:
+            raise ValueError("a bucket's burst must be at least 1")
         if self.kind not in ("sliding", "fixed", "bucket"):
             raise ValueError(f"unknown kind of tier {self.kind!r}: sliding, fixed or bucket")
 

@@ -43,6 +43,20 @@ class WaitDialect:
     floor_seconds: float = 0.25
     cap_seconds: float = 3600.0
 
+    @classmethod
+    def parse(cls, value: WaitDialect | Mapping[str, Any] | None) -> WaitDialect:
+        """Read it from a driver's YAML: the same keys; None is the default. Raises ValueError."""
+        if isinstance(value, WaitDialect):
+            return value
+        given = dict(value or {})
+        if isinstance(headers := given.get("headers"), list | tuple | str):
+            given["headers"] = (headers,) if isinstance(headers, str) else tuple(headers)
+        try:
+            return cls(**given)
+        except TypeError:
+            unknown = sorted(set(given) - set(cls.__dataclass_fields__))
+            raise ValueError(f"a dialect of waits has no such key: {', '.join(unknown)}") from None
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -58,16 +72,18 @@ class Wait:
 DEFAULT = WaitDialect()
 
 
-def retry_at(
-    headers: Mapping[str, str], body: Any, now: datetime, dialect: WaitDialect = DEFAULT
-) -> datetime | None:
+Dialect = WaitDialect | Mapping[str, Any] | None
+
+
+def retry_at(headers: Mapping[str, str], body: Any, now: datetime, dialect: Dialect = None) -> datetime | None:
     """When the partner wants us back, by our clock; None if it did not say or made no sense."""
     found = read_wait(headers, body, now, dialect)
     return None if found is None else found.until
 
 
-def read_wait(headers: Mapping[str, str], body: Any, now: datetime, dialect: WaitDialect = DEFAULT) -> Wait | None:
+def read_wait(headers: Mapping[str, str], body: Any, now: datetime, dialect: Dialect = None) -> Wait | None:
     """The same with its source and its cap. `body` is the parsed body, or anything else if there is none."""
+    dialect = DEFAULT if dialect is None else WaitDialect.parse(dialect)
     lowered = {name.lower(): value for name, value in headers.items()}
     theirs = _date(lowered.get("date", "")) or now
     for source, value, millis in _sources(lowered, body, dialect):

@@ -151,12 +151,10 @@ class Window:
             return False
         if not self._reserves:
             return True
-        room = self._room(now)
-        return (
-            self.owns(lane, weight)
-            or self._common(room, lane) + NEAR >= weight
-            or (now >= self._next_loan_at and self._lendable(lane, idle) + NEAR >= weight)
-        )
+        if self.owns(lane, weight) or self.sent.total <= NEAR:  # a call greater than all that is not kept goes alone
+            return True
+        short = weight - self._common(self._room(now), lane)
+        return short <= NEAR or (now >= self._next_loan_at and self._lendable(lane, idle) + NEAR >= short)
 
     def owns(self, lane: int, weight: float) -> bool:
         """Would the call stay within its lane's own reserved share?"""
@@ -169,9 +167,12 @@ class Window:
             return at
         # There is room, but it is kept for other lanes: until room grows, or the next loan is due.
         room = self._room(now)
-        needed = room + weight - self._common(room, lane)
-        grown = self._frees(now, needed) if needed <= self.budget + NEAR else math.inf
-        lend = self._next_loan_at if self._lendable(lane, idle) + NEAR >= weight else math.inf
+        short = weight - self._common(room, lane)
+        if room + short <= self.budget + NEAR:
+            grown = self._frees(now, room + short)
+        else:
+            grown = self.sent.frees(self.sent.total) or math.inf
+        lend = self._next_loan_at if self._lendable(lane, idle) + NEAR >= short else math.inf
         return min(grown, lend)
 
     def bound(self, now: float, weight: float) -> float:
@@ -187,11 +188,10 @@ class Window:
         """Count a call that is about to be sent."""
         lent = False
         if self._reserves and not self.owns(lane, weight):
-            room = self._room(now)
-            lent = self._common(room, lane) + NEAR < weight
+            short = weight - self._common(self._room(now), lane)
+            lent = short > NEAR
             if lent:
-                lendable = max(self._lendable(lane, idle), weight)
-                pace = self.hold_seconds * weight / lendable
+                pace = self.hold_seconds * short / max(self._lendable(lane, idle), short)
                 self._next_loan_at = max(self._next_loan_at, now - pace) + pace
         self.flying += weight
         return Hold(weight, self.sent.push(self._ends(now), weight, lane, lent))
