@@ -1,0 +1,31 @@
+"""Calls to partners: one transport a partner, one session an integration. The only place that knows httpx."""
+
+from syncd.client.addresses import Addresses, Origin, fill, origin_of
+from syncd.client.auth import Auth, AuthFacts, Secrets, Sign, Signable, Signature, build
+from syncd.client.classify import classify
+from syncd.client.client import Classify, Session
+from syncd.client.stats import CallStats
+from syncd.client.transport import USER_AGENT, PartnerTransport, Timeouts
+from syncd.client.trip import Patience
+
+__all__ = [
+    "USER_AGENT",
+    "Addresses",
+    "Auth",
+    "AuthFacts",
+    "CallStats",
+    "Classify",
+    "Origin",
+    "PartnerTransport",
+    "Patience",
+    "Secrets",
+    "Session",
+    "Sign",
+    "Signable",
+    "Signature",
+    "Timeouts",
+    "build",
+    "classify",
+    "fill",
+    "origin_of",
+]

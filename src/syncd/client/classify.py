@@ -1,0 +1,147 @@
+"""What an answer means where the driver says nothing else: status, content type and Retry-After become our errors.
+
+Drivers call this for everything but their partner's oddities. The messages are completed by the client, which knows
+method and route; what is quoted of the partner's own words is short, masked and free of control characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from syncd.codec import loads
+from syncd.errors import (
+    AuthError,
+    GoneError,
+    PartnerError,
+    PayloadError,
+    RateLimitError,
+    RejectedError,
+    SyncdError,
+    TransientError,
+)
+from syncd.limits.waits import DEFAULT, WaitDialect, retry_at
+from syncd.model import Response
+from syncd.redaction import KNOWN
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REQUEST_IDS = (
+    "x-request-id",
+    "request-id",
+    "x-requestid",
+    "x-correlation-id",
+    "x-amzn-requestid",
+    "x-trace-id",
+    "cf-ray",
+)
+_MARKUP = ("text/html", "application/xhtml+xml")
+_PAGE = re.compile(rb"\s{0,200}<(?:!doctype|html)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_WORDS = 200
+_LARGEST_QUOTED = 64 * 1024
+
+
+def classify(response: Response, now: datetime, *, dialect: WaitDialect = DEFAULT) -> PartnerError | None:
+    """The error an answer stands for, or None for a good one. `dialect` is how the partner says when to return."""
+    status = response.status_code
+    if status < 300:
+        return _markup(response) if response.content else None
+    if status == 304:
+        return None
+    words, code = said(response)
+    known: dict[str, Any] = {"status": status, "code": code, "request_id": request_id(response)}
+    told = f"answered {status}" + (f" ({words})" if words else "")
+    match status:
+        case 401:
+            return AuthError(f"{told}: the credential was refused", **known)
+        case 403:
+            hint = "the credential may lack a scope or permission for this call; give it one at the partner"
+            return RejectedError(told, hint=hint, **known)
+        case 404 | 410:
+            return GoneError(told, **known)
+        case 408 | 423 | 425:
+            return TransientError(told, breaks=False, **known)
+        case 429:
+            return RateLimitError(told, retry_at=_when(response, now, dialect), **known)
+        case _ if status >= 500:
+            return TransientError(told, retry_at=_when(response, now, dialect), **known)
+        case _ if status < 400:
+            return RejectedError(f"{told}, a redirect that names no place", **known)
+        case _:
+            return RejectedError(told, **known)
+
+
+def _markup(response: Response) -> PartnerError | None:
+    """A page for people where data was due: a proxy, a maintenance page or a login form spoke instead of the API."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _MARKUP and (kind or not _PAGE.match(response.content)):
+        return None
+    return TransientError(
+        f"answered {response.status_code} with an HTML page where data was due",
+        status=response.status_code,
+        request_id=request_id(response),
+    )
+
+
+def _when(response: Response, now: datetime, dialect: WaitDialect) -> datetime | None:
+    body = _body(response)
+    return retry_at(response.headers, body, now, dialect)
+
+
+def request_id(response: Response) -> str | None:
+    """What the partner's support asks for, under whichever name it is sent."""
+    headers = response.headers
+    for name in _REQUEST_IDS:
+        if name in headers:
+            return _CONTROL.sub(" ", headers[name])[:_WORDS]
+    return None
+
+
+def _body(response: Response) -> Any:
+    if not response.content or len(response.content) > _LARGEST_QUOTED or response.content[:1] not in (b"{", b"["):
+        return None
+    try:
+        return loads(response.content)
+    except (SyncdError, ValueError):
+        return None
+
+
+def said(response: Response) -> tuple[str, str | None]:
+    """The partner's own message and error code, where they stand at one of the usual places; else `("", None)`."""
+    body = _body(response)
+    if isinstance(body, list) and body:
+        body = body[0]
+    if not isinstance(body, Mapping):
+        return "", None
+    inner = body.get("error")
+    errors = body.get("errors")
+    places: list[Mapping[Any, Any]] = [one for one in (inner, body) if isinstance(one, Mapping)]
+    if isinstance(errors, list) and errors and isinstance(errors[0], Mapping):
+        places.append(errors[0])
+    words = next(
+        (
+            place[key]
+            for place in places
+            for key in ("message", "error_description", "detail", "title")
+            if isinstance(place.get(key), str)
+        ),
+        inner if isinstance(inner, str) else "",
+    )
+    code = next(
+        (str(place[key]) for place in places for key in ("code", "type") if isinstance(place.get(key), str | int)),
+        inner if isinstance(inner, str) else None,
+    )
+    return quoted(words), quoted(code) if code else None
+
+
+def quoted(text: str) -> str:
+    """Somebody else's words made fit for a message: one line, short, without anything known to be secret."""
+    text = KNOWN.mask(_CONTROL.sub(" ", text[: 4 * _WORDS])).strip()
+    return text if len(text) <= _WORDS else text[: _WORDS - 1] + "…"
+
+
+def unreadable(error: Exception) -> PayloadError:
+    """For a driver's `classify` that itself stumbled over the answer."""
+    return PayloadError(f"the answer could not be read ({type(error).__name__})")

@@ -1,0 +1,423 @@
+"""One integration's way to its partner. The order is written here, once: retry( gate( auth( http ))).
+
+A call leaves only through the gate of its scope, each of its tries by itself; a credential is put on inside the gate, at
+the last moment, and only for the home origin; whatever fails is one of our errors. What does not live here: how long to
+wait (limits), what an answer means (the driver), tokens (tokens.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+from syncd import codec
+from syncd.client import border, inflate
+from syncd.client.addresses import Addresses, Target, encode_params
+from syncd.client.auth import Auth
+from syncd.client.classify import REDIRECTS, request_id, unreadable
+from syncd.client.classify import classify as by_status
+from syncd.client.stats import CallStats
+from syncd.client.teller import Teller
+from syncd.client.token_call import TokenCaller
+from syncd.client.transport import USER_AGENT, Answer, LostError, Outgoing, PartnerTransport, checked_header
+from syncd.client.trip import AgainError, Patience, Trip, route_of
+from syncd.errors import (
+    AuthError,
+    ConfigError,
+    PartnerError,
+    RateLimitError,
+    RejectedError,
+    SyncdError,
+    TransientError,
+)
+from syncd.limits import Gate, OverBudgetError, Slot
+from syncd.limits.backoff import BackoffPolicy, RetryBudget, retrying
+from syncd.model import Lane, Request, Response
+from syncd.redaction import KNOWN
+
+Classify = Callable[[Response, datetime], PartnerError | None]
+
+_ANYWHERE = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": inflate.OFFERED}
+"""All that is sent to an origin that is not the home one."""
+_FORBIDDEN_SECONDS = 3600.0
+"""A route that was forbidden even with a fresh token costs no further token for so long."""
+_MOST_FORBIDDEN = 200
+
+
+class Session:
+    """Calls of one integration. Safe to use from any number of coroutines at once."""
+
+    def __init__(
+        self,
+        transport: PartnerTransport,
+        *,
+        integration: str,
+        base_url: str,
+        gate: Gate,
+        origins: Iterable[str] = (),
+        auth: Auth | None = None,
+        classify: Classify = by_status,
+        headers: Mapping[str, str] | None = None,
+        patience: Patience | None = None,
+        backoff: BackoffPolicy | None = None,
+        retries: RetryBudget | None = None,
+        cost_header: str | None = None,
+    ) -> None:
+        """`headers` go with every call home; `cost_header` names the answer's header with what a call cost.
+
+        `retries` is the partner's, shared by its sessions. Raises ConfigError for a base_url, origin or header that
+        cannot be.
+        """
+        self.integration = integration
+        self.partner = transport.partner
+        self.transport = transport
+        self.gate = gate
+        self.clock = transport.clock
+        self.addresses = Addresses(base_url, origins)
+        self.auth = auth or Auth()
+        self.patience = patience or Patience()
+        self.spent = CallStats()
+        """Everything this session ever cost."""
+        self._classify = classify
+        self._backoff = backoff or BackoffPolicy()
+        self._retries = retries or RetryBudget(self.clock)
+        self._cost_header = cost_header
+        self._teller = Teller(self.partner, integration)
+        self._headers = _merged(_ANYWHERE, headers or {}, ConfigError)
+        self._forbidden: dict[str, float] = {}
+        self.auth.bind(
+            TokenCaller(
+                transport,
+                gate,
+                self.addresses,
+                self._teller,
+                member=integration,
+                spent=self.spent,
+                gate_seconds=self.patience.gate_seconds,
+            )
+        )
+
+    def stats(self) -> CallStats:
+        """Fresh counters for one run, to be handed to `call`."""
+        return CallStats()
+
+    async def call(self, request: Request, *, lane: Lane = Lane.NORMAL, stats: CallStats | None = None) -> Response:
+        """Make the call and return its sound, complete answer.
+
+        Raises what `classify` says of the last answer; TransientError when none came; RateLimitError when the wait would
+        be long (OverBudgetError: our own gate refused); AuthError when the credential is refused for good; RejectedError
+        for an address that may not be called; BreakerOpenError when nothing was sent. No foreign exception, and none
+        that holds a secret.
+        """
+        route = request.route or route_of(request.path)
+        trip, error = self._departure(request, route, lane, stats or CallStats())
+        if trip is not None:
+            self._retries.earn()
+            response, error = await self._pass(trip)
+            if response is not None:
+                return response
+            if error is not None and self._worth(trip, error):  # a good call pays nothing for the loop
+                response, error = await self._retry(trip, error)
+                if response is not None:
+                    return response
+        assert error is not None
+        if isinstance(error, TransientError | RateLimitError):
+            error.cooled = True
+        # Raised from here alone, without the frames below: they held headers and URLs.
+        raise self._teller.complete(error, request.method, route).with_traceback(None)
+
+    async def aclose(self) -> None:
+        """End a token request under way. The transport is the partner's, and stays."""
+        await self.auth.aclose()
+
+    def __repr__(self) -> str:
+        return f"Session({self.integration!r})"
+
+    # -- retry
+
+    async def _retry(self, trip: Trip, error: SyncdError) -> tuple[Response | None, SyncdError | None]:
+        """Further tries after a transient failure, with full jitter, inside the partner's retry budget."""
+        first: SyncdError | None = error
+
+        def before(attempt: int, failed: BaseException, seconds: float) -> None:
+            trip.attempt = attempt + 1
+            trip.left -= seconds
+            trip.stats.retries += 1
+            self.spent.retries += 1
+            self._teller.retry("transient")
+
+        tries = retrying(
+            self._backoff,
+            clock=self.clock,
+            worth=lambda failed: self._worth(trip, failed),
+            budget=self._retries,
+            before=before,
+            exhausted=self._teller.budget_empty,
+        )
+        try:
+            async for attempt in tries:
+                with attempt:
+                    known, first = first, None
+                    if known is None:
+                        response, known = await self._pass(trip)
+                        if response is not None:
+                            return response, None
+                    assert known is not None
+                    raise known
+        except SyncdError as failed:
+            return None, failed
+        raise AssertionError("retrying() ends by success or by error")
+
+    def _worth(self, trip: Trip, error: BaseException) -> bool:
+        """Can another try help, is it safe, and is there time for it?"""
+        if not isinstance(error, TransientError) or (error.unknown and not trip.request.safe_to_repeat):
+            return False
+        wait = self._backoff.ceiling(trip.attempt)
+        if error.retry_at is not None:
+            told = (error.retry_at - self.clock.now()).total_seconds()
+            if told > self.patience.short_seconds:
+                return False
+            wait = max(wait, told)
+        return wait < trip.left
+
+    async def _pass(self, trip: Trip) -> tuple[Response | None, SyncdError | None]:
+        """Tries that cost no attempt: redirects, the replay after a refused credential, a short "later"."""
+        while True:
+            response, error = await self._try(trip)
+            if error is None:
+                return response, None
+            if isinstance(error, AgainError):
+                continue
+            if (
+                isinstance(error, RateLimitError)
+                and not isinstance(error, OverBudgetError)
+                and self._waits(trip, error)
+            ):
+                continue  # the gate itself makes it wait
+            return None, error
+
+    def _waits(self, trip: Trip, error: RateLimitError) -> bool:
+        """The partner counts too many: the whole scope pauses, and this call waits with it if the wait is short."""
+        now = self.clock.now()
+        trip.stats.rate_limited += 1
+        self.spent.rate_limited += 1
+        self._teller.rate_limited(self.gate.scope)
+        if error.hopeless:
+            return False
+        trip.limited += 1
+        self.gate.pause(error.retry_at, f"{self.partner} says that it counts too many calls")
+        until = self.gate.paused_until or now
+        if error.retry_at is None or error.retry_at < now:
+            error.retry_at = until
+        wait = (max(until, error.retry_at) - now).total_seconds()
+        if trip.limited > self.patience.limited or wait > min(self.patience.short_seconds, trip.left):
+            return False
+        trip.stats.retries += 1
+        self.spent.retries += 1
+        self._teller.retry("rate_limited")
+        return True
+
+    # -- gate, auth, http
+
+    def _departure(
+        self, request: Request, route: str, lane: Lane, stats: CallStats
+    ) -> tuple[Trip | None, SyncdError | None]:
+        """Everything that can be decided before the first try."""
+        left = self.patience.deadline_seconds if request.deadline_seconds is None else request.deadline_seconds
+        try:
+            target = self.addresses.target(request)
+            headers = self._headers if target.home else _ANYWHERE
+            body = b""
+            if request.json is not None:
+                headers = {**headers, "Content-Type": "application/json"}
+                body = codec.dumps(request.json)
+            elif request.form is not None:
+                headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+                body = encode_params(request.form).encode("ascii")
+            if request.headers:
+                headers = _merged(headers, request.headers, RejectedError)
+            self._check_crossing(target)
+        except SyncdError as error:
+            return None, error
+        trip = Trip(request, lane=lane, stats=stats, target=target, route=route, left=left, headers=headers, body=body)
+        return trip, None
+
+    async def _try(self, trip: Trip) -> tuple[Response | None, SyncdError | None]:
+        """Through gate and auth to one answer. Errors are returned, so that nothing foreign hangs on to them."""
+        request, home = trip.request, trip.target.home
+        if trip.left <= 0:
+            return None, TransientError("the deadline passed before the call could be sent", breaks=False)
+        answer: Answer | None = None
+        error: SyncdError | None = None
+        mark: object = None
+        try:
+            if home:
+                await self.auth.prepare()  # before the gate: nobody holds a slot while waiting for a token
+            out = Outgoing(request.method, trip.route, trip.target, dict(trip.headers), trip.body)
+            async with self.gate.admit(
+                lane=trip.lane,
+                member=self.integration,
+                weight=request.weight,
+                budget=request.budget,
+                group=request.group,
+                deadline_at=self.clock.monotonic() + self.patience.gate_seconds,
+            ) as slot:
+                trip.stats.waited_seconds += slot.waited_seconds
+                self.spent.waited_seconds += slot.waited_seconds
+                if home:
+                    mark = self.auth.stamp(out, self.clock.now())
+                answer, error = await self._send(trip, out, slot)
+        except LostError as lost:
+            return None, lost.error
+        except SyncdError as refused:
+            return None, refused
+        response = answer.response
+        assert response is not None
+        if isinstance(error, AuthError) and home:
+            return None, await self._refused(trip, error, mark)
+        if error is None and response.status_code in REDIRECTS and "location" in response.headers:
+            return None, self._redirected(trip, response)
+        return (response, None) if error is None else (None, error)
+
+    async def _send(self, trip: Trip, out: Outgoing, slot: Slot) -> tuple[Answer, PartnerError | None]:
+        """Inside the gate: send, judge, tell the breaker, count, log. Raises LostError when no answer came."""
+        clock = self.clock
+        answer: Answer | None = None
+        if self._cost_header is None:
+            out.heard = slot.answered
+        began = clock.monotonic()
+        try:
+            async with clock.timeout(trip.left):
+                answer = await self.transport.exchange(out)
+        except TimeoutError:
+            answer = Answer(None, _timed_out(out))
+        finally:
+            seconds = clock.monotonic() - began
+            trip.left -= seconds
+            size = len(answer.response.content) if answer is not None and answer.response is not None else 0
+            trip.stats.sent(seconds, size)
+            self.spent.sent(seconds, size)
+            if answer is None:
+                self._teller.call(trip.route, "cut", seconds)  # cancelled: no verdict for the breaker
+        response = answer.response
+        error = answer.failure.error if response is None and answer.failure is not None else None
+        if response is not None:
+            error = self._judged(trip, response)
+            self._price(slot, response)
+        if isinstance(error, TransientError) and error.breaks:
+            slot.failure()
+        elif response is not None and not isinstance(error, RateLimitError):
+            slot.success()  # any complete answer but a 429, which says neither sick nor well
+        self._teller.call(trip.route, answer.label, seconds)
+        if error is not None:
+            error = self._teller.complete(error, out.method, trip.route)
+        self._teller.line(out.method, trip.route, trip.attempt, seconds, response, error)
+        if response is None:
+            raise LostError(answer, error)
+        return answer, error
+
+    def _judged(self, trip: Trip, response: Response) -> PartnerError | None:
+        """What the driver says of an answer, completed with what it cannot know."""
+        if response.status_code in REDIRECTS and "location" in response.headers:
+            return None
+        try:
+            error = self._classify(response, self.clock.now())
+        except PartnerError as refused:
+            error = refused
+        except Exception as trouble:  # a driver's defect is this answer's trouble, not the daemon's
+            error = unreadable(trouble)
+        if error is None:
+            return None
+        error.status = error.status or response.status_code
+        error.request_id = error.request_id or request_id(response)
+        if response.status_code >= 500 and border.changes_something(trip.request.method):
+            error.unknown = True  # it broke while at it: whether the change was made, nobody knows
+        return error
+
+    def _price(self, slot: Slot, response: Response) -> None:
+        if self._cost_header is not None and self._cost_header in response.headers:
+            try:
+                slot.cost(float(response.headers[self._cost_header]))
+            except ValueError:
+                return
+
+    # -- after an answer
+
+    async def _refused(self, trip: Trip, error: AuthError, mark: object) -> SyncdError:
+        """A credential was refused: get another one and replay once; a second refusal is for a person."""
+        forbidden = error.status == 403
+        if error.permanent:
+            return error
+        if trip.replayed and forbidden:
+            if len(self._forbidden) >= _MOST_FORBIDDEN:
+                self._forbidden.clear()
+            self._forbidden[trip.route] = self.clock.monotonic() + _FORBIDDEN_SECONDS
+            return _as_rejected(error)
+        if forbidden and self._forbidden.get(trip.route, 0.0) > self.clock.monotonic():
+            return _as_rejected(error)  # a fresh token did not help a while ago, and tokens may be dear
+        if not trip.replayed:
+            try:
+                if await self.auth.renewed(mark):
+                    trip.replayed = True
+                    trip.stats.refreshes += 1
+                    self.spent.refreshes += 1
+                    self._teller.retry("auth")
+                    return AgainError()
+            except SyncdError as trouble:
+                return trouble
+        error.permanent = True
+        error.hint = error.hint or f"give it a valid credential: syncd credential set {self.integration}"
+        return error
+
+    def _redirected(self, trip: Trip, response: Response) -> SyncdError:
+        """Follow to an allowed origin, reads only, a few times; each hop is a call like any other."""
+        told = f"answered {response.status_code}, a redirect"
+        if trip.request.method not in ("GET", "HEAD"):
+            hint = "look at base_url and the resource's path"
+            return RejectedError(f"{told}, which is followed for reads only", hint=hint, status=response.status_code)
+        if trip.hops >= self.patience.hops:
+            return RejectedError(f"{told} after {trip.hops} others", status=response.status_code)
+        try:
+            target = self.addresses.link(trip.target, response.headers["location"])
+            self._check_crossing(target)
+        except PartnerError as refused:
+            refused.status = response.status_code
+            return refused
+        if not target.home:
+            trip.headers = _ANYWHERE
+        trip.target = target
+        trip.hops += 1
+        return AgainError()
+
+    def _check_crossing(self, target: Target) -> None:
+        """A partner's link to another origin may carry our own key, put there by the partner's echo."""
+        if not target.home and KNOWN.mask(target.path) != target.path:
+            raise RejectedError(f"the URL would carry a credential to {target.origin}")
+
+
+def _merged(base: Mapping[str, str], more: Mapping[str, str], refusal: type[SyncdError]) -> dict[str, str]:
+    """Headers with others on top, whatever their letters' case."""
+    merged = dict(base)
+    places = {name.lower(): name for name in merged}
+    for name, value in more.items():
+        if not checked_header(name, value):
+            raise refusal(f"header {name} holds a line break or a character HTTP headers cannot carry")
+        merged.pop(places.get(name.lower(), ""), None)
+        merged[name] = value
+    return merged
+
+
+def _timed_out(out: Outgoing) -> border.Failure:
+    message = f"{out.method} {out.route}: no complete answer within the deadline"
+    return border.Failure(TransientError(message, unknown=border.changes_something(out.method)), "timeout")
+
+
+def _as_rejected(error: AuthError) -> RejectedError:
+    """403 with a credential known to be good: it lacks a permission, and only this route's work suffers."""
+    return RejectedError(
+        f"{error} (with a fresh credential too)",
+        hint=error.hint or "the credential lacks a permission for this call: give it one at the partner",
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+    )

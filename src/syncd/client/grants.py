@@ -1,0 +1,215 @@
+"""The two OAuth grants as data: what a token endpoint is asked and what its answer grants (RFC 6749, 4.4 and 6)."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote_plus
+
+from syncd import codec
+from syncd.client import classify
+from syncd.client.addresses import encode_params
+from syncd.errors import AuthError, PartnerError, PayloadError, TransientError
+from syncd.model import Response
+from syncd.secrets import Secret
+
+_TRY_AGAIN = frozenset({"temporarily_unavailable", "slow_down", "server_error"})
+_LONGEST_LIFE_SECONDS = 10 * 365 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthSpec:
+    """What a driver states of its token endpoint. `client_id` and so on are names of credentials, not credentials."""
+
+    kind: str
+    """`oauth2_client` or `oauth2_refresh`; also the kind under which the keeper stores the token."""
+    token: str
+    """The endpoint: a path from the root of the home origin, or an absolute URL."""
+    client: str = "form"
+    """Where id and secret stand: `form` fields, a `basic` header, or a `json` body."""
+    scope: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """More fields the partner wants (`audience`, `tenant`)."""
+    timeout_seconds: float = 45.0
+    """One token request may take so long; Guesty's takes up to 30 s."""
+    margin_seconds: float = 300.0
+    """A token is renewed so long before it expires, but never in the first four fifths of its life."""
+    lasts_seconds: float | None = None
+    """A token's life where the answer does not say."""
+    client_id: str = "client_id"
+    client_secret: str | None = "client_secret"  # noqa: S105 - the credential's name
+    refresh_token: str = "refresh_token"  # noqa: S105 - the credential's name
+    budget: str = "token"
+    """The budget of the scope's limits that token requests spend."""
+    group: str = "token"
+    """The breaker's endpoint group."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TokenRequest:
+    """One request to a token endpoint, secrets included: hence no repr."""
+
+    token: str
+    """Path or URL, as the spec has it."""
+    headers: dict[str, str]
+    content: bytes
+    timeout_seconds: float
+    budget: str
+    group: str
+    lasts_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Granted:
+    """What the endpoint gave. `expires_at` is by our clock, counted from the moment we asked."""
+
+    access: Secret
+    refresh: Secret | None
+    expires_at: datetime | None
+    life_seconds: int | None
+    scope: str
+
+    def value(self, before: Mapping[str, str], made_from: str) -> dict[str, str]:
+        """What is stored. An endpoint that rotates nothing sends no refresh token: the old one goes on."""
+        value = {"access_token": self.access.reveal(), "made_from": made_from}
+        if self.refresh is not None:
+            value["refresh_token"] = self.refresh.reveal()
+        elif "refresh_token" in before and before.get("made_from", "") == made_from:
+            value["refresh_token"] = before["refresh_token"]
+        if self.life_seconds is not None:
+            value["life_seconds"] = str(self.life_seconds)
+        if self.scope:
+            value["scope"] = self.scope
+        return value
+
+
+def token_request(spec: OAuthSpec, secrets: Callable[[str], Secret], refresh: Secret | None) -> TokenRequest:
+    """The request for a new token."""
+    fields: dict[str, str] = dict(spec.extra)
+    if refresh is not None:
+        fields |= {"grant_type": "refresh_token", "refresh_token": refresh.reveal()}
+    else:
+        fields["grant_type"] = "client_credentials"
+    if spec.scope:
+        fields["scope"] = spec.scope
+    headers = {"Accept": "application/json"}
+    client_id = secrets(spec.client_id).reveal()
+    client_secret = secrets(spec.client_secret).reveal() if spec.client_secret is not None else ""
+    if spec.client == "basic":
+        # RFC 6749, 2.3.1: id and secret are form-encoded before they are joined.
+        headers["Authorization"] = basic(quote_plus(client_id), quote_plus(client_secret))
+    else:
+        fields["client_id"] = client_id
+        if spec.client_secret is not None:
+            fields["client_secret"] = client_secret
+    if spec.client == "json":
+        headers["Content-Type"] = "application/json"
+        content = codec.dumps(fields)
+    else:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        content = encode_params(fields).encode("ascii")
+    return TokenRequest(spec.token, headers, content, spec.timeout_seconds, spec.budget, spec.group, spec.lasts_seconds)
+
+
+def basic(user: str, password: str) -> str:
+    """The value of an Authorization header (RFC 7617, UTF-8)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def read_grant(response: Response, now: datetime, request: TokenRequest) -> Granted:
+    """What an answer of the token endpoint grants. Raises AuthError (permanent), RateLimitError, TransientError."""
+    error = classify.classify(response, now)
+    if error is not None:
+        raise _refusal(error)
+    body: Any = None
+    broken = False
+    try:
+        body = response.json()
+    except PartnerError:
+        broken = True
+    if broken or not isinstance(body, Mapping):
+        raise TransientError("the token endpoint answered something that is no JSON object", breaks=False)
+    access = body.get("access_token")
+    if not isinstance(access, str) or not access:
+        words, code = classify.said(response)
+        if code or "error" in body:  # some partners refuse with a 200
+            raise _refusal(
+                AuthError(f"refused{f' ({words})' if words else ''}", code=code, status=response.status_code)
+            )
+        raise PayloadError("the token endpoint answered without an access_token")
+    began_at = response.requested_at or now
+    expires_at, life = _expiry(body, began_at, response, request.lasts_seconds)
+    refresh = body.get("refresh_token")
+    scope = body.get("scope")
+    return Granted(
+        Secret(access),
+        Secret(refresh) if isinstance(refresh, str) and refresh else None,
+        expires_at,
+        life,
+        scope if isinstance(scope, str) else "",
+    )
+
+
+def _refusal(error: PartnerError) -> PartnerError:
+    """400, 401 and 403 of a token endpoint mean that a person must act, whatever they mean elsewhere."""
+    known: dict[str, Any] = {"status": error.status, "code": error.code, "request_id": error.request_id}
+    if error.code in _TRY_AGAIN:
+        return TransientError(f"the token endpoint asked to wait: {error}", **known)
+    if error.status is not None and (error.status < 400 or error.status >= 500 or error.status in (408, 425, 429)):
+        if isinstance(error, AuthError):
+            return AuthError(
+                f"the token endpoint {error}", permanent=True, hint=_HINTS.get(error.code or "", ""), **known
+            )
+        error.args = (f"the token endpoint {error}",)
+        return error
+    hint = _HINTS.get(error.code or "", "check client id, secret and the token endpoint's address")
+    return AuthError(f"the token endpoint {error}", permanent=True, hint=hint, **known)
+
+
+_HINTS = {
+    "invalid_grant": "the refresh token is no longer valid: authorise the integration again and give it the new one",
+    "invalid_client": "the partner does not know this client id and secret: check or rotate them",
+    "unauthorized_client": "this client may not use this grant: look at its settings at the partner",
+    "invalid_scope": "the partner refuses a scope asked for: compare with what the client was given",
+}
+
+
+def _expiry(
+    body: Mapping[str, Any], began_at: datetime, response: Response, lasts_seconds: float | None
+) -> tuple[datetime | None, int | None]:
+    """When the token ends by our clock. A stated moment is the partner's clock, corrected by its own Date."""
+    life = _number(body.get("expires_in"))
+    if life is not None and 0 < life <= _LONGEST_LIFE_SECONDS:
+        return began_at + timedelta(seconds=life), int(life)
+    stated = body.get("expires_at")
+    at: datetime | None = None
+    number = _number(stated)
+    if number is not None and 1e9 < number < 1e14:
+        at = datetime.fromtimestamp(number / 1000 if number > 1e11 else number, UTC)
+    elif isinstance(stated, str):
+        try:
+            at = datetime.fromisoformat(stated)
+        except ValueError:
+            at = None
+    if at is None:
+        if lasts_seconds is None:
+            return None, None
+        return began_at + timedelta(seconds=lasts_seconds), int(lasts_seconds)
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    theirs = response.date
+    life_left = (at - (theirs or began_at)).total_seconds()
+    return began_at + timedelta(seconds=life_left), max(int(life_left), 1)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,88 @@
+"""What is told of a call: metrics, one log line, and errors completed with who and where.
+
+Label objects are kept, since looking one up in the registry costs more than counting. Labels are bounded (R12): past
+`_MOST_ROUTES` route templates, further ones count as `other`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from syncd import metrics
+from syncd.client.classify import request_id
+from syncd.errors import PartnerError, SyncdError
+from syncd.model import Response
+from syncd.redaction import KNOWN
+
+log = structlog.get_logger("syncd.client")
+
+E = TypeVar("E", bound=SyncdError)
+
+_MOST_ROUTES = 100
+
+
+class Teller:
+    """Speaks for one integration."""
+
+    def __init__(self, partner: str, integration: str) -> None:
+        self._partner = partner
+        self._integration = integration
+        self._calls: dict[tuple[str, str], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+
+    def complete(self, error: E, method: str, route: str) -> E:
+        """The error with partner, integration, method and route; nothing secret in its words, nothing foreign behind it."""
+        if isinstance(error, PartnerError):
+            error.partner = error.partner or self._partner
+            error.integration = error.integration or self._integration
+            words = str(error)
+            said = words if words.startswith(f"{method} ") else f"{method} {route}: {words}"
+            error.args = (KNOWN.mask(said),)
+        error.__context__ = error.__cause__ = None
+        return error
+
+    def call(self, route: str, label: str, seconds: float) -> None:
+        """Count one try: `label` is the status, or why there is none."""
+        histogram = self._seconds.get(route)
+        if histogram is None:
+            if len(self._seconds) >= _MOST_ROUTES:
+                route = "other"
+            histogram = self._seconds[route] = metrics.API_CALL_SECONDS.labels(self._partner, route)
+        counter = self._calls.get((route, label))
+        if counter is None:
+            counter = self._calls[route, label] = metrics.API_CALLS.labels(self._partner, route, label)
+        counter.inc()
+        histogram.observe(seconds)
+
+    def line(
+        self, method: str, route: str, attempt: int, seconds: float, response: Response | None, error: SyncdError | None
+    ) -> None:
+        """The log line of one try: debug for a good answer, info for anything else."""
+        say = log.debug if error is None else log.info
+        say(
+            "call_answered" if response is not None else "call_failed",
+            partner=self._partner,
+            integration=self._integration,
+            method=method,
+            route=route,
+            status=response.status_code if response is not None else None,
+            duration_ms=round(seconds * 1000, 1),
+            attempt=attempt,
+            request_id=request_id(response) if response is not None else None,
+            reason=str(error) if error is not None else None,
+        )
+
+    def retry(self, reason: str) -> None:
+        """A call is sent again: transient, rate_limited, auth."""
+        metrics.RETRIES.labels(self._partner, reason).inc()
+
+    def budget_empty(self) -> None:
+        """A retry was not made: the partner's budget of retries is spent."""
+        metrics.RETRY_BUDGET_EMPTY.labels(self._partner).inc()
+
+    def rate_limited(self, scope: str) -> None:
+        """The partner said that it counts too many."""
+        metrics.RATE_LIMITED.labels(scope).inc()
