@@ -73,6 +73,7 @@ class PartnerError(SyncdError):
         self.integration = integration
         self.resource = resource
         self.unknown = unknown
+        self.cooled = False
 
 
 class TransientError(PartnerError):
