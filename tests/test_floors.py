@@ -78,23 +78,27 @@ def imports(source: Source) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = source.package[: len(source.package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            if module == "syncd":
-                yield from ((node.lineno, f"syncd.{alias.name}") for alias in node.names)
+            if module.split(".")[0] == "syncd":
+                yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
             else:
                 yield node.lineno, module
 
 
+def is_simulator(source: Source) -> bool:
+    """`simulator.py` of a driver's folder, or a file it was too long without, such as `simulator_data.py`."""
+    return source.room == "drivers" and source.path.rsplit("/", 1)[-1].startswith("simulator")
+
+
 def may_use_testing(source: Source) -> bool:
     """Simulators and what shows them: the demo and `syncd sim`."""
-    name = source.path.rsplit("/", 1)[-1]
-    simulator = source.room == "drivers" and name == "simulator.py"
-    return source.room in {"testing", "demo"} or simulator or (source.room == "cli" and name in {"demo.py", "sim.py"})
+    shown = source.room == "cli" and source.path.rsplit("/", 1)[-1].startswith(("demo", "sim"))
+    return source.room in {"testing", "demo"} or is_simulator(source) or shown
 
 
 def wrong_imports(source: Source) -> Iterator[str]:
     """What this file may not import, in words."""
     own = FLOORS.get(source.room)
-    simulator = source.path.endswith("/simulator.py")
+    simulator = is_simulator(source)
     for line, module in imports(source):
         top, _, rest = module.partition(".")
         at = f"{source.path}:{line}"
@@ -121,7 +125,7 @@ def wrong_imports(source: Source) -> Iterator[str]:
             partner = source.path.split("/")[1]
             if room != "kit" and not rest.startswith(f"drivers.{partner}"):
                 yield f"{at} imports syncd.{rest}: a driver imports syncd.kit and nothing else"
-        elif simulator and rest.startswith("drivers."):
+        elif simulator and rest.startswith("drivers.") and not ".".join(rest.split(".")[2:]).startswith("simulator"):
             yield f"{at} imports syncd.{rest}: a simulator is written from the partner's facts, not from our driver"
 
 
@@ -199,6 +203,10 @@ def test_an_import_that_does_not_point_down_is_seen(path: str, code: str, compla
         ("store/pool.py", "import asyncpg"),
         ("drivers/acme/driver.py", "from syncd.kit import Driver\nfrom syncd.drivers.acme import names"),
         ("drivers/acme/simulator.py", "from syncd.testing.simulator import Simulator"),
+        (
+            "drivers/acme/simulator.py",
+            "from syncd.drivers.acme.simulator_data import CUSTOMERS\nfrom . import simulator_data",
+        ),
         ("cli/demo.py", "from syncd.testing.simulator import serve\nfrom syncd import __version__"),
     ],
 )
