@@ -24,6 +24,7 @@ FLOORS = {
     "sync": 6,
     "server": 7,
     "cli": 8, "daemon": 8, "supervisor": 8, "sdnotify": 8, "demo": 8, "__main__": 8,
+    "build": 8, "overview": 8, "pulse": 8,
 }  # fmt: skip
 STRANGERS = {("client", "store"), ("store", "client")}
 """On one floor, and still not to see each other."""
@@ -131,7 +132,7 @@ def wrong_imports(source: Source) -> Iterator[str]:
 
 def wrong_time(source: Source) -> Iterator[str]:
     """Where this file reads time or chance by itself."""
-    if source.path == "clock.py":
+    if source.path in {"clock.py", "testing/clock.py"}:  # the real one, and the one that tests move
         return
     names: dict[str, str] = {}
     for node in ast.walk(source.tree):
