@@ -1,0 +1,158 @@
+"""Documents that cannot drift: what they name exists, what they show loads, and what exists is named."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.test_floors import FLOORS
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "syncd"
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(SOURCE / "drivers").glob("*/README.md")],
+    key=lambda path: path.as_posix(),
+)
+NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
+EVERY = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
+
+FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+COMMAND = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ +)*(syncd [a-z].*)$")
+MAKE = re.compile(r"\bmake(?: [A-Z]+=\S+)* ([a-z]+)")
+
+
+def blocks(text: str, *kinds: str) -> Iterator[str]:
+    return (match["body"] for match in FENCE.finditer(text) if match["kind"] in kinds)
+
+
+def said_commands(text: str) -> Iterator[list[str]]:
+    """The words of every `syncd ...` in code, up to a comment or a pipe."""
+    lines = [line.strip() for body in blocks(text, "console", "sh", "") for line in body.splitlines()]
+    for piece in lines + SPAN.findall(FENCE.sub("", text)):
+        if match := COMMAND.match(piece):
+            yield re.split(r"  #| [|>&;]", match[1])[0].split()
+
+
+def target(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command those words name, and the words left over. Raises LookupError."""
+    from syncd.cli.root import cli
+
+    command: click.Command = cli
+    words = words[1:]
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        alternatives = words[0].split("|")  # `dlq list|show` names two
+        found = [command.get_command(click.Context(command), each) for each in alternatives]
+        if None in found:
+            raise LookupError(words[0])
+        assert found[0] is not None
+        command, words = found[0], words[1:]
+    return command, words
+
+
+@pytest.mark.parametrize("document", NAMES)
+def test_every_syncd_command_a_document_shows_exists(document: str) -> None:
+    wrong = []
+    for words in said_commands((ROOT / document).read_text("utf-8")):
+        try:
+            command, rest = target(words)
+        except LookupError:
+            wrong.append(" ".join(words))
+            continue
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        known |= {"--help", "-h", "--version"}
+        options = [re.match(r"-{1,2}[a-z-]+", word) for word in rest if word.startswith("-")]
+        wrong += [f"{' '.join(words)}: {option[0]}" for option in options if option and option[0] not in known]
+    assert wrong == []
+
+
+def test_every_command_is_in_a_document() -> None:
+    from syncd.cli.root import VERBS
+
+    said = {words[1] for words in said_commands(EVERY)}
+    assert sorted(set(VERBS) - said) == []
+
+
+def test_every_make_target_a_document_names_exists_and_has_a_line_of_help() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    helped = set(re.findall(r"^([a-z]+):.*## \S", makefile, re.MULTILINE))
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())  # type: ignore[index]
+    in_code = [*SPAN.findall(FENCE.sub("", EVERY)), *blocks(EVERY, "console", "sh")]
+    assert targets == helped
+    assert {name for piece in in_code for name in MAKE.findall(piece)} <= targets
+
+
+@pytest.mark.parametrize("document", NAMES)
+def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
+    text = FENCE.sub("", (ROOT / document).read_text("utf-8"))
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [link for link in links if link and not (ROOT / document).parent.joinpath(link).exists()] == []
+
+
+def shown_files() -> list[tuple[str, str]]:
+    """Every YAML block that begins with the comment `# config/...`: the file's path and its text."""
+    found = (re.match(r"# (config/\S+)\n", body) for body in blocks(EVERY, "yaml"))
+    return [(match[1], match.string) for match in found if match]
+
+
+@pytest.mark.parametrize(("path", "text"), shown_files(), ids=lambda value: value if value.startswith("config") else "")
+def test_every_configuration_file_a_document_shows_loads(path: str, text: str, tmp_path: Path) -> None:
+    from syncd.cli.load import load_config
+
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    (tmp_path / path).write_text(text, "utf-8")
+    load_config(tmp_path / "config")  # raises with all problems
+
+
+def test_the_first_integration_takes_ten_lines() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    [first, *_] = [body for body in blocks(readme, "yaml") if body.startswith("# config/partners/")]
+    assert len(first.splitlines()) <= 10
+
+
+def test_the_architecture_names_every_room_on_its_floor() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d) \| ([^|]+) \|", text, re.MULTILINE)
+    assert {room: int(floor) for floor, rooms in rows for room in SPAN.findall(rooms)} == FLOORS
+
+
+def test_the_architecture_names_every_table_and_no_other() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("## Tables")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE)
+    sql = "".join(path.read_text("utf-8") for path in sorted((SOURCE / "store" / "schema").glob("*.sql")))
+    made = set(re.findall(r"^CREATE TABLE (?:IF NOT EXISTS )?syncd\.(\w+)", sql, re.MULTILINE))
+    assert {name for row in rows for name in SPAN.findall(row)} == made - {"migrations"}
+
+
+def test_every_metric_a_document_names_is_declared() -> None:
+    declared = (SOURCE / "metrics.py").read_text("utf-8")
+    tables = "".join(
+        path.read_text("utf-8") for path in (SOURCE / "store").rglob("*") if path.suffix in {".sql", ".py"}
+    )
+    named = re.findall(r"\b(?:syncd|integration|webhooks?)_[a-z_]+[a-z](?=[`{])", EVERY)
+    missing = {name for name in named if f'"{name.removesuffix("_total")}' not in declared and name not in tables}
+    views = {name for name in missing if f"syncd.{name}" in EVERY}  # `syncd.stripe_customers` is no metric
+    assert sorted(missing - views) == []
+
+
+def test_every_environment_variable_a_document_names_is_read() -> None:
+    sources = [*SOURCE.rglob("*.py"), *ROOT.glob("tests/**/*.py"), ROOT / "Makefile", *ROOT.glob("config/**/*.y*ml*")]
+    read = "\n".join(path.read_text("utf-8") for path in sources)
+    named = set(re.findall(r"\bSYNCD_[A-Z_]+[A-Z]\b", EVERY))
+    switches = {name for name in named if re.fullmatch(r"SYNCD_(PARTNER|INTEGRATION)_[A-Z_]+_ENABLED", name)}
+    assert sorted(name for name in named - switches if name not in read) == []
+
+
+def test_every_decision_is_in_the_index_under_its_number() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text("utf-8")
+    pages = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    assert all(re.match(r"\d{4}-[a-z0-9-]+\.md$", path.name) for path in pages)
+    assert len({path.name[:4] for path in pages}) == len(pages), "two decisions of one number"
+    assert [path.name for path in pages if f"]({path.name})" not in index] == []
+    assert [path.name for path in pages if not path.read_text("utf-8").startswith(f"# {path.name[:4]} ")] == []
