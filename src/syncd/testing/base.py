@@ -23,7 +23,7 @@ from syncd.testing.collection import Collection, Entry, Raw, World, joined, merg
 from syncd.testing.counters import Counters
 from syncd.testing.deliveries import Deliveries, Target
 from syncd.testing.dice import Dice
-from syncd.testing.limits_server import Enforcer, Refusal, Seats, Tier, tiers_from
+from syncd.testing.limits_server import Enforcer, Refusal, Seats, Tier, never, tiers_from
 from syncd.testing.misbehaviour import Misbehaviour, packed, poisoned
 
 Route = tuple[str, str, str]
@@ -104,7 +104,7 @@ class Simulator(ABC):
         self.counters = Counters(self.started_at)
         own_tiers, own_seats = self.limits()
         if tiers is not None:
-            own_tiers = tiers_from(tiers) + [tier for tier in own_tiers if tier.name == "token"]
+            own_tiers = tiers_from(tiers) + [tier for tier in own_tiers if tier.key is never]
         if concurrency is not None:
             own_seats = [Seats("concurrency", concurrency, reason="concurrency")]
         self.enforcer = Enforcer(own_tiers, own_seats, enforce=enforce)
@@ -198,6 +198,10 @@ class Simulator(ABC):
     def now(self) -> float:
         """The partner's clock, epoch seconds."""
         return self.clock.now().timestamp()
+
+    def date(self, later_seconds: float = 0.0) -> str:
+        """The partner's clock, or a moment after it, as headers spell it."""
+        return format_datetime(self.clock.now() + timedelta(seconds=later_seconds), usegmt=True)
 
     def create(self, resource: str, fields: Raw | None = None) -> str:
         """A new record, with an event; returns its id."""
@@ -352,8 +356,7 @@ class Simulator(ABC):
             self.finish(response, call)
             rule = self.misbehaviour.take("skew", call.where)
             if rule is not None:
-                moment = self.clock.now() + timedelta(seconds=rule.number("by", 300))
-                response.headers["Date"] = format_datetime(moment, usegmt=True)
+                response.headers["Date"] = self.date(rule.number("by", 300))
             if refusal is not None:
                 status = response.status
                 return response

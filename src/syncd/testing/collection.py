@@ -46,7 +46,8 @@ class Collection:
         self.version = 0
         self.sequence = 0
         self.indexes: dict[str, list[tuple[Any, str]]] = {}
-        self._kept: tuple[Any, list[Entry]] | None = None
+        self._kept: dict[Any, list[Entry]] = {}
+        self._kept_version = 0
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -118,12 +119,14 @@ class Collection:
         return [self.entries[external_id] for _, external_id in index]
 
     def chosen(self, token: Any, choose: Callable[[], list[Entry]]) -> list[Entry]:
-        """The result of a filter and sort, kept while nothing changes: a client that pages asks for it again and
-        again."""
-        wanted = (token, self.version)
-        if self._kept is None or self._kept[0] != wanted:
-            self._kept = (wanted, choose())
-        return self._kept[1]
+        """The result of a filter and sort, kept while nothing changes: a client that pages asks for it every time."""
+        if self._kept_version != self.version or len(self._kept) > 8:
+            self._kept.clear()
+            self._kept_version = self.version
+        found = self._kept.get(token)
+        if found is None:
+            found = self._kept[token] = choose()
+        return found
 
     def subset(self, keep: Callable[[Entry], bool]) -> Collection:
         """Another collection with only some of the records, each in its place."""
@@ -136,11 +139,13 @@ class Collection:
 
 
 def value_at(raw: Any, path: str) -> Any:
-    """The value at a dotted path as something that sorts beside others of its kind; '' for none."""
+    """The value at a dotted path as something that sorts beside any other: none, numbers, text, the rest."""
     found = dig(raw, path)
     if found is None:
-        return ""
-    return found
+        return (0, 0)
+    if isinstance(found, int | float):
+        return (1, found)
+    return (2, found) if isinstance(found, str) else (3, str(found))
 
 
 def dig(raw: Any, path: str) -> Any:
