@@ -93,6 +93,11 @@ def load(name: str, *, rest: Mapping[str, Any] | None = None, partner: str = "")
         raise DriverError(name, f"driver {source} cannot be made: {_said(error)}") from error
 
 
+def kind(name: str) -> type[Driver]:
+    """The class of a driver. Raises DriverError."""
+    return _class_and_spec(_source(name))[0]
+
+
 def folder(name: str) -> Path:
     """The folder of a driver: its samples, its README, its simulator. Raises DriverError."""
     source = _source(name)

@@ -1,5 +1,6 @@
 """All a driver imports: `from syncd.kit import ...`, and nothing else of syncd."""
 
+from syncd.client.auth import Sign, Signable, Signature
 from syncd.errors import (
     AuthError,
     ConfigError,
@@ -63,6 +64,9 @@ __all__ = [
     "Response",
     "RestDriver",
     "Secret",
+    "Sign",
+    "Signable",
+    "Signature",
     "Since",
     "Stamp",
     "Tier",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from syncd.client import classify as by_http
+from syncd.client.classify import classify as by_status
+from syncd.client.classify import quoted, request_id, said
 from syncd.errors import (
     AuthError,
     GoneError,
@@ -20,11 +21,12 @@ from syncd.errors import (
 )
 from syncd.kit.adapter import answer_getter
 from syncd.kit.spec import Errors, Word
+from syncd.limits.waits import DEFAULT, WaitDialect
 from syncd.model import Response
 
 
 def classify(
-    response: Response, now: datetime, errors: Errors | None = None, *, dialect: Any = None
+    response: Response, now: datetime, errors: Errors | None = None, *, dialect: WaitDialect = DEFAULT
 ) -> PartnerError | None:
     """None for a sound answer, else what went wrong. `dialect` names how the partner says when to come back.
 
@@ -32,12 +34,12 @@ def classify(
     as rejected.
     """
     if errors is None or not (errors.statuses or errors.codes):
-        return by_http.classify(response, now, dialect=dialect)
+        return by_status(response, now, dialect=dialect)
     word = errors.statuses.get(response.status_code)
     if errors.codes and (response.status_code >= 300 or errors.code is not None):
         word = errors.codes.get(_code(response, errors) or "", word)
     if word is None:
-        return by_http.classify(response, now, dialect=dialect)
+        return by_status(response, now, dialect=dialect)
     return error_for(word, response, now, errors, dialect=dialect)
 
 
@@ -48,18 +50,18 @@ def error_for(
     errors: Errors | None = None,
     *,
     hint: str = "",
-    dialect: Any = None,
+    dialect: WaitDialect = DEFAULT,
 ) -> PartnerError:
     """The error a word stands for, with what this answer tells about it."""
-    said, code = by_http.said(response)
+    words, code = said(response)
     if errors is not None:
-        said = _told(response, errors.message) or said
+        words = _told(response, errors.message) or words
         code = _code(response, errors) or code
-    text = f"answered {response.status_code}" + (f" ({by_http.quoted(said)})" if said else "")
+    text = f"answered {response.status_code}" + (f" ({quoted(words)})" if words else "")
     known: dict[str, Any] = {
         "status": response.status_code,
         "code": code,
-        "request_id": by_http.request_id(response),
+        "request_id": request_id(response),
         "hint": hint,
     }
     match word:
@@ -78,15 +80,15 @@ def error_for(
     return RejectedError(text, **known)
 
 
-def _until(response: Response, now: datetime, dialect: Any) -> datetime | None:
+def _until(response: Response, now: datetime, dialect: WaitDialect) -> datetime | None:
     """When the partner said to come back: read as of a 429, whatever status it put on the answer."""
     as_limited = Response(429, response.headers, response.content)
-    told = by_http.classify(as_limited, now, dialect=dialect)
+    told = by_status(as_limited, now, dialect=dialect)
     return told.retry_at if isinstance(told, RateLimitError) else None
 
 
 def _code(response: Response, errors: Errors) -> str | None:
-    return _told(response, errors.code) if errors.code is not None else by_http.said(response)[1]
+    return _told(response, errors.code) if errors.code is not None else said(response)[1]
 
 
 def _told(response: Response, path: str | None) -> str | None:

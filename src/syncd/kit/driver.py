@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
+from syncd.client.auth import Sign
 from syncd.config.facts import Facts, Finding
 from syncd.errors import ConfigError, PartnerError, RejectedError
 from syncd.kit.resource import Resource
@@ -53,6 +54,10 @@ class Driver(ABC):
     def auth(self, options: Mapping[str, Any]) -> Auth:
         """How an integration's calls prove who we are."""
         return self.spec.auth
+
+    def signer(self) -> Sign | None:
+        """How calls are signed, for `auth: {kind: signer}`: a pure function of the call, its secrets and the time."""
+        return None
 
     @abstractmethod
     def test(self, options: Mapping[str, Any] | None = None) -> Request:
@@ -126,6 +131,10 @@ class Driver(ABC):
     @abstractmethod
     def record(self, resource: Resource, response: Response) -> Raw:
         """The raw record an answer to `one` holds. Raises PayloadError when it is not one."""
+
+    def item(self, resource: Resource, response: Response) -> Item:
+        """What an answer to `one` holds, as an item."""
+        return Item(resource.name, self.record(resource, response))
 
     def several(self, resource: Resource, response: Response) -> list[Item]:
         """What an answer to `many` holds."""

@@ -164,7 +164,7 @@ class RestDriver(Driver):
         return resource.reader.tenant(raw)
 
     def classify(self, response: Response, now: datetime) -> PartnerError | None:
-        return classify(response, now, self.spec.errors, dialect=self.spec.limits.dialect)
+        return classify(response, now, self.spec.errors, dialect=self.spec.limits.waits)
 
     # Webhooks.
 

@@ -7,94 +7,76 @@ What stands here is all a driver may say without Python. Reading a file: `driver
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from syncd.config.facts import Facts
 from syncd.config.units import Duration, Rate, RateText
 from syncd.kit.resource import NAME, Resource
 from syncd.kit.shapes import Model, Path, RecordPath
 from syncd.limits.tiers import TierSpec
+from syncd.limits.waits import WaitDialect
 
 Kind = Literal["none", "api_key", "basic", "bearer", "oauth2_client", "oauth2_refresh", "signer"]
 
-_KEYS: Final[dict[str, frozenset[str]]] = {
-    "none": frozenset(),
-    "api_key": frozenset({"header", "prefix", "query", "secret"}),
-    "basic": frozenset({"username", "password"}),
-    "bearer": frozenset({"secret"}),
-    "signer": frozenset({"secrets"}),
+_NEEDED: Final[dict[str, tuple[str, ...]]] = {
+    "none": (),
+    "api_key": ("api_key",),
+    "basic": ("username", "password"),
+    "bearer": ("token",),
+    "oauth2_client": ("client_id", "client_secret"),
+    "oauth2_refresh": ("client_id", "client_secret", "refresh_token"),
+    "signer": (),
 }
-_OAUTH_KEYS: Final = frozenset(
-    {"header", "prefix", "token_path", "token_url", "style", "scope", "params", "timeout", "margin", "client_id",
-     "client_secret", "refresh_token", "budget", "group"}
-)  # fmt: skip
+"""What each kind needs under an integration's `credentials:`, unless the driver names it otherwise."""
+_OAUTH_KEYS: Final = frozenset({"token_path", "scope", "client", "extra", "early", "lasts", "timeout"})
 
 
 class Auth(Model):
-    """How calls prove who we are. Keys that name a credential say under which name it stands in `credentials:`."""
+    """How calls prove who we are. `client.auth.build` makes it real."""
 
     kind: Kind = "none"
     header: str | None = Field(None, description="api_key: the header it travels in (default X-Api-Key).")
-    prefix: str | None = Field(None, description="api_key: what stands before the key, such as Token.")
     query: str | None = Field(None, description="api_key: the query parameter it travels in instead.")
-    secret: str | None = Field(None, description="Name of the credential (default api_key; of a bearer token: token).")
-    username: str | None = Field(None, description="basic: name of the credential (default username).")
-    password: str | None = Field(None, description="basic: name of the credential (default password); null for none.")
-    secrets: tuple[str, ...] | None = Field(None, description="signer: names of the credentials it needs.")
-    token_path: str | None = Field(None, description="oauth2: where tokens come from, from the root of base_url's host.")
-    token_url: str | None = Field(None, description="oauth2: the same as an absolute URL on another host.")
-    style: Literal["form", "basic", "json"] | None = Field(None, description="oauth2: how the client proves itself.")
+    prefix: str = Field("", description="What stands before the key or token, such as Token.")
+    credentials: dict[str, str] = Field(
+        default_factory=dict,
+        description="Other names for what the kind needs: {token: api_key} reads `credentials: {api_key: …}`. "
+        "signer: the names it is given.",
+    )
+    optional: tuple[str, ...] = Field((), description="Credentials that may be left out (a basic password, say).")
+    token_path: str | None = Field(
+        None, description="oauth2: where tokens come from; an absolute URL, or a path from the root of base_url's host."
+    )
     scope: str | None = None
-    params: dict[str, str] | None = Field(None, description="oauth2: further fields of the token request.")
-    timeout: Duration | None = Field(None, description="oauth2: how long a token request may take (default 45s).")
-    margin: Duration | None = Field(None, description="oauth2: how long before its end a token is renewed (default 5m).")
-    client_id: str | None = Field(None, description="oauth2: name of the credential (default client_id).")
-    client_secret: str | None = Field(None, description="oauth2: name of the credential; null for none.")
-    refresh_token: str | None = Field(None, description="oauth2_refresh: name of the credential.")
-    budget: str | None = Field(None, description="oauth2: limit budget of token requests (default token).")
-    group: str | None = Field(None, description="oauth2: breaker group of token requests (default token).")
+    client: Literal["form", "basic", "json"] = Field("form", description="oauth2: how the client proves itself.")
+    extra: dict[str, str] = Field(default_factory=dict, description="oauth2: further fields of the token request.")
+    early: Duration = Field(300.0, description="oauth2: how long before its end a token is renewed.")
+    lasts: Duration | None = Field(None, description="oauth2: a token's life where the answer does not say.")
+    timeout: Duration = Field(45.0, description="oauth2: how long a token request may take.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        allowed = _KEYS.get(self.kind, _OAUTH_KEYS)
-        for key in sorted(self.model_fields_set - {"kind"} - allowed):
-            raise ValueError(f"`{key}` does not go with auth of kind {self.kind}")
         if self.header is not None and self.query is not None:
             raise ValueError("an API key travels in one of `header` and `query`")
-        if self.kind.startswith("oauth2") and (self.token_path is None) == (self.token_url is None):
-            raise ValueError(f"auth of kind {self.kind} needs one of `token_path` and `token_url`")
+        if self.kind != "api_key" and (self.header or self.query):
+            raise ValueError(f"`header` and `query` do not go with auth of kind {self.kind}")
+        if self.kind.startswith("oauth2"):
+            if self.token_path is None:
+                raise ValueError(f"auth of kind {self.kind} needs `token_path`")
+        elif stray := sorted(self.model_fields_set & _OAUTH_KEYS):
+            raise ValueError(f"`{stray[0]}` does not go with auth of kind {self.kind}")
         return self
 
-    def mapping(self) -> dict[str, Any]:
-        """What was said, as `client.auth.build` takes it."""
-        return {"kind": self.kind, **{key: getattr(self, key) for key in self.model_fields_set - {"kind"}}}
-
     @property
-    def credentials(self) -> dict[str, bool]:
+    def names(self) -> dict[str, bool]:
         """Names an integration may have under `credentials:`; True where it must."""
-        match self.kind:
-            case "none":
-                names: list[str | None] = []
-            case "api_key":
-                names = [self.secret or "api_key"]
-            case "bearer":
-                names = [self.secret or "token"]
-            case "basic":
-                names = [self.username or "username", self._named("password")]
-            case "signer":
-                names = list(self.secrets or ())
-            case _:
-                names = [self.client_id or "client_id", self._named("client_secret")]
-                if self.kind == "oauth2_refresh":
-                    names.append(self.refresh_token or "refresh_token")
-        return {name: True for name in names if name is not None}
-
-    def _named(self, key: str) -> str | None:
-        """The credential's name: its own unless it says otherwise, none where it says null."""
-        said: str | None = getattr(self, key)
-        return said if key in self.model_fields_set else key
+        usual = _NEEDED[self.kind]
+        found = [self.credentials.get(name, name) for name in usual]
+        found += [other for name, other in self.credentials.items() if name not in usual]
+        return {name: name not in self.optional for name in found}
 
 
 class Tier(Model):
@@ -141,12 +123,25 @@ class Limits(Model):
     concurrency: int | None = Field(None, ge=1, description="Calls in flight at once.")
     share: float = Field(0.7, gt=0, le=1, description="How much of each stated limit we use.")
     headers: str | None = Field(None, description="Prefix of the partner's limit headers, such as x-ratelimit.")
-    dialect: Any = Field(None, description="How a 429 says when to come back, where the usual places do not hold it.")
+    dialect: dict[str, Any] | None = Field(
+        None, description="Where a 429 says when to come back, if unusual: headers, body, millis, cap_seconds."
+    )
     cost: str | None = Field(None, description="Response header with what the call cost a weighted tier.")
     scope: Literal["account", "credential", "partner"] = Field("account", description="What the partner counts.")
-    lanes: dict[Literal["high", "normal", "low"], float] = Field(default_factory=dict)
+    lanes: dict[Literal["high", "normal", "low"], float] = Field(default_factory=dict, description="Reserved shares.")
     breaker: Breaker = Breaker()
     reason: str = Field("", description="Why these numbers, where they differ from the stated ones.")
+
+    @field_validator("dialect")
+    @classmethod
+    def _readable(cls, value: Any) -> Any:
+        WaitDialect.parse(value)
+        return value
+
+    @cached_property
+    def waits(self) -> WaitDialect:
+        """The dialect, ready to use."""
+        return WaitDialect.parse(self.dialect)
 
 
 Word = Literal["auth", "denied", "limited", "transient", "busy", "gone", "rejected", "payload"]
@@ -257,7 +252,7 @@ class DriverSpec(Model):
         adapters = {"v1"} | {name for resource in self.resources.values() for name in resource.adapters}
         return Facts(
             resources=() if self.open_resources else tuple(self.resources),
-            credentials=self.auth.credentials,
+            credentials=self.auth.names,
             tiers=tuple(str(tier.rate) for tier in self.limits.tiers if not tier.budget and not tier.weighted),
             options=tuple(self.options),
             adapters=tuple(sorted(adapters)),

@@ -1,0 +1,445 @@
+"""One suite for every driver: what any of them must do, and its own samples played.
+
+Needs no test framework. Hand the checks to one:
+
+    @pytest.mark.parametrize("check", checks("acme"), ids=str)
+    def test_acme(check):
+        check()
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from syncd import drivers
+from syncd.codec import dumps, loads
+from syncd.kit import (
+    AuthError,
+    Checkpoint,
+    Delivery,
+    Driver,
+    GoneError,
+    Headers,
+    Mode,
+    PartnerError,
+    PayloadError,
+    RateLimitError,
+    RejectedError,
+    Request,
+    Resource,
+    Response,
+    Secret,
+    TransientError,
+    coerce,
+)
+from syncd.testing.samples import Sample, answer, moment, read_samples
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+README_HEADINGS = ("Limits", "Auth", "Oddities", "Webhooks", "Support")
+_TRUSTED = ("syncd.kit",)
+_ODD: tuple[Any, ...] = (None, True, -1, 1.5, 10**30, "", "text", "\0", "2026-02-30T00:00:00Z", [], [{}], {}, {"a": []})
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold. Calling it raises AssertionError when it does not."""
+
+    name: str
+    run: Callable[[], None]
+
+    def __call__(self) -> None:
+        self.run()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def checks(name: str) -> list[Check]:
+    """Every check of one driver. A driver that cannot be loaded has one check, which fails with the reason."""
+    try:
+        return list(_checks(name, drivers.load(name), drivers.folder(name)))
+    except Exception as error:
+        return [Check(f"{name}-loads", _failing(error))]
+
+
+def every_check() -> list[Check]:
+    """The checks of every driver that brings its own description."""
+    found: list[Check] = []
+    for name in drivers.names():
+        try:
+            if drivers.kind(name).needs_spec:
+                continue
+        except drivers.DriverError as error:
+            found.append(Check(f"{name}-loads", _failing(error)))
+            continue
+        found += checks(name)
+    return found
+
+
+def checks_of(name: str, driver: Driver, folder: Path) -> list[Check]:
+    """The checks of a driver already at hand, with the samples in `folder`."""
+    return list(_checks(name, driver, folder))
+
+
+def _failing(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise AssertionError(str(error)) from error
+
+    return fail
+
+
+def _checks(name: str, driver: Driver, folder: Path) -> Iterator[Check]:
+    def check(what: str, function: Callable[..., None], *arguments: Any) -> Check:
+        return Check(f"{name}-{what}", lambda: function(driver, *arguments))
+
+    samples = read_samples(name, folder)
+    options = samples[0].options if samples else {}
+    yield check("is-pure", _is_pure)
+    yield check("classifies-what-http-says", _classifies)
+    yield check("can-be-tested", _can_be_tested, options)
+    yield check("refuses-forged-deliveries", _refuses_forgeries)
+    try:
+        resources = driver.resources(options)
+    except Exception as error:
+        yield Check(f"{name}-has-resources", _failing(error))
+        return
+    for resource in resources.values():
+        yield check(f"{resource.name}-asks-the-same-twice", _asks_the_same, resource)
+        yield check(f"{resource.name}-refuses-what-is-no-record", _refuses_no_record, resource)
+        yield check(f"{resource.name}-ends-or-refuses", _ends_or_refuses, resource)
+        if resource.parent is not None:
+            yield check(f"{resource.name}-keeps-ids-in-place", _keeps_ids_in_place, resource)
+    plays: dict[str, Callable[[Driver, Sample], None]] = {
+        "record": _plays_record, "pages": _plays_pages, "error": _plays_error, "webhook": _plays_webhook,
+    }  # fmt: skip
+    for sample in samples:
+        yield Check(str(sample), _playing(plays[sample.kind], driver, sample))
+        if sample.kind == "record" and "raw" in sample.content:
+            yield Check(f"{sample}-distorted", _playing(_survives_distortion, driver, sample))
+    yield check("earns-its-quality", _earns_quality, folder, samples, resources)
+
+
+def _playing(play: Callable[[Driver, Sample], None], driver: Driver, sample: Sample) -> Callable[[], None]:
+    return lambda: play(driver, sample)
+
+
+def _resource(driver: Driver, sample: Sample) -> Resource:
+    resources = driver.resources(sample.options)
+    assert sample.resource in resources, f"{sample}: there is no resource {sample.resource!r}"
+    return resources[sample.resource]
+
+
+# What any driver must do.
+
+
+def _is_pure(driver: Driver) -> None:
+    """No await, no except, no import beyond the kit and the standard library: I/O and time belong to the engine."""
+    for kind in type(driver).__mro__:
+        if not kind.__module__.startswith("syncd.drivers.") and kind.__module__.startswith(("syncd.", "abc", "builtins")):
+            continue
+        tree = ast.parse(Path(inspect.getfile(kind)).read_text("utf-8"))
+        for node in ast.walk(tree):
+            where = f"{kind.__module__}:{getattr(node, 'lineno', 0)}"
+            assert not isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith), f"{where}: a driver awaits nothing"
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            for imported in names:
+                own = imported.startswith(_TRUSTED) or imported.startswith(kind.__module__.rpartition(".")[0])
+                assert own or not imported.startswith("syncd"), f"{where}: imports {imported}; a driver has syncd.kit"
+                assert imported.split(".")[0] not in {"time", "random", "asyncio", "httpx", "logging"}, (
+                    f"{where}: imports {imported}; time, chance, I/O and logs belong to the engine"
+                )
+
+
+def _classifies(driver: Driver) -> None:
+    wanted: dict[int, tuple[type[PartnerError], ...]] = {
+        401: (AuthError,),
+        403: (RejectedError, AuthError, TransientError),
+        404: (GoneError, RejectedError),
+        410: (GoneError, RejectedError),
+        422: (RejectedError,),
+        429: (RateLimitError, TransientError),
+        500: (TransientError,),
+        502: (TransientError,),
+        503: (TransientError, RateLimitError),
+    }
+    for status, kinds in wanted.items():
+        for told in ({"body": {"message": "no"}}, {"body": "no"}, {"body": None}, {"text": "not json"}, {"text": ""}):
+            found = driver.classify(answer({"status": status, **told}), NOW)
+            assert isinstance(found, kinds), f"{status} with {told} became {found!r}"
+            assert found.status == status, f"{status}: the error does not carry its status"
+    page = {"headers": {"content-type": "text/html"}, "text": "<!doctype html><title>maintenance</title>"}
+    assert isinstance(driver.classify(answer(page), NOW), TransientError), "a web page with 200 passed for data"
+
+
+def _can_be_tested(driver: Driver, options: Mapping[str, Any]) -> None:
+    request = driver.test(options)
+    assert request.safe_to_repeat, "the credential test must be safe to repeat"
+    assert "{" not in request.path, f"the credential test asks {request.path}"
+
+
+def _asks_the_same(driver: Driver, resource: Resource) -> None:
+    """The calls of a listing are rebuilt from what is stored: mode, since and cursor."""
+    start = Checkpoint("test", resource.name, mode=Mode.INCREMENTAL, since=NOW)
+    ask = _asker(driver, resource)
+    first = ask(start)
+    assert first == ask(start), "the same checkpoint gives two different calls"
+    assert first.cursor is None, "a listing's first call has no cursor"
+    assert first.route and re.sub(r"\{[^}]*\}", "", first.route).count("//") == 0, "a call needs its route template"
+    if resource.pages.kind == "none":
+        return
+    cursor = {"offset": "40", "page": "3", "next": "/next?page=3", "link": "/next?page=3"}.get(resource.pages.kind, "c")
+    checkpoint = Checkpoint("test", resource.name, mode=Mode.INCREMENTAL, since=NOW, cursor=cursor)
+    assert ask(checkpoint).cursor == cursor, "a call rebuilt from a cursor does not carry that cursor"
+
+
+def _asker(driver: Driver, resource: Resource) -> Callable[[Checkpoint], Request]:
+    if resource.parent is None:
+        return lambda checkpoint: driver.request(resource, checkpoint)
+    fields = dict.fromkeys(resource.placeholders, "x")
+    return lambda checkpoint: driver.child_request(resource, "p1", checkpoint, fields)
+
+
+def _refuses_no_record(driver: Driver, resource: Resource) -> None:
+    shapes: tuple[dict[str, Any], ...] = ({}, {"value": None}, {"id": None}, {"id": {}}, {"id": []}, {"": ""})
+    for raw in shapes:
+        try:
+            found = driver.identify(resource, raw)
+        except PayloadError:
+            continue
+        assert found.external_id, f"{raw} passed for a record without an id"
+
+
+def _ends_or_refuses(driver: Driver, resource: Resource) -> None:
+    """An answer without records ends the listing or is refused; it never goes on, and nothing else is raised."""
+    shapes: tuple[dict[str, Any], ...] = ({"body": {}}, {"body": []}, {"body": None}, {"body": "text"}, {"text": "{"})
+    for told in shapes:
+        first = _asker(driver, resource)(Checkpoint("test", resource.name))
+        walk = driver.pages(resource, first)
+        assert next(walk) == first, "a walk begins with the call it was given"
+        try:
+            following = walk.send(answer(told))
+        except (StopIteration, PartnerError):
+            continue
+        raise AssertionError(f"after {told} the listing goes on with {following}")
+
+
+def _keeps_ids_in_place(driver: Driver, resource: Resource) -> None:
+    fields = dict.fromkeys(resource.placeholders, "a/../b?c")
+    request = driver.child_request(resource, "a/../b?c", None, fields)
+    assert "a/../b" not in request.path and "?" not in request.path, f"an id changed the path: {request.path}"
+    assert "{" not in request.path, f"a placeholder is left in {request.path}"
+
+
+def _refuses_forgeries(driver: Driver) -> None:
+    secret = [Secret("a-secret-nobody-signed-with")]
+    names: list[str] = ["x-signature", "stripe-signature", "attio-signature", "svix-id", "svix-timestamp", "svix-signature"]
+    rules = driver.spec.webhooks
+    if rules is not None and rules.header:
+        names.append(rules.header)
+    for value in ("", "é\udcff", "0" * 64, "t=1,v1=0", "v1," + "A" * 44, "sha256=" + "0" * 64, "t=,v1=", "=,=,="):
+        delivery = Delivery(b"{}", Headers(dict.fromkeys(names, value)))
+        assert not driver.verify(delivery, secret, NOW), f"a forged delivery passed with {value!r}"
+    assert not driver.verify(Delivery(b"{}", Headers()), secret, NOW), "an unsigned delivery passed"
+    assert not driver.verify(Delivery(b"{}", Headers()), [], NOW), "without a secret a delivery passed"
+
+
+def _earns_quality(
+    driver: Driver, folder: Path, samples: list[Sample], resources: Mapping[str, Resource]
+) -> None:
+    """What the claimed rung of the quality ladder asks, less what is excused in words."""
+    quality = driver.spec.quality
+    for rule, why in quality.excused.items():
+        assert len(why.split()) >= 3, f"the excuse from {rule!r} gives no reason"
+    if quality.tier == "none":
+        return
+    sampled = {sample.resource for sample in samples if sample.kind == "record"}
+    for name, resource in resources.items():
+        if resource.reads != "feed" and "samples" not in quality.excused:
+            assert name in sampled, f"no sample of {name}"
+    if "readme" not in quality.excused:
+        readme = folder / "README.md"
+        assert readme.is_file(), "no README.md"
+        text = readme.read_text("utf-8")
+        for heading in README_HEADINGS:
+            assert re.search(rf"^#+ .*{heading}", text, re.MULTILINE | re.IGNORECASE), f"README.md has no {heading!r}"
+        assert re.search(r"20\d\d-\d\d", text), "README.md dates nothing"
+    if quality.tier == "bronze":
+        return
+    for status in (401, 429):
+        known = any(sample.kind == "error" and sample.content["answer"].get("status") == status for sample in samples)
+        assert known or f"sample-{status}" in quality.excused, f"no sample of its {status}"
+    tiers = driver.spec.limits.tiers
+    limits = driver.spec.limits
+    modest = all((tier.share or limits.share) <= 0.7 for tier in tiers)
+    assert modest or limits.reason or "limits" in quality.excused, "uses more than 70 % of a stated limit, unexplained"
+
+
+# Its own samples.
+
+
+def _plays_record(driver: Driver, sample: Sample) -> None:
+    told, resource = sample.content, _resource(driver, sample)
+    adapter = str(told.get("adapter", ""))
+    before = copy.deepcopy(told["raw"])
+    if "reject" in told:
+        try:
+            record = driver.normalize(resource, told["raw"], adapter)
+        except PayloadError as error:
+            assert told["reject"] in str(error), f"rejected, but because {error}"
+            return
+        raise AssertionError(f"{sample} was to be rejected, it became {record}")
+    known = driver.identify(resource, told["raw"], adapter)
+    record = driver.normalize(resource, told["raw"], adapter)
+    assert told["raw"] == before, "normalizing changed the raw record"
+    assert record == driver.normalize(resource, told["raw"], adapter), "normalizing twice gives two records"
+    assert record.identity == known, f"identify says {known}, normalize {record.identity}"
+    assert known.external_id == told["id"], f"id {known.external_id!r}, expected {told['id']!r}"
+    if "updated_at" in told:
+        assert known.source_updated_at == moment(told["updated_at"]), f"updated {known.source_updated_at}"
+    if "version" in told:
+        assert known.source_version == told["version"], f"version {known.source_version}"
+    if "parent_id" in told:
+        assert known.parent_id == told["parent_id"], f"parent {known.parent_id}"
+    assert known.deleted == bool(told.get("deleted", False)), f"deleted {known.deleted}"
+    stored = loads(dumps(record.data))
+    assert stored == told["data"], f"normalized to {stored}, expected {told['data']}"
+    _fits_columns(resource.columns(adapter), record.data)
+
+
+def _fits_columns(columns: Mapping[str, str], data: Mapping[str, Any]) -> None:
+    """Every value can be shown by the typed view: a view that fails on one record fails for all."""
+    readers: dict[str, Callable[[Any], Any]] = {
+        "bigint": coerce.integer, "numeric": coerce.decimal, "boolean": coerce.boolean,
+        "timestamptz": coerce.moment, "date": coerce.day,
+    }  # fmt: skip
+    for name, kind in columns.items():
+        if data.get(name) is not None and kind in readers:
+            readers[kind](data[name])
+
+
+def _survives_distortion(driver: Driver, sample: Sample) -> None:
+    """Whatever a partner puts in place of a value, a record is normalized or rejected: nothing else is raised."""
+    resource, adapter = _resource(driver, sample), str(sample.content.get("adapter", ""))
+    for path in _places(sample.content["raw"]):
+        for odd in _ODD:
+            raw = _replaced(sample.content["raw"], path, odd)
+            try:
+                record = driver.normalize(resource, raw, adapter)
+            except PayloadError:
+                continue
+            _fits_columns(resource.columns(adapter), record.data)
+
+
+def _places(value: Any, depth: int = 3) -> Iterator[tuple[Any, ...]]:
+    steps = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for step, inner in steps:
+        yield (step,)
+        if depth > 1:
+            yield from ((step, *rest) for rest in _places(inner, depth - 1))
+
+
+def _replaced(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    whole = copy.copy(value)
+    whole[path[0]] = odd if len(path) == 1 else _replaced(value[path[0]], path[1:], odd)
+    return whole
+
+
+def _plays_pages(driver: Driver, sample: Sample) -> None:
+    told, resource = sample.content, _resource(driver, sample)
+    since = moment(told.get("since"))
+    mode = Mode.FULL if since is None else Mode.INCREMENTAL
+    checkpoint = Checkpoint("test", resource.name, mode=mode, since=since)
+    if resource.parent is None:
+        request = driver.request(resource, checkpoint)
+    else:
+        request = driver.child_request(resource, told["parent_id"], checkpoint, told.get("parent"))
+    walk = driver.pages(resource, request)
+    request = next(walk)
+    ids: list[str] = []
+    for number, page in enumerate(told["pages"], 1):
+        _same_request(request, page.get("request", {}), f"{sample}: call {number}")
+        response = answer(page["answer"], page.get("url", ""))
+        assert driver.classify(response, NOW) is None, f"{sample}: answer {number} passed for a failure"
+        ids += _ids(driver, resource, response, sample)
+        resumed = Checkpoint("test", resource.name, mode=mode, since=since, cursor=request.cursor)
+        if resource.parent is None:
+            assert driver.request(resource, resumed) == request, f"{sample}: call {number} is not rebuilt from its cursor"
+        last = number == len(told["pages"])
+        try:
+            request = walk.send(response)
+        except StopIteration:
+            assert last, f"{sample}: the listing ended after call {number}"
+            break
+        assert not last, f"{sample}: the listing goes on after its last page with {request}"
+    assert ids == told["ids"], f"{sample}: brought {ids}"
+
+
+def _ids(driver: Driver, resource: Resource, response: Response, sample: Sample) -> list[str]:
+    adapter = str(sample.content.get("adapter", ""))
+    found: list[str] = []
+    for item in driver.items(resource, response):
+        known = item.identity
+        if known is None:
+            assert item.raw is not None, f"{sample}: an item with neither content nor identity"
+            known = driver.identify(driver.resources(sample.options)[item.resource], item.raw, adapter)
+        found.append(known.external_id)
+    return found
+
+
+def _same_request(request: Request, told: Mapping[str, Any], where: str) -> None:
+    for name in ("path", "method", "json"):
+        if name in told:
+            assert getattr(request, name) == told[name], f"{where}: {name} {getattr(request, name)!r}"
+    if "params" in told:
+        params = dict(request.params)
+        assert params == told["params"], f"{where}: params {params}"
+
+
+def _plays_error(driver: Driver, sample: Sample) -> None:
+    told = sample.content
+    response = answer(told["answer"])
+    found = driver.classify(response, NOW)
+    name = None if found is None else type(found).__name__
+    assert name == told["error"], f"{sample}: became {found!r}"
+    if "code" in told:
+        assert found is not None and found.code == told["code"], f"{sample}: code {found and found.code!r}"
+    if "wait_seconds" in told:
+        until = getattr(found, "retry_at", None)
+        waited = None if until is None else (until - (response.date or NOW)).total_seconds()
+        assert waited == told["wait_seconds"], f"{sample}: waits {waited} s"
+
+
+def _plays_webhook(driver: Driver, sample: Sample) -> None:
+    told = sample.content
+    now = moment(told.get("now")) or NOW
+    body = str(told["body"]).encode()
+    headers = told["headers"]
+    delivery = Delivery(body, Headers(headers), str(told.get("url", "")))
+    secrets = [Secret(text) for text in told["secrets"]]
+    others = [Secret("whsec_bm90LXRoZS1zZWNyZXQ=")]
+    assert driver.verify(delivery, secrets, now), f"{sample}: was refused"
+    assert driver.verify(delivery, [*others, *secrets], now), f"{sample}: was refused when two secrets are valid"
+    assert not driver.verify(delivery, others, now), f"{sample}: passed with another secret"
+    assert not driver.verify(delivery, [], now), f"{sample}: passed without a secret"
+    forged = Delivery(body + b" ", delivery.headers, delivery.url)
+    assert not driver.verify(forged, secrets, now), f"{sample}: passed with another body"
+    bare = Delivery(body, Headers(), delivery.url)
+    assert not driver.verify(bare, secrets, now), f"{sample}: passed without headers"
+    if "event_id" in told:
+        assert driver.event_id(delivery) == told["event_id"], f"{sample}: event id {driver.event_id(delivery)!r}"
+    if "events" in told:
+        found = [
+            {"resource": event.resource, "external_id": event.external_id, "deleted": event.deleted}
+            for event in driver.events(delivery)
+        ]
+        assert found == [{"deleted": False, **event} for event in told["events"]], f"{sample}: events {found}"
