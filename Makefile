@@ -24,7 +24,7 @@ demo: .venv/.demo ## See it work: embedded PostgreSQL, three simulated partners,
 	@$(PYTHON_BIN) -m syncd demo $(ARGS)
 
 run: .venv/.demo ## Run the daemon on config/ with an embedded PostgreSQL (CONFIG=, ARGS=)
-	@$(PYTHON_BIN) -m syncd run --config '$(CONFIG)' --embedded $(ARGS)
+	@$(PYTHON_BIN) -m syncd run --config '$(CONFIG)' --embedded --state-dir .state $(ARGS)
 
 test: .venv/.dev ## Run all tests (T=tests/limits for some, JOBS=4, COVERAGE=1 to measure branches)
 	@$(PYTHON_BIN) $(if $(COVERAGE),-m coverage run) -m pytest '$(T)' -q -n $(JOBS) --dist loadgroup -m 'not soak' $(ARGS)
