@@ -29,6 +29,9 @@ class Driver(ABC):
     needs_spec: ClassVar[bool] = False
     """True where the description does not stand beside the class but in the partner's own file (`rest:`)."""
 
+    sign: ClassVar[Sign | None] = None
+    """For `auth: {kind: signer}` a method: of the call, its secrets and the time, pure."""
+
     spec: DriverSpec
 
     def __init__(self, spec: DriverSpec) -> None:
@@ -55,9 +58,9 @@ class Driver(ABC):
         """How an integration's calls prove who we are."""
         return self.spec.auth
 
-    def signer(self) -> Sign | None:
-        """How calls are signed, for `auth: {kind: signer}`: a pure function of the call, its secrets and the time."""
-        return None
+    def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
+        """Headers of every call of an integration."""
+        return self.spec.headers
 
     @abstractmethod
     def test(self, options: Mapping[str, Any] | None = None) -> Request:

@@ -31,52 +31,7 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "signer": (),
 }
 """What each kind needs under an integration's `credentials:`, unless the driver names it otherwise."""
-_OAUTH_KEYS: Final = frozenset({"token_path", "scope", "client", "extra", "early", "lasts", "timeout"})
-
-
-class Auth(Model):
-    """How calls prove who we are. `client.auth.build` makes it real."""
-
-    kind: Kind = "none"
-    header: str | None = Field(None, description="api_key: the header it travels in (default X-Api-Key).")
-    query: str | None = Field(None, description="api_key: the query parameter it travels in instead.")
-    prefix: str = Field("", description="What stands before the key or token, such as Token.")
-    credentials: dict[str, str] = Field(
-        default_factory=dict,
-        description="Other names for what the kind needs: {token: api_key} reads `credentials: {api_key: …}`. "
-        "signer: the names it is given.",
-    )
-    optional: tuple[str, ...] = Field((), description="Credentials that may be left out (a basic password, say).")
-    token_path: str | None = Field(
-        None, description="oauth2: where tokens come from; an absolute URL, or a path from the root of base_url's host."
-    )
-    scope: str | None = None
-    client: Literal["form", "basic", "json"] = Field("form", description="oauth2: how the client proves itself.")
-    extra: dict[str, str] = Field(default_factory=dict, description="oauth2: further fields of the token request.")
-    early: Duration = Field(300.0, description="oauth2: how long before its end a token is renewed.")
-    lasts: Duration | None = Field(None, description="oauth2: a token's life where the answer does not say.")
-    timeout: Duration = Field(45.0, description="oauth2: how long a token request may take.")
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.header is not None and self.query is not None:
-            raise ValueError("an API key travels in one of `header` and `query`")
-        if self.kind != "api_key" and (self.header or self.query):
-            raise ValueError(f"`header` and `query` do not go with auth of kind {self.kind}")
-        if self.kind.startswith("oauth2"):
-            if self.token_path is None:
-                raise ValueError(f"auth of kind {self.kind} needs `token_path`")
-        elif stray := sorted(self.model_fields_set & _OAUTH_KEYS):
-            raise ValueError(f"`{stray[0]}` does not go with auth of kind {self.kind}")
-        return self
-
-    @property
-    def names(self) -> dict[str, bool]:
-        """Names an integration may have under `credentials:`; True where it must."""
-        usual = _NEEDED[self.kind]
-        found = [self.credentials.get(name, name) for name in usual]
-        found += [other for name, other in self.credentials.items() if name not in usual]
-        return {name: name not in self.optional for name in found}
+_OAUTH_KEYS: Final = frozenset({"token_path", "scope", "client", "extra", "early", "lasts", "timeout", "tiers"})
 
 
 class Tier(Model):
@@ -107,6 +62,57 @@ class Tier(Model):
 TierText = Annotated[
     Tier, BeforeValidator(lambda v: {"rate": v} if isinstance(v, str) else v, json_schema_input_type=str | Tier)
 ]
+
+
+class Auth(Model):
+    """How calls prove who we are. `client.auth.build` makes it real."""
+
+    kind: Kind = "none"
+    header: str | None = Field(None, description="api_key: the header it travels in (default X-Api-Key).")
+    query: str | None = Field(None, description="api_key: the query parameter it travels in instead.")
+    prefix: str = Field("", description="What stands before the key or token, such as Token.")
+    credentials: dict[str, str] = Field(
+        default_factory=dict,
+        description="Other names for what the kind needs: {token: api_key} reads `credentials: {api_key: …}`. "
+        "signer: the names it is given.",
+    )
+    optional: tuple[str, ...] = Field((), description="Credentials that may be left out (a basic password, say).")
+    token_path: str | None = Field(
+        None, description="oauth2: where tokens come from; an absolute URL, or a path from the root of base_url's host."
+    )
+    scope: str | None = None
+    client: Literal["form", "basic", "json"] = Field("form", description="oauth2: how the client proves itself.")
+    extra: dict[str, str] = Field(default_factory=dict, description="oauth2: further fields of the token request.")
+    early: Duration = Field(300.0, description="oauth2: how long before its end a token is renewed.")
+    lasts: Duration | None = Field(None, description="oauth2: a token's life where the answer does not say.")
+    timeout: Duration = Field(45.0, description="oauth2: how long a token request may take.")
+    tiers: tuple[TierText, ...] = Field((), description="oauth2: limits of the token endpoint alone, such as 5/d.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.header is not None and self.query is not None:
+            raise ValueError("an API key travels in one of `header` and `query`")
+        if self.kind != "api_key" and (self.header or self.query):
+            raise ValueError(f"`header` and `query` do not go with auth of kind {self.kind}")
+        if self.kind.startswith("oauth2"):
+            if self.token_path is None:
+                raise ValueError(f"auth of kind {self.kind} needs `token_path`")
+        elif stray := sorted(self.model_fields_set & _OAUTH_KEYS):
+            raise ValueError(f"`{stray[0]}` does not go with auth of kind {self.kind}")
+        return self
+
+    @property
+    def names(self) -> dict[str, bool]:
+        """Names an integration may have under `credentials:`; True where it must."""
+        usual = _NEEDED[self.kind]
+        found = [self.credentials.get(name, name) for name in usual]
+        found += [other for name, other in self.credentials.items() if name not in usual]
+        return {name: name not in self.optional for name in found}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names an integration must have under `credentials:`."""
+        return tuple(name for name, must in self.names.items() if must)
 
 
 class Breaker(Model):
