@@ -32,7 +32,7 @@ def check_partner(
         document.problem(("rest",), "a description under `rest:` belongs to driver: rest", key=True)
     if partner.driver == "rest" and partner.rest is None:
         document.problem(("driver",), "driver: rest wants the partner's description under `rest:`")
-    if not partner.integrations:
+    if not partner.integrations and not document.problems:
         document.problem(
             (), "no integrations: nothing will be synced", severity="warning", help="integrations: {name: ...}"
         )

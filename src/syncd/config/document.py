@@ -64,7 +64,8 @@ class Document:
         """Note a mistake at a place; None is the file as a whole."""
         line, column = mark or (0, 0)
         source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
-        found = Problem(severity, message, self.name, line, column, source[:200], help, self.partner)
+        source = "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in source[:200])
+        found = Problem(severity, message, self.name, line, column, source, help, self.partner)
         self.problems.append(found)
         return found
 

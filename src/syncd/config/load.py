@@ -56,11 +56,14 @@ class Loaded:
         """What a daemon that runs `old` goes on with: broken partners keep their old settings, the rest is new.
 
         A broken main file changes nothing at all. A sound partner whose integration names clash with a kept one keeps
-        its old settings too.
+        its old settings too. While a file of an unknown name is broken, no partner is removed.
         """
         if self.config is None:
             return old
         kept = {name: old.partners[name] for name in self.broken_partners if name in old.partners}
+        if self.broken_partners - kept.keys():
+            # A broken file of a new name may be a known one renamed: nobody is taken away on that ground.
+            kept |= {name: found for name, found in old.partners.items() if name not in self.config.partners}
         fresh = dict(self.config.partners)
         while True:
             taken = {key for partner in kept.values() for key in partner.integrations}
@@ -125,7 +128,7 @@ def load(
 def _read_partner(
     document: Document, name: str, drivers: Mapping[str, DriverFacts] | None, strict: bool
 ) -> PartnerConfig | None:
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         document.note(f"{name!r} cannot be a partner's name", None, f"rename the file: {NAME_HELP}")
     if document.root is None and document.problems:
         return None

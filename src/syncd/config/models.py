@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from syncd.config.partner import IntegrationConfig, PartnerConfig
 from syncd.config.settings import DAY, PathText, Settings, mistake
@@ -51,11 +51,12 @@ class ServerConfig(Settings):
     @model_validator(mode="after")
     def _check(self) -> ServerConfig:
         if self.listen == self.admin:
-            raise mistake(f"listen and admin are both {self.listen}", "give each its own port")
+            raise mistake(f"listen and admin are both {self.listen}", "give each its own port", at="admin")
         if not self.admin.private and self.admin_token is None:
             raise mistake(
                 f"admin listens on {self.admin}, which other machines may reach, without a token",
                 "set admin_token, or listen on 127.0.0.1 or unix:/path",
+                at="admin",
             )
         return self
 
@@ -97,11 +98,12 @@ class RetentionConfig(Settings):
     tombstones: Duration = Field(365 * DAY, description="Records known to be deleted at the partner.")
     audit_log: Duration = Field(365 * DAY, description="Who did what.")
 
-    @model_validator(mode="after")
-    def _check(self) -> RetentionConfig:
-        if self.inbox < 7 * DAY:
-            raise mistake("retention.inbox is below 7d", "partners re-send for days; the keys must outlive that")
-        return self
+    @field_validator("inbox")
+    @classmethod
+    def _inbox(cls, value: float) -> float:
+        if value < 7 * DAY:
+            raise mistake("must be at least 7d", "partners re-send for days; the keys must outlive that")
+        return value
 
 
 class Config(Settings):

@@ -96,7 +96,7 @@ class ResourceConfig(Settings):
     @model_validator(mode="after")
     def _check(self) -> ResourceConfig:
         if self.every is not None and self.cron is not None:
-            raise mistake("every and cron exclude each other", "keep one of them")
+            raise mistake("every and cron exclude each other", "keep one of them", at="cron")
         return self
 
     def over(self, defaults: ResourceConfig) -> ResourceConfig:
@@ -139,7 +139,7 @@ class TierConfig(Settings):
     @model_validator(mode="after")
     def _check(self) -> TierConfig:
         if self.burst is not None and self.kind != "bucket":
-            raise mistake("burst belongs to kind: bucket")
+            raise mistake("burst belongs to kind: bucket", at="burst")
         return self
 
 

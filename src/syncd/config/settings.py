@@ -13,9 +13,9 @@ from syncd.config.units import describe
 DAY = 86_400.0
 
 
-def mistake(message: str, help: str = "") -> PydanticCustomError:
-    """A sentence of our own, as pydantic wants to be told it."""
-    return PydanticCustomError("syncd", "{text}", {"text": message, "help": help})
+def mistake(message: str, help: str = "", *, at: str = "") -> PydanticCustomError:
+    """A sentence of our own, as pydantic wants to be told it. A section's validator says `at` which key it lies."""
+    return PydanticCustomError("syncd", "{text}", {"text": message, "help": help, "at": at})
 
 
 class Settings(BaseModel):

@@ -78,7 +78,7 @@ class Address(str):
 
 def parse_duration(text: str) -> float:
     """Seconds of `1h30m`. Raises ValueError with a sentence for a person."""
-    if not _DURATION.match(text):
+    if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration")
     return sum(int(amount) * _UNIT_SECONDS[unit] for amount, unit in _PART.findall(text))
 
@@ -98,7 +98,7 @@ def format_duration(seconds: float) -> str:
 
 def parse_size(text: str) -> int:
     """Bytes of `1MiB`. Raises ValueError with a sentence for a person."""
-    found = _SIZE.match(text)
+    found = _SIZE.fullmatch(text)
     if not found:
         raise ValueError(f"{text!r} is not a size")
     return int(found[1]) * _SIZE_BYTES[found[2]]
@@ -114,7 +114,7 @@ def format_size(size: int) -> str:
 
 def parse_rate(text: str) -> Rate:
     """Reads `300/120s`. Raises ValueError with a sentence for a person."""
-    found = _RATE.match(text)
+    found = _RATE.fullmatch(text)
     if not found:
         raise ValueError(f"{text!r} is not a rate")
     limit, window = int(found[1]), int(found[2] or 1) * _RATE_SECONDS[found[3]]

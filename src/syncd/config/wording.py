@@ -44,6 +44,8 @@ def _note(document: Document, found: ErrorDetails, model: type[BaseModel], above
     at_key = bool(path) and path[-1] == "[key]"
     if at_key:
         path = path[:-1]
+    if context.get("at"):
+        path = (*path, context["at"])
     last = path[-1] if path else ""
     if kind == "extra_forbidden":
         known = keys_at(model, found["loc"][:-1])

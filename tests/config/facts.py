@@ -1,0 +1,19 @@
+"""Drivers as these tests' configurations know them; no real driver is needed to check a file."""
+
+from __future__ import annotations
+
+from syncd.config import Facts
+
+GUESTY = Facts(
+    resources=("listings", "reservations", "guests"),
+    credentials={"client_id": True, "client_secret": True},
+    tiers=("10/s", "120/min", "5000/h"),
+    options=("reservations",),
+    adapters=("v1", "v2"),
+    base_url="https://open-api.guesty.com/v1",
+)
+DRIVERS = {
+    "guesty": GUESTY,
+    "attio": Facts(credentials={"token": True}, base_url="https://api.attio.com/v2"),
+    "rest": Facts(),
+}

@@ -1,0 +1,89 @@
+"""What the reload log says: each change once, in words, secrets as short hashes."""
+
+from __future__ import annotations
+
+from tests.config.facts import DRIVERS
+
+from syncd.config import load
+from syncd.config.difference import difference
+from syncd.secrets import Ref, Secret, Vault, fingerprint
+
+
+def changed(good, partner, old_text, new_text):
+    old = load(good, drivers=DRIVERS, env={}).require()
+    file = good / ("syncd.yaml" if partner is None else f"partners/{partner}.yaml")
+    text = file.read_text()
+    assert old_text in text
+    file.write_text(text.replace(old_text, new_text))
+    return old, load(good, drivers=DRIVERS, env={}).require()
+
+
+def test_an_unchanged_configuration_has_no_difference(good):
+    assert difference(*changed(good, "guesty", "5/s", "5/s")) == []
+
+
+def test_values_are_shown_as_they_are_written(good):
+    old, new = changed(good, "guesty", "tiers: [5/s, 80/min]", "tiers: [5/s, {rate: 60/min, kind: fixed}]")
+    assert difference(old, new) == ["guesty.limits.tiers: 5/s, 80/min → 5/s, {rate: 60/min, kind: fixed}"]
+
+
+def test_durations_keep_their_units(good):
+    assert difference(*changed(good, "guesty", "every: 15m", "every: 90m")) == [
+        "guesty.resources.listings.every: 15m → 1h30m"
+    ]
+
+
+def test_what_was_not_set_before_says_so(good):
+    old, new = changed(good, "guesty", "every: 5m, history: full", "every: 5m, history: full, overlap: 30s")
+    assert difference(old, new) == ["guesty.integrations.acme.resources.reservations.overlap: (not set) → 30s"]
+
+
+def test_the_main_files_keys_stand_as_in_yaml(good):
+    assert difference(*changed(good, None, "secrets:", "drain: 45s\nsecrets:")) == ["drain: 30s → 45s"]
+
+
+def test_partners_and_integrations_come_and_go(good):
+    old, new = changed(good, "attio", "  crm:", "  sales:")
+    assert difference(old, new) == ["attio.integrations.crm: removed", "attio.integrations.sales: added"]
+    (good / "partners" / "attio.yaml").rename(good / "partners" / "attio2.yaml")
+    third = load(good, drivers=DRIVERS, env={}).require()
+    assert difference(new, third) == ["attio: removed", "attio2: added (1 integration: sales)"]
+
+
+def test_a_kill_switch_shows(good):
+    old = load(good, drivers=DRIVERS, env={}).require()
+    new = load(good, drivers=DRIVERS, env={"SYNCD_PARTNER_GUESTY_ENABLED": "false"}).require()
+    assert difference(old, new) == ["guesty.enabled: true → false"]
+
+
+def test_a_literal_secret_shows_as_its_hash_alone(good):
+    old, new = changed(good, "attio", "{env: ATTIO_TOKEN}", "planted-literal-secret")
+    (line,) = difference(old, new)
+    digest = fingerprint(Secret("planted-literal-secret"))
+    assert line == f"attio.integrations.crm.credentials.token: {{env: ATTIO_TOKEN}} → literal #{digest}"
+    assert "planted" not in line
+
+
+def test_a_replaced_file_shows_although_the_reference_is_the_same(good):
+    file = good / "secrets" / "guesty" / "id"
+    file.parent.mkdir(parents=True)
+    config = load(good, drivers=DRIVERS, env={}).require()
+    vault = Vault(good / "secrets", {})
+    prints = []
+    for value in ("first-value", "second-value"):
+        file.write_text(value)
+        file.chmod(0o600)
+        vault.reload()
+        vault.resolve(Ref(file="guesty/id"))
+        prints.append(vault.fingerprints())
+    (line,) = difference(config, config, before=prints[0], after=prints[1])
+    first, second = (fingerprint(Secret(value)) for value in ("first-value", "second-value"))
+    assert line == f"guesty.integrations.acme.credentials.client_id: {{file: guesty/id}} #{first} → #{second}"
+
+
+def test_a_known_secret_in_an_option_is_masked(good):
+    Secret("planted-option-value")
+    text = "resources: {listings: {every: 15m}}"
+    old, new = changed(good, "guesty", text, text + "\noptions: {reservations: planted-option-value}")
+    (line,) = difference(old, new)
+    assert line == "guesty.options.reservations: (not set) → ****"

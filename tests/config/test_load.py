@@ -1,0 +1,359 @@
+"""Loading as a whole: several mistakes at once, partial results, inheritance, switches, lints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.config.facts import DRIVERS, GUESTY
+
+from syncd.config import ConfigProblems, Facts, Finding, Rate, load, render
+from syncd.errors import ConfigError
+from syncd.model import History
+from syncd.secrets import Ref
+
+
+def write(directory: Path, name: str, text: str) -> None:
+    (directory / "partners" / f"{name}.yaml").write_text(text)
+
+
+def loaded(directory: Path, env: dict[str, str] | None = None, **more):
+    return load(directory, drivers=DRIVERS, env=env or {}, **more)
+
+
+def test_a_sound_directory_loads_without_a_word(good):
+    found = loaded(good)
+    assert found.problems == ()
+    config = found.require()
+    assert list(config.partners) == ["attio", "guesty"]
+    guesty = config.partners["guesty"]
+    assert guesty.name == "guesty"
+    assert guesty.integrations["acme"].name == "acme"
+    assert guesty.integrations["acme"].credentials["client_id"] == Ref(file="guesty/id")
+    assert [tier.rate for tier in guesty.limits.tiers] == [Rate(5, 1.0), Rate(80, 60.0)]
+    assert set(config.integrations) == {"acme", "crm"}
+
+
+def test_the_main_file_may_be_named_itself(good):
+    assert loaded(good / "syncd.yaml").require() == loaded(good).require()
+
+
+def test_partners_alone_are_a_configuration(good):
+    (good / "syncd.yaml").unlink()
+    config = loaded(good).require()
+    assert str(config.server.listen) == "127.0.0.1:8080"
+    assert set(config.partners) == {"attio", "guesty"}
+
+
+def test_nothing_there_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.yaml: error: cannot be read: No such file"):
+        loaded(tmp_path / "absent.yaml").require()
+
+
+def test_every_mistake_of_every_file_is_told_in_one_run(good):
+    (good / "syncd.yaml").write_text("log: {level: loud}\ndrain: 30\n")
+    write(
+        good,
+        "guesty",
+        "driver: guesty\nworkers: 0\nresources: {lists: {every: 15}}\nintegrations: {a: {adapter: v9}}\n",
+    )
+    write(good, "attio", "driver: attio\nintegrations:\n  crm: {credentials: {tokn: {env: A}}}\n")
+    found = loaded(good)
+    told = [(Path(problem.file).name, problem.line, problem.message) for problem in found.errors]
+    assert [(file, line) for file, line, _ in sorted(told)] == [
+        ("attio.yaml", 3),
+        ("guesty.yaml", 2),
+        ("guesty.yaml", 3),
+        ("guesty.yaml", 3),
+        ("guesty.yaml", 4),
+        ("guesty.yaml", 4),
+        ("guesty.yaml", 4),
+        ("syncd.yaml", 1),
+        ("syncd.yaml", 2),
+    ], render(found.errors)
+    report = render(found.problems)
+    assert report.index("attio.yaml") < report.index("guesty.yaml") < report.index("syncd.yaml")
+    assert report.endswith("9 errors in 3 files")
+
+
+def test_one_broken_partner_does_not_hide_the_others(good):
+    write(good, "guesty", "driver: guesty\nworkers: none\n")
+    found = loaded(good)
+    assert found.broken_partners == {"guesty"}
+    assert set(found.config.partners) == {"attio"}
+    assert all(problem.partner == "guesty" for problem in found.errors)
+    with pytest.raises(ConfigProblems):
+        found.require()
+
+
+def test_a_reload_keeps_the_broken_partner_and_applies_the_rest(good):
+    old = loaded(good).require()
+    write(good, "guesty", "driver: guesty\nworkers: none\n")
+    write(good, "attio", "driver: attio\nworkers: 3\nintegrations: {crm: {credentials: {token: {env: NEW}}}}\n")
+    (good / "syncd.yaml").write_text("log: {level: debug}\n")
+    kept = loaded(good).keeping(old)
+    assert kept.partners["guesty"] is old.partners["guesty"]
+    assert kept.partners["attio"].workers == 3
+    assert kept.log.level == "debug"
+
+
+def test_a_reload_with_a_broken_main_file_changes_nothing(good):
+    old = loaded(good).require()
+    (good / "syncd.yaml").write_text("log: {level: loud}\n")
+    write(good, "attio", "driver: attio\nworkers: 3\nintegrations: {crm: {credentials: {token: {env: NEW}}}}\n")
+    assert loaded(good).keeping(old) is old
+
+
+def test_a_partner_whose_file_is_gone_is_gone_after_the_reload(good):
+    old = loaded(good).require()
+    (good / "partners" / "attio.yaml").unlink()
+    assert set(loaded(good).keeping(old).partners) == {"guesty"}
+
+
+def test_a_partner_renamed_into_a_broken_file_stays(good):
+    old = loaded(good).require()
+    (good / "partners" / "attio.yaml").rename(good / "partners" / "Attio.yaml")
+    found = loaded(good)
+    assert found.broken_partners == {"Attio"}
+    assert set(found.keeping(old).partners) == {"attio", "guesty"}
+
+
+def test_a_new_partner_cannot_take_a_name_that_a_kept_one_holds(good):
+    old = loaded(good).require()
+    write(good, "guesty", "driver: guesty\nworkers: none\n")
+    write(good, "rival", "driver: attio\nintegrations: {acme: {credentials: {token: {env: RIVAL}}}}\n")
+    kept = loaded(good).keeping(old)
+    assert set(kept.partners) == {"attio", "guesty"}
+    assert kept.integrations["acme"][0].name == "guesty"
+
+
+def test_settings_of_a_resource_fall_from_partner_to_integration(good):
+    partner = loaded(good).require().partners["guesty"]
+    assert partner.resource("acme", "listings").every == 900.0
+    reservations = partner.resource("acme", "reservations")
+    assert (reservations.every, reservations.history) == (300.0, History.FULL)
+    assert partner.resource("acme", "guests").every is None
+    write(
+        good,
+        "guesty",
+        "driver: guesty\nresources: {guests: {every: 1h, overlap: 5m}}\nintegrations:\n"
+        "  acme:\n    credentials: {client_id: {env: A}, client_secret: {env: B}}\n"
+        "    resources: {guests: {cron: '0 3 * * *'}}\n",
+    )
+    guests = loaded(good).require().partners["guesty"].resource("acme", "guests")
+    assert (guests.every, guests.cron, guests.overlap) == (None, "0 3 * * *", 300.0)
+
+
+def test_empty_sections_mean_their_defaults(good):
+    (good / "syncd.yaml").write_text("database:\nserver:\nretention:\n")
+    write(good, "guesty", "driver: guesty\nlimits:\nresources:\n  listings:\noptions:\nintegrations:\n")
+    found = loaded(good)
+    assert found.errors == ()
+    assert found.config.database.pool_size == 10
+    assert [problem.message for problem in found.warnings] == ["no integrations: nothing will be synced"]
+
+
+@pytest.mark.parametrize(
+    ("word", "enabled"), [("false", False), ("0", False), ("OFF", False), ("true", True), ("1", True)]
+)
+def test_the_environment_switches_a_partner(good, word, enabled):
+    config = loaded(good, {"SYNCD_PARTNER_GUESTY_ENABLED": word}).require()
+    assert config.partners["guesty"].is_enabled("acme") is enabled
+    assert config.partners["attio"].is_enabled("crm")
+
+
+def test_the_environment_switches_one_integration_and_overrides_the_file(good):
+    write(good, "attio", "driver: attio\nintegrations: {crm-eu: {enabled: false, credentials: {token: {env: A}}}}\n")
+    assert not loaded(good).require().partners["attio"].is_enabled("crm-eu")
+    env = {"SYNCD_INTEGRATION_CRM_EU_ENABLED": "true", "SYNCD_INTEGRATION_ACME_ENABLED": "false"}
+    partners = loaded(good, env).require().partners
+    assert partners["attio"].is_enabled("crm-eu")
+    assert not partners["guesty"].is_enabled("acme")
+
+
+def test_a_switch_nobody_can_read_refuses_to_start(good):
+    found = loaded(good, {"SYNCD_PARTNER_GUESTY_ENABLED": "flase"})
+    assert "SYNCD_PARTNER_GUESTY_ENABLED is 'flase'" in found.errors[0].message
+    assert found.errors[0].place == "environment"
+
+
+def test_a_switch_for_nobody_is_a_warning(good):
+    found = loaded(good, {"SYNCD_INTEGRATION_ACNE_ENABLED": "false"})
+    assert found.errors == ()
+    assert "switches nothing" in found.warnings[0].message
+    assert "ACME" in found.warnings[0].help
+
+
+def test_a_literal_secret_is_a_warning_and_an_error_when_strict(good):
+    write(good, "attio", "driver: attio\nintegrations: {crm: {credentials: {token: planted-literal}}}\n")
+    found = loaded(good)
+    assert [problem.severity for problem in found.problems] == ["warning"]
+    assert found.require()
+    strict = loaded(good, strict=True)
+    assert "a secret stands in the file itself" in strict.errors[0].message
+    assert "planted-literal" not in render(strict.problems) + render(strict.problems, "github") + repr(strict)
+
+
+def test_a_database_url_is_a_secret_only_with_a_password(good):
+    (good / "syncd.yaml").write_text("database: {url: 'postgresql:///syncd'}\n")
+    assert loaded(good).problems == ()
+    (good / "syncd.yaml").write_text("database: {url: 'postgresql://syncd:hunter2hunter2@db/syncd'}\n")
+    found = loaded(good)
+    assert len(found.warnings) == 1
+    assert "hunter2" not in render(found.problems)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "driver: attio\nintegrations: {crm: {credentials: {tokn: planted-secret-1}}}\n",
+        "driver: attio\nintegrations: {crm: {credentials: planted-secret-1}}\n",
+        "driver: attio\nintegrations: {crm: {credentials: [planted-secret-1]}}\n",
+        "driver: attio\nintegrations:\n  crm:\n    credentials: {token: planted-secret-1\n",
+        "driver: attio\nintegrations:\n  crm:\n    credentials:\n      api_token: planted-secret-1\n      : :\n",
+        "driver: attio\nintegrations:\n  crm:\n    webhook: {secrets: planted-secret-1}\n",
+        "driver: attio\nintegrations:\n  crm:\n    credentials: {token: {fle: planted-secret-1}}\n",
+        "driver: attio\nintegrations:\n  crm:\n    credentials:\n      token: |\n        planted-secret-1\n      x: 1\n",
+    ],
+)
+def test_no_report_of_a_mistake_shows_a_literal(good, text):
+    write(good, "attio", text)
+    found = loaded(good)
+    assert found.errors
+    assert "planted-secret" not in render(found.problems) + render(found.problems, "github")
+
+
+def test_two_integrations_on_one_credential_are_told_unless_they_share_a_scope(good):
+    text = (
+        "driver: attio\nintegrations:\n  one: {%s credentials: {token: {env: A}}}\n"
+        "  two: {%s credentials: {token: {env: A}}}\n"
+    )
+    write(good, "attio", text % ("", ""))
+    found = loaded(good)
+    assert ["'one' uses this credential too" in problem.message for problem in found.warnings] == [True]
+    assert found.warnings[0].line == 4
+    write(good, "attio", text % ("scope: a,", "scope: a,"))
+    assert loaded(good).problems == ()
+
+
+def test_a_webhook_without_a_secret_is_told_unless_the_partner_signs_nothing(good):
+    text = "driver: attio\nintegrations: {crm: {credentials: {token: {env: A}}, webhook: {}}}\n"
+    write(good, "attio", text)
+    assert "can forge deliveries" in loaded(good).warnings[0].message
+    unsigned = {
+        **DRIVERS,
+        "attio": Facts(credentials={"token": True}, base_url="https://x.example", signs_webhooks=False),
+    }
+    assert load(good, drivers=unsigned, env={}).problems == ()
+
+
+def test_plain_http_to_another_machine_is_told_and_to_this_one_is_not(good):
+    text = "driver: attio\nintegrations: {crm: {base_url: '%s', credentials: {token: {env: A}}}}\n"
+    write(good, "attio", text % "http://api.attio.com")
+    assert "plain http" in loaded(good).warnings[0].message
+    for url in ("http://127.0.0.1:9100/v2", "http://localhost:9100", "http://[::1]:9100"):
+        write(good, "attio", text % url)
+        assert loaded(good).problems == ()
+
+
+def test_accepted_risk_allows_a_looser_limit(good):
+    text = "driver: guesty\nlimits: {tiers: [50/s], accept_risk: %s}\nintegrations:\n"
+    text += "  acme: {credentials: {client_id: {env: A}, client_secret: {env: B}}}\n"
+    write(good, "guesty", text % "false")
+    assert "50/s is above the limit this driver knows, 10/s" in loaded(good).errors[0].message
+    write(good, "guesty", text % "true")
+    assert loaded(good).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("rate", "refused_by"),
+    [
+        ("10/s", None),
+        ("11/s", "10/s"),
+        ("120/min", None),
+        ("121/min", "120/min"),
+        ("100/10s", None),
+        ("101/10s", "10/s"),
+    ],
+)
+def test_a_rate_is_looser_when_its_window_lets_more_through_than_a_stated_one(good, rate, refused_by):
+    text = f"driver: guesty\nlimits: {{tiers: [{rate}]}}\nintegrations:\n"
+    write(good, "guesty", text + "  acme: {credentials: {client_id: {env: A}, client_secret: {env: B}}}\n")
+    told = [problem.message for problem in loaded(good).errors]
+    assert told == ([] if refused_by is None else [f"{rate} is above the limit this driver knows, {refused_by}"])
+
+
+def test_an_integration_needs_a_base_url_from_somewhere(good):
+    drivers = {**DRIVERS, "attio": Facts(credentials={"token": True})}
+    found = load(good, drivers=drivers, env={})
+    assert "has no base_url" in found.errors[0].message
+    write(
+        good,
+        "attio",
+        "driver: attio\nbase_url: https://a.example\nintegrations: {crm: {credentials: {token: {env: A}}}}\n",
+    )
+    assert load(good, drivers=drivers, env={}).problems == ()
+
+
+def test_a_drivers_own_findings_get_their_place(good):
+    class Picky:
+        def facts(self, options, rest):
+            wrong = [Finding(("options", "objects", 1), "no such object 'peple'", "did you mean 'people'?")]
+            return Facts(base_url="https://x.example", findings=wrong if "objects" in options else ())
+
+    write(good, "attio", "driver: attio\noptions:\n  objects: [deals, peple]\nintegrations: {crm: {}}\n")
+    found = load(good, drivers={**DRIVERS, "attio": Picky()}, env={})
+    assert [(p.line, p.column, p.message) for p in found.errors] == [(3, 20, "no such object 'peple'")]
+
+
+def test_without_drivers_at_hand_only_the_files_themselves_are_checked(good):
+    write(good, "attio", "driver: unheard_of\nintegrations: {crm: {}}\n")
+    assert load(good, drivers=None, env={}).problems == ()
+
+
+def test_unknown_options_and_adapters_are_told(good):
+    text = "driver: guesty\noptions: {reservation: v3}\nintegrations:\n"
+    text += "  acme: {adapter: v3, credentials: {client_id: {env: A}, client_secret: {env: B}}}\n"
+    write(good, "guesty", text)
+    told = {problem.message: problem.help for problem in loaded(good).errors}
+    assert told["unknown option 'reservation'"] == "did you mean 'reservations'?"
+    assert told["unknown adapter 'v3'"] == "known here: v1, v2"
+
+
+def test_files_of_the_other_ending_are_pointed_out(good):
+    (good / "partners" / "stripe.yml").write_text("driver: stripe\n")
+    (good / "partners" / "stripe.yaml.example").write_text("driver: stripe\n")
+    (good / "partners" / ".guesty.yaml.swp").write_text("")
+    assert [problem.message for problem in loaded(good).problems] == ["not read: partner files end in .yaml"]
+
+
+def test_relative_directories_start_from_the_main_file(good):
+    config = loaded(good).require()
+    assert config.secrets.directory == good / "secrets"
+
+
+def test_the_state_directory_comes_from_the_file_then_systemd_then_who_we_are(good, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert str(loaded(good, {"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}).require().state_directory) == "/var/lib/a"
+    assert str(loaded(good, {"HOME": "/home/x"}).require().state_directory) == "/home/x/.local/state/syncd"
+    (good / "syncd.yaml").write_text("state_directory: /srv/syncd\n")
+    assert str(loaded(good, {"STATE_DIRECTORY": "/var/lib/a"}).require().state_directory) == "/srv/syncd"
+
+
+def test_facts_that_are_fixed_answer_for_themselves():
+    assert GUESTY.facts({}, None) is GUESTY
+
+
+def test_github_annotations_name_file_line_and_column(good):
+    write(good, "attio", "driver: attio\nworkers: 50%\n")
+    line = render(loaded(good).errors, "github").splitlines()[0]
+    assert line.startswith("::error file=")
+    assert "line=2,col=10::expected a whole number, found the text '50%25'" in line
+
+
+def test_configuration_is_frozen_and_its_text_holds_no_literal(good):
+    write(good, "attio", "driver: attio\nintegrations: {crm: {credentials: {token: planted-literal}}}\n")
+    config = loaded(good).require()
+    with pytest.raises(Exception, match="frozen"):
+        config.drain_seconds = 3.0
+    assert "planted" not in repr(config) + str(config) + config.model_dump_json()
