@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, quote, urljoin, urlsplit
 
 from syncd.errors import ConfigError, RejectedError
 from syncd.model import Request
@@ -18,6 +18,7 @@ from syncd.model import Request
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _PLAIN_PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*\Z")
 _PLAIN_QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*\Z")
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9\-._~]*\Z")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _HOSTILE = re.compile(r"[\x00-\x20\x7f\\]")
@@ -92,13 +93,17 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 
 def encode_params(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> str:
     """Query parameters as text: lists repeat their key, True is `true`, None is left out."""
-    pairs: list[tuple[str, str]] = []
+    pairs: list[str] = []
     for key, value in params.items() if isinstance(params, Mapping) else params:
         for one in value if isinstance(value, list | tuple) else (value,):
             if one is None:
                 continue
-            pairs.append((key, one if isinstance(one, str) else _text(one)))
-    return urlencode(pairs, quote_via=quote, safe="")
+            pairs.append(f"{_quoted(key)}={_quoted(one if isinstance(one, str) else _text(one))}")
+    return "&".join(pairs)
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN_WORD.match(text) else quote(text, safe="", errors="replace")
 
 
 def _text(value: object) -> str:

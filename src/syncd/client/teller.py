@@ -17,8 +17,6 @@ from syncd.errors import PartnerError, SyncdError
 from syncd.model import Response
 from syncd.redaction import KNOWN
 
-log = structlog.get_logger("syncd.client")
-
 E = TypeVar("E", bound=SyncdError)
 
 _MOST_ROUTES = 100
@@ -30,6 +28,8 @@ class Teller:
     def __init__(self, partner: str, integration: str) -> None:
         self._partner = partner
         self._integration = integration
+        # Bound once: binding costs as much as the rest of a call's bookkeeping.
+        self._log = structlog.get_logger("syncd.client").bind(partner=partner, integration=integration)
         self._calls: dict[tuple[str, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
 
@@ -61,11 +61,9 @@ class Teller:
         self, method: str, route: str, attempt: int, seconds: float, response: Response | None, error: SyncdError | None
     ) -> None:
         """The log line of one try: debug for a good answer, info for anything else."""
-        say = log.debug if error is None else log.info
+        say = self._log.debug if error is None else self._log.info
         say(
             "call_answered" if response is not None else "call_failed",
-            partner=self._partner,
-            integration=self._integration,
             method=method,
             route=route,
             status=response.status_code if response is not None else None,

@@ -178,8 +178,10 @@ class PartnerTransport:
             if url is None:
                 url = self._roots[out.target.origin] = httpx.URL(str(out.target.origin))
             extensions["target"] = path.encode("ascii")
-        else:
-            url = httpx.URL(f"{out.target.origin}{path}")
+            # A stream, given as such, spares building all headers a second time; the wire adds Host and length itself.
+            stream = httpx.ByteStream(out.content)
+            return httpx.Request(out.method, url, headers=out.headers, stream=stream, extensions=extensions)
+        url = httpx.URL(f"{out.target.origin}{path}")
         return httpx.Request(out.method, url, headers=out.headers, content=out.content or None, extensions=extensions)
 
     async def _read(self, out: Outgoing, headers: Headers, stream: httpx.AsyncByteStream) -> bytes:

@@ -76,14 +76,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             self._session = self._open()
         target = request.extensions.get("target")
         url = str(request.url) if target is None else f"{_root(request.url)}{target.decode('ascii')}"
-        body = request.content
+        body = await request.aread()
         answer: aiohttp.ClientResponse | None = None
         failure: httpx.TransportError | None = None
         try:
             answer = await self._session._request(
                 request.method,
                 URL(url, encoded=True),
-                headers=request.headers,
+                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
                 data=body or None,
                 allow_redirects=False,
                 timeout=self._timeout(request.extensions.get("timeout") or {}),
