@@ -1,0 +1,29 @@
+"""Everything that touches PostgreSQL, a file a table, and nothing else. The only floor that sees asyncpg.
+
+Statements are set-based: a page is one statement, whatever it holds. `schema/` has the migrations, `embedded` a private
+server for those who have none.
+"""
+
+from syncd.store.changes import CHANGES, Change
+from syncd.store.checkpoints import Run, Stand
+from syncd.store.controls import BREAKER_HOLD, CONFIRM_DELETIONS, PAUSE, Control
+from syncd.store.credentials import CredentialNote
+from syncd.store.dead_letters import DeadLetter, NewDeadLetter, Trouble
+from syncd.store.leases import Lease
+from syncd.store.migrate import Migration, SchemaStatus
+from syncd.store.passes import Guard, Sweep
+from syncd.store.prune import Retention
+from syncd.store.records import StoredRecord
+from syncd.store.rejects import StoredReject
+from syncd.store.rows import Known, NewTask, PageResult, PageWrite, Reject, Row
+from syncd.store.sealing import KeyRing, new_key_line
+from syncd.store.store import Store
+from syncd.store.tasks import WISHES, Task
+from syncd.store.views import view_name
+
+__all__ = [
+    "BREAKER_HOLD", "CHANGES", "CONFIRM_DELETIONS", "PAUSE", "WISHES", "Change", "Control", "CredentialNote", "DeadLetter",
+    "Guard", "KeyRing", "Known", "Lease", "Migration", "NewDeadLetter", "NewTask", "PageResult", "PageWrite", "Reject",
+    "Retention", "Row", "Run", "SchemaStatus", "Stand", "Store", "StoredRecord", "StoredReject", "Sweep", "Task", "Trouble",
+    "new_key_line", "view_name",
+]

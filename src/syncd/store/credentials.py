@@ -1,0 +1,113 @@
+"""Table `credentials`: secrets obtained at run time, sealed (see `sealing`). Implements ports.CredentialKeeper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncd.errors import OwnershipError, StoreError
+from syncd.ports import StoredCredential
+from syncd.store.database import Database
+from syncd.store.sealing import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialNote:
+    """What may be shown of a stored credential."""
+
+    integration: str
+    kind: str
+    key_id: str
+    version: int
+    expires_at: datetime | None
+    stored_at: datetime
+
+
+class Credentials:
+    """Tokens and the like. Committed before use (R10), never replaced unseen."""
+
+    def __init__(self, database: Database, key_ring: KeyRing | None) -> None:
+        self._database = database
+        self._ring = key_ring
+
+    async def get(self, integration: str, kind: str) -> StoredCredential | None:
+        """The newest version, opened, or None. Raises StoreError where it does not open."""
+        found = await self._database.fetchrow(
+            "SELECT ciphertext, key_id, expires_at, version FROM syncd.credentials WHERE integration = $1 AND kind = $2",
+            integration, kind,
+        )
+        if found is None:
+            return None
+        value = self._keys().open(integration, kind, found["key_id"], found["ciphertext"])
+        return StoredCredential(integration, kind, value, found["expires_at"], found["version"])
+
+    async def put(
+        self,
+        integration: str,
+        kind: str,
+        value: Mapping[str, str],
+        *,
+        expires_at: datetime | None,
+        replaces: int | None,
+    ) -> StoredCredential:
+        """Commit a new version. `replaces` is the version it was made from, None: there was none.
+
+        Raises OwnershipError when another version has been stored meanwhile: read again, do not use this one.
+        """
+        key_id, ciphertext = self._keys().seal(integration, kind, value)
+        now = self._database.clock.now()
+        if replaces is None:
+            version = await self._database.fetchval(
+                "INSERT INTO syncd.credentials (integration, kind, ciphertext, key_id, expires_at, stored_at) "
+                "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING version",
+                integration, kind, ciphertext, key_id, expires_at, now,
+            )
+        else:
+            version = await self._database.fetchval(
+                "UPDATE syncd.credentials SET ciphertext = $3, key_id = $4, expires_at = $5, stored_at = $6, "
+                "version = version + 1 WHERE integration = $1 AND kind = $2 AND version = $7 RETURNING version",
+                integration, kind, ciphertext, key_id, expires_at, now, replaces,
+            )
+        if version is None:
+            raise OwnershipError(f"the credential {kind} of {integration} has been replaced by somebody else")
+        return StoredCredential(integration, kind, dict(value), expires_at, version)
+
+    async def remove(self, integration: str, kind: str) -> bool:
+        """Forget it. False where there was none."""
+        return await self._database.execute(
+            "DELETE FROM syncd.credentials WHERE integration = $1 AND kind = $2", integration, kind
+        ) == 1
+
+    async def list(self, integration: str | None = None) -> list[CredentialNote]:
+        """What is stored, without opening anything."""
+        found = await self._database.fetch(
+            "SELECT integration, kind, key_id, version, expires_at, stored_at FROM syncd.credentials "
+            "WHERE $1::text IS NULL OR integration = $1 ORDER BY 1, 2", integration,
+        )
+        return [CredentialNote(**dict(each)) for each in found]
+
+    async def reseal(self) -> int:
+        """Move every credential to the ring's current key; returns how many moved. Versions stay."""
+        ring = self._keys()
+        moved = 0
+        for note in await self.list():
+            if note.key_id == ring.current:
+                continue
+            stored = await self.get(note.integration, note.kind)
+            if stored is None:
+                continue
+            key_id, ciphertext = ring.seal(note.integration, note.kind, stored.value)
+            moved += await self._database.execute(
+                "UPDATE syncd.credentials SET ciphertext = $3, key_id = $4 "
+                "WHERE integration = $1 AND kind = $2 AND version = $5",
+                note.integration, note.kind, ciphertext, key_id, stored.version,
+            )
+        return moved
+
+    def _keys(self) -> KeyRing:
+        if self._ring is None:
+            raise StoreError(
+                "there is no key to seal credentials with", hint="name one in secrets.key; `syncd key rotate` makes it"
+            )
+        return self._ring

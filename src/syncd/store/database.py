@@ -1,0 +1,191 @@
+"""The pool, and the border at which the database library's errors become ours. Nothing else imports asyncpg but `wire`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from syncd import codec
+from syncd.clock import Clock
+from syncd.errors import OwnershipError, StoreError
+
+NOT_OWNED = "SY001"
+"""SQLSTATE our functions raise when a fence or a cursor is no longer ours."""
+
+STATEMENT_SECONDS = 60
+LOCK_SECONDS = 20
+IDLE_IN_TRANSACTION_SECONDS = 60
+CONNECT_SECONDS = 10
+
+_SETTINGS = {
+    "application_name": "syncd",
+    "timezone": "UTC",
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+    # All our statements look rows up by key. Plans made for a table that was empty then must not last until the first
+    # ANALYZE of a table that has grown since; planning anew each time would cost more than running.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+PLANNED_FREELY = (
+    "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; "
+    "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL statement_timeout = 0"
+)
+"""For statements over whole resources, inside their transaction."""
+
+
+class ConflictError(StoreError):
+    """Two writers met; this one was rolled back and may try again at once."""
+
+
+class DataRefusedError(StoreError):
+    """The database cannot hold a value that was given to it."""
+
+
+@contextmanager
+def border() -> Iterator[None]:
+    """Whatever the database library raises inside leaves as a StoreError that says what to do."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise _translated(error) from error
+    except asyncpg.InterfaceError as error:
+        raise StoreError(f"the database connection cannot be used: {error}") from error
+    except TimeoutError as error:
+        raise StoreError("the database did not answer in time") from error
+    except OSError as error:
+        raise StoreError(f"the database cannot be reached: {error}", hint="is PostgreSQL running?") from error
+
+
+def _translated(error: asyncpg.PostgresError) -> StoreError:
+    state = error.sqlstate or ""
+    if state == NOT_OWNED:
+        return OwnershipError(str(error))
+    if state in {"40001", "40P01", "55P03", "23505"}:
+        return ConflictError(f"two writers met in the database: {error}")
+    if state.startswith("22") or state == "54001":
+        return DataRefusedError(f"the database refuses a value: {error}")
+    if state in {"3D000", "28000", "28P01"}:
+        return StoreError(f"the database refuses the connection: {error}", hint="check database.url")
+    if state in {"42P01", "42883", "3F000", "42703"}:
+        return StoreError(f"the database schema is not this release's: {error}", hint="syncd migrate")
+    if state == "57014":
+        return StoreError(f"a statement ran longer than {STATEMENT_SECONDS} s and was cancelled")
+    if state == "53300":
+        return StoreError("the database has no connection left", hint="lower database.pool_size or raise max_connections")
+    return StoreError(f"the database refused: {error} ({state})")
+
+
+async def prepare(connection: asyncpg.Connection) -> None:
+    """JSON goes to the server as the bytes we have, and comes back parsed by our codec."""
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", format="binary", encoder=_jsonb_out, decoder=_jsonb_in
+    )
+    await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=_json_out, decoder=codec.loads)
+
+
+async def _reset(connection: asyncpg.Connection) -> None:
+    """Save the round trip of a full reset each time a connection comes back: ours come back clean."""
+    if connection.is_in_transaction():
+        await connection.reset()
+
+
+def _jsonb_out(value: Any) -> bytes:
+    return b"\x01" + (value if isinstance(value, bytes) else codec.dumps_storable(value))
+
+
+def _jsonb_in(data: bytes) -> Any:
+    return codec.loads(data[1:])
+
+
+def _json_out(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else codec.dumps(value)
+
+
+class Database:
+    """A pool of connections to one database."""
+
+    def __init__(self, pool: asyncpg.Pool, url: str, clock: Clock) -> None:
+        self.url = url
+        self.clock = clock
+        self._pool = pool
+
+    @classmethod
+    async def open(cls, url: str, *, clock: Clock, pool_size: int) -> Database:
+        with border():
+            try:
+                pool = await asyncpg.create_pool(
+                    url,
+                    min_size=1,
+                    max_size=pool_size,
+                    init=prepare,
+                    reset=_reset,
+                    server_settings=_SETTINGS,
+                    timeout=CONNECT_SECONDS,
+                    command_timeout=None,
+                    statement_cache_size=200,
+                    max_cacheable_statement_size=0,
+                )
+            except ValueError as error:
+                raise StoreError(f"the database URL cannot be used: {error}", hint="check database.url") from error
+        return cls(pool, url, clock)
+
+    @property
+    def name(self) -> str:
+        """Host and database, without user and password."""
+        parts = urlsplit(self.url)
+        return f"{parts.hostname or 'local'}{parts.path}"
+
+    async def aclose(self) -> None:
+        """Close every connection; those in use are given five seconds."""
+        try:
+            async with self.clock.timeout(5):
+                await self._pool.close()
+        except (TimeoutError, asyncpg.InterfaceError, OSError):
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        with border():
+            async with self._pool.acquire() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        """All or nothing. Nothing that may wait for the network belongs inside."""
+        with border():
+            async with self._pool.acquire() as connection, connection.transaction():
+                yield connection
+
+    async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
+        with border():
+            return list(await self._pool.fetch(sql, *values))
+
+    async def fetchrow(self, sql: str, *values: Any) -> asyncpg.Record | None:
+        with border():
+            return await self._pool.fetchrow(sql, *values)
+
+    async def fetchval(self, sql: str, *values: Any) -> Any:
+        with border():
+            return await self._pool.fetchval(sql, *values)
+
+    async def execute(self, sql: str, *values: Any) -> int:
+        """Run one statement; returns the number of rows it touched."""
+        with border():
+            tag: str = await self._pool.execute(sql, *values)
+        return affected(tag)
+
+
+def affected(tag: str) -> int:
+    """The row count in a command tag such as `UPDATE 3`."""
+    last = tag.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0

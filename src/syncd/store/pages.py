@@ -1,0 +1,291 @@
+"""R1: one page, one transaction. The SQL lives in `schema/`: function syncd.store_page.
+
+The usual page is one round trip. A page on which a record comes more than once is stored in rounds, each of which has it
+at most once, so that every version is judged against the one before it. A page with a value the database cannot hold is
+stored without it, and the record becomes a reject (R15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from syncd import codec
+from syncd.model import History
+from syncd.store.database import ConflictError, Database, DataRefusedError, border
+from syncd.store.rows import NewTask, PageResult, PageWrite, Reject, Row
+
+_ATTEMPTS = 5
+"""Tries when two writers meet. Ordered locks make that rare; a deadlock through somebody else's statement stays possible."""
+
+_BURY_AT_ONCE = 500
+
+_KINDS = (
+    "text,text,text,bigint,bigint,text,text,boolean,timestamptz,timestamptz,timestamptz,integer,integer,float8,text[],"
+    "text[],text[],jsonb[],json[],bytea[],bigint[],timestamptz[],timestamptz[],text[],text[],text[],boolean[],boolean[],"
+    "smallint[],text[],text[],jsonb,bytea[],jsonb"
+).split(",")
+_STORE_PAGE = f"SELECT * FROM syncd.store_page({', '.join(f'${n}::{kind}' for n, kind in enumerate(_KINDS, 1))})"
+_STORE_ROWS = (
+    "SELECT added, updated, deleted, unchanged, stale FROM syncd.store_rows($1::text, $2::timestamptz, "
+    f"{', '.join(f'${n}::{kind}' for n, kind in enumerate(_KINDS[15:29], 3))})"
+)
+_HISTORY = {History.OFF: 0, History.CHANGES: 1, History.FULL: 2}
+
+
+class Pages:
+    """Table `records` and all that is written together with it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._partners: dict[str, str] = {}
+
+    async def commit(self, page: PageWrite) -> PageResult:
+        """Store a page of a listing and move the checkpoint to its end, or do neither.
+
+        Raises OwnershipError when cursor, run or fence are no longer as the page was read with: nothing was written.
+        """
+        return await self._store(page, listing=True)
+
+    async def commit_one(self, page: PageWrite) -> PageResult:
+        """Store records outside a listing (task results, webhooks). The fence is checked, no cursor moves."""
+        return await self._store(page, listing=False)
+
+    async def delete(
+        self,
+        integration: str,
+        resource: str,
+        ids: Sequence[str],
+        *,
+        scope: str,
+        fence: int,
+        fetched_at: datetime,
+        children: Sequence[str] = (),
+        run_id: int | None = None,
+        cause: str = "gone",
+        history: History | Mapping[str, History] = History.CHANGES,
+    ) -> PageResult:
+        """Bury records the partner says are gone (404 on their own URL, a delete event), as of `fetched_at`.
+
+        A record stored by a later request stays. `children` are resources whose records go with their parent. An id never
+        seen before gets a tombstone, so that an older version still under way does not bring it to life.
+        """
+        now = self._database.clock.now()
+        result = PageResult()
+        async with self._database.transaction() as connection:
+            await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
+            result.deleted = await bury(
+                connection, integration, resource, ids, fetched_at=fetched_at, now=now, children=children, history=history,
+                cause=cause,
+            )
+            if run_id is not None:
+                await connection.execute(
+                    "UPDATE syncd.runs SET deleted = deleted + $3 WHERE integration = $1 AND id = $2",
+                    integration, run_id, len(result.deleted),
+                )
+        return result
+
+    async def _store(self, page: PageWrite, *, listing: bool) -> PageResult:
+        if self._partners.get(page.integration) != page.partner:
+            await remember_partner(self._database, page.integration, page.partner)
+            self._partners[page.integration] = page.partner
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._try(page, listing=listing)
+            except ConflictError:
+                continue
+            except DataRefusedError:
+                page, refused = await self._without_refused(page)
+                if not refused:
+                    raise
+                result = await self._store(page, listing=listing)
+                result.refused += refused
+                return result
+        return await self._try(page, listing=listing)
+
+    async def _try(self, page: PageWrite, *, listing: bool) -> PageResult:
+        now = self._database.clock.now()
+        first, *rounds = _rounds(page.rows)
+        if not rounds:
+            found = await self._database.fetchrow(_STORE_PAGE, *_values(page, first, now, listing))
+            return _result(found)
+        async with self._database.transaction() as connection:
+            # The page's own statement goes first: it checks that we may write at all.
+            result = _result(await connection.fetchrow(_STORE_PAGE, *_values(page, first, now, listing)))
+            for rows in rounds:
+                values = _columns(rows, page.cause, page.history)
+                result.include(_result(await connection.fetchrow(_STORE_ROWS, page.integration, now, *values)))
+            return result
+
+    async def _without_refused(self, page: PageWrite) -> tuple[PageWrite, list[str]]:
+        """The page without the rows that the database cannot hold; they become rejects. Rare, so it may be slow."""
+        kept: list[Row] = []
+        rejects = list(page.rejects)
+        refused = []
+        async with self._database.connection() as connection:
+            for row in page.rows:
+                try:
+                    with border():
+                        await connection.execute(
+                            "SELECT $1::jsonb, $2::json, $3::text, $4::bigint, $5::text",
+                            row.data_json, row.raw_json, row.external_id, row.source_version, row.parent_id,
+                        )
+                except (DataRefusedError, asyncpg.DataError, ValueError) as error:
+                    refused.append(row.external_id)
+                    rejects.append(Reject(
+                        row.raw_json, f"the database cannot hold it: {error}", row.external_id.replace("\x00", "\ufffd"),
+                        row.resource, "database-refused", row.adapter,
+                    ))
+                else:
+                    kept.append(row)
+        seen = page.seen_ids and [each.replace("\x00", "\ufffd") for each in page.seen_ids]
+        return replace(page, rows=kept, rejects=rejects, seen_ids=seen), refused
+
+
+async def bury(
+    connection: asyncpg.Connection,
+    integration: str,
+    resource: str,
+    ids: Sequence[str],
+    *,
+    fetched_at: datetime,
+    now: datetime,
+    children: Sequence[str] = (),
+    history: History | Mapping[str, History] = History.CHANGES,
+    cause: str,
+) -> list[str]:
+    """Tombstones for these ids, and for the children of those that were alive; returns all ids that died.
+
+    Evidence older than what is stored is overruled by it, as for any other row (R7).
+    """
+    died: list[str] = []
+    for start in range(0, len(ids), _BURY_AT_ONCE):
+        rows = [_tombstone(resource, each, fetched_at) for each in sorted(ids[start : start + _BURY_AT_ONCE])]
+        values = _columns(rows, cause, history)
+        died += _result(await connection.fetchrow(_STORE_ROWS, integration, now, *values)).deleted
+    if died:
+        for child in children:
+            below = await connection.fetch(
+                "SELECT external_id FROM syncd.records WHERE integration = $1 AND resource = $2 "
+                "AND parent_id = ANY($3::text[]) AND deleted_at IS NULL",
+                integration, child, died,
+            )
+            died += await bury(
+                connection, integration, child, [each["external_id"] for each in below], fetched_at=fetched_at, now=now,
+                history=history, cause=f"{cause}: parent",
+            )
+    return died
+
+
+async def remember_partner(database: Database, integration: str, partner: str) -> None:
+    """Say which partner an integration belongs to; the typed views ask for it."""
+    await database.execute(
+        "INSERT INTO syncd.integrations AS i (integration, partner) VALUES ($1, $2) "
+        "ON CONFLICT (integration) DO UPDATE SET partner = excluded.partner WHERE i.partner <> excluded.partner",
+        integration, partner,
+    )
+
+
+def _tombstone(resource: str, external_id: str, fetched_at: datetime) -> Row:
+    return Row(external_id, resource, b"{}", b"{}", b"", fetched_at, deleted=True)
+
+
+def _rounds(rows: Sequence[Row]) -> list[list[Row]]:
+    """Split rows so that no key comes twice in one part, keeping the order of each key's versions. Never empty."""
+    if len({(each.resource, each.external_id) for each in rows}) == len(rows):
+        return [list(rows)]
+    rounds: list[list[Row]] = []
+    times: dict[tuple[str, str], int] = {}
+    for row in rows:
+        key = (row.resource, row.external_id)
+        turn = times[key] = times.get(key, -1) + 1
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(row)
+    return rounds
+
+
+def _columns(rows: Sequence[Row], cause: str, history: History | Mapping[str, History]) -> list[Any]:
+    """The arrays of syncd.store_rows. A column equal in all rows is one element, one without values is None."""
+    return [
+        [row.external_id for row in rows],
+        _shared([row.resource for row in rows]),
+        [row.data_json for row in rows],
+        [row.raw_json for row in rows],
+        [row.content_hash for row in rows],
+        _optional([row.source_version for row in rows]),
+        _optional([row.source_updated_at for row in rows]),
+        _shared([row.fetched_at for row in rows]),
+        _optional([row.parent_id for row in rows]),
+        _shared([row.adapter for row in rows]),
+        _shared([row.cause or cause for row in rows]),
+        _flags([row.deleted for row in rows]),
+        _flags([row.sparse for row in rows]),
+        _histories(history, rows),
+    ]
+
+
+def _shared(values: list[Any]) -> list[Any]:
+    return values if any(each != values[0] for each in values) else values[:1]
+
+
+def _optional(values: list[Any]) -> list[Any] | None:
+    return values if any(each is not None for each in values) else None
+
+
+def _flags(values: list[bool]) -> list[bool] | None:
+    return values if True in values else None
+
+
+def _histories(history: History | Mapping[str, History], rows: Sequence[Row]) -> list[int]:
+    if isinstance(history, History):
+        return [_HISTORY[history]]
+    return _shared([_HISTORY[history.get(row.resource, History.CHANGES)] for row in rows])
+
+
+def _values(page: PageWrite, rows: Sequence[Row], now: datetime, listing: bool) -> list[Any]:
+    """The arguments of syncd.store_page."""
+    return [
+        page.integration, page.resource, page.scope, page.fence, page.run_id, page.cursor_read, page.cursor_next,
+        page.last if listing else None, page.newest_at, page.ceiling_at, now, page.unchanged, page.calls,
+        page.waited_seconds, page.seen_ids,
+        *(_columns(rows, page.cause, page.history) if rows else _NO_ROWS),
+        [page.resource] * len(page.heal_ids) or None, list(page.heal_ids) or None,
+        *_rejects(page),
+        tasks_json(page.tasks, page.resource, page.cause),
+    ]
+
+
+_NO_ROWS: tuple[None, ...] = (None,) * 14
+
+
+def _rejects(page: PageWrite) -> tuple[bytes | None, list[bytes] | None]:
+    if not page.rejects:
+        return None, None
+    described = [
+        {
+            "resource": each.resource or page.resource,
+            "external_id": each.key,
+            "reason": each.reason,
+            "fingerprint": each.fingerprint or each.reason[:200],
+            "adapter": each.adapter,
+            "cause": each.cause or page.cause,
+        }
+        for each in page.rejects
+    ]
+    return codec.dumps_storable(described), [each.raw for each in page.rejects]
+
+
+def tasks_json(tasks: Sequence[NewTask], resource: str, cause: str) -> bytes | None:
+    """The argument of syncd.put_tasks."""
+    return codec.dumps_storable([each.as_json(resource, cause) for each in tasks]) if tasks else None
+
+
+def _result(found: asyncpg.Record | None) -> PageResult:
+    if found is None:
+        raise RuntimeError("syncd.store_page returned nothing")
+    return PageResult(found["added"], found["updated"], found["deleted"], found["unchanged"], found["stale"])

@@ -1,0 +1,254 @@
+"""Tables `passes` and `pass_pages`: deletion, believed slowly (R9).
+
+A record is gone when two complete passes missed it. What was stored or fetched after a pass began was not missed by it. A
+guard stops a sweep that would bury too much: `held` in the checkpoint says so until a later pass shows the records again,
+or a person confirms. While something is held, the limit it was held by stays: records that a wrong listing brought in
+must not make the missing ones look few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from syncd.model import History
+from syncd.store.database import PLANNED_FREELY, Database
+from syncd.store.pages import bury
+
+_JUDGE = """
+WITH
+last_seen AS (
+    SELECT DISTINCT unnest(ids) COLLATE "C" AS id FROM syncd.pass_pages
+    WHERE integration = $1 AND resource = $2 AND pass_id = $3
+),
+before_seen AS (
+    SELECT DISTINCT unnest(ids) COLLATE "C" AS id FROM syncd.pass_pages
+    WHERE integration = $1 AND resource = $2 AND pass_id = $5
+),
+judged AS (
+    SELECT
+        r.external_id,
+        r.fetched_at < $4 AND l.id IS NULL AS missed,
+        r.fetched_at < $4 AND l.id IS NULL AND r.fetched_at < $6 AND b.id IS NULL AS missed_twice,
+        r.row_version > 1 OR r.synced_at < $4 AS older,
+        r.row_version > 1 OR r.synced_at < $6 AS oldest
+    FROM syncd.records r
+    LEFT JOIN last_seen l ON l.id = r.external_id
+    LEFT JOIN before_seen b ON b.id = r.external_id
+    WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL
+)
+SELECT
+    (SELECT count(*) FROM last_seen) AS seen,
+    count(*) AS live,
+    count(*) FILTER (WHERE older OR missed) AS older,
+    count(*) FILTER (WHERE oldest OR missed_twice) AS oldest,
+    count(*) FILTER (WHERE missed) AS missed,
+    count(*) FILTER (WHERE missed_twice) AS missed_twice,
+    (array_agg(external_id ORDER BY external_id) FILTER (WHERE missed))[1:5] AS examples,
+    array_agg(external_id ORDER BY external_id) FILTER (WHERE missed_twice) AS gone
+FROM judged
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """How much one sweep may bury without asking: a share of the live records or a number, whichever is less."""
+
+    share: float = 0.2
+    records: int = 500
+
+    def limit(self, live: int) -> int:
+        return min(int(live * self.share), self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep did."""
+
+    deleted: int = 0
+    held: int = 0
+    """Records missed but not touched: more than the guard allows, or an empty listing."""
+    missed: int = 0
+    """Live records the last complete pass did not show."""
+    total: int = 0
+    """Live records before the sweep."""
+    reason: str = ""
+    """Why something is held."""
+
+
+class Passes:
+    """Complete listings, and what they say about deletion."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def sweep(
+        self,
+        integration: str,
+        resource: str,
+        *,
+        scope: str,
+        fence: int,
+        run_id: int | None = None,
+        guard: Guard = Guard(),  # noqa: B008 - immutable
+        confirmed: bool = False,
+        children: Sequence[str] = (),
+        history: History | Mapping[str, History] = History.CHANGES,
+    ) -> Sweep:
+        """Bury what the last two complete passes both missed, or hold it. Call it after a run finished `complete`.
+
+        `children` are resources whose records go with their parents; `run_id` is the run that the deletions count for.
+        `confirmed` is a person's word that the guard may be passed. Raises OwnershipError.
+        """
+        now = self._database.clock.now()
+        async with self._database.transaction() as connection:
+            await connection.execute(PLANNED_FREELY)
+            await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
+            held = await connection.fetchval(
+                "SELECT held FROM syncd.checkpoints WHERE integration = $1 AND resource = $2 FOR UPDATE",
+                integration, resource,
+            )
+            passes = await connection.fetch(
+                "SELECT id, started_at FROM syncd.passes WHERE integration = $1 AND resource = $2 "
+                "AND completed_at IS NOT NULL ORDER BY id DESC LIMIT 2",
+                integration, resource,
+            )
+            if not passes:
+                return Sweep()
+            last, before = passes[0], passes[-1]
+            twice = len(passes) == 2
+            found = await connection.fetchrow(
+                _JUDGE, integration, resource, last["id"], last["started_at"], before["id"], before["started_at"]
+            )
+            gone = list(found["gone"] or ()) if twice else []
+            reason, limit = _objection(found, len(gone), guard, held)
+            if reason and not confirmed:
+                await self._hold(connection, integration, resource, found, reason, limit, held, now)
+                return Sweep(held=found["missed"], missed=found["missed"], total=found["live"], reason=reason)
+            died = await bury(
+                connection, integration, resource, gone, fetched_at=last["started_at"], now=now, children=children,
+                history=history, cause=f"pass {last['id']}",
+            )
+            await self._settle(connection, integration, resource, last["id"], before["id"], run_id, len(died), now)
+            return Sweep(deleted=len(died), missed=found["missed"], total=found["live"])
+
+    async def _hold(
+        self, connection: asyncpg.Connection, integration: str, resource: str, found: asyncpg.Record, reason: str,
+        limit: int, held: Mapping[str, Any] | None, now: datetime,
+    ) -> None:
+        note = {
+            "missed": found["missed"],
+            "live": found["live"],
+            "limit": limit,
+            "reason": reason,
+            "since": (held or {}).get("since", now.isoformat()),
+            "examples": list(found["examples"] or ()),
+        }
+        await connection.execute(
+            "UPDATE syncd.checkpoints SET held = $3 WHERE integration = $1 AND resource = $2", integration, resource, note
+        )
+
+    async def _settle(
+        self, connection: asyncpg.Connection, integration: str, resource: str, last: int, before: int,
+        run_id: int | None, deleted: int, now: datetime,
+    ) -> None:
+        """Note the sweep, and forget passes that no later sweep can need."""
+        await connection.execute(
+            "UPDATE syncd.checkpoints SET held = NULL WHERE integration = $1 AND resource = $2 AND held IS NOT NULL",
+            integration, resource,
+        )
+        await connection.execute(
+            "UPDATE syncd.passes SET swept_at = $4 WHERE integration = $1 AND resource = $2 AND id = $3",
+            integration, resource, last, now,
+        )
+        if run_id is not None and deleted:
+            await connection.execute(
+                "UPDATE syncd.runs SET deleted = deleted + $3 WHERE integration = $1 AND id = $2", integration, run_id, deleted
+            )
+        for table, column in (("pass_pages", "pass_id"), ("passes", "id")):
+            await connection.execute(
+                f"DELETE FROM syncd.{table} WHERE integration = $1 AND resource = $2 AND {column} < $3",  # noqa: S608
+                integration, resource, before,
+            )
+
+    async def sweep_children(
+        self,
+        integration: str,
+        resource: str,
+        parent_id: str,
+        seen_ids: Sequence[str],
+        *,
+        began_at: datetime,
+        scope: str,
+        fence: int,
+        guard: Guard = Guard(),  # noqa: B008
+        confirmed: bool = False,
+        history: History | Mapping[str, History] = History.CHANGES,
+    ) -> Sweep:
+        """The same for a complete listing below one parent: missed once is remembered, missed twice is buried.
+
+        `began_at` is when the listing began. The guard counts all children of the resource that are missed at present.
+        """
+        now = self._database.clock.now()
+        async with self._database.transaction() as connection:
+            await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
+            rows = await connection.fetch(
+                "SELECT external_id, missed_at, external_id = ANY($4::text[]) AS seen FROM syncd.records "
+                "WHERE integration = $1 AND resource = $2 AND parent_id = $3 AND deleted_at IS NULL AND fetched_at < $5",
+                integration, resource, parent_id, list(seen_ids), began_at,
+            )
+            back = [each["external_id"] for each in rows if each["seen"] and each["missed_at"] is not None]
+            first = [each["external_id"] for each in rows if not each["seen"] and each["missed_at"] is None]
+            gone = [
+                each["external_id"] for each in rows
+                if not each["seen"] and each["missed_at"] is not None and each["missed_at"] < began_at
+            ]
+            if back or first:
+                await connection.execute(
+                    "UPDATE syncd.records SET missed_at = CASE WHEN external_id = ANY($4::text[]) THEN $5::timestamptz END "
+                    "WHERE integration = $1 AND resource = $2 AND external_id = ANY($3::text[])",
+                    integration, resource, sorted(back + first), first, began_at,
+                )
+            missed = len(first) + len(gone)
+            if not missed:
+                return Sweep(total=len(rows))
+            await connection.execute(PLANNED_FREELY)
+            live, marked = await connection.fetchrow(
+                "SELECT count(*), count(missed_at) FROM syncd.records "
+                "WHERE integration = $1 AND resource = $2 AND deleted_at IS NULL",
+                integration, resource,
+            )
+            if marked > guard.limit(live) and not confirmed:
+                reason = f"{marked} of {live} are missed by listings below their parents"
+                await connection.execute(
+                    "UPDATE syncd.checkpoints SET held = $3 WHERE integration = $1 AND resource = $2", integration, resource,
+                    {"missed": marked, "live": live, "limit": guard.limit(live), "reason": reason,
+                     "since": now.isoformat(), "examples": (gone or first)[:5]},
+                )
+                return Sweep(held=missed, missed=missed, total=len(rows), reason=reason)
+            died = await bury(
+                connection, integration, resource, gone, fetched_at=began_at, now=now, history=history,
+                cause=f"listing below {parent_id}",
+            )
+            return Sweep(deleted=len(died), missed=missed, total=len(rows))
+
+
+def _objection(
+    found: asyncpg.Record, gone: int, guard: Guard, held: Mapping[str, Any] | None
+) -> tuple[str, int]:
+    """Why these deletions must not be believed (empty: they may), and the number that was allowed."""
+    allowed = guard.limit(found["older"])
+    if held is not None:
+        allowed = min(allowed, int(held.get("limit", allowed)))
+    if found["seen"] == 0 and found["live"] > 0:
+        return f"the listing is empty, {found['live']} records are stored", allowed
+    if found["missed"] > allowed:
+        return f"{found['missed']} of {found['older']} records are missing from the listing", allowed
+    twice = min(allowed, guard.limit(found["oldest"]))
+    if gone > twice:
+        return f"{gone} of {found['oldest']} records have been missing from two listings", twice
+    return "", allowed

@@ -1,0 +1,98 @@
+"""Retention: old rows go in small batches, so that no statement holds anything for long.
+
+Nothing unprocessed is ever pruned, and keys outlive payloads: an inbox row first loses its body, and goes later, so the
+same event stays known as seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from syncd.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long each table keeps what is over and done with."""
+
+    changes: timedelta = timedelta(days=90)
+    runs: timedelta = timedelta(days=30)
+    inbox_bodies: timedelta = timedelta(days=7)
+    inbox_keys: timedelta = timedelta(days=30)
+    outbox: timedelta = timedelta(days=30)
+    rejects: timedelta = timedelta(days=90)
+    dead_letters: timedelta = timedelta(days=30)
+    """Of those replayed or discarded; open ones stay."""
+    tombstones: timedelta = timedelta(days=90)
+    audit_log: timedelta = timedelta(days=400)
+
+
+_FORGET_BODIES = """
+UPDATE syncd.inbox i SET body = NULL, headers = '{}' FROM (
+    SELECT integration, event_id FROM syncd.inbox
+    WHERE finished_at < $1 AND state IN ('done', 'dropped') AND body IS NOT NULL LIMIT $2
+) old WHERE i.integration = old.integration AND i.event_id = old.event_id
+"""
+
+_RULES: tuple[tuple[str, str, str, str], ...] = (
+    # field of Retention, table, key, what may go
+    ("changes", "changes", "integration, id", "changed_at < $1"),
+    ("runs", "runs", "integration, id",
+     "ended_at < $1 AND id < (SELECT max(n.id) FROM syncd.runs n WHERE n.integration = t.integration "
+     "AND n.resource = t.resource)"),
+    ("inbox_keys", "inbox", "integration, event_id", "finished_at < $1 AND state IN ('done', 'dropped')"),
+    ("outbox", "outbox", "integration, idempotency_key", "finished_at < $1 AND state IN ('done', 'dropped')"),
+    ("rejects", "rejects", "integration, resource, external_id", "last_at < $1"),
+    ("dead_letters", "dead_letters", "integration, id", "settled_at < $1 AND state <> 'open'"),
+    ("tombstones", "records", "integration, resource, external_id", "deleted_at < $1"),
+    ("audit_log", "audit_log", "integration, id", "at < $1"),
+)
+
+
+class Prune:
+    """The nightly broom. When it runs is the engine's business."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def run(self, retention: Retention, *, batch: int = 1000, pause_seconds: float = 0.05) -> dict[str, int]:
+        """Remove what is older than its retention; returns rows removed by table (`inbox_bodies`: emptied)."""
+        now = self._database.clock.now()
+        removed = {"inbox_bodies": await self._repeat(_FORGET_BODIES, now - retention.inbox_bodies, batch, pause_seconds)}
+        for field, table, key, rule in _RULES:
+            joined = " AND ".join(f"r.{name.strip()} = old.{name.strip()}" for name in key.split(","))
+            sql = (
+                f"DELETE FROM syncd.{table} r USING (SELECT {key} FROM syncd.{table} t WHERE {rule} LIMIT $2 "  # noqa: S608
+                f"FOR UPDATE SKIP LOCKED) old WHERE {joined}"
+            )
+            removed[table] = await self._repeat(sql, now - getattr(retention, field), batch, pause_seconds)
+        removed["passes"] = await self._passes()
+        return removed
+
+    async def _repeat(self, sql: str, before: object, batch: int, pause_seconds: float) -> int:
+        total = 0
+        while True:
+            count = await self._database.execute(sql, before, batch)
+            total += count
+            if count < batch:
+                return total
+            await self._database.clock.sleep(pause_seconds)
+
+    async def _passes(self) -> int:
+        """Passes older than the last two complete ones, and not in progress, can prove nothing any more."""
+        keep = (
+            "SELECT p.integration, p.resource, p.id FROM syncd.passes p WHERE p.id < ("
+            "SELECT min(l.id) FROM (SELECT id FROM syncd.passes WHERE integration = p.integration "
+            "AND resource = p.resource AND completed_at IS NOT NULL ORDER BY id DESC LIMIT 2) l) "
+            "AND NOT EXISTS (SELECT FROM syncd.checkpoints c WHERE c.integration = p.integration "
+            "AND c.resource = p.resource AND c.pass_id = p.id)"
+        )
+        await self._database.execute(
+            f"DELETE FROM syncd.pass_pages g USING ({keep}) o "  # noqa: S608
+            "WHERE g.integration = o.integration AND g.resource = o.resource AND g.pass_id = o.id"
+        )
+        return await self._database.execute(
+            f"DELETE FROM syncd.passes g USING ({keep}) o "  # noqa: S608
+            "WHERE g.integration = o.integration AND g.resource = o.resource AND g.id = o.id"
+        )

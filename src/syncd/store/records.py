@@ -1,0 +1,117 @@
+"""Table `records`, read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from syncd.store.database import Database
+from syncd.store.rows import Known
+
+_KNOWN = """
+SELECT r.external_id, {column}, r.deleted_at IS NOT NULL
+FROM (SELECT unnest($3::text[]) AS id) i
+JOIN syncd.records r ON r.integration = $1 AND r.resource = $2 AND r.external_id = i.id
+"""
+_KNOWN_WHOLE = _KNOWN.format(column="r.content_hash")
+_KNOWN_SPARSE = _KNOWN.format(column="coalesce(r.sparse_hash, r.content_hash)")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """One record as stored."""
+
+    integration: str
+    resource: str
+    external_id: str
+    data: dict[str, Any]
+    raw: Any
+    content_hash: bytes
+    source_version: int | None
+    source_updated_at: datetime | None
+    fetched_at: datetime
+    synced_at: datetime
+    row_version: int
+    deleted_at: datetime | None
+    parent_id: str | None
+    adapter: str
+    cause: str
+
+
+_COLUMNS = ", ".join(StoredRecord.__slots__)
+
+
+class Records:
+    """What is stored of the partners' things. Writing is `store.pages`' business."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def known(
+        self, integration: str, resource: str, ids: Sequence[str], *, sparse: bool = False
+    ) -> dict[str, Known]:
+        """What is stored of these ids, in one query. `sparse` asks for the hash of the last partial view."""
+        found = await self._database.fetch(_KNOWN_SPARSE if sparse else _KNOWN_WHOLE, integration, resource, ids)
+        return {external_id: Known(content_hash, deleted) for external_id, content_hash, deleted in found}
+
+    async def get(self, integration: str, resource: str, external_id: str) -> StoredRecord | None:
+        """One record, tombstones too."""
+        found = await self._database.fetchrow(
+            f"SELECT {_COLUMNS} FROM syncd.records WHERE integration = $1 AND resource = $2 AND external_id = $3",  # noqa: S608
+            integration, resource, external_id,
+        )
+        return _record(found) if found is not None else None
+
+    async def count(self, integration: str, resource: str | None = None) -> dict[str, tuple[int, int]]:
+        """Live and buried records by resource."""
+        found = await self._database.fetch(
+            "SELECT resource, count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at) FROM syncd.records "
+            "WHERE integration = $1 AND ($2::text IS NULL OR resource = $2) GROUP BY resource ORDER BY resource",
+            integration, resource,
+        )
+        return {each["resource"]: (each[1], each[2]) for each in found}
+
+    async def scan(
+        self,
+        integration: str,
+        resource: str,
+        *,
+        deleted: bool | None = False,
+        after: str = "",
+        batch: int = 500,
+        limit: int | None = None,
+    ) -> AsyncIterator[StoredRecord]:
+        """Records in the order of their ids, fetched in batches, no transaction held between them.
+
+        `deleted`: False for live ones, True for tombstones, None for both.
+        """
+        left = limit
+        while left is None or left > 0:
+            found = await self._database.fetch(
+                f"SELECT {_COLUMNS} FROM syncd.records WHERE integration = $1 AND resource = $2 AND external_id > $3 "  # noqa: S608
+                "AND ($4::boolean IS NULL OR (deleted_at IS NOT NULL) = $4) ORDER BY external_id LIMIT $5",
+                integration, resource, after, deleted, batch if left is None else min(batch, left),
+            )
+            for each in found:
+                yield _record(each)
+            if len(found) < batch:
+                return
+            after = found[-1]["external_id"]
+            left = None if left is None else left - len(found)
+
+    async def ids_below(self, integration: str, resource: str, parent_id: str) -> list[str]:
+        """The live children of one parent."""
+        found = await self._database.fetch(
+            "SELECT external_id FROM syncd.records WHERE integration = $1 AND resource = $2 AND parent_id = $3 "
+            "AND deleted_at IS NULL ORDER BY external_id",
+            integration, resource, parent_id,
+        )
+        return [each["external_id"] for each in found]
+
+
+def _record(row: asyncpg.Record) -> StoredRecord:
+    return StoredRecord(**dict(row))

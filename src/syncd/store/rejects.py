@@ -1,0 +1,64 @@
+"""Table `rejects`: records that failed validation (R15). They are written with their page, in `pages`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncd.store.database import Database
+from syncd.store.dead_letters import Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReject:
+    """One record that could not be stored as what it should be."""
+
+    integration: str
+    resource: str
+    external_id: str
+    raw: bytes
+    reason: str
+    fingerprint: str
+    adapter: str
+    cause: str
+    times: int
+    first_at: datetime
+    last_at: datetime
+
+
+class Rejects:
+    """What partners sent that made no sense."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list(
+        self, integration: str | None = None, resource: str | None = None, *, limit: int = 100
+    ) -> list[StoredReject]:
+        """Latest first."""
+        found = await self._database.fetch(
+            f"SELECT {', '.join(StoredReject.__slots__)} FROM syncd.rejects "  # noqa: S608
+            "WHERE ($1::text IS NULL OR integration = $1) AND ($2::text IS NULL OR resource = $2) "
+            "ORDER BY last_at DESC, external_id LIMIT $3",
+            integration, resource, limit,
+        )
+        return [StoredReject(**dict(each)) for each in found]
+
+    async def grouped(self, integration: str | None = None) -> list[Trouble]:
+        """By cause, most frequent first."""
+        found = await self._database.fetch(
+            "SELECT integration, resource, fingerprint, (array_agg(reason ORDER BY last_at DESC))[1] AS message, "
+            "count(*) AS count, min(first_at) AS first_at, max(last_at) AS last_at, "
+            "(array_agg(external_id ORDER BY last_at DESC))[1:5] AS examples "
+            "FROM syncd.rejects WHERE $1::text IS NULL OR integration = $1 GROUP BY 1, 2, 3 ORDER BY count DESC, 1, 2, 3",
+            integration,
+        )
+        return [Trouble(**dict(each)) for each in found]
+
+    async def counts(self, integration: str | None = None) -> dict[tuple[str, str], int]:
+        """By integration and resource."""
+        found = await self._database.fetch(
+            "SELECT integration, resource, count(*) FROM syncd.rejects WHERE $1::text IS NULL OR integration = $1 "
+            "GROUP BY 1, 2", integration,
+        )
+        return {(each[0], each[1]): each[2] for each in found}

@@ -1,0 +1,111 @@
+"""The store: one object over one database, with an attribute for each table's file."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from syncd.clock import Clock
+from syncd.errors import StoreError
+from syncd.store.audit import Audit
+from syncd.store.changes import Changes
+from syncd.store.checkpoints import Checkpoints, Runs
+from syncd.store.controls import Controls
+from syncd.store.credentials import Credentials
+from syncd.store.database import Database
+from syncd.store.dead_letters import DeadLetters
+from syncd.store.leases import Leases
+from syncd.store.limit_state import LimitState
+from syncd.store.migrate import Migrations
+from syncd.store.pages import Pages, remember_partner
+from syncd.store.passes import Passes
+from syncd.store.prune import Prune
+from syncd.store.queues import Queues
+from syncd.store.records import Records
+from syncd.store.rejects import Rejects
+from syncd.store.sealing import KeyRing
+from syncd.store.tasks import Tasks
+from syncd.store.views import Views
+from syncd.store.wire import Listener, Wire
+
+
+class Store:
+    """Everything syncd remembers. Every method raises StoreError when the database is away; the next call reconnects."""
+
+    def __init__(self, database: Database, wire: Wire, key_ring: KeyRing | None) -> None:
+        self._database = database
+        self._wire = wire
+        self.migrations = Migrations(database)
+        self.records = Records(database)
+        self.pages = Pages(database)
+        self.checkpoints = Checkpoints(database)
+        self.runs = Runs(database)
+        self.passes = Passes(database)
+        self.leases = Leases(database, wire)
+        self.tasks = Tasks(database)
+        self.controls = Controls(database)
+        self.credentials = Credentials(database, key_ring)
+        self.limit_state = LimitState(database)
+        self.dead_letters = DeadLetters(database)
+        self.rejects = Rejects(database)
+        self.changes = Changes(database)
+        self.queues = Queues(database)
+        self.audit = Audit(database)
+        self.views = Views(database)
+        self.prune = Prune(database)
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        clock: Clock,
+        key_ring: KeyRing | None = None,
+        pool_size: int = 8,
+        migrate: bool = True,
+    ) -> Store:
+        """Connect and bring the schema up to this release. With `migrate=False` a schema behind it is a StoreError."""
+        database = await Database.open(url, clock=clock, pool_size=pool_size)
+        store = cls(database, Wire(url, clock=clock), key_ring)
+        try:
+            if migrate:
+                await store.migrations.apply()
+            elif pending := (await store.migrations.status()).pending:
+                raise StoreError(
+                    f"the database schema is {len(pending)} migrations behind this release", hint="syncd migrate"
+                )
+        except BaseException:
+            await store.aclose()
+            raise
+        return store
+
+    @property
+    def name(self) -> str:
+        """Host and database, for people; no user, no password."""
+        return self._database.name
+
+    async def listen(self, channel: str, listener: Listener) -> None:
+        """Call `listener(payload)` for each NOTIFY; with an empty payload after a gap in which some may have been missed."""
+        await self._wire.listen(channel, listener)
+
+    async def remember(self, integration: str, partner: str) -> None:
+        """Say which partner an integration belongs to (pages say so by themselves)."""
+        await remember_partner(self._database, integration, partner)
+
+    async def ping(self) -> float:
+        """Seconds one trip to the database takes. Raises StoreError when it is away."""
+        started = self._database.clock.monotonic()
+        await self._database.fetchval("SELECT 1")
+        return self._database.clock.monotonic() - started
+
+    async def aclose(self) -> None:
+        """Let go of everything: leases of this process may be taken by others at once."""
+        await self._wire.aclose()
+        await self._database.aclose()
+
+    async def __aenter__(self) -> Store:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

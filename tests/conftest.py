@@ -1,0 +1,149 @@
+"""One PostgreSQL for the whole test session, shared by all its workers; one database, copied from a template, for a test.
+
+`SYNCD_TEST_DATABASE_URL` names another server (a URL of a database whose user may create databases). Nothing stays
+behind: the server and its directory go even if the test run is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from syncd.clock import SystemClock
+from syncd.store import KeyRing, Store, embedded
+from syncd.store.database import Database
+from syncd.store.migrate import Migrations
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """The URL of a server whose user may create databases. The first worker to come starts it, the last to go stops it."""
+    if given := os.environ.get("SYNCD_TEST_DATABASE_URL"):
+        yield given
+        return
+    if worker_id == "master":
+        with _server() as url:
+            yield url
+        return
+    shared = tmp_path_factory.getbasetemp().parent
+    yield from _shared_server(shared)
+
+
+class _server:  # noqa: N801 - reads as a verb
+    """A server in a directory of its own, gone afterwards."""
+
+    def __enter__(self) -> str:
+        self.directory = Path(tempfile.mkdtemp(prefix="syncd-test-"))
+        self.directory.chmod(0o755)
+        self.server = embedded.start(self.directory, settings=embedded.DISPOSABLE)
+        self.server.guard(remove=self.directory)
+        return self.server.url
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _shared_server(shared: Path) -> Iterator[str]:
+    """Whoever gets the lock first owns the server, and waits at the end until the others are done with it."""
+    users = (shared / "postgres.users").open("a")
+    with (shared / "postgres.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        address = shared / "postgres.url"
+        server = None
+        if address.exists():
+            url = address.read_text()
+        else:
+            server = _server()
+            url = server.__enter__()
+            address.write_text(url)
+        fcntl.flock(users, fcntl.LOCK_SH)
+    try:
+        yield url
+    finally:
+        fcntl.flock(users, fcntl.LOCK_UN)
+        if server is not None:
+            fcntl.flock(users, fcntl.LOCK_EX)
+            address.unlink(missing_ok=True)
+            server.__exit__()
+        users.close()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_url: str, worker_id: str) -> Iterator[str]:
+    """The name of a database with the whole schema, to be copied."""
+    name = f"syncd_template_{uuid.uuid4().hex[:12]}"
+
+    async def make() -> None:
+        await _administer(postgres_url, f"CREATE DATABASE {name}")
+        database = await Database.open(database_url(postgres_url, name), clock=SystemClock(), pool_size=1)
+        await Migrations(database).apply()
+        await database.aclose()
+
+    asyncio.run(make())
+    yield name
+    asyncio.run(_administer(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def empty_database(postgres_url: str) -> AsyncIterator[str]:
+    """The URL of a database with nothing in it."""
+    async for url in _database(postgres_url, ""):
+        yield url
+
+
+@pytest.fixture
+async def database(postgres_url: str, template_database: str) -> AsyncIterator[str]:
+    """The URL of a fresh database with the whole schema."""
+    async for url in _database(postgres_url, f"TEMPLATE {template_database}"):
+        yield url
+
+
+@pytest.fixture
+def key_ring() -> KeyRing:
+    return KeyRing({"test": bytes(range(32))})
+
+
+@pytest.fixture
+async def store(database: str, key_ring: KeyRing) -> AsyncIterator[Store]:
+    """A store on a fresh database, with the machine's clock."""
+    async with await Store.open(database, clock=SystemClock(), key_ring=key_ring, pool_size=4, migrate=False) as opened:
+        yield opened
+
+
+def database_url(server_url: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+
+
+async def _database(server_url: str, options: str) -> AsyncIterator[str]:
+    name = f"syncd_test_{uuid.uuid4().hex[:16]}"
+    await _administer(server_url, f"CREATE DATABASE {name} {options}")
+    try:
+        yield database_url(server_url, name)
+    finally:
+        await _administer(server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+async def _administer(server_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(server_url, timeout=20)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    """The name of this xdist worker; `master` without xdist."""
+    return getattr(request.config, "workerinput", {}).get("workerid", "master")
