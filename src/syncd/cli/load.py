@@ -1,0 +1,74 @@
+"""Opening what commands work on: the configuration, its secrets, the database. Imported when a command needs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from syncd.cli.exits import Exit
+from syncd.cli.output import Failure
+from syncd.config import Config, Loaded, load
+from syncd.secrets import Vault
+
+if TYPE_CHECKING:
+    from syncd.cli.app import App
+    from syncd.store import Store
+
+HOW_TO_GET_ONE = """set in config/syncd.yaml   database: {url: {env: SYNCD_DATABASE_URL}}
+and in the environment    SYNCD_DATABASE_URL=postgresql://user@host/syncd
+or let syncd keep one     syncd run --embedded   (pip install 'syncd[demo]')"""
+
+
+def read_config(directory: Path, *, strict: bool = False) -> Loaded:
+    """Everything that can be said about the files, good and bad."""
+    from syncd import drivers
+
+    if not directory.exists():
+        raise Failure(
+            f"no configuration at {directory}",
+            "neither a directory nor a file is there",
+            "name it: --config DIR or SYNCD_CONFIG; or see first what syncd does: syncd demo",
+            exit=Exit.CONFIG,
+        )
+    return load(directory, drivers=drivers.facts(), env=os.environ, strict=strict)
+
+
+def load_config(directory: Path) -> Config:
+    """The configuration, sound as a whole. Raises ConfigProblems."""
+    return read_config(directory).require()
+
+
+def vault_of(config: Config) -> Vault:
+    return Vault(config.secrets.directory, os.environ)
+
+
+@contextmanager
+def database_url(app: App, config: Config) -> Iterator[str]:
+    """The URL to connect to; an embedded server runs, or is joined, inside the block."""
+    if not app.embedded:
+        if config.database.url is None:
+            raise Failure(
+                "no database is configured", "database.url is not set", HOW_TO_GET_ONE, exit=Exit.CONFIG
+            )
+        yield vault_of(config).resolve(config.database.url).reveal()
+        return
+    from syncd.store import embedded
+
+    with embedded.start(app.state_directory(config)) as server:
+        yield server.url
+
+
+@asynccontextmanager
+async def open_store(app: App, config: Config) -> AsyncIterator[Store]:
+    """The store, for reading and small writes; a schema of another release is refused."""
+    from syncd.store import Store
+
+    with database_url(app, config) as url:
+        store = await Store.open(url, clock=app.clock, pool_size=2, migrate=False)
+        try:
+            yield store
+        finally:
+            await store.aclose()

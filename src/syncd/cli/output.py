@@ -1,0 +1,136 @@
+"""How commands speak: results on stdout, everything else on stderr, colour only where it is wanted, JSON on request."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import IO, Any
+
+import click
+
+from syncd.cli.exits import Exit
+
+COLOURS = {
+    "down": "red",
+    "auth_required": "red",
+    "degraded": "yellow",
+    "waiting": "cyan",
+    "paused": "blue",
+    "healthy": "green",
+}
+MARKS = {"down": "✗", "auth_required": "✗", "degraded": "!", "waiting": "…", "paused": "‖", "healthy": "✓"}
+
+
+class Failure(click.ClickException):
+    """A command cannot go on. `what` failed, `why`, and what to `do` about it."""
+
+    def __init__(self, what: str, why: str = "", do: str = "", *, exit: Exit = Exit.FAILURES) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.do = do
+        self.exit_code = exit  # type: ignore[misc]
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        print_failure(self.what, self.why, self.do)
+
+
+def print_failure(what: str, why: str, do: str) -> None:
+    say(f"{paint('error:', 'red', err=True, bold=True)} {what}")
+    for name, text in (("  why: ", why), ("  do:  ", do)):
+        first, *others = text.splitlines() or [""]
+        if first:
+            say(name + first)
+        for line in others:
+            say("       " + line)
+
+
+def say(text: str = "") -> None:
+    """A remark, on stderr."""
+    click.echo(text, err=True, color=colour_wanted(sys.stderr))
+
+
+def result(text: str = "") -> None:
+    """Part of the result, on stdout."""
+    click.echo(text, color=colour_wanted(sys.stdout))
+
+
+def result_json(value: Any) -> None:
+    """The whole result as one JSON document. Times are RFC 3339 in UTC."""
+    import orjson
+
+    options = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_INDENT_2
+    click.echo(orjson.dumps(value, default=str, option=options).decode())
+
+
+def colour_wanted(stream: IO[Any]) -> bool:
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def paint(text: str, colour: str | None, *, err: bool = False, bold: bool = False) -> str:
+    if colour is None or not colour_wanted(sys.stderr if err else sys.stdout):
+        return text
+    return click.style(text, fg=colour, bold=bold)
+
+
+def table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, right: frozenset[int] = frozenset()) -> str:
+    """Columns as wide as their widest cell, two spaces between; `right` names columns to align right."""
+    lines = [list(row) for row in rows]
+    if head:
+        lines.insert(0, list(head))
+    if not lines:
+        return ""
+    widths = [max(len(click.unstyle(line[column])) for line in lines) for column in range(len(lines[0]))]
+    found = []
+    for line in lines:
+        cells = []
+        for column, cell in enumerate(line):
+            pad = " " * (widths[column] - len(click.unstyle(cell)))
+            cells.append(pad + cell if column in right else cell + pad)
+        found.append("  ".join(cells).rstrip())
+    return "\n".join(found)
+
+
+def ago(moment: datetime | str | None, now: datetime) -> str:
+    """`4m`, `2h 10m`; empty for nothing."""
+    found = moment_of(moment)
+    return "" if found is None else lasting((now - found).total_seconds())
+
+
+def lasting(seconds: float) -> str:
+    """A duration in at most two units, for reading at a glance."""
+    left = max(int(seconds), 0)
+    if left < 60:
+        return f"{left}s"
+    for name, unit, lower, lower_unit in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if left >= unit:
+            rest = left % unit // lower_unit
+            return f"{left // unit}{name}" + (f" {rest}{lower}" if rest else "")
+    return f"{left}s"
+
+
+def moment_of(value: datetime | str | None) -> datetime | None:
+    if value is None or isinstance(value, datetime):
+        return value
+    found = datetime.fromisoformat(value)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def clock_time(value: datetime | str | None) -> str:
+    """`2026-11-21 22:44:25Z`; a dash for nothing."""
+    found = moment_of(value)
+    return "-" if found is None else found.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,193 @@
+"""`syncd records`: what is stored of one thing, and everything of a kind, as JSON lines or CSV."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from syncd.cli.app import App, Target, arun, common, known_integration
+from syncd.cli.exits import Exit
+from syncd.cli.output import Failure, clock_time, plural, result, result_json, say, table
+
+if TYPE_CHECKING:
+    from syncd.store import Store
+    from syncd.store.records import StoredRecord
+
+LAST_CHANGES = 10
+CHANGE_SHOWN = ("id", "changed_at", "kind", "field", "old", "new", "row_version", "cause")
+
+
+@click.group()
+def records() -> None:
+    """Look at stored records and export them."""
+
+
+def _both(target: tuple[str, str | None], example: str) -> tuple[str, str]:
+    integration, resource = target
+    if resource is None:
+        raise click.UsageError(f"name the resource too: {example}")
+    return integration, resource
+
+
+@records.command()
+@click.argument("target", type=Target(), metavar="INTEGRATION/RESOURCE")
+@click.argument("external_id", metavar="ID")
+@click.option("--raw", is_flag=True, help="Also what the partner sent.")
+@common(json=True, database=True)
+def show(app: App, target: tuple[str, str | None], external_id: str, raw: bool) -> Exit:
+    """One record: its fields, where they came from and when, and its last ten changes."""
+    integration, resource = _both(target, f"syncd records show {target[0]}/RESOURCE {external_id}")
+    found, changes = arun(_show(app, integration, resource, external_id))
+    if app.as_json:
+        result_json({"schema": "syncd.record/1", **_told(found, raw=True), "changes": changes})
+        return Exit.OK
+    rows = [(key, _shown(value)) for key, value in _facts(found).items() if value is not None]
+    result(table(rows))
+    result("\ndata " + _pretty(found.data))
+    if raw:
+        result("\nraw " + _pretty(found.raw))
+    if changes:
+        result("\nlast changes")
+        result(table(
+            [(clock_time(each["changed_at"]), each["field"] or f"({each['kind']})",
+              f"{_short(each['old'])} → {_short(each['new'])}", each["cause"]) for each in changes]
+        ))
+    return Exit.OK
+
+
+async def _show(app: App, integration: str, resource: str, external_id: str) -> tuple[StoredRecord, list[dict[str, Any]]]:
+    config = app.config()
+    async with app.store(config) as store:
+        found = await store.records.get(integration, resource, external_id)
+        if found is None:
+            await _say_why(app, config, store, integration, resource, external_id)
+            raise AssertionError("not reached")
+        changes = await store.changes.of_record(integration, resource, external_id, limit=LAST_CHANGES)
+        return found, [{name: getattr(each, name) for name in CHANGE_SHOWN} for each in changes]
+
+
+async def _say_why(app: App, config: Any, store: Store, integration: str, resource: str, external_id: str) -> None:
+    counts = await store.records.count(integration)
+    if not counts:
+        known_integration(config, integration)
+    if resource not in counts:
+        from syncd.config import did_you_mean
+
+        raise Failure(
+            f"nothing is stored of {integration}/{resource}", do=did_you_mean(resource, counts), exit=Exit.USAGE
+        )
+    raise Failure(
+        f"no record {external_id!r} in {integration}/{resource}",
+        f"{plural(counts[resource][0], 'record')} and {plural(counts[resource][1], 'tombstone')} are stored",
+        f"fetch it now: syncd sync {integration}/{resource} --id {external_id}",
+    )
+
+
+@records.command()
+@click.argument("target", type=Target(), metavar="INTEGRATION/RESOURCE")
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option("--deleted", type=click.Choice(["no", "only", "too"]), default="no", show_default=True, help="Tombstones.")
+@click.option("--raw", is_flag=True, help="What the partner sent instead of the normalized data.")
+@click.option("--field", "fields", multiple=True, metavar="NAME", help="CSV: these columns only, in this order.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many.")
+@common(database=True)
+def export(
+    app: App, target: tuple[str, str | None], form: str, deleted: str, raw: bool, fields: tuple[str, ...],
+    limit: int | None,
+) -> Exit:
+    """Every record of a resource on stdout, in the order of the ids: one JSON document a line, or CSV."""
+    integration, resource = _both(target, f"syncd records export {target[0]}/RESOURCE")
+    if raw and form == "csv":
+        raise click.UsageError("raw records have no columns: --raw goes with --format jsonl")
+    count = arun(_export(app, integration, resource, form, deleted, raw, fields, limit))
+    say(f"{plural(count, 'record')} exported")
+    return Exit.OK
+
+
+async def _export(
+    app: App, integration: str, resource: str, form: str, deleted: str, raw: bool, fields: tuple[str, ...],
+    limit: int | None,
+) -> int:
+    import sys
+
+    which = {"no": False, "only": True, "too": None}[deleted]
+    config = app.config()
+    count = 0
+    async with app.store(config) as store:
+        if resource not in await store.records.count(integration):
+            await _say_why(app, config, store, integration, resource, "")
+
+        if form == "jsonl":
+            import orjson
+
+            options = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+            async for found in store.records.scan(integration, resource, deleted=which, limit=limit):
+                told = _told(found, raw=raw, data=not raw)
+                click.echo(orjson.dumps(told, default=str, option=options), nl=False)
+                count += 1
+            return count
+
+        import csv
+
+        columns = list(fields)
+        if not columns:
+            # Columns have to be known before the first row, so the records are read twice: nothing is held in memory.
+            seen: dict[str, None] = {}
+            async for found in store.records.scan(integration, resource, deleted=which, limit=limit):
+                seen.update(dict.fromkeys(found.data))
+            columns = list(seen)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["external_id", *columns])
+        async for found in store.records.scan(integration, resource, deleted=which, limit=limit):
+            writer.writerow([found.external_id, *(_cell(found.data.get(column)) for column in columns)])
+            count += 1
+    return count
+
+
+def _facts(found: StoredRecord) -> dict[str, Any]:
+    return {
+        "integration": found.integration,
+        "resource": found.resource,
+        "external_id": found.external_id,
+        "parent_id": found.parent_id,
+        "deleted_at": found.deleted_at,
+        "source_version": found.source_version,
+        "source_updated_at": found.source_updated_at,
+        "fetched_at": found.fetched_at,
+        "synced_at": found.synced_at,
+        "row_version": found.row_version,
+        "adapter": found.adapter,
+        "cause": found.cause,
+    }
+
+
+def _told(found: StoredRecord, *, raw: bool, data: bool = True) -> dict[str, Any]:
+    told = _facts(found)
+    if data:
+        told["data"] = found.data
+    if raw:
+        told["raw"] = found.raw
+    return told
+
+
+def _shown(value: Any) -> str:
+    return clock_time(value) if hasattr(value, "tzinfo") else str(value)
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value

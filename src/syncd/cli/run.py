@@ -1,0 +1,39 @@
+"""`syncd run`: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from syncd.cli.app import App, common
+from syncd.cli.exits import Exit
+from syncd.cli.output import Failure, plural, say
+
+
+@click.command(short_help="Run the daemon in the foreground.")
+@common(database=True)
+def run(app: App) -> Exit:
+    """Run the daemon in the foreground; logs go to stderr. Ctrl-C or TERM drains and stops, a second one stops at once.
+
+    A wrong configuration ends it with exit code 78 before anything is opened. SIGHUP reads the configuration anew.
+    """
+    from syncd.cli.app import arun
+    from syncd.cli.load import HOW_TO_GET_ONE, load_config
+    from syncd.daemon import Options
+    from syncd.daemon import run as serve
+
+    directory = app.config_directory
+    config = load_config(directory)
+    if config.database.url is None and not app.embedded:
+        raise Failure("no database is configured", "database.url is not set", HOW_TO_GET_ONE, exit=Exit.CONFIG)
+    if sys.stderr.isatty():
+        from syncd import __version__
+
+        partners = ", ".join(config.partners) or "none yet: put a file into partners/"
+        say(f"syncd {__version__}  configuration {directory}")
+        say(f"  partners   {partners} ({plural(len(config.integrations), 'integration')})")
+        say(f"  public     http://{config.server.listen}/health, /ready, /metrics")
+        say(f"  admin      {config.server.admin}    try: syncd status")
+        say(f"  database   {'embedded, in ' + str(app.state_directory(config)) if app.embedded else 'as configured'}")
+    return Exit(arun(serve(Options(config=directory, embedded=app.embedded, state_directory=app.state_dir))))

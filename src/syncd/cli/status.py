@@ -1,0 +1,220 @@
+"""`syncd status`: what is wrong, since when, why, and which command helps. Worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from syncd.cli.app import App, common
+from syncd.cli.exits import Exit
+from syncd.cli.output import COLOURS, MARKS, ago, lasting, moment_of, number, paint, plural, result, result_json, say
+
+ORDER = ["down", "auth_required", "degraded", "waiting", "paused", "healthy"]
+TROUBLED = frozenset({"down", "auth_required", "degraded"})
+WATCH_SECONDS = 2.0
+
+
+@click.command(short_help="How everything is, worst first.")
+@click.argument("name", required=False, metavar="[INTEGRATION|PARTNER]")
+@click.option("--watch", is_flag=True, help="Show it anew every two seconds until Ctrl-C.")
+@click.option("--exit-code", is_flag=True, help="Exit 1 when anything is down, degraded or wants a credential.")
+@click.option("--verbose", "-v", is_flag=True, help="Also the resources of healthy integrations.")
+@common(json=True)
+def status(app: App, name: str | None, watch: bool, exit_code: bool, verbose: bool) -> Exit:
+    """How everything is, worst first, each trouble with its cause and the command that helps."""
+    link = app.link()
+    if watch:
+        _watch(app, name, verbose)
+        return Exit.OK
+    found = _narrowed(link.get("status"), name)
+    if app.as_json:
+        result_json(found)
+    else:
+        for line in render(found, app.clock.now(), verbose=verbose or name is not None):
+            result(line)
+    bad = bool(found.get("stuck")) or any(item.get("state") in TROUBLED for item in found.get("integrations", []))
+    return Exit.FAILURES if exit_code and bad else Exit.OK
+
+
+def _narrowed(found: dict[str, Any], name: str | None) -> dict[str, Any]:
+    if name is None:
+        return found
+    every = found.get("integrations", [])
+    chosen = [item for item in every if name in {item.get("name"), item.get("partner")}]
+    if not chosen:
+        from syncd.cli.output import Failure
+        from syncd.config import did_you_mean
+
+        known = {text for item in every for text in (item.get("name"), item.get("partner")) if text}
+        raise Failure(f"no integration or partner {name!r}", do=did_you_mean(name, known), exit=Exit.USAGE)
+    return {**found, "integrations": chosen}
+
+
+def _watch(app: App, name: str | None, verbose: bool) -> None:
+    from syncd.cli.app import arun
+    from syncd.cli.link import Unreachable
+
+    async def loop() -> None:
+        while True:
+            try:
+                lines = render(_narrowed(app.link().get("status"), name), app.clock.now(), verbose=verbose)
+            except Unreachable as error:
+                lines = [f"{paint('error:', 'red')} {error.what}: {error.why}", "asking again every two seconds"]
+            click.clear()
+            for line in lines:
+                result(line)
+            await app.clock.sleep(WATCH_SECONDS)
+
+    try:
+        arun(loop())
+    except KeyboardInterrupt:
+        say("")
+
+
+def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False) -> list[str]:
+    """The whole page as lines."""
+    integrations = sorted(found.get("integrations", []), key=lambda item: (_rank(item), item.get("name", "")))
+    lines = [_headline(found, integrations), ""]
+    stuck = paint("✗ stuck", "red")
+    lines += [f"{stuck}  {part} makes no progress; do: systemctl restart syncd" for part in found.get("stuck", [])]
+    width = max((len(item.get("name", "")) for item in integrations), default=0)
+    for item in integrations:
+        lines += _integration(item, now, width, verbose)
+    if not integrations:
+        lines.append("no integrations: put a file into config/partners/, then `syncd reload --wait`")
+    lines += ["", *_footer(found)]
+    return lines
+
+
+def _rank(item: Mapping[str, Any]) -> int:
+    state = item.get("state", "")
+    return ORDER.index(state) if state in ORDER else 0
+
+
+def _headline(found: Mapping[str, Any], integrations: Sequence[Mapping[str, Any]]) -> str:
+    counts = {state: sum(item.get("state") == state for item in integrations) for state in reversed(ORDER)}
+    parts = [f"{count} {state.replace('_', ' ')}" for state, count in counts.items() if count]
+    text = plural(len(integrations), "integration") + (f": {', '.join(parts)}" if parts else "")
+    workers = found.get("workers") or {}
+    if workers:
+        text += f"    workers {workers.get('alive', '?')}/{workers.get('total', '?')}"
+    oldest = max((queue.get("oldest_seconds") or 0.0 for queue in found.get("queues", [])), default=0.0)
+    if oldest:
+        text += f"    oldest work {lasting(oldest)}"
+    not_ready = found.get("ready") or []
+    if not_ready:
+        text += f"    {paint('not ready', 'yellow')}: {'; '.join(not_ready)}"
+    return text
+
+
+def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bool) -> list[str]:
+    state = item.get("state", "?")
+    colour = COLOURS.get(state)
+    name = item.get("name", "?")
+    why = item.get("explanation") or {}
+    shown = state.replace("_", " ")
+    shown = shown.upper() if state in TROUBLED else shown
+    first = f"{paint(MARKS.get(state, '?'), colour)} {name:<{width}}  {paint(f'{shown:<13}', colour)}"
+    since = ago(why.get("since"), now)
+    details = [since] if since else []
+    if why.get("reason"):
+        details.append(why["reason"])
+    elif item.get("enabled") is False:
+        details.append("disabled in the configuration")
+    else:
+        details += _healthy(item, now)
+    lines = [f"{first}  {'  '.join(details)}".rstrip()]
+    indent = " " * (width + 4)
+    if why.get("cause"):
+        lines.append(f"{indent}likely: {why['cause']}")
+    paused = item.get("paused")
+    if paused:
+        until = moment_of(paused.get("until"))
+        end = f"for another {lasting((until - now).total_seconds())}" if until else "until `syncd resume`"
+        by = " ".join(part for part in (paused.get("who", ""), f'"{paused["reason"]}"' if paused.get("reason") else "")
+                      if part)
+        lines.append(f"{indent}paused {end}" + (f" by {by}" if by else ""))
+    if why.get("action"):
+        lines.append(f"{indent}do: {why['action']}" + (f"    runbook: {why['runbook']}" if why.get("runbook") else ""))
+    for resource in item.get("resources", []):
+        lines += _resource(name, resource, now, indent, verbose or state != "healthy")
+    return lines
+
+
+def _healthy(item: Mapping[str, Any], now: datetime) -> list[str]:
+    parts = []
+    succeeded = [moment for resource in item.get("resources", []) if (moment := moment_of(resource.get("last_success_at")))]
+    if succeeded:
+        parts.append(f"last run {ago(max(succeeded), now)} ago")
+    parts += _limits(item.get("limits") or {})
+    latency = item.get("latency_ms")
+    if latency is not None:
+        parts.append(f"{latency / 1000:.1f}s a call")
+    return parts
+
+
+def _limits(view: Mapping[str, Any]) -> list[str]:
+    parts = []
+    for tier in view.get("tiers", []):
+        budget, used = tier.get("budget"), tier.get("used")
+        if not budget or used is None:
+            continue
+        share = round(100 * used / budget)
+        parts.append(f"{tier.get('name') or tier.get('tier') or ''} {used:g}/{budget:g} ({share} %)".strip())
+    return parts
+
+
+def _resource(integration: str, item: Mapping[str, Any], now: datetime, indent: str, shown: bool) -> list[str]:
+    lines = []
+    why = item.get("explanation") or {}
+    held = item.get("held_deletions") or 0
+    if shown or why or held:
+        text = f"{indent}{item.get('name', '?')}: "
+        parts = []
+        if item.get("records") is not None:
+            parts.append(plural(item["records"], "record"))
+        if item.get("running"):
+            parts.append("running")
+        last = item.get("last_run") or {}
+        if last.get("outcome"):
+            changed = [f"{sign}{number(last[key])}" for sign, key in (("+", "added"), ("~", "updated"), ("-", "deleted"))
+                       if last.get(key)]
+            ended = ago(last.get("ended_at"), now)
+            parts.append(" ".join([f"last {last.get('mode', 'run')} {last['outcome']}", *changed]
+                                  + ([f"{ended} ago"] if ended else [])))
+        upcoming = moment_of(item.get("next_run_at"))
+        if upcoming is not None:
+            parts.append(f"next in {lasting((upcoming - now).total_seconds())}" if upcoming > now else "next now")
+        lines.append(text + (", ".join(parts) or "never run"))
+    if why.get("reason"):
+        lines.append(f"{indent}  {why['reason']}" + (f"; do: {why['action']}" if why.get("action") else ""))
+    elif held:
+        command = f"syncd reconcile {integration}/{item.get('name')} --confirm"
+        lines.append(f"{indent}  {plural(held, 'deletion')} held by the guard; look, then: {command}")
+    return lines
+
+
+def _footer(found: Mapping[str, Any]) -> list[str]:
+    lines = []
+    queues = []
+    for queue in found.get("queues", []):
+        waiting, capacity = queue.get("waiting", 0), queue.get("capacity")
+        share = f" ({round(100 * waiting / capacity)} %)" if capacity else ""
+        queues.append(f"{queue.get('name', '?')} {number(waiting)}{share}")
+    if queues:
+        lines.append(f"queues  {'   '.join(queues)}")
+    dead = found.get("dead_letters") or {}
+    rejects = found.get("rejects") or {}
+    if dead.get("total") or rejects.get("total"):
+        causes = f" in {plural(dead['causes'], 'cause')}" if dead.get("causes") else ""
+        lines.append(
+            f"{plural(dead.get('total', 0), 'dead letter')}{causes}, {plural(rejects.get('total', 0), 'rejected record')}"
+            " → syncd dlq list"
+        )
+    reload = found.get("reload") or {}
+    if reload.get("ok") is False:
+        lines.append(paint("the last reload was not applied whole → syncd reload --wait", "yellow"))
+    return lines
