@@ -232,7 +232,7 @@ class Book:
                 line.queue.pop()
                 self._left(line, head)
                 head.ticket = None
-                head.blocked_by = line.blocked_by
+                head.blocked_by = line.blocked_by or head.blocked_by
                 return head, now
             if full:
                 line.blocked_by = full[0].name
@@ -270,6 +270,11 @@ class Book:
             for tier, hold in spent.holds:
                 if tier.spec.weighted:
                     tier.correct(hold, weight)
+
+    def blame(self, reason: str) -> None:
+        """Everybody waits for this now, whatever else they waited for."""
+        for line in self._lines.values():
+            line.blocked_by = reason
 
     # -- inside
 

@@ -55,13 +55,14 @@ class FairQueue(Generic[T]):
         if found is None:
             found = self._members[member] = _Member(member)
         self._count += 1
+        ticket = member, self._count
         found.items[self._count] = (item, cost)
         found.cost += cost
         self._length += 1
         if not found.queued:
             found.turn_at = max(found.turn_at, self._clock)
             self._enter(found)
-        return member, self._count
+        return ticket
 
     def discard(self, ticket: tuple[str, int]) -> bool:
         """Take one item out; False if it was gone already."""

@@ -287,7 +287,9 @@ class Gate:
             if ask.waiting:
                 self._refuse(ask, self._too_late(ask, max(self._paused_until, self.book.bound(ask, now)), now))
         wake_at = self._paused_until
-        if not paused:
+        if paused:
+            self.book.blame("paused")
+        else:
             gone, wake_at = self.book.dispatch(now)
             for ask in gone:
                 _tell(ask)
@@ -345,8 +347,6 @@ class Gate:
         self._paused_wall = wall + timedelta(seconds=seconds)
         self._pause_reason = reason
         self._remember_pause()
-        for ask in self._waiting:
-            ask.blocked_by = "paused"
         if fresh:
             self._notify("scope_paused", scope=self.scope, reason=reason, until=self._paused_wall)
         self._dispatch()

@@ -19,6 +19,9 @@ _FINE = 1000
 NEAR = 1e-9
 
 
+_LATE_LOANS = 3
+"""Loans that fell due while there was no room are made up for, so many at once."""
+
 LANES = tuple(Lane)
 
 
@@ -153,7 +156,7 @@ class Window:
             return True
         if self.owns(lane, weight) or self.sent.total <= NEAR:  # a call greater than all that is not kept goes alone
             return True
-        short = weight - self._common(self._room(now), lane)
+        short = self._short(lane, weight)
         return short <= NEAR or (now >= self._next_loan_at and self._lendable(lane, idle) + NEAR >= short)
 
     def owns(self, lane: int, weight: float) -> bool:
@@ -165,13 +168,9 @@ class Window:
         at = self._frees(now, weight)
         if at > now or not self._reserves:
             return at
-        # There is room, but it is kept for other lanes: until room grows, or the next loan is due.
-        room = self._room(now)
-        short = weight - self._common(room, lane)
-        if room + short <= self.budget + NEAR:
-            grown = self._frees(now, room + short)
-        else:
-            grown = self.sent.frees(self.sent.total) or math.inf
+        # There is room, but it is kept for other lanes: until more comes back, or the next loan is due.
+        short = self._short(lane, weight)
+        grown = self.sent.frees(min(short, self.sent.total)) or math.inf
         lend = self._next_loan_at if self._lendable(lane, idle) + NEAR >= short else math.inf
         return min(grown, lend)
 
@@ -188,11 +187,11 @@ class Window:
         """Count a call that is about to be sent."""
         lent = False
         if self._reserves and not self.owns(lane, weight):
-            short = weight - self._common(self._room(now), lane)
+            short = self._short(lane, weight)
             lent = short > NEAR
             if lent:
                 pace = self.hold_seconds * short / max(self._lendable(lane, idle), short)
-                self._next_loan_at = max(self._next_loan_at, now - pace) + pace
+                self._next_loan_at = max(self._next_loan_at, now - _LATE_LOANS * pace) + pace
         self.flying += weight
         return Hold(weight, self.sent.push(self._ends(now), weight, lane, lent))
 
@@ -251,11 +250,6 @@ class Window:
 
     # -- inside
 
-    def _room(self, now: float) -> float:
-        self.held.sweep(now)
-        self.sent.sweep(now)
-        return min(self.budget - self.sent.total, self.ceiling - self.held.total - self.flying)
-
     def _frees(self, now: float, weight: float) -> float:
         """When a call of this weight fits in at the soonest, by both sums; infinity if only an answer can tell."""
         self.held.sweep(now)
@@ -274,10 +268,14 @@ class Window:
         spent = self.sent.by_lane
         return sum(max(0.0, self.reserved[x] - spent[x]) for x in range(len(LANES)) if x != lane)
 
-    def _common(self, room: float, lane: int) -> float:
-        """Room that is nobody else's; what is lent already is not kept a second time."""
+    def _short(self, lane: int, weight: float) -> float:
+        """How much of the call finds no room but what is kept for other lanes; what is lent is not kept twice.
+
+        Lanes are counted by what was sent: that the slots of answers come back a latency later is the same for all.
+        """
         kept = self._kept(lane)
-        return room + min(self.sent.lent, kept) - kept
+        common = self.budget - self.sent.total + min(self.sent.lent, kept) - kept
+        return weight - max(common, 0.0)
 
     def _lendable(self, lane: int, idle: tuple[bool, ...]) -> float:
         """The unspent reserve of lanes in which nobody waits.
