@@ -69,6 +69,12 @@ class SecretsConfig(Settings):
         description="Where `{file: name}` references start; relative to this file. Re-read on SIGHUP.",
         examples=["/etc/syncd/secrets"],
     )
+    key: Ref | None = Field(
+        None,
+        description="The keys that seal tokens obtained at run time, lines of `id:base64 of 32 bytes`. Default: the "
+        "credential syncd.key if systemd hands one over, else a file of that name in the state directory, made there.",
+        examples=[{"credential": "syncd.key"}],
+    )
 
 
 class LogConfig(Settings):

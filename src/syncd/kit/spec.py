@@ -37,8 +37,8 @@ _OAUTH_KEYS: Final = frozenset({"token_path", "scope", "client", "extra", "early
 class Tier(Model):
     """One rate the partner allows."""
 
-    rate: RateText
-    kind: Literal["sliding", "fixed", "bucket"] = "sliding"
+    rate: RateText = Field(description="Calls in any window: 7/s, 300/120s.")
+    kind: Literal["sliding", "fixed", "bucket"] = Field("sliding", description="How the partner counts.")
     burst: float | None = Field(None, gt=0, description="Of a bucket: calls it holds when full.")
     budget: str = Field("", description="Which calls it counts: read, write, token, a route's. Empty: all.")
     share: float | None = Field(None, gt=0, le=1, description="How much of it we use; default: that of all limits.")
@@ -67,7 +67,7 @@ TierText = Annotated[
 class Auth(Model):
     """How calls prove who we are. `client.auth.build` makes it real."""
 
-    kind: Kind = "none"
+    kind: Kind = Field("none", description="How; each kind needs credentials of its own.")
     header: str | None = Field(None, description="api_key: the header it travels in (default X-Api-Key).")
     query: str | None = Field(None, description="api_key: the query parameter it travels in instead.")
     prefix: str = Field("", description="What stands before the key or token, such as Token.")
@@ -80,7 +80,7 @@ class Auth(Model):
     token_path: str | None = Field(
         None, description="oauth2: where tokens come from; an absolute URL, or a path from the root of base_url's host."
     )
-    scope: str | None = None
+    scope: str | None = Field(None, description="oauth2: what the token is asked to allow.")
     client: Literal["form", "basic", "json"] = Field("form", description="oauth2: how the client proves itself.")
     extra: dict[str, str] = Field(default_factory=dict, description="oauth2: further fields of the token request.")
     early: Duration = Field(300.0, description="oauth2: how long before its end a token is renewed.")
@@ -118,8 +118,8 @@ class Auth(Model):
 class Breaker(Model):
     """When calls to a partner that is down stop for a while."""
 
-    failures: int = Field(5, ge=1)
-    cooldown: Duration = 30.0
+    failures: int = Field(5, ge=1, description="Timeouts, refused connections or 5xx in a row that open it.")
+    cooldown: Duration = Field(30.0, description="Time until one probe is let through.")
 
 
 class Limits(Model):
@@ -135,7 +135,7 @@ class Limits(Model):
     cost: str | None = Field(None, description="Response header with what the call cost a weighted tier.")
     scope: Literal["account", "credential", "partner"] = Field("account", description="What the partner counts.")
     lanes: dict[Literal["high", "normal", "low"], float] = Field(default_factory=dict, description="Reserved shares.")
-    breaker: Breaker = Breaker()
+    breaker: Breaker = Field(Breaker(), description="When calls stop for a while.")
     reason: str = Field("", description="Why these numbers, where they differ from the stated ones.")
 
     @field_validator("dialect")
@@ -167,9 +167,11 @@ class Errors(Model):
 class Webhooks(Model):
     """How deliveries are verified and what they mean."""
 
-    verify: Literal["hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "none"] = "none"
+    verify: Literal["hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "none"] = Field(
+        "none", description="The scheme; `standard` is Standard Webhooks and Svix."
+    )
     header: str | None = Field(None, description="Header with the signature.")
-    encoding: Literal["hex", "base64"] = "hex"
+    encoding: Literal["hex", "base64"] = Field("hex", description="hmac: how the signature is written.")
     prefix: str = Field("", description="Text before the signature, such as sha256=.")
     tolerance: Duration = Field(300.0, description="How old a signed timestamp may be.")
     event_id: Path | None = Field(None, description="What is the same on every try; may be header:NAME.")
@@ -185,50 +187,54 @@ class Webhooks(Model):
 class Probe(Model):
     """A cheap call that tells whether the credential is accepted."""
 
-    path: str
-    method: Literal["GET", "POST"] = "GET"
-    params: dict[str, Any] = Field(default_factory=dict)
-    body: dict[str, Any] | None = None
+    path: str = Field(description="Relative to base_url.")
+    method: Literal["GET", "POST"] = Field("GET", description="How it is asked.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Query parameters.")
+    body: dict[str, Any] | None = Field(None, description="JSON body.")
 
 
 class Option(Model):
     """One setting of the driver's own, given under an integration's `options:`."""
 
-    about: str
-    kind: Literal["text", "integer", "number", "boolean", "list", "object"] = Field("text", alias="as")
-    default: Any = None
-    required: bool = False
-    choices: tuple[Any, ...] = ()
+    about: str = Field(description="What it is, for a person.")
+    kind: Literal["text", "integer", "number", "boolean", "list", "object"] = Field(
+        "text", alias="as", description="What it must be."
+    )
+    default: Any = Field(None, description="Its value where a file gives none.")
+    required: bool = Field(False, description="A file must give it.")
+    choices: tuple[Any, ...] = Field((), description="The only values it may have.")
 
 
 class Quality(Model):
     """Which rungs of the quality ladder the driver claims, and why it is excused from others."""
 
-    tier: Literal["none", "bronze", "silver", "gold"] = "none"
-    excused: dict[str, str] = Field(default_factory=dict)
+    tier: Literal["none", "bronze", "silver", "gold"] = Field("none", description="The rung it claims.")
+    excused: dict[str, str] = Field(default_factory=dict, description="Rule: why it does not apply here.")
 
 
 class DriverSpec(Model):
     """One partner, described."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,47}$")
-    title: str = ""
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,47}$", description="Set from the folder, or the partner's file.")
+    title: str = Field("", description="As the partner writes itself.")
     base_url: str | None = Field(None, description="Where paths start; an integration may say otherwise.")
     origins: tuple[str, ...] = Field((), description="Further origins calls may go to (a token or media host).")
     headers: dict[str, str] = Field(default_factory=dict, description="Sent with every call.")
-    auth: Auth = Auth()
-    limits: Limits = Limits()
-    errors: Errors = Errors()
+    auth: Auth = Field(Auth(), description="How calls prove who we are.")
+    limits: Limits = Field(Limits(), description="What the partner allows.")
+    errors: Errors = Field(Errors(), description="How its failures read.")
     page_size: int | None = Field(None, ge=1, description="For resources that name none.")
-    resources: dict[Annotated[str, Field(pattern=NAME)], Resource] = Field(default_factory=dict)
+    resources: dict[Annotated[str, Field(pattern=NAME)], Resource] = Field(
+        default_factory=dict, description="Name: what it is."
+    )
     open_resources: bool = Field(False, description="The driver makes further resources from its options.")
-    webhooks: Webhooks | None = None
+    webhooks: Webhooks | None = Field(None, description="How its deliveries are verified and read.")
     test: Annotated[
         Probe | None,
         BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v, json_schema_input_type=str | Probe | None),
-    ] = None
-    options: dict[str, Option] = Field(default_factory=dict)
-    quality: Quality = Quality()
+    ] = Field(None, description="A cheap call that tells whether the credential is accepted; a path will do.")
+    options: dict[str, Option] = Field(default_factory=dict, description="Settings of its own, for Python to read.")
+    quality: Quality = Field(Quality(), description="Which rung of the quality ladder it claims.")
 
     @model_validator(mode="before")
     @classmethod

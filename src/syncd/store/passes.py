@@ -86,6 +86,16 @@ class Passes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def seen(self, integration: str, resource: str) -> int:
+        """How many different records the pass in progress has shown so far."""
+        found: int = await self._database.fetchval(
+            "SELECT count(DISTINCT s.id) FROM syncd.checkpoints c JOIN syncd.pass_pages p "
+            "ON p.integration = c.integration AND p.resource = c.resource AND p.pass_id = c.pass_id "
+            "CROSS JOIN LATERAL unnest(p.ids) AS s(id) WHERE c.integration = $1 AND c.resource = $2",
+            integration, resource,
+        )
+        return found
+
     async def sweep(
         self,
         integration: str,

@@ -81,6 +81,44 @@ class Tasks:
             await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
         return made
 
+    async def wish(self, integration: str, *tasks: NewTask, cause: str = "") -> list[int]:
+        """`put` for tasks that somebody watches: the ids of the rows that stand for them, in their order.
+
+        Each needs a `dedupe_key`; a wish that waits already stands for an equal one.
+        """
+        now = self._database.clock.now()
+        keys = [task.dedupe_key for task in tasks]
+        async with self._database.transaction() as connection:
+            await connection.fetchval(
+                "SELECT syncd.put_tasks($1, $2, $3::jsonb)", integration, now, tasks_json(tasks, "", cause) or b"[]"
+            )
+            found = await connection.fetch(
+                "SELECT dedupe_key, id FROM syncd.tasks "
+                "WHERE integration = $1 AND state = 'waiting' AND dedupe_key = ANY($2::text[])", integration, keys,
+            )
+            await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
+        ids = {each["dedupe_key"]: each["id"] for each in found}
+        return [ids[key] for key in keys if key in ids]
+
+    async def find(self, ids: Sequence[int]) -> list[Task]:
+        """Tasks by id, waiting or taken."""
+        if not ids:
+            return []
+        found = await self._database.fetch(
+            f"SELECT {_COLUMNS} FROM syncd.tasks WHERE id = ANY($1::bigint[])", list(ids)  # noqa: S608
+        )
+        return [_task(each) for each in found]
+
+    async def ready(self, integrations: Sequence[str]) -> list[str]:
+        """Those of the integrations that have a task ready to be taken."""
+        found = await self._database.fetch(
+            "SELECT i.name FROM unnest($1::text[]) AS i(name) WHERE EXISTS (SELECT FROM syncd.tasks t "
+            "WHERE t.integration = i.name AND t.state = 'waiting' AND (t.not_before IS NULL OR t.not_before <= $2) "
+            "AND (t.expires_at IS NULL OR t.expires_at > $2))",
+            list(integrations), self._database.clock.now(),
+        )
+        return [each["name"] for each in found]
+
     async def take(
         self,
         integrations: str | Sequence[str],

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-
-import structlog
+from dataclasses import dataclass, field
+from typing import Any
 
 from syncd import metrics
-from syncd.clock import Clock
 from syncd.client import Session
+from syncd.clock import Clock
 from syncd.kit import Driver
 from syncd.limits import Gate
-from syncd.store import PageResult, PageWrite, Reject, Row, Store, UnstorableError
+from syncd.model import History
+from syncd.store import PageResult, Store, Sweep
 from syncd.sync.health import Health
 from syncd.sync.ownership import Ownership
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import PageRead, Processor
-
-log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -36,11 +34,16 @@ class Account:
     plans: Mapping[str, ResourcePlan]
     processor: Processor
     health: Health
+    options: Mapping[str, Any] = field(default_factory=dict)
     tasks_added: Callable[[], None] = lambda: None
     """Called when rows for the task feeder were committed."""
     moved: Callable[[], None] = lambda: None
     """Called whenever work made progress; feeds the watchdog."""
-    _counters: dict[tuple[str, str], metrics.Counter] = field(default_factory=dict)
+    history: Mapping[str, History] = field(init=False)
+    _counters: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.history = {plan.name: plan.history for plan in self.plans.values()}
 
     @property
     def scope(self) -> str:
@@ -51,34 +54,13 @@ class Account:
         """The fence every write names; raises OwnershipError while another instance owns the scope."""
         return self.ownership.fence
 
-    async def commit(self, page: PageWrite) -> PageResult:
-        """Store a page. A row PostgreSQL refuses is found by halving and becomes a reject (R15); the rest commits."""
-        try:
-            return await self.store.pages.commit(page)
-        except UnstorableError as error:
-            sound, poison = await self._sift(page.rows)
-            log.warning(
-                "rows_unstorable",
-                partner=self.partner,
-                integration=self.name,
-                resource=page.resource,
-                count=len(poison),
-                reason=str(error),
-            )
-            return await self.store.pages.commit(
-                replace(page, rows=sound, rejects=[*page.rejects, *(_rejected(row, error) for row in poison)])
-            )
+    def children(self, resource: str) -> list[str]:
+        """The resources listed below this one that are synced."""
+        return [plan.name for plan in self.plans.values() if plan.resource.parent == resource]
 
-    async def _sift(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
-        """Which rows the database can read, without writing any."""
-        if await self.store.records.storable(rows):
-            return rows, []
-        if len(rows) == 1:
-            return [], rows
-        half = len(rows) // 2
-        sound_one, poison_one = await self._sift(rows[:half])
-        sound_two, poison_two = await self._sift(rows[half:])
-        return sound_one + sound_two, poison_one + poison_two
+    async def rejected_ids(self) -> set[tuple[str, str]]:
+        """(resource, id) of records with a reject row; a bounded look, since healing one more time does no harm."""
+        return {(known.resource, known.external_id) for known in await self.store.rejects.list(self.name, limit=10_000)}
 
     def count(self, resource: str, page: PageRead, result: PageResult) -> None:
         """Add a stored page to the metrics; once a page, not once a record."""
@@ -86,9 +68,9 @@ class Account:
             ("added", len(result.added)),
             ("updated", len(result.updated)),
             ("deleted", len(result.deleted)),
-            ("unchanged", page.unchanged),
+            ("unchanged", page.unchanged + result.unchanged),
             ("stale", result.stale),
-            ("rejected", len(page.rejects)),
+            ("rejected", len(page.rejects) + len(result.refused)),
         ):
             if number:
                 key = (resource, what)
@@ -96,15 +78,7 @@ class Account:
                 if counter is None:
                     counter = self._counters[key] = metrics.RECORDS.labels(self.name, resource, what)
                 counter.inc(number)
-        metrics.PAGES.labels(self.name, resource).inc()
-
-
-def _rejected(row: Row, error: Exception) -> Reject:
-    return Reject(
-        resource=row.resource,
-        external_id=row.external_id,
-        raw=row.raw_json,
-        reason=f"PostgreSQL cannot store it: {error}",
-        fetched_at=row.fetched_at,
-        cause=row.cause,
-    )
+        counter = self._counters.get((resource, ""))
+        if counter is None:
+            counter = self._counters[resource, ""] = metrics.PAGES.labels(self.name, resource)
+        counter.inc()

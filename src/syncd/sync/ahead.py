@@ -32,13 +32,17 @@ class Ahead(Generic[T]):
             if task.done() and self._tasks and self._tasks[0] is task:
                 self._tasks.popleft()
 
+    async def clear(self) -> None:
+        """Cancel what is in flight and wait for its end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
     async def __aenter__(self) -> Ahead[T]:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await self.clear()

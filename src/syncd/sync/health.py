@@ -14,7 +14,7 @@ from typing import Any
 
 from syncd.errors import AuthError, BreakerOpenError, PartnerError, PayloadError, RateLimitError, StoreError
 from syncd.explain import NOTHING_TO_DO, Explanation, State
-from syncd.store import Sweep
+from syncd.store import Stand, Sweep
 
 DOWN_AFTER = 3
 """Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
@@ -28,6 +28,7 @@ class ResourceHealth:
     failed_since: datetime | None = None
     failures: int = 0
     trouble: Explanation | None = None
+    held_count: int = 0
     held: Explanation | None = None
     """Deletions that wait for a person; does not stop the resource."""
     rejected: int = 0
@@ -74,6 +75,31 @@ class Health:
         if isinstance(error, AuthError) and self.auth is None:
             self.auth = explain_error(self.integration, resource, error, now)
 
+    def probed(self, error: BaseException | None, now: datetime) -> None:
+        """The cheap probe answered, or did not."""
+        if error is None:
+            self.auth = None
+        elif isinstance(error, AuthError) and self.auth is None:
+            self.auth = explain_error(self.integration, "", error, now)
+
+    def holds(self, resource: str, sweep: Sweep, since: datetime) -> bool:
+        """Deletions are held, or no longer. Returns True when this is news."""
+        known = self.of(resource)
+        before = known.held_count
+        known.held_count = sweep.held
+        known.held = held_explanation(self.integration, resource, sweep, since) if sweep.held else None
+        return sweep.held > 0 and before == 0
+
+    def recall(self, resource: str, stand: Stand) -> None:
+        """After a start: what the rows say of the time before."""
+        known = self.of(resource)
+        if stand.passed_at is not None:
+            known.last_success_at = stand.passed_at
+        if stand.held is not None:
+            missed, live = int(stand.held["missed"]), int(stand.held["live"])
+            since = datetime.fromisoformat(str(stand.held["since"]))
+            self.holds(resource, Sweep(held=missed, missed=missed, total=live, reason=str(stand.held["reason"])), since)
+
     def judge(self, gate: Mapping[str, Any], now: datetime) -> tuple[State, Explanation | None]:
         """The integration's state and why. `gate` is the `view()` of its scope's gate."""
         if self.paused is not None:
@@ -99,8 +125,7 @@ class Health:
             return State.WAITING, Explanation(
                 "rate-limited",
                 f"rate limited by the partner, next call at {paused_until:%H:%M:%S} UTC",
-                since=gate.get("paused_since"),
-                cause="the partner answered 429; syncd waits as told",
+                cause=str(gate.get("pause_reason") or "the partner answered 429; syncd waits as told"),
                 action=NOTHING_TO_DO,
             )
         return State.HEALTHY, None
@@ -127,16 +152,17 @@ class Health:
 
 def _breaker(integration: str, gate: Mapping[str, Any]) -> Explanation | None:
     for group, told in dict(gate.get("breakers", {})).items():
-        if told.get("state") == "open":
-            retry_at = told.get("retry_at")
-            when = f", next try at {retry_at:%H:%M:%S} UTC" if isinstance(retry_at, datetime) else ""
-            return Explanation(
-                "breaker-open",
-                f"the partner does not answer{f' on {group}' if group else ''}: calls are held back{when}",
-                since=told.get("since"),
-                cause=str(told.get("reason") or "timeouts, refused connections or 5xx in a row"),
-                action=f"{NOTHING_TO_DO}, it is tried again by itself; now: syncd sync {integration}",
-            )
+        if told.get("state") != "open":
+            continue
+        if told.get("held"):
+            return Explanation("breaker-held", f"calls are held by a person: {told['held']}", action="syncd breaker")
+        wait = max(float(told.get("retry_in_seconds") or 0.0), 0.0)
+        return Explanation(
+            "breaker-open",
+            f"the partner does not answer{f' on {group}' if group else ''}: next try in {wait:.0f} s",
+            cause="timeouts, refused connections or 5xx in a row",
+            action=f"{NOTHING_TO_DO}, it is tried again by itself; now: syncd sync {integration}",
+        )
     return None
 
 
@@ -198,12 +224,12 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
             )
 
 
-def held_explanation(integration: str, resource: str, sweep: Sweep) -> Explanation:
+def held_explanation(integration: str, resource: str, sweep: Sweep, since: datetime) -> Explanation:
     """What is said while deletions wait for a person (R9)."""
     return Explanation(
         "deletions-held",
-        f"{sweep.held} of {sweep.total} {resource} are missing from the partner's listing: nothing was deleted",
-        since=sweep.at,
+        f"{resource}: {sweep.reason}; nothing was deleted",
+        since=since,
         cause="the listing was empty, cut short or of another account, unless they were really deleted",
         action=f"look at the partner first; to delete them: syncd reconcile {integration}/{resource} --confirm",
     )

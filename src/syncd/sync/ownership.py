@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -14,19 +14,31 @@ from syncd.store import Store
 log = structlog.get_logger()
 
 LEASE_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+"""Between two tries for a lease another instance has, or while the database is away."""
 
 
 class Ownership:
     """One scope's lease as this instance sees it."""
 
     def __init__(
-        self, scope: str, owner: str, store: Store, clock: Clock, *, ttl_seconds: float = LEASE_SECONDS
+        self,
+        scope: str,
+        owner: str,
+        store: Store,
+        clock: Clock,
+        *,
+        taken: Callable[[], Awaitable[None]],
+        ttl_seconds: float = LEASE_SECONDS,
     ) -> None:
+        """`taken` runs when the lease was got, before anybody may call: it reads back what the last owner spent."""
         self.scope = scope
         self._owner = owner
         self._store = store
         self._clock = clock
         self._ttl_seconds = ttl_seconds
+        self._taken = taken
+        self._given_up = False
         self._fence: int | None = None
         self._good_until = 0.0
         self.lost: Callable[[], None] = lambda: None
@@ -48,20 +60,23 @@ class Ownership:
         fence = await self._store.leases.acquire(self.scope, self._owner, self._ttl_seconds)
         if fence is None:
             return False
+        await self._taken()
         self._fence, self._good_until = fence, asked_at + self._ttl_seconds
         metrics.LEASE_HELD.labels(self.scope).set(1)
         log.info("scope_acquired", scope=self.scope, fence=fence)
         return True
 
     async def keep(self) -> None:
-        """Renew for ever; where the lease is lost, or was never had, try to get it. Never returns."""
-        while True:
-            await self._clock.sleep(self._ttl_seconds / 4)
+        """Renew until released; where the lease is lost, or was never had, try to get it."""
+        while not self._given_up:
             try:
-                if self._fence is None:
-                    await self.acquire()
+                if self._fence is None and not await self.acquire():
+                    await self._clock.sleep(RETRY_SECONDS)
                     continue
+                await self._clock.sleep(self._ttl_seconds / 4)
                 asked_at = self._clock.monotonic()
+                if self._fence is None:
+                    continue
                 if await self._store.leases.renew(self.scope, self._owner, self._fence, self._ttl_seconds):
                     self._good_until = asked_at + self._ttl_seconds
                     continue
@@ -71,9 +86,11 @@ class Ownership:
                 if self._fence is not None and self._clock.monotonic() >= self._good_until:
                     log.warning("scope_lease_expired", scope=self.scope, reason=str(error))
                     self._gone()
+                await self._clock.sleep(RETRY_SECONDS)
 
     async def release(self) -> None:
         """Give the scope up so that another instance may have it at once."""
+        self._given_up = True
         fence, self._fence = self._fence, None
         metrics.LEASE_HELD.labels(self.scope).set(0)
         if fence is not None:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from syncd.kit import Resource
-from syncd.model import Checkpoint, History, Mode
+from syncd.model import History, Mode
+from syncd.store import Guard, Stand
 from syncd.sync.schedule import Schedule
 
 DAY_SECONDS = 86400.0
@@ -28,17 +29,6 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
-    """How many deletions by absence are believed without a person (R9): whichever is less."""
-
-    share: float = 0.2
-    records: int = 500
-
-    def allows(self, missing: int, total: int) -> bool:
-        return missing <= min(self.records, int(self.share * total))
-
-
-@dataclass(frozen=True, slots=True)
 class ResourcePlan:
     """One resource of one integration, ready to run."""
 
@@ -55,20 +45,21 @@ class ResourcePlan:
     def name(self) -> str:
         return self.resource.name
 
-    def mode(self, checkpoint: Checkpoint, last_full_at: datetime | None, now: datetime, *, wanted: bool) -> Mode:
+    def mode(self, stand: Stand | None, now: datetime, *, wanted: bool) -> Mode:
         """Which way the next run reads. `wanted`: a person asked for a complete pass.
 
         A run in progress goes on as it began: its cursor belongs to that way of reading.
         """
         if self.strategy is Strategy.FEED:
             return Mode.INCREMENTAL
-        if self.strategy in (Strategy.FULL, Strategy.CHILDREN) or wanted:
+        if self.strategy in (Strategy.FULL, Strategy.CHILDREN) or wanted or stand is None:
             return Mode.FULL
-        if checkpoint.run_id is not None:
+        checkpoint = stand.checkpoint
+        if checkpoint.run_id is not None or checkpoint.cursor is not None or stand.listed:
             return checkpoint.mode
-        if checkpoint.passes == 0 or checkpoint.watermark is None or last_full_at is None:
+        if checkpoint.watermark is None or stand.passed_at is None:
             return Mode.FULL
-        if now - last_full_at >= timedelta(seconds=self.full_every_seconds):
+        if now - stand.passed_at >= timedelta(seconds=self.full_every_seconds):
             return Mode.FULL
         return Mode.INCREMENTAL
 

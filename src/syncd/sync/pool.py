@@ -54,6 +54,7 @@ class Pool:
         self._waiting = 0
         self._turn = 0
         self._closed = False
+        self._alive = 0
         self._wake = asyncio.Event()
         self.moved_at = clock.monotonic()
         """When a piece of work was last taken or finished."""
@@ -67,6 +68,11 @@ class Pool:
         return sum(member.held for member in self._members.values())
 
     @property
+    def alive(self) -> int:
+        """Coroutines that are there to work."""
+        return self._alive
+
+    @property
     def room(self) -> int:
         """How many more pieces of work may wait."""
         return max(self.capacity - self._waiting, 0)
@@ -77,9 +83,7 @@ class Pool:
 
     def oldest_seconds(self) -> float:
         """Age of the piece that has waited longest; 0 when none waits."""
-        heads = [
-            lane[0].since for member in self._members.values() for lane in member.lanes.values() if lane
-        ]
+        heads = [lane[0].since for member in self._members.values() for lane in member.lanes.values() if lane]
         return self._clock.monotonic() - min(heads) if heads else 0.0
 
     def stuck(self, after_seconds: float) -> bool:
@@ -121,6 +125,13 @@ class Pool:
             await self._wake.wait()
 
     async def _seat(self) -> None:
+        self._alive += 1
+        try:
+            await self._work()
+        finally:
+            self._alive -= 1
+
+    async def _work(self) -> None:
         while True:
             chosen = self._choose()
             if chosen is None:

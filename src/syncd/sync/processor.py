@@ -7,15 +7,14 @@ record ends as a reject, never as an exception (R15); the other records of its p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from syncd import codec
 from syncd.errors import PayloadError
 from syncd.kit import Driver, Identity, Item, Raw, Resource
 from syncd.model import Lane
-from syncd.ports import KnownRecords
-from syncd.store import NewTask, Reject, Row
+from syncd.store import NewTask, Records, Reject, Row
 
 MAX_REASON = 500
 
@@ -33,8 +32,7 @@ class PageRead:
     tasks: list[NewTask] = field(default_factory=list)
     healed: list[tuple[str, str]] = field(default_factory=list)
     """(resource, external_id) of sound records that stood in the rejects."""
-    newest_at: datetime | None = None
-    """The newest mark on the page (R8)."""
+    identities: list[Identity] = field(default_factory=list)
     count: int = 0
     """Records on the page, before anything was left out."""
 
@@ -53,9 +51,7 @@ class Target:
 class Processor:
     """Reads pages of one integration. Holds no page after it is done with it."""
 
-    def __init__(
-        self, driver: Driver, integration: str, targets: Mapping[str, Target], records: KnownRecords
-    ) -> None:
+    def __init__(self, driver: Driver, integration: str, targets: Mapping[str, Target], records: Records) -> None:
         self._driver = driver
         self._integration = integration
         self._targets = targets
@@ -67,15 +63,14 @@ class Processor:
         items: list[Item],
         *,
         fetched_at: datetime,
-        observed_at: datetime,
         cause: str,
         rejected: set[tuple[str, str]],
         parent_id: str | None = None,
     ) -> PageRead:
         """Turn the items of one answer into rows.
 
-        `fetched_at` is our clock when the request began; `observed_at` the partner's clock at that moment, the stamp of
-        resources that carry none of their own. `rejected` names records with a reject row, so that only those are healed.
+        `fetched_at` is our clock when the request began. `rejected` names records with a reject row, so that only those
+        are healed. Items of resources that this integration does not sync are passed over.
         """
         page = PageRead(count=len(items))
         newest: dict[tuple[str, str], tuple[Identity, Raw | None]] = {}
@@ -83,7 +78,7 @@ class Processor:
             target = self._targets.get(item.resource)
             if target is None:
                 continue
-            identity = self._identify(target.resource, item, page, observed_at, fetched_at, parent_id, cause)
+            identity = self._identify(target, item, page, parent_id, cause)
             if identity is None:
                 continue
             key = (item.resource, identity.external_id)
@@ -92,9 +87,7 @@ class Processor:
             before = newest.get(key)
             if before is None or _newer(identity, before[0]):
                 newest[key] = (identity, item.raw)
-            mark = identity.source_updated_at
-            if mark is not None and (page.newest_at is None or mark > page.newest_at):
-                page.newest_at = mark
+            page.identities.append(identity)
         by_resource: dict[str, list[tuple[Identity, Raw | None]]] = {}
         for (name, _), found in newest.items():
             by_resource.setdefault(name, []).append(found)
@@ -104,11 +97,9 @@ class Processor:
 
     def _identify(
         self,
-        resource: Resource,
+        target: Target,
         item: Item,
         page: PageRead,
-        observed_at: datetime,
-        fetched_at: datetime,
         parent_id: str | None,
         cause: str,
     ) -> Identity | None:
@@ -117,14 +108,12 @@ class Processor:
             if item.raw is None:
                 raise PayloadError("a driver gave an item with neither content nor identity")
             try:
-                identity = self._driver.identify(resource, item.raw)
+                identity = self._driver.identify(target.resource, item.raw, target.adapter)
             except Exception as error:
-                page.rejects.append(self._reject(resource.name, None, item.raw, error, fetched_at, cause))
+                page.rejects.append(self._reject(item.resource, None, item.raw, error, cause))
                 return None
-        if resource.stamp == "observed" and identity.source_updated_at is None:
-            identity = _replace(identity, source_updated_at=observed_at)
         if parent_id is not None and identity.parent_id is None:
-            identity = _replace(identity, parent_id=parent_id)
+            return replace(identity, parent_id=parent_id)
         return identity
 
     async def _take(
@@ -141,9 +130,11 @@ class Processor:
         for identity, raw in found:
             if raw is not None:
                 hashes[identity.external_id] = codec.content_hash(
-                    _lasting(target.resource, raw), target.adapter
+                    self._driver.hashable(target.resource, raw), target.adapter
                 )
-        known = await self._records.known(self._integration, name, [i.external_id for i, _ in found])
+        known = await self._records.known(
+            self._integration, name, [identity.external_id for identity, _ in found], sparse=target.resource.sparse
+        )
         for identity, raw in found:
             before = known.get(identity.external_id)
             if raw is None:
@@ -152,20 +143,15 @@ class Processor:
             digest = hashes[identity.external_id]
             if (name, identity.external_id) in rejected:
                 page.healed.append((name, identity.external_id))
-            if (
-                before is not None
-                and before.content_hash == digest
-                and not before.deleted
-                and not identity.deleted
-            ):
+            if before is not None and before.content_hash == digest and not before.deleted and not identity.deleted:
                 page.unchanged += 1
                 continue
             try:
-                data = codec.dumps(codec.storable(self._driver.normalize(target.resource, raw, target.adapter).data))
+                data = codec.dumps_storable(self._driver.normalize(target.resource, raw, target.adapter).data)
             except Exception as error:
                 if page.healed and page.healed[-1] == (name, identity.external_id):
                     page.healed.pop()
-                page.rejects.append(self._reject(name, identity.external_id, raw, error, fetched_at, cause))
+                page.rejects.append(self._reject(name, identity.external_id, raw, error, cause))
                 continue
             page.rows.append(
                 Row(
@@ -204,7 +190,20 @@ class Processor:
         name = target.resource.name
         if identity.deleted:
             if stored:
-                page.rows.append(Row.tombstone(name, identity, fetched_at=fetched_at, cause=cause))
+                page.rows.append(
+                    Row(
+                        external_id=identity.external_id,
+                        resource=name,
+                        data_json=b"{}",
+                        raw_json=b"{}",
+                        content_hash=b"",
+                        fetched_at=fetched_at,
+                        source_version=identity.source_version,
+                        source_updated_at=identity.source_updated_at,
+                        deleted=True,
+                        cause=cause,
+                    )
+                )
             return
         page.tasks.append(
             NewTask(
@@ -216,33 +215,11 @@ class Processor:
             )
         )
 
-    def _reject(
-        self,
-        resource: str,
-        external_id: str | None,
-        raw: Raw,
-        error: Exception,
-        fetched_at: datetime,
-        cause: str,
-    ) -> Reject:
+    @staticmethod
+    def _reject(resource: str, external_id: str | None, raw: Raw, error: Exception, cause: str) -> Reject:
         """The row an unsound record becomes. One without an id is known by its content."""
-        body = codec.dumps(raw)
         reason = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver: {error}"
-        return Reject(
-            resource=resource,
-            external_id=external_id or f"content:{codec.content_hash(raw).hex()[:32]}",
-            raw=body,
-            reason=reason[:MAX_REASON],
-            fetched_at=fetched_at,
-            cause=cause,
-        )
-
-
-def _lasting(resource: Resource, raw: Raw) -> Raw:
-    """The raw without the keys that differ from answer to answer though nothing changed."""
-    if not resource.volatile:
-        return raw
-    return {key: value for key, value in raw.items() if key not in resource.volatile}
+        return Reject(codec.dumps(raw), reason[:MAX_REASON], external_id, resource, cause=cause)
 
 
 def _newer(one: Identity, other: Identity) -> bool:
@@ -252,15 +229,3 @@ def _newer(one: Identity, other: Identity) -> bool:
     if one.source_updated_at is not None and other.source_updated_at is not None:
         return one.source_updated_at > other.source_updated_at
     return False
-
-
-def _replace(
-    identity: Identity, *, source_updated_at: datetime | None = None, parent_id: str | None = None
-) -> Identity:
-    return Identity(
-        identity.external_id,
-        identity.source_version,
-        source_updated_at or identity.source_updated_at,
-        parent_id or identity.parent_id,
-        identity.deleted,
-    )

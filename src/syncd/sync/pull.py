@@ -8,20 +8,22 @@ next run goes on at the stored cursor).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
 from syncd import metrics
-from syncd.errors import GoneError, PayloadError, RejectedError
-from syncd.kit import Response
+from syncd.errors import GoneError, PayloadError, RejectedError, StoreError, SyncdError
+from syncd.kit import Item, Response
 from syncd.model import Checkpoint, Lane, Mode, Outcome
 from syncd.store import PageResult, PageWrite, Sweep
 from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
-from syncd.sync.listing import ChildListing, Listing, Step
+from syncd.sync.health import explain_error
+from syncd.sync.listing import ChildListing, Listing, Step, needs_fields
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.processor import PageRead
 
@@ -56,6 +58,12 @@ class Tally:
     sound: bool = True
     """False once anything made it impossible to call the pass complete."""
 
+    def eta_seconds(self, now: datetime) -> float | None:
+        """How long the rest will take at the pace so far; None where the partner states no total."""
+        if self.total is None or not self.seen or self.started_at is None or self.outcome is not Outcome.RUNNING:
+            return None
+        return max(self.total - self.seen, 0) * (now - self.started_at).total_seconds() / self.seen
+
     def absorb(self, page: PageRead, result: PageResult) -> None:
         self.pages += 1
         self.seen += page.count
@@ -89,19 +97,19 @@ class Pull:
     """A person let the held deletions go: the guard does not stop this pass's sweep."""
     stopping: Callable[[], bool] = lambda: False
     tally: Tally = field(init=False)
+    _tenant: str | None = None
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.account.name, self.plan.name)
 
     async def run(self) -> Tally:
         account, plan, tally = self.account, self.plan, self.tally
-        checkpoint = await account.store.checkpoints.get(account.name, plan.name)
-        last_full_at = await account.store.checkpoints.last_full_at(account.name, plan.name)
-        mode = plan.mode(checkpoint, last_full_at, account.clock.now(), wanted=self.wanted_full)
-        checkpoint = await account.store.checkpoints.begin(
-            account.name, plan.name, mode=mode, scope=account.scope, fence=account.fence, trigger=self.trigger
+        before = await account.store.checkpoints.stand(account.name, plan.name)
+        mode = plan.mode(before, account.clock.now(), wanted=self.wanted_full)
+        checkpoint, run_id = await account.store.checkpoints.begin(
+            account.name, plan.name, mode, scope=account.scope, fence=account.fence, trigger=self.trigger
         )
-        tally.run_id, tally.mode, tally.started_at = checkpoint.run_id, mode, account.clock.now()
+        tally.run_id, tally.mode, tally.started_at = run_id, mode, account.clock.now()
         resumed = checkpoint.cursor is not None
         checkpoint = await self._with_since(checkpoint)
         log.info(
@@ -109,23 +117,30 @@ class Pull:
             partner=account.partner,
             integration=account.name,
             resource=plan.name,
-            run_id=checkpoint.run_id,
+            run_id=run_id,
             mode=str(mode),
             resumed=resumed,
         )
         try:
-            ended = await self._walk(checkpoint)
+            listed = before is not None and before.listed and before.checkpoint.mode is mode
+            ended = listed or await self._walk(checkpoint)
         except RejectedError as error:
             if resumed and tally.pages == 0:
                 # A stored cursor the partner no longer takes would fail for ever: begin anew next time.
-                await self._finish(Outcome.FAILED, f"the stored cursor was refused: {error}", forget_cursor=True)
+                await self._finish(Outcome.FAILED, error, restart=True)
+            else:
+                await self._finish(Outcome.FAILED, error)
             raise
         except PayloadError as error:
             # A page loop or a wrong shape does not heal by resuming in the middle.
-            await self._finish(Outcome.FAILED, str(error), forget_cursor=True)
+            await self._finish(Outcome.FAILED, error, restart=True)
+            raise
+        except SyncdError as error:
+            if not isinstance(error, StoreError):
+                await self._finish(Outcome.FAILED, error)
             raise
         if not ended:
-            tally.outcome = Outcome.CUT
+            await self._finish(Outcome.CUT)
             return tally
         await self._end(mode)
         return tally
@@ -134,33 +149,24 @@ class Pull:
         """Add what an incremental request asks for. A feed's first run begins where its targets' first imports began."""
         watermark = checkpoint.watermark
         if self.plan.strategy is Strategy.FEED and watermark is None:
-            began = await self.account.store.checkpoints.first_started_at(self.account.name)
-            watermark = began or self.account.clock.now()
+            stands = await self.account.store.checkpoints.list(self.account.name)
+            begins = [stand.started_at for stand in stands if stand.started_at is not None]
+            watermark = min([*begins, self.account.clock.now()])
         if checkpoint.mode is Mode.FULL:
             return checkpoint
-        return Checkpoint(
-            integration=checkpoint.integration,
-            resource=checkpoint.resource,
-            mode=checkpoint.mode,
-            cursor=checkpoint.cursor,
-            run_id=checkpoint.run_id,
-            watermark=checkpoint.watermark,
-            since=self.plan.since(watermark),
-            passes=checkpoint.passes,
-            fence=checkpoint.fence,
-        )
+        return replace(checkpoint, since=self.plan.since(watermark))
 
     def _listing(self, checkpoint: Checkpoint) -> Listing | ChildListing:
         account, resource = self.account, self.plan.resource
         if self.plan.strategy is not Strategy.CHILDREN:
-            return Listing(account.driver, resource, checkpoint)
-        parent = resource.parent
-        assert parent is not None
+            first = account.driver.request(resource, checkpoint)
+            return Listing(account.driver, resource, first, cursor=checkpoint.cursor)
+        parent, with_fields = resource.parent or "", needs_fields(resource)
 
-        async def parents_after(last: str, limit: int) -> list[str]:
-            return await account.store.records.ids_after(account.name, parent, last, limit)
+        async def parents(last: str, limit: int) -> list[tuple[str, Mapping[str, Any] | None]]:
+            return await account.store.records.live_after(account.name, parent, last, limit, with_data=with_fields)
 
-        return ChildListing(account.driver, resource, checkpoint, parents_after)
+        return ChildListing(account.driver, resource, checkpoint.cursor, parents)
 
     async def _walk(self, checkpoint: Checkpoint) -> bool:
         """Fetch and store page by page. False: cut between two pages."""
@@ -168,7 +174,7 @@ class Pull:
         first = await listing.first()
         if first is None:
             return True
-        rejected = await self.account.store.rejects.ids(self.account.name)
+        rejected = await self.account.rejected_ids()
         named: deque[Step] = deque()
         flying: deque[Step] = deque()
         opening = True
@@ -188,7 +194,11 @@ class Pull:
                 opening = False
                 while named and len(flying) < PAGES_AHEAD:
                     send(named.popleft())
-                following = flying[0] if flying else await self._after(listing, fetched)
+                if flying and fetched.response is not None and self._moved(listing, fetched, flying[0]):
+                    await ahead.clear()
+                    flying.clear()
+                    named.clear()
+                following = flying[0] if flying else await listing.after(fetched.step, fetched.response)
                 if following is not None and not flying:
                     send(following)
                 await self._store(fetched, following, rejected)
@@ -196,11 +206,15 @@ class Pull:
                     return False
         return True
 
-    async def _after(self, listing: Listing | ChildListing, fetched: _Fetched) -> Step | None:
-        if isinstance(listing, ChildListing):
-            return await listing.after(fetched.step, fetched.response)
-        assert fetched.response is not None
-        return await listing.after(fetched.step, fetched.response)
+    @staticmethod
+    def _moved(listing: Listing | ChildListing, fetched: _Fetched, expected: Step) -> bool:
+        """Did the listing change under the pages named ahead? Then the walk goes on one by one from here."""
+        if not isinstance(listing, Listing) or fetched.response is None:
+            return False
+        if listing.expects(fetched.step, fetched.response) == expected.cursor:
+            return False
+        listing.restart()
+        return True
 
     async def _fetch(self, step: Step) -> _Fetched:
         stats = self.account.session.stats()
@@ -213,6 +227,7 @@ class Pull:
         finally:
             self.tally.calls += stats.calls
             self.tally.waited_seconds += stats.waited_seconds
+        self.account.health.latency_ms = response.elapsed_seconds * 1000
         return _Fetched(step, response, stats.calls, stats.waited_seconds)
 
     def _open(self, response: Response) -> None:
@@ -224,23 +239,26 @@ class Pull:
         account, plan, tally = self.account, self.plan, self.tally
         assert tally.run_id is not None
         page = PageRead()
+        cause = f"run {tally.run_id} page {tally.pages + 1}"
         now = account.clock.now()
-        horizon = now
+        horizon, newest_at = now, None
         if fetched.response is not None:
             response = fetched.response
             requested_at = response.requested_at or now
             horizon = observed_at(response, requested_at)
+            items = account.driver.items(plan.resource, response)
+            await self._check_tenant(items)
             page = await account.processor.read(
                 plan.name,
-                account.driver.items(plan.resource, response),
+                items,
                 fetched_at=requested_at,
-                observed_at=horizon,
-                cause=f"run {tally.run_id} page {tally.pages + 1}",
+                cause=cause,
                 rejected=rejected,
                 parent_id=fetched.step.parent_id,
             )
+            newest_at = account.driver.newest(plan.resource, response, page.identities)
         started = account.clock.monotonic()
-        result = await account.commit(
+        result = await account.store.pages.commit(
             PageWrite(
                 partner=account.partner,
                 integration=account.name,
@@ -255,72 +273,114 @@ class Pull:
                 seen_ids=page.seen if tally.mode is Mode.FULL else None,
                 unchanged=page.unchanged,
                 rejects=page.rejects,
-                healed=page.healed,
+                heal_ids=[external_id for name, external_id in page.healed if name == plan.name],
                 tasks=page.tasks,
                 calls=fetched.calls,
                 waited_seconds=fetched.waited_seconds,
-                newest_at=page.newest_at,
-                horizon_at=horizon,
+                newest_at=newest_at,
+                ceiling_at=horizon,
+                cause=cause,
+                history=account.history,
             )
         )
         metrics.STORE_SECONDS.labels(account.partner).observe(account.clock.monotonic() - started)
-        if any(reject.external_id.startswith("content:") for reject in page.rejects):
+        if any(reject.external_id is None for reject in page.rejects):
             # A record that does not say who it is may be any of ours: this pass cannot prove an absence.
             tally.sound = False
         rejected.difference_update(page.healed)
-        rejected.update((reject.resource, reject.external_id) for reject in page.rejects)
+        rejected.update((reject.resource, reject.key) for reject in page.rejects)
         tally.absorb(page, result)
         account.count(plan.name, page, result)
         account.moved()
         if page.tasks:
             account.tasks_added()
 
+    async def _check_tenant(self, items: list[Item]) -> None:
+        """Where records name their account: refuse a listing of another one than the records stored before."""
+        account, resource = self.account, self.plan.resource
+        if resource.tenant is None:
+            return
+        if self._tenant is None:
+            async for stored in account.store.records.scan(account.name, resource.name, batch=1, limit=1):
+                self._tenant = account.driver.tenant(resource, stored.raw)
+        for item in items:
+            told = account.driver.tenant(resource, item.raw) if item.raw is not None else None
+            if told is None:
+                continue
+            if self._tenant is None:
+                self._tenant = told
+            elif told != self._tenant:
+                raise PayloadError(
+                    f"{resource.name}: the listing is of another account ({told}) than the stored records"
+                    f" ({self._tenant}); nothing of it was stored",
+                    hint=f"syncd credential test {account.name}",
+                )
+
     async def _end(self, mode: Mode) -> None:
         """The listing ended well: move the watermark, believe or hold deletions."""
         account, plan, tally = self.account, self.plan, self.tally
-        complete = mode is Mode.FULL and tally.sound
-        if complete and tally.total is not None:
-            seen = await account.store.passes.seen(account.name, plan.name)
-            if seen < tally.total:
-                complete = False
-                log.warning(
-                    "pass_incomplete",
-                    partner=account.partner,
-                    integration=account.name,
-                    resource=plan.name,
-                    stated=tally.total,
-                    seen=seen,
-                )
+        complete = mode is Mode.FULL and tally.sound and await self._whole()
+        stand = await account.store.checkpoints.stand(account.name, plan.name)
+        watermark = stand.newest_at if stand is not None else None
+        if stand is not None and watermark is not None and stand.ceiling_at is not None:
+            watermark = min(watermark, stand.ceiling_at)
+        await self._finish(Outcome.DONE, complete=complete, watermark=watermark)
         if complete:
             tally.sweep = await account.store.passes.sweep(
                 account.name,
                 plan.name,
-                partner=account.partner,
                 scope=account.scope,
                 fence=account.fence,
-                run_id=tally.run_id or 0,
+                run_id=tally.run_id,
                 guard=plan.guard,
                 confirmed=self.confirmed,
-                history=plan.history,
+                children=account.children(plan.name),
+                history=account.history,
             )
             tally.deleted += tally.sweep.deleted
-        await self._finish(Outcome.DONE, "", complete=complete)
+
+    async def _whole(self) -> bool:
+        """Did the pass show as many records as the partner stated? Without a statement: yes."""
+        account, plan, tally = self.account, self.plan, self.tally
+        if tally.total is None:
+            return True
+        seen = await account.store.passes.seen(account.name, plan.name)
+        if seen >= tally.total:
+            return True
+        log.warning(
+            "pass_incomplete",
+            partner=account.partner,
+            integration=account.name,
+            resource=plan.name,
+            stated=tally.total,
+            seen=seen,
+        )
+        return False
 
     async def _finish(
-        self, outcome: Outcome, explanation: str, *, complete: bool = False, forget_cursor: bool = False
+        self,
+        outcome: Outcome,
+        error: SyncdError | None = None,
+        *,
+        complete: bool = False,
+        restart: bool = False,
+        watermark: datetime | None = None,
     ) -> None:
         account, tally = self.account, self.tally
         tally.outcome = outcome
+        told = None
+        if error is not None:
+            told = explain_error(account.name, self.plan.name, error, account.clock.now()).as_dict()
         await account.store.checkpoints.finish(
             account.name,
             self.plan.name,
-            scope=account.scope,
+            tally.run_id or 0,
             fence=account.fence,
-            run_id=tally.run_id or 0,
             outcome=outcome,
-            explanation=explanation,
+            watermark=watermark,
             complete=complete,
-            forget_cursor=forget_cursor,
+            restart=restart,
+            explanation=told,
         )
 
 

@@ -22,11 +22,11 @@ from syncd.model import Lane, Outcome
 from syncd.store import Control, Store, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Later, RetryPolicy, decide
-from syncd.sync.health import held_explanation
+from syncd.sync.letters import letter_of_run
 from syncd.sync.plan import Strategy
 from syncd.sync.pool import Pool
 from syncd.sync.pull import Pull
-from syncd.sync.unit import Unit
+from syncd.sync.unit import Unit, Wish
 from syncd.sync.work import Worker, batches
 
 log = structlog.get_logger()
@@ -34,7 +34,8 @@ log = structlog.get_logger()
 LOOK_SECONDS = 1.0
 """How often the feeder looks for ready tasks when nothing woke it."""
 TAKE_AT_ONCE = 200
-TASK_LEASE_SECONDS = 300.0
+EXPIRE_SECONDS = 60.0
+WISHES_REMEMBERED = 1000
 
 
 class Runner:
@@ -61,6 +62,10 @@ class Runner:
         self._wake = asyncio.Event()
         self._stopping = False
         self._ready = False
+        self._freed: dict[str, int] = {}
+        self._expire_next = 0.0
+        self.wishes: dict[int, Wish] = {}
+        """The last wishes and what became of them, for who watches."""
         self.paused: dict[str, Control] = {}
         """Pauses in force, by `integration` or `integration/resource`."""
         for account in self.accounts.values():
@@ -119,8 +124,11 @@ class Runner:
         """Find out when each unit is due; keep trying while the database is away."""
         while not self._stopping:
             try:
-                started = await self._store.runs.last_started(list(self.accounts))
-                held = await self._store.checkpoints.held(list(self.accounts))
+                stands = {
+                    (stand.checkpoint.integration, stand.checkpoint.resource): stand
+                    for name in self.accounts
+                    for stand in await self._store.checkpoints.list(name)
+                }
                 break
             except StoreError as error:
                 log.warning("runner_waits_for_database", partner=self.partner, reason=str(error))
@@ -130,16 +138,18 @@ class Runner:
         now = self._clock.now()
         for name, account in self.accounts.items():
             for plan in account.plans.values():
-                last = started.get((name, plan.name))
+                stand = stands.get((name, plan.name))
+                last = stand.updated_at if stand is not None else None
                 due_at = plan.schedule.first(last, now, self._clock.random())
                 if last is None and plan.strategy is Strategy.CHILDREN:
                     # The first import brings the children as tasks of their parents; a pass on top would ask twice.
                     due_at = now + timedelta(seconds=plan.full_every_seconds)
                 unit = self.units[name, plan.name] = Unit(name, plan, due_at)
                 unit.last_started_at = last
-                sweep = held.get((name, plan.name))
-                if sweep is not None:
-                    account.health.of(plan.name).held = held_explanation(name, plan.name, sweep)
+                if stand is not None:
+                    account.health.recall(plan.name, stand)
+                    if stand.checkpoint.run_id is not None or stand.checkpoint.cursor is not None:
+                        unit.due_at = now  # a run that died or was cut goes on at once
         self._ready = True
 
     def _offer_due(self) -> float:
@@ -174,6 +184,8 @@ class Runner:
             stopping=lambda: self._stopping or self.is_paused(unit.integration, unit.plan.name),
         )
         unit.last = pull.tally
+        for wish in wishes:
+            self.wishes[wish.id] = Wish(unit, pull.tally)
         try:
             await pull.run()
         except Exception as error:
@@ -201,9 +213,7 @@ class Runner:
         if tally.sweep is not None:
             known = account.health.of(unit.plan.name)
             before = known.held
-            known.held = (
-                held_explanation(unit.integration, unit.plan.name, tally.sweep) if tally.sweep.held else None
-            )
+            known.held = held_explanation(unit.integration, unit.plan.name, tally.sweep) if tally.sweep.held else None
             metrics.HELD_DELETIONS.labels(unit.integration, unit.plan.name).set(tally.sweep.held)
             if known.held is not None and before is None:
                 log.warning(
@@ -215,8 +225,8 @@ class Runner:
                     reason=known.held.reason,
                     action=known.held.action,
                 )
-        if wishes:
-            await self._store.tasks.done(wishes)
+        for wish in wishes:
+            await self._store.tasks.done(wish)
         log.info(
             "run_ended",
             partner=self.partner,
@@ -270,21 +280,11 @@ class Runner:
             unit.wishes = [*wishes, *unit.wishes]
         try:
             if isinstance(outcome, Bury):
-                await self._store.dead_letters.add(
-                    integration=unit.integration,
-                    resource=unit.plan.name,
-                    origin="run",
-                    origin_id=str(pull.tally.run_id or ""),
-                    error=error,
-                    attempts=unit.attempt,
+                await self._store.dead_letters.bury(
+                    letter_of_run(unit.integration, unit.plan.name, pull.tally.run_id, error, unit.attempt)
                 )
-            if wishes and not waits:
-                await self._store.tasks.drop(wishes, f"the run failed: {error}")
-            if pull.tally.run_id is not None:
-                trouble = account.health.of(unit.plan.name).trouble
-                await self._store.runs.explain(
-                    unit.integration, pull.tally.run_id, trouble or Explanation("failed", str(error))
-                )
+            for wish in wishes if not waits else ():
+                await self._store.tasks.drop(wish)
         except StoreError as away:
             log.warning("outcome_not_stored", partner=self.partner, integration=unit.integration, reason=str(away))
 
@@ -292,15 +292,24 @@ class Runner:
 
     async def _feed(self) -> None:
         """Take ready rows while there is room, the urgent first; wishes become due units, the rest becomes work."""
-        owned = {name: account.fence for name, account in self.accounts.items() if account.ownership.held}
+        owned = {
+            name: account.fence
+            for name, account in self.accounts.items()
+            if account.ownership.held and name not in self.paused
+        }
         if not owned or self.pool.room < TAKE_AT_ONCE:
             return
-        paused = [name for name in owned if name in self.paused]
-        taken = await self._store.tasks.take(
-            {name: fence for name, fence in owned.items() if name not in paused},
-            limit=TAKE_AT_ONCE,
-            lease_seconds=TASK_LEASE_SECONDS,
-        )
+        for name, fence in owned.items():
+            if self._freed.get(name) != fence:
+                # What an earlier owner had taken and not finished is free again (R5).
+                await self._store.tasks.free(name, fence=fence)
+                self._freed[name] = fence
+        ready = await self._store.tasks.ready(list(owned))
+        taken: list[Task] = []
+        for fence in {owned[name] for name in ready}:
+            among = [name for name in ready if owned[name] == fence]
+            taken += await self._store.tasks.take(among, fence=fence, limit=TAKE_AT_ONCE // 4)
+        await self._store.tasks.expire(list(owned)) if self._due_to_expire() else None
         derived: list[Task] = []
         for task in taken:
             if task.kind in ("sync", "reconcile"):
@@ -317,15 +326,26 @@ class Runner:
             first = batch[0]
             work = partial(self._workers[first.integration].run, batch)
             if not self.pool.offer(first.integration, first.lane, f"task:{first.id}", work):
-                await self._store.tasks.release(batch)
-        if len(taken) == TAKE_AT_ONCE:
+                for task in batch:
+                    await self._store.tasks.give_back(task)
+        if len(taken) >= TAKE_AT_ONCE // 4:
             self.wake()
+
+    def _due_to_expire(self) -> bool:
+        now = self._clock.monotonic()
+        if now < self._expire_next:
+            return False
+        self._expire_next = now + EXPIRE_SECONDS
+        return True
 
     def _wish(self, task: Task) -> None:
         unit = self.units.get((task.integration, task.resource))
         if unit is not None and all(wish.id != task.id for wish in unit.wishes):
             unit.wishes.append(task)
             unit.due_at = self._clock.now()
+            self.wishes[task.id] = Wish(unit)
+            while len(self.wishes) > WISHES_REMEMBERED:
+                del self.wishes[next(iter(self.wishes))]
 
 
 def _paused_explanation(name: str, held: Control) -> Explanation:

@@ -37,3 +37,12 @@ class Unit:
 
     def due(self, now: datetime) -> bool:
         return not self.running and self.due_at <= now
+
+
+@dataclass(slots=True)
+class Wish:
+    """A "sync now" or "reconcile" somebody may be watching."""
+
+    unit: Unit
+    tally: Tally | None = None
+    """The run that fulfils it; None until it was taken up."""

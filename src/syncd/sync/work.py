@@ -6,7 +6,8 @@ allows; a listing below a parent is read to its end. Every outcome is written to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -16,9 +17,9 @@ from syncd.model import Lane
 from syncd.store import PageWrite, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
-from syncd.sync.listing import Listing, below
+from syncd.sync.letters import letter_of_task
+from syncd.sync.listing import below, needs_fields
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.pull import observed_at
 
 log = structlog.get_logger()
 
@@ -32,42 +33,32 @@ class Worker:
 
     async def run(self, tasks: Sequence[Task]) -> None:
         """Do the batch; whatever happens, every task of it gets an outcome."""
-        kind = tasks[0].kind
-        now = self._account.clock.now()
-        fresh = [task for task in tasks if task.expires_at is None or task.expires_at > now]
-        if len(fresh) < len(tasks):
-            stale = [task for task in tasks if task not in fresh]
-            await self._account.store.tasks.drop(stale, "expired before its turn")
-        if not fresh:
-            return
-        plan = self._account.plans.get(fresh[0].resource)
-        if plan is None:
-            await self._account.store.tasks.drop(fresh, "the resource is no longer configured")
-            return
+        tasks_store = self._account.store.tasks
+        plan = self._account.plans.get(tasks[0].resource)
         try:
-            if kind == "fetch":
-                await self._fetch(plan, fresh)
-            elif kind == "children":
-                for task in fresh:
-                    await self._children(plan, task)
+            if plan is None:
+                # The resource is no longer configured: its work means nothing any more.
+                for task in tasks:
+                    await tasks_store.drop(task)
+            elif tasks[0].kind == "fetch":
+                await self._fetch(plan, tasks)
             else:
-                await self._account.store.tasks.drop(fresh, f"unknown kind of work: {kind}")
+                for task in tasks:
+                    await self._children(plan, task)
         except Exception as error:
-            await self._ended_badly(fresh, error)
+            await self._ended_badly(tasks, error)
         self._account.moved()
 
     async def _ended_badly(self, tasks: Sequence[Task], error: Exception) -> None:
-        account = self._account
+        account, store = self._account, self._account.store.tasks
         account.health.task_failed(tasks[0].resource, error, account.clock.now())
         for task in tasks:
             outcome = decide(error, task.attempts, account.clock.now(), self._policy, account.clock.random())
             match outcome:
                 case Later(at=at, counts=counts):
-                    await account.store.tasks.later([task], at, counts=counts, reason=str(error))
-                case Done():
-                    await account.store.tasks.done([task])
-                case Drop(why=why):
-                    await account.store.tasks.drop([task], why)
+                    await store.later(task, at, counts=counts, reason=str(error))
+                case Done() | Drop():
+                    await store.done(task)
                 case Bury():
                     log.warning(
                         "task_buried",
@@ -78,7 +69,7 @@ class Worker:
                         attempt=task.attempts,
                         reason=str(error),
                     )
-                    await account.store.tasks.bury([task], error)
+                    await store.bury(task, letter_of_task(task, error))
 
     async def _fetch(self, plan: ResourcePlan, tasks: Sequence[Task]) -> None:
         account, resource = self._account, plan.resource
@@ -89,12 +80,10 @@ class Worker:
                 await self._fetch_one(plan, task)
             return
         response = await account.session.call(request, lane=tasks[0].lane)
-        items = account.driver.items(resource, response)
-        await self._take(plan, response, items, None)
-        found = {
-            account.driver.identify(resource, item.raw).external_id for item in items if item.raw is not None
-        }
-        await account.store.tasks.done([task for task in tasks if task.external_id in found])
+        found = set(await self._take(plan, response, account.driver.several(resource, response), None))
+        for task in tasks:
+            if task.external_id in found:
+                await account.store.tasks.done(task)
         for task in tasks:
             if task.external_id not in found:
                 # Not among the answers to a question by id: its own URL says whether it is gone.
@@ -105,32 +94,43 @@ class Worker:
         assert task.external_id is not None
         request = account.driver.one(resource, task.external_id)
         if request is None:
-            await account.store.tasks.drop([task], "the partner has no way to read one record; the next pass will")
+            # The partner has no way to read one record: the next pass brings it.
+            await account.store.tasks.drop(task)
             return
+        asked_at = account.clock.now()
         try:
             response = await account.session.call(request, lane=task.lane)
         except GoneError:
             await account.store.pages.delete(
-                account.name,
-                plan.name,
-                [task.external_id],
                 partner=account.partner,
+                integration=account.name,
+                resource=plan.name,
                 scope=account.scope,
                 fence=account.fence,
-                fetched_at=account.clock.now(),
+                ids=[task.external_id],
+                fetched_at=asked_at,
+                children=account.children(plan.name),
                 cause=f"task {task.id}: gone at the partner",
+                history=account.history,
             )
-            await account.store.tasks.done([task])
+            await account.store.tasks.done(task)
             return
-        raw = account.driver.record(resource, response)
-        await self._take(plan, response, [Item(plan.name, raw)], None)
-        await account.store.tasks.done([task])
+        await self._take(plan, response, [account.driver.item(resource, response)], None)
+        await account.store.tasks.done(task)
 
     async def _children(self, plan: ResourcePlan, task: Task) -> None:
-        """List below one parent, page by page, then let what it no longer has be missed (R9)."""
+        """List below one parent, page by page; what two such listings in a row miss is gone (R9)."""
         account, child = self._account, plan.resource
         assert task.parent_id is not None
-        listing: Listing = below(account.driver, child, task.parent_id)
+        fields: Mapping[str, Any] | None = None
+        if needs_fields(child):
+            stored = await account.store.records.get(account.name, child.parent or "", task.parent_id)
+            if stored is None or stored.deleted_at is not None:
+                await account.store.tasks.drop(task)
+                return
+            fields = stored.data
+        began_at = account.clock.now()
+        listing = below(account.driver, child, task.parent_id, fields)
         step = await listing.first()
         seen: list[str] = []
         while step is not None:
@@ -138,10 +138,22 @@ class Worker:
                 response = await account.session.call(step.request, lane=task.lane)
             except GoneError:
                 break
-            items = account.driver.items(child, response)
-            seen += await self._take(plan, response, items, task.parent_id)
+            seen += await self._take(plan, response, account.driver.items(child, response), task.parent_id)
             step = await listing.after(step, response)
-        await account.store.tasks.done([task])
+        sweep = await account.store.passes.sweep_children(
+            account.name,
+            plan.name,
+            task.parent_id,
+            seen,
+            began_at=began_at,
+            scope=account.scope,
+            fence=account.fence,
+            guard=plan.guard,
+            history=account.history,
+        )
+        if sweep.held:
+            account.health.holds(plan.name, sweep, began_at)
+        await account.store.tasks.done(task)
 
     async def _take(
         self, plan: ResourcePlan, response: Response, items: list[Item], parent_id: str | None
@@ -153,12 +165,11 @@ class Worker:
             plan.name,
             items,
             fetched_at=requested_at,
-            observed_at=observed_at(response, requested_at),
             cause="task",
-            rejected=await account.store.rejects.ids(account.name),
+            rejected=await account.rejected_ids(),
             parent_id=parent_id,
         )
-        result = await account.commit(
+        result = await account.store.pages.commit_one(
             PageWrite(
                 partner=account.partner,
                 integration=account.name,
@@ -166,13 +177,20 @@ class Worker:
                 scope=account.scope,
                 fence=account.fence,
                 run_id=None,
+                cursor_read=None,
+                cursor_next=None,
+                last=False,
                 rows=page.rows,
                 rejects=page.rejects,
-                healed=page.healed,
+                heal_ids=[external_id for name, external_id in page.healed if name == plan.name],
                 tasks=page.tasks,
+                cause="task",
+                history=account.history,
             )
         )
         account.count(plan.name, page, result)
+        if page.tasks:
+            account.tasks_added()
         return page.seen
 
 
@@ -186,4 +204,3 @@ def batches(tasks: Sequence[Task], most: dict[str, int]) -> list[list[Task]]:
         size = most.get(f"{integration}/{resource}", 1) if kind == "fetch" else 1
         made += [group[at : at + size] for at in range(0, len(group), size)]
     return made
-

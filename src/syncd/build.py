@@ -1,0 +1,393 @@
+"""From configuration to running parts: one partner's driver, transport, gates, sessions and plans.
+
+Pure assembly: building opens no connection and changes nothing that runs, so a reload can build, look, and throw away.
+What outlives a configuration (gates with their slots, leases) is kept by `Scopes` and handed in (R13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from syncd import drivers
+from syncd.client import Patience, PartnerTransport, RetryBudget, Session, build_auth
+from syncd.clock import Clock
+from syncd.config import Config, PartnerConfig, ResourceConfig
+from syncd.errors import ConfigError
+from syncd.kit import Auth, Driver, Resource
+from syncd.limits import BreakerPolicy, Gate, TierSpec
+from syncd.model import Lane
+from syncd.secrets import Secret, Vault
+from syncd.store import Guard, Store
+from syncd.sync.account import Account
+from syncd.sync.health import Health
+from syncd.sync.ownership import Ownership
+from syncd.sync.plan import ResourcePlan, Strategy
+from syncd.sync.processor import Processor, Target
+from syncd.sync.runner import Runner
+from syncd.sync.schedule import Schedule
+
+log = structlog.get_logger()
+
+DEFAULT_EVERY_SECONDS = 900.0
+DEFAULT_SHARE = 0.7
+MOST_JITTER_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class ScopeState:
+    """What a scope keeps while configurations come and go."""
+
+    gate: Gate
+    ownership: Ownership
+    _ended: bool = False
+
+    async def keep(self) -> None:
+        """Hold the lease until ended."""
+        if not self._ended:
+            await self.ownership.keep()
+
+    async def end(self) -> None:
+        """After the last call: remember the slots as they are, let another instance have the scope."""
+        self._ended = True
+        if self.ownership.held:
+            await self.gate.persist(clean=True)
+        await self.ownership.release()
+        self.gate.close()
+
+
+class Scopes:
+    """The gates and leases of this process, by scope name."""
+
+    def __init__(self, store: Store, owner: str, clock: Clock, begun: Callable[[ScopeState], None]) -> None:
+        """`begun` is told of each new scope, to keep its lease."""
+        self._store = store
+        self._owner = owner
+        self._clock = clock
+        self._begun = begun
+        self.known: dict[str, ScopeState] = {}
+
+    def get(self, name: str, settings: GateSettings) -> ScopeState:
+        """The living scope, or a new one with these numbers. New numbers for a living one wait for `adopt`."""
+        state = self.known.get(name)
+        if state is None:
+            gate = Gate(
+                name,
+                settings.tiers,
+                clock=self._clock,
+                keeper=self._store.limit_state,
+                notify=self._told(name),
+                **settings.rest(),
+            )
+            ownership = Ownership(name, self._owner, self._store, self._clock, taken=gate.open)
+            state = self.known[name] = ScopeState(gate, ownership)
+            self._begun(state)
+        return state
+
+    def drop_unused(self, used: set[str]) -> list[ScopeState]:
+        """Forget scopes no configuration names any more; they are returned to be ended."""
+        return [self.known.pop(name) for name in list(self.known) if name not in used]
+
+    def _told(self, scope: str) -> Callable[..., None]:
+        def notify(event: str, **facts: Any) -> None:
+            log.warning(event, **{"scope": scope, **facts})
+
+        return notify
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """The numbers of one gate."""
+
+    tiers: tuple[TierSpec, ...]
+    concurrency: int | None
+    share: float
+    lanes: Mapping[Lane, float] | None
+    breaker: BreakerPolicy
+    members: Mapping[str, float]
+
+    def rest(self) -> dict[str, Any]:
+        return {
+            "concurrency": self.concurrency,
+            "share": self.share,
+            "lanes": self.lanes,
+            "breaker": self.breaker,
+            "members": self.members,
+        }
+
+
+@dataclass(slots=True)
+class Built:
+    """One partner, assembled and not yet running."""
+
+    config: PartnerConfig
+    driver: Driver
+    transport: PartnerTransport
+    accounts: dict[str, Account]
+    scopes: dict[str, ScopeState]
+    settings: dict[str, GateSettings]
+    store: Store
+
+    def adopt(self) -> None:
+        """Put this configuration's limits in force; slots in use stay."""
+        for name, state in self.scopes.items():
+            state.gate.reconfigure(self.settings[name].tiers, **self.settings[name].rest())
+
+    async def open(self) -> None:
+        """What needs the database before the first call: typed views."""
+        for account in self.accounts.values():
+            for name, plan in account.plans.items():
+                columns = plan.resource.columns(plan.adapter)
+                await self.store.views.refresh(self.config.name, name, columns)
+
+    async def aclose(self) -> None:
+        for account in self.accounts.values():
+            await account.session.aclose()
+        await self.transport.aclose()
+
+
+class Builder:
+    """Assembles partners against one store, one vault and one set of scopes."""
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        scopes: Scopes,
+        clock: Clock,
+        *,
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._scopes = scopes
+        self._clock = clock
+        self._moved = moved
+        self._health: dict[str, Health] = {}
+
+    def build(self, partner: PartnerConfig) -> Built:
+        """Raises ConfigError (or a SecretError) naming what is wrong; nothing that runs is touched before that."""
+        driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
+        names = [name for name in partner.integrations if partner.is_enabled(name)]
+        prepared = {name: self._prepare(driver, partner, name) for name in names}
+        settings = {
+            scope: gate_settings(driver, partner, [name for name in names if partner.scope_for(name) == scope])
+            for scope in {partner.scope_for(name) for name in names}
+        }
+        scopes = {scope: self._scopes.get(scope, numbers) for scope, numbers in settings.items()}
+        transport = PartnerTransport(partner.name, clock=self._clock, most_body=partner.response_bytes)
+        retries = RetryBudget(clock=self._clock)
+        accounts = {
+            name: self._account(driver, partner, name, transport, retries, scopes[partner.scope_for(name)], made)
+            for name, made in prepared.items()
+        }
+        return Built(partner, driver, transport, accounts, scopes, settings, self._store)
+
+    def runner(self, built: Built) -> Runner:
+        return Runner(built.config.name, built.accounts, self._store, self._clock, workers=built.config.workers)
+
+    def _prepare(self, driver: Driver, partner: PartnerConfig, name: str) -> tuple[dict[str, Secret], dict[str, ResourcePlan]]:
+        """What may fail for want of a secret or by a wrong option, before anything is changed."""
+        integration = partner.integrations[name]
+        secrets = {key: self._vault.resolve(ref) for key, ref in integration.credentials.items()}
+        options = partner.options_for(name)
+        needed = driver.auth(options).required
+        missing = [key for key in needed if key not in secrets]
+        if missing:
+            raise ConfigError(f"{name}: credential {missing[0]!r} is missing", hint=f"add it under {name}.credentials")
+        return secrets, resource_plans(driver, partner, name)
+
+    def _account(
+        self,
+        driver: Driver,
+        partner: PartnerConfig,
+        name: str,
+        transport: PartnerTransport,
+        retries: RetryBudget,
+        scope: ScopeState,
+        made: tuple[dict[str, Secret], dict[str, ResourcePlan]],
+    ) -> Account:
+        secrets, plans = made
+        integration = partner.integrations[name]
+        options = partner.options_for(name)
+        base_url = partner.base_url_for(name) or driver.spec.base_url
+        if base_url is None:
+            raise ConfigError(f"{name}: no base_url", hint="the driver has none of its own: give one in the file")
+        sign = getattr(driver, "sign", None)
+        auth = build_auth(
+            auth_mapping(driver.auth(options)),
+            secrets.__getitem__,
+            integration=name,
+            keeper=self._store.credentials,
+            clock=self._clock,
+            sign=sign,
+        )
+        session = Session(
+            transport,
+            integration=name,
+            base_url=base_url,
+            gate=scope.gate,
+            origins=[*driver.spec.origins, *integration.origins],
+            auth=auth,
+            classify=driver.classify,
+            headers=driver.headers(options),
+            patience=Patience(deadline_seconds=partner.deadline_seconds),
+            retries=retries,
+            cost_header=driver.spec.limits.cost,
+        )
+        targets = {
+            plan.name: Target(
+                plan.resource,
+                plan.adapter,
+                tuple(child.name for child in (other.resource for other in plans.values()) if child.parent == plan.name),
+            )
+            for plan in plans.values()
+        }
+        health = self._health.setdefault(name, Health(name))
+        return Account(
+            partner=partner.name,
+            name=name,
+            driver=driver,
+            session=session,
+            gate=scope.gate,
+            store=self._store,
+            clock=self._clock,
+            ownership=scope.ownership,
+            plans=plans,
+            processor=Processor(driver, name, targets, self._store.records),
+            health=health,
+            options=options,
+            moved=self._moved,
+        )
+
+
+def resource_plans(driver: Driver, partner: PartnerConfig, name: str) -> dict[str, ResourcePlan]:
+    """Every resource the integration syncs: the driver's defaults with the files' settings laid over them."""
+    resources = driver.resources(partner.options_for(name))
+    plans: dict[str, ResourcePlan] = {}
+    for resource in resources.values():
+        settings = partner.resource(name, resource.name)
+        stated = resource.name in partner.resources or resource.name in partner.integrations[name].resources
+        if not settings.enabled or not (resource.enabled or stated):
+            continue
+        plans[resource.name] = resource_plan(resource, settings, partner.integrations[name].adapter or "v1")
+    for plan in list(plans.values()):
+        if plan.resource.parent is not None and plan.resource.parent not in plans:
+            raise ConfigError(
+                f"{name}: resource {plan.name} is listed below {plan.resource.parent}, which is switched off",
+                hint=f"enable {plan.resource.parent}, or switch {plan.name} off too",
+            )
+    return plans
+
+
+def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str) -> ResourcePlan:
+    """One resource's settings in force."""
+    strategy = Strategy.CHILDREN if resource.parent is not None else Strategy(settings.strategy or resource.reads)
+    every = settings.every or (None if settings.cron else resource.every or DEFAULT_EVERY_SECONDS)
+    if strategy is Strategy.CHILDREN and settings.every is None and settings.cron is None:
+        every = settings.full_every
+    jitter = settings.jitter
+    if jitter is None:
+        jitter = min((every or DEFAULT_EVERY_SECONDS) / 10, MOST_JITTER_SECONDS)
+    if settings.page_size is not None:
+        resource = resource.model_copy(update={"page_size": settings.page_size})
+    if settings.strategy == "full" and resource.since is not None:
+        resource = resource.model_copy(update={"since": None, "strategy": "full"})
+    return ResourcePlan(
+        resource=resource,
+        strategy=strategy,
+        schedule=Schedule(every_seconds=None if settings.cron else every, cron=settings.cron, jitter_seconds=jitter),
+        full_every_seconds=settings.full_every,
+        overlap_seconds=resource.overlap_seconds if settings.overlap is None else settings.overlap,
+        history=settings.history,
+        guard=Guard(settings.guard.share, settings.guard.records),
+        adapter=adapter,
+    )
+
+
+def gate_settings(driver: Driver, partner: PartnerConfig, members: list[str]) -> GateSettings:
+    """The driver's limits with the file's laid over them: same window and budget replaces, anything else is added."""
+    limits, stated = driver.spec.limits, partner.limits
+    share = limits.share or DEFAULT_SHARE
+    if stated is not None and stated.share is not None:
+        share = stated.share
+    auth = driver.auth(partner.options_for(members[0]))
+    tiers = [TierSpec.parse(tier) for tier in limits.tiers]
+    tiers += [token_tier(tier) for tier in auth.tiers]
+    for tier in stated.tiers if stated is not None else ():
+        own = TierSpec(
+            limit=tier.rate.limit,
+            window_seconds=tier.rate.window_seconds,
+            kind=tier.kind,
+            burst=tier.burst,
+            budget=tier.budget or "",
+            weighted=tier.weighted,
+            share=tier.share,
+        )
+        same = [
+            known
+            for known in tiers
+            if (known.window_seconds, known.budget, known.weighted) == (own.window_seconds, own.budget, own.weighted)
+        ]
+        tiers = [known for known in tiers if known not in same] + [own]
+    breaker = stated.breaker if stated is not None else None
+    lanes = dict(stated.lanes) if stated is not None and stated.lanes else dict(limits.lanes)
+    return GateSettings(
+        tiers=tuple(tiers),
+        concurrency=(stated.concurrency if stated is not None else None) or limits.concurrency,
+        share=share,
+        lanes={Lane[name.upper()]: part for name, part in lanes.items()} or None,
+        breaker=BreakerPolicy() if breaker is None else BreakerPolicy(breaker.failures, breaker.cooldown),
+        members={name: 1.0 for name in members},
+    )
+
+
+def token_tier(tier: Any) -> TierSpec:
+    """A limit of the token endpoint: it counts token requests alone, and all of it is used, since each one is rare."""
+    given = {"rate": tier} if isinstance(tier, str) else dict(tier)
+    return TierSpec.parse({"share": 1.0, **given, "budget": "token"})
+
+
+def auth_mapping(auth: Auth) -> dict[str, Any]:
+    """The kit's description of a credential in the client's words."""
+    named = auth.credentials
+    match auth.kind:
+        case "api_key":
+            where = {"query": auth.query} if auth.query else {"header": auth.header, "prefix": auth.prefix}
+            return {"kind": "api_key", "secret": named.get("api_key", "api_key"), **where}
+        case "bearer":
+            return {"kind": "bearer", "secret": named.get("token", "token")}
+        case "basic":
+            password = named.get("password", "password")
+            return {
+                "kind": "basic",
+                "username": named.get("username", "username"),
+                "password": None if password in auth.optional else password,
+            }
+        case "oauth2_client" | "oauth2_refresh":
+            path = auth.token_path or ""
+            return {
+                "kind": auth.kind,
+                ("token_url" if "://" in path else "token_path"): path,
+                "style": auth.client,
+                "scope": auth.scope or "",
+                "params": auth.extra,
+                "timeout": auth.timeout,
+                "margin": auth.early,
+                "client_id": named.get("client_id", "client_id"),
+                "client_secret": named.get("client_secret", "client_secret"),
+                "refresh_token": named.get("refresh_token", "refresh_token"),
+            }
+        case "signer":
+            return {"kind": "signer", "secrets": list(auth.names)}
+    return {"kind": "none"}
+
+
+def enabled_partners(config: Config) -> list[str]:
+    """Partners with at least one integration that is switched on."""
+    return [
+        name for name, partner in config.partners.items() if any(partner.is_enabled(one) for one in partner.integrations)
+    ]

@@ -1,0 +1,229 @@
+"""The daemon, as a table of contents: configuration, log, server, database, leases, partners; then wait; then drain."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from syncd import __version__, drivers, log, metrics
+from syncd.build import Builder, Scopes, ScopeState
+from syncd.clock import Clock, SystemClock
+from syncd.config import Config, load
+from syncd.errors import ConfigError, StoreError, SyncdError
+from syncd.overview import Engine
+from syncd.pulse import WORK_STUCK_SECONDS, Pulse
+from syncd.reload import Reloader
+from syncd.sdnotify import Notifier
+from syncd.secrets import Secret, Vault
+from syncd.server.app import Server
+from syncd.server.ports import ReloadReport
+from syncd.store import Store
+from syncd.opening import OpenedStore, open_store
+from syncd.supervisor import Supervisor
+from syncd.upkeep import Upkeep
+
+say = structlog.get_logger()
+
+DATABASE_PAUSE_SECONDS = 1.0
+DATABASE_LONGEST_PAUSE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How `syncd run` was called."""
+
+    config: Path
+    embedded: bool = False
+    state_directory: Path | None = None
+    database_url: str | None = None
+    """Takes the place of `database.url`; the demo's way in."""
+    strict: bool = False
+
+
+class Daemon:
+    """One process. `run()` returns the exit code."""
+
+    def __init__(self, options: Options, *, clock: Clock | None = None, environ: Mapping[str, str] | None = None) -> None:
+        self.options = options
+        self.clock = clock or SystemClock()
+        self.environ = os.environ if environ is None else environ
+        self.stopping = anyio.Event()
+        self._draining = False
+        self._hurried = False
+        self._notifier = Notifier(self.environ, clock=self.clock)
+        self._config = load(options.config, drivers=drivers.facts(), env=self.environ, strict=options.strict).require()
+        self._vault = Vault(self._config.secrets.directory, self.environ)
+        self._opened: OpenedStore | None = None
+        self._supervisor: Supervisor | None = None
+        self._scopes: Scopes | None = None
+        self._reloader: Reloader | None = None
+        self._pulse = Pulse(self.clock, self._notifier, self._stuck_workers)
+        self.engine = Engine(
+            config=lambda: self._config,
+            supervisor=lambda: self._supervisor,
+            store=lambda: self._store,
+            clock=self.clock,
+            stuck=self._pulse.stuck,
+            unready=self._unready,
+            reload=self._reload,
+        )
+
+    @property
+    def _store(self) -> Store | None:
+        return self._opened.store if self._opened is not None else None
+
+    async def run(self) -> int:
+        log.configure(self._config.log.level, self._config.log.format)
+        metrics.BUILD_INFO.labels(__version__, platform.python_version()).set(1)
+        metrics.RELOAD_OK.set(1)
+        token = self._vault.resolve(self._config.server.admin_token) if self._config.server.admin_token else None
+        server = Server(self._config.server, self.engine, clock=self.clock, admin_token=token)
+        async with anyio.create_task_group() as everything:
+            await everything.start(self._signals)
+            await everything.start(server.run)
+            everything.start_soon(self._pulse.run, name="pulse")
+            say.info(
+                "daemon_started",
+                version=__version__,
+                config=str(self.options.config),
+                partners=sorted(self._config.partners),
+                listen=str(server.public),
+                admin=str(server.admin),
+                pid=os.getpid(),
+            )
+            if await self._open_store(self._config):
+                await self._start_partners(everything)
+                self._notifier.ready()
+                self._notifier.status(self.engine.summary())
+                say.info("daemon_ready", integrations=len(self._config.integrations))
+                await self.stopping.wait()
+            await self._drain()
+            everything.cancel_scope.cancel()
+        await self._close_store()
+        say.info("daemon_stopped", hurried=self._hurried)
+        return 1 if self._hurried else 0
+
+    # -- up --------------------------------------------------------------------------------------------------------
+
+    async def _open_store(self, config: Config) -> bool:
+        """Reach the database, however long it takes; False when told to stop before."""
+        pause = DATABASE_PAUSE_SECONDS
+        said = False
+        while not self.stopping.is_set():
+            try:
+                self._opened = await open_store(
+                    config,
+                    self._vault,
+                    self.clock,
+                    embedded=self.options.embedded,
+                    state_directory=self.options.state_directory,
+                    url=self.options.database_url,
+                )
+                if said:
+                    say.info("database_reached")
+                return True
+            except StoreError as error:
+                if not said:
+                    say.warning("database_waited_for", reason=str(error), action=error.hint or "syncd check --env")
+                said = True
+            self._notifier.extend(pause + 30.0)
+            self._notifier.status("waiting for the database")
+            with anyio.move_on_after(pause):
+                await self.stopping.wait()
+            pause = min(pause * 2, DATABASE_LONGEST_PAUSE_SECONDS)
+        return False
+
+    async def _start_partners(self, everything: TaskGroup) -> None:
+        store = self._store
+        assert store is not None
+        owner = f"{socket.gethostname()}:{self._config.server.listen}"
+
+        def keep(state: ScopeState) -> None:
+            everything.start_soon(state.keep, name=f"lease {state.ownership.scope}")
+
+        self._scopes = Scopes(store, owner, self.clock, keep)
+        builder = Builder(store, self._vault, self._scopes, self.clock)
+        self._supervisor = Supervisor(builder, self.clock, everything)
+        self._reloader = Reloader(
+            self.options.config, self._vault, builder, self._supervisor, self._scopes, self.clock, self.environ,
+            strict=self.options.strict,
+        )  # fmt: skip
+        upkeep = Upkeep(store, self._supervisor, self.engine, self._notifier, self.clock, lambda: self._config)
+        await upkeep.begin()
+        await self._supervisor.start(self._config)
+        everything.start_soon(upkeep.run, name="upkeep")
+
+    # -- down ------------------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """/ready says no from here on; what is held ends between two pages, leases go back, slots are remembered."""
+        self._draining = True
+        self._notifier.stopping()
+        seconds = self._config.drain_seconds
+        say.info("drain_started", seconds=seconds)
+        if self._supervisor is not None:
+            in_time = await self._supervisor.drain(seconds)
+            say.info("drain_ended", in_time=in_time)
+        if self._scopes is not None:
+            for state in self._scopes.known.values():
+                try:
+                    await state.end()
+                except SyncdError as error:
+                    say.warning("scope_not_released", scope=state.ownership.scope, reason=str(error))
+
+    async def _close_store(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.aclose()
+
+    async def _signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """TERM and INT: drain; a second one: leave at once. HUP: reload."""
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            task_status.started()
+            async for number in received:
+                if number == signal.SIGHUP:
+                    await self._reload("SIGHUP")
+                elif self.stopping.is_set():
+                    say.warning("daemon_hurried", signal=signal.Signals(number).name)
+                    self._hurried = True
+                    os._exit(1)
+                else:
+                    say.info("daemon_stopping", signal=signal.Signals(number).name)
+                    self.stopping.set()
+
+    # -- asked by others -------------------------------------------------------------------------------------------
+
+    def _stuck_workers(self) -> list[str]:
+        return self._supervisor.stuck(WORK_STUCK_SECONDS) if self._supervisor is not None else []
+
+    def _unready(self) -> list[str]:
+        if self._draining or self.stopping.is_set():
+            return ["draining: this instance is stopping"]
+        return [] if self._supervisor is not None else ["starting"]
+
+    async def _reload(self, who: str) -> ReloadReport:
+        if self._reloader is None:
+            return ReloadReport(ok=False, problems=["still starting: nothing to reload yet"])
+        self._notifier.reloading()
+        try:
+            report, self._config = await self._reloader.reload(self._config, who)
+        finally:
+            self._notifier.ready()
+        return report
+
+
+async def run(options: Options) -> int:
+    """`syncd run`. Raises ConfigError (exit 78) before anything was started."""
+    return await Daemon(options).run()
+
+
+__all__ = ["ConfigError", "Daemon", "Options", "Secret", "run"]

@@ -1,0 +1,102 @@
+"""Reaching the database: which one, with which key, embedded or not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncd.clock import Clock
+from syncd.config import Config
+from syncd.errors import ConfigError
+from syncd.secrets import Ref, SecretError, Vault
+from syncd.store import KeyRing, Store
+from syncd.store.embedded import EmbeddedServer, start
+
+KEY_CREDENTIAL = "syncd.key"
+"""The name under which systemd's LoadCredential hands over the key."""
+KEY_FILE = "syncd.key"
+"""Where the key lives in the state directory when nobody else keeps it."""
+
+NO_DATABASE = (
+    "set database.url in config/syncd.yaml (for example {env: SYNCD_DATABASE_URL}), "
+    "or run with --embedded, which keeps a PostgreSQL of its own under the state directory"
+)
+
+
+@dataclass(slots=True)
+class OpenedStore:
+    """The store, and the private server under it if there is one."""
+
+    store: Store
+    server: EmbeddedServer | None = None
+
+    async def aclose(self) -> None:
+        await self.store.aclose()
+        if self.server is not None:
+            await asyncio.to_thread(self.server.stop)
+
+
+async def open_store(
+    config: Config,
+    vault: Vault,
+    clock: Clock,
+    *,
+    embedded: bool = False,
+    state_directory: Path | None = None,
+    url: str | None = None,
+    migrate: bool = True,
+) -> OpenedStore:
+    """Open the configured database, or the embedded one. Raises StoreError while it is away, ConfigError for none at all."""
+    state = state_directory or config.state_directory or Path("/var/lib/syncd")
+    server: EmbeddedServer | None = None
+    if url is None and embedded:
+        make_private(state)
+        server = await asyncio.to_thread(start, state)
+        url = server.url
+    if url is None:
+        url = database_url(config, vault)
+    try:
+        store = await Store.open(
+            url,
+            clock=clock,
+            key_ring=key_ring(config, vault, state, os.environ),
+            pool_size=config.database.pool_size,
+            migrate=migrate,
+        )
+    except BaseException:
+        if server is not None:
+            await asyncio.to_thread(server.stop)
+        raise
+    return OpenedStore(store, server)
+
+
+def database_url(config: Config, vault: Vault) -> str:
+    """The configured URL. Raises ConfigError saying how to get a database where none is named."""
+    if config.database.url is None:
+        raise ConfigError("no database is configured", hint=NO_DATABASE)
+    return vault.resolve(config.database.url).reveal()
+
+
+def key_ring(config: Config, vault: Vault, state: Path, environ: Mapping[str, str]) -> KeyRing:
+    """The keys that seal what is obtained at run time: as configured, else handed over by systemd, else our own file."""
+    if config.secrets.key is not None:
+        return KeyRing.parse(vault.resolve(config.secrets.key).reveal())
+    handed = environ.get("CREDENTIALS_DIRECTORY")
+    if handed is not None and (Path(handed) / KEY_CREDENTIAL).exists():
+        return KeyRing.parse(vault.resolve(Ref.model_validate({"credential": KEY_CREDENTIAL})).reveal())
+    try:
+        make_private(state)
+        return KeyRing.load_or_create(state / KEY_FILE)
+    except OSError as error:
+        raise SecretError(
+            f"the key that seals tokens cannot be kept in {state}: {error.strerror}",
+            hint=f"make {state} writable, set state_directory, or give the key: secrets.key",
+        ) from None
+
+
+def make_private(directory: Path) -> None:
+    """Make the state directory, for us alone."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)

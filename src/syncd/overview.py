@@ -1,0 +1,458 @@
+"""The engine as its surfaces see it: answers `server.ports.Status` from what runs, and turns what people ask for into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from syncd import __version__, metrics
+from syncd.clock import Clock
+from syncd.config import Config
+from syncd.errors import AuthError, StoreError, SyncdError
+from syncd.explain import Explanation, State
+from syncd.model import Lane, Outcome
+from syncd.server.ports import (
+    STATUS_SCHEMA,
+    HealthReport,
+    Progress,
+    ReconcileReport,
+    ReloadReport,
+    RunState,
+    ServiceHealth,
+    TestReport,
+)
+from syncd.store import PAUSE, NewTask, Run, Store
+from syncd.supervisor import Supervisor
+from syncd.sync.account import Account
+from syncd.sync.health import explain_error
+from syncd.sync.pull import Tally
+from syncd.sync.unit import Unit, Wish
+
+READY_SECONDS = 2.0
+
+
+class Engine:
+    """What `/health`, `/ready`, the admin API and the demo ask."""
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        supervisor: Callable[[], Supervisor | None],
+        store: Callable[[], Store | None],
+        clock: Clock,
+        stuck: Callable[[], list[str]],
+        unready: Callable[[], list[str]],
+        reload: Callable[[str], Awaitable[ReloadReport]],
+    ) -> None:
+        self._config = config
+        self._supervisor = supervisor
+        self._store_now = store
+        self._clock = clock
+        self._stuck = stuck
+        self._unready = unready
+        self._reload = reload
+        self._started_at = clock.now()
+        self.reloaded_at: datetime | None = None
+        self.reload_ok = True
+
+    # -- health ----------------------------------------------------------------------------------------------------
+
+    def health(self) -> HealthReport:
+        now = self._clock.now()
+        services: dict[str, ServiceHealth] = {}
+        for account in self._accounts():
+            state, told = self._judge(account, now)
+            services[account.name] = ServiceHealth(state, account.health.latency_ms, told)
+            for one in State:
+                metrics.HEALTH.labels(account.name, str(one)).set(1.0 if one is state else 0.0)
+        supervisor = self._supervisor()
+        if supervisor is not None:
+            for partner, reason in supervisor.broken.items():
+                for name in self._config().partners[partner].integrations:
+                    services[name] = ServiceHealth(State.DOWN, None, _not_started(reason))
+        return HealthReport(services, now, self._stuck())
+
+    async def ready(self) -> list[str]:
+        reasons = self._unready()
+        store = self._store_now()
+        if store is None:
+            return reasons or ["the database has not been reached yet"]
+        try:
+            async with self._clock.timeout(READY_SECONDS):
+                await store.ping()
+        except TimeoutError:
+            reasons.append(f"the database did not answer within {READY_SECONDS:.0f} s")
+        except StoreError as error:
+            reasons.append(str(error))
+        return reasons
+
+    def names(self) -> Mapping[str, Sequence[str]]:
+        found: dict[str, Sequence[str]] = {name: () for name in self._config().integrations}
+        for account in self._accounts():
+            found[account.name] = list(account.plans)
+        return found
+
+    async def overview(self) -> dict[str, Any]:
+        now = self._clock.now()
+        store = self._store()
+        names = [account.name for account in self._accounts()]
+        last = {(run.integration, run.resource): run for run in await store.runs.latest()}
+        counts = {
+            (name, resource): live
+            for name in names
+            for resource, (live, _) in (await store.records.count(name)).items()
+        }
+        letters = await store.dead_letters.grouped()
+        integrations = [self._integration(account, last, counts, now) for account in self._accounts()]
+        integrations += self._idle(names)
+        integrations.sort(key=lambda one: (State(one["state"]).rank, one["name"]))
+        return {
+            "schema": STATUS_SCHEMA,
+            "version": __version__,
+            "started_at": self._started_at,
+            "now": now,
+            "summary": self.summary(),
+            "ready": await self.ready(),
+            "stuck": self._stuck(),
+            "integrations": integrations,
+            "queues": self._queues(),
+            "workers": self._workers(),
+            "dead_letters": {"total": sum(trouble.count for trouble in letters), "causes": len(letters)},
+            "rejects": {"total": sum((await store.rejects.counts()).values())},
+            "reload": {"ok": self.reload_ok, "at": self.reloaded_at},
+        }
+
+    def summary(self) -> str:
+        """One line: what `systemctl status` shows too."""
+        report = self.health()
+        states = [service.state for service in report.services.values()]
+        if report.stuck:
+            return f"STUCK: {', '.join(report.stuck)}"
+        parts = [f"{states.count(state)} {state.value.replace('_', ' ')}" for state in State if states.count(state)]
+        worst = next((s for s in sorted(report.services, key=lambda n: report.services[n].state.rank)), None)
+        text = f"{len(states)} integration{'s' if len(states) != 1 else ''}: {', '.join(reversed(parts)) or 'none'}"
+        if worst is not None:
+            told = report.services[worst].explanation
+            if told is not None and report.services[worst].state is not State.HEALTHY:
+                text += f". {worst}: {told.reason}. Do: {told.action or 'see syncd status'}"
+        return text
+
+    # -- what people ask for ---------------------------------------------------------------------------------------
+
+    async def sync(self, integration: str, resource: str | None, external_id: str | None, *, who: str) -> list[int]:
+        account = self._account(integration)
+        wanted = [resource] if resource is not None else [
+            plan.name for plan in account.plans.values() if plan.resource.parent is None
+        ]
+        tasks = [
+            NewTask(
+                kind="sync" if external_id is None else "fetch",
+                resource=name,
+                external_id=external_id,
+                lane=Lane.HIGH,
+                dedupe_key=f"sync:{name}:{external_id or ''}",
+                cause=f"asked by {who}",
+            )
+            for name in wanted
+        ]
+        return await self._wish(account, tasks)
+
+    async def test(self, integration: str) -> TestReport:
+        account = self._account(integration)
+        try:
+            response = await account.session.call(account.driver.test(account.options), lane=Lane.HIGH)
+        except SyncdError as error:
+            account.health.probed(error, self._clock.now())
+            return TestReport(
+                integration=integration,
+                ok=False,
+                status=getattr(error, "status", None),
+                explanation=explain_error(integration, "", error, self._clock.now()),
+                refused=isinstance(error, AuthError),
+            )
+        account.health.probed(None, self._clock.now())
+        return TestReport(
+            integration=integration, ok=True, status=response.status_code, latency_ms=response.elapsed_seconds * 1000
+        )
+
+    async def reconcile(
+        self, integration: str, resource: str | None, *, confirm: bool, who: str
+    ) -> ReconcileReport:
+        account = self._account(integration)
+        store = self._store()
+        held = {
+            stand.checkpoint.resource: int(stand.held["missed"])
+            for stand in await store.checkpoints.list(integration)
+            if stand.held is not None and resource in (None, stand.checkpoint.resource)
+        }
+        if confirm:
+            wanted = [name for name in held]
+        else:
+            wanted = [resource] if resource is not None else list(account.plans)
+        tasks = [
+            NewTask(
+                kind="reconcile",
+                resource=name,
+                lane=Lane.HIGH,
+                payload={"confirm": confirm},
+                dedupe_key=f"reconcile:{name}:{confirm}",
+                cause=f"asked by {who}",
+            )
+            for name in wanted
+            if name in account.plans
+        ]
+        if confirm:
+            await store.audit.add(who, "reconcile_confirmed", integration=integration, after={"held": held})
+        ids = await self._wish(account, tasks) if tasks else []
+        return ReconcileReport(wish_ids=ids, held=held, confirmed=sum(held.values()) if confirm else 0)
+
+    async def progress(self, wish_ids: Sequence[int]) -> list[Progress]:
+        found: dict[int, Progress] = {}
+        supervisor = self._supervisor()
+        for running in supervisor.running.values() if supervisor is not None else ():
+            for wish_id in wish_ids:
+                wish = running.runner.wishes.get(wish_id)
+                if wish is not None:
+                    found[wish_id] = self._progress(wish_id, wish)
+        for task in await self._store().tasks.find([wish for wish in wish_ids if wish not in found]):
+            found[task.id] = Progress(
+                wish_id=task.id, integration=task.integration, resource=task.resource, external_id=task.external_id
+            )
+        return [found[wish] for wish in wish_ids if wish in found]
+
+    async def reload(self, *, who: str) -> ReloadReport:
+        report = await self._reload(who)
+        self.reloaded_at, self.reload_ok = self._clock.now(), report.ok
+        return report
+
+    async def pause(
+        self, integration: str, resource: str | None, *, who: str, reason: str, until: datetime | None
+    ) -> bool:
+        active = await self._store().controls.active(integration)
+        fresh = not any(one.kind == PAUSE and one.resource == (resource or "") for one in active)
+        await self._store().controls.set(
+            integration, PAUSE, who=who, why=reason, until=until, resource=resource or ""
+        )
+        await self._store().audit.add(who, "paused", integration=integration, after={"reason": reason, "until": until})
+        return fresh
+
+    async def resume(self, integration: str, resource: str | None, *, who: str) -> bool:
+        gone = await self._store().controls.clear(integration, PAUSE, resource=resource or "")
+        if gone:
+            await self._store().audit.add(who, "resumed", integration=integration)
+        return gone
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _store(self) -> Store:
+        store = self._store_now()
+        if store is None:
+            raise StoreError("the database has not been reached yet", hint="syncd check --env")
+        return store
+
+    def _accounts(self) -> list[Account]:
+        supervisor = self._supervisor()
+        if supervisor is None:
+            return []
+        return [account for one in supervisor.running.values() for account in one.runner.accounts.values()]
+
+    def _account(self, name: str) -> Account:
+        for account in self._accounts():
+            if account.name == name:
+                return account
+        raise StoreError(
+            f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
+        )
+
+    async def _wish(self, account: Account, tasks: list[NewTask]) -> list[int]:
+        ids = await self._store().tasks.wish(account.name, *tasks)
+        supervisor = self._supervisor()
+        if supervisor is not None:
+            supervisor.wake()
+        return ids
+
+    def _judge(self, account: Account, now: datetime) -> tuple[State, Explanation | None]:
+        if not account.ownership.held:
+            return State.WAITING, Explanation(
+                "not-owner", "another instance works for this scope", action="nothing to do", cause=account.scope
+            )
+        return account.health.judge(account.gate.view(), now)
+
+    def _integration(
+        self,
+        account: Account,
+        last: Mapping[tuple[str, str], Run],
+        counts: Mapping[tuple[str, str], int],
+        now: datetime,
+    ) -> dict[str, Any]:
+        state, told = self._judge(account, now)
+        supervisor = self._supervisor()
+        assert supervisor is not None
+        runner = supervisor.running[account.partner].runner
+        paused = runner.paused.get(account.name)
+        return {
+            "name": account.name,
+            "partner": account.partner,
+            "state": str(state),
+            "enabled": True,
+            "latency_ms": account.health.latency_ms,
+            "explanation": told.as_dict() if told is not None else None,
+            "paused": None
+            if paused is None
+            else {"reason": paused.why, "who": paused.who, "since": paused.set_at, "until": paused.until},
+            "resources": [
+                self._resource(account, runner.units.get((account.name, name)), name, last, counts)
+                for name in account.plans
+            ],
+            "limits": account.gate.view(),
+        }
+
+    def _resource(
+        self,
+        account: Account,
+        unit: Unit | None,
+        name: str,
+        last: Mapping[tuple[str, str], Run],
+        counts: Mapping[tuple[str, str], int],
+    ) -> dict[str, Any]:
+        state, told = account.health.resource_state(name)
+        run = last.get((account.name, name))
+        known = account.health.of(name)
+        return {
+            "name": name,
+            "state": str(state),
+            "explanation": told.as_dict() if told is not None else None,
+            "strategy": str(account.plans[name].strategy),
+            "last_run": None if run is None else _run(run),
+            "last_success_at": known.last_success_at or (run.ended_at if run and run.outcome == Outcome.DONE else None),
+            "next_run_at": unit.due_at if unit is not None and not unit.running else None,
+            "running": unit is not None and unit.running,
+            "records": counts.get((account.name, name), 0),
+            "held_deletions": known.held_count,
+        }
+
+    def _idle(self, running: Sequence[str]) -> list[dict[str, Any]]:
+        """Integrations that are configured and do not run: switched off, or not startable."""
+        supervisor = self._supervisor()
+        broken = supervisor.broken if supervisor is not None else {}
+        found = []
+        for name, (partner, _) in self._config().integrations.items():
+            if name in running:
+                continue
+            enabled = partner.is_enabled(name)
+            told = _not_started(broken.get(partner.name, "it has not been started")) if enabled else Explanation(
+                "disabled", "switched off in its file or by the environment", action="enabled: true, then syncd reload"
+            )
+            found.append(
+                {
+                    "name": name,
+                    "partner": partner.name,
+                    "state": str(State.DOWN if enabled else State.PAUSED),
+                    "enabled": enabled,
+                    "latency_ms": None,
+                    "explanation": told.as_dict(),
+                    "paused": None,
+                    "resources": [],
+                    "limits": None,
+                }
+            )
+        return found
+
+    def _queues(self) -> list[dict[str, Any]]:
+        supervisor = self._supervisor()
+        if supervisor is None:
+            return []
+        return [
+            {
+                "name": name,
+                "waiting": one.runner.pool.waiting,
+                "capacity": one.runner.pool.capacity,
+                "oldest_seconds": one.runner.pool.oldest_seconds(),
+            }
+            for name, one in supervisor.running.items()
+        ]
+
+    def _workers(self) -> dict[str, int]:
+        supervisor = self._supervisor()
+        pools = [one.runner.pool for one in supervisor.running.values()] if supervisor is not None else []
+        return {"alive": sum(pool.alive for pool in pools), "total": sum(pool.seats for pool in pools)}
+
+    def _progress(self, wish_id: int, wish: Wish) -> Progress:
+        """A wish as its watcher sees it: queued until a run takes it up, waiting while limits or a breaker hold it."""
+        unit, tally = wish.unit, wish.tally or Tally(wish.unit.integration, wish.unit.plan.name)
+        account = self._account(unit.integration)
+        now = self._clock.now()
+        state = RunState.QUEUED if wish.tally is None else RunState(str(tally.outcome))
+        waiting, resumes_at = "", None
+        if not state.ended or (state is RunState.FAILED and unit.wishes):
+            waiting, resumes_at = self._held_by(account, unit, now)
+            if waiting:
+                state = RunState.WAITING
+        told = account.health.of(unit.plan.name).trouble if state is RunState.FAILED else None
+        return Progress(
+            wish_id=wish_id,
+            integration=unit.integration,
+            resource=unit.plan.name,
+            run_id=tally.run_id,
+            state=state,
+            page=tally.pages,
+            added=tally.added,
+            updated=tally.updated,
+            unchanged=tally.unchanged,
+            rejected=tally.rejected,
+            deleted=tally.deleted,
+            calls=tally.calls,
+            waited_seconds=tally.waited_seconds,
+            waiting_reason=waiting,
+            resumes_at=resumes_at,
+            total=tally.total,
+            eta_seconds=tally.eta_seconds(now),
+            explanation=told,
+        )
+
+    def _held_by(self, account: Account, unit: Unit, now: datetime) -> tuple[str, datetime | None]:
+        """What keeps a unit from calling at this moment; nothing where it may."""
+        view = account.gate.view()
+        if account.health.paused is not None:
+            return account.health.paused.reason, None
+        if view["paused_until"] is not None:
+            return "rate limited by the partner", view["paused_until"]
+        for told in view["breakers"].values():
+            if told["state"] == "open":
+                return "the breaker is open", now + timedelta(seconds=told["retry_in_seconds"] or 0.0)
+        if unit.running and sum(view["waiting"].values()) and not view["in_flight"]:
+            full = [tier for tier in view["tiers"] if tier["frees_in_seconds"] > 0]
+            names = ", ".join(f"{tier['used']:.0f}/{tier['budget']:.0f} {tier['name']}" for tier in full)
+            soonest = max((tier["frees_in_seconds"] for tier in full), default=0.0)
+            return f"limit {names}" if names else "limit", now + timedelta(seconds=soonest)
+        if not unit.running and unit.due_at > now:
+            return "backing off", unit.due_at
+        return "", None
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "mode": run.mode,
+        "outcome": run.outcome,
+        "trigger": run.trigger,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "pages": run.pages,
+        "added": run.added,
+        "updated": run.updated,
+        "deleted": run.deleted,
+        "unchanged": run.unchanged,
+        "stale": run.stale,
+        "rejected": run.rejected,
+        "calls": run.calls,
+        "waited_seconds": run.waited_seconds,
+    }
+
+
+def _not_started(reason: str) -> Explanation:
+    return Explanation(
+        "not-started", f"could not be started: {reason}", cause="its configuration", action="syncd check --env"
+    )

@@ -1,0 +1,167 @@
+"""Reload: load all, check all, test what changed, then apply part by part (R13). A bad file never harms what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+import structlog
+
+from syncd import drivers, log, metrics
+from syncd.build import Builder, Built, Scopes
+from syncd.clock import Clock
+from syncd.config import Config, PartnerConfig, load
+from syncd.config.difference import difference
+from syncd.errors import AuthError, SyncdError
+from syncd.secrets import Ref, Vault
+from syncd.server.ports import ReloadReport
+from syncd.supervisor import Supervisor
+
+say = structlog.get_logger()
+
+SWAP_DRAIN_SECONDS = 10.0
+TEST_SECONDS = 20.0
+
+
+class Reloader:
+    """Applies what the files say now to what runs. One reload at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        vault: Vault,
+        builder: Builder,
+        supervisor: Supervisor,
+        scopes: Scopes,
+        clock: Clock,
+        environ: Mapping[str, str],
+        *,
+        strict: bool = False,
+    ) -> None:
+        self._path = path
+        self._vault = vault
+        self._builder = builder
+        self._supervisor = supervisor
+        self._scopes = scopes
+        self._clock = clock
+        self._environ = environ
+        self._strict = strict
+        self._one = anyio.Lock()
+
+    async def reload(self, old: Config, who: str) -> tuple[ReloadReport, Config]:
+        """Returns what was done and the configuration now in force. Never raises for a bad file or secret."""
+        async with self._one:
+            report, new = await self._apply(old, who)
+        metrics.RELOAD_OK.set(1 if report.ok else 0)
+        metrics.RELOAD_AT.set(self._clock.now().timestamp())
+        say.log(
+            20 if report.ok else 40,
+            "config_reloaded" if report.ok else "config_reload_failed",
+            who=who,
+            applied=list(report.applied),
+            kept={name: list(why) for name, why in report.kept.items()},
+            problems=list(report.problems),
+            changes=list(report.changes),
+        )
+        return report, new
+
+    async def _apply(self, old: Config, who: str) -> tuple[ReloadReport, Config]:
+        loaded = load(self._path, drivers=drivers.facts(), env=self._environ, strict=self._strict)
+        if loaded.config is None:
+            return ReloadReport(ok=False, problems=[problem.text() for problem in loaded.errors]), old
+        before = self._vault.fingerprints()
+        self._vault.reload()
+        wanted = loaded.keeping(old)
+        kept: dict[str, list[str]] = {
+            name: [p.text() for p in loaded.errors if p.partner == name] for name in loaded.broken_partners
+        }
+        partners = dict(wanted.partners)
+        applied: list[str] = []
+        for name in sorted({*old.partners, *wanted.partners}):
+            if name in kept:
+                continue
+            fresh, known = wanted.partners.get(name), old.partners.get(name)
+            turned = self._turned(fresh, before)
+            if fresh == known and not turned and name not in self._supervisor.broken:
+                continue
+            trouble = await self._swap(name, fresh, known, turned)
+            if trouble:
+                kept[name] = trouble
+                if known is not None:
+                    partners[name] = known
+                else:
+                    partners.pop(name, None)
+            else:
+                applied.append(name)
+        new = wanted.model_copy(update={"partners": partners})
+        if new.log.level != old.log.level:
+            log.set_level(new.log.level)
+        await self._forget_scopes(new)
+        changes = difference(old, new, before=before, after=self._vault.fingerprints())
+        return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes), new
+
+    def _turned(self, partner: PartnerConfig | None, before: Mapping[Ref, str]) -> set[str]:
+        """Integrations one of whose secrets is another one than before."""
+        turned = set()
+        for name, integration in partner.integrations.items() if partner is not None else ():
+            for ref in integration.credentials.values():
+                try:
+                    self._vault.resolve(ref)
+                except SyncdError:
+                    turned.add(name)
+            after = self._vault.fingerprints()
+            if any(ref in before and before[ref] != after.get(ref) for ref in integration.credentials.values()):
+                turned.add(name)
+        return turned
+
+    async def _swap(
+        self, name: str, fresh: PartnerConfig | None, known: PartnerConfig | None, turned: set[str]
+    ) -> list[str]:
+        """Replace one partner, after its changed credentials were tried; what stands against it, or nothing."""
+        try:
+            if fresh is not None:
+                changed = turned | {
+                    one
+                    for one, settings in fresh.integrations.items()
+                    if known is not None
+                    and one in known.integrations
+                    and settings.credentials != known.integrations[one].credentials
+                }
+                refused = await self._test(fresh, changed)
+                if refused:
+                    return refused
+            await self._supervisor.replace(name, fresh, drain_seconds=SWAP_DRAIN_SECONDS)
+        except SyncdError as error:
+            return [f"{error}" + (f" ({error.hint})" if error.hint else "")]
+        return []
+
+    async def _test(self, partner: PartnerConfig, names: set[str]) -> list[str]:
+        """One cheap call with each changed credential. Only a refusal stands against it: a partner may be down."""
+        names = {name for name in names if partner.is_enabled(name)}
+        if not names:
+            return []
+        built = self._builder.build(partner)
+        try:
+            return [trouble for name in sorted(names) if (trouble := await self._refused(built, name))]
+        finally:
+            await built.aclose()
+
+    async def _refused(self, built: Built, name: str) -> str:
+        account = built.accounts[name]
+        try:
+            async with self._clock.timeout(TEST_SECONDS):
+                await account.session.call(account.driver.test(account.options))
+        except AuthError as error:
+            return f"the new credential of {name} was refused: {error}"
+        except (SyncdError, TimeoutError) as error:
+            say.warning("credential_not_tested", integration=name, reason=str(error))
+        return ""
+
+    async def _forget_scopes(self, config: Config) -> None:
+        used = {partner.scope_for(name) for partner in config.partners.values() for name in partner.integrations}
+        for state in self._scopes.drop_unused(used):
+            try:
+                await state.end()
+            except SyncdError as error:
+                say.warning("scope_not_released", scope=state.ownership.scope, reason=str(error))

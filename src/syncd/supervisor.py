@@ -1,0 +1,142 @@
+"""Partners as running things: started, kept alive, swapped on reload, drained at the end.
+
+One partner's crash is its own: its runner is started again after a pause, and the others never notice. Runtime state that
+must outlive a configuration (gates, leases, tokens) belongs to the scopes, not to the partner that uses them (R13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from syncd.build import Builder, Built
+from syncd.clock import Clock
+from syncd.config import Config, PartnerConfig
+from syncd.errors import SyncdError
+from syncd.store import Control
+from syncd.sync.runner import Runner
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Running:
+    """One partner with its runner and the cancel scope that ends it."""
+
+    built: Built
+    runner: Runner
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    ended: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Supervisor:
+    """Owns the runners. All methods are called in the daemon's own task group."""
+
+    def __init__(self, builder: Builder, clock: Clock, tasks: TaskGroup) -> None:
+        self._builder = builder
+        self._clock = clock
+        self._tasks = tasks
+        self._pauses: Mapping[str, Control] = {}
+        self.running: dict[str, Running] = {}
+        self.broken: dict[str, str] = {}
+        """Partners that could not be built, and why; they run as soon as a reload mends them."""
+
+    async def start(self, config: Config) -> None:
+        """Build and start every enabled partner. One that cannot be built is said and left out."""
+        for name, partner in config.partners.items():
+            if any(partner.is_enabled(integration) for integration in partner.integrations):
+                await self._start(name, partner)
+
+    async def replace(self, name: str, partner: PartnerConfig | None, *, drain_seconds: float) -> None:
+        """Swap one partner: what is held ends between two pages, then the new one goes on from the stored cursors.
+
+        Raises SyncdError, with the old one still running, when the new one cannot be built.
+        """
+        wanted = partner is not None and any(partner.is_enabled(integration) for integration in partner.integrations)
+        built = self._builder.build(partner) if partner is not None and wanted else None
+        old = self.running.pop(name, None)
+        if old is not None:
+            await self._stop(old, drain_seconds)
+        self.broken.pop(name, None)
+        if built is not None:
+            await self._launch(name, built)
+
+    async def drain(self, seconds: float) -> bool:
+        """Stop them all: nothing new, then let what is held end. True when everything ended in time."""
+        in_time = True
+
+        async def end(running: Running) -> None:
+            nonlocal in_time
+            in_time = await self._stop(running, seconds) and in_time
+
+        async with anyio.create_task_group() as ending:
+            for running in self.running.values():
+                ending.start_soon(end, running)
+        self.running.clear()
+        return in_time
+
+    def set_pauses(self, controls: Mapping[str, Control]) -> None:
+        self._pauses = controls
+        for running in self.running.values():
+            running.runner.set_pauses(controls)
+
+    def wake(self) -> None:
+        """Rows may have been added: all feeders look now."""
+        for running in self.running.values():
+            running.runner.wake()
+
+    def stuck(self, after_seconds: float) -> list[str]:
+        """Partners whose workers take nothing although they could."""
+        return [f"workers of {name}" for name, one in self.running.items() if one.runner.pool.stuck(after_seconds)]
+
+    async def _start(self, name: str, partner: PartnerConfig) -> None:
+        try:
+            built = self._builder.build(partner)
+        except SyncdError as error:
+            self.broken[name] = str(error)
+            log.error("partner_not_started", partner=name, reason=str(error), action=error.hint)
+            return
+        await self._launch(name, built)
+
+    async def _launch(self, name: str, built: Built) -> None:
+        await built.open()
+        runner = self._builder.runner(built)
+        runner.set_pauses(self._pauses)
+        running = self.running[name] = Running(built, runner)
+        self._tasks.start_soon(self._keep_alive, name, running, name=f"partner {name}")
+        log.info("partner_started", partner=name, integrations=sorted(built.accounts))
+
+    async def _keep_alive(self, name: str, running: Running) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        try:
+            with running.scope:
+                while True:
+                    began = self._clock.monotonic()
+                    try:
+                        await running.runner.run()
+                        return
+                    except Exception:
+                        log.exception("partner_crashed", partner=name, pause_seconds=pause)
+                    if self._clock.monotonic() - began > LONGEST_PAUSE_SECONDS:
+                        pause = FIRST_PAUSE_SECONDS
+                    await self._clock.sleep(pause)
+                    pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                    running.runner = self._builder.runner(running.built)
+                    running.runner.set_pauses(self._pauses)
+        finally:
+            running.ended.set()
+
+    async def _stop(self, running: Running, seconds: float) -> bool:
+        with anyio.move_on_after(seconds) as limit:
+            await running.runner.drain()
+        running.scope.cancel()
+        await running.ended.wait()
+        await running.built.aclose()
+        return not limit.cancelled_caught

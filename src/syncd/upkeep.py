@@ -1,0 +1,172 @@
+"""What the daemon does beside syncing: take over pauses, measure queues, probe quiet partners, prune at night."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import anyio
+import structlog
+
+from syncd import metrics
+from syncd.clock import Clock
+from syncd.config import Config
+from syncd.errors import StoreError, SyncdError
+from syncd.explain import State
+from syncd.model import Lane
+from syncd.overview import Engine
+from syncd.sdnotify import Notifier
+from syncd.store import PAUSE, WISHES, Retention, Store
+from syncd.supervisor import Supervisor
+from syncd.sync.account import Account
+
+log = structlog.get_logger()
+
+CONTROLS_SECONDS = 10.0
+MEASURE_SECONDS = 5.0
+PROBE_LOOK_SECONDS = 10.0
+PROBE_SECONDS = 60.0
+PRUNE_HOUR = 3
+"""UTC; the nightly prune begins in this hour."""
+
+
+class Upkeep:
+    """A handful of loops; each survives whatever its own work raises."""
+
+    def __init__(
+        self,
+        store: Store,
+        supervisor: Supervisor,
+        engine: Engine,
+        notifier: Notifier,
+        clock: Clock,
+        config: Callable[[], Config],
+    ) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._engine = engine
+        self._notifier = notifier
+        self._clock = clock
+        self._config = config
+        self._wished = anyio.Event()
+        self._probed: dict[str, tuple[int, float]] = {}
+        self._pruned_on: datetime | None = None
+
+    async def begin(self) -> None:
+        """Before the first run: pauses must hold from the first moment."""
+        await self._store.listen(WISHES, self._hear)
+        await self._take_pauses()
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as loops:
+            loops.start_soon(self._controls)
+            loops.start_soon(self._every, MEASURE_SECONDS, self._measure)
+            loops.start_soon(self._every, PROBE_LOOK_SECONDS, self._probe)
+            loops.start_soon(self._every, 600.0, self._prune)
+
+    def _hear(self, _: str) -> None:
+        self._wished.set()
+
+    async def _every(self, seconds: float, work: Callable[[], object]) -> None:
+        while True:
+            await self._clock.sleep(seconds)
+            try:
+                done = work()
+                if hasattr(done, "__await__"):
+                    await done
+            except SyncdError as error:
+                log.debug("upkeep_waits", work=getattr(work, "__name__", ""), reason=str(error))
+
+    async def _controls(self) -> None:
+        while True:
+            with anyio.move_on_after(CONTROLS_SECONDS):
+                await self._wished.wait()
+            self._wished = anyio.Event()
+            try:
+                await self._take_pauses()
+            except StoreError as error:
+                log.debug("upkeep_waits", work="controls", reason=str(error))
+            self._supervisor.wake()
+
+    async def _take_pauses(self) -> None:
+        active = [control for control in await self._store.controls.active() if control.kind == PAUSE]
+        self._supervisor.set_pauses(
+            {control.integration + (f"/{control.resource}" if control.resource else ""): control for control in active}
+        )
+
+    def _accounts(self) -> list[Account]:
+        return [account for one in self._supervisor.running.values() for account in one.runner.accounts.values()]
+
+    async def _measure(self) -> None:
+        """Queue lengths and ages, lag of each resource, the one line systemd shows."""
+        for name, one in self._supervisor.running.items():
+            metrics.QUEUE_LENGTH.labels(name).set(one.runner.pool.waiting)
+            metrics.OLDEST_WORK.labels(name).set(one.runner.pool.oldest_seconds())
+            for unit in one.runner.units.values():
+                health = one.runner.accounts[unit.integration].health.of(unit.plan.name)
+                if health.last_success_at is not None:
+                    lag = (self._clock.now() - health.last_success_at).total_seconds()
+                    metrics.SYNC_LAG.labels(unit.integration, unit.plan.name).set(lag)
+        for integration, count in (await self._store.dead_letters.counts()).items():
+            metrics.DEAD_LETTERS.labels(integration).set(count)
+        waiting: dict[str, int] = {}
+        for row in await self._store.tasks.counts():
+            lane = f"tasks {Lane(row['lane']).name.lower()}"
+            waiting[lane] = waiting.get(lane, 0) + int(row["count"])
+        for lane in Lane:
+            metrics.QUEUE_LENGTH.labels(f"tasks {lane.name.lower()}").set(
+                waiting.get(f"tasks {lane.name.lower()}", 0)
+            )
+        self._notifier.status(self._engine.summary())
+
+    async def _probe(self) -> None:
+        """One cheap call to each partner nobody has called for a while; health is never answered by calling."""
+        now = self._clock.monotonic()
+        async with anyio.create_task_group() as probes:
+            for account in self._accounts():
+                calls, at = self._probed.get(account.name, (-1, now))
+                spent = account.session.spent.calls
+                if calls != spent:
+                    self._probed[account.name] = (spent, now)
+                elif now - at >= _probe_seconds(account) and self._may_probe(account):
+                    self._probed[account.name] = (spent, now)
+                    probes.start_soon(self._probe_one, account)
+
+    def _may_probe(self, account: Account) -> bool:
+        state, _ = account.health.judge(account.gate.view(), self._clock.now())
+        return account.ownership.held and state not in (State.PAUSED, State.WAITING)
+
+    async def _probe_one(self, account: Account) -> None:
+        try:
+            response = await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
+        except SyncdError as error:
+            account.health.probed(error, self._clock.now())
+            return
+        account.health.latency_ms = response.elapsed_seconds * 1000
+        account.health.probed(None, self._clock.now())
+
+    async def _prune(self) -> None:
+        now = self._clock.now()
+        if now.hour != PRUNE_HOUR or (self._pruned_on is not None and self._pruned_on.date() == now.date()):
+            return
+        self._pruned_on = now
+        keep = self._config().retention
+        removed = await self._store.prune.run(
+            Retention(
+                changes=timedelta(seconds=keep.changes),
+                runs=timedelta(seconds=keep.runs),
+                inbox_bodies=timedelta(seconds=keep.inbox_payloads),
+                inbox_keys=timedelta(seconds=keep.inbox),
+                outbox=timedelta(seconds=keep.outbox),
+                dead_letters=timedelta(seconds=keep.dead_letters),
+                tombstones=timedelta(seconds=keep.tombstones),
+                audit_log=timedelta(seconds=keep.audit_log),
+            )
+        )
+        log.info("rows_pruned", **{name: count for name, count in removed.items() if count})
+
+
+def _probe_seconds(account: Account) -> float:
+    """How long a partner may go without a call before it is probed: the driver's word, for reads may be dear there."""
+    test = account.driver.spec.test
+    return test.every if test is not None else PROBE_SECONDS

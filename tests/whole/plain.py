@@ -1,0 +1,120 @@
+"""A plain REST API as a simulator: offset and cursor listings, changed-since, children, an API key, any limits.
+
+No partner is like it; it is what the tests of the whole daemon pull from, in a process of its own. Options: `things`
+(records), `size` (bytes a record, about), `notes` (children of each of the first 50 things).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from syncd.testing.base import Call, Simulator
+from syncd.testing.collection import Entry, Raw, World, joined, merged
+from syncd.testing.dice import Dice, iso
+
+KEY = "plain-api-key-0123456789"
+
+
+class Plain(Simulator):
+    name = "plain"
+    mutable = ("things",)
+    routes = (
+        ("GET", "/v1/me", "me"),
+        ("GET", "/v1/things", "things"),
+        ("GET", "/v1/flow", "flow"),
+        ("GET", "/v1/things/{id}", "thing"),
+        ("GET", "/v1/things/{id}/notes", "notes"),
+    )
+
+    def defaults(self) -> dict[str, Any]:
+        return {"things": 1000, "size": 300, "notes": 0}
+
+    def make_world(self, dice: Dice) -> World:
+        world = World(["things", "notes"])
+        start = self.now() - 86_400
+        pad = "x" * max(self.options["size"] - 180, 0)
+        for number in range(self.options["things"]):
+            at = start + number * 0.01
+            external_id = f"t{dice.hexadecimal(12)}"
+            raw = {"id": external_id, "name": f"Thing {number}", "number": number, "updated_at": iso(at, 6), "pad": pad}
+            world["things"].add(external_id, raw, at)
+            if number < 50:
+                for below in range(self.options["notes"]):
+                    note = f"n{external_id}-{below}"
+                    world["notes"].add(note, {"id": note, "thing": external_id, "text": dice.sentence(3)}, at)
+        return world
+
+    def make(self, resource: str, fields: Raw | None) -> tuple[str, Raw]:
+        external_id = f"t{self.dice.hexadecimal(12)}"
+        raw = {"id": external_id, "name": "New", "number": self.dice.below(10**6), "updated_at": iso(self.now(), 6)}
+        return external_id, merged(raw, fields or {})
+
+    def alter(self, resource: str, raw: Raw, changes: Raw | None) -> Raw:
+        new = changes or {"number": self.dice.below(10**6)}
+        return merged(raw, {**new, "updated_at": iso(self.now(), 6)})
+
+    def authorise(self, call: Call) -> web.Response | None:
+        if call.request.headers.get("X-Api-Key") != KEY:
+            return self.reply({"error": "bad key"}, 401)
+        return None
+
+    def me(self, call: Call) -> web.Response:
+        return self.reply({"ok": True})
+
+    def _chosen(self, call: Call) -> list[Entry]:
+        held = self.listing(call, "things")
+        since = call.query.get("updated_since", "")
+        return held.chosen(
+            ("since", since),
+            lambda: (
+                [entry for entry in held.sorted_by("updated_at") if entry.raw["updated_at"] >= since]
+                if since
+                else list(held)
+            ),
+        )
+
+    def things(self, call: Call) -> web.Response:
+        """Offset paging, with a total."""
+        entries = self._chosen(call)
+        at, size = int(call.query.get("offset", 0)), min(int(call.query.get("limit", 25)), 500)
+        page = entries[at : at + size]
+        total = self.total(call, len(entries))
+        return self.reply(b'{"items":[' + self.page(call, page) + b'],"total":%d}' % total)
+
+    def flow(self, call: Call) -> web.Response:
+        """Cursor paging: the id after which to go on; stable while records come and go."""
+        held = self.listing(call, "things")
+        size = min(int(call.query.get("limit", 25)), 500)
+        after = call.query.get("after")
+        key = held.place(after) if after else (float("-inf"), 0)
+        if key is None:
+            return self.reply({"error": "unknown cursor"}, 400)
+        page: list[Entry] = []
+        for entry in held.after(key):
+            page.append(entry)
+            if len(page) > size:
+                break
+        more = len(page) > size
+        page = page[:size]
+        follow = page[-1].id if more else None
+        if self.looping(call) and page:
+            follow = after or page[0].id
+        return self.reply(
+            b'{"items":[' + self.page(call, page) + b'],"next":%s}' % (b'"%s"' % follow.encode() if follow else b"null")
+        )
+
+    def thing(self, call: Call) -> web.Response:
+        entry = self.state["things"].get(call.args["id"])
+        return self.failure(404, call) if entry is None else self.reply(entry.encoded)
+
+    def notes(self, call: Call) -> web.Response:
+        if self.state["things"].get(call.args["id"]) is None:
+            return self.failure(404, call)
+        found = [entry for entry in self.state["notes"] if entry.raw["thing"] == call.args["id"]]
+        return self.reply(b'{"items":[' + joined(found) + b"]}")
+
+
+def create(**options: Any) -> Plain:
+    return Plain(**options)
