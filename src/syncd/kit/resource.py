@@ -33,7 +33,9 @@ FieldName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 class Pages(Model):
     """How a listing goes on to its next page."""
 
-    kind: Literal["none", "cursor", "offset", "page", "next", "link"] = "none"
+    kind: Literal["none", "cursor", "offset", "page", "next", "link"] = Field(
+        "none", description="none: one page is all; next: a URL in the answer; link: the Link header."
+    )
     place: Literal["query", "body"] = Field("query", alias="in", description="Where its parameters go.")
     param: str | None = Field(None, description="Parameter for cursor, offset or page number; in a body a dotted path.")
     next: Path | None = Field(None, description="Where the answer has the next cursor (cursor) or the next URL (next).")
@@ -89,7 +91,7 @@ class One(Model):
 
     path: str = Field(description="With the placeholder {id}.")
     records: Path = Field("", description="Where the record sits in the answer; empty: the answer is the record.")
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, Any] = Field(default_factory=dict, description="Query parameters.")
 
     @model_validator(mode="after")
     def _has_id(self) -> Self:
@@ -108,15 +110,15 @@ class Many(Model):
     place: Literal["query", "body"] = Field("query", alias="in", description="In a body the ids are a JSON list.")
     path: str | None = Field(None, description="The resource's own path if left out.")
     records: Path | None = Field(None, description="Where the list sits; as in the listing if left out.")
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, Any] = Field(default_factory=dict, description="Further query parameters.")
 
 
 class Adapter(Model):
     """Another shape of the same records, chosen by `adapter:`. What is left out is the resource's own."""
 
-    id: RecordPath | tuple[RecordPath, ...] | None = None
-    updated: StampPath | None = None
-    fields: FieldMap | None = None
+    id: RecordPath | tuple[RecordPath, ...] | None = Field(None, description="As in the resource.")
+    updated: StampPath | None = Field(None, description="As in the resource.")
+    fields: FieldMap | None = Field(None, description="As in the resource, and instead of its fields.")
 
 
 def _check_placeholders(text: str, known: set[str]) -> None:
@@ -138,11 +140,11 @@ class Resource(Model):
 
     name: str = Field("", description="Set from the key it stands under.")
     path: str = Field(description="Relative to base_url; a child has {parent.id} in it (or in params or body).")
-    method: Literal["GET", "POST"] = "GET"
+    method: Literal["GET", "POST"] = Field("GET", description="How the listing is asked.")
     enabled: bool = Field(True, description="False: only where an integration enables it.")
     params: dict[str, Any] = Field(default_factory=dict, description="Query parameters of every listing call.")
     body: dict[str, Any] | None = Field(None, description="JSON body of every listing call.")
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict, description="Sent with its calls.")
 
     records: Path | tuple[Path, ...] = Field("", description="Where the list sits; several: the first that is a list.")
     id: RecordPath | tuple[RecordPath, ...] = Field("id", description="The record's id; several are joined by a colon.")
@@ -163,13 +165,13 @@ class Resource(Model):
     sparse: bool = Field(False, description="A missing key means: not told. Stored fields are kept.")
     volatile: tuple[RecordPath, ...] = Field((), description="What changes and means nothing: left out of the hash.")
 
-    pages: Pages = Pages()
+    pages: Pages = Field(Pages(), description="How the listing goes on.")
     page_size: int | None = Field(None, ge=1, description="Records a page.")
-    since: SinceParam | None = None
+    since: SinceParam | None = Field(None, description="How it is asked for what changed; a parameter's name will do.")
     fields: FieldMap = Field(default_factory=dict, description="Name: path, or {from, as, default, required}.")
     adapters: dict[str, Adapter] = Field(default_factory=dict, description="Other shapes by name; `v1` is this one.")
-    one: OnePath | None = None
-    many: Many | None = None
+    one: OnePath | None = Field(None, description="How one record is read; a path with {id} will do.")
+    many: Many | None = Field(None, description="How several are read by their ids in one call.")
 
     every: Duration | None = Field(None, description="How often, unless the configuration says.")
     strategy: Literal["full", "incremental", "feed"] | None = Field(

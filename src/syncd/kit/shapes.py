@@ -70,7 +70,7 @@ class Stamp(Model):
     """Where a moment sits in the raw record and how it is written."""
 
     source: RecordPath = Field(alias="from", description="Path into the raw record.")
-    kind: MomentAs = Field("timestamp", alias="as")
+    kind: MomentAs = Field("timestamp", alias="as", description="How it is written.")
     zone: str | None = Field(None, description="Zone of moments sent without an offset.")
 
     @field_validator("zone")

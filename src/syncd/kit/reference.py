@@ -1,0 +1,74 @@
+"""The keys of a description as text for `docs/writing-a-driver.md`, made from the models so that it cannot drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from syncd.config.units import format_duration
+from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
+from syncd.kit.shapes import Deleted, MappedField, Stamp
+from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks
+
+_SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
+    ("The top", DriverSpec),
+    ("`auth`", Auth),
+    ("`limits`", Limits),
+    ("One of `limits.tiers`", Tier),
+    ("`limits.breaker`", Breaker),
+    ("`errors`", Errors),
+    ("`test`", Probe),
+    ("One of `resources`", Resource),
+    ("`pages`", Pages),
+    ("`since`", Since),
+    ("One of `fields`", MappedField),
+    ("`updated` and `order`", Stamp),
+    ("`deleted`", Deleted),
+    ("`one`", One),
+    ("`many`", Many),
+    ("One of `adapters`", Adapter),
+    ("`webhooks`", Webhooks),
+    ("One of `options`", Option),
+    ("`quality`", Quality),
+)
+_DURATIONS: Final = frozenset({"early", "lasts", "timeout", "cooldown", "overlap", "every", "tolerance"})
+
+
+def reference() -> str:
+    """All sections, in Markdown."""
+    return "\n".join(line for title, model in _SECTIONS for line in _section(title, model))
+
+
+def _section(title: str, model: type[BaseModel]) -> Iterator[str]:
+    yield f"### {title}\n"
+    yield "| key | meaning | default |"
+    yield "|---|---|---|"
+    for name, field in model.model_fields.items():
+        choices = " | ".join(f"`{choice}`" for choice in _choices(field.annotation)).replace("|", "\\|")
+        meaning = " ".join(part for part in (field.description, choices and f"One of {choices}.") if part)
+        yield f"| `{field.alias or name}` | {meaning} | {_default(name, field)} |"
+    yield ""
+
+
+def _choices(kind: Any) -> list[str]:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return [str(choice) for choice in get_args(kind)]
+    if origin in {Union, UnionType, Annotated}:
+        return [choice for inner in get_args(kind) for choice in _choices(inner)]
+    return []
+
+
+def _default(name: str, field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if value in (None, "", ()) or value is PydanticUndefined or isinstance(value, BaseModel):
+        return ""
+    if name in _DURATIONS:
+        return f"`{format_duration(value)}`"
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
