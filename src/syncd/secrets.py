@@ -255,16 +255,18 @@ class Vault:
             raise SecretError(
                 f"secret file {path} cannot be read: {error.strerror}", hint=f"ls -l {shlex.quote(str(path))}"
             ) from None
-        with os.fdopen(descriptor, "rb") as file:
-            state = os.fstat(file.fileno())
-            if not stat.S_ISREG(state.st_mode):
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
                 raise SecretError(f"secret file {path} is not an ordinary file")
-            if state.st_mode & forbidden:
+            if mode & forbidden:
                 raise SecretError(
-                    f"secret file {path} has mode {stat.S_IMODE(state.st_mode):04o}: others may read or change it",
+                    f"secret file {path} has mode {stat.S_IMODE(mode):04o}: others may read or change it",
                     hint=f"chmod 600 {shlex.quote(str(path))}",
                 )
-            raw = file.read(_FILE_BYTES + 1)
+            raw = os.read(descriptor, _FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
         if len(raw) > _FILE_BYTES:
             raise SecretError(f"secret file {path} is larger than {_FILE_BYTES // 1024} KiB: is it the right file?")
         try:
