@@ -2,7 +2,7 @@
 
 The rule for a stop that was not clean (kill -9, power):
 
-* windows up to 2 s are not stored at all: a new process waits one out;
+* windows up to 2 s are stored at a clean end only: otherwise a new process waits one out;
 * a longer window may hold at most a tenth of its budget (at least one call) that is not stored yet; a call beyond waits
   for the commit. A new process counts what was stored, and what was in flight then and that allowance as spent now;
 * where fewer than 20 calls a window are allowed (rare, dear: token requests) each is stored before it leaves.
@@ -123,7 +123,7 @@ class Recorder:
         wall = self.clock.now().timestamp()
         tiers = {}
         for tier in self.book.tiers:
-            if is_short(tier):
+            if is_short(tier) and not clean:
                 continue
             state = tier.export(now)
             for name in ("held", "sent"):
@@ -140,11 +140,11 @@ class Recorder:
         ended_well = bool(state.get("clean")) if clean is None else clean
         stored: Mapping[str, Any] = state.get("tiers") or {}
         for tier in self.book.tiers:
-            if is_short(tier):
-                if not ended_well:
-                    tier.charge(now, tier.ceiling)
+            known = stored.get(tier.spec.key)
+            if is_short(tier) and (known is None or not ended_well):
+                tier.charge(now, tier.ceiling)
                 continue
-            known = stored.get(tier.spec.key) or _nearest(tier, stored)
+            known = known or _nearest(tier, stored)
             if known is None:
                 continue
             moved = {
