@@ -32,14 +32,14 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> It
         yield given
         return
     if worker_id == "master":
-        with _server() as url:
+        with _Server() as url:
             yield url
         return
     shared = tmp_path_factory.getbasetemp().parent
     yield from _shared_server(shared)
 
 
-class _server:  # noqa: N801 - reads as a verb
+class _Server:
     """A server in a directory of its own, gone afterwards."""
 
     def __enter__(self) -> str:
@@ -64,7 +64,7 @@ def _shared_server(shared: Path) -> Iterator[str]:
         if address.exists():
             url = address.read_text()
         else:
-            server = _server()
+            server = _Server()
             url = server.__enter__()
             address.write_text(url)
         fcntl.flock(users, fcntl.LOCK_SH)

@@ -88,7 +88,7 @@ def _whole(text: str) -> int:
 
 
 def dumps(value: Any) -> bytes:
-    """The JSON of a value, compact, in UTF-8. Raises PayloadError where it cannot be said in JSON (or is nested too deeply)."""
+    """The JSON of a value, compact, in UTF-8. Raises PayloadError for what JSON cannot say or is nested too deeply."""
     return _dumps(value, sort=False)
 
 

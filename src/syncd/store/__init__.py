@@ -13,7 +13,7 @@ from syncd.store.leases import Lease
 from syncd.store.migrate import Migration, SchemaStatus
 from syncd.store.passes import Guard, Sweep
 from syncd.store.prune import Retention
-from syncd.store.records import StoredRecord
+from syncd.store.records import Records, StoredRecord
 from syncd.store.rejects import StoredReject
 from syncd.store.rows import Known, NewTask, PageResult, PageWrite, Reject, Row
 from syncd.store.sealing import KeyRing, new_key_line
@@ -22,8 +22,37 @@ from syncd.store.tasks import WISHES, Task
 from syncd.store.views import view_name
 
 __all__ = [
-    "BREAKER_HOLD", "CHANGES", "CONFIRM_DELETIONS", "PAUSE", "WISHES", "Change", "Control", "CredentialNote", "DeadLetter",
-    "Guard", "KeyRing", "Known", "Lease", "Migration", "NewDeadLetter", "NewTask", "PageResult", "PageWrite", "Reject",
-    "Retention", "Row", "Run", "SchemaStatus", "Stand", "Store", "StoredRecord", "StoredReject", "Sweep", "Task", "Trouble",
-    "new_key_line", "view_name",
+    "BREAKER_HOLD",
+    "CHANGES",
+    "CONFIRM_DELETIONS",
+    "PAUSE",
+    "WISHES",
+    "Change",
+    "Control",
+    "CredentialNote",
+    "DeadLetter",
+    "Guard",
+    "KeyRing",
+    "Known",
+    "Lease",
+    "Migration",
+    "NewDeadLetter",
+    "NewTask",
+    "PageResult",
+    "PageWrite",
+    "Records",
+    "Reject",
+    "Retention",
+    "Row",
+    "Run",
+    "SchemaStatus",
+    "Stand",
+    "Store",
+    "StoredRecord",
+    "StoredReject",
+    "Sweep",
+    "Task",
+    "Trouble",
+    "new_key_line",
+    "view_name",
 ]

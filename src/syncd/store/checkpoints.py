@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -207,8 +207,8 @@ class Checkpoints:
             if found is None:
                 raise OwnershipError(f"run {run_id} of {integration}/{resource} is no longer ours to end")
             await connection.execute(
-                "UPDATE syncd.runs SET outcome = $3, ended_at = $4, calls = calls + $5, waited_seconds = waited_seconds + $6, "
-                "watermark = $7, explanation = $8 WHERE integration = $1 AND id = $2",
+                "UPDATE syncd.runs SET outcome = $3, ended_at = $4, calls = calls + $5, "
+                "waited_seconds = waited_seconds + $6, watermark = $7, explanation = $8 WHERE integration = $1 AND id = $2",
                 integration, run_id, outcome.value, now, calls, waited_seconds, found["watermark"],
                 dict(explanation) if explanation is not None else None,
             )
@@ -250,7 +250,7 @@ class Runs:
         )
         return [Run(**dict(each)) for each in found]
 
-    async def latest(self, integration: str | None = None) -> list[Run]:
+    async def latest(self, integration: str | None = None) -> Sequence[Run]:
         """The last run of each resource."""
         found = await self._database.fetch(
             f"SELECT r.* FROM syncd.checkpoints c CROSS JOIN LATERAL (SELECT {_RUN_COLUMNS} FROM syncd.runs "  # noqa: S608

@@ -105,12 +105,13 @@ class DeadLetters:
         )
         return [DeadLetter(**dict(each)) for each in found]
 
-    async def grouped(self, integration: str | None = None) -> list[Trouble]:
+    async def grouped(self, integration: str | None = None) -> Sequence[Trouble]:
         """Open ones by cause, most frequent first."""
         found = await self._database.fetch(
             "SELECT integration, resource, fingerprint, (array_agg(message ORDER BY id DESC))[1] AS message, "
             "count(*) AS count, min(buried_at) AS first_at, max(buried_at) AS last_at, "
-            "coalesce((array_agg(external_id ORDER BY id DESC) FILTER (WHERE external_id IS NOT NULL))[1:5], '{}') AS examples "
+            "coalesce((array_agg(external_id ORDER BY id DESC) FILTER (WHERE external_id IS NOT NULL))[1:5], '{}') "
+            "AS examples "
             "FROM syncd.dead_letters WHERE state = 'open' AND ($1::text IS NULL OR integration = $1) "
             "GROUP BY 1, 2, 3 ORDER BY count DESC, 1, 2, 3", integration,
         )

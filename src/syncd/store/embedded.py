@@ -80,10 +80,11 @@ class _Runner:
     """As root's own files, under another number in a user namespace."""
 
     def run(self, command: Sequence[str | Path], *, timeout: float) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: S603 - our own programs, no shell
+        done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - our own programs, no shell
             self.command(command), env=_ENVIRONMENT, cwd="/", timeout=timeout, check=False, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, errors="replace", **self.identity(),  # type: ignore[call-overload]
         )
+        return done
 
     def command(self, command: Sequence[str | Path]) -> list[str]:
         prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"] if self.namespace else []

@@ -82,10 +82,11 @@ class SchemaStatus:
 
 def shipped() -> list[Migration]:
     """All migrations of this release, in order, without gaps."""
-    found = []
-    for entry in resources.files("syncd.store").joinpath("schema").iterdir():
-        if match := _NAME.fullmatch(entry.name):
-            found.append(Migration(int(match.group(1)), match.group(2), entry.read_text("utf-8")))
+    found = [
+        Migration(int(match.group(1)), match.group(2), entry.read_text("utf-8"))
+        for entry in resources.files("syncd.store").joinpath("schema").iterdir()
+        if (match := _NAME.fullmatch(entry.name))
+    ]
     found.sort(key=lambda each: each.version)
     if [each.version for each in found] != list(range(1, len(found) + 1)):
         raise StoreError("the schema files are not numbered without gaps: the installation is damaged")

@@ -24,16 +24,30 @@ _ATTEMPTS = 5
 
 _BURY_AT_ONCE = 500
 
-_KINDS = (
-    "text,text,text,bigint,bigint,text,text,boolean,timestamptz,timestamptz,timestamptz,integer,integer,float8,text[],"
-    "text[],text[],jsonb[],json[],bytea[],bigint[],timestamptz[],timestamptz[],text[],text[],text[],boolean[],boolean[],"
-    "smallint[],text[],text[],jsonb,bytea[],jsonb"
-).split(",")
-_STORE_PAGE = f"SELECT * FROM syncd.store_page({', '.join(f'${n}::{kind}' for n, kind in enumerate(_KINDS, 1))})"
-_STORE_ROWS = (
-    "SELECT added, updated, deleted, unchanged, stale FROM syncd.store_rows($1::text, $2::timestamptz, "
-    f"{', '.join(f'${n}::{kind}' for n, kind in enumerate(_KINDS[15:29], 3))})"
+_PAGE = (
+    "text", "text", "text", "bigint", "bigint", "text", "text", "boolean", "timestamptz", "timestamptz", "timestamptz",
+    "integer", "integer", "float8", "text[]",
 )
+_ROWS = (
+    "text[]", "text[]", "jsonb[]", "json[]", "bytea[]", "bigint[]", "timestamptz[]", "timestamptz[]", "text[]", "text[]",
+    "text[]", "boolean[]", "boolean[]", "smallint[]",
+)
+_REST = ("text[]", "text[]", "jsonb", "bytea[]", "jsonb")
+
+
+def _typed(kinds: tuple[str, ...]) -> str:
+    return ", ".join(f"${n}::{kind}" for n, kind in enumerate(kinds, 1))
+
+
+_STORE_PAGE = f"SELECT * FROM syncd.store_page({_typed(_PAGE + _ROWS + _REST)})"  # noqa: S608
+_STORE_ROWS = (
+    "SELECT added, updated, deleted, unchanged, stale "  # noqa: S608
+    f"FROM syncd.store_rows({_typed(('text', 'timestamptz', *_ROWS))})"
+)
+_COUNT_MORE = """
+UPDATE syncd.runs SET added = added + $3, updated = updated + $4, deleted = deleted + $5, unchanged = unchanged + $6,
+    stale = stale + $7 WHERE integration = $1 AND id = $2
+"""
 _HISTORY = {History.OFF: 0, History.CHANGES: 1, History.FULL: 2}
 
 
@@ -64,6 +78,7 @@ class Pages:
         scope: str,
         fence: int,
         fetched_at: datetime,
+        partner: str | None = None,
         children: Sequence[str] = (),
         run_id: int | None = None,
         cause: str = "gone",
@@ -76,6 +91,8 @@ class Pages:
         """
         now = self._database.clock.now()
         result = PageResult()
+        if partner is not None:
+            await self._remember(integration, partner)
         async with self._database.transaction() as connection:
             await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
             result.deleted = await bury(
@@ -90,9 +107,7 @@ class Pages:
         return result
 
     async def _store(self, page: PageWrite, *, listing: bool) -> PageResult:
-        if self._partners.get(page.integration) != page.partner:
-            await remember_partner(self._database, page.integration, page.partner)
-            self._partners[page.integration] = page.partner
+        await self._remember(page.integration, page.partner)
         for _ in range(_ATTEMPTS - 1):
             try:
                 return await self._try(page, listing=listing)
@@ -107,6 +122,11 @@ class Pages:
                 return result
         return await self._try(page, listing=listing)
 
+    async def _remember(self, integration: str, partner: str) -> None:
+        if self._partners.get(integration) != partner:
+            await remember_partner(self._database, integration, partner)
+            self._partners[integration] = partner
+
     async def _try(self, page: PageWrite, *, listing: bool) -> PageResult:
         now = self._database.clock.now()
         first, *rounds = _rounds(page.rows)
@@ -116,9 +136,18 @@ class Pages:
         async with self._database.transaction() as connection:
             # The page's own statement goes first: it checks that we may write at all.
             result = _result(await connection.fetchrow(_STORE_PAGE, *_values(page, first, now, listing)))
+            before = {*result.added, *result.updated}
             for rows in rounds:
                 values = _columns(rows, page.cause, page.history)
-                result.include(_result(await connection.fetchrow(_STORE_ROWS, page.integration, now, *values)))
+                extra = _result(await connection.fetchrow(_STORE_ROWS, page.integration, now, *values))
+                if page.run_id is not None:
+                    await connection.execute(_COUNT_MORE, page.integration, page.run_id, len(extra.added), len(extra.updated),
+                                             len(extra.deleted), extra.unchanged, extra.stale)
+                result.include(extra)
+            news = {*result.added, *result.updated} - before
+            if tasks := [task for task in page.tasks if task.parent_id in news]:
+                wanted = tasks_json(tasks, page.resource, page.cause)
+                await connection.execute("SELECT syncd.put_tasks($1, $2, $3::jsonb)", page.integration, now, wanted)
             return result
 
     async def _without_refused(self, page: PageWrite) -> tuple[PageWrite, list[str]]:
@@ -260,7 +289,7 @@ def _values(page: PageWrite, rows: Sequence[Row], now: datetime, listing: bool) 
     ]
 
 
-_NO_ROWS: tuple[None, ...] = (None,) * 14
+_NO_ROWS: tuple[None, ...] = (None,) * len(_ROWS)
 
 
 def _rejects(page: PageWrite) -> tuple[bytes | None, list[bytes] | None]:

@@ -104,7 +104,7 @@ class Passes:
         scope: str,
         fence: int,
         run_id: int | None = None,
-        guard: Guard = Guard(),  # noqa: B008 - immutable
+        guard: Guard = Guard(),
         confirmed: bool = False,
         children: Sequence[str] = (),
         history: History | Mapping[str, History] = History.CHANGES,
@@ -177,7 +177,8 @@ class Passes:
         )
         if run_id is not None and deleted:
             await connection.execute(
-                "UPDATE syncd.runs SET deleted = deleted + $3 WHERE integration = $1 AND id = $2", integration, run_id, deleted
+                "UPDATE syncd.runs SET deleted = deleted + $3 WHERE integration = $1 AND id = $2",
+                integration, run_id, deleted,
             )
         for table, column in (("pass_pages", "pass_id"), ("passes", "id")):
             await connection.execute(
@@ -195,7 +196,7 @@ class Passes:
         began_at: datetime,
         scope: str,
         fence: int,
-        guard: Guard = Guard(),  # noqa: B008
+        guard: Guard = Guard(),
         confirmed: bool = False,
         history: History | Mapping[str, History] = History.CHANGES,
     ) -> Sweep:

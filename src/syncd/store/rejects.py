@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,7 +45,7 @@ class Rejects:
         )
         return [StoredReject(**dict(each)) for each in found]
 
-    async def grouped(self, integration: str | None = None) -> list[Trouble]:
+    async def grouped(self, integration: str | None = None) -> Sequence[Trouble]:
         """By cause, most frequent first."""
         found = await self._database.fetch(
             "SELECT integration, resource, fingerprint, (array_agg(reason ORDER BY last_at DESC))[1] AS message, "

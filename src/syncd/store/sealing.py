@@ -63,7 +63,9 @@ class KeyRing:
                     raise ValueError
                 keys[key_id] = base64.b64decode(encoded, validate=True)
             except (ValueError, binascii.Error):
-                raise StoreError(f"line {number} of the key file is not `id:base64`", hint="syncd key rotate makes one") from None
+                raise StoreError(
+                    f"line {number} of the key file is not `id:base64`", hint="syncd key rotate makes one"
+                ) from None
         return cls(keys)
 
     @classmethod
