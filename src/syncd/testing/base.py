@@ -213,9 +213,15 @@ class Simulator(ABC):
 
     def update(self, resource: str, external_id: str, changes: Raw | None = None) -> Entry:
         """Change a record, with an event. Raises KeyError when it does not exist."""
+        return self.put(
+            resource, external_id, self.alter(resource, self.state[resource].entries[external_id].raw, changes)
+        )
+
+    def put(self, resource: str, external_id: str, raw: Raw) -> Entry:
+        """Replace a record's whole content, with an event. Raises KeyError when it does not exist."""
         collection = self.state[resource]
         before = collection.entries[external_id]
-        collection.replace(external_id, self.alter(resource, before.raw, changes))
+        collection.replace(external_id, raw)
         after = collection.entries[external_id]
         self.mutated["update"] += 1
         self.announce("update", resource, before, after)

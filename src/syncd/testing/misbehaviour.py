@@ -32,7 +32,7 @@ KINDS = {
     "huge": "a body of `bytes` (default 100 MB)",
     "gzip_bomb": "a small gzip body that becomes `bytes` (default 256 MB)",
     "empty": "listings are empty",
-    "missing": "listings lack a `share` of their records, always the same ones",
+    "missing": "listings lack a `share` (default 0.4) of their records, always the same ones",
     "foreign": "listings are another tenant's",
     "loop": "the listing's pages repeat for ever",
     "wrong_total": "stated totals are off `by` so many",
@@ -82,6 +82,9 @@ class Misbehaviour:
         elif kind == "token_fail":
             kind, match = "status", self.token_route
             params.setdefault("status", 503)
+        elif kind == "missing":  # here the share is of the records, not of the calls
+            params["share"] = share if share < 1.0 else 0.4
+            share = 1.0
         rule = Rule(kind, match, count, share, after, 0, params)
         self.rules.append(rule)
         return rule
