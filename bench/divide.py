@@ -1,0 +1,83 @@
+"""`python -m bench.divide`: how the time of an import divides among the rooms of syncd and the libraries below.
+
+The daemon runs under the interpreter's own profiler, which slows every Python call and no C call: read shares, not seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import pstats
+import re
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tests.whole.daemon import SOURCE, Daemon
+
+from bench.daemon import INTEGRATION, PAGES, ended, partner
+from bench.parts import static_partner
+from syncd.store import embedded
+
+START = """
+import atexit, cProfile, sys
+profile = cProfile.Profile()
+atexit.register(lambda: (profile.disable(), profile.dump_stats({out!r})))
+profile.enable()
+"""
+
+
+def room(where: str, function: str) -> str:
+    """Whose time it is: `syncd/store`, a library's name, or the interpreter's."""
+    if found := re.search(r"/src/(syncd/\w+)", where):
+        return found[1]
+    if found := re.search(r"/site-packages/(\w+)", where):
+        return found[1]
+    if where == "~":
+        return next(
+            (name for name in ("orjson", "uvloop", "asyncpg", "hashlib", "sha256") if name in function), "built-ins"
+        )
+    return "standard library"
+
+
+async def profiled(url: str, database: str, paging: str, scratch: Path) -> pstats.Stats:
+    import asyncpg
+
+    out = scratch / "profile.out"
+    (scratch / "sitecustomize.py").write_text(START.format(out=str(out)))
+    path = {"PYTHONPATH": f"{scratch}:{SOURCE}"}
+    daemon = Daemon(scratch, database, {"bench": partner(url, paging)}, main={"log": {"level": "warning"}}, env=path)
+    async with daemon:
+        connection = await asyncpg.connect(database)
+        await ended(daemon, connection, 0, 900)
+        await connection.close()
+    return pstats.Stats(str(out))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.divide", description=__doc__)
+    parser.add_argument("--records", type=int, default=50_000)
+    parser.add_argument("--paging", choices=sorted(PAGES), default="cursor")
+    parser.add_argument("--functions", type=int, default=25, help="how many of the dearest functions to list")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="syncd-divide-") as scratch,
+        embedded.start(Path(scratch)) as server,
+        static_partner(options.records, options.paging) as url,
+    ):
+        stats = asyncio.run(profiled(url, server.url, options.paging, Path(scratch)))
+    rooms: Counter[str] = Counter()
+    for (where, _, function), (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
+        rooms[room(where, function)] += own
+    waiting = rooms.pop("uvloop", 0.0)  # in the loop itself: mostly waiting for sockets
+    total = sum(rooms.values())
+    print(
+        f"{INTEGRATION}: {options.records:,} records, {total:.1f} s in Python and C, {waiting:.1f} s in the event loop"
+    )
+    for name, seconds in rooms.most_common(20):
+        print(f"  {seconds / total:6.1%}  {name}")
+    stats.sort_stats("tottime").print_stats(options.functions)
+
+
+if __name__ == "__main__":
+    main()
