@@ -7,18 +7,20 @@ What outlives a configuration (gates with their slots, leases) is kept by `Scope
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from syncd import drivers
-from syncd.client import Patience, PartnerTransport, RetryBudget, Session, build_auth
+from syncd.client import PartnerTransport, Patience, Session
+from syncd.client import build as build_auth
 from syncd.clock import Clock
-from syncd.config import Config, PartnerConfig, ResourceConfig
+from syncd.config import Config, PartnerConfig, ResourceConfig, TierConfig
 from syncd.errors import ConfigError
-from syncd.kit import Auth, Driver, Resource
+from syncd.kit import Driver, Resource
 from syncd.limits import BreakerPolicy, Gate, TierSpec
+from syncd.limits.backoff import RetryBudget
 from syncd.model import Lane
 from syncd.secrets import Secret, Vault
 from syncd.store import Guard, Store
@@ -33,7 +35,6 @@ from syncd.sync.schedule import Schedule
 log = structlog.get_logger()
 
 DEFAULT_EVERY_SECONDS = 900.0
-DEFAULT_SHARE = 0.7
 MOST_JITTER_SECONDS = 30.0
 
 
@@ -189,7 +190,9 @@ class Builder:
     def runner(self, built: Built) -> Runner:
         return Runner(built.config.name, built.accounts, self._store, self._clock, workers=built.config.workers)
 
-    def _prepare(self, driver: Driver, partner: PartnerConfig, name: str) -> tuple[dict[str, Secret], dict[str, ResourcePlan]]:
+    def _prepare(
+        self, driver: Driver, partner: PartnerConfig, name: str
+    ) -> tuple[dict[str, Secret], dict[str, ResourcePlan]]:
         """What may fail for want of a secret or by a wrong option, before anything is changed."""
         integration = partner.integrations[name]
         secrets = {key: self._vault.resolve(ref) for key, ref in integration.credentials.items()}
@@ -218,7 +221,7 @@ class Builder:
             raise ConfigError(f"{name}: no base_url", hint="the driver has none of its own: give one in the file")
         sign = getattr(driver, "sign", None)
         auth = build_auth(
-            auth_mapping(driver.auth(options)),
+            driver.auth(options),
             secrets.__getitem__,
             integration=name,
             keeper=self._store.credentials,
@@ -242,7 +245,9 @@ class Builder:
             plan.name: Target(
                 plan.resource,
                 plan.adapter,
-                tuple(child.name for child in (other.resource for other in plans.values()) if child.parent == plan.name),
+                tuple(
+                    child.name for child in (other.resource for other in plans.values()) if child.parent == plan.name
+                ),
             )
             for plan in plans.values()
         }
@@ -257,7 +262,7 @@ class Builder:
             clock=self._clock,
             ownership=scope.ownership,
             plans=plans,
-            processor=Processor(driver, name, targets, self._store.records),
+            processor=Processor(driver, name, targets, self._store),
             health=health,
             options=options,
             moved=self._moved,
@@ -311,83 +316,50 @@ def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str) ->
 def gate_settings(driver: Driver, partner: PartnerConfig, members: list[str]) -> GateSettings:
     """The driver's limits with the file's laid over them: same window and budget replaces, anything else is added."""
     limits, stated = driver.spec.limits, partner.limits
-    share = limits.share or DEFAULT_SHARE
+    share = limits.share
     if stated is not None and stated.share is not None:
         share = stated.share
     auth = driver.auth(partner.options_for(members[0]))
-    tiers = [TierSpec.parse(tier) for tier in limits.tiers]
-    tiers += [token_tier(tier) for tier in auth.tiers]
+    tiers = [tier.spec() for tier in limits.tiers]
+    # A limit of the token endpoint counts token requests alone, and all of it is used, since each one is rare.
+    tiers += [replace(tier.spec(), budget="token", share=tier.share or 1.0) for tier in auth.tiers]
     for tier in stated.tiers if stated is not None else ():
-        own = TierSpec(
-            limit=tier.rate.limit,
-            window_seconds=tier.rate.window_seconds,
-            kind=tier.kind,
-            burst=tier.burst,
-            budget=tier.budget or "",
-            weighted=tier.weighted,
-            share=tier.share,
-        )
-        same = [
-            known
-            for known in tiers
-            if (known.window_seconds, known.budget, known.weighted) == (own.window_seconds, own.budget, own.weighted)
-        ]
-        tiers = [known for known in tiers if known not in same] + [own]
-    breaker = stated.breaker if stated is not None else None
+        own = tier_spec(tier)
+        tiers = [known for known in tiers if _counts(known) != _counts(own)] + [own]
+    breaker = stated.breaker if stated is not None and "breaker" in stated.model_fields_set else limits.breaker
     lanes = dict(stated.lanes) if stated is not None and stated.lanes else dict(limits.lanes)
     return GateSettings(
         tiers=tuple(tiers),
         concurrency=(stated.concurrency if stated is not None else None) or limits.concurrency,
         share=share,
         lanes={Lane[name.upper()]: part for name, part in lanes.items()} or None,
-        breaker=BreakerPolicy() if breaker is None else BreakerPolicy(breaker.failures, breaker.cooldown),
-        members={name: 1.0 for name in members},
+        breaker=BreakerPolicy(breaker.failures, breaker.cooldown),
+        members=dict.fromkeys(members, 1.0),
     )
 
 
-def token_tier(tier: Any) -> TierSpec:
-    """A limit of the token endpoint: it counts token requests alone, and all of it is used, since each one is rare."""
-    given = {"rate": tier} if isinstance(tier, str) else dict(tier)
-    return TierSpec.parse({"share": 1.0, **given, "budget": "token"})
+def tier_spec(tier: TierConfig) -> TierSpec:
+    """A limit as a partner's file writes it, in the gate's words."""
+    return TierSpec(
+        limit=tier.rate.limit,
+        window_seconds=tier.rate.window_seconds,
+        kind=tier.kind,
+        burst=tier.burst,
+        budget=tier.budget or "",
+        weighted=tier.weighted,
+        share=tier.share,
+    )
 
 
-def auth_mapping(auth: Auth) -> dict[str, Any]:
-    """The kit's description of a credential in the client's words."""
-    named = auth.credentials
-    match auth.kind:
-        case "api_key":
-            where = {"query": auth.query} if auth.query else {"header": auth.header, "prefix": auth.prefix}
-            return {"kind": "api_key", "secret": named.get("api_key", "api_key"), **where}
-        case "bearer":
-            return {"kind": "bearer", "secret": named.get("token", "token")}
-        case "basic":
-            password = named.get("password", "password")
-            return {
-                "kind": "basic",
-                "username": named.get("username", "username"),
-                "password": None if password in auth.optional else password,
-            }
-        case "oauth2_client" | "oauth2_refresh":
-            path = auth.token_path or ""
-            return {
-                "kind": auth.kind,
-                ("token_url" if "://" in path else "token_path"): path,
-                "style": auth.client,
-                "scope": auth.scope or "",
-                "params": auth.extra,
-                "timeout": auth.timeout,
-                "margin": auth.early,
-                "client_id": named.get("client_id", "client_id"),
-                "client_secret": named.get("client_secret", "client_secret"),
-                "refresh_token": named.get("refresh_token", "refresh_token"),
-            }
-        case "signer":
-            return {"kind": "signer", "secrets": list(auth.names)}
-    return {"kind": "none"}
+def _counts(tier: TierSpec) -> tuple[float, str, bool]:
+    """What makes two limits the same one: window, budget, and whether points are counted."""
+    return tier.window_seconds, tier.budget, tier.weighted
 
 
 def enabled_partners(config: Config) -> list[str]:
     """Partners with at least one integration that is switched on."""
     return [
-        name for name, partner in config.partners.items() if any(partner.is_enabled(one) for one in partner.integrations)
+        name
+        for name, partner in config.partners.items()
+        if any(partner.is_enabled(one) for one in partner.integrations)
     ]

@@ -19,6 +19,7 @@ from syncd.build import Builder, Scopes, ScopeState
 from syncd.clock import Clock, SystemClock
 from syncd.config import Config, load
 from syncd.errors import ConfigError, StoreError, SyncdError
+from syncd.opening import OpenedStore, open_store
 from syncd.overview import Engine
 from syncd.pulse import WORK_STUCK_SECONDS, Pulse
 from syncd.reload import Reloader
@@ -27,7 +28,6 @@ from syncd.secrets import Secret, Vault
 from syncd.server.app import Server
 from syncd.server.ports import ReloadReport
 from syncd.store import Store
-from syncd.opening import OpenedStore, open_store
 from syncd.supervisor import Supervisor
 from syncd.upkeep import Upkeep
 
@@ -52,12 +52,15 @@ class Options:
 class Daemon:
     """One process. `run()` returns the exit code."""
 
-    def __init__(self, options: Options, *, clock: Clock | None = None, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, options: Options, *, clock: Clock | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.options = options
         self.clock = clock or SystemClock()
         self.environ = os.environ if environ is None else environ
         self.stopping = anyio.Event()
         self._draining = False
+        self._started = False
         self._hurried = False
         self._notifier = Notifier(self.environ, clock=self.clock)
         self._config = load(options.config, drivers=drivers.facts(), env=self.environ, strict=options.strict).require()
@@ -102,6 +105,7 @@ class Daemon:
             )
             if await self._open_store(self._config):
                 await self._start_partners(everything)
+                self._started = True
                 self._notifier.ready()
                 self._notifier.status(self.engine.summary())
                 say.info("daemon_ready", integrations=len(self._config.integrations))
@@ -208,7 +212,7 @@ class Daemon:
     def _unready(self) -> list[str]:
         if self._draining or self.stopping.is_set():
             return ["draining: this instance is stopping"]
-        return [] if self._supervisor is not None else ["starting"]
+        return [] if self._started else ["starting"]
 
     async def _reload(self, who: str) -> ReloadReport:
         if self._reloader is None:

@@ -1,4 +1,4 @@
-"""The engine as its surfaces see it: answers `server.ports.Status` from what runs, and turns what people ask for into rows."""
+"""The engine as its surfaces see it: `server.ports.Status` answered from what runs, and wishes turned into rows."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Engine:
         return reasons
 
     def names(self) -> Mapping[str, Sequence[str]]:
-        found: dict[str, Sequence[str]] = {name: () for name in self._config().integrations}
+        found: dict[str, Sequence[str]] = dict.fromkeys(self._config().integrations, ())
         for account in self._accounts():
             found[account.name] = list(account.plans)
         return found
@@ -143,9 +143,11 @@ class Engine:
 
     async def sync(self, integration: str, resource: str | None, external_id: str | None, *, who: str) -> list[int]:
         account = self._account(integration)
-        wanted = [resource] if resource is not None else [
-            plan.name for plan in account.plans.values() if plan.resource.parent is None
-        ]
+        wanted = (
+            [resource]
+            if resource is not None
+            else [plan.name for plan in account.plans.values() if plan.resource.parent is None]
+        )
         tasks = [
             NewTask(
                 kind="sync" if external_id is None else "fetch",
@@ -177,9 +179,7 @@ class Engine:
             integration=integration, ok=True, status=response.status_code, latency_ms=response.elapsed_seconds * 1000
         )
 
-    async def reconcile(
-        self, integration: str, resource: str | None, *, confirm: bool, who: str
-    ) -> ReconcileReport:
+    async def reconcile(self, integration: str, resource: str | None, *, confirm: bool, who: str) -> ReconcileReport:
         account = self._account(integration)
         store = self._store()
         held = {
@@ -188,7 +188,7 @@ class Engine:
             if stand.held is not None and resource in (None, stand.checkpoint.resource)
         }
         if confirm:
-            wanted = [name for name in held]
+            wanted = list(held)
         else:
             wanted = [resource] if resource is not None else list(account.plans)
         tasks = [
@@ -232,14 +232,12 @@ class Engine:
     ) -> bool:
         active = await self._store().controls.active(integration)
         fresh = not any(one.kind == PAUSE and one.resource == (resource or "") for one in active)
-        await self._store().controls.set(
-            integration, PAUSE, who=who, why=reason, until=until, resource=resource or ""
-        )
+        await self._store().controls.set(integration, resource or "", kind=PAUSE, who=who, why=reason, until=until)
         await self._store().audit.add(who, "paused", integration=integration, after={"reason": reason, "until": until})
         return fresh
 
     async def resume(self, integration: str, resource: str | None, *, who: str) -> bool:
-        gone = await self._store().controls.clear(integration, PAUSE, resource=resource or "")
+        gone = await self._store().controls.clear(integration, resource or "", kind=PAUSE)
         if gone:
             await self._store().audit.add(who, "resumed", integration=integration)
         return gone
@@ -267,7 +265,7 @@ class Engine:
         )
 
     async def _wish(self, account: Account, tasks: list[NewTask]) -> list[int]:
-        ids = await self._store().tasks.wish(account.name, *tasks)
+        ids = await self._store().tasks.put(account.name, tasks)
         supervisor = self._supervisor()
         if supervisor is not None:
             supervisor.wake()
@@ -342,8 +340,14 @@ class Engine:
             if name in running:
                 continue
             enabled = partner.is_enabled(name)
-            told = _not_started(broken.get(partner.name, "it has not been started")) if enabled else Explanation(
-                "disabled", "switched off in its file or by the environment", action="enabled: true, then syncd reload"
+            told = (
+                _not_started(broken.get(partner.name, "it has not been started"))
+                if enabled
+                else Explanation(
+                    "disabled",
+                    "switched off in its file or by the environment",
+                    action="enabled: true, then syncd reload",
+                )
             )
             found.append(
                 {

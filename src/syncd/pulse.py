@@ -1,4 +1,4 @@
-"""Is this process alive? The loop's lag, each part's progress, resident memory; what the watchdog and /health are fed from."""
+"""Is this process alive? The loop's lag, each part's progress, resident memory: what feeds the watchdog and /health."""
 
 from __future__ import annotations
 

@@ -103,6 +103,11 @@ class Supervisor:
             self.broken[name] = str(error)
             log.error("partner_not_started", partner=name, reason=str(error), action=error.hint)
             return
+        except Exception as error:
+            # A fault in a driver must not keep the other partners from starting.
+            self.broken[name] = f"{type(error).__name__}: {error}"
+            log.exception("partner_not_started", partner=name)
+            return
         await self._launch(name, built)
 
     async def _launch(self, name: str, built: Built) -> None:

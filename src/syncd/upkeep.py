@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import anyio
 import structlog
@@ -16,7 +16,7 @@ from syncd.explain import State
 from syncd.model import Lane
 from syncd.overview import Engine
 from syncd.sdnotify import Notifier
-from syncd.store import PAUSE, WISHES, Retention, Store
+from syncd.store import PAUSE, WISHES, Store
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
 
@@ -111,12 +111,11 @@ class Upkeep:
             metrics.DEAD_LETTERS.labels(integration).set(count)
         waiting: dict[str, int] = {}
         for row in await self._store.tasks.counts():
-            lane = f"tasks {Lane(row['lane']).name.lower()}"
-            waiting[lane] = waiting.get(lane, 0) + int(row["count"])
+            queue = f"tasks {Lane(row['lane']).name.lower()}"
+            waiting[queue] = waiting.get(queue, 0) + int(row["count"])
         for lane in Lane:
-            metrics.QUEUE_LENGTH.labels(f"tasks {lane.name.lower()}").set(
-                waiting.get(f"tasks {lane.name.lower()}", 0)
-            )
+            queue = f"tasks {lane.name.lower()}"
+            metrics.QUEUE_LENGTH.labels(queue).set(waiting.get(queue, 0))
         self._notifier.status(self._engine.summary())
 
     async def _probe(self) -> None:
@@ -150,19 +149,7 @@ class Upkeep:
         if now.hour != PRUNE_HOUR or (self._pruned_on is not None and self._pruned_on.date() == now.date()):
             return
         self._pruned_on = now
-        keep = self._config().retention
-        removed = await self._store.prune.run(
-            Retention(
-                changes=timedelta(seconds=keep.changes),
-                runs=timedelta(seconds=keep.runs),
-                inbox_bodies=timedelta(seconds=keep.inbox_payloads),
-                inbox_keys=timedelta(seconds=keep.inbox),
-                outbox=timedelta(seconds=keep.outbox),
-                dead_letters=timedelta(seconds=keep.dead_letters),
-                tombstones=timedelta(seconds=keep.tombstones),
-                audit_log=timedelta(seconds=keep.audit_log),
-            )
-        )
+        removed = await self._store.prune(self._config().retention.model_dump())
         log.info("rows_pruned", **{name: count for name, count in removed.items() if count})
 
 

@@ -12,7 +12,7 @@ from syncd.clock import Clock
 from syncd.kit import Driver
 from syncd.limits import Gate
 from syncd.model import History
-from syncd.store import PageResult, Store, Sweep
+from syncd.store import PageResult, Store
 from syncd.sync.health import Health
 from syncd.sync.ownership import Ownership
 from syncd.sync.plan import ResourcePlan

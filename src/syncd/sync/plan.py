@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -38,7 +38,7 @@ class ResourcePlan:
     full_every_seconds: float = DAY_SECONDS
     overlap_seconds: float = DEFAULT_OVERLAP_SECONDS
     history: History = History.CHANGES
-    guard: Guard = Guard()
+    guard: Guard = field(default_factory=Guard)
     adapter: str = "v1"
 
     @property

@@ -14,7 +14,7 @@ from syncd import codec
 from syncd.errors import PayloadError
 from syncd.kit import Driver, Identity, Item, Raw, Resource
 from syncd.model import Lane
-from syncd.store import NewTask, Records, Reject, Row
+from syncd.store import NewTask, Reject, Row, Store
 
 MAX_REASON = 500
 
@@ -51,11 +51,11 @@ class Target:
 class Processor:
     """Reads pages of one integration. Holds no page after it is done with it."""
 
-    def __init__(self, driver: Driver, integration: str, targets: Mapping[str, Target], records: Records) -> None:
+    def __init__(self, driver: Driver, integration: str, targets: Mapping[str, Target], store: Store) -> None:
         self._driver = driver
         self._integration = integration
         self._targets = targets
-        self._records = records
+        self._store = store
 
     async def read(
         self,
@@ -132,7 +132,7 @@ class Processor:
                 hashes[identity.external_id] = codec.content_hash(
                     self._driver.hashable(target.resource, raw), target.adapter
                 )
-        known = await self._records.known(
+        known = await self._store.records.known(
             self._integration, name, [identity.external_id for identity, _ in found], sparse=target.resource.sparse
         )
         for identity, raw in found:

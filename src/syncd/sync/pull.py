@@ -164,7 +164,10 @@ class Pull:
         parent, with_fields = resource.parent or "", needs_fields(resource)
 
         async def parents(last: str, limit: int) -> list[tuple[str, Mapping[str, Any] | None]]:
-            return await account.store.records.live_after(account.name, parent, last, limit, with_data=with_fields)
+            found: list[tuple[str, Mapping[str, Any] | None]] = []
+            async for record in account.store.records.scan(account.name, parent, after=last, batch=limit, limit=limit):
+                found.append((record.external_id, record.data if with_fields else None))
+            return found
 
         return ChildListing(account.driver, resource, checkpoint.cursor, parents)
 

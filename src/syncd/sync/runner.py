@@ -212,10 +212,8 @@ class Runner:
         metrics.LAST_SUCCESS.labels(unit.integration, unit.plan.name).set(now.timestamp())
         if tally.sweep is not None:
             known = account.health.of(unit.plan.name)
-            before = known.held
-            known.held = held_explanation(unit.integration, unit.plan.name, tally.sweep) if tally.sweep.held else None
             metrics.HELD_DELETIONS.labels(unit.integration, unit.plan.name).set(tally.sweep.held)
-            if known.held is not None and before is None:
+            if account.health.holds(unit.plan.name, tally.sweep, now) and known.held is not None:
                 log.warning(
                     "deletions_held",
                     partner=self.partner,
@@ -352,8 +350,8 @@ def _paused_explanation(name: str, held: Control) -> Explanation:
     until = f" until {held.until:%Y-%m-%d %H:%M} UTC" if held.until is not None else ""
     return Explanation(
         "paused",
-        f"paused by {held.who}{until}: {held.reason}",
-        since=held.since,
+        f"paused by {held.who}{until}: {held.why}",
+        since=held.set_at,
         cause="a person paused it",
         action=f"syncd resume {name}",
     )

@@ -102,12 +102,11 @@ class Worker:
             response = await account.session.call(request, lane=task.lane)
         except GoneError:
             await account.store.pages.delete(
-                partner=account.partner,
-                integration=account.name,
-                resource=plan.name,
+                account.name,
+                plan.name,
+                [task.external_id],
                 scope=account.scope,
                 fence=account.fence,
-                ids=[task.external_id],
                 fetched_at=asked_at,
                 children=account.children(plan.name),
                 cause=f"task {task.id}: gone at the partner",
