@@ -48,6 +48,17 @@ class Root(click.Group):
         assert isinstance(found, click.Command)
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if not word.startswith("-") and self.get_command(ctx, word) is None and not ctx.resilient_parsing:
+            import difflib
+
+            close = difflib.get_close_matches(word, self.list_commands(ctx), n=1)
+            ctx.fail(f"no command {word!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
@@ -103,6 +114,7 @@ def _ours(error: BaseException) -> bool:
 
 
 @click.group(
+    "syncd",
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 done, 1 done with failures, 2 usage, 69 daemon unreachable, 75 try later, 77 credential "

@@ -1,0 +1,152 @@
+"""`syncd status`: worst first, every trouble with its command; JSON as the daemon gave it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from syncd.cli import status as verb
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def overview(**changes: Any) -> dict[str, Any]:
+    healthy = {
+        "name": "guesty", "partner": "guesty", "state": "healthy", "enabled": True, "latency_ms": 840.0,
+        "explanation": None, "paused": None,
+        "limits": {"tiers": [{"name": "600/min", "used": 450, "budget": 600}, {"name": "odd", "used": 1, "budget": 0}]},
+        "resources": [
+            {"name": "listings", "state": "healthy", "explanation": None, "last_success_at": "2026-11-21T11:58:00Z",
+             "records": 1200, "held_deletions": 0, "running": False, "next_run_at": "2026-11-21T12:13:00Z",
+             "last_run": {"mode": "incremental", "outcome": "done", "added": 3, "updated": 0, "deleted": 1,
+                          "ended_at": "2026-11-21T11:58:00Z"}},
+        ],
+    }
+    down = {
+        "name": "booking", "partner": "booking", "state": "auth_required", "enabled": True, "latency_ms": None,
+        "explanation": {"code": "auth-failed", "reason": "401 invalid_grant", "since": "2026-11-21T11:56:00Z",
+                        "cause": "the secret was rotated", "action": "syncd credential test booking",
+                        "runbook": "syncd runbook auth-failed"},
+        "paused": None, "resources": [], "limits": None,
+    }
+    paused = {
+        "name": "airbnb", "partner": "airbnb", "state": "paused", "enabled": True, "latency_ms": None,
+        "explanation": None, "limits": None,
+        "paused": {"reason": "migration", "who": "ann@ops", "since": "2026-11-21T11:00:00Z",
+                   "until": "2026-11-21T13:30:00Z"},
+        "resources": [
+            {"name": "rooms", "state": "degraded", "held_deletions": 40, "records": 90, "explanation": None},
+        ],
+    }
+    return {
+        "schema": "syncd.status/1", "version": "0.1.0", "now": NOW.isoformat(), "ready": [], "stuck": [],
+        "integrations": [healthy, down, paused],
+        "queues": [{"name": "resources", "waiting": 234, "capacity": 1000, "oldest_seconds": 154.0}],
+        "workers": {"alive": 8, "total": 8}, "dead_letters": {"total": 12, "causes": 2}, "rejects": {"total": 1},
+        "reload": {"ok": False, "at": None},
+        **changes,
+    }
+
+
+def page(**changes: Any) -> str:
+    return "\n".join(verb.render(overview(**changes), NOW))
+
+
+def test_the_headline_counts_states_workers_and_the_oldest_work():
+    head = page().splitlines()[0]
+    assert head.startswith("3 integrations: 1 healthy, 1 paused, 1 auth required")
+    assert "workers 8/8" in head
+    assert "oldest work 2m 34s" in head
+
+
+def test_the_worst_comes_first_with_cause_and_command():
+    lines = page().splitlines()
+    first = next(index for index, line in enumerate(lines) if "booking" in line)
+    assert lines[first].startswith("✗ booking")
+    assert "AUTH REQUIRED" in lines[first]
+    assert "4m  401 invalid_grant" in lines[first]
+    assert "likely: the secret was rotated" in lines[first + 1]
+    assert "do: syncd credential test booking    runbook: syncd runbook auth-failed" in lines[first + 2]
+    assert page().index("booking") < page().index("airbnb") < page().index("guesty")
+
+
+def test_a_healthy_line_has_last_run_limits_and_latency():
+    assert "last run 2m ago  600/min 450/600 (75 %)  0.8s a call" in page()
+    assert "listings" not in page()
+
+
+def test_verbose_shows_the_resources_of_the_healthy_too():
+    text = "\n".join(verb.render(overview(), NOW, verbose=True))
+    assert "listings: 1,200 records, last incremental done +3 -1 2m ago, next in 13m" in text
+
+
+def test_a_pause_says_who_why_and_for_how_long():
+    assert 'paused for another 1h 30m by ann@ops "migration"' in page()
+
+
+def test_held_deletions_name_the_command_that_goes_on():
+    assert "40 deletions held by the guard; look, then: syncd reconcile airbnb/rooms --confirm" in page()
+
+
+def test_the_foot_has_queues_dead_letters_and_a_failed_reload():
+    text = page()
+    assert "queues  resources 234 (23 %)" in text
+    assert "12 dead letters in 2 causes, 1 rejected record → syncd dlq list" in text
+    assert "the last reload was not applied whole" in text
+
+
+def test_a_stuck_process_and_a_missing_readiness_are_said():
+    text = page(stuck=["workers of guesty"], ready=["draining"])
+    assert "workers of guesty makes no progress" in text
+    assert "not ready: draining" in text
+
+
+def test_an_unknown_state_of_a_newer_daemon_is_shown_first_and_does_not_break_the_page():
+    found = overview()
+    found["integrations"][0]["state"] = "sleeping"
+    text = "\n".join(verb.render(found, NOW))
+    assert "sleeping" in text
+    assert text.index("guesty") < text.index("booking")
+
+
+def test_an_empty_answer_still_renders():
+    assert "no integrations" in "\n".join(verb.render({}, NOW))
+
+
+def test_json_is_the_daemons_answer_alone_on_stdout(run, start, directory: Path):
+    stage = start()
+    stage.status.seen = overview()
+    done = run("status", "--config", directory, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == overview()
+    assert done.stderr == ""
+
+
+def test_exit_code_tells_whether_anything_is_in_trouble(run, start, directory: Path):
+    stage = start()
+    stage.status.seen = overview()
+    assert run("status", "--config", directory).exit_code == 0
+    assert run("status", "--config", directory, "--exit-code").exit_code == 1
+    assert run("status", "airbnb", "--config", directory, "--exit-code").exit_code == 0
+    stage.status.seen = overview(integrations=[], stuck=["event loop"])
+    assert run("status", "--config", directory, "--exit-code").exit_code == 1
+
+
+def test_a_name_narrows_and_a_wrong_one_gets_a_suggestion(run, start, directory: Path):
+    start().status.seen = overview()
+    done = run("status", "guesty", "--config", directory)
+    assert "listings" in done.stdout
+    assert "booking" not in done.stdout
+    done = run("status", "gusty", "--config", directory)
+    assert done.exit_code == 2
+    assert "did you mean 'guesty'?" in done.stderr
+
+
+def test_watch_draws_again_until_interrupted(run, start, directory: Path, hurry):
+    start().status.seen = overview()
+    hurry(interrupt_after=3)
+    done = run("status", "--watch", "--config", directory)
+    assert done.exit_code == 0
+    assert done.stdout.count("3 integrations") == 3
