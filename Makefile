@@ -27,7 +27,7 @@ run: .venv/.demo ## Run the daemon on config/ with an embedded PostgreSQL (CONFI
 	@$(PYTHON_BIN) -m syncd run --config '$(CONFIG)' --embedded --state-dir .state $(ARGS)
 
 test: .venv/.dev ## Run all tests (T=tests/limits for some, JOBS=4, COVERAGE=1 to measure branches)
-	@$(PYTHON_BIN) $(if $(COVERAGE),-m coverage run) -m pytest '$(T)' -q -n $(JOBS) --dist loadgroup -m 'not soak' $(ARGS)
+	@$(PYTHON_BIN) $(if $(COVERAGE),-m coverage run) -m pytest '$(T)' -rfEs -n $(JOBS) --dist loadgroup -m 'not soak' $(ARGS)
 
 coverage: .venv/.dev ## Report what `make test COVERAGE=1` measured; fails under 80 %
 	@$(PYTHON_BIN) -m coverage combine --quiet
