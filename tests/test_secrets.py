@@ -40,10 +40,10 @@ def put(directory: Path, name: str, content: str | bytes, mode: int = 0o600) -> 
         lambda s: f"{s}",
         lambda s: f"Bearer {s!s}",
         "{}".format,
-        lambda s: "%s" % s,
+        "%s".__mod__,
         lambda s: "a" + s,
         lambda s: s.encode(),
-    ],  # noqa: UP031
+    ],
     ids=["str", "f-string", "header", "format", "percent", "concatenation", "encode"],
 )
 def test_no_text_can_be_made_of_a_secret_by_accident(print_it):

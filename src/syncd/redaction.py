@@ -12,6 +12,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 MASK = "****"
@@ -37,12 +38,23 @@ def _replace(found: re.Match[str]) -> str:
     return f"{found['scheme'] or found['param']}{MASK}"
 
 
+class _Known(NamedTuple):
+    """The forms of one value, worked out once."""
+
+    forms: frozenset[str]
+    cores: frozenset[str]
+
+    @classmethod
+    def of(cls, value: str) -> _Known:
+        return cls(frozenset(_forms(value)), frozenset(_cores(value)))
+
+
 class KnownSecrets:
     """The registry. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._pinned: dict[str, None] = {}
-        self._recent: dict[str, None] = {}
+        self._pinned: dict[str, _Known] = {}
+        self._recent: dict[str, _Known] = {}
         self._lock = threading.Lock()
         self._texts: tuple[str, ...] = ()
         self._cores: tuple[str, ...] = ()
@@ -59,20 +71,18 @@ class KnownSecrets:
         if len(value) < SHORTEST or value in self._pinned:
             return
         with self._lock:
-            known = value in self._recent
-            self._recent.pop(value, None)
-            self._recent[value] = None
+            held = self._recent.pop(value, None)
+            self._recent[value] = held or _Known.of(value)
             if len(self._recent) > _RECENT:
                 del self._recent[next(iter(self._recent))]
-            self._stale = self._stale or not known
+            self._stale = self._stale or held is None
 
     def pin(self, value: str) -> None:
         """Remember a value of the configuration for as long as the process lives."""
         if len(value) < SHORTEST or value in self._pinned or len(self._pinned) >= _PINNED:
             return
         with self._lock:
-            self._recent.pop(value, None)
-            self._pinned[value] = None
+            self._pinned[value] = self._recent.pop(value, None) or _Known.of(value)
             self._stale = True
 
     def mask(self, text: str) -> str:
@@ -90,10 +100,10 @@ class KnownSecrets:
 
     def _rebuild(self) -> None:
         with self._lock:
-            values = [*self._pinned, *self._recent]
             self._stale = False
-            texts = {form for value in values for form in _forms(value)}
-            cores = {core for value in values for core in _cores(value)}
+            known = [*self._pinned.values(), *self._recent.values()]
+            texts = {form for one in known for form in one.forms}
+            cores = {core for one in known for core in one.cores}
             # Longest first: a value that contains another must not be left half readable.
             self._texts = tuple(sorted(texts, key=len, reverse=True))
             self._cores = tuple(sorted(cores, key=len, reverse=True))

@@ -306,6 +306,25 @@ def test_a_drivers_own_findings_get_their_place(good):
     assert [(p.line, p.column, p.message) for p in found.errors] == [(3, 20, "no such object 'peple'")]
 
 
+def test_a_finding_in_an_integrations_own_options_is_placed_there_and_told_once(good):
+    class Picky:
+        def facts(self, options, rest):
+            kind = options.get("kind")
+            wrong = [Finding(("options",), f"no such kind {kind!r}")] if kind != "a" else []
+            return Facts(base_url="https://x.example", findings=wrong)
+
+    drivers = {**DRIVERS, "attio": Picky()}
+    write(
+        good,
+        "attio",
+        "driver: attio\noptions: {kind: b}\nintegrations:\n  one: {options: {kind: c}}\n  two: {}\n  three: {}\n",
+    )
+    told = [(p.line, p.column, p.message) for p in load(good, drivers=drivers, env={}).errors]
+    assert told == [(4, 18, "no such kind 'c'"), (2, 10, "no such kind 'b'")]
+    write(good, "attio", "driver: attio\nintegrations:\n  one: {options: {kind: a}}\n")
+    assert load(good, drivers=drivers, env={}).problems == ()
+
+
 def test_without_drivers_at_hand_only_the_files_themselves_are_checked(good):
     write(good, "attio", "driver: unheard_of\nintegrations: {crm: {}}\n")
     assert load(good, drivers=None, env={}).problems == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from syncd.config.document import Document
@@ -45,8 +45,8 @@ def check_partner(
         facts = driver.facts(partner.options, partner.rest)
         _check_resources(document, ("resources",), partner.resources, facts)
         _check_options(document, ("options",), partner.options, facts)
-        for finding in facts.findings:
-            document.problem(finding.path, finding.message, help=finding.help)
+        if not partner.integrations:
+            _note_findings(document, (), facts)
         if partner.limits is not None and not partner.limits.accept_risk:
             _check_limits(document, partner.limits.tiers, facts)
 
@@ -83,6 +83,8 @@ def _check_integration(
         signs = facts.signs_webhooks
         _check_resources(document, (*here, "resources"), integration.resources, facts)
         _check_options(document, (*here, "options"), integration.options, facts)
+        if _knows(facts.options, partner.options_for(name)):
+            _note_findings(document, here, facts)
         _check_credentials(document, name, integration, facts)
         if integration.adapter and facts.adapters and integration.adapter not in facts.adapters:
             document.problem(
@@ -100,6 +102,22 @@ def _check_integration(
             help="secrets: [{file: ...}], or accept_risk: true in the integration",
             key=True,
         )
+
+
+def _knows(known: Collection[str] | None, stated: Mapping[str, object]) -> bool:
+    """No name is unknown; otherwise the driver would complain of the same names in its own words."""
+    return known is None or all(name in known for name in stated)
+
+
+def _note_findings(document: Document, here: tuple[str | int, ...], facts: Facts) -> None:
+    """What the driver found, at the integration's own options where they are meant, and each mistake once a file."""
+    for finding in facts.findings:
+        own = (*here, *finding.path)
+        path = own if finding.path and document.has(own[: len(here) + 1]) else tuple(finding.path)
+        mark = document.mark(path)
+        told = [(problem.message, problem.line, problem.column) for problem in document.problems]
+        if (finding.message, *mark) not in told:
+            document.problem(path, finding.message, help=finding.help)
 
 
 def _check_resources(
