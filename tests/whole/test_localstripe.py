@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+
 from tests.whole.localstripe import CUSTOMERS, INVOICES, PRODUCTS, LocalStripe
 
 

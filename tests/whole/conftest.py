@@ -1,0 +1,85 @@
+"""What every test of the whole daemon starts from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.whole.daemon import Rows
+from tests.whole.plain import KEY
+
+from syncd.testing.control import Control
+from syncd.testing.process import Spawned, spawn
+
+PLAIN: dict[str, Any] = {
+    "auth": {"kind": "api_key", "header": "X-Api-Key"},
+    "test": "/me",
+    "limits": {"tiers": ["2000/s"], "share": 1.0},
+    "page_size": 100,
+    "resources": {
+        "things": {
+            "path": "/things",
+            "records": "items",
+            "updated": "updated_at",
+            "total": "total",
+            "pages": {"kind": "offset", "param": "offset", "size": "limit"},
+            "since": {"param": "updated_since"},
+            "one": "/things/{id}",
+            "fields": {"name": "name", "number": {"from": "number", "as": "integer"}},
+        },
+        "flow": {
+            "path": "/flow",
+            "records": "items",
+            "updated": "updated_at",
+            "pages": {"kind": "cursor", "param": "after", "next": "next", "size": "limit"},
+            "fields": {"name": "name", "number": {"from": "number", "as": "integer"}},
+        },
+        "notes": {
+            "path": "/things/{parent.id}/notes",
+            "parent": "things",
+            "records": "items",
+            "fields": {"text": "text"},
+        },
+    },
+}
+"""The plain API as a partner's file describes it, with every resource; tests switch off what they do not need."""
+
+
+def partner(base_url: str, **more: Any) -> dict[str, Any]:
+    """A partner file for the plain API with one integration, `acme`; `more` replaces top-level keys."""
+    return {
+        "driver": "rest",
+        "base_url": base_url,
+        "rest": PLAIN,
+        "integrations": {"acme": {"credentials": {"api_key": KEY}}},
+        **more,
+    }
+
+
+def only(*names: str, **settings: Any) -> dict[str, Any]:
+    """`resources:` with only these switched on, all with the same settings."""
+    return {name: settings if name in names else {"enabled": False} for name in PLAIN["resources"]}
+
+
+@pytest.fixture
+def plain() -> Iterator[Callable[..., tuple[Spawned, Control]]]:
+    """Start plain APIs, each in its own process; they end with the test."""
+    running: list[Spawned] = []
+
+    def start(**options: Any) -> tuple[Spawned, Control]:
+        spawned = spawn("tests.whole.plain", **options)
+        running.append(spawned)
+        return spawned, Control(spawned.url)
+
+    yield start
+    for spawned in running:
+        spawned.stop()
+
+
+@pytest.fixture
+async def rows(database: str) -> AsyncIterator[Rows]:
+    """The test's database, read as another team reads it."""
+    connected = await Rows.connect(database)
+    yield connected
+    await connected.aclose()

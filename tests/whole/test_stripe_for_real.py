@@ -1,0 +1,73 @@
+"""Real input from a server nobody here wrote: localstripe, by an ordinary partner file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.whole.daemon import Daemon, Rows
+from tests.whole.localstripe import CUSTOMERS, INVOICES, PRODUCTS, LocalStripe
+
+FILE = """
+# localstripe lists oldest first and refuses the `created` and `types[]` filters: everything is a full pass there.
+driver: stripe
+base_url: {base_url}
+resources:
+  customers: {{strategy: full, every: 3s}}
+  products: {{strategy: full, every: 3s}}
+  invoices: {{strategy: full, every: 3s}}
+  charges: {{enabled: false}}
+  events: {{enabled: false}}
+integrations:
+  shop:
+    credentials: {{api_key: {key}}}
+"""
+
+
+@pytest.mark.timeout(240)
+async def test_localstripe_arrives_whole_and_its_updates_and_deletions_follow(
+    tmp_path: Path, database: str, rows: Rows
+):
+    async with LocalStripe() as stripe:
+        made = await stripe.seed(customers=2000, products=500, invoices=500)
+        text = FILE.format(base_url=stripe.base_url, key=stripe.KEY)
+        async with Daemon(tmp_path, database, {"stripe": text}) as daemon:
+
+            async def same(*resources: str) -> bool:
+                for resource in resources:
+                    listed = {record["id"]: record for record in await stripe.list(resource)}
+                    if await rows.live("shop", resource) != listed:
+                        return False
+                return True
+
+            async def all_here() -> bool:
+                return await rows.count("shop", "invoices") == 500 and await same(CUSTOMERS, PRODUCTS, INVOICES)
+
+            await daemon.until(all_here, seconds=90, every=1.0)
+            assert await rows.count("shop", "customers") == 2000
+            assert await rows.count("shop", "products") == 500
+
+            changed, gone = made[CUSTOMERS][7], made[CUSTOMERS][11]
+            await stripe.update(CUSTOMERS, changed, name="Renamed at the source")
+            await stripe.delete(CUSTOMERS, gone)
+
+            async def followed() -> bool:
+                return await same(CUSTOMERS)
+
+            await daemon.until(followed, seconds=60, every=1.0)
+            stored = await rows.connection.fetchrow(
+                "SELECT data->>'name' AS name FROM syncd.records WHERE external_id = $1", changed
+            )
+            assert stored["name"] == "Renamed at the source"
+            tombstone = await rows.connection.fetchval(
+                "SELECT deleted_at FROM syncd.records WHERE external_id = $1", gone
+            )
+            assert tombstone is not None
+            feed = await rows.connection.fetch(
+                "SELECT kind, field FROM syncd.changes WHERE external_id = ANY($1) ORDER BY id", [changed, gone]
+            )
+            assert {row["kind"] for row in feed} == {"update", "delete"}
+            view = await rows.connection.fetchval(
+                "SELECT name FROM syncd.stripe_customers WHERE external_id = $1", changed
+            )
+            assert view == "Renamed at the source"
