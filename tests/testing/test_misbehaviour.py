@@ -254,7 +254,7 @@ async def test_the_same_seed_makes_the_same_ids():
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(ValueError, match="colour"):
+    with pytest.raises(TypeError, match="colour"):
         stripe(colour="red")
 
 

@@ -8,10 +8,7 @@ limited and answers loopback only.
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from datetime import timedelta
-from email.utils import format_datetime
 from typing import Any, ClassVar
 
 import orjson
@@ -19,49 +16,22 @@ from aiohttp import web
 
 from syncd.clock import Clock, SystemClock
 from syncd.testing import admin
-from syncd.testing.collection import Collection, Entry, Raw, World, joined, merged, share_of
+from syncd.testing.account import Account
+from syncd.testing.call import Answer, Call
+from syncd.testing.collection import Collection, Entry, Raw, World, joined, share_of
 from syncd.testing.counters import Counters
 from syncd.testing.deliveries import Deliveries, Target
 from syncd.testing.dice import Dice
 from syncd.testing.limits_server import Enforcer, Refusal, Seats, Tier, never, tiers_from
 from syncd.testing.misbehaviour import Misbehaviour, packed, poisoned
 
+__all__ = ["Answer", "Call", "Route", "Simulator"]
+
 Route = tuple[str, str, str]
 """Method, template (`/v1/customers/{id}`), name of the handler method."""
 
 
-class Call:
-    """One request as handlers see it: matched, its body read, its times taken."""
-
-    __slots__ = ("args", "arrived_at", "body", "budget", "data", "method", "query", "request", "route", "where")
-
-    def __init__(self, request: web.Request, route: str, args: dict[str, str], budget: str, arrived_at: float) -> None:
-        self.request = request
-        self.method = request.method
-        self.route = route
-        self.where = f"{request.method} {route}"
-        self.args = args
-        self.budget = budget
-        self.arrived_at = arrived_at
-        self.query = request.query
-        self.body = b""
-        self.data: dict[str, Any] = {}
-        """The handler's notes to `finish`: extra headers, a score."""
-
-    def json(self) -> Any:
-        """The parsed body, {} for none. Raises ValueError."""
-        return orjson.loads(self.body) if self.body else {}
-
-
-class Answer(Exception):  # noqa: N818 - it ends a handler early, whether well or badly
-    """Raised by a handler's helper to answer at once."""
-
-    def __init__(self, response: web.Response) -> None:
-        super().__init__(response.status)
-        self.response = response
-
-
-class Simulator(ABC):
+class Simulator(Account):
     """One simulated partner account. `state` is its truth; every change goes through `create`, `update`, `delete`.
 
     Options common to all: `seed`, `tiers` (list of rates replacing the partner's own), `enforce` (False only counts),
@@ -74,8 +44,6 @@ class Simulator(ABC):
     token_route: ClassVar[str] = ""
     id_field: ClassVar[str] = "id"
     routes: ClassVar[tuple[Route, ...]] = ()
-    mutable: ClassVar[tuple[str, ...]] = ()
-    """Resources that the random mutation stream touches."""
 
     def __init__(
         self,
@@ -97,7 +65,7 @@ class Simulator(ABC):
         self.options = {**self.defaults(), **options}
         unknown = set(options) - set(self.defaults())
         if unknown:
-            raise ValueError(f"unknown option {sorted(unknown)} for {self.name}; known: {sorted(self.defaults())}")
+            raise TypeError(f"unknown option {sorted(unknown)} for {self.name}; known: {sorted(self.defaults())}")
         self.compress = compress
         self.started_at = self.clock.monotonic()
         self.dice = Dice(f"{self.name}-{seed}-later")
@@ -140,10 +108,6 @@ class Simulator(ABC):
         """The stated limits."""
         return [], []
 
-    @abstractmethod
-    def make_world(self, dice: Dice) -> World:
-        """Generated data; another dice gives another tenant's."""
-
     def authorise(self, call: Call) -> web.Response | None:
         """The refusal, or None when the credential is good."""
         return None
@@ -156,7 +120,7 @@ class Simulator(ABC):
         """The partner's error body for a status; also for those that it is told to answer."""
         return self.reply({"message": message or f"error {status}"}, status)
 
-    def finish(self, response: web.StreamResponse, call: Call) -> None:  # noqa: B027
+    def finish(self, response: web.StreamResponse, call: Call) -> None:
         """Headers that every answer carries."""
 
     def budget(self, method: str, route: str) -> str:
@@ -167,17 +131,6 @@ class Simulator(ABC):
         """Headers of one webhook delivery."""
         return {}
 
-    @abstractmethod
-    def make(self, resource: str, fields: Raw | None) -> tuple[str, Raw]:
-        """A new record of a resource: id and content."""
-
-    def alter(self, resource: str, raw: Raw, changes: Raw | None) -> Raw:
-        """The record after a change; None means: change something."""
-        return merged(raw, changes or {})
-
-    def announce(self, what: str, resource: str, before: Entry | None, after: Entry | None) -> None:  # noqa: B027
-        """Something changed: write the event log, post webhooks."""
-
     def special(self, kind: str, call: Call) -> web.Response | None:
         """An answer for a misbehaviour that only this partner has."""
         return None
@@ -186,98 +139,12 @@ class Simulator(ABC):
         """A partner's own admin action (`POST /_sim/do/{name}`); None when it has no such thing."""
         return None
 
-    def forced(self, response: web.Response, call: Call) -> None:  # noqa: B027
+    def forced(self, response: web.Response, call: Call) -> None:
         """An answer was forced after the work was done (a partner may keep it for its idempotency key)."""
 
     def subscription(self, url: str, secrets: list[str], events: list[str]) -> Target:
         """A webhook subscription made from outside the partner's own API."""
         return Target(f"wh_{self.dice.code(12)}", url, secrets, events)
-
-    # Changing the truth
-
-    def now(self) -> float:
-        """The partner's clock, epoch seconds."""
-        return self.clock.now().timestamp()
-
-    def date(self, later_seconds: float = 0.0) -> str:
-        """The partner's clock, or a moment after it, as headers spell it."""
-        return format_datetime(self.clock.now() + timedelta(seconds=later_seconds), usegmt=True)
-
-    def create(self, resource: str, fields: Raw | None = None) -> str:
-        """A new record, with an event; returns its id."""
-        external_id, raw = self.make(resource, fields)
-        entry = self.state[resource].add(external_id, raw, self.now())
-        self.mutated["create"] += 1
-        self.announce("create", resource, None, entry)
-        return external_id
-
-    def update(self, resource: str, external_id: str, changes: Raw | None = None) -> Entry:
-        """Change a record, with an event. Raises KeyError when it does not exist."""
-        return self.put(
-            resource, external_id, self.alter(resource, self.state[resource].entries[external_id].raw, changes)
-        )
-
-    def put(self, resource: str, external_id: str, raw: Raw) -> Entry:
-        """Replace a record's whole content, with an event. Raises KeyError when it does not exist."""
-        collection = self.state[resource]
-        before = collection.entries[external_id]
-        collection.replace(external_id, raw)
-        after = collection.entries[external_id]
-        self.mutated["update"] += 1
-        self.announce("update", resource, before, after)
-        return after
-
-    def delete(self, resource: str, external_id: str) -> None:
-        """Remove a record, with an event. Raises KeyError when it does not exist."""
-        before = self.state[resource].remove(external_id)
-        self.mutated["delete"] += 1
-        self.announce("delete", resource, before, None)
-
-    def deletable(self, resource: str) -> bool:
-        """Whether the partner can delete such records at all."""
-        return True
-
-    def mutate(self, count: int = 1, resources: tuple[str, ...] = (), shares: tuple[float, float] = (0.3, 0.1)) -> None:
-        """So many random changes; `shares` of creations and deletions, the rest are updates."""
-        for _ in range(count):
-            resource = self.dice.pick(resources or self.mutable)
-            collection = self.state[resource]
-            roll = self.dice.random.random()
-            if roll < shares[0] or not collection.order:
-                self.create(resource)
-                continue
-            external_id = self.dice.pick(collection.order)[2]
-            if roll < sum(shares) and self.deletable(resource):
-                self.delete(resource, external_id)
-            else:
-                self.update(resource, external_id)
-
-    def truth(self, resource: str) -> dict[str, Raw]:
-        """Everything that a complete and fresh copy has, by id. Raises KeyError for an unknown resource."""
-        return {entry.id: entry.raw for entry in self.state[resource]}
-
-    def stream(self, per_second: float, total: int | None = None, resources: tuple[str, ...] = ()) -> None:
-        """Begin random changes in the background, replacing an earlier stream; stops after `total`."""
-        self.stop_stream()
-
-        async def run() -> None:
-            done = 0
-            began = self.clock.monotonic()
-            while total is None or done < total:
-                await self.clock.sleep(max(began + (done + 1) / per_second - self.clock.monotonic(), 0.0))
-                self.mutate(1, resources)
-                done += 1
-
-        self._stream = asyncio.get_running_loop().create_task(run())
-
-    def stop_stream(self) -> None:
-        if self._stream is not None:
-            self._stream.cancel()
-            self._stream = None
-
-    @property
-    def streaming(self) -> bool:
-        return self._stream is not None and not self._stream.done()
 
     # What listing handlers ask for
 

@@ -192,5 +192,5 @@ class AttioSimulator(AttioRecords):
 
 
 def create(*, clock: Clock | None = None, **options: Any) -> Simulator:
-    """A simulated workspace; see `AttioSimulator` and `Simulator` for the options. Raises ValueError for unknown ones."""
+    """A simulated workspace; see `AttioSimulator` and `Simulator` for the options. Raises TypeError for unknown ones."""
     return AttioSimulator(clock=clock, **options)

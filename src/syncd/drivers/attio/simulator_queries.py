@@ -56,6 +56,8 @@ class Query:
 
     def run(self, entries: list[Entry]) -> list[Entry]:
         rows = entries if self.test is None else [entry for entry in entries if self.test(entry.raw)]
+        if [path for path, _ in self.sorts] == [("created_at", "value")]:  # the order in which they stand already
+            return rows[::-1] if self.sorts[0][1] else rows
         for path, backwards in reversed(self.sorts):
             rows = sorted(rows, key=lambda entry, path=path: self._rank(entry.raw, path), reverse=backwards)  # type: ignore[misc]
         return rows

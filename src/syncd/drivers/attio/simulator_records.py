@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import orjson
 from aiohttp import web
 
-from syncd.drivers.attio.simulator_account import AttioAccount
 from syncd.drivers.attio.simulator_data import Attribute, Schema, value
+from syncd.drivers.attio.simulator_hooks import AttioHooks
 from syncd.drivers.attio.simulator_queries import FilterError, Query
 from syncd.testing.base import Answer, Call, Route
 from syncd.testing.collection import Entry, Raw
@@ -17,11 +17,11 @@ BODY = {"filter", "sorts", "limit", "offset", "filter_view_id"}
 TOO_COMPLEX = "This query is too complex: use fewer filters and sorts."
 
 
-class AttioRecords(AttioAccount):
+class AttioRecords(AttioHooks):
     """What lives in objects and lists. In-process changes are `{attribute slug: bare value, or a list of them}`."""
 
     routes: ClassVar[tuple[Route, ...]] = (
-        *AttioAccount.routes,
+        *AttioHooks.routes,
         ("POST", "/v2/objects/{object}/records/query", "query"),
         ("POST", "/v2/lists/{list}/entries/query", "query"),
         ("GET", "/v2/objects/{object}/records/{id}", "record_one"),

@@ -2,7 +2,7 @@
 
 Client credentials (five tokens in 24 hours, an expired one is a 403), listings, reservations on the legacy and the v3
 route, guests, webhooks signed the Svix way, and the documented limits 15/s, 120/min, 5,000/h and 15 at once, which all
-tokens of the account share. Writes and webhook registration are in `simulator_account.py`.
+tokens of the account share. Writes and webhook registration are in `simulator_writes.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from aiohttp import web
 
 from syncd.clock import Clock
 from syncd.drivers.guesty import simulator_queries as queries
-from syncd.drivers.guesty.simulator_account import GuestyAccount
 from syncd.drivers.guesty.simulator_data import third_version
+from syncd.drivers.guesty.simulator_writes import GuestyWrites
 from syncd.testing.base import Answer, Call, Simulator
 from syncd.testing.collection import Collection, Entry, Raw
 from syncd.testing.dice import epoch, iso
@@ -34,7 +34,7 @@ ALWAYS_RESERVATION = (
 )
 
 
-class GuestySimulator(GuestyAccount):
+class GuestySimulator(GuestyWrites):
     """Options: `client_id`, `client_secret` (or `clients`, a mapping of several), `token_seconds` (life of a token),
     `tokens` (rate, default 5/24h, None for no limit), `shape` (v1 or v2 of listings), `history` (days of data),
     `legacy` (False: the legacy reservation routes are retired and answer 410), `bare_listings` (an array without
@@ -44,7 +44,7 @@ class GuestySimulator(GuestyAccount):
     reservations."""
 
     routes = (
-        *GuestyAccount.routes,
+        *GuestyWrites.routes,
         ("GET", "/v1/listings", "listings"),
         ("GET", "/v1/listings/{id}", "listing_one"),
         ("GET", "/v1/reservations", "reservations"),
@@ -267,5 +267,5 @@ def sparse(entry: Entry) -> bytes:
 
 
 def create(*, clock: Clock | None = None, **options: Any) -> Simulator:
-    """A simulated account; see `GuestySimulator` and `Simulator` for the options. Raises ValueError for unknown ones."""
+    """A simulated account; see `GuestySimulator` and `Simulator` for the options. Raises TypeError for unknown ones."""
     return GuestySimulator(clock=clock, **options)

@@ -267,6 +267,6 @@ def form(call: Call) -> Raw:
 
 
 def create(*, clock: Clock | None = None, **options: Any) -> Simulator:
-    """A simulated account; see `StripeSimulator` and `Simulator` for the options. Raises ValueError for unknown
+    """A simulated account; see `StripeSimulator` and `Simulator` for the options. Raises TypeError for unknown
     ones."""
     return StripeSimulator(clock=clock, **options)
