@@ -219,8 +219,8 @@ def _joined(paths: tuple[str, ...]) -> Callable[[Any], str]:
     parts = [_external_id(path) for path in paths]
 
     def read(raw: Any) -> str:
-        # A colon inside a part is doubled, so that two different records never share a joined id.
-        return ":".join(part(raw).replace(":", "::") for part in parts)
+        # A colon inside a part is escaped, so that two different records never share a joined id.
+        return ":".join(part(raw).replace("%", "%25").replace(":", "%3A") for part in parts)
 
     return read
 

@@ -41,7 +41,7 @@ def steps(path: str) -> list[str | int] | None:
     at = 0
     while at < len(path):
         match = _STEP.match(path, at)
-        if match is None:
+        if match is None or (at == 0 and path[0] == "."):
             return None
         found.append(match[1] if match[1] is not None else int(match[2]))
         at = match.end()
