@@ -27,20 +27,27 @@ _SETTINGS = {
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "lock_timeout": f"{LOCK_SECONDS}s",
     "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
-    # All our statements look rows up by key. Plans made for a table that was empty then must not last until the first
-    # ANALYZE of a table that has grown since; planning anew each time would cost more than running.
+    # Nearly all our statements look rows up by key. A plan made while a table was empty must not read all of it later;
+    # planning anew each time would cost more than running.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
 }
 
-PLANNED_FREELY = (
-    "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; "
-    "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL statement_timeout = 0"
+OVER_ALL = (
+    "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL enable_hashjoin = on; "
+    "SET LOCAL enable_nestloop = off; SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL statement_timeout = 0"
 )
-"""For statements over whole resources, inside their transaction."""
+"""For a statement over a whole resource, inside its transaction."""
+
+BY_KEY = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; "
+    "SET LOCAL enable_nestloop = on; SET LOCAL plan_cache_mode = force_generic_plan"
+)
+"""Back from OVER_ALL, for the statements that follow in the same transaction."""
 
 
 class ConflictError(StoreError):

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from syncd.model import History
-from syncd.store.database import PLANNED_FREELY, Database
+from syncd.store.database import BY_KEY, OVER_ALL, Database
 from syncd.store.pages import bury
 
 _JUDGE = """
@@ -116,7 +116,7 @@ class Passes:
         """
         now = self._database.clock.now()
         async with self._database.transaction() as connection:
-            await connection.execute(PLANNED_FREELY)
+            await connection.execute(OVER_ALL)
             await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
             held = await connection.fetchval(
                 "SELECT held FROM syncd.checkpoints WHERE integration = $1 AND resource = $2 FOR UPDATE",
@@ -134,6 +134,7 @@ class Passes:
             found = await connection.fetchrow(
                 _JUDGE, integration, resource, last["id"], last["started_at"], before["id"], before["started_at"]
             )
+            await connection.execute(BY_KEY)
             gone = list(found["gone"] or ()) if twice else []
             reason, limit = _objection(found, len(gone), guard, held)
             if reason and not confirmed:
@@ -227,12 +228,13 @@ class Passes:
             missed = len(first) + len(gone)
             if not missed:
                 return Sweep(total=len(rows))
-            await connection.execute(PLANNED_FREELY)
+            await connection.execute(OVER_ALL)
             live, marked = await connection.fetchrow(
                 "SELECT count(*), count(missed_at) FROM syncd.records "
                 "WHERE integration = $1 AND resource = $2 AND deleted_at IS NULL",
                 integration, resource,
             )
+            await connection.execute(BY_KEY)
             if marked > guard.limit(live) and not confirmed:
                 reason = f"{marked} of {live} are missed by listings below their parents"
                 await connection.execute(

@@ -29,24 +29,23 @@ class Retention:
 
 
 _FORGET_BODIES = """
-UPDATE syncd.inbox i SET body = NULL, headers = '{}' FROM (
-    SELECT integration, event_id FROM syncd.inbox
-    WHERE finished_at < $1 AND state IN ('done', 'dropped') AND body IS NOT NULL LIMIT $2
-) old WHERE i.integration = old.integration AND i.event_id = old.event_id
+UPDATE syncd.inbox SET body = NULL, headers = '{}' WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM syncd.inbox
+    WHERE finished_at < $1 AND state IN ('done', 'dropped') AND body IS NOT NULL LIMIT $2 FOR UPDATE SKIP LOCKED))
 """
 
-_RULES: tuple[tuple[str, str, str, str], ...] = (
-    # field of Retention, table, key, what may go
-    ("changes", "changes", "integration, id", "changed_at < $1"),
-    ("runs", "runs", "integration, id",
+_RULES: tuple[tuple[str, str, str], ...] = (
+    # field of Retention, table, what may go
+    ("changes", "changes", "changed_at < $1"),
+    ("runs", "runs",
      "ended_at < $1 AND id < (SELECT max(n.id) FROM syncd.runs n WHERE n.integration = t.integration "
      "AND n.resource = t.resource)"),
-    ("inbox_keys", "inbox", "integration, event_id", "finished_at < $1 AND state IN ('done', 'dropped')"),
-    ("outbox", "outbox", "integration, idempotency_key", "finished_at < $1 AND state IN ('done', 'dropped')"),
-    ("rejects", "rejects", "integration, resource, external_id", "last_at < $1"),
-    ("dead_letters", "dead_letters", "integration, id", "settled_at < $1 AND state <> 'open'"),
-    ("tombstones", "records", "integration, resource, external_id", "deleted_at < $1"),
-    ("audit_log", "audit_log", "integration, id", "at < $1"),
+    ("inbox_keys", "inbox", "finished_at < $1 AND state IN ('done', 'dropped')"),
+    ("outbox", "outbox", "finished_at < $1 AND state IN ('done', 'dropped')"),
+    ("rejects", "rejects", "last_at < $1"),
+    ("dead_letters", "dead_letters", "settled_at < $1 AND state <> 'open'"),
+    ("tombstones", "records", "deleted_at < $1"),
+    ("audit_log", "audit_log", "at < $1"),
 )
 
 
@@ -60,11 +59,10 @@ class Prune:
         """Remove what is older than its retention; returns rows removed by table (`inbox_bodies`: emptied)."""
         now = self._database.clock.now()
         removed = {"inbox_bodies": await self._repeat(_FORGET_BODIES, now - retention.inbox_bodies, batch, pause_seconds)}
-        for field, table, key, rule in _RULES:
-            joined = " AND ".join(f"r.{name.strip()} = old.{name.strip()}" for name in key.split(","))
+        for field, table, rule in _RULES:
             sql = (
-                f"DELETE FROM syncd.{table} r USING (SELECT {key} FROM syncd.{table} t WHERE {rule} LIMIT $2 "  # noqa: S608
-                f"FOR UPDATE SKIP LOCKED) old WHERE {joined}"
+                f"DELETE FROM syncd.{table} WHERE ctid = ANY(ARRAY("  # noqa: S608
+                f"SELECT t.ctid FROM syncd.{table} t WHERE {rule} LIMIT $2 FOR UPDATE SKIP LOCKED))"
             )
             removed[table] = await self._repeat(sql, now - getattr(retention, field), batch, pause_seconds)
         removed["passes"] = await self._passes()

@@ -13,12 +13,16 @@ from syncd.store.database import Database
 from syncd.store.rows import Known
 
 _KNOWN = """
-SELECT r.external_id, {column}, r.deleted_at IS NOT NULL
-FROM (SELECT unnest($3::text[]) AS id) i
-JOIN syncd.records r ON r.integration = $1 AND r.resource = $2 AND r.external_id = i.id
+SELECT i.id, r.hash, r.deleted
+FROM unnest($3::text[]) AS i(id)
+CROSS JOIN LATERAL (
+    SELECT {column} AS hash, k.deleted_at IS NOT NULL AS deleted FROM syncd.records k
+    WHERE k.integration = $1 AND k.resource = $2 AND k.external_id = i.id
+    OFFSET 0  -- keeps the planner from scanning the whole resource while it believes the table to be small
+) r
 """
-_KNOWN_WHOLE = _KNOWN.format(column="r.content_hash")
-_KNOWN_SPARSE = _KNOWN.format(column="coalesce(r.sparse_hash, r.content_hash)")
+_KNOWN_WHOLE = _KNOWN.format(column="k.content_hash")
+_KNOWN_SPARSE = _KNOWN.format(column="coalesce(k.sparse_hash, k.content_hash)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@
 -- NULL means none. The statements inside see what was committed before each of them began (READ COMMITTED), which the
 -- upsert and the bound of the changes rely on.
 --
+-- Whatever is looked up by key is looked up in a LATERAL subquery with OFFSET 0 (or by ctid): the planner may not turn that
+-- round, which it would like to do for a table that has grown since it was last analyzed.
+--
 -- Lock order, the same everywhere: checkpoint, then new records by key, then known records by key, then the rest by key.
 
 CREATE TYPE syncd.stored_row AS (
@@ -98,10 +101,12 @@ BEGIN
             'insert', '', NULL, r.data, r.cause, p_now, '0')::syncd.changes)
         INTO log
         FROM unnest(ids, resources, histories) AS i(id, resource, history)
-        JOIN unnest(added, added_of) AS a(id, resource)
-            ON a.id = i.id AND a.resource = coalesce(i.resource, resources[1])
-        JOIN syncd.records r
-            ON r.integration = p_integration AND r.resource = a.resource AND r.external_id = a.id
+        CROSS JOIN LATERAL (
+            SELECT * FROM syncd.records k
+            WHERE k.integration = p_integration AND k.resource = coalesce(i.resource, resources[1]) AND k.external_id = i.id
+              AND k.xmin = pg_current_xact_id()::xid AND k.row_version = 1 AND k.deleted_at IS NULL
+            OFFSET 0
+        ) r
         WHERE coalesce(i.history, histories[1]) = 2;
     END IF;
 
@@ -128,7 +133,7 @@ BEGIN
                 END AS verdict
             FROM (
                 SELECT
-                    i.id, r.resource, r.ctid AS place,
+                    i.id, r.resource, r.place,
                     CASE WHEN i.gone THEN r.data WHEN i.sparse THEN r.data || i.data ELSE i.data END AS data,
                     CASE
                         WHEN i.gone THEN r.raw
@@ -170,18 +175,23 @@ BEGIN
                     END AS newer,
                     (i.version IS DISTINCT FROM r.source_version AND i.version IS NOT NULL)
                         OR (i.updated_at IS DISTINCT FROM r.source_updated_at AND i.updated_at IS NOT NULL) AS newer_stamp
-                FROM unnest(ids, resources, datas, raws, hashes, versions, updates, fetches, parents, adapters, causes,
-                            deletes, sparses, histories)
-                    AS i(id, resource, data, raw, hash, version, updated_at, fetched_at, parent_id, adapter, cause,
-                         gone, sparse, history)
-                JOIN syncd.records r
-                    ON r.integration = p_integration AND r.resource = coalesce(i.resource, resources[1]) AND r.external_id = i.id
+                FROM (
+                    SELECT u.*, coalesce(u.resource, resources[1]) AS of
+                    FROM unnest(ids, resources, datas, raws, hashes, versions, updates, fetches, parents, adapters, causes,
+                                deletes, sparses, histories)
+                        AS u(id, resource, data, raw, hash, version, updated_at, fetched_at, parent_id, adapter, cause,
+                             gone, sparse, history)
+                    ORDER BY coalesce(u.resource, resources[1]) COLLATE "C", u.id COLLATE "C"
+                ) i
+                CROSS JOIN LATERAL (
+                    SELECT k.*, k.ctid AS place FROM syncd.records k
+                    WHERE k.integration = p_integration AND k.resource = i.of AND k.external_id = i.id
+                    FOR UPDATE
+                ) r
                 CROSS JOIN LATERAL (
                     SELECT ROW(coalesce(i.fetched_at, fetches[1]), coalesce(i.gone, false), i.hash)
                          > ROW(r.fetched_at, r.deleted_at IS NOT NULL, r.content_hash) AS later
                 ) t
-                ORDER BY r.resource, r.external_id
-                FOR UPDATE OF r
             ) l
         ) t;
 
@@ -229,15 +239,13 @@ BEGIN
                 row_version = f.row_version, missed_at = NULL,
                 deleted_at = CASE WHEN f.verdict = 'delete' THEN p_now END
             FROM unnest(found) f
-            WHERE r.integration = p_integration AND r.resource = f.resource AND r.external_id = f.external_id
-              AND r.ctid = f.place AND f.verdict <> 'touch';
+            WHERE r.ctid = f.place AND f.verdict <> 'touch';
 
             IF touched > 0 THEN  -- the same content under a newer stamp: remember the stamp, tell nobody
                 UPDATE syncd.records r
                 SET source_version = f.source_version, source_updated_at = f.source_updated_at, fetched_at = f.fetched_at
                 FROM unnest(found) f
-                WHERE r.integration = p_integration AND r.resource = f.resource AND r.external_id = f.external_id
-                  AND r.ctid = f.place AND f.verdict = 'touch';
+                WHERE r.ctid = f.place AND f.verdict = 'touch';
             END IF;
         END IF;
     END IF;
@@ -415,9 +423,14 @@ BEGIN
     END IF;
 
     IF cardinality(sound) > 0 THEN
-        DELETE FROM syncd.rejects r
-        USING unnest(sound_of, sound) AS s(resource, id)
-        WHERE r.integration = p_integration AND r.resource = s.resource AND r.external_id = s.id;
+        DELETE FROM syncd.rejects WHERE ctid = ANY (ARRAY(
+            SELECT r.place
+            FROM unnest(sound_of, sound) AS s(resource, id)
+            CROSS JOIN LATERAL (
+                SELECT k.ctid AS place FROM syncd.rejects k
+                WHERE k.integration = p_integration AND k.resource = s.resource AND k.external_id = s.id
+                FOR UPDATE
+            ) r));
     END IF;
 
     IF wanted IS NOT NULL THEN  -- children of unchanged and stale parents cause no work
