@@ -10,13 +10,13 @@ from pathlib import Path
 import anyio
 import pytest
 from click.testing import CliRunner, Result
+from tests.server.fakes import FakeStatus
 
 from syncd.cli.root import cli
 from syncd.clock import SystemClock
 from syncd.config import ServerConfig
 from syncd.secrets import Secret
 from syncd.server.app import Server
-from tests.server.fakes import FakeStatus
 
 Run = Callable[..., Result]
 
@@ -60,6 +60,25 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
     return begin
 
 
+PARTNER = """\
+driver: rest
+rest:
+  auth: {kind: api_key, header: X-Api-Key}
+  test: {path: /me}
+  resources:
+    customers: {path: /customers, records: data, id: id, pages: {kind: none}, fields: {name: name}}
+integrations:
+  shop:
+    base_url: http://127.0.0.1:9/v1
+    credentials: {api_key: %s}
+"""
+
+
+def partner(reference: str) -> str:
+    """The file of a partner that needs no driver of its own."""
+    return PARTNER % reference
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A sound configuration of one partner with one integration; its addresses lead nowhere."""
@@ -71,9 +90,7 @@ def directory(tmp_path: Path) -> Path:
         "server: {listen: '127.0.0.1:9', admin: '127.0.0.1:10'}\n"
         "secrets: {directory: secrets}\n"
     )
-    (found / "partners" / "stripe.yaml").write_text(
-        "driver: stripe\nintegrations:\n  shop:\n    credentials: {api_key: {file: shop/key}}\n"
-    )
+    (found / "partners" / "plain.yaml").write_text(partner("{file: shop/key}"))
     return found
 
 

@@ -1,0 +1,256 @@
+"""`syncd check` at its three depths, and the commands that stand on a sound configuration."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import partner
+
+from syncd.explain import Explanation
+from syncd.server.ports import TestReport
+
+
+def plant_key(directory: Path) -> None:
+    key = directory / "secrets" / "shop" / "key"
+    key.parent.mkdir(mode=0o700, exist_ok=True)
+    key.write_text("rk_live_planted_8813\n")
+    key.chmod(0o600)
+
+
+def free_ports(directory: Path) -> None:
+    taken = []
+    for _ in range(2):
+        probe = socket.socket()
+        probe.bind(("127.0.0.1", 0))
+        taken.append(probe)
+    listen, admin = (probe.getsockname()[1] for probe in taken)
+    for probe in taken:
+        probe.close()
+    text = (directory / "syncd.yaml").read_text().replace("127.0.0.1:9'", f"127.0.0.1:{listen}'")
+    (directory / "syncd.yaml").write_text(text.replace("127.0.0.1:10'", f"127.0.0.1:{admin}'"))
+
+
+def test_a_sound_configuration_is_0_and_opens_nothing(run, directory: Path):
+    done = run("check", "--config", directory)
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    assert "1 partner, 1 integration" in done.stderr
+
+
+def test_every_mistake_is_said_at_once_with_its_line(run, directory: Path):
+    (directory / "partners" / "plain.yaml").write_text("driver: resst\nworkrs: 3\n")
+    (directory / "syncd.yaml").write_text("server: {listn: '127.0.0.1:8080'}\n")
+    done = run("check", "--config", directory)
+    assert done.exit_code == 78
+    assert "partners/plain.yaml:1:" in done.stdout
+    assert "partners/plain.yaml:2:" in done.stdout
+    assert "syncd.yaml:1:" in done.stdout
+    assert "did you mean 'listen'?" in done.stdout
+
+
+def test_json_and_github_formats(run, directory: Path):
+    (directory / "partners" / "plain.yaml").write_text("driver: rest\nworkrs: 3\n")
+    found = json.loads(run("check", "--json", "--config", directory).stdout)
+    assert found["schema"] == "syncd.check/1"
+    assert found["ok"] is False
+    problem = next(each for each in found["problems"] if "workrs" in each["message"])
+    assert (problem["line"], problem["severity"], problem["partner"]) == (2, "error", "plain")
+    assert "::error file=" in run("check", "--format", "github", "--config", directory).stdout
+
+
+def test_a_warning_is_0_and_78_under_strict(run, directory: Path):
+    (directory / "partners" / "plain.yaml").write_text(partner("rk_live_literal_1"))
+    done = run("check", "--config", directory)
+    assert done.exit_code == 0
+    assert "warning" in done.stdout
+    assert "rk_live_literal_1" not in done.output
+    assert run("check", "--strict", "--config", directory).exit_code == 78
+
+
+def test_files_stand_for_the_configuration_they_belong_to(run, directory: Path):
+    (directory / "partners" / "plain.yaml").write_text("driver: resst\n")
+    done = run("check", directory / "partners" / "plain.yaml", directory / "partners" / "other.yaml")
+    assert done.exit_code == 78
+    assert done.stdout.count("resst") >= 1
+    assert run("check", directory / "syncd.yaml").exit_code == 78
+
+
+def test_no_configuration_at_all_is_explained(run, tmp_path: Path):
+    done = run("check", "--config", tmp_path / "nowhere")
+    assert done.exit_code == 78
+    assert "syncd demo" in done.stderr
+
+
+def test_env_lists_what_is_wrong_with_this_machine(run, directory: Path, monkeypatch):
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", "postgresql://nobody@127.0.0.1:1/none")
+    free_ports(directory)
+    done = run("check", "--env", "--config", directory)
+    assert "✗ shop.api_key: secret file" in done.stdout
+    assert "do: install -m 600" in done.stdout
+    assert "✗ database: " in done.stdout
+    assert done.exit_code == 78
+
+
+def test_env_is_content_with_a_sound_machine(run, directory: Path, database: str, monkeypatch):
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", database)
+    plant_key(directory)
+    free_ports(directory)
+    done = run("check", "--env", "--config", directory)
+    assert done.exit_code == 0, done.output
+    assert "✓ secrets: 2 secrets resolved" in done.stdout
+    assert "answers, schema 0" in done.stdout
+    assert "server.admin: 127.0.0.1:" in done.stdout
+    assert "is free" in done.stdout
+
+
+def test_env_tells_a_foreign_program_from_our_own_daemon(run, start, directory: Path, database: str, monkeypatch):
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", database)
+    plant_key(directory)
+    start()
+    done = run("check", "--env", "--config", directory)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("is held by the running syncd") == 2
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        text = (directory / "syncd.yaml").read_text()
+        lines = [line for line in text.splitlines() if not line.startswith("server:")]
+        lines.append(f"server: {{listen: '127.0.0.1:{port}'}}")
+        (directory / "syncd.yaml").write_text("\n".join(lines) + "\n")
+        monkeypatch.setattr("syncd.cli.link.Link.serves_syncd", lambda *_: False)
+        done = run("check", "--env", "--config", directory)
+    assert done.exit_code == 78
+    assert f"ss -ltnp 'sport = :{port}'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "said"),
+    [
+        (TestReport(integration="shop", ok=True, status=200, latency_ms=212.0), 0, "✓ shop: authenticated in 212 ms"),
+        (
+            TestReport(
+                integration="shop", ok=False, status=401, refused=True,
+                explanation=Explanation("auth-failed", "401 invalid key", action="syncd credential set shop api_key"),
+            ),
+            77,
+            "✗ shop: 401 invalid key",
+        ),
+        (TestReport(integration="shop", ok=False, status=503), 75, "✗ shop: answered 503"),
+    ],
+)
+def test_live_asks_each_partner_once_through_the_daemon(
+    run, start, directory: Path, database: str, monkeypatch, report: TestReport, code: int, said: str
+):
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", database)
+    plant_key(directory)
+    stage = start()
+    stage.status.known, stage.status.tested = {"shop": ["customers"]}, report
+    done = run("check", "--live", "--config", directory)
+    assert done.exit_code == code
+    assert said in done.stdout
+    assert stage.status.asked == [("test", "shop")]
+    alone = run("credential", "test", "shop", "--config", directory)
+    assert alone.exit_code == code
+    assert said in alone.stdout
+
+
+def test_credential_set_replaces_the_file_and_never_shows_the_value(run, directory: Path):
+    plant_key(directory)
+    path = directory / "secrets" / "shop" / "key"
+    done = run("credential", "set", "shop", "api_key", "--config", directory, stdin="rk_live_planted_8814\n")
+    assert done.exit_code == 0
+    assert path.read_text() == "rk_live_planted_8814\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "8814" not in done.output
+    assert list(path.parent.iterdir()) == [path]
+    assert run("credential", "list", "shop", "--config", directory).stdout.count("readable") == 1
+
+
+def test_credential_set_makes_the_directory_it_needs(run, directory: Path):
+    assert run("credential", "set", "shop", "api_key", "--config", directory, stdin="k-1234567").exit_code == 0
+    assert (directory / "secrets" / "shop").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("integration", "name", "stdin", "said"),
+    [
+        ("shpo", "api_key", "x", "did you mean 'shop'?"),
+        ("shop", "api_kee", "x", "did you mean 'api_key'?"),
+        ("shop", "api_key", "\n", "stdin was empty"),
+        ("shop", "api_key", b"a\0b", "that is no secret"),
+        ("shop", "api_key", b"x" * 70_000, "that is no secret"),
+    ],
+)
+def test_credential_set_refuses_what_cannot_be_meant(run, directory: Path, integration, name, stdin, said):
+    done = run("credential", "set", integration, name, "--config", directory, stdin=stdin)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert not (directory / "secrets" / "shop").exists()
+
+
+@pytest.mark.parametrize(
+    ("ref", "said"),
+    [("{env: SHOP_KEY}", "change SHOP_KEY"), ("{credential: shop}", "LoadCredential="), ("rk_live_l_9", "keep it out")],
+)
+def test_credential_set_says_where_else_a_secret_is_changed(run, directory: Path, ref: str, said: str):
+    (directory / "partners" / "plain.yaml").write_text(partner(ref))
+    done = run("credential", "set", "shop", "api_key", "--config", directory, stdin="x")
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert "rk_live_l_9" not in done.output
+
+
+def test_run_without_a_database_says_how_to_get_one(run, directory: Path):
+    text = (directory / "syncd.yaml").read_text()
+    (directory / "syncd.yaml").write_text("\n".join(line for line in text.splitlines() if not line.startswith("database")))
+    done = run("run", "--config", directory)
+    assert done.exit_code == 78
+    assert "SYNCD_DATABASE_URL=postgresql://" in done.stderr
+    assert "syncd run --embedded" in done.stderr
+
+
+def test_run_refuses_a_wrong_configuration_with_78(run, directory: Path):
+    (directory / "partners" / "plain.yaml").write_text("driver: resst\n")
+    done = run("run", "--config", directory)
+    assert done.exit_code == 78
+    assert "partners/plain.yaml:1:" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["syncd", "partner", "driver"])
+def test_schema_prints_json_schema(run, kind: str):
+    found = json.loads(run("schema", kind).stdout)
+    assert found["properties"]
+
+
+def test_sim_lists_simulators_and_refuses_others(run):
+    names = run("sim").stdout.split()
+    assert "stripe" in names
+    done = run("sim", "strip")
+    assert done.exit_code == 2
+    assert "did you mean 'stripe'?" in done.stderr
+    assert run("sim", "stripe", "--option", "nonsense").exit_code == 2
+
+
+def test_sim_serves_until_it_is_told_to_stop():
+    import signal
+    import subprocess
+    import sys
+    import urllib.request
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "syncd", "sim", "stripe", "--port", "0"], stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[2] / "src",
+    )
+    try:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(told["base_url"] + "/v1/customers", timeout=10)
+        assert refused.value.code == 401
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
