@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import IO, Any, Literal, cast
 
@@ -187,13 +188,13 @@ def _tidy(value: Any, depth: int, *, mask: bool) -> Any:
         return "..."
     if isinstance(value, Mapping):
         return {
-            _key(name): MASK if _is_sensitive(name) else _tidy(item, depth + 1, mask=mask)
+            _key(name, mask): MASK if _is_sensitive(name) else _tidy(item, depth + 1, mask=mask)
             for name, item in list(value.items())[:_ITEMS]
         }
     if isinstance(value, (list, tuple, set, frozenset)):
         items = list(value)[:_ITEMS]
         if len(items) == 2 and isinstance(value, tuple) and _is_sensitive(items[0]):  # a header as a pair
-            return [_key(items[0]), MASK]
+            return [_key(items[0], mask), MASK]
         return [_tidy(item, depth + 1, mask=mask) for item in items]
     try:
         return _text(repr(value), mask)
@@ -209,15 +210,18 @@ def _text(text: str, mask: bool) -> str:
     return f"{masked[:_STRING]}... ({len(text)} characters)"
 
 
-def _key(name: object) -> str:
-    return KNOWN.mask(name.decode("latin-1") if isinstance(name, bytes) else str(name))
+def _key(name: object, mask: bool) -> str:
+    return _text(name.decode("latin-1") if isinstance(name, bytes) else str(name), mask)
 
 
 def _is_sensitive(name: object) -> bool:
     if isinstance(name, bytes):
         name = name.decode("latin-1")
-    if not isinstance(name, str):
-        return False
+    return isinstance(name, str) and _names_credential(name[:100])
+
+
+@lru_cache(maxsize=4_096)
+def _names_credential(name: str) -> bool:
     plain = name.lower().replace("-", "_")
     return plain in _SENSITIVE or plain.endswith(_SENSITIVE_ENDS)
 

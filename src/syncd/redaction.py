@@ -2,7 +2,8 @@
 
 `secrets.Secret` registers each value it is given; `log` masks each line it writes. A value is also looked for in the
 forms it takes on the way: percent-encoded in a URL, escaped in JSON, base64 alone or inside `user:password`.
-Finding is plain substring search, so the cost of a line is (known forms) x (line length) and both are bounded.
+The cost of a line grows with its length and hardly with the number of known values: the line is cut into pieces of six
+characters, and a form of eleven or more can only stand in it where one of its own first pieces does.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ from urllib.parse import quote, quote_plus
 
 MASK = "****"
 SHORTEST = 6
-"""A shorter value would mask ordinary words all over the log; nobody should use one as a secret."""
+"""A shorter value would mask ordinary words all over the log; nobody should use one as a secret. Also the length of the
+pieces that lines are searched by, since no form is shorter."""
 _RECENT = 1_000
 """Run-time values (tokens) kept; the oldest are forgotten first. Those a Vault resolved are pinned and stay."""
 _PINNED = 4_000
-_CORE = 6
-"""Shortest piece of base64 looked for."""
-
 # What betrays a credential by its place, known value or not.
 _TELLING = re.compile(
     r"(?P<scheme>\b(?:[Bb]earer|[Bb]asic)\s+)(?=[\w+/=.~-]*[0-9=])[\w+/=.~-]{8,}"
@@ -38,26 +37,28 @@ def _replace(found: re.Match[str]) -> str:
     return f"{found['scheme'] or found['param']}{MASK}"
 
 
-class _Known(NamedTuple):
-    """The forms of one value, worked out once."""
+class _Form(NamedTuple):
+    """One way in which a value may be written."""
 
-    forms: frozenset[str]
-    cores: frozenset[str]
+    text: str
+    is_core: bool
+    """It is a piece from the middle of a base64 text: its neighbours hold the other bits of the same value."""
 
-    @classmethod
-    def of(cls, value: str) -> _Known:
-        return cls(frozenset(_forms(value)), frozenset(_cores(value)))
+    def mask(self, text: str) -> str:
+        if not self.is_core:
+            return text.replace(self.text, MASK)
+        return re.sub(rf"[A-Za-z0-9+/_-]*{re.escape(self.text)}[A-Za-z0-9+/_=-]*", MASK, text)
 
 
 class KnownSecrets:
     """The registry. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._pinned: dict[str, _Known] = {}
-        self._recent: dict[str, _Known] = {}
+        self._pinned: dict[str, frozenset[_Form]] = {}
+        self._recent: dict[str, frozenset[_Form]] = {}
         self._lock = threading.Lock()
-        self._texts: tuple[str, ...] = ()
-        self._cores: tuple[str, ...] = ()
+        self._pieces: dict[str, list[_Form]] = {}
+        self._short: tuple[_Form, ...] = ()
         self._stale = False
 
     def __len__(self) -> int:
@@ -71,42 +72,54 @@ class KnownSecrets:
         if len(value) < SHORTEST or value in self._pinned:
             return
         with self._lock:
-            held = self._recent.pop(value, None)
-            self._recent[value] = held or _Known.of(value)
+            is_new = value not in self._recent
+            self._recent[value] = _forms_of(value) if is_new else self._recent.pop(value)  # moves to the end
             if len(self._recent) > _RECENT:
                 del self._recent[next(iter(self._recent))]
-            self._stale = self._stale or held is None
+            self._stale = self._stale or is_new
 
     def pin(self, value: str) -> None:
         """Remember a value of the configuration for as long as the process lives."""
         if len(value) < SHORTEST or value in self._pinned or len(self._pinned) >= _PINNED:
             return
         with self._lock:
-            self._pinned[value] = self._recent.pop(value, None) or _Known.of(value)
+            self._recent.pop(value, None)
+            self._pinned[value] = _forms_of(value)
             self._stale = True
 
     def mask(self, text: str) -> str:
         """The text with every known value, in any of its forms, replaced by ****."""
         if self._stale:
             self._rebuild()
-        for form in self._texts:
-            if form in text:
-                text = text.replace(form, MASK)
-        for core in self._cores:
-            if core in text:
-                # The neighbours hold the other bits of the same value: all of the run goes.
-                text = re.sub(rf"[A-Za-z0-9+/_-]*{re.escape(core)}[A-Za-z0-9+/_=-]*", MASK, text)
-        return _TELLING.sub(_replace, text)
+        found = {form for form in self._short if form.text in text}
+        if self._pieces:
+            # Any long form in the text covers one of these pieces whole. Mostly none is known, and that is all.
+            pieces = {text[at : at + SHORTEST] for at in range(0, len(text) - SHORTEST + 1, SHORTEST)}
+            for piece in self._pieces.keys() & pieces:
+                found.update(form for form in self._pieces[piece] if form.text in text)
+        # Longest first: a value that contains another must not be left half readable.
+        for form in sorted(found, key=lambda form: (form.is_core, -len(form.text))):
+            text = form.mask(text)
+        if "://" in text or "=" in text or "earer" in text or "asic" in text:
+            text = _TELLING.sub(_replace, text)
+        return text
 
     def _rebuild(self) -> None:
         with self._lock:
             self._stale = False
-            known = [*self._pinned.values(), *self._recent.values()]
-            texts = {form for one in known for form in one.forms}
-            cores = {core for one in known for core in one.cores}
-            # Longest first: a value that contains another must not be left half readable.
-            self._texts = tuple(sorted(texts, key=len, reverse=True))
-            self._cores = tuple(sorted(cores, key=len, reverse=True))
+            pieces: dict[str, list[_Form]] = {}
+            short: list[_Form] = []
+            for form in {form for forms in [*self._pinned.values(), *self._recent.values()] for form in forms}:
+                if len(form.text) < 2 * SHORTEST - 1:
+                    short.append(form)
+                else:
+                    for at in range(SHORTEST):
+                        pieces.setdefault(form.text[at : at + SHORTEST], []).append(form)
+            self._pieces, self._short = pieces, tuple(short)
+
+
+def _forms_of(value: str) -> frozenset[_Form]:
+    return frozenset([*(_Form(text, False) for text in _forms(value)), *(_Form(text, True) for text in _cores(value))])
 
 
 def _forms(value: str) -> Iterator[str]:
@@ -133,7 +146,7 @@ def _cores(value: str) -> Iterator[str]:
         first = (0, 2, 3)[offset]  # characters that also hold bits of what stands before
         last = len(text) - (1 if len(padded) % 3 else 0)  # and of what follows
         core = text[first:last]
-        if len(core) >= _CORE:
+        if len(core) >= SHORTEST:
             yield core
             yield core.replace("+", "-").replace("/", "_")
 
