@@ -265,7 +265,7 @@ class Engine:
         )
 
     async def _wish(self, account: Account, tasks: list[NewTask]) -> list[int]:
-        ids = await self._store().tasks.put(account.name, tasks)
+        ids = await self._store().tasks.wish(account.name, *tasks)
         supervisor = self._supervisor()
         if supervisor is not None:
             supervisor.wake()
