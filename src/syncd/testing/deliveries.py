@@ -97,7 +97,7 @@ class Deliveries:
 
     async def _run(self) -> None:
         while True:
-            while not self.waiting or len(self._running) >= PARALLEL:
+            while not self.waiting or len(self._running) - self.retrying >= PARALLEL:
                 self._woken.clear()
                 await self._woken.wait()
             task = asyncio.get_running_loop().create_task(self._deliver(self.waiting.popleft()))
@@ -118,7 +118,8 @@ class Deliveries:
                 self.done.append(delivery)
                 return
             if pause is not None:
-                self.retrying += 1
+                self.retrying += 1  # one that waits to try again keeps no other from being sent
+                self._woken.set()
                 try:
                     await self.clock.sleep(pause)
                 finally:

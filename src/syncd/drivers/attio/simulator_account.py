@@ -218,7 +218,9 @@ class AttioAccount(Simulator):
                 "api_slug": attribute.slug, "type": attribute.kind, "is_system_attribute": True, "is_writable": True,
                 "is_required": False, "is_unique": attribute.unique, "is_multiselect": attribute.many,
                 "is_default_value_enabled": False, "is_archived": False, "default_value": None, "relationship": None,
-                "created_at": stamp(self.state.facts["began"]), "config": {}}  # fmt: skip
+                "created_at": stamp(self.state.facts["began"]),
+                "config": {"currency": {"default_currency_code": "EUR", "display_type": "symbol"},
+                           "record_reference": {"allowed_object_ids": None}}}  # fmt: skip
 
     def attributes(self, call: Call) -> web.Response:
         schema, _ = self.schema(call)
@@ -233,8 +235,9 @@ class AttioAccount(Simulator):
             return self.error(404, "not_found", f'Attribute "{call.args["attribute"]}" was not found.')
         name = "status_id" if call.route.endswith("statuses") else "option_id"
         ids = {"workspace_id": self.state.facts["workspace"], "object_id": schema.id, "attribute_id": attribute.id}
+        more = {"celebration_enabled": False, "target_time_in_status": None} if name == "status_id" else {}
         return self.reply(
-            {"data": [{"id": {**ids, name: option["id"]}, "title": option["title"], "is_archived": False}
+            {"data": [{"id": {**ids, name: option["id"]}, "title": option["title"], "is_archived": False, **more}
                       for option in attribute.options]}
         )  # fmt: skip
 
