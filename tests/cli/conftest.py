@@ -54,7 +54,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
                 if interrupt_after is not None and len(slept) >= interrupt_after:
                     raise KeyboardInterrupt
 
-        monkeypatch.setattr("syncd.cli.app.SystemClock", Hurried)
+        monkeypatch.setattr("syncd.clock.SystemClock", Hurried)
         return slept
 
     return begin

@@ -13,10 +13,10 @@ import click
 
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure
-from syncd.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from syncd.cli.link import Link
+    from syncd.clock import Clock
     from syncd.config import Config, IntegrationConfig, PartnerConfig
     from syncd.store import Store
 
@@ -41,7 +41,12 @@ class App:
         self.as_json = as_json
         self.embedded = embedded
         self.state_dir = None if state_dir is None else Path(state_dir)
-        self.clock: Clock = SystemClock()
+
+    @functools.cached_property
+    def clock(self) -> Clock:
+        from syncd.clock import SystemClock
+
+        return SystemClock()
 
     @property
     def config_directory(self) -> Path:

@@ -6,7 +6,6 @@ import click
 
 from syncd.cli.app import App, common
 from syncd.cli.exits import Exit
-from syncd.cli.link import Link
 from syncd.cli.output import result, say
 
 
@@ -15,6 +14,8 @@ from syncd.cli.output import result, say
 @common(json=True)
 def healthcheck(app: App, ready: bool) -> Exit:
     """Ask the daemon's own probe: exit 0 for yes, 1 for no, 69 when nobody answers."""
+    from syncd.cli.link import Link
+
     path = "/ready" if ready else "/health"
     status, body = Link.of(app.config_directory, public=True).probe(path)
     if app.as_json:

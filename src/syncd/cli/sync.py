@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from syncd.cli.app import App, Target, arun, common
 from syncd.cli.exits import Exit
-from syncd.cli.link import Link, Unreachable
 from syncd.cli.output import lasting, moment_of, number, plural, result, result_json, say
+
+if TYPE_CHECKING:
+    from syncd.cli.link import Link
 
 LOOK_SECONDS = 0.5
 LINE_SECONDS = 10.0
@@ -75,6 +77,8 @@ class Screen(Protocol):
 
 async def follow(app: App, link: Link, wishes: Sequence[int], screen: Screen) -> list[Row]:
     """Show progress until every wish has ended. A daemon that restarts meanwhile is waited for."""
+    from syncd.cli.link import Unreachable
+
     rows: list[Row] = []
     board = Board(wishes)
     shown_at = seen_at = app.clock.monotonic()
