@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +21,9 @@ from typing import Any
 from bench import daemon
 from bench.parts import BENCH_PYTHON, asked, contender, execute, static_partner
 from syncd.store import embedded
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+MARKS = ("<!-- measured: written by make bench ARGS=--write -->", "<!-- end of measured -->")
 
 Measured = dict[str, dict[str, Any]]
 """By row of the report: records, seconds, cpu_seconds and peak_rss_mib of one import."""
@@ -70,10 +75,9 @@ def measure(names: Iterable[str], records: int, repeats: int, paging: str) -> di
     return found
 
 
-def report(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Print medians, spread and ratios; the same as one JSON value."""
-    print(f"\n{'':14}  records/s: median      min       max   CPU s   peak MiB")
-    rows = {}
+def judged(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Medians and spread of each row, and the ratios that were promised."""
+    rows: dict[str, dict[str, float]] = {}
     for row, results in found.items():
         rates = [result["rate"] for result in results]
         cpu, peak = (median(result[key] for result in results) for key in ("cpu_seconds", "peak_rss_mib"))
@@ -84,13 +88,38 @@ def report(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             "cpu_seconds": cpu,
             "peak_rss_mib": peak,
         }
-        print(f"{row:14}  {median(rates):17,.0f} {min(rates):9,.0f} {max(rates):9,.0f} {cpu:7.2f} {peak:10.0f}")
-    ratios = {}
-    for over, under, wanted, meaning in RATIOS:
-        if over in rows and under in rows:
-            ratio = ratios[f"{over} / {under}"] = rows[over]["median"] / rows[under]["median"]
-            print(f"{ratio:6.2f} times  {meaning} (wanted: {wanted:g}) {'' if ratio >= wanted else '  MISSED'}")
+    ratios = [
+        {"ratio": rows[over]["median"] / rows[under]["median"], "wanted": wanted, "meaning": meaning}
+        for over, under, wanted, meaning in RATIOS
+        if over in rows and under in rows
+    ]
     return {"rows": rows, "ratios": ratios}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The result as docs/performance.md shows it."""
+    lines = [
+        f"{result['records']:,} records of 1 KB, pages of 100 by {result['paging']}, {result['repeats']} rounds, "
+        f"{result['date']}, Python {result['python']}, {result['cores']} cores ({result['machine']}).",
+        "",
+        "| | records/s: median | min | max | CPU seconds | peak MiB |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row, of in result["rows"].items():
+        rates = " | ".join(f"{of[key]:,.0f}" for key in ("median", "min", "max"))
+        lines.append(f"| {row} | {rates} | {of['cpu_seconds']:.2f} | {of['peak_rss_mib']:.0f} |")
+    if result["ratios"]:
+        lines += ["", "| ratio of medians | | wanted |", "|---|---:|---:|"]
+    for of in result["ratios"]:
+        missed = "" if of["ratio"] >= of["wanted"] else " (missed)"
+        lines.append(f"| {of['meaning']} | {of['ratio']:.2f}{missed} | {of['wanted']:g} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_into(document: Path, text: str) -> None:
+    """Put the result between the marks of the document."""
+    before, rest = document.read_text("utf-8").split(MARKS[0] + "\n", 1)
+    document.write_text(before + MARKS[0] + "\n" + text + MARKS[1] + rest.split(MARKS[1], 1)[1], "utf-8")
 
 
 def main() -> None:
@@ -100,18 +129,21 @@ def main() -> None:
     parser.add_argument("--paging", choices=["cursor", "offset"], default="cursor")
     parser.add_argument("--only", default="bare,syncd,dlt", help="contenders, by comma")
     parser.add_argument("--json", type=Path, default=Path("dist/bench.json"), help="where the result goes")
+    parser.add_argument("--write", action="store_true", help="also put it into docs/performance.md")
     options = parser.parse_args()
     print(
         f"{options.records:,} records of 1 KB, pages of 100 by {options.paging}, {options.repeats} rounds",
         file=sys.stderr,
     )
-    result = report(measure(options.only.split(","), options.records, options.repeats, options.paging))
-    result |= {"python": platform.python_version(), "machine": platform.machine(), "records": options.records}
+    result = judged(measure(options.only.split(","), options.records, options.repeats, options.paging))
+    result |= {key: getattr(options, key) for key in ("records", "repeats", "paging")}
+    result |= {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+    result["date"] = date.today().isoformat()
+    print("\n" + markdown(result))
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(
-        json.dumps(result | {"paging": options.paging, "repeats": options.repeats}, indent=2) + "\n"
-    )
-    print(f"\nwritten: {options.json}")
+    options.json.write_text(json.dumps(result, indent=2) + "\n")
+    if options.write:
+        write_into(DOCUMENT, markdown(result))
 
 
 if __name__ == "__main__":
