@@ -19,6 +19,7 @@ from bench.daemon import INTEGRATION, PAGES, ended, partner
 from bench.parts import static_partner
 from syncd.store import embedded
 
+WAITING = "waiting"
 START = """
 import atexit, cProfile, sys
 profile = cProfile.Profile()
@@ -33,6 +34,8 @@ def room(where: str, function: str) -> str:
         return found[1]
     if found := re.search(r"/site-packages/(\w+)", where):
         return found[1]
+    if where == "~" and ("'poll'" in function or "run_forever" in function):
+        return WAITING
     if where == "~":
         return next(
             (name for name in ("orjson", "uvloop", "asyncpg", "hashlib", "sha256") if name in function), "built-ins"
@@ -69,10 +72,10 @@ def main() -> None:
     rooms: Counter[str] = Counter()
     for (where, _, function), (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
         rooms[room(where, function)] += own
-    waiting = rooms.pop("uvloop", 0.0)  # in the loop itself: mostly waiting for sockets
+    waiting = rooms.pop(WAITING, 0.0)
     total = sum(rooms.values())
     print(
-        f"{INTEGRATION}: {options.records:,} records, {total:.1f} s in Python and C, {waiting:.1f} s in the event loop"
+        f"{INTEGRATION}: {options.records:,} records, {total:.1f} s in Python and C, {waiting:.1f} s waiting in the event loop"
     )
     for name, seconds in rooms.most_common(20):
         print(f"  {seconds / total:6.1%}  {name}")

@@ -13,7 +13,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -138,7 +138,7 @@ def main() -> None:
     result = judged(measure(options.only.split(","), options.records, options.repeats, options.paging))
     result |= {key: getattr(options, key) for key in ("records", "repeats", "paging")}
     result |= {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
-    result["date"] = date.today().isoformat()
+    result["date"] = f"{datetime.now(UTC):%Y-%m-%d}"
     print("\n" + markdown(result))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=2) + "\n")
