@@ -213,6 +213,18 @@ def test_the_level_changes_while_running(out):
     assert lines(out)[0]["event"] == "heard"
 
 
+def test_a_level_may_be_a_number(out):
+    logger = log.get_logger()
+    for number in (10, 20, 25, 30, 40, 50):
+        logger.log(number, "said")
+    assert [line["level"] for line in lines(out)] == ["debug", "info", "info", "warning", "error", "critical"]
+    log.set_level("error")
+    logger.log(30, "unheard")
+    logger.critical("heard")
+    assert lines(out)[-1]["level"] == "critical"
+    assert len(lines(out)) == 7
+
+
 def test_configuring_again_replaces_and_never_doubles(out):
     second = io.StringIO()
     log.configure("info", "json", second, clock=FakeClock())

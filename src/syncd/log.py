@@ -81,9 +81,18 @@ class Logger(structlog.BoundLoggerBase):
     def error(self, event: str, **fields: Any) -> None:
         self._proxy_to_logger("error", event, **fields)
 
+    def critical(self, event: str, **fields: Any) -> None:
+        self._proxy_to_logger("critical", event, **fields)
+
     def exception(self, event: str, **fields: Any) -> None:
         """An error with the traceback of the exception being handled."""
         self._proxy_to_logger("error", event, **{"exc_info": True, **fields})
+
+    def log(self, level: int, event: str, *unused: object, **fields: Any) -> None:
+        """At a level of the standard library's numbers. Fields are named; there is nothing to format into an event."""
+        if level >= _state.level:
+            name = max((number, name) for name, number in _NUMBERS.items() if number <= max(level, 10))[1]
+            self._proxy_to_logger(name, event, **fields)
 
 
 class _Output:
@@ -92,7 +101,7 @@ class _Output:
     def debug(self, line: str) -> None:
         write(line)
 
-    info = warning = error = debug
+    info = warning = error = critical = debug
 
 
 def write(line: str) -> None:

@@ -106,7 +106,6 @@ class KnownSecrets:
 
     def _rebuild(self) -> None:
         with self._lock:
-            self._stale = False
             pieces: dict[str, list[_Form]] = {}
             short: list[_Form] = []
             for form in {form for forms in [*self._pinned.values(), *self._recent.values()] for form in forms}:
@@ -116,6 +115,7 @@ class KnownSecrets:
                     for at in range(SHORTEST):
                         pieces.setdefault(form.text[at : at + SHORTEST], []).append(form)
             self._pieces, self._short = pieces, tuple(short)
+            self._stale = False  # last: whoever sees it sees the new tables
 
 
 def _forms_of(value: str) -> frozenset[_Form]:

@@ -208,6 +208,8 @@ def test_a_database_url_is_a_secret_only_with_a_password(good):
     [
         "driver: attio\nintegrations: {crm: {credentials: {tokn: planted-secret-1}}}\n",
         "driver: attio\nintegrations: {crm: {credentials: planted-secret-1}}\n",
+        "driver: attio\nbase_url: https://user:planted-secret-1@api.example\nintegrations: {crm: {}}\n",
+        "driver: attio\nbase_url: htp://user:planted-secret-1@api.example\nintegrations: {crm: {}}\n",
         "driver: attio\nintegrations: {crm: {credentials: [planted-secret-1]}}\n",
         "driver: attio\nintegrations:\n  crm:\n    credentials: {token: planted-secret-1\n",
         "driver: attio\nintegrations:\n  crm:\n    credentials:\n      api_token: planted-secret-1\n      : :\n",

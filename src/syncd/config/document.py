@@ -16,6 +16,7 @@ import yaml
 
 from syncd.config.compose import Mark, Node, RefusedError, compose
 from syncd.config.problems import Problem, Severity
+from syncd.redaction import KNOWN
 
 MOST_BYTES = 1024 * 1024
 
@@ -65,6 +66,8 @@ class Document:
         line, column = mark or (0, 0)
         source = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
         source = "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in source[:200])
+        # What literals were found is masked in the lines already; this is for a password inside a URL and its like.
+        source, message = KNOWN.mask(source), KNOWN.mask(message)
         found = Problem(severity, message, self.name, line, column, source, help, self.partner)
         self.problems.append(found)
         return found
