@@ -15,11 +15,12 @@ from pathlib import Path
 
 from tests.whole.daemon import SOURCE, Daemon
 
-from bench.daemon import INTEGRATION, PAGES, ended, partner
+from bench.daemon import PAGES, ended, partner
 from bench.parts import static_partner
 from syncd.store import embedded
 
 WAITING = "waiting"
+STARTING = "starting"
 START = """
 import atexit, cProfile, sys
 profile = cProfile.Profile()
@@ -29,18 +30,27 @@ profile.enable()
 
 
 def room(where: str, function: str) -> str:
-    """Whose time it is: `syncd/store`, a library's name, or the interpreter's."""
+    """Whose time it is: `syncd/store`, a library's name, or the interpreter's; "" for what only its caller can tell."""
+    if where == "~":
+        named = ("orjson", "uvloop", "sha256")
+        return next((name for name in named if name in function), WAITING if "'poll'" in function else "")
     if found := re.search(r"/src/(syncd/\w+)", where):
         return found[1]
     if found := re.search(r"/site-packages/(\w+)", where):
         return found[1]
-    if where == "~" and ("'poll'" in function or "run_forever" in function):
-        return WAITING
-    if where == "~":
-        return next(
-            (name for name in ("orjson", "uvloop", "asyncpg", "hashlib", "sha256") if name in function), "built-ins"
-        )
-    return "standard library"
+    return STARTING if "importlib" in where else "asyncio" if "/asyncio/" in where else "standard library"
+
+
+def divide(stats: pstats.Stats) -> Counter[str]:
+    """Own time by room; a built-in's goes to those who called it."""
+    rooms: Counter[str] = Counter()
+    for (where, _, function), (_, _, own, _, callers) in stats.stats.items():  # type: ignore[attr-defined]
+        if owner := room(where, function):
+            rooms[owner] += own
+            continue
+        for (caller, _, calling), (_, _, share, _) in callers.items():
+            rooms[room(caller, calling) or "built-ins"] += share
+    return rooms
 
 
 async def profiled(url: str, database: str, paging: str, scratch: Path) -> pstats.Stats:
@@ -69,14 +79,10 @@ def main() -> None:
         static_partner(options.records, options.paging) as url,
     ):
         stats = asyncio.run(profiled(url, server.url, options.paging, Path(scratch)))
-    rooms: Counter[str] = Counter()
-    for (where, _, function), (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
-        rooms[room(where, function)] += own
-    waiting = rooms.pop(WAITING, 0.0)
+    rooms = divide(stats)
+    aside = [f"{rooms.pop(name, 0.0):.1f} s {name}" for name in (WAITING, STARTING)]
     total = sum(rooms.values())
-    print(
-        f"{INTEGRATION}: {options.records:,} records, {total:.1f} s in Python and C, {waiting:.1f} s waiting in the event loop"
-    )
+    print(f"{options.records:,} records: {total:.1f} s of work, {' and '.join(aside)} not counted")
     for name, seconds in rooms.most_common(20):
         print(f"  {seconds / total:6.1%}  {name}")
     stats.sort_stats("tottime").print_stats(options.functions)
