@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import partner
+from tests.whole.plain import KEY
 
 from syncd.explain import Explanation
 from syncd.server.ports import TestReport
+from syncd.testing.process import spawn
 
 
 def plant_key(directory: Path) -> None:
@@ -156,6 +158,27 @@ def test_live_asks_each_partner_once_through_the_daemon(
     alone = run("credential", "test", "shop", "--config", directory)
     assert alone.exit_code == code
     assert said in alone.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "said"),
+    [(KEY, 0, "✓ shop: authenticated in"), ("plain-api-key-wrong", 77, "✗ shop: GET /me: answered 401")],
+)
+def test_without_a_daemon_the_call_is_made_alone_under_the_scopes_own_lease(
+    run, directory: Path, empty_database: str, monkeypatch, key: str, code: int, said: str
+):
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", empty_database)
+    plant_key(directory)
+    (directory / "secrets" / "shop" / "key").write_text(key + "\n")
+    with spawn("tests.whole.plain") as simulator:
+        path = directory / "partners" / "plain.yaml"
+        path.write_text(path.read_text().replace("http://127.0.0.1:9/v1", simulator.base_url))
+        done = run("credential", "test", "shop", "--config", directory)
+        assert done.exit_code == code, done.output
+        assert said in done.stdout
+        assert key not in done.output
+        again = run("check", "--live", "--config", directory)
+        assert said in again.stdout
 
 
 def test_credential_set_replaces_the_file_and_never_shows_the_value(run, directory: Path):

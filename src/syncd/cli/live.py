@@ -42,13 +42,15 @@ def _report(told: dict[str, Any]) -> TestReport:
 
 async def _alone(app: App, config: Config, name: str) -> TestReport:
     """No daemon here: own the scope for the moment of the call, so that its limits hold for us as well."""
+    from syncd import log
     from syncd.build import Builder, Scopes
-    from syncd.cli.load import vault_of
+    from syncd.cli.load import open_store, vault_of
     from syncd.server.trial import trial
 
+    log.configure("debug" if app.debug else "error")  # the report is the news; the lines beside it are for --debug
     partner, integration = config.integrations[name]
     only = partner.model_copy(update={"integrations": {name: integration}})
-    async with app.store(config) as store:
+    async with open_store(app, config, create=True) as store:
         scopes = Scopes(store, f"{socket.gethostname()}:{os.getpid()}", app.clock, lambda _: None)
         built = Builder(store, vault_of(config), scopes, app.clock).build(only)
         try:

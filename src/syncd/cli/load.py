@@ -62,13 +62,25 @@ def database_url(app: App, config: Config) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def open_store(app: App, config: Config) -> AsyncIterator[Store]:
-    """The store, for reading and small writes; a schema of another release is refused."""
+async def open_store(app: App, config: Config, *, create: bool = False) -> AsyncIterator[Store]:
+    """The store, for reading and small writes; a schema of another release is refused. `create` makes it where there is
+    none at all yet, as the first `syncd run` would."""
     from syncd.store import Store
 
     with database_url(app, config) as url:
-        store = await Store.open(url, clock=app.clock, pool_size=2, migrate=False)
+        store = await Store.open(url, clock=app.clock, pool_size=2, migrate=create and await _is_empty(app, url))
         try:
             yield store
         finally:
             await store.aclose()
+
+
+async def _is_empty(app: App, url: str) -> bool:
+    from syncd.store.database import Database
+    from syncd.store.migrate import Migrations
+
+    database = await Database.open(url, clock=app.clock, pool_size=1)
+    try:
+        return not (await Migrations(database).status()).applied
+    finally:
+        await database.aclose()

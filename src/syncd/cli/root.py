@@ -34,6 +34,8 @@ VERBS = {
 }
 """Verb -> file:name, in the order of `syncd --help`: first what a newcomer needs, then what an operator needs."""
 
+FAMILIES = frozenset({"records", "dlq", "credential"})
+
 
 class Root(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -91,7 +93,8 @@ def _ended(error: BaseException, words: Sequence[str]) -> int:
         # The reader (`| head`) has enough; nothing must be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
-    verb = next((word for word in words if not word.startswith("-")), "")
+    named = [word for word in words if not word.startswith("-")]
+    verb = " ".join(named[: 2 if named and named[0] in FAMILIES else 1])
     text = str(error) or type(error).__name__
     hint = getattr(error, "hint", "")
     if not _ours(error):
