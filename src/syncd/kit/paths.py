@@ -87,6 +87,8 @@ def _many(plain: tuple[str | int, ...]) -> Getter:
     def get(value: Any) -> Any:
         try:
             for step in plain:
+                if type(step) is int and type(value) is not list:
+                    return MISSING  # a text has indexes too
                 value = value[step]
         except (KeyError, TypeError, IndexError):
             return MISSING

@@ -1,7 +1,7 @@
 """Signatures of deliveries: pure functions over raw bytes. Each compares in constant time and takes several secrets.
 
-A wrong, missing, malformed or non-ASCII signature is simply False; no input raises. Times are Unix seconds, given by the
-caller. What does not live here: which header holds what (`webhooks.py`).
+A wrong, missing, malformed or non-ASCII signature is simply False, an empty secret fits nothing; no input raises. Times
+are Unix seconds, given by the caller. What does not live here: which header holds what (`webhooks.py`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def hmac_body(
     given = signature[len(prefix) :].strip()
     if encoding == "hex":
         given = given.lower()
-    return _any(same(given, digest(secret.encode(), body, algorithm, encoding)) for secret in secrets)
+    return _any(same(given, digest(secret.encode(), body, algorithm, encoding)) for secret in secrets if secret)
 
 
 def attio(body: bytes, signature: str | None, secrets: Iterable[str]) -> bool:
@@ -142,13 +142,14 @@ def twilio(
     return _any(
         same(signature.strip(), digest(secret.encode(), _bytes(one + tail), "sha1", "base64"))
         for secret in secrets
+        if secret
         for one in _with_and_without_port(url)
     )
 
 
 def secret_in_url(given: str | None, secrets: Iterable[str]) -> bool:
     """For a partner that signs nothing: the unguessable part of the URL we gave it."""
-    return bool(given) and _any(same(given or "", _bytes(secret)) for secret in secrets)
+    return _any(same(given, _bytes(secret)) for secret in secrets if secret) if given else False
 
 
 def sign_standard(body: bytes, identifier: str, timestamp: str, secret: str) -> str:
@@ -187,7 +188,7 @@ def _pairs(header: str | None) -> list[tuple[str, str]]:
 
 def _stamped(stamp: str, given: Sequence[str], body: bytes, secrets: Iterable[str]) -> bool:
     message = _bytes(stamp) + b"." + body
-    expected = [digest(secret.encode(), message) for secret in secrets]
+    expected = [digest(secret.encode(), message) for secret in secrets if secret]
     return _any(same(one, other) for one in given[:MOST_SIGNATURES] for other in expected)
 
 

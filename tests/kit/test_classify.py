@@ -1,0 +1,101 @@
+"""What an answer means: HTTP's own words, and the few a description adds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from syncd.codec import dumps
+from syncd.errors import (
+    AuthError,
+    GoneError,
+    PartnerError,
+    PayloadError,
+    RateLimitError,
+    RejectedError,
+    TransientError,
+)
+from syncd.kit import Errors, Headers, Response, classify, error_for
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+ERRORS = Errors(
+    code="error.code",
+    message="error.text",
+    statuses={403: "auth", 409: "busy"},
+    codes={"lock_timeout": "busy", "merged": "gone", "no_scope": "denied", "quota": "limited", "shape": "payload"},
+)
+
+
+def answer(status: int, body: Any = None, **headers: str) -> Response:
+    return Response(status, Headers({"content-type": "application/json", **headers}), dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (200, "ok", None),
+        (200, "merged", GoneError),
+        (403, "x", AuthError),
+        (403, "no_scope", AuthError),
+        (409, "x", TransientError),
+        (429, "lock_timeout", TransientError),
+        (429, "x", RateLimitError),
+        (400, "quota", RateLimitError),
+        (400, "shape", PayloadError),
+        (400, "x", RejectedError),
+        (401, "x", AuthError),
+        (500, "x", TransientError),
+    ],
+)
+def test_a_code_says_more_than_a_status_and_a_status_more_than_http(
+    status: int, code: str, kind: type[PartnerError] | None
+) -> None:
+    found = classify(answer(status, {"error": {"code": code, "text": "why"}}), NOW, ERRORS)
+    assert type(found) is (kind or type(None))
+
+
+def test_an_error_carries_code_words_and_request_id() -> None:
+    body = {"error": {"code": "no_scope", "text": "needs\n webhook:write"}}
+    found = classify(answer(403, body, **{"x-request-id": "r-1"}), NOW, ERRORS)
+    assert isinstance(found, AuthError)
+    assert found.permanent
+    assert (found.status, found.code, found.request_id) == (403, "no_scope", "r-1")
+    assert "needs webhook:write" in " ".join(str(found).split())
+
+
+def test_busy_is_tried_again_and_says_nothing_about_the_partners_health() -> None:
+    found = classify(answer(409, {}, **{"retry-after": "5"}), NOW, ERRORS)
+    assert isinstance(found, TransientError)
+    assert not found.breaks
+    assert found.retry_at == NOW + timedelta(seconds=5)
+
+
+def test_a_wait_told_with_another_status_is_obeyed() -> None:
+    found = classify(answer(400, {"error": {"code": "quota"}}, **{"retry-after": "7"}), NOW, ERRORS)
+    assert isinstance(found, RateLimitError)
+    assert found.retry_at == NOW + timedelta(seconds=7)
+
+
+BODIES: list[Any] = [None, [], "text", {"error": "text"}, {"error": {"code": {"x": 1}}}, {"error": {"code": True}}]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_an_error_body_of_any_shape_is_still_classified(body: Any) -> None:
+    assert isinstance(classify(answer(403, body), NOW, ERRORS), AuthError)
+    assert isinstance(classify(Response(403, Headers(), b"\xff{"), NOW, ERRORS), AuthError)
+    assert isinstance(classify(answer(500, body), NOW, ERRORS), TransientError)
+
+
+def test_without_words_of_its_own_a_partner_speaks_http() -> None:
+    assert classify(answer(200, {"error": {"code": "merged"}}), NOW) is None
+    assert isinstance(classify(answer(403), NOW), RejectedError)
+    assert isinstance(classify(answer(404), NOW), GoneError)
+
+
+def test_a_driver_can_name_an_error_with_a_hint_of_its_own() -> None:
+    found = error_for("rejected", answer(403, {"message": "no"}), NOW, hint="grant the scope notes:read")
+    assert isinstance(found, RejectedError)
+    assert found.hint == "grant the scope notes:read"
+    assert found.status == 403
