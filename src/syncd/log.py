@@ -15,7 +15,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Hashable, Mapping
-from functools import lru_cache
 from types import TracebackType
 from typing import IO, Any, Literal, cast
 
@@ -23,7 +22,7 @@ import orjson
 import structlog
 
 from syncd.clock import Clock, SystemClock
-from syncd.redaction import KNOWN, MASK
+from syncd.redaction import KNOWN, LONGEST, tidy
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
@@ -32,19 +31,6 @@ _NUMBERS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """syslog's, which journald reads from a `<N>` prefix."""
 _CHATTY = ("httpx", "httpcore", "aiohttp", "asyncpg", "hpack", "urllib3", "charset_normalizer", "markdown_it")
-_STRING = 8_192
-"""Longest text of one field; a traceback keeps its end, other texts their beginning."""
-_ITEMS = 200
-_DEPTH = 6
-
-_SENSITIVE = frozenset(
-    {
-        *("authorization", "proxy_authorization", "cookie", "set_cookie", "token", "access_token", "refresh_token"),
-        *("id_token", "secret", "secrets", "client_secret", "password", "passwd", "pwd", "api_key", "apikey"),
-        *("x_api_key", "private_key", "webhook_secret", "stripe_signature", "attio_signature", "svix_signature"),
-    }
-)
-_SENSITIVE_ENDS = ("_secret", "_token", "_password", "_api_key", "_authorization", "_private_key")
 
 
 class _State:
@@ -181,60 +167,6 @@ def get_logger(**fields: Any) -> Logger:
     return cast(Logger, structlog.get_logger(**fields))
 
 
-def redact(value: Any) -> Any:
-    """A copy fit for any output: keys that name a credential lose their value, known secrets are masked in every text,
-    long texts, lists and deep nests are cut. Never raises."""
-    return _tidy(value, 0, mask=True)
-
-
-def _tidy(value: Any, depth: int, *, mask: bool) -> Any:
-    """`mask=False` leaves short texts alone, for a caller who masks the finished line as a whole."""
-    if isinstance(value, str):
-        return _text(value, mask)
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if depth >= _DEPTH:
-        return "..."
-    if isinstance(value, Mapping):
-        return {
-            _key(name, mask): MASK if _is_sensitive(name) else _tidy(item, depth + 1, mask=mask)
-            for name, item in list(value.items())[:_ITEMS]
-        }
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = list(value)[:_ITEMS]
-        if len(items) == 2 and isinstance(value, tuple) and _is_sensitive(items[0]):  # a header as a pair
-            return [_key(items[0], mask), MASK]
-        return [_tidy(item, depth + 1, mask=mask) for item in items]
-    try:
-        return _text(repr(value), mask)
-    except Exception:
-        return f"<{type(value).__name__}>"
-
-
-def _text(text: str, mask: bool) -> str:
-    if len(text) <= _STRING:
-        return KNOWN.mask(text) if mask else text
-    # Masked between two cuts: the first bounds the work, the second removes what the first cut through.
-    masked = KNOWN.mask(text[: 2 * _STRING])
-    return f"{masked[:_STRING]}... ({len(text)} characters)"
-
-
-def _key(name: object, mask: bool) -> str:
-    return _text(name.decode("latin-1") if isinstance(name, bytes) else str(name), mask)
-
-
-def _is_sensitive(name: object) -> bool:
-    if isinstance(name, bytes):
-        name = name.decode("latin-1")
-    return isinstance(name, str) and _names_credential(name[:100])
-
-
-@lru_cache(maxsize=4_096)
-def _names_credential(name: str) -> bool:
-    plain = name.lower().replace("-", "_")
-    return plain in _SENSITIVE or plain.endswith(_SENSITIVE_ENDS)
-
-
 def _finish(logger: object, method: str, event: Mapping[str, Any]) -> str:
     """The last processor: an event becomes one redacted line."""
     fields = dict(event)
@@ -245,9 +177,9 @@ def _finish(logger: object, method: str, event: Mapping[str, Any]) -> str:
     }
     exc_info = fields.pop("exc_info", None)
     exception = _traceback(exc_info) if exc_info else ""
-    clean = _tidy({**head, **fields}, 0, mask=False)
+    clean = tidy({**head, **fields})
     if exception:
-        clean["exception"] = KNOWN.mask(exception[-4 * _STRING :])[-2 * _STRING :]  # two cuts, as in _text
+        clean["exception"] = KNOWN.mask(exception[-4 * LONGEST :])[-2 * LONGEST :]  # two cuts, as in _text
     line = _as_json(clean) if _state.render_json else _as_console(clean)
     prefix = f"<{_PRIORITIES.get(str(clean['level']), 6)}>" if _state.prefix else ""
     return prefix + KNOWN.mask(line)

@@ -232,12 +232,14 @@ class Engine:
     ) -> bool:
         active = await self._store().controls.active(integration)
         fresh = not any(one.kind == PAUSE and one.resource == (resource or "") for one in active)
-        await self._store().controls.set(integration, resource or "", kind=PAUSE, who=who, why=reason, until=until)
+        await self._store().controls.set(
+            integration, PAUSE, who=who, why=reason, until=until, resource=resource or ""
+        )
         await self._store().audit.add(who, "paused", integration=integration, after={"reason": reason, "until": until})
         return fresh
 
     async def resume(self, integration: str, resource: str | None, *, who: str) -> bool:
-        gone = await self._store().controls.clear(integration, resource or "", kind=PAUSE)
+        gone = await self._store().controls.clear(integration, PAUSE, resource=resource or "")
         if gone:
             await self._store().audit.add(who, "resumed", integration=integration)
         return gone

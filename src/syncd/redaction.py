@@ -12,8 +12,9 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
 MASK = "****"
@@ -23,6 +24,20 @@ pieces that lines are searched by, since no form is shorter."""
 _RECENT = 1_000
 """Run-time values (tokens) kept; the oldest are forgotten first. Those a Vault resolved are pinned and stay."""
 _PINNED = 4_000
+LONGEST = 8_192
+"""Longest text of one field; a traceback keeps its end, other texts their beginning."""
+_ITEMS = 200
+_DEPTH = 6
+
+_SENSITIVE = frozenset(
+    {
+        *("authorization", "proxy_authorization", "cookie", "set_cookie", "token", "access_token", "refresh_token"),
+        *("id_token", "secret", "secrets", "client_secret", "password", "passwd", "pwd", "api_key", "apikey"),
+        *("x_api_key", "private_key", "webhook_secret", "stripe_signature", "attio_signature", "svix_signature"),
+    }
+)
+_SENSITIVE_ENDS = ("_secret", "_token", "_password", "_api_key", "_authorization", "_private_key")
+
 # What betrays a credential by its place, known value or not.
 _TELLING = re.compile(
     r"(?P<scheme>\b(?:[Bb]earer|[Bb]asic)\s+)(?=[\w+/=.~-]*[0-9=])[\w+/=.~-]{8,}"
@@ -153,3 +168,61 @@ def _cores(value: str) -> Iterator[str]:
 
 KNOWN = KnownSecrets()
 """The process's one registry."""
+
+
+def redact(value: Any) -> Any:
+    """A copy fit for any output: keys that name a credential lose their value, known secrets are masked in every text,
+    long texts, lists and deep nests are cut. Never raises."""
+    return _tidy(value, 0, mask=True)
+
+
+def tidy(value: Any) -> Any:
+    """As redact(), but short texts are left alone: for a caller who masks the finished line as a whole."""
+    return _tidy(value, 0, mask=False)
+
+
+def _tidy(value: Any, depth: int, *, mask: bool) -> Any:
+    if isinstance(value, str):
+        return _text(value, mask)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if depth >= _DEPTH:
+        return "..."
+    if isinstance(value, Mapping):
+        return {
+            _key(name, mask): MASK if _is_sensitive(name) else _tidy(item, depth + 1, mask=mask)
+            for name, item in list(value.items())[:_ITEMS]
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = list(value)[:_ITEMS]
+        if len(items) == 2 and isinstance(value, tuple) and _is_sensitive(items[0]):  # a header as a pair
+            return [_key(items[0], mask), MASK]
+        return [_tidy(item, depth + 1, mask=mask) for item in items]
+    try:
+        return _text(repr(value), mask)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def _text(text: str, mask: bool) -> str:
+    if len(text) <= LONGEST:
+        return KNOWN.mask(text) if mask else text
+    # Masked between two cuts: the first bounds the work, the second removes what the first cut through.
+    masked = KNOWN.mask(text[: 2 * LONGEST])
+    return f"{masked[:LONGEST]}... ({len(text)} characters)"
+
+
+def _key(name: object, mask: bool) -> str:
+    return _text(name.decode("latin-1") if isinstance(name, bytes) else str(name), mask)
+
+
+def _is_sensitive(name: object) -> bool:
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
+    return isinstance(name, str) and _names_credential(name[:100])
+
+
+@lru_cache(maxsize=4_096)
+def _names_credential(name: str) -> bool:
+    plain = name.lower().replace("-", "_")
+    return plain in _SENSITIVE or plain.endswith(_SENSITIVE_ENDS)

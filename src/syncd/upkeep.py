@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import anyio
 import structlog
 
 from syncd import metrics
 from syncd.clock import Clock
-from syncd.config import Config
+from syncd.config import Config, RetentionConfig
 from syncd.errors import StoreError, SyncdError
 from syncd.explain import State
 from syncd.model import Lane
 from syncd.overview import Engine
 from syncd.sdnotify import Notifier
-from syncd.store import PAUSE, WISHES, Store
+from syncd.store import PAUSE, WISHES, Retention, Store
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
 
@@ -149,7 +149,7 @@ class Upkeep:
         if now.hour != PRUNE_HOUR or (self._pruned_on is not None and self._pruned_on.date() == now.date()):
             return
         self._pruned_on = now
-        removed = await self._store.prune(self._config().retention.model_dump())
+        removed = await self._store.prune.run(_retention(self._config().retention))
         log.info("rows_pruned", **{name: count for name, count in removed.items() if count})
 
 
@@ -157,3 +157,17 @@ def _probe_seconds(account: Account) -> float:
     """How long a partner may go without a call before it is probed: the driver's word, for reads may be dear there."""
     test = account.driver.spec.test
     return test.every if test is not None else PROBE_SECONDS
+
+
+def _retention(keep: RetentionConfig) -> Retention:
+    """The configured times in the store's words."""
+    return Retention(
+        changes=timedelta(seconds=keep.changes),
+        runs=timedelta(seconds=keep.runs),
+        inbox_bodies=timedelta(seconds=keep.inbox_payloads),
+        inbox_keys=timedelta(seconds=keep.inbox),
+        outbox=timedelta(seconds=keep.outbox),
+        dead_letters=timedelta(seconds=keep.dead_letters),
+        tombstones=timedelta(seconds=keep.tombstones),
+        audit_log=timedelta(seconds=keep.audit_log),
+    )
