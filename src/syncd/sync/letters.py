@@ -6,7 +6,7 @@ import re
 import traceback
 
 from syncd.errors import PartnerError, SyncdError
-from syncd.log import redact
+from syncd.redaction import KNOWN
 from syncd.store import NewDeadLetter, Task
 
 _VARYING = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\b\w*\d[\w.-]*\b|'[^']*'|\"[^\"]*\"")
@@ -28,7 +28,7 @@ def letter_of_task(task: Task, error: BaseException) -> NewDeadLetter:
         resource=task.resource,
         external_id=task.external_id or task.parent_id,
         error_class=type(error).__name__,
-        message=str(redact(str(error))),
+        message=KNOWN.mask(str(error)),
         fingerprint=fingerprint(error, task.resource),
         request={"kind": task.kind, "resource": task.resource},
         response=_response(error),
@@ -56,7 +56,7 @@ def letter_of_run(
         origin_id=str(run_id or ""),
         resource=resource,
         error_class=type(error).__name__,
-        message=str(redact(str(error))),
+        message=KNOWN.mask(str(error)),
         fingerprint=fingerprint(error, resource),
         response=_response(error),
         traceback=_traceback(error),
@@ -75,4 +75,4 @@ def _traceback(error: BaseException) -> str | None:
     """Only for what is a fault of ours: an expected refusal needs no stack."""
     if isinstance(error, SyncdError):
         return None
-    return str(redact("".join(traceback.format_exception(error))))[-8000:]
+    return KNOWN.mask("".join(traceback.format_exception(error)))[-8000:]
