@@ -19,6 +19,7 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _PLAIN_PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*\Z")
 _PLAIN_QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*\Z")
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9\-._~]*\Z")
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _HOSTILE = re.compile(r"[\x00-\x20\x7f\\]")
@@ -85,8 +86,8 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     quoted: dict[str, str] = {}
     for name, value in values.items():
         text = str(value)
-        if text in {"", ".", ".."}:
-            raise RejectedError(f"{template}: {name} is {text!r}, which cannot stand in a path")
+        if text in {"", ".", ".."} or _LONE_SURROGATE.search(text):
+            raise RejectedError(f"{template}: {name} is {text!a}, which cannot stand in a path")
         quoted[name] = quote(text, safe="")
     return re.sub(r"\{([^{}]+)\}", lambda found: quoted[found[1]], template)
 
@@ -189,7 +190,7 @@ def _configured(key: str, url: str) -> Origin:
 
 def _join(path: str, query: str, params: Any) -> str:
     if not _PLAIN_PATH.match(path):
-        path = quote(_BAD_ESCAPE.sub("%25", path), safe=_SAFE)
+        path = quote(_BAD_ESCAPE.sub("%25", path), safe=_SAFE, errors="replace")
     if ("/." in path or "%2" in path) and _DOT_SEGMENT.search(path):
         raise RejectedError("the path holds a . or .. segment", hint="an id must never be used as a path unquoted")
     if params:
@@ -199,10 +200,8 @@ def _join(path: str, query: str, params: Any) -> str:
             kept = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in given]
             query = encode_params(kept)
         query = f"{query}&{added}" if query and added else query or added
-    if not query:
-        return path or "/"
-    if not _PLAIN_QUERY.match(query):
-        query = quote(_BAD_ESCAPE.sub("%25", query), safe=_SAFE + "?")
+    if query and not _PLAIN_QUERY.match(query):
+        query = quote(_BAD_ESCAPE.sub("%25", query), safe=_SAFE + "?", errors="replace")
     if len(path) + len(query) > _LONGEST:
         raise RejectedError(f"the URL would be longer than {_LONGEST} characters")
-    return f"{path}?{query}"
+    return f"{path}?{query}" if query else path or "/"

@@ -30,7 +30,7 @@ from syncd.errors import (
     SyncdError,
     TransientError,
 )
-from syncd.limits import Gate, OverBudgetError, Slot
+from syncd.limits import Gate, Slot
 from syncd.limits.backoff import BackoffPolicy, RetryBudget, retrying
 from syncd.model import Lane, Request, Response
 from syncd.redaction import KNOWN
@@ -186,15 +186,8 @@ class Session:
             response, error = await self._try(trip)
             if error is None:
                 return response, None
-            if isinstance(error, AgainError):
-                continue
-            if (
-                isinstance(error, RateLimitError)
-                and not isinstance(error, OverBudgetError)
-                and self._waits(trip, error)
-            ):
-                continue  # the gate itself makes it wait
-            return None, error
+            if not isinstance(error, AgainError):
+                return None, error
 
     def _waits(self, trip: Trip, error: RateLimitError) -> bool:
         """The partner counts too many: the whole scope pauses, and this call waits with it if the wait is short."""
@@ -273,8 +266,13 @@ class Session:
             return None, refused
         response = answer.response
         assert response is not None
-        if isinstance(error, AuthError) and home:
+        if isinstance(error, AuthError):
+            if not home:
+                told = f"{trip.target.origin} wants a credential, and ours goes to {self.addresses.home} only"
+                return None, RejectedError(told, status=error.status)
             return None, await self._refused(trip, error, mark)
+        if isinstance(error, RateLimitError) and self._waits(trip, error):
+            return None, AgainError()  # the gate itself makes it wait
         if error is None and response.status_code in REDIRECTS and "location" in response.headers:
             return None, self._redirected(trip, response)
         return (response, None) if error is None else (None, error)

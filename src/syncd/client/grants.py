@@ -13,7 +13,7 @@ from urllib.parse import quote_plus
 from syncd import codec
 from syncd.client import classify
 from syncd.client.addresses import encode_params
-from syncd.errors import AuthError, PartnerError, PayloadError, TransientError
+from syncd.errors import AuthError, PartnerError, PayloadError, RateLimitError, TransientError
 from syncd.model import Response
 from syncd.secrets import Secret
 
@@ -155,15 +155,11 @@ def read_grant(response: Response, now: datetime, request: TokenRequest) -> Gran
 
 
 def _refusal(error: PartnerError) -> PartnerError:
-    """400, 401 and 403 of a token endpoint mean that a person must act, whatever they mean elsewhere."""
+    """Any refusal of a token endpoint means that a person must act, whatever its status means elsewhere."""
     known: dict[str, Any] = {"status": error.status, "code": error.code, "request_id": error.request_id}
     if error.code in _TRY_AGAIN:
         return TransientError(f"the token endpoint asked to wait: {error}", **known)
-    if error.status is not None and (error.status < 400 or error.status >= 500 or error.status in (408, 425, 429)):
-        if isinstance(error, AuthError):
-            return AuthError(
-                f"the token endpoint {error}", permanent=True, hint=_HINTS.get(error.code or "", ""), **known
-            )
+    if isinstance(error, TransientError | RateLimitError):
         error.args = (f"the token endpoint {error}",)
         return error
     hint = _HINTS.get(error.code or "", "check client id, secret and the token endpoint's address")

@@ -41,6 +41,9 @@ class Teller:
             words = str(error)
             said = words if words.startswith(f"{method} ") else f"{method} {route}: {words}"
             error.args = (KNOWN.mask(said),)
+            # Partners echo what they were sent, at the oddest places.
+            error.code = error.code and KNOWN.mask(error.code)
+            error.request_id = error.request_id and KNOWN.mask(error.request_id)
         error.__context__ = error.__cause__ = None
         return error
 

@@ -9,7 +9,6 @@ fails fails for all who waited, and no new one asks before its not-before time.
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -63,6 +62,7 @@ class TokenSource:
         self._integration = integration
         self._keeper = keeper
         self._clock = clock
+        self._closed = False
         self._flight: asyncio.Task[SyncdError | None] | None = None
         self._refused: object = None
         self._failure: SyncdError | None = None
@@ -95,7 +95,8 @@ class TokenSource:
         return await self.ready()
 
     async def aclose(self) -> None:
-        """Stop a flight. What it had not committed is not used."""
+        """Stop a flight, and begin no other. What was not committed is not used."""
+        self._closed = True
         flight = self._flight
         if flight is not None:
             flight.cancel()
@@ -104,18 +105,22 @@ class TokenSource:
     # -- the flight
 
     async def _joined(self) -> Token:
+        if self._closed:
+            raise self._stopped()
         if self._flight is None:
             self._raise_if_held_back()
             self._start(early=False)
         flight = self._flight
         assert flight is not None
         await asyncio.wait((flight,))  # unlike awaiting the task, being cancelled here does not cancel it
-        failure = (
-            TransientError("the token request was stopped", breaks=False) if flight.cancelled() else flight.result()
-        )
+        failure = self._stopped() if flight.cancelled() else flight.result()
         if self.held is not None:
             return self.held
         raise _again(failure or TransientError("the new token was refused before it was used", breaks=False))
+
+    def _stopped(self) -> TransientError:
+        later = self._clock.now() + timedelta(seconds=30)
+        return TransientError("no token: this session is closed", breaks=False, retry_at=later)
 
     def _start(self, *, early: bool) -> None:
         # Owned by this source: `aclose` ends it. A task of its own, because it must outlive whichever caller began it.
@@ -293,6 +298,6 @@ class TokenSource:
 
 def _again(error: SyncdError) -> SyncdError:
     """A fresh copy without traceback: one exception object must not be raised in two tasks."""
-    twin = copy.copy(error)
-    twin.__traceback__ = twin.__cause__ = twin.__context__ = None
+    twin = type(error).__new__(type(error), *error.args)
+    twin.__dict__.update(error.__dict__)
     return twin
