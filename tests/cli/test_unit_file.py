@@ -63,3 +63,10 @@ def test_every_setting_stands_below_a_comment():
         while lines[above].partition("=")[0].isidentifier() and "=" in lines[above]:
             above -= 1
         assert lines[above].startswith("#"), f"line {number + 1}: {line}"
+
+
+def test_the_page_on_operations_tells_the_units_numbers():
+    text = (UNIT.parents[1] / "docs" / "operations.md").read_text()
+    found = settings()
+    assert f"exit codes {', '.join(found['RestartPreventExitStatus'][0].split()[:-1])} and 78" in text
+    assert f"systemd kills after {found['TimeoutStopSec'][0]} s" in text
