@@ -42,6 +42,7 @@ check: .venv/.dev ## Lint, format, strict types, the floors, the documents, no s
 
 bench: .venv/.dev .venv-bench/.made ## Measure speed and memory against a bare script and dlt (ARGS='--records 20000 --repeats 1')
 	@$(PYTHON_BIN) -m bench.run $(ARGS)
+	@$(PYTHON_BIN) -m bench.memory
 
 soak: .venv/.dev ## Long campaigns: many kills, many mutations, hours of simulated weather
 	@$(PYTHON_BIN) -m pytest '$(T)' -m soak $(ARGS)
