@@ -23,7 +23,7 @@ SHAPES = {
     "a Twilio key": r"\bSK[0-9a-f]{32}\b",
     "a package index token": r"\bpypi-[A-Za-z0-9_-]{40,}",
     "a JSON Web Token": r"\beyJ[A-Za-z0-9_-]{15,}\.eyJ[A-Za-z0-9_-]{15,}\.[A-Za-z0-9_-]{20,}",
-    "a password in a URL": r"\b(?:postgres(?:ql)?|https?|amqps?|redis)://[^\s:/@{}<>'\"]+:(?!unused|password|secret|pw|\.|\$|\{|<)[^\s/@{}<>'\"]{6,}@(?!localhost|127\.|example)",
+    "a password in a URL": r"\b(?:postgres(?:ql)?|https?|amqps?|redis)://[^\s:/@{}<>'\"]+:(?!unused|password|secret|planted|hunter2|pw|\.|\$|\{|<)[^\s/@{}<>'\"]{6,}@(?!localhost|127\.|example)",
 }
 EXCUSE = "not-a-secret"
 SHAPE = re.compile("|".join(f"(?P<s{number}>{shape})" for number, shape in enumerate(SHAPES.values())))

@@ -22,7 +22,7 @@ ATTIO_BODY = (
 )
 ATTIO_SIGNATURE = "5bf6bedc13def914b010f5f1a126dfa985f334966e83fb5d389a6d3e04a4f828"
 
-GUESTY_SECRET = "whsec_c3ludGhldGljLWd1ZXN0eS13ZWJob29rLWtleS0zMmI="
+GUESTY_SECRET = "whsec_c3ludGhldGljLWd1ZXN0eS13ZWJob29rLWtleS0zMmI="  # not-a-secret
 GUESTY_BODY = (
     b'{"event":"listing.updated","listing":{"_id":"64f0c0ffee0000000000a001","accountId":"64f0c0ffee00000000000001",'
     b'"nickname":"Harbour Loft 2B","title":"Bright loft by the old harbour","active":true,"isListed":true},"meta":'
