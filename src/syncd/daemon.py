@@ -9,6 +9,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import anyio
 import structlog
@@ -47,6 +48,8 @@ class Options:
     database_url: str | None = None
     """Takes the place of `database.url`; the demo's way in."""
     strict: bool = False
+    log_stream: IO[str] | None = None
+    """Where the log goes instead of stderr."""
 
 
 class Daemon:
@@ -81,11 +84,16 @@ class Daemon:
         )
 
     @property
+    def store(self) -> Store | None:
+        """The store, once the database was reached."""
+        return self._store
+
+    @property
     def _store(self) -> Store | None:
         return self._opened.store if self._opened is not None else None
 
     async def run(self) -> int:
-        log.configure(self._config.log.level, self._config.log.format)
+        log.configure(self._config.log.level, self._config.log.format, self.options.log_stream, clock=self.clock)
         metrics.BUILD_INFO.labels(__version__, platform.python_version()).set(1)
         metrics.RELOAD_OK.set(1)
         token = self._vault.resolve(self._config.server.admin_token) if self._config.server.admin_token else None

@@ -1,0 +1,226 @@
+"""The demo's story: raise the curtain, watch the import until it is done and converged, count, take everything down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from syncd import __version__
+from syncd.clock import SystemClock
+from syncd.daemon import Daemon, Options
+from syncd.demo.stage import CAST, Stage, free_ports, same, stage, stats, truth
+from syncd.store import Store
+
+LOOK_SECONDS = 0.25
+PLAIN_SECONDS = 2.0
+LONGEST_SECONDS = 240.0
+"""A demo that has not converged by then says so and ends with 1."""
+
+OK = 0
+FAILED = 1
+INTERRUPTED = 130
+
+
+def run(*, plain: bool = False, keep: bool = False) -> int:
+    """Run the demo; returns the exit code. Draws on stderr where that is a terminal, prints lines otherwise."""
+    console = Console(stderr=True, highlight=False)
+    drawn = console.is_terminal and not plain
+    public, admin = free_ports(2)
+    console.print(
+        f"[bold]syncd {__version__} demo[/] · everything stays on this machine · Ctrl-C stops and cleans up\n"
+    )
+    began = SystemClock().monotonic()
+    with suppress(KeyboardInterrupt), stage(public, admin) as set_up:
+        console.print(f" ✓ PostgreSQL (embedded)       {SystemClock().monotonic() - began:.1f} s")
+        console.print(f" ✓ {len(CAST)} simulated partners      {' '.join(CAST)}, with their true limits")
+        return asyncio.run(_play(set_up, console, drawn=drawn, keep=keep))
+    return INTERRUPTED
+
+
+async def _play(set_up: Stage, console: Console, *, drawn: bool, keep: bool) -> int:
+    log = (set_up.directory / "daemon.log").open("a")
+    daemon = Daemon(Options(config=set_up.config, database_url=set_up.database_url, log_stream=log))
+    running = asyncio.create_task(daemon.run())
+    show = _Show(set_up, daemon, console)
+    try:
+        code = await show.play(running, drawn=drawn)
+        if code == OK and keep and not daemon.stopping.is_set():
+            console.print(f"\n Running on: http://127.0.0.1:{set_up.public}/health · Ctrl-C stops and cleans up")
+            await asyncio.wait([running])
+        return code
+    finally:
+        daemon.stopping.set()
+        await asyncio.wait([running])
+        log.close()
+
+
+class _Show:
+    def __init__(self, set_up: Stage, daemon: Daemon, console: Console) -> None:
+        self._set_up = set_up
+        self._daemon = daemon
+        self._console = console
+        self._clock = SystemClock()
+        self._began = self._clock.monotonic()
+
+    async def play(self, running: asyncio.Task[int], *, drawn: bool) -> int:
+        while await self._daemon.engine.ready():
+            if running.done():
+                self._console.print(f"[red]the daemon ended:[/] {running.exception() or running.result()}")
+                return FAILED
+            await asyncio.sleep(0.05)
+        self._console.print(f" ✓ syncd running               http://127.0.0.1:{self._set_up.public}/health\n")
+        finished = await self._watch(running, drawn=drawn)
+        if not finished:
+            if self._daemon.stopping.is_set():
+                self._console.print("\n stopped; nothing is left behind")
+                return INTERRUPTED
+            self._console.print("[red] not converged in time[/]")
+            await self._say_log()
+            return FAILED
+        return await self._close()
+
+    async def _watch(self, running: asyncio.Task[int], *, drawn: bool) -> bool:
+        overview = await self._daemon.engine.overview()
+        with (
+            Live(self._table(overview), console=self._console, refresh_per_second=8, transient=False)
+            if drawn
+            else (suppress()) as live
+        ):  # type: ignore[attr-defined]
+            said = -PLAIN_SECONDS
+            while not running.done() and not self._daemon.stopping.is_set():
+                overview = await self._daemon.engine.overview()
+                elapsed = self._clock.monotonic() - self._began
+                if live is not None:
+                    live.update(self._table(overview))
+                elif elapsed - said >= PLAIN_SECONDS:
+                    said = elapsed
+                    self._console.print(self._line(overview, elapsed))
+                if all(_done(one) for one in _resources(overview)):
+                    return True
+                if elapsed > LONGEST_SECONDS:
+                    return False
+                await asyncio.sleep(LOOK_SECONDS)
+        return False
+
+    def _table(self, overview: Mapping[str, Any]) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("partner", "resource", "records", "", "calls", "limit", ""):
+            table.add_column(heading, justify="right" if heading in {"records", "calls"} else "left")
+        for integration in sorted(overview["integrations"], key=lambda one: one["partner"]):
+            limit = _limit(integration)
+            for at, resource in enumerate(integration["resources"]):
+                told = resource["last_run"] or {}
+                due = CAST[integration["partner"]].get(resource["name"])
+                done = _done(resource)
+                table.add_row(
+                    f"[bold]{integration['partner']}[/]" if at == 0 else "",
+                    resource["name"],
+                    f"{resource['records']:,}",
+                    _bar(resource["records"], due, done=done),
+                    str(told.get("calls", 0)),
+                    limit if at == 0 else "",
+                    "[green]✓[/]" if done else _waiting(integration),
+                )
+        return table
+
+    def _line(self, overview: Mapping[str, Any], elapsed: float) -> str:
+        parts = []
+        for integration in sorted(overview["integrations"], key=lambda one: one["partner"]):
+            records = sum(resource["records"] for resource in integration["resources"])
+            open_now = sum(not _done(resource) for resource in integration["resources"])
+            note = "done" if not open_now else _waiting(integration) or f"{open_now} to go"
+            parts.append(f"{integration['partner']} {records:,} records ({note})")
+        return f" {elapsed:5.1f} s  " + " · ".join(parts)
+
+    async def _close(self) -> int:
+        """Compare every record with its partner's own, and print what it cost."""
+        elapsed = self._clock.monotonic() - self._began
+        counted = await stats(self._set_up.simulators)
+        store = self._daemon.store
+        assert store is not None
+        overview = await self._daemon.engine.overview()
+        table = Table(
+            box=None, pad_edge=False, title="\nEvery record compared with its partner's own", title_justify="left"
+        )
+        for heading in ("integration", "records", "equal", "calls", "429s", "violations"):
+            table.add_column(heading, justify="left" if heading == "integration" else "right")
+        sound = True
+        for integration in sorted(overview["integrations"], key=lambda one: one["partner"]):
+            partner = integration["partner"]
+            records, equal = await self._compare(store, integration)
+            seen = counted[partner]
+            sound = sound and records == equal and not seen["violations"] and not seen["refused_429"]
+            table.add_row(
+                f"{'✓' if records == equal else '✗'} {integration['name']} ({partner})",
+                f"{records:,}",
+                f"{equal:,}",
+                str(seen["calls"]),
+                str(seen["refused_429"]),
+                str(seen["violations"]),
+            )
+        self._console.print(table)
+        calls = sum(one["calls"] for one in counted.values())
+        refused = sum(one["refused_429"] for one in counted.values())
+        broken = sum(one["violations"] for one in counted.values())
+        records_all = sum(resource["records"] for resource in _resources(overview))
+        self._console.print(
+            f"\n {'converged' if sound else 'NOT converged'}: {len(counted)} integrations, {records_all:,} records in"
+            f" {elapsed:.1f} s · {calls} calls spent · 429s: {refused} · limit violations: {broken}"
+        )
+        return OK if sound else FAILED
+
+    async def _compare(self, store: Store, integration: Mapping[str, Any]) -> tuple[int, int]:
+        """Records the partner has, and how many of them are stored just so."""
+        due = equal = 0
+        for resource in integration["resources"]:
+            if resource["name"] not in CAST[integration["partner"]]:
+                continue
+            sent = await truth(self._set_up.simulators[integration["partner"]], resource["name"])
+            due += len(sent)
+            async for record in store.records.scan(integration["name"], resource["name"]):
+                equal += record.external_id in sent and same(record.raw, sent[record.external_id])
+        return due, equal
+
+    async def _say_log(self) -> None:
+        lines = (self._set_up.directory / "daemon.log").read_text(errors="replace").splitlines()
+        for line in lines[-15:]:
+            self._console.print(f" [dim]{line}[/]")
+
+
+def _resources(overview: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [resource for integration in overview["integrations"] for resource in integration["resources"]]
+
+
+def _done(resource: Mapping[str, Any]) -> bool:
+    return resource["last_success_at"] is not None or resource["strategy"] == "children"
+
+
+def _limit(integration: Mapping[str, Any]) -> str:
+    tiers = integration["limits"]["tiers"]
+    if not tiers:
+        return ""
+    fullest = max(tiers, key=lambda tier: (tier["used"] / tier["budget"], tier["window_seconds"]))
+    return f"{fullest['used']:.0f}/{fullest['budget']:.0f} {fullest['name']}"
+
+
+def _waiting(integration: Mapping[str, Any]) -> str:
+    limits = integration["limits"]
+    if limits["paused_until"] is not None:
+        return "[yellow]told to wait[/]"
+    if sum(limits["waiting"].values()):
+        return "[yellow]waiting for the limit[/]"
+    explained = integration["explanation"]
+    return f"[red]{explained['reason'][:60]}[/]" if explained is not None else ""
+
+
+def _bar(have: int, due: int | None, *, done: bool) -> str:
+    width = 20
+    share = 1.0 if done else min(have / due, 1.0) if due else 0.0
+    full = round(share * width)
+    return f"[green]{'━' * full}[/][dim]{'━' * (width - full)}[/]"
