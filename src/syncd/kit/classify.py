@@ -33,14 +33,17 @@ def classify(
     A 404 or 410 is GoneError here, since an answer alone does not tell what was asked: on a listing the engine takes it
     as rejected.
     """
-    if errors is None or not (errors.statuses or errors.codes):
+    if errors is None:
         return by_status(response, now, dialect=dialect)
     word = errors.statuses.get(response.status_code)
     if errors.codes and (response.status_code >= 300 or errors.code is not None):
         word = errors.codes.get(_code(response, errors) or "", word)
-    if word is None:
-        return by_status(response, now, dialect=dialect)
-    return error_for(word, response, now, errors, dialect=dialect)
+    if word is not None:
+        return error_for(word, response, now, errors, dialect=dialect)
+    error = by_status(response, now, dialect=dialect)
+    if error is not None:
+        _complete(error, response, errors)
+    return error
 
 
 def error_for(
@@ -78,6 +81,14 @@ def error_for(
         case "payload":
             return PayloadError(text, **known)
     return RejectedError(text, **known)
+
+
+def _complete(error: PartnerError, response: Response, errors: Errors) -> None:
+    """Add the partner's own words and code where only the description knows the place."""
+    error.code = _told(response, errors.code) or error.code
+    words = quoted(_told(response, errors.message) or "")
+    if words and words not in str(error):
+        error.args = (f"{error} ({words})",)
 
 
 def _until(response: Response, now: datetime, dialect: WaitDialect) -> datetime | None:
