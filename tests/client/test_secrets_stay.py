@@ -53,7 +53,9 @@ KINDS = [
 def echo(request: httpx.Request) -> httpx.Response:
     """A partner that tells everybody what it was sent."""
     told = f"{request.url} {dict(request.headers)} {request.content!r}"
-    return httpx.Response(422, json={"error": {"message": told, "code": str(request.url)}}, headers={"x-request-id": told})
+    return httpx.Response(
+        422, json={"error": {"message": told, "code": str(request.url)}}, headers={"x-request-id": told}
+    )
 
 
 def explode(request: httpx.Request) -> httpx.Response:

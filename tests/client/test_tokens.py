@@ -173,9 +173,28 @@ async def test_a_refresh_cut_off_by_death_uses_nothing_uncommitted(clock: FakeCl
     setup.keeper.before_commit = never.wait
     call = asyncio.ensure_future(setup.session.call(GET))
     await clock.advance(5)
-    await setup.session.aclose()
+    await clock.run(setup.session.aclose())
     assert isinstance(await failure(call), PartnerError)
-    assert setup.issuer.used == [] and setup.stored is None
+    assert isinstance(await failure(clock.run(setup.session.call(GET))), PartnerError)
+    assert setup.issuer.used == [] and setup.stored is None and setup.issuer.asked == 1
+
+
+async def test_the_end_of_a_session_lets_a_refresh_land(clock: FakeClock) -> None:
+    setup = Setup(clock, REFRESH, latency=3.0)
+    call = asyncio.ensure_future(setup.session.call(GET))
+    await clock.advance(1)
+    await clock.run(setup.session.aclose())
+    assert setup.stored is not None and setup.stored.value["refresh_token"] == "refresh-1"
+    assert (await clock.run(call)).status_code == 200
+
+
+async def test_a_reload_amid_a_refresh_does_not_spend_the_refresh_token_twice(clock: FakeClock) -> None:
+    setup = Setup(clock, REFRESH, latency=3.0)
+    session, _ = setup.another()
+    both = asyncio.gather(setup.session.call(GET), session.call(GET))
+    answers = await clock.run(both)
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert setup.issuer.asked == 1
 
 
 async def test_the_stored_token_of_a_former_life_is_used(both: Setup) -> None:

@@ -1,9 +1,10 @@
 """Calls to partners: one transport a partner, one session an integration. The only place that knows httpx."""
 
 from syncd.client.addresses import Addresses, Origin, fill, origin_of
-from syncd.client.auth import Auth, AuthFacts, Secrets, Sign, Signable, Signature, build
+from syncd.client.auth import Auth, Secrets, Sign, Signable, Signature
 from syncd.client.classify import classify
 from syncd.client.client import Classify, Session
+from syncd.client.kinds import AuthFacts, build
 from syncd.client.stats import CallStats
 from syncd.client.transport import USER_AGENT, PartnerTransport, Timeouts
 from syncd.client.trip import Patience

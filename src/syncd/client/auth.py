@@ -14,12 +14,10 @@ from typing import Protocol
 from urllib.parse import parse_qsl, quote
 
 from syncd.client.addresses import encode_params
-from syncd.client.grants import OAuthSpec, basic
+from syncd.client.grants import basic
 from syncd.client.tokens import TokenCall, TokenSource
 from syncd.client.transport import Outgoing
-from syncd.clock import Clock
 from syncd.errors import AuthError, ConfigError
-from syncd.ports import CredentialKeeper
 from syncd.secrets import Secret
 
 Secrets = Callable[[str], Secret]
@@ -110,7 +108,7 @@ class Basic(_Static):
         self._optional = password_optional
 
     def _read(self) -> tuple[Secret, ...]:
-        if self._optional and not _given(self._secrets, self.names[1]):
+        if self._optional and not given(self._secrets, self.names[1]):
             return (read(self._secrets, self.names[0]),)
         return super()._read()
 
@@ -238,109 +236,7 @@ def put_params(out: Outgoing, params: Mapping[str, str]) -> None:
     out.path = f"{path}?{query}&{added}" if query else f"{path}?{added}"
 
 
-class AuthFacts(Protocol):
-    """What `build` reads of a driver's `auth:`; `kit.spec.Auth` has it."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def header(self) -> str | None: ...
-    @property
-    def query(self) -> str | None: ...
-    @property
-    def prefix(self) -> str: ...
-    @property
-    def credentials(self) -> Mapping[str, str]:
-        """Other names for what the kind needs; for a signer, the names it is given."""
-        ...
-
-    @property
-    def optional(self) -> tuple[str, ...]: ...
-    @property
-    def token_path(self) -> str | None: ...
-    @property
-    def scope(self) -> str | None: ...
-    @property
-    def client(self) -> str: ...
-    @property
-    def extra(self) -> Mapping[str, str]: ...
-    @property
-    def early(self) -> float: ...
-    @property
-    def lasts(self) -> float | None: ...
-    @property
-    def timeout(self) -> float: ...
-
-
-def build(
-    facts: AuthFacts,
-    secrets: Secrets,
-    *,
-    integration: str,
-    clock: Clock,
-    keeper: CredentialKeeper | None = None,
-    sign: Sign | None = None,
-) -> Auth:
-    """The auth of one integration from its driver's facts. Raises ConfigError for one that cannot be."""
-    named = facts.credentials
-
-    def name(usual: str) -> str:
-        return named.get(usual, usual)
-
-    match facts.kind:
-        case "none":
-            return Auth()
-        case "api_key" if facts.query is not None:
-            return Query(secrets, param=facts.query, secret=name("api_key"))
-        case "api_key":
-            return Header(secrets, header=facts.header or "X-Api-Key", prefix=facts.prefix, secret=name("api_key"))
-        case "bearer":
-            prefix = facts.prefix or "Bearer "
-            return Header(secrets, header="Authorization", prefix=prefix, secret=name("token"))
-        case "basic":
-            password = name("password")
-            return Basic(
-                secrets, username=name("username"), password=password, password_optional=password in facts.optional
-            )
-        case "signer":
-            if sign is None:
-                raise ConfigError("auth of kind signer needs a driver that has `sign`")
-            return Signer(secrets, sign=sign, names=tuple(named.values()))
-        case "oauth2_client" | "oauth2_refresh":
-            if facts.token_path is None or keeper is None:
-                raise ConfigError(f"auth of kind {facts.kind} needs token_path, and the store where its tokens live")
-            secret_name = name("client_secret")
-            spec = OAuthSpec(
-                facts.kind,
-                facts.token_path,
-                client=facts.client,
-                scope=facts.scope or "",
-                extra=facts.extra,
-                timeout_seconds=facts.timeout,
-                margin_seconds=facts.early,
-                lasts_seconds=facts.lasts,
-                client_id=name("client_id"),
-                client_secret=None
-                if secret_name in facts.optional and not _given(secrets, secret_name)
-                else secret_name,
-                refresh_token=name("refresh_token"),
-            )
-
-            def secret(wanted: str) -> Secret:
-                return read(secrets, wanted)
-
-            return OAuth(
-                TokenSource(spec, secret, integration=integration, keeper=keeper, clock=clock),
-                prefix=facts.prefix or "Bearer ",
-            )
-        case unknown:
-            raise ConfigError(
-                f"unknown kind of auth {unknown!r}",
-                hint="one of none, api_key, basic, bearer, oauth2_client, oauth2_refresh, signer",
-            )
-
-
-def _given(secrets: Secrets, name: str) -> bool:
+def given(secrets: Secrets, name: str) -> bool:
     try:
         secrets(name)
     except KeyError:

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from syncd import codec
-from syncd.client import border, inflate
-from syncd.client.addresses import Addresses, Target, encode_params
+from syncd.client import border
+from syncd.client.addresses import Addresses, encode_params
 from syncd.client.auth import Auth
 from syncd.client.classify import REDIRECTS, request_id, unreadable
 from syncd.client.classify import classify as by_status
+from syncd.client.recovery import ANYWHERE, Recovery, check_crossing
 from syncd.client.stats import CallStats
 from syncd.client.teller import Teller
 from syncd.client.token_call import TokenCaller
-from syncd.client.transport import USER_AGENT, Answer, LostError, Outgoing, PartnerTransport, checked_header
+from syncd.client.transport import Answer, LostError, Outgoing, PartnerTransport, checked_header
 from syncd.client.trip import AgainError, Patience, Trip, route_of
 from syncd.errors import (
     AuthError,
@@ -33,15 +34,8 @@ from syncd.errors import (
 from syncd.limits import Gate, Slot
 from syncd.limits.backoff import BackoffPolicy, RetryBudget, retrying
 from syncd.model import Lane, Request, Response
-from syncd.redaction import KNOWN
 
 Classify = Callable[[Response, datetime], PartnerError | None]
-
-_ANYWHERE = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": inflate.OFFERED}
-"""All that is sent to an origin that is not the home one."""
-_FORBIDDEN_SECONDS = 3600.0
-"""A route that was forbidden even with a fresh token costs no further token for so long."""
-_MOST_FORBIDDEN = 200
 
 
 class Session:
@@ -83,8 +77,18 @@ class Session:
         self._retries = retries or RetryBudget(self.clock)
         self._cost_header = cost_header
         self._teller = Teller(self.partner, integration)
-        self._headers = _merged(_ANYWHERE, headers or {}, ConfigError)
-        self._forbidden: dict[str, float] = {}
+        self._headers = _merged(ANYWHERE, headers or {}, ConfigError)
+        self._recovery = Recovery(
+            self.clock,
+            self.addresses,
+            self.auth,
+            gate,
+            self._teller,
+            integration=integration,
+            patience=self.patience,
+            backoff=self._backoff,
+            spent=self.spent,
+        )
         self.auth.bind(
             TokenCaller(
                 transport,
@@ -116,7 +120,7 @@ class Session:
             response, error = await self._pass(trip)
             if response is not None:
                 return response
-            if error is not None and self._worth(trip, error):  # a good call pays nothing for the loop
+            if error is not None and self._recovery.worth(trip, error):  # a good call pays nothing for the loop
                 response, error = await self._retry(trip, error)
                 if response is not None:
                     return response
@@ -140,16 +144,12 @@ class Session:
         first: SyncdError | None = error
 
         def before(attempt: int, failed: BaseException, seconds: float) -> None:
-            trip.attempt = attempt + 1
-            trip.left -= seconds
-            trip.stats.retries += 1
-            self.spent.retries += 1
-            self._teller.retry("transient")
+            self._recovery.retried(trip, attempt + 1, seconds)
 
         tries = retrying(
             self._backoff,
             clock=self.clock,
-            worth=lambda failed: self._worth(trip, failed),
+            worth=lambda failed: self._recovery.worth(trip, failed),
             budget=self._retries,
             before=before,
             exhausted=self._teller.budget_empty,
@@ -168,18 +168,6 @@ class Session:
             return None, failed
         raise AssertionError("retrying() ends by success or by error")
 
-    def _worth(self, trip: Trip, error: BaseException) -> bool:
-        """Can another try help, is it safe, and is there time for it?"""
-        if not isinstance(error, TransientError) or (error.unknown and not trip.request.safe_to_repeat):
-            return False
-        wait = self._backoff.ceiling(trip.attempt)
-        if error.retry_at is not None:
-            told = (error.retry_at - self.clock.now()).total_seconds()
-            if told > self.patience.short_seconds:
-                return False
-            wait = max(wait, told)
-        return wait < trip.left
-
     async def _pass(self, trip: Trip) -> tuple[Response | None, SyncdError | None]:
         """Tries that cost no attempt: redirects, the replay after a refused credential, a short "later"."""
         while True:
@@ -188,27 +176,6 @@ class Session:
                 return response, None
             if not isinstance(error, AgainError):
                 return None, error
-
-    def _waits(self, trip: Trip, error: RateLimitError) -> bool:
-        """The partner counts too many: the whole scope pauses, and this call waits with it if the wait is short."""
-        now = self.clock.now()
-        trip.stats.rate_limited += 1
-        self.spent.rate_limited += 1
-        self._teller.rate_limited(self.gate.scope)
-        if error.hopeless:
-            return False
-        trip.limited += 1
-        self.gate.pause(error.retry_at, f"{self.partner} says that it counts too many calls")
-        until = self.gate.paused_until or now
-        if error.retry_at is None or error.retry_at < now:
-            error.retry_at = until
-        wait = (max(until, error.retry_at) - now).total_seconds()
-        if trip.limited > self.patience.limited or wait > min(self.patience.short_seconds, trip.left):
-            return False
-        trip.stats.retries += 1
-        self.spent.retries += 1
-        self._teller.retry("rate_limited")
-        return True
 
     # -- gate, auth, http
 
@@ -219,7 +186,7 @@ class Session:
         left = self.patience.deadline_seconds if request.deadline_seconds is None else request.deadline_seconds
         try:
             target = self.addresses.target(request)
-            headers = self._headers if target.home else _ANYWHERE
+            headers = self._headers if target.home else ANYWHERE
             body = b""
             if request.json is not None:
                 headers = {**headers, "Content-Type": "application/json"}
@@ -229,7 +196,7 @@ class Session:
                 body = encode_params(request.form).encode("ascii")
             if request.headers:
                 headers = _merged(headers, request.headers, RejectedError)
-            self._check_crossing(target)
+            check_crossing(target)
         except SyncdError as error:
             return None, error
         trip = Trip(request, lane=lane, stats=stats, target=target, route=route, left=left, headers=headers, body=body)
@@ -270,11 +237,11 @@ class Session:
             if not home:
                 told = f"{trip.target.origin} wants a credential, and ours goes to {self.addresses.home} only"
                 return None, RejectedError(told, status=error.status)
-            return None, await self._refused(trip, error, mark)
-        if isinstance(error, RateLimitError) and self._waits(trip, error):
+            return None, await self._recovery.refused(trip, error, mark)
+        if isinstance(error, RateLimitError) and self._recovery.waits(trip, error):
             return None, AgainError()  # the gate itself makes it wait
         if error is None and response.status_code in REDIRECTS and "location" in response.headers:
-            return None, self._redirected(trip, response)
+            return None, self._recovery.redirected(trip, response)
         return (response, None) if error is None else (None, error)
 
     async def _send(self, trip: Trip, out: Outgoing, slot: Slot) -> tuple[Answer, PartnerError | None]:
@@ -339,59 +306,6 @@ class Session:
             except ValueError:
                 return
 
-    # -- after an answer
-
-    async def _refused(self, trip: Trip, error: AuthError, mark: object) -> SyncdError:
-        """A credential was refused: get another one and replay once; a second refusal is for a person."""
-        forbidden = error.status == 403
-        if error.permanent:
-            return error
-        if trip.replayed and forbidden:
-            if len(self._forbidden) >= _MOST_FORBIDDEN:
-                self._forbidden.clear()
-            self._forbidden[trip.route] = self.clock.monotonic() + _FORBIDDEN_SECONDS
-            return _as_rejected(error)
-        if forbidden and self._forbidden.get(trip.route, 0.0) > self.clock.monotonic():
-            return _as_rejected(error)  # a fresh token did not help a while ago, and tokens may be dear
-        if not trip.replayed:
-            try:
-                if await self.auth.renewed(mark):
-                    trip.replayed = True
-                    trip.stats.refreshes += 1
-                    self.spent.refreshes += 1
-                    self._teller.retry("auth")
-                    return AgainError()
-            except SyncdError as trouble:
-                return trouble
-        error.permanent = True
-        error.hint = error.hint or f"give it a valid credential: syncd credential set {self.integration}"
-        return error
-
-    def _redirected(self, trip: Trip, response: Response) -> SyncdError:
-        """Follow to an allowed origin, reads only, a few times; each hop is a call like any other."""
-        told = f"answered {response.status_code}, a redirect"
-        if trip.request.method not in ("GET", "HEAD"):
-            hint = "look at base_url and the resource's path"
-            return RejectedError(f"{told}, which is followed for reads only", hint=hint, status=response.status_code)
-        if trip.hops >= self.patience.hops:
-            return RejectedError(f"{told} after {trip.hops} others", status=response.status_code)
-        try:
-            target = self.addresses.link(trip.target, response.headers["location"])
-            self._check_crossing(target)
-        except PartnerError as refused:
-            refused.status = response.status_code
-            return refused
-        if not target.home:
-            trip.headers = _ANYWHERE
-        trip.target = target
-        trip.hops += 1
-        return AgainError()
-
-    def _check_crossing(self, target: Target) -> None:
-        """A partner's link to another origin may carry our own key, put there by the partner's echo."""
-        if not target.home and KNOWN.mask(target.path) != target.path:
-            raise RejectedError(f"the URL would carry a credential to {target.origin}")
-
 
 def _merged(base: Mapping[str, str], more: Mapping[str, str], refusal: type[SyncdError]) -> dict[str, str]:
     """Headers with others on top, whatever their letters' case."""
@@ -408,14 +322,3 @@ def _merged(base: Mapping[str, str], more: Mapping[str, str], refusal: type[Sync
 def _timed_out(out: Outgoing) -> border.Failure:
     message = f"{out.method} {out.route}: no complete answer within the deadline"
     return border.Failure(TransientError(message, unknown=border.changes_something(out.method)), "timeout")
-
-
-def _as_rejected(error: AuthError) -> RejectedError:
-    """403 with a credential known to be good: it lacks a permission, and only this route's work suffers."""
-    return RejectedError(
-        f"{error} (with a fresh credential too)",
-        hint=error.hint or "the credential lacks a permission for this call: give it one at the partner",
-        status=error.status,
-        code=error.code,
-        request_id=error.request_id,
-    )

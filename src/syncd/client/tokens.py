@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
 from syncd import metrics
 from syncd.client.grants import Granted, OAuthSpec, TokenRequest, read_grant, token_request
@@ -31,6 +32,11 @@ _LOOK_SECONDS = 5.0
 _FIRST_BACKOFF_SECONDS = 1.0
 _LONGEST_BACKOFF_SECONDS = 120.0
 _SAVE_TRIES = 4
+_LANDING_SECONDS = 5.0
+"""How long the end of a session waits for a flight."""
+
+_turns: WeakValueDictionary[tuple[int, str, str], asyncio.Lock] = WeakValueDictionary()
+"""One lock for each stored credential: a reload builds a new session while the old one still refreshes (R13)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class TokenSource:
         self._integration = integration
         self._keeper = keeper
         self._clock = clock
+        self._turn = _turns.setdefault((id(keeper), integration, spec.kind), asyncio.Lock())
         self._closed = False
         self._flight: asyncio.Task[SyncdError | None] | None = None
         self._refused: object = None
@@ -95,10 +102,15 @@ class TokenSource:
         return await self.ready()
 
     async def aclose(self) -> None:
-        """Stop a flight, and begin no other. What was not committed is not used."""
+        """Begin no other flight; let one under way land if it does so soon, since what it was given would be lost."""
         self._closed = True
         flight = self._flight
-        if flight is not None:
+        if flight is None:
+            return
+        try:
+            async with self._clock.timeout(_LANDING_SECONDS):
+                await asyncio.wait((flight,))
+        except TimeoutError:
             flight.cancel()
             await asyncio.wait((flight,))
 
@@ -132,6 +144,10 @@ class TokenSource:
 
     async def _fly(self, early: bool) -> SyncdError | None:
         """Never raises for trouble with the partner or the store: the outcome is shared as a value."""
+        async with self._turn:
+            return await self._fly_alone(early)
+
+    async def _fly_alone(self, early: bool) -> SyncdError | None:
         failure: SyncdError | None = None
         asked = False
         try:
