@@ -242,8 +242,8 @@ def test_a_storm_of_cancellations_leaks_neither_seat_nor_slot_nor_breaks_the_lim
         assert gate.book.seats_used == 0
         assert not gate.book.flying
         assert gate.book.waiting == [0, 0, 0]
-        assert not gate._waiting
-        assert gate._lookout is None
+        assert not gate.room._waiting
+        assert gate.room._lookout is None
         await clock.advance(15)
         for tier in gate.book.tiers:
             assert tier.used(clock.monotonic()) == 0
@@ -267,7 +267,7 @@ async def test_a_call_let_go_and_cancelled_before_it_could_send_gives_its_slot_t
     await clock.settle()
     due = clock.next_due
     clock._monotonic = due  # the moment the slot frees: the lookout is let go ...
-    gate._dispatch()
+    gate.room.dispatch()
     first.cancel()  # ... and cancelled before it runs
     await clock.settle()
     assert log == ["second"]
@@ -352,7 +352,7 @@ async def test_a_pause_stops_the_whole_scope_until_told(clock):
             pass
     await clock.run(call(gate, [], "x", seconds=0))
     assert clock.monotonic() - begun == pytest.approx(7, abs=0.01)
-    assert gate.waited["paused"] == pytest.approx(7, abs=0.01)
+    assert gate.room.waited["paused"] == pytest.approx(7, abs=0.01)
 
 
 async def test_a_pause_refuses_those_in_line_whose_deadline_falls_into_it(clock):

@@ -1,8 +1,9 @@
 """How fast syncd may call a partner: one gate a scope, exact by construction (design: the quota book)."""
 
 from syncd.limits.breaker import BreakerPolicy, BreakerState
-from syncd.limits.gate import DEFAULT_LANES, Gate, OverBudgetError, Slot
+from syncd.limits.gate import DEFAULT_LANES, Gate, Slot
 from syncd.limits.tiers import TierSpec, parse_rate
+from syncd.limits.waiting import OverBudgetError
 
 Tier = TierSpec
 

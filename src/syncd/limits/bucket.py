@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from syncd.limits.tiers import TierSpec
-from syncd.limits.windows import DRIFT, NEAR, Hold, Window
+from syncd.limits.windows import DRIFT, NEAR, Hold, Window, show
 from syncd.model import Lane
 
 
@@ -85,6 +85,9 @@ class Bucket:
         self.flying = max(0.0, self.flying + weight - hold.weight)
         self._sent = max(0.0, self._sent + weight - hold.weight)
         hold.weight = weight
+
+    def view(self, now: float) -> dict[str, Any]:
+        return show(self.spec, self.used(now), self.held_now(now), self.budget, self.ceiling, self.bound(now, 1.0) - now)
 
     def export(self, now: float) -> dict[str, Any]:
         self._drain(now)

@@ -115,5 +115,9 @@ class TierSpec:
         return f"{self.budget}|{self.window_seconds:g}|{self.kind}|{'w' if self.weighted else ''}"
 
     @property
+    def stated_or_limit(self) -> float:
+        return self.limit if self.stated is None else self.stated
+
+    @property
     def per_second(self) -> float:
         return self.limit / self.window_seconds

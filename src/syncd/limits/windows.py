@@ -214,6 +214,10 @@ class Window:
             self.sent.adjust(hold.mark, weight - hold.weight)
         hold.weight = weight
 
+    def view(self, now: float) -> dict[str, Any]:
+        """Plain data for a person."""
+        return show(self.spec, self.used(now), self.held_now(now), self.budget, self.ceiling, self.bound(now, 1.0) - now)
+
     # -- remembering: moments of answers and of sends, so that another window can read them too
 
     def export(self, now: float) -> dict[str, Any]:
@@ -295,3 +299,20 @@ class Window:
         wall = self._wall()
         edge = (math.floor((wall + skew) / window) + 1) * window + skew + _GUARD
         return min(slid, now + edge - wall)
+
+
+def show(
+    spec: TierSpec, used: float, held: float, budget: float, ceiling: float, seconds: float
+) -> dict[str, Any]:
+    """One tier as a person reads it: `used` was sent within the window, `held` the partner may still count."""
+    return {
+        "name": spec.name,
+        "kind": spec.kind,
+        "used": used,
+        "held": held,
+        "budget": budget,
+        "limit": ceiling,
+        "stated": spec.stated_or_limit,
+        "window_seconds": spec.window_seconds,
+        "frees_in_seconds": max(0.0, seconds),
+    }
