@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from rich.console import Console
@@ -73,7 +73,7 @@ class _Show:
             if running.done():
                 self._console.print(f"[red]the daemon ended:[/] {running.exception() or running.result()}")
                 return FAILED
-            await asyncio.sleep(0.05)
+            await self._clock.sleep(0.05)
         self._console.print(f" ✓ syncd running               http://127.0.0.1:{self._set_up.public}/health\n")
         finished = await self._watch(running, drawn=drawn)
         if not finished:
@@ -87,11 +87,8 @@ class _Show:
 
     async def _watch(self, running: asyncio.Task[int], *, drawn: bool) -> bool:
         overview = await self._daemon.engine.overview()
-        with (
-            Live(self._table(overview), console=self._console, refresh_per_second=8, transient=False)
-            if drawn
-            else (suppress()) as live
-        ):  # type: ignore[attr-defined]
+        live = Live(self._table(overview), console=self._console, refresh_per_second=8) if drawn else None
+        with live or nullcontext():
             said = -PLAIN_SECONDS
             while not running.done() and not self._daemon.stopping.is_set():
                 overview = await self._daemon.engine.overview()
@@ -105,7 +102,7 @@ class _Show:
                     return True
                 if elapsed > LONGEST_SECONDS:
                     return False
-                await asyncio.sleep(LOOK_SECONDS)
+                await self._clock.sleep(LOOK_SECONDS)
         return False
 
     def _table(self, overview: Mapping[str, Any]) -> Table:

@@ -19,7 +19,7 @@ from syncd import metrics
 from syncd.errors import GoneError, PayloadError, RejectedError, StoreError, SyncdError
 from syncd.kit import Item, Response
 from syncd.model import Checkpoint, Lane, Mode, Outcome
-from syncd.store import PageResult, PageWrite, Sweep
+from syncd.store import PageResult, PageWrite, Stand, Sweep
 from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
 from syncd.sync.health import explain_error
@@ -55,8 +55,6 @@ class Tally:
     total: int | None = None
     started_at: datetime | None = None
     sweep: Sweep | None = None
-    sound: bool = True
-    """False once anything made it impossible to call the pass complete."""
 
     def eta_seconds(self, now: datetime) -> float | None:
         """How long the rest will take at the pace so far; None where the partner states no total."""
@@ -85,6 +83,16 @@ class _Fetched:
 
 
 @dataclass(slots=True)
+class _Page:
+    """An answer, read and not yet stored."""
+
+    read: PageRead
+    cause: str
+    ceiling_at: datetime
+    newest_at: datetime | None
+
+
+@dataclass(slots=True)
 class Pull:
     """One run. `stopping` is asked between pages."""
 
@@ -98,6 +106,9 @@ class Pull:
     stopping: Callable[[], bool] = lambda: False
     tally: Tally = field(init=False)
     _tenant: str | None = None
+    _rejected: set[tuple[str, str]] = field(default_factory=set)
+    """Records with a reject row."""
+    _pages_read: int = 0
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.account.name, self.plan.name)
@@ -164,10 +175,8 @@ class Pull:
         parent, with_fields = resource.parent or "", needs_fields(resource)
 
         async def parents(last: str, limit: int) -> list[tuple[str, Mapping[str, Any] | None]]:
-            found: list[tuple[str, Mapping[str, Any] | None]] = []
-            async for record in account.store.records.scan(account.name, parent, after=last, batch=limit, limit=limit):
-                found.append((record.external_id, record.data if with_fields else None))
-            return found
+            live = account.store.records.scan(account.name, parent, after=last, batch=limit, limit=limit)
+            return [(record.external_id, record.data if with_fields else None) async for record in live]
 
         return ChildListing(account.driver, resource, checkpoint.cursor, parents)
 
@@ -177,11 +186,12 @@ class Pull:
         first = await listing.first()
         if first is None:
             return True
-        rejected = await self.account.rejected_ids()
+        self._rejected = await self.account.rejected_ids()
         named: deque[Step] = deque()
         flying: deque[Step] = deque()
         opening = True
-        async with Ahead[_Fetched]() as ahead:
+        # Three things go on at once: pages in flight, one page being read, and the page before it being committed.
+        async with Ahead[_Fetched]() as ahead, Ahead[None]() as committing:
 
             def send(step: Step) -> None:
                 flying.append(step)
@@ -193,7 +203,7 @@ class Pull:
                 flying.popleft()
                 if opening and fetched.response is not None:
                     self._open(fetched.response)
-                    named.extend(listing.ahead(fetched.response) or ())
+                    named.extend(listing.ahead(fetched.response))
                 opening = False
                 while named and len(flying) < PAGES_AHEAD:
                     send(named.popleft())
@@ -204,9 +214,14 @@ class Pull:
                 following = flying[0] if flying else await listing.after(fetched.step, fetched.response)
                 if following is not None and not flying:
                     send(following)
-                await self._store(fetched, following, rejected)
+                page = await self._read(fetched)
+                if len(committing):
+                    await committing.pop()
+                committing.push(self._commit(fetched, page, following))
                 if following is not None and self.stopping():
+                    await committing.pop()
                     return False
+            await committing.pop()
         return True
 
     @staticmethod
@@ -238,28 +253,32 @@ class Pull:
         if self.tally.mode is Mode.FULL and self.plan.strategy is not Strategy.CHILDREN:
             self.tally.total = self.account.driver.total(self.plan.resource, response)
 
-    async def _store(self, fetched: _Fetched, following: Step | None, rejected: set[tuple[str, str]]) -> None:
+    async def _read(self, fetched: _Fetched) -> _Page:
+        """Turn an answer into rows."""
         account, plan, tally = self.account, self.plan, self.tally
+        self._pages_read += 1
+        cause = f"run {tally.run_id} page {self._pages_read}"
+        response = fetched.response
+        if response is None:
+            return _Page(PageRead(), cause, account.clock.now(), None)
+        requested_at = response.requested_at or account.clock.now()
+        items = account.driver.items(plan.resource, response)
+        await self._check_tenant(items)
+        read = await account.processor.read(
+            plan.name,
+            items,
+            fetched_at=requested_at,
+            cause=cause,
+            rejected=self._rejected,
+            parent_id=fetched.step.parent_id,
+        )
+        newest_at = account.driver.newest(plan.resource, response, read.identities)
+        return _Page(read, cause, observed_at(response, requested_at), newest_at)
+
+    async def _commit(self, fetched: _Fetched, page: _Page, following: Step | None) -> None:
+        """Store the page together with the cursor that follows it."""
+        account, plan, tally, read = self.account, self.plan, self.tally, page.read
         assert tally.run_id is not None
-        page = PageRead()
-        cause = f"run {tally.run_id} page {tally.pages + 1}"
-        now = account.clock.now()
-        horizon, newest_at = now, None
-        if fetched.response is not None:
-            response = fetched.response
-            requested_at = response.requested_at or now
-            horizon = observed_at(response, requested_at)
-            items = account.driver.items(plan.resource, response)
-            await self._check_tenant(items)
-            page = await account.processor.read(
-                plan.name,
-                items,
-                fetched_at=requested_at,
-                cause=cause,
-                rejected=rejected,
-                parent_id=fetched.step.parent_id,
-            )
-            newest_at = account.driver.newest(plan.resource, response, page.identities)
         started = account.clock.monotonic()
         result = await account.store.pages.commit(
             PageWrite(
@@ -272,30 +291,27 @@ class Pull:
                 cursor_read=fetched.step.cursor,
                 cursor_next=following.cursor if following is not None else None,
                 last=following is None,
-                rows=page.rows,
-                seen_ids=page.seen if tally.mode is Mode.FULL else None,
-                unchanged=page.unchanged,
-                rejects=page.rejects,
-                heal_ids=[external_id for name, external_id in page.healed if name == plan.name],
-                tasks=page.tasks,
+                rows=read.rows,
+                seen_ids=read.seen if tally.mode is Mode.FULL else None,
+                unchanged=read.unchanged,
+                rejects=read.rejects,
+                heal_ids=[external_id for name, external_id in read.healed if name == plan.name],
+                tasks=read.tasks,
                 calls=fetched.calls,
                 waited_seconds=fetched.waited_seconds,
-                newest_at=newest_at,
-                ceiling_at=horizon,
-                cause=cause,
+                newest_at=page.newest_at,
+                ceiling_at=page.ceiling_at,
+                cause=page.cause,
                 history=account.history,
             )
         )
         metrics.STORE_SECONDS.labels(account.partner).observe(account.clock.monotonic() - started)
-        if any(reject.external_id is None for reject in page.rejects):
-            # A record that does not say who it is may be any of ours: this pass cannot prove an absence.
-            tally.sound = False
-        rejected.difference_update(page.healed)
-        rejected.update((reject.resource, reject.key) for reject in page.rejects)
-        tally.absorb(page, result)
-        account.count(plan.name, page, result)
+        self._rejected.difference_update(read.healed)
+        self._rejected.update((reject.resource, reject.key) for reject in read.rejects)
+        tally.absorb(read, result)
+        account.count(plan.name, read, result)
         account.moved()
-        if page.tasks:
+        if read.tasks:
             account.tasks_added()
 
     async def _check_tenant(self, items: list[Item]) -> None:
@@ -322,8 +338,8 @@ class Pull:
     async def _end(self, mode: Mode) -> None:
         """The listing ended well: move the watermark, believe or hold deletions."""
         account, plan, tally = self.account, self.plan, self.tally
-        complete = mode is Mode.FULL and tally.sound and await self._whole()
         stand = await account.store.checkpoints.stand(account.name, plan.name)
+        complete = mode is Mode.FULL and await self._whole(stand)
         watermark = stand.newest_at if stand is not None else None
         if stand is not None and watermark is not None and stand.ceiling_at is not None:
             watermark = min(watermark, stand.ceiling_at)
@@ -342,9 +358,15 @@ class Pull:
             )
             tally.deleted += tally.sweep.deleted
 
-    async def _whole(self) -> bool:
-        """Did the pass show as many records as the partner stated? Without a statement: yes."""
+    async def _whole(self, stand: Stand | None) -> bool:
+        """Can this pass prove an absence? Not if it showed fewer records than the partner stated, or one without an id."""
         account, plan, tally = self.account, self.plan, self.tally
+        for reject in await account.store.rejects.list(account.name, plan.name):
+            if reject.external_id.startswith("?") and (
+                stand is None or reject.last_at >= (stand.started_at or reject.last_at)
+            ):
+                # A record that does not say who it is may be any of ours.
+                return False
         if tally.total is None:
             return True
         seen = await account.store.passes.seen(account.name, plan.name)
