@@ -86,6 +86,7 @@ def test_reload_exits_by_how_much_was_applied(run, start, directory: Path, repor
     assert said in done.stdout
     if not report.ok:
         assert "error: x" in done.stderr
+        assert ("not applied" in done.stderr) is bool(report.kept)
 
 
 def test_reload_without_wait_only_asks(run, start, directory: Path):

@@ -73,7 +73,7 @@ def test_the_worst_comes_first_with_cause_and_command():
 
 
 def test_a_healthy_line_has_last_run_limits_and_latency():
-    assert "last run 2m ago  600/min 450/600 (75 %)  0.8s a call" in page()
+    assert "last run 2m ago  450/600 of 600/min (75 %)  840 ms a call" in page()
     assert "listings" not in page()
 
 
@@ -84,6 +84,16 @@ def test_verbose_shows_the_resources_of_the_healthy_too():
 
 def test_a_pause_says_who_why_and_for_how_long():
     assert 'paused for another 1h 30m by ann@ops "migration"' in page()
+
+
+def test_what_is_said_of_the_integration_is_not_said_again_of_its_resources():
+    found = overview()
+    why = {"code": "paused", "reason": "paused by ann until noon", "action": "syncd resume airbnb"}
+    found["integrations"][2]["explanation"] = why
+    found["integrations"][2]["resources"][0] |= {"explanation": why, "held_deletions": 0}
+    text = "\n".join(verb.render(found, NOW))
+    assert text.count("paused by ann until noon") == 1
+    assert "for another" not in text
 
 
 def test_held_deletions_name_the_command_that_goes_on():

@@ -144,13 +144,21 @@ def test_a_mistyped_resource_gets_a_suggestion(run, start, directory: Path):
 
 
 def test_a_wish_a_restarted_daemon_no_longer_knows_has_ended():
-    board = verb.Board([1, 2])
+    board = verb.Board([1, 2], {"integration": "shop", "resource": "?"})
     assert board.told([{"wish_id": 1, "state": "running", "integration": "shop", "resource": "x"}])[0]["state"] == "running"
     for _ in range(verb.MISSES):
         rows = board.told([{"wish_id": 2, "state": "done"}])
     assert [each["state"] for each in rows] == ["unknown", "done"]
     assert rows[0]["integration"] == "shop"
     assert "no longer knows how it ended" in verb.summary(rows[0])
+
+
+def test_a_single_record_is_not_followed_and_says_where_to_look(run, start, directory: Path, hurry):
+    start().status.known = {"shop": ["customers"]}
+    hurry()
+    done = run("sync", "shop/customers", "--id", "cus_1", "--config", directory)
+    assert done.exit_code == 0
+    assert "shop/customers cus_1  taken; what came of it: syncd records show shop/customers cus_1" in done.stdout
 
 
 def test_a_daemon_that_stays_away_ends_the_display_with_69(run, start, directory: Path, hurry, monkeypatch):

@@ -109,7 +109,7 @@ def _print_reload(found: dict[str, Any]) -> None:
         result(f"  {line}")
     kept: dict[str, list[str]] = found.get("kept") or {}
     for partner, problems in kept.items():
-        say(f"{paint('kept', 'yellow', err=True)} {partner}: runs on with its old settings")
+        say(f"{paint('not applied', 'yellow', err=True)} {partner}: what ran of it goes on as it was")
         for problem in problems:
             say(problem)
     for problem in found.get("problems") or []:

@@ -36,4 +36,5 @@ def run(app: App) -> Exit:
         say(f"  public     http://{config.server.listen}/health, /ready, /metrics")
         say(f"  admin      {config.server.admin}    try: syncd status")
         say(f"  database   {'embedded, in ' + str(app.state_directory(config)) if app.embedded else 'as configured'}")
-    return Exit(arun(serve(Options(config=directory, embedded=app.embedded, state_directory=app.state_dir))))
+    options = Options(config=directory, embedded=app.embedded, state_directory=app.state_dir)
+    return Exit(arun(serve(options), fast=True))

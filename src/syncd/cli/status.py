@@ -131,7 +131,7 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
     if why.get("cause"):
         lines.append(f"{indent}likely: {why['cause']}")
     paused = item.get("paused")
-    if paused:
+    if paused and why.get("code") != "paused":
         until = moment_of(paused.get("until"))
         end = f"for another {lasting((until - now).total_seconds())}" if until else "until `syncd resume`"
         by = " ".join(part for part in (paused.get("who", ""), f'"{paused["reason"]}"' if paused.get("reason") else "")
@@ -140,7 +140,8 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
     if why.get("action"):
         lines.append(f"{indent}do: {why['action']}" + (f"    runbook: {why['runbook']}" if why.get("runbook") else ""))
     for resource in item.get("resources", []):
-        lines += _resource(name, resource, now, indent, verbose or state != "healthy")
+        shown = verbose or state != "healthy"
+        lines += _resource(name, resource, now, indent, shown=shown, said=str(why.get("reason") or ""))
     return lines
 
 
@@ -152,7 +153,7 @@ def _healthy(item: Mapping[str, Any], now: datetime) -> list[str]:
     parts += _limits(item.get("limits") or {})
     latency = item.get("latency_ms")
     if latency is not None:
-        parts.append(f"{latency / 1000:.1f}s a call")
+        parts.append(f"{latency:.0f} ms a call" if latency < 1000 else f"{latency / 1000:.1f} s a call")
     return parts
 
 
@@ -163,13 +164,19 @@ def _limits(view: Mapping[str, Any]) -> list[str]:
         if not budget or used is None:
             continue
         share = round(100 * used / budget)
-        parts.append(f"{tier.get('name') or tier.get('tier') or ''} {used:g}/{budget:g} ({share} %)".strip())
+        stated = f" of {tier['name']}" if tier.get("name") else ""
+        parts.append(f"{used:,.0f}/{budget:,.0f}{stated} ({share} %)")
     return parts
 
 
-def _resource(integration: str, item: Mapping[str, Any], now: datetime, indent: str, shown: bool) -> list[str]:
+def _resource(
+    integration: str, item: Mapping[str, Any], now: datetime, indent: str, *, shown: bool, said: str
+) -> list[str]:
+    """`said` is the reason given for the integration already: not said again."""
     lines = []
     why = item.get("explanation") or {}
+    if why.get("reason") == said:
+        why = {}
     held = item.get("held_deletions") or 0
     if shown or why or held:
         text = f"{indent}{item.get('name', '?')}: "
@@ -191,7 +198,7 @@ def _resource(integration: str, item: Mapping[str, Any], now: datetime, indent: 
         lines.append(text + (", ".join(parts) or "never run"))
     if why.get("reason"):
         lines.append(f"{indent}  {why['reason']}" + (f"; do: {why['action']}" if why.get("action") else ""))
-    elif held:
+    elif held and not said:
         command = f"syncd reconcile {integration}/{item.get('name')} --confirm"
         lines.append(f"{indent}  {plural(held, 'deletion')} held by the guard; look, then: {command}")
     return lines

@@ -52,8 +52,9 @@ def sync(app: App, targets: Sequence[tuple[str, str | None]], external_id: str |
         return Exit.OK
     live = sys.stderr.isatty() and not app.as_json
     screen: Screen = LiveScreen() if live else LineScreen()
+    board = Board(wishes, _place(targets, external_id))
     try:
-        rows = arun(follow(app, link, wishes, screen))
+        rows = arun(follow(app, link, board, screen))
     except KeyboardInterrupt:
         say("detached: the daemon goes on with it. See: syncd status")
         return Exit.INTERRUPTED
@@ -75,19 +76,24 @@ class Screen(Protocol):
     def close(self) -> None: ...
 
 
-async def follow(app: App, link: Link, wishes: Sequence[int], screen: Screen) -> list[Row]:
+def _place(targets: Sequence[tuple[str, str | None]], external_id: str | None) -> Row:
+    """What is known of every wish before the daemon has told anything."""
+    integration, resource = targets[0] if len(targets) == 1 else ("?", None)
+    return {"integration": integration, "resource": resource or "?", "external_id": external_id}
+
+
+async def follow(app: App, link: Link, board: Board, screen: Screen) -> list[Row]:
     """Show progress until every wish has ended. A daemon that restarts meanwhile is waited for."""
     from syncd.cli.link import Unreachable
 
     rows: list[Row] = []
-    board = Board(wishes)
     shown_at = seen_at = app.clock.monotonic()
     away = False
     try:
         while True:
             now = app.clock.monotonic()
             try:
-                told = link.get("progress", [("wish", wish) for wish in wishes])["runs"]
+                told = link.get("progress", [("wish", wish) for wish in board.wishes])["runs"]
                 rows = board.told(told)
                 seen_at, away = now, False
             except Unreachable:
@@ -96,7 +102,7 @@ async def follow(app: App, link: Link, wishes: Sequence[int], screen: Screen) ->
                 if not away:
                     screen.remark("the daemon is away; the wish is stored and waits for it")
                 away = True
-            if len(rows) == len(wishes) and all(row.get("state") in ENDED for row in rows):
+            if len(rows) == len(board.wishes) and all(row.get("state") in ENDED for row in rows):
                 screen.show(rows, app.clock.now())
                 return rows
             if now - shown_at >= screen.every_seconds:
@@ -108,10 +114,12 @@ async def follow(app: App, link: Link, wishes: Sequence[int], screen: Screen) ->
 
 
 class Board:
-    """The last thing known of each wish. A daemon that was restarted no longer knows the runs it had finished: a wish it
-    keeps leaving out has ended, we cannot know how."""
+    """The last thing known of each wish. A wish the daemon keeps leaving out has ended, we cannot know how: a single
+    record is not followed, and a daemon that was restarted no longer knows the runs it had finished."""
 
-    def __init__(self, wishes: Sequence[int]) -> None:
+    def __init__(self, wishes: Sequence[int], place: Row) -> None:
+        self.wishes = tuple(wishes)
+        self._place = place
         self._last: dict[int, Row | None] = dict.fromkeys(wishes)
         self._missed = dict.fromkeys(wishes, 0)
 
@@ -123,8 +131,7 @@ class Board:
             elif last is None or last.get("state") not in ENDED:
                 self._missed[wish] += 1
                 if self._missed[wish] >= MISSES:
-                    known = last or {"integration": "?", "resource": "?"}
-                    self._last[wish] = {**known, "wish_id": wish, "state": "unknown"}
+                    self._last[wish] = {**self._place, **(last or {}), "wish_id": wish, "state": "unknown"}
         return [row for row in self._last.values() if row is not None]
 
 
@@ -154,6 +161,9 @@ def summary(row: Row) -> str:
     place = f"{row.get('integration')}/{row.get('resource')}"
     if row.get("external_id"):
         place += f" {row['external_id']}"
+    if row.get("state") == "unknown" and row.get("external_id"):
+        where = f"{row.get('integration')}/{row.get('resource')} {row['external_id']}"
+        return f"{place}  taken; what came of it: syncd records show {where}, or syncd dlq list"
     why = row.get("explanation") or {}
     text = f"{place}  {line_of(row, None)}"
     if why.get("reason"):
@@ -166,7 +176,7 @@ def summary(row: Row) -> str:
 
 
 def verdict(rows: Sequence[Row]) -> Exit:
-    states = {row.get("state") for row in rows}
+    states = {row.get("state") for row in rows if not (row.get("external_id") and row.get("state") == "unknown")}
     if "failed" in states:
         return Exit.FAILURES
     return Exit.TRY_LATER if states & {"cut", "unknown"} else Exit.OK
