@@ -117,6 +117,24 @@ async def test_a_heavy_call_is_not_overtaken_for_ever_by_light_ones(clock):
     await asyncio.gather(*light, return_exceptions=True)
 
 
+async def test_a_heavy_urgent_call_is_not_overtaken_by_light_ones_of_a_lower_lane(clock):
+    gate = gate_of(clock, {"rate": "100/10s", "weighted": True})
+    partner = Partner(clock, 3, most=0.1)
+    end = clock.monotonic() + 120
+    light = [
+        asyncio.create_task(work(gate, partner, end, weight=5, lane=Lane.LOW, member=f"m{n}")) for n in range(10)
+    ]
+    await clock.advance(5)
+    begun = clock.monotonic()
+    heavy = asyncio.create_task(call(gate, [], "heavy", weight=90, lane=Lane.HIGH))
+    while not heavy.done():
+        await clock.advance(0.5)
+    assert clock.monotonic() - begun <= 11.5  # one window, its own latency, half a second of looking
+    for task in light:
+        task.cancel()
+    await asyncio.gather(*light, return_exceptions=True)
+
+
 # -- reserved lanes
 
 
@@ -126,8 +144,8 @@ async def test_a_reserved_share_is_lent_while_unused_and_served_first_when_its_l
     end = clock.monotonic() + 900
     tasks = [asyncio.create_task(work(gate, partner, end, member="normal")) for _ in range(8)]
     waits = []
-    for _ in range(6):
-        await clock.advance(120)
+    for _ in range(8):
+        await clock.advance(97)  # at another moment of the window each time
         asked = clock.monotonic()
         task = asyncio.create_task(call(gate, [], "high", lane=Lane.HIGH))
         while not task.done():

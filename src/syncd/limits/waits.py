@@ -21,8 +21,8 @@ _EPOCH_MILLIS = 1e11
 _EPOCH_MICROS = 1e14
 _PAST_SECONDS = 300.0
 """A moment so far in the past at most is a clock's difference and means "now"; further back it is nonsense."""
-_PART = re.compile(r";\s*t\s*=\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_PART = re.compile(r";\s*t\s*=\s*([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
