@@ -233,6 +233,13 @@ class Resource(Model):
 
         return Reader(self)
 
+    @cached_property
+    def reader_of_many(self) -> Reader:
+        """The same for answers to `many`, whose list may sit elsewhere."""
+        if self.many is None or self.many.records is None:
+            return self.reader
+        return self.model_copy(update={"records": self.many.records}).reader
+
     def columns(self, adapter: str = "") -> dict[str, str]:
         """The typed view's columns: field name to SQL type."""
         return {name: coerce.SQL_TYPES[field.kind or "text"] for name, field in self.mapped(adapter).items()}
@@ -245,7 +252,7 @@ class Resource(Model):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, without carrying over what was compiled from the old values."""
         copied = super().model_copy(update=update, deep=deep)
-        for name in ("reader", "placeholders"):
+        for name in ("reader", "reader_of_many", "placeholders"):
             copied.__dict__.pop(name, None)
         return copied
 

@@ -134,10 +134,9 @@ class RestDriver(Driver):
         return found
 
     def several(self, resource: Resource, response: Response) -> list[Item]:
-        many = resource.many
-        if many is None or many.records is None or many.records == resource.records:
+        if resource.many is None or resource.many.records is None:
             return self.items(resource, response)
-        return resource.model_copy(update={"records": many.records}).reader.items(response)
+        return resource.reader_of_many.items(response)
 
     def total(self, resource: Resource, response: Response) -> int | None:
         return resource.reader.total(response)

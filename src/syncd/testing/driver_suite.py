@@ -143,7 +143,7 @@ def _resource(driver: Driver, sample: Sample) -> Resource:
 
 
 def _is_pure(driver: Driver) -> None:
-    """No await, no except, no import beyond the kit and the standard library: I/O and time belong to the engine."""
+    """No await, and no import but the kit and the standard library: I/O and time belong to the engine."""
     for kind in type(driver).__mro__:
         if not kind.__module__.startswith("syncd.drivers.") and kind.__module__.startswith(("syncd.", "abc", "builtins")):
             continue
