@@ -272,7 +272,7 @@ def test_sim_serves_until_it_is_told_to_stop():
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(told["base_url"] + "/v1/customers", timeout=10)
+            urllib.request.urlopen(told["url"] + "/v1/customers", timeout=10)
         assert refused.value.code == 401
     finally:
         process.send_signal(signal.SIGTERM)

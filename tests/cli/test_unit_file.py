@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,31 @@ def test_the_page_on_operations_tells_the_units_numbers():
     found = settings()
     assert f"exit codes {', '.join(found['RestartPreventExitStatus'][0].split()[:-1])} and 78" in text
     assert f"systemd kills after {found['TimeoutStopSec'][0]} s" in text
+
+
+def test_the_libraries_do_without_memory_that_is_writable_and_executable():
+    """What MemoryDenyWriteExecute= asks of them, asked of the kernel directly (PR_SET_MDWE, Linux 6.3)."""
+    code = """
+import ctypes, mmap, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0:
+    sys.exit(42)
+try:
+    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+except OSError:
+    pass
+else:
+    sys.exit("the kernel allowed it")
+import asyncpg, httpx, httpx_aiohttp, jinja2, orjson, pydantic, uvloop, yaml
+import syncd.daemon
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+AESGCM(bytes(32)).encrypt(bytes(12), b"x", None)
+async def nothing():
+    return None
+uvloop.run(nothing())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=UNIT.parents[1] / "src"
+    )
+    if done.returncode == 42:
+        pytest.skip("this kernel cannot be asked")
+    assert done.returncode == 0, done.stderr

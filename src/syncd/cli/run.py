@@ -27,7 +27,7 @@ def run(app: App) -> Exit:
     config = load_config(directory)
     if config.database.url is None and not app.embedded:
         raise Failure("no database is configured", "database.url is not set", HOW_TO_GET_ONE, exit=Exit.CONFIG)
-    if sys.stderr.isatty():
+    if _on_a_terminal():
         from syncd import __version__
 
         partners = ", ".join(config.partners) or "none yet: put a file into partners/"
@@ -38,3 +38,7 @@ def run(app: App) -> Exit:
         say(f"  database   {'embedded, in ' + str(app.state_directory(config)) if app.embedded else 'as configured'}")
     options = Options(config=directory, embedded=app.embedded, state_directory=app.state_dir)
     return Exit(arun(serve(options), fast=True))
+
+
+def _on_a_terminal() -> bool:
+    return sys.stderr.isatty()

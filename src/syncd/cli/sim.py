@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from syncd.cli.app import App, common
@@ -44,7 +46,7 @@ def sim(app: App, driver: str | None, port: int, host: str, options: tuple[str, 
 def _simulated() -> list[str]:
     from syncd import drivers
 
-    return [name for name in drivers.names() if (drivers.folder(name) / "simulator.py").is_file()]
+    return sorted(file.parent.name for file in Path(drivers.__file__).parent.glob("*/simulator.py"))
 
 
 def _option(text: str) -> tuple[str, object]:

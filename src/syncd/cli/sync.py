@@ -150,7 +150,8 @@ def state_of(row: Row, now: datetime | None) -> str:
     state = str(row.get("state", "?"))
     if state == "waiting":
         until = moment_of(row.get("resumes_at"))
-        left = f" {lasting((until - now).total_seconds())}" if until and now and until > now else ""
+        seconds = (until - now).total_seconds() if until and now else 0.0
+        left = f" {lasting(seconds)}" if seconds >= 1.0 else ""
         return f"waiting{left} ({row.get('waiting_reason') or 'limit'})"
     if state == "running" and row.get("eta_seconds") is not None:
         return f"running, about {lasting(row['eta_seconds'])} left"
