@@ -12,6 +12,8 @@ import asyncpg
 from syncd import codec
 from syncd.clock import Clock
 from syncd.errors import OwnershipError, StoreError
+from syncd.store import binary
+from syncd.store.pool import Pool
 
 NOT_OWNED = "SY001"
 """SQLSTATE our functions raise when a fence or a cursor is no longer ours."""
@@ -20,6 +22,10 @@ STATEMENT_SECONDS = 60
 LOCK_SECONDS = 20
 IDLE_IN_TRANSACTION_SECONDS = 60
 CONNECT_SECONDS = 10
+ANSWER_SECONDS = 90
+"""Longer than any statement may take: without an answer by then the connection is dead."""
+UNHURRIED_SECONDS = 3600
+"""The same for statements over a whole table."""
 
 _SETTINGS = {
     "application_name": "syncd",
@@ -98,12 +104,7 @@ async def prepare(connection: asyncpg.Connection) -> None:
         "jsonb", schema="pg_catalog", format="binary", encoder=_jsonb_out, decoder=_jsonb_in
     )
     await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=_json_out, decoder=codec.loads)
-
-
-async def _reset(connection: asyncpg.Connection) -> None:
-    """Save the round trip of a full reset each time a connection comes back: ours come back clean."""
-    if connection.is_in_transaction():
-        await connection.reset()
+    await binary.register(connection)
 
 
 def _jsonb_out(value: Any) -> bytes:
@@ -121,30 +122,40 @@ def _json_out(value: Any) -> bytes:
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, pool: asyncpg.Pool, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, *, clock: Clock, pool_size: int) -> None:
         self.url = url
         self.clock = clock
-        self._pool = pool
+        self._pool = Pool(self._connect, pool_size, clock=clock)
 
     @classmethod
     async def open(cls, url: str, *, clock: Clock, pool_size: int) -> Database:
-        with border():
-            try:
-                pool = await asyncpg.create_pool(
-                    url,
-                    min_size=1,
-                    max_size=pool_size,
-                    init=prepare,
-                    reset=_reset,
-                    server_settings=_SETTINGS,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=None,
-                    statement_cache_size=200,
-                    max_cacheable_statement_size=0,
-                )
-            except ValueError as error:
-                raise StoreError(f"the database URL cannot be used: {error}", hint="check database.url") from error
-        return cls(pool, url, clock)
+        """Raises StoreError when the database cannot be reached now."""
+        database = cls(url, clock=clock, pool_size=pool_size)
+        await database.execute("SELECT")
+        return database
+
+    async def _connect(self) -> asyncpg.Connection:
+        try:
+            connection = await asyncpg.connect(
+                self.url,
+                timeout=CONNECT_SECONDS,
+                command_timeout=ANSWER_SECONDS,
+                statement_cache_size=200,
+                max_cacheable_statement_size=0,
+                server_settings=_SETTINGS,
+            )
+        except ValueError as error:
+            raise StoreError(f"the database URL cannot be used: {error}", hint="check database.url") from None
+        try:
+            await prepare(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def renew(self) -> None:
+        """Close idle connections: the next ones learn what the schema is now."""
+        await self._pool.renew()
 
     @property
     def name(self) -> str:
@@ -154,11 +165,7 @@ class Database:
 
     async def aclose(self) -> None:
         """Close every connection; those in use are given five seconds."""
-        try:
-            async with self.clock.timeout(5):
-                await self._pool.close()
-        except (TimeoutError, asyncpg.InterfaceError, OSError):
-            self._pool.terminate()
+        await self._pool.aclose()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -175,20 +182,24 @@ class Database:
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         with border():
-            return list(await self._pool.fetch(sql, *values))
+            async with self._pool.acquire() as connection:
+                return list(await connection.fetch(sql, *values))
 
     async def fetchrow(self, sql: str, *values: Any) -> asyncpg.Record | None:
         with border():
-            return await self._pool.fetchrow(sql, *values)
+            async with self._pool.acquire() as connection:
+                return await connection.fetchrow(sql, *values)
 
     async def fetchval(self, sql: str, *values: Any) -> Any:
         with border():
-            return await self._pool.fetchval(sql, *values)
+            async with self._pool.acquire() as connection:
+                return await connection.fetchval(sql, *values)
 
     async def execute(self, sql: str, *values: Any) -> int:
         """Run one statement; returns the number of rows it touched."""
         with border():
-            tag: str = await self._pool.execute(sql, *values)
+            async with self._pool.acquire() as connection:
+                tag: str = await connection.execute(sql, *values)
         return affected(tag)
 
 

@@ -16,7 +16,7 @@ from importlib import resources
 import asyncpg
 
 from syncd.errors import StoreError
-from syncd.store.database import Database
+from syncd.store.database import UNHURRIED_SECONDS, Database
 
 _LOCK = 0x73796E6364  # "syncd"
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
@@ -114,12 +114,12 @@ class Migrations:
         done = []
         async with self._database.connection() as connection:
             await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
-            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=UNHURRIED_SECONDS)
             try:
                 await connection.execute(_BOOTSTRAP)
                 for migration in (await self._compare(connection)).pending:
                     async with connection.transaction():
-                        await connection.execute(migration.sql)
+                        await connection.execute(migration.sql, timeout=UNHURRIED_SECONDS)
                         await connection.execute(
                             "INSERT INTO syncd.schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
                             migration.version, migration.name, migration.checksum,

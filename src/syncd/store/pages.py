@@ -16,6 +16,7 @@ import asyncpg
 
 from syncd import codec
 from syncd.model import History
+from syncd.store.binary import RowColumns
 from syncd.store.database import ConflictError, Database, DataRefusedError, border
 from syncd.store.rows import NewTask, PageResult, PageWrite, Reject, Row
 
@@ -26,23 +27,18 @@ _BURY_AT_ONCE = 500
 
 _PAGE = (
     "text", "text", "text", "bigint", "bigint", "text", "text", "boolean", "timestamptz", "timestamptz", "timestamptz",
-    "integer", "integer", "float8", "text[]",
+    "integer", "integer", "float8", "syncd.page_rows", "text[]", "text[]", "jsonb", "bytea[]", "jsonb",
 )
-_ROWS = (
-    "text[]", "text[]", "jsonb[]", "json[]", "bytea[]", "bigint[]", "timestamptz[]", "timestamptz[]", "text[]", "text[]",
-    "text[]", "boolean[]", "boolean[]", "smallint[]",
-)
-_REST = ("text[]", "text[]", "jsonb", "bytea[]", "jsonb")
 
 
 def _typed(kinds: tuple[str, ...]) -> str:
     return ", ".join(f"${n}::{kind}" for n, kind in enumerate(kinds, 1))
 
 
-_STORE_PAGE = f"SELECT * FROM syncd.store_page({_typed(_PAGE + _ROWS + _REST)})"  # noqa: S608
+_STORE_PAGE = f"SELECT * FROM syncd.store_page({_typed(_PAGE)})"  # noqa: S608
 _STORE_ROWS = (
     "SELECT added, updated, deleted, unchanged, stale "  # noqa: S608
-    f"FROM syncd.store_rows({_typed(('text', 'timestamptz', *_ROWS))})"
+    f"FROM syncd.store_rows({_typed(('text', 'timestamptz', 'syncd.page_rows'))})"
 )
 _COUNT_MORE = """
 UPDATE syncd.runs SET added = added + $3, updated = updated + $4, deleted = deleted + $5, unchanged = unchanged + $6,
@@ -139,7 +135,7 @@ class Pages:
             before = {*result.added, *result.updated}
             for rows in rounds:
                 values = _columns(rows, page.cause, page.history)
-                extra = _result(await connection.fetchrow(_STORE_ROWS, page.integration, now, *values))
+                extra = _result(await connection.fetchrow(_STORE_ROWS, page.integration, now, values))
                 if page.run_id is not None:
                     await connection.execute(_COUNT_MORE, page.integration, page.run_id, len(extra.added), len(extra.updated),
                                              len(extra.deleted), extra.unchanged, extra.stale)
@@ -195,7 +191,7 @@ async def bury(
     for start in range(0, len(ids), _BURY_AT_ONCE):
         rows = [_tombstone(resource, each, fetched_at) for each in sorted(ids[start : start + _BURY_AT_ONCE])]
         values = _columns(rows, cause, history)
-        died += _result(await connection.fetchrow(_STORE_ROWS, integration, now, *values)).deleted
+        died += _result(await connection.fetchrow(_STORE_ROWS, integration, now, values)).deleted
     if died:
         for child in children:
             below = await connection.fetch(
@@ -238,9 +234,13 @@ def _rounds(rows: Sequence[Row]) -> list[list[Row]]:
     return rounds
 
 
-def _columns(rows: Sequence[Row], cause: str, history: History | Mapping[str, History]) -> list[Any]:
-    """The arrays of syncd.store_rows. A column equal in all rows is one element, one without values is None."""
-    return [
+def _columns(
+    rows: Sequence[Row], cause: str, history: History | Mapping[str, History], seen: Sequence[str] | None = None
+) -> RowColumns:
+    """The rows as the database wants them."""
+    if not rows:
+        return RowColumns(seen=seen)
+    return RowColumns(
         [row.external_id for row in rows],
         _shared([row.resource for row in rows]),
         [row.data_json for row in rows],
@@ -255,7 +255,8 @@ def _columns(rows: Sequence[Row], cause: str, history: History | Mapping[str, Hi
         _flags([row.deleted for row in rows]),
         _flags([row.sparse for row in rows]),
         _histories(history, rows),
-    ]
+        seen,
+    )
 
 
 def _shared(values: list[Any]) -> list[Any]:
@@ -281,15 +282,11 @@ def _values(page: PageWrite, rows: Sequence[Row], now: datetime, listing: bool) 
     return [
         page.integration, page.resource, page.scope, page.fence, page.run_id, page.cursor_read, page.cursor_next,
         page.last if listing else None, page.newest_at, page.ceiling_at, now, page.unchanged, page.calls,
-        page.waited_seconds, page.seen_ids,
-        *(_columns(rows, page.cause, page.history) if rows else _NO_ROWS),
+        page.waited_seconds, _columns(rows, page.cause, page.history, page.seen_ids),
         [page.resource] * len(page.heal_ids) or None, list(page.heal_ids) or None,
         *_rejects(page),
         tasks_json(page.tasks, page.resource, page.cause),
     ]
-
-
-_NO_ROWS: tuple[None, ...] = (None,) * len(_ROWS)
 
 
 def _rejects(page: PageWrite) -> tuple[bytes | None, list[bytes] | None]:

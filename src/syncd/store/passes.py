@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from syncd.model import History
-from syncd.store.database import BY_KEY, OVER_ALL, Database
+from syncd.store.database import BY_KEY, OVER_ALL, UNHURRIED_SECONDS, Database
 from syncd.store.pages import bury
 
 _JUDGE = """
@@ -132,7 +132,8 @@ class Passes:
             last, before = passes[0], passes[-1]
             twice = len(passes) == 2
             found = await connection.fetchrow(
-                _JUDGE, integration, resource, last["id"], last["started_at"], before["id"], before["started_at"]
+                _JUDGE, integration, resource, last["id"], last["started_at"], before["id"], before["started_at"],
+                timeout=UNHURRIED_SECONDS,
             )
             await connection.execute(BY_KEY)
             gone = list(found["gone"] or ()) if twice else []

@@ -9,12 +9,13 @@ from typing import Any
 
 import asyncpg
 
+from syncd.store.binary import RowColumns
 from syncd.store.database import Database
 from syncd.store.rows import Known
 
 _KNOWN = """
 SELECT i.id, r.hash, r.deleted
-FROM unnest($3::text[]) AS i(id)
+FROM unnest(($3::syncd.page_rows).ids) AS i(id)
 CROSS JOIN LATERAL (
     SELECT {column} AS hash, k.deleted_at IS NOT NULL AS deleted FROM syncd.records k
     WHERE k.integration = $1 AND k.resource = $2 AND k.external_id = i.id
@@ -59,8 +60,10 @@ class Records:
         self, integration: str, resource: str, ids: Sequence[str], *, sparse: bool = False
     ) -> dict[str, Known]:
         """What is stored of these ids, in one query. `sparse` asks for the hash of the last partial view."""
-        found = await self._database.fetch(_KNOWN_SPARSE if sparse else _KNOWN_WHOLE, integration, resource, ids)
-        return {external_id: Known(content_hash, deleted) for external_id, content_hash, deleted in found}
+        found = await self._database.fetch(
+            _KNOWN_SPARSE if sparse else _KNOWN_WHOLE, integration, resource, RowColumns(ids)
+        )
+        return {row[0]: Known(row[1], row[2]) for row in found}
 
     async def get(self, integration: str, resource: str, external_id: str) -> StoredRecord | None:
         """One record, tombstones too."""

@@ -68,7 +68,8 @@ class Store:
         store = cls(database, Wire(url, clock=clock), key_ring)
         try:
             if migrate:
-                await store.migrations.apply()
+                if await store.migrations.apply():
+                    await database.renew()
             elif pending := (await store.migrations.status()).pending:
                 raise StoreError(
                     f"the database schema is {len(pending)} migrations behind this release", hint="syncd migrate"

@@ -1,14 +1,33 @@
 -- R1 and R7: one page in one statement of the client, so in one transaction and one round trip.
 -- previous release: none
 --
--- Arrays hold one element a record; an array that may be shorter than `ids` holds one element meant for all of them, and
--- NULL means none. The statements inside see what was committed before each of them began (READ COMMITTED), which the
+-- The arrays of page_rows hold one element a record; one that is shorter than `ids` holds one element meant for all of them,
+-- and NULL means none. The statements inside see what was committed before each of them began (READ COMMITTED), which the
 -- upsert and the bound of the changes rely on.
 --
 -- Whatever is looked up by key is looked up in a LATERAL subquery with OFFSET 0 (or by ctid): the planner may not turn that
 -- round, which it would like to do for a table that has grown since it was last analyzed.
 --
 -- Lock order, the same everywhere: checkpoint, then new records by key, then known records by key, then the rest by key.
+
+CREATE TYPE syncd.page_rows AS (
+    ids            text[],
+    resources      text[],
+    datas          jsonb[],
+    raws           json[],
+    hashes         bytea[],
+    versions       bigint[],
+    updates        timestamptz[],
+    fetches        timestamptz[],
+    parents        text[],
+    adapters       text[],
+    causes         text[],
+    deletes        boolean[],
+    sparses        boolean[],
+    histories      smallint[],
+    seen           text[]
+);
+COMMENT ON TYPE syncd.page_rows IS 'The records of one page, and the ids it has shown.';
 
 CREATE TYPE syncd.stored_row AS (
     external_id        text,
@@ -33,20 +52,7 @@ CREATE TYPE syncd.stored_row AS (
 CREATE FUNCTION syncd.store_rows(
     p_integration  text,
     p_now          timestamptz,
-    ids            text[],
-    resources      text[],
-    datas          jsonb[],
-    raws           json[],
-    hashes         bytea[],
-    versions       bigint[],
-    updates        timestamptz[],
-    fetches        timestamptz[],
-    parents        text[],
-    adapters       text[],
-    causes         text[],
-    deletes        boolean[],
-    sparses        boolean[],
-    histories      smallint[],
+    p_rows         syncd.page_rows,
     OUT added      text[],
     OUT updated    text[],
     OUT deleted    text[],
@@ -58,7 +64,7 @@ CREATE FUNCTION syncd.store_rows(
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    total     integer := cardinality(ids);
+    total     integer := cardinality(p_rows.ids);
     inserted  integer;
     buried    integer;
     found     syncd.stored_row[];
@@ -77,11 +83,12 @@ BEGIN
             integration, resource, external_id, source_version, source_updated_at, fetched_at, synced_at, deleted_at,
             content_hash, sparse_hash, adapter, cause, parent_id, data, raw)
         SELECT
-            p_integration, coalesce(i.resource, resources[1]), i.id, i.version, i.updated_at,
-            coalesce(i.fetched_at, fetches[1]), p_now, CASE WHEN i.gone THEN p_now END,
-            i.hash, CASE WHEN i.sparse THEN i.hash END, coalesce(i.adapter, adapters[1]), coalesce(i.cause, causes[1]),
-            i.parent_id, i.data, i.raw
-        FROM unnest(ids, resources, datas, raws, hashes, versions, updates, fetches, parents, adapters, causes, deletes, sparses)
+            p_integration, coalesce(i.resource, (p_rows.resources)[1]), i.id, i.version, i.updated_at,
+            coalesce(i.fetched_at, (p_rows.fetches)[1]), p_now, CASE WHEN i.gone THEN p_now END,
+            i.hash, CASE WHEN i.sparse THEN i.hash END, coalesce(i.adapter, (p_rows.adapters)[1]),
+            coalesce(i.cause, (p_rows.causes)[1]), i.parent_id, i.data, i.raw
+        FROM unnest(p_rows.ids, p_rows.resources, p_rows.datas, p_rows.raws, p_rows.hashes, p_rows.versions, p_rows.updates,
+                    p_rows.fetches, p_rows.parents, p_rows.adapters, p_rows.causes, p_rows.deletes, p_rows.sparses)
             AS i(id, resource, data, raw, hash, version, updated_at, fetched_at, parent_id, adapter, cause, gone, sparse)
         ORDER BY 2, 3
         ON CONFLICT DO NOTHING
@@ -94,20 +101,20 @@ BEGIN
     INTO inserted, buried, added, added_of
     FROM fresh f;
 
-    IF inserted > buried AND 2 = ANY (histories) THEN
+    IF inserted > buried AND 2 = ANY (p_rows.histories) THEN
         PERFORM pg_current_xact_id();
         SELECT array_agg(ROW(
             p_integration, nextval('syncd.changes_id_seq'), r.resource, r.external_id, r.row_version,
             'insert', '', NULL, r.data, r.cause, p_now, '0')::syncd.changes)
         INTO log
-        FROM unnest(ids, resources, histories) AS i(id, resource, history)
+        FROM unnest(p_rows.ids, p_rows.resources, p_rows.histories) AS i(id, resource, history)
         CROSS JOIN LATERAL (
             SELECT * FROM syncd.records k
-            WHERE k.integration = p_integration AND k.resource = coalesce(i.resource, resources[1]) AND k.external_id = i.id
+            WHERE k.integration = p_integration AND k.resource = coalesce(i.resource, (p_rows.resources)[1]) AND k.external_id = i.id
               AND k.xmin = pg_current_xact_id()::xid AND k.row_version = 1 AND k.deleted_at IS NULL
             OFFSET 0
         ) r
-        WHERE coalesce(i.history, histories[1]) = 2;
+        WHERE coalesce(i.history, (p_rows.histories)[1]) = 2;
     END IF;
 
     IF inserted < total THEN
@@ -152,13 +159,13 @@ BEGIN
                     END AS sparse_hash,
                     coalesce(i.version, r.source_version) AS version,
                     coalesce(i.updated_at, r.source_updated_at) AS updated_at,
-                    coalesce(i.fetched_at, fetches[1]) AS fetched_at,
+                    coalesce(i.fetched_at, (p_rows.fetches)[1]) AS fetched_at,
                     coalesce(i.parent_id, r.parent_id) AS parent_id,
-                    coalesce(i.adapter, adapters[1]) AS adapter,
-                    coalesce(i.cause, causes[1]) AS cause,
+                    coalesce(i.adapter, (p_rows.adapters)[1]) AS adapter,
+                    coalesce(i.cause, (p_rows.causes)[1]) AS cause,
                     r.row_version + 1 AS row_version,
                     r.data AS old_data,
-                    coalesce(i.history, histories[1]) AS history,
+                    coalesce(i.history, (p_rows.histories)[1]) AS history,
                     coalesce(i.gone, false) AS gone,
                     r.deleted_at IS NOT NULL AS was_gone,
                     CASE
@@ -176,12 +183,13 @@ BEGIN
                     (i.version IS DISTINCT FROM r.source_version AND i.version IS NOT NULL)
                         OR (i.updated_at IS DISTINCT FROM r.source_updated_at AND i.updated_at IS NOT NULL) AS newer_stamp
                 FROM (
-                    SELECT u.*, coalesce(u.resource, resources[1]) AS of
-                    FROM unnest(ids, resources, datas, raws, hashes, versions, updates, fetches, parents, adapters, causes,
-                                deletes, sparses, histories)
+                    SELECT u.*, coalesce(u.resource, (p_rows.resources)[1]) AS of
+                    FROM unnest(p_rows.ids, p_rows.resources, p_rows.datas, p_rows.raws, p_rows.hashes, p_rows.versions,
+                                p_rows.updates, p_rows.fetches, p_rows.parents, p_rows.adapters, p_rows.causes,
+                                p_rows.deletes, p_rows.sparses, p_rows.histories)
                         AS u(id, resource, data, raw, hash, version, updated_at, fetched_at, parent_id, adapter, cause,
                              gone, sparse, history)
-                    ORDER BY coalesce(u.resource, resources[1]) COLLATE "C", u.id COLLATE "C"
+                    ORDER BY coalesce(u.resource, (p_rows.resources)[1]) COLLATE "C", u.id COLLATE "C"
                 ) i
                 CROSS JOIN LATERAL (
                     SELECT k.*, k.ctid AS place FROM syncd.records k
@@ -189,7 +197,7 @@ BEGIN
                     FOR UPDATE
                 ) r
                 CROSS JOIN LATERAL (
-                    SELECT ROW(coalesce(i.fetched_at, fetches[1]), coalesce(i.gone, false), i.hash)
+                    SELECT ROW(coalesce(i.fetched_at, (p_rows.fetches)[1]), coalesce(i.gone, false), i.hash)
                          > ROW(r.fetched_at, r.deleted_at IS NOT NULL, r.content_hash) AS later
                 ) t
             ) l
@@ -208,7 +216,7 @@ BEGIN
             INTO updated, updated_of, deleted, added, added_of, touched
             FROM unnest(found) f;
 
-            IF 1 = ANY (histories) OR 2 = ANY (histories) THEN
+            IF 1 = ANY (p_rows.histories) OR 2 = ANY (p_rows.histories) THEN
                 PERFORM pg_current_xact_id();
                 SELECT log || array_agg(ROW(
                     p_integration, nextval('syncd.changes_id_seq'), c.resource, c.external_id, c.row_version,
@@ -352,21 +360,7 @@ CREATE FUNCTION syncd.store_page(
     p_unchanged    integer,
     p_calls        integer,
     p_waited       double precision,
-    seen           text[],
-    ids            text[],
-    resources      text[],
-    datas          jsonb[],
-    raws           json[],
-    hashes         bytea[],
-    versions       bigint[],
-    updates        timestamptz[],
-    fetches        timestamptz[],
-    parents        text[],
-    adapters       text[],
-    causes         text[],
-    deletes        boolean[],
-    sparses        boolean[],
-    histories      smallint[],
+    p_rows         syncd.page_rows,
     sound_of       text[],
     sound          text[],
     rejected       jsonb,
@@ -393,18 +387,17 @@ BEGIN
         PERFORM syncd.assert_owned(p_scope, p_fence);
     END IF;
 
-    IF cardinality(ids) > 0 THEN
+    IF cardinality(p_rows.ids) > 0 THEN
         SELECT s.added, s.updated, s.deleted, s.added_of, s.updated_of, s.unchanged, s.stale
         INTO added, updated, deleted, added_of, updated_of, unchanged, stale
-        FROM syncd.store_rows(
-            p_integration, p_now, ids, resources, datas, raws, hashes, versions, updates, fetches, parents, adapters,
-            causes, deletes, sparses, histories) s;
+        FROM syncd.store_rows(p_integration, p_now, p_rows) s;
     ELSE
         added := '{}'; updated := '{}'; deleted := '{}'; unchanged := 0; stale := 0;
     END IF;
 
-    IF pass IS NOT NULL AND cardinality(seen) > 0 THEN
-        INSERT INTO syncd.pass_pages (integration, resource, pass_id, ids) VALUES (p_integration, p_resource, pass, seen);
+    IF pass IS NOT NULL AND cardinality(p_rows.seen) > 0 THEN
+        INSERT INTO syncd.pass_pages (integration, resource, pass_id, ids)
+        VALUES (p_integration, p_resource, pass, p_rows.seen);
     END IF;
 
     IF turned > 0 THEN
