@@ -161,6 +161,10 @@ class Driver(ABC):
     def normalize(self, resource: Resource, raw: Raw, adapter: str = "") -> Record:
         """The record syncd stores. Raises PayloadError naming the field that does not fit."""
 
+    def fields(self, resource: Resource, raw: Raw, adapter: str = "") -> dict[str, Any]:
+        """Only the normalized fields of `normalize`: what the engine asks of each record whose identity it knows."""
+        return self.normalize(resource, raw, adapter).data
+
     def hashable(self, resource: Resource, raw: Raw) -> Raw:
         """The raw record without what changes and means nothing: what the content hash is taken of."""
         return raw

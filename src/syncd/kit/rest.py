@@ -156,6 +156,11 @@ class RestDriver(Driver):
     def normalize(self, resource: Resource, raw: Raw, adapter: str = "") -> Record:
         return resource.reader.normalize(raw, adapter)
 
+    def fields(self, resource: Resource, raw: Raw, adapter: str = "") -> dict[str, Any]:
+        if type(self).normalize is not RestDriver.normalize:
+            return self.normalize(resource, raw, adapter).data
+        return resource.reader.shape(adapter).normalize(raw)
+
     def hashable(self, resource: Resource, raw: Raw) -> Raw:
         return resource.reader.hashable(raw)
 

@@ -18,6 +18,9 @@ from syncd.store import NewTask, Reject, Row, Store
 
 MAX_REASON = 500
 
+_Group = dict[str, tuple[Identity, Raw | None]]
+"""The records of one resource on a page, by id: the newest where one stands there twice."""
+
 
 @dataclass(slots=True)
 class PageRead:
@@ -73,101 +76,86 @@ class Processor:
         are healed. Items of resources that this integration does not sync are passed over.
         """
         page = PageRead(count=len(items))
-        newest: dict[tuple[str, str], tuple[Identity, Raw | None]] = {}
+        identify = self._driver.identify
+        groups: dict[str, _Group] = {}
+        target: Target | None = None
+        group: _Group = {}
+        name = ""
         for item in items:
-            target = self._targets.get(item.resource)
+            if item.resource != name:
+                name = item.resource
+                target = self._targets.get(name)
+                if target is not None:
+                    group = groups.setdefault(name, {})
             if target is None:
                 continue
-            identity = self._identify(target, item, page, parent_id, cause)
+            raw, identity = item.raw, item.identity
             if identity is None:
-                continue
-            key = (item.resource, identity.external_id)
-            if item.resource == listed:
-                page.seen.append(identity.external_id)
-            before = newest.get(key)
+                if raw is None:
+                    raise PayloadError("a driver gave an item with neither content nor identity")
+                try:
+                    identity = identify(target.resource, raw, target.adapter)
+                except Exception as error:
+                    page.rejects.append(self._reject(name, None, raw, error, cause))
+                    continue
+            if parent_id is not None and identity.parent_id is None:
+                identity = replace(identity, parent_id=parent_id)
+            external_id = identity.external_id
+            before = group.get(external_id)
             if before is None or _newer(identity, before[0]):
-                newest[key] = (identity, item.raw)
+                group[external_id] = (identity, raw)
             page.identities.append(identity)
-        by_resource: dict[str, list[tuple[Identity, Raw | None]]] = {}
-        for (name, _), found in newest.items():
-            by_resource.setdefault(name, []).append(found)
-        for name, found_items in by_resource.items():
-            await self._take(self._targets[name], found_items, page, fetched_at, cause, rejected)
+        page.seen = list(groups.get(listed, ()))
+        for name, found in groups.items():
+            await self._take(self._targets[name], found, page, fetched_at, cause, rejected)
         return page
-
-    def _identify(
-        self,
-        target: Target,
-        item: Item,
-        page: PageRead,
-        parent_id: str | None,
-        cause: str,
-    ) -> Identity | None:
-        identity = item.identity
-        if identity is None:
-            if item.raw is None:
-                raise PayloadError("a driver gave an item with neither content nor identity")
-            try:
-                identity = self._driver.identify(target.resource, item.raw, target.adapter)
-            except Exception as error:
-                page.rejects.append(self._reject(item.resource, None, item.raw, error, cause))
-                return None
-        if parent_id is not None and identity.parent_id is None:
-            return replace(identity, parent_id=parent_id)
-        return identity
 
     async def _take(
         self,
         target: Target,
-        found: list[tuple[Identity, Raw | None]],
+        found: _Group,
         page: PageRead,
         fetched_at: datetime,
         cause: str,
         rejected: set[tuple[str, str]],
     ) -> None:
-        name = target.resource.name
-        hashes: dict[str, bytes] = {}
-        for identity, raw in found:
-            if raw is not None:
-                hashes[identity.external_id] = codec.content_hash(
-                    self._driver.hashable(target.resource, raw), target.adapter
-                )
-        known = await self._store.records.known(
-            self._integration, name, [identity.external_id for identity, _ in found], sparse=target.resource.sparse
-        )
-        for identity, raw in found:
-            before = known.get(identity.external_id)
+        resource, adapter, driver = target.resource, target.adapter, self._driver
+        name, sparse = resource.name, resource.sparse
+        content_hash, hashable = codec.content_hash, driver.hashable
+        known = await self._store.records.known(self._integration, name, list(found), sparse=sparse)
+        for external_id, (identity, raw) in found.items():
+            before = known.get(external_id)
             if raw is None:
                 self._name_only(target, identity, page, fetched_at, cause, stored=before is not None)
                 continue
-            digest = hashes[identity.external_id]
-            if (name, identity.external_id) in rejected:
-                page.healed.append((name, identity.external_id))
+            digest = content_hash(hashable(resource, raw), adapter)
             if before is not None and before.content_hash == digest and not before.deleted and not identity.deleted:
                 page.unchanged += 1
+                if rejected and (name, external_id) in rejected:
+                    page.healed.append((name, external_id))
                 continue
             try:
-                data = codec.dumps_storable(self._driver.normalize(target.resource, raw, target.adapter).data)
+                data = codec.dumps_storable(driver.fields(resource, raw, adapter))
             except Exception as error:
-                if page.healed and page.healed[-1] == (name, identity.external_id):
-                    page.healed.pop()
-                page.rejects.append(self._reject(name, identity.external_id, raw, error, cause))
+                page.rejects.append(self._reject(name, external_id, raw, error, cause))
                 continue
+            if rejected and (name, external_id) in rejected:
+                page.healed.append((name, external_id))
             page.rows.append(
                 Row(
-                    external_id=identity.external_id,
-                    resource=name,
-                    data_json=data,
-                    raw_json=codec.dumps(raw),
-                    content_hash=digest,
-                    source_version=identity.source_version,
-                    source_updated_at=identity.source_updated_at,
-                    fetched_at=fetched_at,
-                    parent_id=identity.parent_id,
-                    adapter=target.adapter,
-                    deleted=identity.deleted,
-                    sparse=target.resource.sparse,
-                    cause=cause,
+                    external_id,
+                    name,
+                    data,
+                    codec.dumps(raw),
+                    digest,
+                    fetched_at,
+                    identity.source_version,
+                    identity.source_updated_at,
+                    identity.parent_id,
+                    adapter,
+                    identity.deleted,
+                    sparse,
+                    cause,
                 )
             )
             if not identity.deleted:
@@ -176,10 +164,10 @@ class Processor:
                         NewTask(
                             kind="children",
                             resource=child,
-                            parent_id=identity.external_id,
+                            parent_id=external_id,
                             parent_resource=name,
                             lane=target.child_lane,
-                            dedupe_key=f"children:{child}:{identity.external_id}",
+                            dedupe_key=f"children:{child}:{external_id}",
                         )
                     )
 
