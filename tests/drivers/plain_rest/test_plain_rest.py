@@ -9,12 +9,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+import jsonschema
 import pytest
 from tests.drivers.plain_rest.server import KEY, Boatyard
 
 from syncd import drivers
+from syncd.config.document import read
 from syncd.config.load import load
-from syncd.kit import AuthError, Checkpoint, Driver, GoneError, Headers, Record, Request, Response
+from syncd.kit import AuthError, Checkpoint, Driver, DriverSpec, GoneError, Headers, Record, Request, Response
 from syncd.testing.driver_suite import checks_of
 
 HERE = Path(__file__).parent
@@ -80,6 +82,17 @@ def test_the_whole_partner_fits_in_forty_lines_and_stands_in_the_docs() -> None:
     text = (HERE / "partner.yaml").read_text("utf-8")
     assert len(text.splitlines()) <= 40
     assert text.rstrip("\n") in (HERE.parents[2] / "docs" / "writing-a-driver.md").read_text("utf-8")
+
+
+def test_an_editor_that_knows_the_schema_accepts_it_and_underlines_a_wrong_key(driver: Driver) -> None:
+    rest = read(HERE / "partner.yaml", "partner.yaml").data["rest"]
+    schema = DriverSpec.model_json_schema(by_alias=True)
+    jsonschema.validate({"name": "boatyard", **rest}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"name": "boatyard", **rest, "resorces": {}}, schema)
+    rest["resources"]["boats"]["pages"]["kind"] = "ofset"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"name": "boatyard", **rest}, schema)
 
 
 def test_it_keeps_what_every_driver_promises(driver: Driver, tmp_path: Path) -> None:
