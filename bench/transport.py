@@ -7,8 +7,10 @@ only, the best of several rounds, because another process on the machine disturb
     httpx-aiohttp         the same client on the published aiohttp transport
     httpx-aiohttp direct  that transport's handle_async_request, without the client's layers
     wire                  syncd's transport (client/wire.py), handle_async_request
+    httpx on wire         an ordinary httpx client on it: what a bare loop on the same transport pays
     aiohttp               no httpx at all
     session               Session.call on the wire: gate with three tiers, auth, deadline, judging, metrics, log call
+    gate                  of these, entering and leaving the gate, measured alone
 """
 
 from __future__ import annotations
@@ -114,7 +116,7 @@ async def plain_aiohttp(url: str) -> AsyncIterator[Call]:
 async def session(origin: str) -> AsyncIterator[Call]:
     clock = SystemClock()
     transport = PartnerTransport("bench", clock=clock)
-    gate = Gate("bench", ["100000/s", "1000000/10s", "10000000/120s"], clock=clock, concurrency=100)
+    gate = three_tiers(clock)
     key = Secret("k" * 32)
     auth = Header(lambda name: key, header="X-Key")
     ours = Session(transport, integration="bench/one", base_url=f"{origin}/v1", gate=gate, auth=auth)
@@ -127,6 +129,23 @@ async def session(origin: str) -> AsyncIterator[Call]:
         yield call
     finally:
         await transport.aclose()
+
+
+@asynccontextmanager
+async def gate_alone() -> AsyncIterator[Call]:
+    gate = three_tiers(SystemClock())
+
+    async def call() -> int:
+        async with gate.admit(member="bench/one", deadline_at=None) as slot:
+            slot.answered()
+            slot.success()
+        return len(PAGE)
+
+    yield call
+
+
+def three_tiers(clock: SystemClock) -> Gate:
+    return Gate("bench", ["100000/s", "1000000/10s", "10000000/120s"], clock=clock, concurrency=100)
 
 
 async def cost(call: Call, concurrent: int, calls: int) -> float:
@@ -150,8 +169,10 @@ async def measure(origin: str, calls: int, rounds: int) -> None:
         "httpx-aiohttp": lambda: client_of(httpx_aiohttp.AiohttpTransport(trust_env=False), url),
         "httpx-aiohttp direct": lambda: direct(httpx_aiohttp.AiohttpTransport(trust_env=False), url),
         "wire": lambda: direct(AiohttpTransport(), url),
+        "httpx on wire": lambda: client_of(AiohttpTransport(), url),
         "aiohttp": lambda: plain_aiohttp(url),
         "session": lambda: session(origin),
+        "gate": lambda: gate_alone(),
     }
     levels = (1, 16, 64)
     print(f"{'CPU us a call':24s}" + "".join(f"{f'{level} at once':>14s}" for level in levels))
