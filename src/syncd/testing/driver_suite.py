@@ -10,17 +10,14 @@ Needs no test framework. Hand the checks to one:
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from syncd import drivers
-from syncd.codec import dumps, loads
 from syncd.kit import (
     AuthError,
     Checkpoint,
@@ -35,19 +32,23 @@ from syncd.kit import (
     RejectedError,
     Request,
     Resource,
-    Response,
     Secret,
     TransientError,
-    coerce,
     put,
 )
 from syncd.kit.paths import steps
-from syncd.testing.samples import Sample, answer, moment, read_samples
+from syncd.testing.sample_plays import (
+    NOW,
+    plays_error,
+    plays_pages,
+    plays_record,
+    plays_webhook,
+    survives_distortion,
+)
+from syncd.testing.samples import Sample, answer, read_samples
 
-NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 README_HEADINGS = ("Limits", "Auth", "Oddities", "Webhooks", "Support")
 _TRUSTED = "syncd.kit."
-_ODD: tuple[Any, ...] = (None, True, -1, 1.5, 10**30, "", "text", "\0", "2026-02-30T00:00:00Z", [], [{}], {}, {"a": []})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +121,17 @@ def _checks(name: str, driver: Driver, folder: Path) -> Iterator[Check]:
         if resource.parent is not None:
             yield check(f"{resource.name}-keeps-ids-in-place", _keeps_ids_in_place, resource)
     plays: dict[str, Callable[[Driver, Sample], None]] = {
-        "record": _plays_record, "pages": _plays_pages, "error": _plays_error, "webhook": _plays_webhook,
+        "record": plays_record, "pages": plays_pages, "error": plays_error, "webhook": plays_webhook,
     }  # fmt: skip
     for sample in samples:
         yield Check(str(sample), _playing(plays[sample.kind], driver, sample))
         if sample.kind == "record" and "raw" in sample.content:
-            yield Check(f"{sample}-distorted", _playing(_survives_distortion, driver, sample))
+            yield Check(f"{sample}-distorted", _playing(survives_distortion, driver, sample))
     yield check("earns-its-quality", _earns_quality, folder, samples, resources)
 
 
 def _playing(play: Callable[[Driver, Sample], None], driver: Driver, sample: Sample) -> Callable[[], None]:
     return lambda: play(driver, sample)
-
-
-def _resource(driver: Driver, sample: Sample) -> Resource:
-    resources = driver.resources(sample.options)
-    assert sample.resource in resources, f"{sample}: there is no resource {sample.resource!r}"
-    return resources[sample.resource]
 
 
 # What any driver must do.
@@ -290,164 +285,3 @@ def _earns_quality(
     limits = driver.spec.limits
     modest = all((tier.share or limits.share) <= 0.7 for tier in tiers)
     assert modest or limits.reason or "limits" in quality.excused, "uses more than 70 % of a stated limit, unexplained"
-
-
-# Its own samples.
-
-
-def _plays_record(driver: Driver, sample: Sample) -> None:
-    told, resource = sample.content, _resource(driver, sample)
-    adapter = str(told.get("adapter", ""))
-    before = copy.deepcopy(told["raw"])
-    if "reject" in told:
-        try:
-            record = driver.normalize(resource, told["raw"], adapter)
-        except PayloadError as error:
-            assert told["reject"] in str(error), f"rejected, but because {error}"
-            return
-        raise AssertionError(f"{sample} was to be rejected, it became {record}")
-    known = driver.identify(resource, told["raw"], adapter)
-    record = driver.normalize(resource, told["raw"], adapter)
-    assert told["raw"] == before, "normalizing changed the raw record"
-    assert record == driver.normalize(resource, told["raw"], adapter), "normalizing twice gives two records"
-    assert record.identity == known, f"identify says {known}, normalize {record.identity}"
-    assert known.external_id == told["id"], f"id {known.external_id!r}, expected {told['id']!r}"
-    if "updated_at" in told:
-        assert known.source_updated_at == moment(told["updated_at"]), f"updated {known.source_updated_at}"
-    if "version" in told:
-        assert known.source_version == told["version"], f"version {known.source_version}"
-    if "parent_id" in told:
-        assert known.parent_id == told["parent_id"], f"parent {known.parent_id}"
-    assert known.deleted == bool(told.get("deleted", False)), f"deleted {known.deleted}"
-    stored = loads(dumps(record.data))
-    assert stored == told["data"], f"normalized to {stored}, expected {told['data']}"
-    _fits_columns(resource.columns(adapter), record.data)
-
-
-def _fits_columns(columns: Mapping[str, str], data: Mapping[str, Any]) -> None:
-    """Every value can be shown by the typed view: a view that fails on one record fails for all."""
-    readers: dict[str, Callable[[Any], Any]] = {
-        "bigint": coerce.integer, "numeric": coerce.decimal, "boolean": coerce.boolean,
-        "timestamptz": coerce.moment, "date": coerce.day,
-    }  # fmt: skip
-    for name, kind in columns.items():
-        if data.get(name) is not None and kind in readers:
-            readers[kind](data[name])
-
-
-def _survives_distortion(driver: Driver, sample: Sample) -> None:
-    """Whatever a partner puts in place of a value, a record is normalized or rejected: nothing else is raised."""
-    resource, adapter = _resource(driver, sample), str(sample.content.get("adapter", ""))
-    for path in _places(sample.content["raw"]):
-        for odd in _ODD:
-            raw = _replaced(sample.content["raw"], path, odd)
-            try:
-                record = driver.normalize(resource, raw, adapter)
-            except PayloadError:
-                continue
-            _fits_columns(resource.columns(adapter), record.data)
-
-
-def _places(value: Any, depth: int = 3) -> Iterator[tuple[Any, ...]]:
-    steps = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
-    for step, inner in steps:
-        yield (step,)
-        if depth > 1:
-            yield from ((step, *rest) for rest in _places(inner, depth - 1))
-
-
-def _replaced(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
-    whole = copy.copy(value)
-    whole[path[0]] = odd if len(path) == 1 else _replaced(value[path[0]], path[1:], odd)
-    return whole
-
-
-def _plays_pages(driver: Driver, sample: Sample) -> None:
-    told, resource = sample.content, _resource(driver, sample)
-    since = moment(told.get("since"))
-    mode = Mode.FULL if since is None else Mode.INCREMENTAL
-    checkpoint = Checkpoint("test", resource.name, mode=mode, since=since)
-    if resource.parent is None:
-        request = driver.request(resource, checkpoint)
-    else:
-        request = driver.child_request(resource, told["parent_id"], checkpoint, told.get("parent"))
-    walk = driver.pages(resource, request)
-    request = next(walk)
-    ids: list[str] = []
-    for number, page in enumerate(told["pages"], 1):
-        _same_request(request, page.get("request", {}), f"{sample}: call {number}")
-        response = answer(page["answer"], page.get("url", ""))
-        assert driver.classify(response, NOW) is None, f"{sample}: answer {number} passed for a failure"
-        ids += _ids(driver, resource, response, sample)
-        resumed = Checkpoint("test", resource.name, mode=mode, since=since, cursor=request.cursor)
-        if resource.parent is None:
-            assert driver.request(resource, resumed) == request, f"{sample}: call {number} is not rebuilt from its cursor"
-        last = number == len(told["pages"])
-        try:
-            request = walk.send(response)
-        except StopIteration:
-            assert last, f"{sample}: the listing ended after call {number}"
-            break
-        assert not last, f"{sample}: the listing goes on after its last page with {request}"
-    assert ids == told["ids"], f"{sample}: brought {ids}"
-
-
-def _ids(driver: Driver, resource: Resource, response: Response, sample: Sample) -> list[str]:
-    adapter = str(sample.content.get("adapter", ""))
-    found: list[str] = []
-    for item in driver.items(resource, response):
-        known = item.identity
-        if known is None:
-            assert item.raw is not None, f"{sample}: an item with neither content nor identity"
-            known = driver.identify(driver.resources(sample.options)[item.resource], item.raw, adapter)
-        found.append(known.external_id)
-    return found
-
-
-def _same_request(request: Request, told: Mapping[str, Any], where: str) -> None:
-    for name in ("path", "method", "json"):
-        if name in told:
-            assert getattr(request, name) == told[name], f"{where}: {name} {getattr(request, name)!r}"
-    if "params" in told:
-        params = dict(request.params)
-        assert params == told["params"], f"{where}: params {params}"
-
-
-def _plays_error(driver: Driver, sample: Sample) -> None:
-    told = sample.content
-    response = answer(told["answer"])
-    found = driver.classify(response, NOW)
-    name = None if found is None else type(found).__name__
-    assert name == told["error"], f"{sample}: became {found!r}"
-    if "code" in told:
-        assert found is not None and found.code == told["code"], f"{sample}: code {found and found.code!r}"
-    if "wait_seconds" in told:
-        until = getattr(found, "retry_at", None)
-        waited = None if until is None else (until - (response.date or NOW)).total_seconds()
-        assert waited == told["wait_seconds"], f"{sample}: waits {waited} s"
-
-
-def _plays_webhook(driver: Driver, sample: Sample) -> None:
-    told = sample.content
-    now = moment(told.get("now")) or NOW
-    body = str(told["body"]).encode()
-    headers = told["headers"]
-    delivery = Delivery(body, Headers(headers), str(told.get("url", "")))
-    secrets = [Secret(text) for text in told["secrets"]]
-    others = [Secret("whsec_bm90LXRoZS1zZWNyZXQ=")]
-    assert driver.verify(delivery, secrets, now), f"{sample}: was refused"
-    assert driver.verify(delivery, [*others, *secrets], now), f"{sample}: was refused when two secrets are valid"
-    assert not driver.verify(delivery, others, now), f"{sample}: passed with another secret"
-    assert not driver.verify(delivery, [], now), f"{sample}: passed without a secret"
-    forged = Delivery(body + b" ", delivery.headers, delivery.url)
-    assert not driver.verify(forged, secrets, now), f"{sample}: passed with another body"
-    bare = Delivery(body, Headers(), delivery.url)
-    assert not driver.verify(bare, secrets, now), f"{sample}: passed without headers"
-    if "event_id" in told:
-        assert driver.event_id(delivery) == told["event_id"], f"{sample}: event id {driver.event_id(delivery)!r}"
-    if "events" in told:
-        found = [
-            {"resource": event.resource, "external_id": event.external_id, "deleted": event.deleted}
-            for event in driver.events(delivery)
-        ]
-        assert found == [{"deleted": False, **event} for event in told["events"]], f"{sample}: events {found}"
