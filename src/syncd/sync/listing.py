@@ -38,9 +38,9 @@ class Listing:
     async def first(self) -> Step | None:
         return self._first
 
-    def ahead(self, response: Response) -> list[Step]:
-        """After the first answer: further pages that do not depend on each other; none where each needs the one before."""
-        rest = self._driver.spread(self._resource, self._first.request, response)
+    def ahead(self, step: Step, response: Response) -> list[Step]:
+        """Further pages that do not depend on each other; none where each needs the one before."""
+        rest = self._driver.spread(self._resource, step.request, response)
         return [Step(request, request.cursor) for request in rest or ()]
 
     async def after(self, step: Step, response: Response | None) -> Step | None:
@@ -94,7 +94,7 @@ class ChildListing:
         """None where there is no parent to list below."""
         return await self._next_parent()
 
-    def ahead(self, response: Response) -> list[Step]:
+    def ahead(self, step: Step, response: Response) -> list[Step]:
         return []
 
     async def after(self, step: Step, response: Response | None) -> Step | None:

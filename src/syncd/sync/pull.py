@@ -203,8 +203,9 @@ class Pull:
                 flying.popleft()
                 if opening and fetched.response is not None:
                     self._open(fetched.response)
-                    named.extend(listing.ahead(fetched.response))
                 opening = False
+                if not flying and not named and fetched.response is not None:
+                    named.extend(listing.ahead(fetched.step, fetched.response))
                 while named and len(flying) < PAGES_AHEAD:
                     send(named.popleft())
                 if flying and fetched.response is not None and self._moved(listing, fetched, flying[0]):
@@ -238,9 +239,12 @@ class Pull:
         stats = self.account.session.stats()
         try:
             response = await self.account.session.call(step.request, lane=self.lane, stats=stats)
-        except GoneError:
+        except GoneError as error:
             if step.parent_id is None:
-                raise
+                # A 404 on a listing says that we ask wrongly, never that records are gone (R9).
+                raise RejectedError(
+                    str(error), hint=error.hint, status=error.status, code=error.code, request_id=error.request_id
+                ) from None
             return _Fetched(step, None, stats.calls, stats.waited_seconds)
         finally:
             self.tally.calls += stats.calls
