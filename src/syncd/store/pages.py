@@ -104,19 +104,21 @@ class Pages:
 
     async def _store(self, page: PageWrite, *, listing: bool) -> PageResult:
         await self._remember(page.integration, page.partner)
-        for _ in range(_ATTEMPTS - 1):
+        refused: list[str] | None = None
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._try(page, listing=listing)
+                result = await self._try(page, listing=listing)
             except ConflictError:
-                continue
-            except DataRefusedError:
-                page, refused = await self._without_refused(page)
-                if not refused:
+                if attempt == _ATTEMPTS:
                     raise
-                result = await self._store(page, listing=listing)
-                result.refused += refused
+            except DataRefusedError:
+                if refused is not None:
+                    raise
+                page, refused = await self._without_refused(page)
+            else:
+                result.refused = refused or []
                 return result
-        return await self._try(page, listing=listing)
+        raise AssertionError("the last attempt returned or raised")
 
     async def _remember(self, integration: str, partner: str) -> None:
         if self._partners.get(integration) != partner:
@@ -162,12 +164,12 @@ class Pages:
                 except (DataRefusedError, asyncpg.DataError, ValueError) as error:
                     refused.append(row.external_id)
                     rejects.append(Reject(
-                        row.raw_json, f"the database cannot hold it: {error}", row.external_id.replace("\x00", "\ufffd"),
-                        row.resource, "database-refused", row.adapter,
+                        row.raw_json, f"the database cannot hold it: {error}", codec.storable(row.external_id), row.resource,
+                        "database-refused", row.adapter,
                     ))
                 else:
                     kept.append(row)
-        seen = page.seen_ids and [each.replace("\x00", "\ufffd") for each in page.seen_ids]
+        seen = codec.storable(list(page.seen_ids)) if page.seen_ids is not None else None
         return replace(page, rows=kept, rejects=rejects, seen_ids=seen), refused
 
 
