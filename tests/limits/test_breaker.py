@@ -170,7 +170,7 @@ class Machine(RuleBasedStateMachine):
         alive = [probe for probe in self.probes if self.breaker.valid(probe)]
         assert len(alive) <= 1
         if self.breaker.held_reason is None:
-            assert self.breaker.retry_in(self.now) <= 10
+            assert self.breaker.retry_in(self.now) <= 10.001
             if self.breaker.state(self.now) is BreakerState.HALF_OPEN and not alive:
                 assert self.breaker.retry_in(self.now) == 0
 

@@ -98,6 +98,9 @@ class Bucket:
             "sent": [[now, self._sent, Lane.NORMAL.value]] if self._sent else [],
         }
 
+    def forget(self) -> None:
+        self._held = self._sent = 0.0
+
     def absorb(self, now: float, state: Mapping[str, Any]) -> None:
         for at, weight in state.get("held", ()):
             self._held += max(0.0, weight - self.rate * max(0.0, now - at))
@@ -105,9 +108,9 @@ class Bucket:
             self._sent += max(0.0, weight - self.pace * max(0.0, now - at))
         self._held_at = self._sent_at = now
 
-    def charge(self, now: float, weight: float) -> None:
+    def charge(self, now: float, weight: float, *, flown: float = 0.0) -> None:
         self._drain(now)
-        self._held = min(self._held + weight, self.ceiling)
+        self._held = min(self._held + weight + flown, self.ceiling)
         self._sent = min(self._sent + weight, self.ceiling)
 
     def board(self, now: float, lane: int, weight: float) -> Hold:

@@ -3,8 +3,10 @@
 The rule for a stop that was not clean (kill -9, power):
 
 * windows up to 2 s are stored at a clean end only: otherwise a new process waits one out;
-* a longer window may hold at most a tenth of its budget (at least one call) that is not stored yet; a call beyond waits
-  for the commit. A new process counts what was stored, and what was in flight then and that allowance as spent now;
+* of a longer window each commit allows a few more calls before the next one (what two seconds bring or a fiftieth of the
+  budget, never more than a tenth, at least one); a call beyond waits for it. A new process counts what was stored, and
+  as spent now what was in flight then and what the last commit had allowed. The commit at its own start allows nothing
+  yet, so a process that is killed before it calls costs nothing;
 * where fewer than 20 calls a window are allowed (rare, dear: token requests) each is stored before it leaves.
 
 Saves are shared: one commit carries every call that waits for it. While calls are made, state is stored about once a
@@ -14,6 +16,7 @@ second by one of them.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +29,8 @@ from syncd.ports import SlotKeeper
 SHORT_SECONDS = 2.0
 RARE = 20
 SAVE_EVERY_SECONDS = 1.0
+_MOMENTS = 120
+"""A stored window has at most about so many moments in it."""
 
 
 def is_short(tier: Tier) -> bool:
@@ -34,10 +39,11 @@ def is_short(tier: Tier) -> bool:
 
 
 def allowance(tier: Tier) -> float:
-    """How much of a tier may be spent and not stored."""
+    """How much of a tier may be spent between two commits: little, since each kill loses that much of a window."""
     if tier.ceiling < RARE:
         return 0.0
-    return max(1.0, float(int(tier.budget * 0.1)))
+    brought = math.ceil(2.0 * SAVE_EVERY_SECONDS * tier.budget / tier.spec.window_seconds)
+    return max(1.0, min(math.floor(tier.budget * 0.1), max(brought, math.floor(tier.budget * 0.02))))
 
 
 class Recorder:
@@ -54,7 +60,11 @@ class Recorder:
         self._saved_at = float("-inf")
         self._loose: dict[str, float] = {}
         """By tier: what was spent since the last commit."""
+        self._allowed: dict[str, float] = {}
+        """By tier: what the last commit allowed to be spent before the next."""
         self._clean = False
+        """The last commit says that nothing follows it."""
+        self._recalled = False
         self.extra: dict[str, Any] = {}
         """What the gate wants remembered beside the slots."""
 
@@ -84,11 +94,10 @@ class Recorder:
         if self._saved >= spent.number:
             return False
         if self._clean:
-            return any(not is_short(tier) for tier, _ in spent.holds)
-        loose = self._loose
-        return any(
-            loose.get(tier.spec.key, 0.0) > allowance(tier) for tier, _ in spent.holds if not is_short(tier)
-        )
+            return True
+        loose, allowed = self._loose, self._allowed
+        keys = [tier.spec.key for tier, _ in spent.holds if not is_short(tier)]
+        return any(loose.get(key, 0.0) > allowed.get(key, 0.0) for key in keys)
 
     def _stale(self) -> bool:
         return any(self._loose.values()) and self.clock.monotonic() - self._saved_at >= SAVE_EVERY_SECONDS
@@ -96,7 +105,7 @@ class Recorder:
     async def _save(self, number: int) -> None:
         async with self._saving:
             if self._saved < number:
-                await self._write(clean=False)
+                await self._write(allow=True)
 
     # -- the state
 
@@ -106,18 +115,26 @@ class Recorder:
             async with self._saving:
                 await self._write(clean=clean)
 
-    async def _write(self, *, clean: bool) -> None:
+    async def _write(self, *, clean: bool = False, allow: bool = False) -> None:
+        """One commit. Until it is known to have happened, calls keep to what the former and this one both allow."""
         assert self.keeper is not None
         covers, loose = self.book.granted, dict(self._loose)
         started = self.clock.monotonic()
-        await self.keeper.save(self.scope, self.snapshot(clean=clean))
+        allowed = {}
+        for tier in self.book.tiers:
+            key = tier.spec.key
+            running = max(0.0, self._allowed.get(key, 0.0) - loose.get(key, 0.0))  # may leave while this is under way
+            allowed[key] = 0.0 if clean else max(allowance(tier) if allow else 0.0, running)
+        self._clean = self._clean or clean
+        await self.keeper.save(self.scope, self.snapshot(clean=clean, allowed=allowed))
+        self._clean = clean
         self._saved = max(self._saved, covers)
         self._saved_at = started
-        self._clean = clean and self.book.granted == covers
+        self._allowed = allowed
         for key, amount in loose.items():
             self._loose[key] = max(0.0, self._loose.get(key, 0.0) - amount)
 
-    def snapshot(self, *, clean: bool = False) -> dict[str, Any]:
+    def snapshot(self, *, clean: bool = False, allowed: Mapping[str, float] | None = None) -> dict[str, Any]:
         """The book as JSON: moments as seconds of the wall clock's epoch."""
         now = self.clock.monotonic()
         wall = self.clock.now().timestamp()
@@ -126,15 +143,25 @@ class Recorder:
             if is_short(tier) and not clean:
                 continue
             state = tier.export(now)
+            step = tier.hold_seconds / _MOMENTS
             for name in ("held", "sent"):
-                state[name] = [[round(wall - now + entry[0], 3), *entry[1:]] for entry in state[name]]
+                state[name] = _coarse(state[name], wall - now, step)
+            state["allowed"] = (allowed or {}).get(tier.spec.key, 0.0)
             tiers[tier.spec.key] = state
         return {"version": 1, "clean": clean, "saved_at": wall, "tiers": tiers, **self.extra}
 
     def recall(self, state: Mapping[str, Any] | None, *, clean: bool | None) -> None:
-        """Count what a former process spent. `clean` overrides what the state says about that process' end."""
+        """Count what a former owner spent. `clean` overrides what the state says about how that one ended.
+
+        Read again (a lease lost and got back), the state takes the place of what is in memory: it knows what we stored,
+        what another owner spent meanwhile, and the allowance covers what we had not stored.
+        """
+        again, self._recalled = self._recalled, True
         if state is None:
             return
+        if again:
+            for tier in self.book.tiers:
+                tier.forget()
         now = self.clock.monotonic()
         ahead = self.clock.now().timestamp() - now
         ended_well = bool(state.get("clean")) if clean is None else clean
@@ -148,12 +175,27 @@ class Recorder:
             if known is None:
                 continue
             moved = {
-                name: [[entry[0] - ahead + 0.001, *entry[1:]] for entry in known.get(name, ())]
+                name: [[entry[0] - ahead, *entry[1:]] for entry in known.get(name, ())]
                 for name in ("held", "sent")
             }
             tier.absorb(now, moved)
-            unknown = float(known.get("flying", 0.0)) + (0.0 if ended_well else allowance(tier))
-            tier.charge(now, unknown)
+            unknown = 0.0 if ended_well else float(known.get("allowed", allowance(tier)))
+            tier.charge(now, unknown, flown=float(known.get("flying", 0.0)))
+
+
+def _coarse(entries: list[list[float]], ahead: float, step: float) -> list[list[float]]:
+    """The same on the wall clock, moments within a step told as the last of them: few numbers, none too early."""
+    told: list[list[float]] = []
+    first = -math.inf
+    for at, weight, *lane in entries:
+        told_at = math.ceil((at + ahead) * 1000) / 1000
+        if told and told_at - first <= step and told[-1][2:] == lane:
+            told[-1][0] = told_at
+            told[-1][1] += weight
+        else:
+            first = told_at
+            told.append([told_at, weight, *lane])
+    return told
 
 
 def _nearest(tier: Tier, stored: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -76,6 +76,12 @@ class Ring:
         self._add(mark, weight)
         return mark
 
+    def clear(self) -> None:
+        for mark in self.marks:
+            mark.alive = False
+        self.marks.clear()
+        self.sweep(0.0)
+
     def adjust(self, mark: Mark, difference: float) -> None:
         """Correct a mark still counted; one already given back stays so."""
         if mark.alive:
@@ -231,6 +237,11 @@ class Window:
             "sent": [[mark.free_at - back, mark.weight, mark.lane] for mark in self.sent.marks],
         }
 
+    def forget(self) -> None:
+        """Count nothing but what is in flight: somebody else's memory is about to be read."""
+        for ring in (self.held, self.sent):
+            ring.clear()
+
     def absorb(self, now: float, state: Mapping[str, Any]) -> None:
         """Count what `export` told. Moments in the future mean a clock that was set back: they count from now."""
         for at, weight in state.get("held", ()):
@@ -240,12 +251,13 @@ class Window:
         self.held.sweep(now)
         self.sent.sweep(now)
 
-    def charge(self, now: float, weight: float) -> None:
-        """Count calls nobody remembers as sent and answered now."""
-        weight = min(weight, self.ceiling)
-        if weight > 0:
-            self.held.push(now + self.hold_seconds, weight)
-            self.sent.push(now + self.hold_seconds, weight)
+    def charge(self, now: float, weight: float, *, flown: float = 0.0) -> None:
+        """Count calls nobody remembers as sent and answered now, and those `flown` (sent, known) as answered now."""
+        held, sent = min(weight + flown, self.ceiling), min(weight, self.ceiling)
+        if held > 0:
+            self.held.push(now + self.hold_seconds, held)
+        if sent > 0:
+            self.sent.push(now + self.hold_seconds, sent)
 
     def board(self, now: float, lane: int, weight: float) -> Hold:
         """Count a call that is in flight already (a tier added by a reload)."""
