@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import signal
 import socket
 from collections.abc import Mapping
@@ -157,7 +158,8 @@ class Daemon:
     async def _start_partners(self, everything: TaskGroup) -> None:
         store = self._store
         assert store is not None
-        owner = f"{socket.gethostname()}:{self._config.server.listen}"
+        # One life of one process: a restart is another owner, which takes over once this one is proven dead.
+        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
         def keep(state: ScopeState) -> None:
             everything.start_soon(state.keep, name=f"lease {state.ownership.scope}")

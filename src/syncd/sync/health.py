@@ -16,6 +16,9 @@ from syncd.errors import AuthError, BreakerOpenError, PartnerError, PayloadError
 from syncd.explain import NOTHING_TO_DO, Explanation, State
 from syncd.store import Stand, Sweep
 
+REJECTED_LEAST = 10
+REJECTED_SHARE = 0.05
+"""So many rejects in a run, and such a share of its records, mean that the partner has changed its shape."""
 DOWN_AFTER = 3
 """Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
 
@@ -42,6 +45,8 @@ class Health:
     integration: str
     resources: dict[str, ResourceHealth] = field(default_factory=dict)
     auth: Explanation | None = None
+    auth_retry_at: datetime | None = None
+    """Until then nothing is called with the refused credential."""
     paused: Explanation | None = None
     latency_ms: float | None = None
     last_success_at: datetime | None = None
@@ -49,14 +54,25 @@ class Health:
     def of(self, resource: str) -> ResourceHealth:
         return self.resources.setdefault(resource, ResourceHealth())
 
-    def succeeded(self, resource: str, now: datetime, *, rejected: int = 0) -> bool:
-        """A run ended well. Returns True when this heals a trouble that had been said."""
+    def succeeded(self, resource: str, now: datetime, *, rejected: int = 0, seen: int = 0) -> bool:
+        """A run ended well. Returns True when this heals a trouble that had been said.
+
+        Where too many of the records `seen` were rejected the partner's shape has changed: that is a trouble too.
+        """
         known = self.of(resource)
         healed = known.trouble is not None or self.auth is not None
         known.last_success_at = self.last_success_at = now
         known.failed_since, known.failures, known.trouble, known.rejected = None, 0, None, rejected
-        self.auth = None
-        return healed
+        self.auth = self.auth_retry_at = None
+        if rejected >= max(REJECTED_LEAST, REJECTED_SHARE * seen):
+            known.trouble = Explanation(
+                "schema-changed",
+                f"{resource}: {rejected} of {seen} records failed validation and were set aside",
+                since=now,
+                cause="the partner's records no longer have the shape the driver expects",
+                action=f"syncd dlq list {self.integration}",
+            )
+        return healed and known.trouble is None
 
     def failed(self, resource: str, error: BaseException, now: datetime) -> bool:
         """A run failed. Returns True when this is news (worth saying once)."""
@@ -78,7 +94,7 @@ class Health:
     def probed(self, error: BaseException | None, now: datetime) -> None:
         """The cheap probe answered, or did not."""
         if error is None:
-            self.auth = None
+            self.auth = self.auth_retry_at = None
         elif isinstance(error, AuthError) and self.auth is None:
             self.auth = explain_error(self.integration, "", error, now)
 

@@ -102,16 +102,19 @@ class Pool:
         self._wake.set()
         return True
 
-    def close(self) -> None:
-        """Take nothing more: what waits is forgotten (its rows are not), what runs may finish."""
+    def close(self) -> list[str]:
+        """Take nothing more: what waits is forgotten here, and its keys are returned; what runs may finish."""
         self._closed = True
+        forgotten: list[str] = []
         for member in self._members.values():
             for lane in member.lanes.values():
                 for waiting in lane:
                     self._keys.discard(waiting.key)
+                    forgotten.append(waiting.key)
                 lane.clear()
         self._waiting = 0
         self._wake.set()
+        return forgotten
 
     async def run(self) -> None:
         async with anyio.create_task_group() as seats:

@@ -7,7 +7,7 @@ warmth. One partner's trouble stays here: whatever a run raises becomes an outco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -36,6 +36,7 @@ LOOK_SECONDS = 1.0
 TAKE_AT_ONCE = 200
 EXPIRE_SECONDS = 60.0
 WISHES_REMEMBERED = 1000
+GIVE_BACK_SECONDS = 3.0
 
 
 class Runner:
@@ -63,6 +64,8 @@ class Runner:
         self._stopping = False
         self._ready = False
         self._freed: dict[str, int] = {}
+        self._taken: dict[str, list[Task]] = {}
+        """Batches that wait in the pool or are being worked on."""
         self._expire_next = 0.0
         self.wishes: dict[int, Wish] = {}
         """The last wishes and what became of them, for who watches."""
@@ -110,9 +113,11 @@ class Runner:
     async def drain(self) -> None:
         """Take nothing new; come back when what is held has ended or stopped between two pages."""
         self._stopping = True
-        self.pool.close()
+        waiting = [self._taken.pop(key) for key in self.pool.close() if key in self._taken]
         self.wake()
         await self.pool.drained()
+        await self._give_back(task for batch in waiting for task in batch)
+        await self._give_back(wish for unit in self.units.values() for wish in unit.wishes)
 
     @property
     def stopping(self) -> bool:
@@ -158,7 +163,7 @@ class Runner:
         wait = LOOK_SECONDS
         for unit in self.units.values():
             account = self.accounts[unit.integration]
-            if not account.ownership.held or self.is_paused(unit.integration, unit.plan.name):
+            if not self._may_call(account) or self.is_paused(unit.integration, unit.plan.name):
                 continue
             if unit.due(now):
                 self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit))
@@ -207,7 +212,7 @@ class Runner:
             return
         unit.attempt = 0
         unit.due_at = max(unit.plan.schedule.after(began_at, self._clock.random()), now)
-        if account.health.succeeded(unit.plan.name, now, rejected=tally.rejected):
+        if account.health.succeeded(unit.plan.name, now, rejected=tally.rejected, seen=tally.seen):
             log.info("trouble_healed", partner=self.partner, integration=unit.integration, resource=unit.plan.name)
         metrics.LAST_SUCCESS.labels(unit.integration, unit.plan.name).set(now.timestamp())
         if tally.sweep is not None:
@@ -250,6 +255,8 @@ class Runner:
             unit.wishes = [*wishes, *unit.wishes]
             return
         unit.attempt += 1
+        if isinstance(error, AuthError):
+            account.health.auth_retry_at = now + timedelta(seconds=self._policy.auth_pause_seconds)
         news = account.health.failed(unit.plan.name, error, now)
         metrics.RUNS.labels(unit.integration, unit.plan.name, "failed").inc()
         outcome = decide(error, unit.attempt, now, self._policy, self._clock.random())
@@ -293,7 +300,7 @@ class Runner:
         owned = {
             name: account.fence
             for name, account in self.accounts.items()
-            if account.ownership.held and name not in self.paused
+            if self._may_call(account) and name not in self.paused
         }
         if not owned or self.pool.room < TAKE_AT_ONCE:
             return
@@ -322,12 +329,38 @@ class Runner:
         }
         for batch in batches(derived, most):
             first = batch[0]
-            work = partial(self._workers[first.integration].run, batch)
+            work = partial(self._work, f"task:{first.id}", batch)
+            self._taken[f"task:{first.id}"] = batch
             if not self.pool.offer(first.integration, first.lane, f"task:{first.id}", work):
+                del self._taken[f"task:{first.id}"]
                 for task in batch:
                     await self._store.tasks.give_back(task)
         if len(taken) >= TAKE_AT_ONCE // 4:
             self.wake()
+
+    async def _work(self, key: str, batch: list[Task]) -> None:
+        """Do a batch. What shutdown cuts short goes back untouched."""
+        try:
+            await self._workers[batch[0].integration].run(batch)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await self._give_back(batch)
+            raise
+        finally:
+            self._taken.pop(key, None)
+
+    async def _give_back(self, tasks: Iterable[Task]) -> None:
+        try:
+            for task in tasks:
+                await self._store.tasks.give_back(task)
+        except StoreError as error:
+            # Whoever owns the scope next finds them taken under an older fence, and frees them.
+            log.warning("tasks_not_given_back", partner=self.partner, reason=str(error))
+
+    def _may_call(self, account: Account) -> bool:
+        """Ours to call, and its credential not just refused."""
+        refused_until = account.health.auth_retry_at
+        return account.ownership.held and (refused_until is None or refused_until <= self._clock.now())
 
     def _due_to_expire(self) -> bool:
         now = self._clock.monotonic()
