@@ -17,7 +17,7 @@ from syncd.client.auth import Sign
 from syncd.config.facts import Facts, Finding
 from syncd.errors import ConfigError, PartnerError, RejectedError
 from syncd.kit.resource import Resource
-from syncd.kit.spec import Auth, DriverSpec
+from syncd.kit.spec import Auth, DriverSpec, Limits
 from syncd.kit.webhooks import Change, Delivery, Event
 from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Response
 from syncd.secrets import Secret
@@ -61,6 +61,10 @@ class Driver(ABC):
     def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
         """Headers of every call of an integration."""
         return self.spec.headers
+
+    def limits(self, options: Mapping[str, Any]) -> Limits:
+        """What the partner allows an integration with these options."""
+        return self.spec.limits
 
     @abstractmethod
     def test(self, options: Mapping[str, Any] | None = None) -> Request:

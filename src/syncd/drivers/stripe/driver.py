@@ -1,0 +1,211 @@
+"""What of Stripe no description can say: its event log, its two kinds of 429, and secrets inside records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeGuard
+
+from syncd.kit import (
+    Identity,
+    Item,
+    Limits,
+    PartnerError,
+    Raw,
+    Request,
+    Resource,
+    Response,
+    RestDriver,
+    checked_options,
+    coerce,
+    error_for,
+)
+
+LIVE_PER_SECOND: Final = 100
+"""Calls of a live account; what stands in driver.yaml is a sandbox's quarter of it. docs.stripe.com/rate-limits, 2026."""
+
+RESOURCES: Final = {
+    "customer": "customers",
+    "product": "products",
+    "invoice": "invoices",
+    "charge": "charges",
+    "payment_intent": "payment_intents",
+    "refund": "refunds",
+}
+"""What an object calls itself -> our resource."""
+
+SECRETIVE: Final = frozenset({"payment_intents", "invoices"})
+SECRETS: Final = frozenset({"client_secret", "confirmation_secret", "next_action"})
+"""Members with which anybody could complete the payment (a next action has them in its URLs): never stored."""
+
+LAST_SECOND: Final = 2**33
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One event, read: this object was so at that second."""
+
+    resource: str
+    external_id: str
+    second: int
+    raw: Raw | None
+    """The snapshot; None where it is none or not to be trusted."""
+    deleted: bool = False
+
+    @property
+    def identity(self) -> Identity:
+        moment = coerce.epoch_moment(self.second)
+        return Identity(self.external_id, source_updated_at=moment, deleted=self.deleted)
+
+
+class Stripe(RestDriver):
+    """Full listings newest first, and the event log that says what changed since."""
+
+    # What there is.
+
+    def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
+        checked_options(self.spec, options)
+        headers = self.headers(options)
+        return {
+            name: resource.model_copy(update={"headers": {**headers, **resource.headers}})
+            for name, resource in self.spec.resources.items()
+        }
+
+    def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
+        """Always the version: without it each account has its own default, and two answers two shapes."""
+        settings = checked_options(self.spec, options)
+        account = {"Stripe-Account": settings["account"]} if settings["account"] else {}
+        return {**self.spec.headers, "Stripe-Version": settings["version"], **account}
+
+    def limits(self, options: Mapping[str, Any]) -> Limits:
+        limits = self.spec.limits
+        if checked_options(self.spec, options)["mode"] != "live":
+            return limits
+        tiers = (
+            tier if tier.budget else tier.model_copy(update={"rate": type(tier.rate)(LIVE_PER_SECOND, 1.0)})
+            for tier in limits.tiers
+        )
+        return limits.model_copy(update={"tiers": tuple(tiers)})
+
+    def test(self, options: Mapping[str, Any] | None = None) -> Request:
+        path, _, query = checked_options(self.spec, options or {})["test_path"].partition("?")
+        params = (pair.partition("=") for pair in query.split("&") if pair)
+        return Request(path, params={name: value for name, _, value in params})
+
+    # Reading answers.
+
+    def items(self, resource: Resource, response: Response) -> list[Item]:
+        if resource.feeds:
+            return told_by_events(resource, response)
+        found = super().items(resource, response)
+        if resource.name not in SECRETIVE:
+            return found
+        return [Item(item.resource, without_secrets(item.raw or {})) for item in found]
+
+    def record(self, resource: Resource, response: Response) -> Raw:
+        found = super().record(resource, response)
+        return without_secrets(found) if resource.name in SECRETIVE else found
+
+    def item(self, resource: Resource, response: Response) -> Item:
+        found = self.record(resource, response)
+        external_id = found.get("id")
+        if found.get("deleted") is True and is_id(external_id):
+            # A deleted customer still answers 200, with nothing but its id: what was stored of it stays as it was.
+            return Item(resource.name, None, Identity(external_id, deleted=True))
+        return Item(resource.name, found)
+
+    def classify(self, response: Response, now: datetime) -> PartnerError | None:
+        status, retry = response.status_code, response.headers.get("stripe-should-retry", "").strip().lower()
+        if status == 429 and "stripe-rate-limited-reason" not in response.headers:
+            # Another request holds the object: no reason to slow everything down. docs.stripe.com/rate-limits, 2026.
+            return error_for("busy", response, now, self.spec.errors)
+        if retry == "true" and 400 <= status < 500 and status not in {401, 429}:
+            return error_for("busy", response, now, self.spec.errors)
+        if retry == "false" and (status >= 500 or status in {409, 424}):
+            return error_for("rejected", response, now, self.spec.errors, hint="Stripe asks not to try this again")
+        return super().classify(response, now)
+
+
+def told_by_events(resource: Resource, response: Response) -> list[Item]:
+    """What a page of the event log says: of each object the newest fact.
+
+    Stamps have whole seconds, so two events of one object in the same second cannot be ordered: the object is only
+    named, and read. So is one in the page's outermost second, where the neighbouring page may have its twin.
+    """
+    events = resource.reader.records(response)
+    version = resource.headers.get("Stripe-Version", "")
+    found: dict[tuple[str, str], list[Fact]] = {}
+    unreadable: list[Item] = []
+    for event in events:
+        thing = thing_of(event)
+        if isinstance(kind := thing.get("object"), str) and kind not in RESOURCES and kind != "dispute":
+            continue
+        fact = read(event, thing, version)
+        if fact is None:
+            unreadable.append(Item(resource.name, {"event": event}))  # without an id: it becomes a reject
+        elif fact.resource in resource.feeds:
+            found.setdefault((fact.resource, fact.external_id), []).append(fact)
+    shared = shared_seconds(events, response)
+    newest = [newest_of(facts, shared) for facts in found.values()]
+    return [Item(fact.resource, fact.raw, fact.identity) for fact in newest] + unreadable
+
+
+def thing_of(event: Any) -> Raw:
+    """The object an event is about; nothing for what is no event."""
+    data = event.get("data") if isinstance(event, dict) else None
+    thing = data.get("object") if isinstance(data, dict) else None
+    return thing if isinstance(thing, dict) else {}
+
+
+def read(event: Any, thing: Raw, version: str) -> Fact | None:
+    """The fact in an event; None for one that lacks what makes it a fact."""
+    if not thing or not is_second(event.get("created")):
+        return None
+    kind, second, type_ = thing.get("object"), event["created"], event.get("type")
+    if kind == "dispute":  # says that its charge changed, not how
+        charge = thing.get("charge")
+        return Fact("charges", charge, second, None) if is_id(charge) else None
+    external_id = thing.get("id")
+    if not isinstance(kind, str) or not isinstance(type_, str) or not is_id(external_id):
+        return None
+    if type_ == f"{kind}.deleted":
+        return Fact(RESOURCES[kind], external_id, second, None, deleted=True)
+    # An event keeps the shape of the version at its time, whatever version was asked for. Stripe's OpenAPI, 2026.
+    raw = without_secrets(thing) if event.get("api_version") == version else None
+    return Fact(RESOURCES[kind], external_id, second, raw)
+
+
+def newest_of(facts: list[Fact], shared: Iterable[int]) -> Fact:
+    """The one fact that stands for all of an object on a page. Deletion is final: Stripe gives no id twice."""
+    for fact in facts:
+        if fact.deleted:
+            return fact
+    second = max(fact.second for fact in facts)
+    last = [fact for fact in facts if fact.second == second]
+    if len(last) == 1 and second not in shared:
+        return last[0]
+    return Fact(last[0].resource, last[0].external_id, second, None)
+
+
+def shared_seconds(events: list[Any], response: Response) -> set[int]:
+    """The seconds this page may share with its neighbours: its newest if a page came before, its oldest if one follows."""
+    seconds = [event["created"] for event in events if isinstance(event, dict) and is_second(event.get("created"))]
+    if not seconds:
+        return set()
+    first = "?" in response.url and "starting_after=" not in response.url
+    more = response.json().get("has_more") if isinstance(response.json(), dict) else True
+    return ({min(seconds)} if more else set()) | (set() if first else {max(seconds)})
+
+
+def is_second(value: Any) -> bool:
+    return type(value) is int and 0 <= value < LAST_SECOND
+
+
+def is_id(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= 255
+
+
+def without_secrets(raw: Raw) -> Raw:
+    """The object without what would let its reader complete a payment."""
+    return {name: value for name, value in raw.items() if name not in SECRETS} if SECRETS & raw.keys() else raw
