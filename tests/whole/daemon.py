@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -141,6 +142,27 @@ class Daemon:
         port = self.admin_port if admin else self.port
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}{path}") as answer:
             return answer.status, await answer.read()
+
+    async def post(self, path: str, said: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """A wish to the admin API, `path` below /api/v1/."""
+        url = f"http://127.0.0.1:{self.admin_port}/api/v1/{path}"
+        async with aiohttp.ClientSession() as http, http.post(url, data=orjson.dumps(said or {})) as answer:
+            found: dict[str, Any] = orjson.loads(await answer.read())
+            return answer.status, found
+
+    async def metric(self, sample: str) -> float:
+        """One sample of /metrics by its name with its labels as written there; NaN where it is not."""
+        _, body = await self.get("/metrics")
+        for line in body.decode().splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == sample:
+                return float(value)
+        return math.nan
+
+    async def integration(self, name: str) -> dict[str, Any]:
+        """One integration's part of the status."""
+        found: list[dict[str, Any]] = (await self.status())["integrations"]
+        return next(one for one in found if one["name"] == name)
 
     async def status(self) -> dict[str, Any]:
         _, body = await self.get("/api/v1/status", admin=True)
