@@ -173,8 +173,8 @@ def test_chatty_libraries_are_silent_below_warning_even_at_debug(out):
 
 def test_a_secret_as_argument_of_a_foreign_line_neither_shows_nor_raises(out):
     (bridge,) = [handler for handler in logging.getLogger().handlers if isinstance(handler, log._Bridge)]
-    bridge.handle(logging.LogRecord("some.library", 30, "x.py", 1, "credential %s", (Secret(TOKEN),), None))
-    assert "unreadable log message of some.library" in lines(out)[0]["event"]
+    bridge.handle(logging.LogRecord("some.package", 30, "x.py", 1, "credential %s", (Secret(TOKEN),), None))
+    assert "unreadable log message of some.package" in lines(out)[0]["event"]
 
 
 def test_warnings_and_lost_tasks_pass_the_wall_too(out):
@@ -206,7 +206,7 @@ def test_the_level_changes_while_running(out):
     logger = log.get_logger()
     log.set_level("warning")
     logger.info("unheard")
-    logging.getLogger("some.library").info("unheard")
+    logging.getLogger("some.package").info("unheard")
     assert (out.getvalue(), log.level()) == ("", "warning")
     log.set_level("debug")
     logger.debug("heard")
@@ -228,7 +228,7 @@ def test_a_level_may_be_a_number(out):
 def test_configuring_again_replaces_and_never_doubles(out):
     second = io.StringIO()
     log.configure("info", "json", second, clock=FakeClock())
-    logging.getLogger("some.library").warning("once")
+    logging.getLogger("some.package").warning("once")
     log.get_logger().info("once")
     assert (out.getvalue(), len(lines(second))) == ("", 2)
 

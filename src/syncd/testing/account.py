@@ -91,7 +91,7 @@ class Account(ABC):
         for _ in range(count):
             resource = self.dice.pick(resources or self.mutable)
             collection = self.state[resource]
-            roll = self.dice.random.random()
+            roll = self.dice.portion()
             if roll < shares[0] or not collection.order:
                 self.create(resource)
                 continue

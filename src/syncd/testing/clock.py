@@ -68,7 +68,7 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
-            await asyncio.sleep(0)
+            await _others()
             return
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -186,3 +186,11 @@ class _FakeTimeout:
 
     def _expire(self) -> None:
         self._inner.reschedule(asyncio.get_running_loop().time() - 1.0)
+
+
+async def _others() -> None:
+    """Let everything that is ready run first."""
+    loop = asyncio.get_running_loop()
+    turn: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(turn.set_result, None)
+    await turn

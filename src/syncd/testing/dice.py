@@ -47,9 +47,14 @@ class Dice:
     def __init__(self, seed: int | str) -> None:
         self.random = random.Random(seed)
 
+    def portion(self) -> float:
+        """A number in [0, 1)."""
+        draw = self.random.random
+        return draw()
+
     def below(self, number: int) -> int:
         """0 up to, not including, `number`."""
-        return int(self.random.random() * number)
+        return int(self.portion() * number)
 
     def between(self, low: int, high: int) -> int:
         return low + self.below(high - low + 1)
@@ -58,7 +63,7 @@ class Dice:
         return choices[self.below(len(choices))]
 
     def chance(self, share: float) -> bool:
-        return self.random.random() < share
+        return self.portion() < share
 
     def code(self, length: int, alphabet: str = ALPHABET) -> str:
         return "".join(self.random.choices(alphabet, k=length))

@@ -314,7 +314,7 @@ def build(dice: Dice, counts: dict[str, int], custom: dict[str, int], now: float
 
     def times(count: int) -> list[float]:
         step = days * DAY / max(count, 1)
-        return [round(now - days * DAY + (n + dice.random.random()) * step - 5, 6) for n in range(count)]
+        return [round(now - days * DAY + (n + dice.portion()) * step - 5, 6) for n in range(count)]
 
     for slug in ("companies", "people", "deals", *custom):
         for at in times({**counts, **custom}[slug]):

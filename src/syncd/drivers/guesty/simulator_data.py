@@ -59,8 +59,8 @@ class Mint:
             "street": street,
             "city": city,
             "country": country,
-            "lat": round(lat + dice.random.random() / 50, 5),
-            "lng": round(lng + dice.random.random() / 50, 5),
+            "lat": round(lat + dice.portion() / 50, 5),
+            "lng": round(lng + dice.portion() / 50, 5),
         }
         if dice.chance(0.04):
             address = None  # seen for published properties too
@@ -141,7 +141,7 @@ class Mint:
             "money": {"currency": "EUR", "hostPayout": payout, "totalPaid": 0, "balanceDue": payout},
             "customFields": [],
             "createdAt": iso(at),
-            "lastUpdatedAt": iso(at + dice.random.random() * 3 * DAY),
+            "lastUpdatedAt": iso(at + dice.portion() * 3 * DAY),
         }
         if dice.chance(0.3):
             raw["plannedArrival"] = f"{dice.between(15, 22)}:30"
@@ -225,7 +225,7 @@ def build(dice: Dice, counts: dict[str, int], now: float, shape: str, days: int)
         count = counts[resource]
         step = max(days - 4, 1) * DAY / max(count, 1)
         for number in range(count):
-            at = now - days * DAY + (number + dice.random.random()) * step
+            at = now - days * DAY + (number + dice.portion()) * step
             external_id, raw = mint.new(resource, at)
             world[resource].add(external_id, raw, at)
     return world

@@ -276,7 +276,7 @@ def build(dice: Dice, counts: dict[str, int], now: float, live: bool, days: int 
         count = counts.get(resource, 0)
         step = days * DAY / max(count, 1)
         for number in range(count):
-            at = int(now - days * DAY + (number + dice.random.random()) * step) - 5
+            at = int(now - days * DAY + (number + dice.portion()) * step) - 5
             raw = mint.new(resource, at)
             world[resource].add(raw["id"], raw, at)
     return world
