@@ -1,0 +1,214 @@
+"""R9: deletion, believed slowly."""
+
+from __future__ import annotations
+
+import pytest
+
+from syncd.errors import OwnershipError
+from syncd.store import Guard, Sweep
+
+from .parts import Desk, at, row
+
+NAMES = [f"r{number:02}" for number in range(50)]
+
+
+async def sweep(desk: Desk, **more) -> Sweep:
+    return await desk.store.passes.sweep("acme", "things", scope="acme", fence=desk.fence, run_id=desk.run_id, **more)
+
+
+async def alive(desk: Desk, resource: str = "things") -> set[str]:
+    return {each.external_id async for each in desk.store.records.scan("acme", resource)}
+
+
+@pytest.fixture
+async def filled(desk: Desk) -> Desk:
+    """Fifty records and one complete pass that has seen them all."""
+    await desk.full_pass(*(row(name) for name in NAMES))
+    assert await sweep(desk) == Sweep(total=50)
+    return desk
+
+
+async def test_one_pass_that_misses_a_record_is_not_believed_and_a_second_is(filled: Desk):
+    await filled.full_pass(seen=NAMES[3:])
+    assert await sweep(filled) == Sweep(missed=3, total=50)
+    assert len(await alive(filled)) == 50
+    await filled.full_pass(seen=NAMES[3:])
+    assert await sweep(filled) == Sweep(deleted=3, missed=3, total=50)
+    assert await alive(filled) == set(NAMES[3:])
+    run = await filled.store.runs.get("acme", filled.run_id)
+    assert run is not None
+    assert run.deleted == 3
+    assert {each.kind for each in await filled.store.changes.after(0)} == {"delete"}
+
+
+async def test_a_record_seen_again_in_between_lives(filled: Desk):
+    for seen in (NAMES[1:], NAMES, NAMES[1:]):
+        await filled.full_pass(seen=seen)
+        assert (await sweep(filled)).deleted == 0
+    assert len(await alive(filled)) == 50
+
+
+async def test_a_pass_that_was_not_complete_proves_nothing(filled: Desk):
+    for _ in range(3):
+        await filled.begin()
+        await filled.commit(last=True, seen_ids=NAMES[1:])
+        await filled.finish(complete=False)
+        assert (await sweep(filled)).deleted == 0
+
+
+async def test_what_was_stored_after_a_pass_began_was_not_missed_by_it(filled: Desk):
+    """The test's passes begin now, by the machine's clock; the record is fetched in the future of both."""
+    later = (filled.store._database.clock.now() - at(0)).total_seconds() + 60
+    await filled.put(row("late", fetched=later))
+    for _ in range(3):
+        await filled.full_pass(seen=NAMES)
+        assert (await sweep(filled)).missed == 0
+    assert "late" in await alive(filled)
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        ([], "the listing is empty, 50 records are stored"),
+        (NAMES[20:], "20 of 50 records are missing from the listing"),
+        (NAMES[11:], "11 of 50 records are missing from the listing"),
+    ],
+)
+async def test_a_suspicious_listing_is_held_at_once_and_however_often_it_comes(filled: Desk, seen: list[str], reason: str):
+    since = set()
+    for _ in range(4):
+        await filled.full_pass(seen=seen)
+        result = await sweep(filled)
+        assert (result.deleted, result.held, result.reason) == (0, 50 - len(seen), reason)
+        stand = await filled.store.checkpoints.stand("acme", "things")
+        assert stand is not None
+        assert stand.held is not None
+        assert stand.held["reason"] == reason
+        assert stand.held["examples"] == NAMES[:5]
+        since.add(stand.held["since"])
+    assert len(since) == 1
+    assert len(await alive(filled)) == 50
+
+
+async def test_another_tenants_listing_never_makes_the_missing_ones_look_few(filled: Desk):
+    """Six hundred foreign records come in and stay; our fifty are missing from pass after pass."""
+    foreign = [f"x{number}" for number in range(600)]
+    for turn in range(4):
+        await filled.full_pass(*(row(name) for name in foreign if turn == 0), seen=foreign)
+        result = await sweep(filled)
+        assert (result.deleted, result.held) == (0, 50)
+    assert set(NAMES) <= await alive(filled)
+
+
+async def test_a_hold_ends_by_itself_when_the_records_are_back(filled: Desk):
+    await filled.full_pass(seen=[])
+    await sweep(filled)
+    await filled.full_pass(seen=NAMES)
+    assert (await sweep(filled)).held == 0
+    stand = await filled.store.checkpoints.stand("acme", "things")
+    assert stand is not None
+    assert stand.held is None
+
+
+async def test_a_person_may_confirm(filled: Desk):
+    for _ in range(2):
+        await filled.full_pass(seen=NAMES[40:])
+        assert (await sweep(filled)).held == 40
+    assert (await sweep(filled, confirmed=True)).deleted == 40
+    assert await alive(filled) == set(NAMES[40:])
+    stand = await filled.store.checkpoints.stand("acme", "things")
+    assert stand is not None
+    assert stand.held is None
+
+
+async def test_a_confirmation_does_not_replace_the_second_pass(filled: Desk):
+    await filled.full_pass(seen=NAMES[40:])
+    assert (await sweep(filled, confirmed=True)).deleted == 0
+    assert len(await alive(filled)) == 50
+
+
+async def test_the_guard_is_the_smaller_of_share_and_number(filled: Desk):
+    for guard, held in ((Guard(0.2, 500), 0), (Guard(0.2, 5), 6), (Guard(0.1, 500), 6)):
+        await filled.full_pass(seen=NAMES[6:])
+        result = await sweep(filled, guard=guard)
+        assert result.held == held
+
+
+async def test_children_go_with_their_parent(filled: Desk):
+    await filled.put(row("k1", resource="kids", parent_id="r00"), row("k2", resource="kids", parent_id="r01"),
+                     row("g1", resource="toys", parent_id="r00"))
+    for _ in range(2):
+        await filled.full_pass(seen=NAMES[1:])
+        result = await sweep(filled, children=["kids", "toys"])
+    assert result.deleted == 3
+    assert await alive(filled, "kids") == {"k2"}
+    assert await alive(filled, "toys") == set()
+
+
+async def test_only_passes_that_can_still_prove_something_are_kept(filled: Desk):
+    for _ in range(5):
+        await filled.full_pass(seen=NAMES)
+        await sweep(filled)
+    count = "SELECT count(*) FROM syncd."
+    assert await filled.store._database.fetchval(count + "passes") == 2
+    assert await filled.store._database.fetchval(count + "pass_pages") == 2
+
+
+async def test_seen_counts_the_pass_in_progress_over_its_resumptions(desk: Desk):
+    await desk.begin()
+    await desk.commit(row("a"), row("b"))
+    await desk.begin()
+    await desk.commit(row("b"), row("c"))
+    assert await desk.store.passes.seen("acme", "things") == 3
+
+
+async def test_nobody_sweeps_what_is_not_theirs(filled: Desk):
+    with pytest.raises(OwnershipError):
+        await filled.store.passes.sweep("acme", "things", scope="acme", fence=filled.fence + 1)
+
+
+async def test_a_large_pass_is_swept_in_reasonable_time(desk: Desk):
+    """The join of records and seen ids must be by hash: 20,000 by 20,000 the other way takes minutes."""
+    names = [f"n{number}" for number in range(20_000)]
+    await desk.begin()
+    for start in range(0, len(names), 5000):
+        await desk.commit(*(row(name) for name in names[start : start + 5000]))
+    await desk.commit(last=True, seen_ids=[])
+    await desk.finish(complete=True)
+    for _ in range(2):
+        await desk.full_pass(seen=names[100:])
+        result = await sweep(desk)
+    assert result.deleted == 100
+
+
+async def children(desk: Desk, seen: list[str], began: float, **more) -> Sweep:
+    return await desk.store.passes.sweep_children(
+        "acme", "kids", "p", seen, began_at=at(began), scope="acme", fence=desk.fence, **more
+    )
+
+
+async def test_a_child_is_gone_when_two_listings_below_its_parent_missed_it(desk: Desk):
+    kids = [f"k{number}" for number in range(20)]
+    await desk.put(*(row(name, resource="kids", parent_id="p") for name in kids), row("z", resource="kids", parent_id="q"))
+    assert await children(desk, kids[1:], 10) == Sweep(missed=1, total=20)
+    assert await children(desk, kids, 20) == Sweep(total=20)
+    assert await children(desk, kids[1:], 30) == Sweep(missed=1, total=20)
+    assert await children(desk, kids[1:], 30) == Sweep(missed=0, total=20), "the same listing told twice is one listing"
+    assert await children(desk, kids[1:], 40) == Sweep(deleted=1, missed=1, total=20)
+    assert await alive(desk, "kids") == {*kids[1:], "z"}
+
+
+async def test_a_child_fetched_after_the_listing_began_was_not_missed(desk: Desk):
+    await desk.put(row("k", resource="kids", parent_id="p", fetched=15))
+    assert (await children(desk, [], 10)).missed == 0
+
+
+async def test_too_many_missing_children_are_held(desk: Desk):
+    await desk.begin()
+    await desk.store.checkpoints.begin("acme", "kids", (await desk.store.checkpoints.get("acme", "things")).mode,
+                                       scope="acme", fence=desk.fence)
+    await desk.put(*(row(f"k{number}", resource="kids", parent_id="p") for number in range(20)))
+    for began in (10, 20, 30):
+        assert (await children(desk, [], began)).held == 20
+    assert len(await alive(desk, "kids")) == 20
+    assert (await children(desk, [], 40, confirmed=True)).deleted == 20
