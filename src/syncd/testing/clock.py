@@ -125,10 +125,10 @@ class FakeClock:
         ready = getattr(loop, "_ready", None)  # a look inside asyncio's own loop: nothing public tells that it is idle
         if ready is None:
             for _ in range(_ROUNDS):
-                await asyncio.sleep(0)
+                await _others()
             return
         for _ in range(_TURNS):
-            await asyncio.sleep(0)
+            await _others()
             if not ready:
                 return
         raise RuntimeError("some task never waits: it spins")
