@@ -232,9 +232,7 @@ class Engine:
     ) -> bool:
         active = await self._store().controls.active(integration)
         fresh = not any(one.kind == PAUSE and one.resource == (resource or "") for one in active)
-        await self._store().controls.set(
-            integration, PAUSE, who=who, why=reason, until=until, resource=resource or ""
-        )
+        await self._store().controls.set(integration, PAUSE, who=who, why=reason, until=until, resource=resource or "")
         await self._store().audit.add(who, "paused", integration=integration, after={"reason": reason, "until": until})
         return fresh
 
@@ -374,7 +372,7 @@ class Engine:
             {
                 "name": name,
                 "waiting": one.runner.pool.waiting,
-                "capacity": one.runner.pool.capacity,
+                "capacity": sum(one.runner.pool.capacity.values()),
                 "oldest_seconds": one.runner.pool.oldest_seconds(),
             }
             for name, one in supervisor.running.items()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from syncd.model import Lane
-from syncd.sync.pool import Pool
+from syncd.sync.pool import PATIENCE, Pool
 from syncd.testing.clock import FakeClock
 
 
@@ -90,10 +90,11 @@ async def test_the_same_work_is_not_queued_twice_while_it_waits_or_runs():
 
 
 async def test_a_full_queue_refuses_and_forgets_nothing():
-    pool, bench = Pool("acme", 1, ["one"], FakeClock(), capacity=2), Bench()
+    pool, bench = Pool("acme", 1, ["one"], FakeClock(), capacity=dict.fromkeys(Lane, 2)), Bench()
     assert pool.offer("one", Lane.NORMAL, "1", bench.piece("1"))
     assert pool.offer("one", Lane.NORMAL, "2", bench.piece("2"))
-    assert pool.room == 0
+    assert pool.room(Lane.NORMAL) == 0
+    assert pool.room(Lane.HIGH) == 2, "a full lane bars no other"
     assert not pool.offer("one", Lane.NORMAL, "3", bench.piece("3"))
     bench.end("1", "2")
     async with running(pool):
@@ -145,3 +146,15 @@ async def test_a_pool_with_takeable_work_that_nobody_takes_is_stuck():
 
 async def test_every_integration_gets_a_seat_even_where_few_were_configured():
     assert Pool("acme", 2, ["a", "b", "c"], FakeClock()).seats == 3
+
+
+async def test_a_low_lane_gets_its_turn_however_busy_the_high_one_is():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock()), Bench()
+    pool.offer("one", Lane.LOW, "low", bench.piece("low"))
+    for number in range(100):
+        pool.offer("one", Lane.HIGH, f"high {number}", bench.piece(f"high {number}"))
+    bench.end(*bench.gates)
+    async with running(pool):
+        for _ in range(40):
+            await settle()
+    assert bench.began.index("low") == PATIENCE

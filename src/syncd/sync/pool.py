@@ -1,6 +1,6 @@
 """The coroutines of one partner, shared fairly by its integrations.
 
-Work waits in a bounded queue by lane. Whoever is free takes the most urgent piece that may be taken: while others wait no
+Work waits in bounded queues, one a lane, so that a full low lane never bars an urgent piece. Whoever is free takes the most urgent piece that may be taken: while others wait no
 integration holds more than its fair share of the seats, and every integration always has one seat nobody else can sit on,
 so one that hangs holds only its own.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import anyio
@@ -21,6 +21,11 @@ from syncd.model import Lane
 log = structlog.get_logger()
 
 Work = Callable[[], Awaitable[None]]
+
+CAPACITY: Mapping[Lane, int] = {Lane.HIGH: 1000, Lane.NORMAL: 1000, Lane.LOW: 2000}
+"""Pieces of work that may wait in each lane (R12)."""
+PATIENCE = 16
+"""So many takes in a row may pass over a lower lane that waits; then one is taken from it."""
 
 
 @dataclass(slots=True)
@@ -44,14 +49,23 @@ class _Member:
 class Pool:
     """A bounded queue and the coroutines that empty it. `run()` never returns by itself."""
 
-    def __init__(self, partner: str, seats: int, members: Iterable[str], clock: Clock, *, capacity: int = 1000) -> None:
+    def __init__(
+        self,
+        partner: str,
+        seats: int,
+        members: Iterable[str],
+        clock: Clock,
+        *,
+        capacity: Mapping[Lane, int] = CAPACITY,
+    ) -> None:
         self.partner = partner
         self.capacity = capacity
         self._clock = clock
         self._members = {name: _Member(name) for name in members}
         self.seats = max(seats, len(self._members), 1)
         self._keys: set[str] = set()
-        self._waiting = 0
+        self._waiting = dict.fromkeys(Lane, 0)
+        self._passed = dict.fromkeys(Lane, 0)
         self._turn = 0
         self._closed = False
         self._alive = 0
@@ -61,7 +75,7 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        return self._waiting
+        return sum(self._waiting.values())
 
     @property
     def held(self) -> int:
@@ -72,14 +86,13 @@ class Pool:
         """Coroutines that are there to work."""
         return self._alive
 
-    @property
-    def room(self) -> int:
-        """How many more pieces of work may wait."""
-        return max(self.capacity - self._waiting, 0)
+    def room(self, lane: Lane) -> int:
+        """How many more pieces of work may wait in a lane."""
+        return max(self.capacity[lane] - self._waiting[lane], 0)
 
-    @property
-    def idle(self) -> bool:
-        return self._waiting == 0 and self.held == 0
+    def lengths(self) -> dict[Lane, int]:
+        """Waiting pieces by lane."""
+        return dict(self._waiting)
 
     def oldest_seconds(self) -> float:
         """Age of the piece that has waited longest; 0 when none waits."""
@@ -92,13 +105,13 @@ class Pool:
 
     def offer(self, member: str, lane: Lane, key: str, work: Work) -> bool:
         """Queue a piece of work. False: the queue is full, closed, or the same key waits or runs already."""
-        if self._closed or self._waiting >= self.capacity or key in self._keys:
+        if self._closed or not self.room(lane) or key in self._keys:
             return False
         self._keys.add(key)
-        if self._waiting == 0 and self.held == 0:
+        if self.waiting == 0 and self.held == 0:
             self.moved_at = self._clock.monotonic()
         self._members[member].lanes[lane].append(_Waiting(key, work, self._clock.monotonic()))
-        self._waiting += 1
+        self._waiting[lane] += 1
         self._wake.set()
         return True
 
@@ -112,7 +125,7 @@ class Pool:
                     self._keys.discard(waiting.key)
                     forgotten.append(waiting.key)
                 lane.clear()
-        self._waiting = 0
+        self._waiting = dict.fromkeys(Lane, 0)
         self._wake.set()
         return forgotten
 
@@ -145,7 +158,8 @@ class Pool:
                 continue
             member, lane = chosen
             waiting = member.lanes[lane].popleft()
-            self._waiting -= 1
+            self._waiting[lane] -= 1
+            self._note(lane)
             self._turn += 1
             member.served = self._turn
             member.held += 1
@@ -161,10 +175,20 @@ class Pool:
                 self.moved_at = self._clock.monotonic()
                 self._wake.set()
 
+    def _hungry(self) -> list[Lane]:
+        """Lanes passed over so often that it is their turn, however unimportant they are."""
+        return [lane for lane in Lane if self._passed[lane] >= PATIENCE and self._waiting[lane]]
+
+    def _note(self, taken: Lane) -> None:
+        self._passed[taken] = 0
+        for lane in Lane:
+            if lane > taken and self._waiting[lane]:
+                self._passed[lane] += 1
+
     def _choose(self) -> tuple[_Member, Lane] | None:
         """The most urgent admissible piece: by lane, then who holds least, then who was served longest ago."""
         free = self.seats - self.held
-        if free <= 0 or self._waiting == 0:
+        if free <= 0 or self.waiting == 0:
             return None
         waiting = [member for member in self._members.values() if member.first() is not None]
         active = sum(1 for member in self._members.values() if member.held or member.first() is not None)
@@ -178,9 +202,9 @@ class Pool:
                     continue
                 if len(waiting) > 1 and member.held >= share:
                     continue
-            lane = member.first()
+            lane = next((hungry for hungry in self._hungry() if member.lanes[hungry]), None) or member.first()
             assert lane is not None
-            rank = (int(lane), member.held, member.served)
+            rank = (-1 if self._passed[lane] >= PATIENCE else int(lane), member.held, member.served)
             if best is None or rank < best:
                 best, chosen = rank, (member, lane)
         return chosen

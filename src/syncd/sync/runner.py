@@ -302,7 +302,8 @@ class Runner:
             for name, account in self.accounts.items()
             if self._may_call(account) and name not in self.paused
         }
-        if not owned or self.pool.room < TAKE_AT_ONCE:
+        lanes = [lane for lane in Lane if self.pool.room(lane) >= TAKE_AT_ONCE]
+        if not owned or not lanes:
             return
         for name, fence in owned.items():
             if self._freed.get(name) != fence:
@@ -313,7 +314,7 @@ class Runner:
         taken: list[Task] = []
         for fence in {owned[name] for name in ready}:
             among = [name for name in ready if owned[name] == fence]
-            taken += await self._store.tasks.take(among, fence=fence, limit=TAKE_AT_ONCE // 4)
+            taken += await self._store.tasks.take(among, fence=fence, limit=TAKE_AT_ONCE // 4, lanes=lanes)
         await self._store.tasks.expire(list(owned)) if self._due_to_expire() else None
         derived: list[Task] = []
         for task in taken:
