@@ -187,10 +187,8 @@ class Engine:
             for stand in await store.checkpoints.list(integration)
             if stand.held is not None and resource in (None, stand.checkpoint.resource)
         }
-        if confirm:
-            wanted = list(held)
-        else:
-            wanted = [resource] if resource is not None else list(account.plans)
+        everything = [resource] if resource is not None else list(account.plans)
+        wanted = list(held) if confirm else everything
         tasks = [
             NewTask(
                 kind="reconcile",

@@ -1,8 +1,8 @@
 """The coroutines of one partner, shared fairly by its integrations.
 
-Work waits in bounded queues, one a lane, so that a full low lane never bars an urgent piece. Whoever is free takes the most urgent piece that may be taken: while others wait no
-integration holds more than its fair share of the seats, and every integration always has one seat nobody else can sit on,
-so one that hangs holds only its own.
+Work waits in bounded queues, one a lane, so that a full low lane never bars an urgent piece. Whoever is free takes the most
+urgent piece that may be taken: while others wait no integration holds more than its fair share of the seats, and every
+integration always has one seat nobody else can sit on, so one that hangs holds only its own.
 """
 
 from __future__ import annotations
