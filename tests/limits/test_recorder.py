@@ -138,6 +138,29 @@ async def test_short_windows_are_waited_out_after_a_kill_and_not_after_a_clean_s
     assert clock.monotonic() - begun == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize("during", [False, True])
+async def test_a_call_made_after_or_during_a_clean_goodbye_takes_the_goodbye_back_first(clock, during):
+    keeper = Keeper(clock, 0.1)
+    gate = gate_of(clock, keeper, "10/s")
+    await clock.run(gate.open())
+    await clock.advance(5)
+    goodbye = asyncio.create_task(gate.persist(clean=True))
+    await clock.advance(0.05 if during else 0.2)
+    seen = []
+
+    async def late():
+        async with gate.admit():
+            seen.append(keeper.state["clean"])
+
+    await clock.run(late())
+    await clock.run(goodbye)
+    assert seen == [False]
+    again = gate_of(clock, Keeper(clock, 0), "10/s")
+    again.recorder.keeper.state = keeper.state
+    await again.open()
+    assert await clock.run(free_now(again, 10)) <= 9
+
+
 async def test_rare_calls_are_recorded_before_they_leave(clock):
     keeper = Keeper(clock)
     gate = gate_of(clock, keeper, {"rate": "5/24h", "budget": "token"})

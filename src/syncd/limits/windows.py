@@ -193,10 +193,12 @@ class Window:
         """Count a call that is about to be sent."""
         lent = False
         if self._reserves and not self.owns(lane, weight):
-            short = self._short(lane, weight)
-            lent = short > NEAR
+            # A loan that is due is taken before common room is: so loans lie evenly in the window from its start.
+            lendable = self._lendable(lane, idle)
+            loan = max(self._short(lane, weight), min(weight, lendable))
+            lent = loan > NEAR and now >= self._next_loan_at and lendable + NEAR >= loan
             if lent:
-                pace = self.hold_seconds * short / max(self._lendable(lane, idle), short)
+                pace = self.hold_seconds * loan / lendable
                 self._next_loan_at = max(self._next_loan_at, now - _LATE_LOANS * pace) + pace
         self.flying += weight
         return Hold(weight, self.sent.push(self._ends(now), weight, lane, lent))
