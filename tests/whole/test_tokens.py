@@ -85,7 +85,7 @@ async def test_two_hundred_calls_meeting_an_expired_token_cause_one_token_reques
         answers = await asyncio.gather(*[session.call(Request("/items")) for _ in range(200)])
         assert [answer.status_code for answer in answers] == [200] * 200
         assert issuer.token_requests == 2, "one for the first call, exactly one for all that met the expired token"
-        assert issuer.calls["refused"] <= 200, "nobody replays twice"
+        assert 100 < issuer.calls["refused"] <= 200, "most of them met it, and nobody replays twice"
         assert issuer.violations == []
         assert (await issuer.stored())["access_token"] == issuer.grants[-1].access
     finally:
@@ -94,8 +94,11 @@ async def test_two_hundred_calls_meeting_an_expired_token_cause_one_token_reques
         gate.close()
 
 
-@pytest.mark.parametrize("seed", [20261121, FRESH_SEED], ids=["fixed", "fresh"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [("oauth2_client", 20261121), ("oauth2_refresh", 20261121), ("oauth2_refresh", FRESH_SEED)],
+    ids=["client", "refresh", "refresh, fresh seed"],
+)
 async def test_a_refresh_cut_off_by_kill_nine_never_uses_an_uncommitted_token(
     kind: str, seed: int, issuers: Any, database: str, rows: Rows, tmp_path: Path
 ):
@@ -110,7 +113,7 @@ async def test_a_refresh_cut_off_by_kill_nine_never_uses_an_uncommitted_token(
     for moment in moments:
         issuer.revoke()
         issuer.asked.clear()
-        await daemon.start()
+        await daemon.start(wait=False)
         await asyncio.wait_for(issuer.asked.wait(), 30)
         await asyncio.sleep(moment + dice.uniform(0.0, 0.006))
         await daemon.kill()
