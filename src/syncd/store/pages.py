@@ -23,7 +23,7 @@ from syncd.store.rows import NewTask, PageResult, PageWrite, Reject, Row
 _ATTEMPTS = 5
 """Tries when two writers meet. Ordered locks make that rare; a deadlock through somebody else's statement stays possible."""
 
-_BURY_AT_ONCE = 500
+_BURY_AT_ONCE = 2000
 
 _PAGE = (
     "text", "text", "text", "bigint", "bigint", "text", "text", "boolean", "timestamptz", "timestamptz", "timestamptz",

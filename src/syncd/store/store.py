@@ -70,6 +70,7 @@ class Store:
             if migrate:
                 if await store.migrations.apply():
                     await database.renew()
+                await database.execute("SELECT syncd.mend_changes()")
             elif pending := (await store.migrations.status()).pending:
                 raise StoreError(
                     f"the database schema is {len(pending)} migrations behind this release", hint="syncd migrate"

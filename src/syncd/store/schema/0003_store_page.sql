@@ -259,11 +259,7 @@ BEGIN
     END IF;
 
     IF log IS NOT NULL THEN
-        INSERT INTO syncd.changes (
-            integration, id, resource, external_id, row_version, kind, field, old, new, cause, changed_at, bound)
-        SELECT c.integration, c.id, c.resource, c.external_id, c.row_version, c.kind, c.field, c.old, c.new, c.cause,
-               c.changed_at, pg_snapshot_xmax(pg_current_snapshot())
-        FROM unnest(log) c;
+        PERFORM syncd.append_changes(log);
         PERFORM pg_notify('syncd_changes', p_integration);
     END IF;
 END
