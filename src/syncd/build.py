@@ -252,6 +252,7 @@ class Builder:
             for plan in plans.values()
         }
         health = self._health.setdefault(name, Health(name))
+        health.auth = health.auth_retry_at = None  # the files may have brought another credential: try it at once
         return Account(
             partner=partner.name,
             name=name,

@@ -54,6 +54,11 @@ class Account:
         """The fence every write names; raises OwnershipError while another instance owns the scope."""
         return self.ownership.fence
 
+    def may_call(self) -> bool:
+        """Is the scope ours, and its credential not just refused?"""
+        refused_until = self.health.auth_retry_at
+        return self.ownership.held and (refused_until is None or refused_until <= self.clock.now())
+
     def children(self, resource: str) -> list[str]:
         """The resources listed below this one that are synced."""
         return [plan.name for plan in self.plans.values() if plan.resource.parent == resource]

@@ -7,7 +7,7 @@ warmth. One partner's trouble stays here: whatever a run raises becomes an outco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -19,24 +19,22 @@ from syncd.clock import Clock
 from syncd.errors import AuthError, OwnershipError, StoreError
 from syncd.explain import Explanation
 from syncd.model import Lane, Outcome
-from syncd.store import Control, Store, Task
+from syncd.store import Control, NewDeadLetter, Store, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Later, RetryPolicy, decide
+from syncd.sync.feeder import Feeder
 from syncd.sync.letters import letter_of_run
 from syncd.sync.plan import Strategy
 from syncd.sync.pool import Pool
 from syncd.sync.pull import Pull
 from syncd.sync.unit import Unit, Wish
-from syncd.sync.work import Worker, batches
+from syncd.sync.work import Worker
 
 log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 """How often the feeder looks for ready tasks when nothing woke it."""
-TAKE_AT_ONCE = 200
-EXPIRE_SECONDS = 60.0
 WISHES_REMEMBERED = 1000
-GIVE_BACK_SECONDS = 3.0
 
 
 class Runner:
@@ -59,14 +57,10 @@ class Runner:
         self._policy = policy or RetryPolicy()
         self.pool = Pool(partner, workers, accounts, clock)
         self.units: dict[tuple[str, str], Unit] = {}
-        self._workers = {name: Worker(account, self._policy) for name, account in accounts.items()}
+        workers_of = {name: Worker(account, self._policy) for name, account in accounts.items()}
+        self._feeder = Feeder(partner, self.accounts, self.pool, workers_of, self._wish, store, clock)
         self._wake = asyncio.Event()
         self._stopping = False
-        self._ready = False
-        self._freed: dict[str, int] = {}
-        self._taken: dict[str, list[Task]] = {}
-        """Batches that wait in the pool or are being worked on."""
-        self._expire_next = 0.0
         self.wishes: dict[int, Wish] = {}
         """The last wishes and what became of them, for who watches."""
         self.paused: dict[str, Control] = {}
@@ -100,7 +94,8 @@ class Runner:
                 self._wake.clear()
                 wait = LOOK_SECONDS
                 try:
-                    await self._feed()
+                    if await self._feeder.feed(self.paused):
+                        self.wake()
                     wait = self._offer_due()
                 except OwnershipError:
                     pass
@@ -113,11 +108,11 @@ class Runner:
     async def drain(self) -> None:
         """Take nothing new; come back when what is held has ended or stopped between two pages."""
         self._stopping = True
-        waiting = [self._taken.pop(key) for key in self.pool.close() if key in self._taken]
+        unbegun = self.pool.close()
         self.wake()
         await self.pool.drained()
-        await self._give_back(task for batch in waiting for task in batch)
-        await self._give_back(wish for unit in self.units.values() for wish in unit.wishes)
+        await self._feeder.give_back_batches(unbegun)
+        await self._feeder.give_back(wish for unit in self.units.values() for wish in unit.wishes)
 
     @property
     def stopping(self) -> bool:
@@ -155,7 +150,6 @@ class Runner:
                     account.health.recall(plan.name, stand)
                     if stand.checkpoint.run_id is not None or stand.checkpoint.cursor is not None:
                         unit.due_at = now  # a run that died or was cut goes on at once
-        self._ready = True
 
     def _offer_due(self) -> float:
         """Queue every unit that is due; returns seconds until the next one will be."""
@@ -163,7 +157,7 @@ class Runner:
         wait = LOOK_SECONDS
         for unit in self.units.values():
             account = self.accounts[unit.integration]
-            if not self._may_call(account) or self.is_paused(unit.integration, unit.plan.name):
+            if not account.may_call() or self.is_paused(unit.integration, unit.plan.name):
                 continue
             if unit.due(now):
                 self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit))
@@ -228,8 +222,7 @@ class Runner:
                     reason=known.held.reason,
                     action=known.held.action,
                 )
-        for wish in wishes:
-            await self._store.tasks.done(wish)
+        await self._settle(wishes)
         log.info(
             "run_ended",
             partner=self.partner,
@@ -283,94 +276,23 @@ class Runner:
             unit.due_at = max(regular, now + timedelta(seconds=1))
         if waits:
             unit.wishes = [*wishes, *unit.wishes]
+        letter = None
+        if isinstance(outcome, Bury):
+            letter = letter_of_run(unit.integration, unit.plan.name, pull.tally.run_id, error, unit.attempt)
+        await self._settle(wishes if not waits else [], letter)
+
+    async def _settle(self, wishes: list[Task], letter: NewDeadLetter | None = None) -> None:
+        """Note what a run came to. If the database is away now, the next owner finds the wishes taken, and frees them."""
         try:
-            if isinstance(outcome, Bury):
-                await self._store.dead_letters.bury(
-                    letter_of_run(unit.integration, unit.plan.name, pull.tally.run_id, error, unit.attempt)
-                )
-            for wish in wishes if not waits else ():
-                await self._store.tasks.drop(wish)
+            if letter is not None:
+                await self._store.dead_letters.bury(letter)
+            for wish in wishes:
+                await self._store.tasks.done(wish)
         except StoreError as away:
-            log.warning("outcome_not_stored", partner=self.partner, integration=unit.integration, reason=str(away))
-
-    # -- tasks -----------------------------------------------------------------------------------------------------
-
-    async def _feed(self) -> None:
-        """Take ready rows while there is room, the urgent first; wishes become due units, the rest becomes work."""
-        owned = {
-            name: account.fence
-            for name, account in self.accounts.items()
-            if self._may_call(account) and name not in self.paused
-        }
-        lanes = [lane for lane in Lane if self.pool.room(lane) >= TAKE_AT_ONCE]
-        if not owned or not lanes:
-            return
-        for name, fence in owned.items():
-            if self._freed.get(name) != fence:
-                # What an earlier owner had taken and not finished is free again (R5).
-                await self._store.tasks.free(name, fence=fence)
-                self._freed[name] = fence
-        ready = await self._store.tasks.ready(list(owned))
-        taken: list[Task] = []
-        for fence in {owned[name] for name in ready}:
-            among = [name for name in ready if owned[name] == fence]
-            taken += await self._store.tasks.take(among, fence=fence, limit=TAKE_AT_ONCE // 4, lanes=lanes)
-        await self._store.tasks.expire(list(owned)) if self._due_to_expire() else None
-        derived: list[Task] = []
-        for task in taken:
-            if task.kind in ("sync", "reconcile"):
-                self._wish(task)
-            else:
-                derived.append(task)
-        most = {
-            f"{name}/{plan.name}": plan.resource.many.max
-            for name, account in self.accounts.items()
-            for plan in account.plans.values()
-            if plan.resource.many is not None
-        }
-        for batch in batches(derived, most):
-            first = batch[0]
-            work = partial(self._work, f"task:{first.id}", batch)
-            self._taken[f"task:{first.id}"] = batch
-            if not self.pool.offer(first.integration, first.lane, f"task:{first.id}", work):
-                del self._taken[f"task:{first.id}"]
-                for task in batch:
-                    await self._store.tasks.give_back(task)
-        if len(taken) >= TAKE_AT_ONCE // 4:
-            self.wake()
-
-    async def _work(self, key: str, batch: list[Task]) -> None:
-        """Do a batch. What shutdown cuts short goes back untouched."""
-        try:
-            await self._workers[batch[0].integration].run(batch)
-        except asyncio.CancelledError:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
-                await self._give_back(batch)
-            raise
-        finally:
-            self._taken.pop(key, None)
-
-    async def _give_back(self, tasks: Iterable[Task]) -> None:
-        try:
-            for task in tasks:
-                await self._store.tasks.give_back(task)
-        except StoreError as error:
-            # Whoever owns the scope next finds them taken under an older fence, and frees them.
-            log.warning("tasks_not_given_back", partner=self.partner, reason=str(error))
-
-    def _may_call(self, account: Account) -> bool:
-        """Ours to call, and its credential not just refused."""
-        refused_until = account.health.auth_retry_at
-        return account.ownership.held and (refused_until is None or refused_until <= self._clock.now())
-
-    def _due_to_expire(self) -> bool:
-        now = self._clock.monotonic()
-        if now < self._expire_next:
-            return False
-        self._expire_next = now + EXPIRE_SECONDS
-        return True
+            log.warning("outcome_not_stored", partner=self.partner, reason=str(away))
 
     def _wish(self, task: Task) -> None:
+        """Somebody wants a run now: the unit is due, and whoever asked can watch."""
         unit = self.units.get((task.integration, task.resource))
         if unit is not None and all(wish.id != task.id for wish in unit.wishes):
             unit.wishes.append(task)

@@ -1,0 +1,132 @@
+"""Ready rows of `tasks` into one partner's pool: the urgent first, only while there is room, never lost (R3).
+
+What memory holds was taken, and what was taken is a row: work that could not begin, or was cut short by shutdown, goes
+back untouched; what a dead process had taken is free again under the next fence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+
+import anyio
+import structlog
+
+from syncd.clock import Clock
+from syncd.errors import StoreError
+from syncd.model import Lane
+from syncd.store import Store, Task
+from syncd.sync.account import Account
+from syncd.sync.pool import Pool
+from syncd.sync.work import Worker, batches
+
+log = structlog.get_logger()
+
+TAKE_AT_ONCE = 50
+EXPIRE_SECONDS = 60.0
+GIVE_BACK_SECONDS = 3.0
+WISHES = ("sync", "reconcile")
+"""Kinds that ask for a run instead of being work themselves."""
+
+
+class Feeder:
+    """One partner's way from rows to work. `wished` is handed the tasks that ask for a run."""
+
+    def __init__(
+        self,
+        partner: str,
+        accounts: Mapping[str, Account],
+        pool: Pool,
+        workers: Mapping[str, Worker],
+        wished: Callable[[Task], None],
+        store: Store,
+        clock: Clock,
+    ) -> None:
+        self._partner = partner
+        self._accounts = accounts
+        self._pool = pool
+        self._workers = workers
+        self._wished = wished
+        self._store = store
+        self._clock = clock
+        self._freed: dict[str, int] = {}
+        self._taken: dict[str, list[Task]] = {}
+        """Batches that wait in the pool or are being worked on, by their key there."""
+        self._expire_at = 0.0
+        self._most = {
+            f"{name}/{plan.name}": plan.resource.many.max
+            for name, account in accounts.items()
+            for plan in account.plans.values()
+            if plan.resource.many is not None
+        }
+
+    async def feed(self, paused: Collection[str]) -> bool:
+        """Take what is ready and fits. True: there may be more at once. Raises StoreError, OwnershipError."""
+        owned = {
+            name: account.fence for name, account in self._accounts.items() if name not in paused and account.may_call()
+        }
+        lanes = [lane for lane in Lane if self._pool.room(lane) >= TAKE_AT_ONCE]
+        if not owned or not lanes:
+            return False
+        await self._free(owned)
+        await self._expire(list(owned))
+        ready = await self._store.tasks.ready(list(owned))
+        taken: list[Task] = []
+        for fence in {owned[name] for name in ready}:
+            among = [name for name in ready if owned[name] == fence]
+            taken += await self._store.tasks.take(among, fence=fence, limit=TAKE_AT_ONCE, lanes=lanes)
+        for task in taken:
+            if task.kind in WISHES:
+                self._wished(task)
+        for batch in batches([task for task in taken if task.kind not in WISHES], self._most):
+            await self._offer(batch)
+        return len(taken) >= TAKE_AT_ONCE
+
+    async def give_back_batches(self, keys: Iterable[str]) -> None:
+        """Return the batches with these keys, which never began."""
+        for key in keys:
+            await self.give_back(self._taken.pop(key, ()))
+
+    async def give_back(self, tasks: Iterable[Task]) -> None:
+        """Return tasks untouched: no attempt is counted."""
+        try:
+            for task in tasks:
+                await self._store.tasks.give_back(task)
+        except StoreError as error:
+            # Whoever owns the scope next finds them taken under an older fence, and frees them.
+            log.warning("tasks_not_given_back", partner=self._partner, reason=str(error))
+
+    async def _free(self, owned: Mapping[str, int]) -> None:
+        """What an earlier owner had taken and not finished is free again (R5); once for each new fence."""
+        for name, fence in owned.items():
+            if self._freed.get(name) != fence:
+                await self._store.tasks.free(name, fence=fence)
+                self._freed[name] = fence
+
+    async def _expire(self, owned: list[str]) -> None:
+        now = self._clock.monotonic()
+        if now < self._expire_at:
+            return
+        self._expire_at = now + EXPIRE_SECONDS
+        dropped = await self._store.tasks.expire(owned)
+        if dropped:
+            log.info("tasks_expired", partner=self._partner, count=dropped)
+
+    async def _offer(self, batch: list[Task]) -> None:
+        first = batch[0]
+        key = f"task:{first.id}"
+        self._taken[key] = batch
+        if not self._pool.offer(first.integration, first.lane, key, partial(self._work, key, batch)):
+            del self._taken[key]
+            await self.give_back(batch)
+
+    async def _work(self, key: str, batch: list[Task]) -> None:
+        try:
+            await self._workers[batch[0].integration].run(batch)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await self.give_back(batch)
+            raise
+        finally:
+            self._taken.pop(key, None)
