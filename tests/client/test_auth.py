@@ -147,6 +147,15 @@ async def test_no_credential_and_no_header_of_ours_leaves_the_home_origin(clock:
             assert not {"x-tenant", "x-mine", "authorization"} & set(away.headers)
 
 
+async def test_a_call_elsewhere_needs_no_token(clock: FakeClock) -> None:
+    partner = Partner(ok())
+    facts = Facts("oauth2_client", token_path="/oauth/token")
+    auth, _ = auth_of(facts, clock, keeper=Keeper(), client_id="a-client", client_secret="a-secret")
+    session = session_of(partner, clock, auth=auth, origins=["https://media.acme.example"])
+    await session.call(Request("https://media.acme.example/p.jpg?signature=abc&token=xyz"))
+    assert [one.url.host for one in partner.requests] == ["media.acme.example"]
+
+
 async def test_a_link_that_would_carry_our_key_elsewhere_is_refused(clock: FakeClock) -> None:
     partner = Partner(ok())
     auth, _ = auth_of(Facts("api_key", query="key"), clock, api_key=KEY)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -227,6 +229,9 @@ async def test_a_503_with_a_long_retry_after_is_left_to_the_row(clock: FakeClock
     began = clock.monotonic()
     await clock.run(session_of(partner, clock).call(GET))
     assert clock.monotonic() - began >= 2
+    partner = Partner(status(503, retry_after="10"), ok())
+    await failure(clock.run(session_of(partner, clock).call(GET)))
+    assert len(partner.requests) == 1, "10 s are within the deadline, but too long to hold a worker"
 
 
 async def test_the_retry_budget_is_the_partners_and_ends(clock: FakeClock) -> None:
@@ -238,6 +243,12 @@ async def test_the_retry_budget_is_the_partners_and_ends(clock: FakeClock) -> No
     for _ in range(10):
         await failure(clock.run(session.call(GET)))
     assert 12 <= len(partner.requests) <= 16
+    earned = RetryBudget(clock, floor=0, ratio=0.5)
+    session = session_of(partner, clock, retries=earned, backoff=BackoffPolicy(attempts=2), gate=session.gate)
+    asked = len(partner.requests)
+    for _ in range(4):
+        await failure(clock.run(session.call(GET)))
+    assert len(partner.requests) - asked == 4 + 2, "two calls earn one retry"
     assert counted("syncd_retry_budget_exhausted_total", partner="acme") > before
 
 
@@ -351,6 +362,38 @@ async def test_the_cost_told_by_an_answer_corrects_the_book(clock: FakeClock) ->
     assert gate.view()["tiers"][0]["used"] == 60
     await session.call(Request("/q", weight=5))
     assert gate.view()["tiers"][0]["used"] == 65
+
+
+async def test_a_body_shorter_than_announced_is_noticed_whatever_the_transport(clock: FakeClock) -> None:
+    short = httpx.Response(200, content=b"[1, 2", headers={"content-length": "500", "content-type": "application/json"})
+    partner = Partner(short, ok())
+    assert (await clock.run(session_of(partner, clock).call(GET))).status_code == 200
+    assert len(partner.requests) == 2
+
+
+async def test_the_windows_run_from_the_head_of_an_answer_not_from_the_end_of_its_body(clock: FakeClock) -> None:
+    class Slow(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            await clock.sleep(10)
+            yield b"{}"
+
+    gate = Gate("acme", ["1/s"], clock=clock, share=1)
+    partner = Partner(httpx.Response(200, stream=Slow()), ok())
+    session = session_of(partner, clock, gate=gate)
+    began = clock.monotonic()
+    first = asyncio.ensure_future(session.call(GET))
+    await clock.settle()
+    await clock.run(session.call(GET))
+    assert clock.monotonic() - began == pytest.approx(1, abs=0.1)
+    assert (await clock.run(first)).elapsed_seconds == pytest.approx(10)
+
+
+async def test_an_error_is_raised_from_the_top_alone(clock: FakeClock) -> None:
+    """The frames below hold headers and URLs, and some printers of tracebacks show the locals of each."""
+    for answer in (status(500), status(422), httpx.ReadError("x"), status(429, retry_after="900")):
+        error = await failure(clock.run(session_of(Partner(answer), clock).call(GET)))
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/syncd/client/" in frame.filename]
+        assert [frame.name for frame in frames] == ["call"]
 
 
 async def test_metrics_name_the_route_and_never_the_path(clock: FakeClock) -> None:

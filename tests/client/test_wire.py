@@ -28,6 +28,7 @@ from syncd.errors import PartnerError, PayloadError, TransientError
 from syncd.model import Request
 
 CAP = 1 << 20
+EMPTY = gzip.compress(b"") * (CAP // 20 + 1000)
 CHUNK = b"10000\r\n" + b"x" * 65536 + b"\r\n"
 
 
@@ -54,9 +55,9 @@ def refusal(found: Answer) -> PartnerError:
 
 async def test_the_checked_url_is_sent_byte_for_byte_and_nothing_is_added(transport: PartnerTransport) -> None:
     async with raw_server(saying(answer())) as server:
-        await exchange(transport, server.url, path="/a%2Fb/%C3%BC;x=1/~:@?q=%2B+a%20&r='")
+        await exchange(transport, server.url, path="/a%2Fb/%C3%BC%7E%41;x=1/~:@?q=%2B+a%20&r='")
     head = server.heads[0].decode().split("\r\n")
-    assert head[0] == "GET /a%2Fb/%C3%BC;x=1/~:@?q=%2B+a%20&r=' HTTP/1.1"
+    assert head[0] == "GET /a%2Fb/%C3%BC%7E%41;x=1/~:@?q=%2B+a%20&r=' HTTP/1.1"
     names = {line.partition(":")[0].lower() for line in head[1:] if line}
     assert names == {"host", "accept"}
 
@@ -217,8 +218,13 @@ def test_certificates_are_checked_unless_a_test_says_otherwise() -> None:
         [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[CHUNK] * 18],
         [answer(gzip.compress(b"\0" * (200 << 20)), "200 OK", "Content-Encoding: gzip")],
         [answer(zlib.compress(b"\0" * (200 << 20)), "200 OK", "Content-Encoding: deflate")],
+        [
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"%x\r\n" % len(EMPTY) + EMPTY + b"\r\n",
+            b"0\r\n\r\n",
+        ],
     ],
-    ids=["long", "announced", "chunked", "gzip bomb", "deflate bomb"],
+    ids=["long", "announced", "chunked", "gzip bomb", "deflate bomb", "nothing without end"],
 )  # fmt: skip
 async def test_an_answer_above_the_cap_is_dropped_and_its_connection_too(
     transport: PartnerTransport, parts: list[bytes]
