@@ -57,7 +57,9 @@ def test_a_snapshot_is_stamped_with_the_events_own_second(stripe, events):
 
 
 def test_of_several_events_of_one_object_only_the_newest_counts_wherever_it_stands(stripe, events):
-    items = told(stripe, events, [event("invoice", "in_1", 5), event("invoice", "in_1", 9), event("invoice", "in_1", 7)])
+    items = told(
+        stripe, events, [event("invoice", "in_1", 5), event("invoice", "in_1", 9), event("invoice", "in_1", 7)]
+    )
     assert [item.raw["at"] for item in items if item.raw] == [9]
 
 

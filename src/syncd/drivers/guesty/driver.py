@@ -38,7 +38,8 @@ FILTERS: Final = "filters"
 CREATED: Final = "filter[createdAt][gte]"
 CHECK_OUT: Final = "filter[checkOut][gte]"
 SHOWN: Final = tuple(
-    {"active": active, "listed": listed, "pmsActive": pms} for active, listed, pms in product(("true", "false"), repeat=3)
+    {"active": active, "listed": listed, "pmsActive": pms}
+    for active, listed, pms in product(("true", "false"), repeat=3)
 )
 """Documented with default true and with "don't include for all", a contradiction: so every combination is asked for."""
 RETIRED: Final = "the legacy route of reservations ends on 2027-03-01: set `options: {reservations: v3}`"
