@@ -22,7 +22,7 @@ SAME: dict[str, str] = {
     "workspace_members": "workspace_members",
     "objects": "objects",
     "lists": "lists",
-    "list_entries": "entries:sales_pipeline",
+    "entries_sales_pipeline": "entries:sales_pipeline",
 }
 """Our resource -> what the simulator calls it."""
 
@@ -31,7 +31,11 @@ def partner(base_url: str, **resources: Any) -> dict[str, Any]:
     return {
         "driver": "attio",
         "base_url": base_url,
-        "options": {"objects": ["projects"]},
+        "options": {
+            "objects": ["projects"],
+            "lists": ["sales_pipeline"],
+            "status_attributes": {"deals": ["stage"], "entries_sales_pipeline": ["stage"]},
+        },
         "resources": resources,
         "integrations": {"crm": {"credentials": {"token": TOKEN}}},
     }
@@ -44,7 +48,8 @@ async def test_a_workspace_arrives_whole_and_every_change_and_deletion_follows(
     options = {"people": 1300, "companies": 700, "deals": 300, "notes": 120, "tasks": 60, "entries": 80}
     with spawn("attio", custom_objects={"projects": 40}, seed=11, **options) as simulator:
         control = Control(simulator.url)
-        often = {name: {"every": "1s", "full_every": "3s"} for name in SAME}
+        often: dict[str, Any] = {name: {"every": "1s", "full_every": "4s"} for name in SAME}
+        often["list_entries"] = {"enabled": True}  # the same entries, below each list
         async with Daemon(tmp_path, database, {"attio": partner(simulator.base_url, **often)}) as daemon:
 
             async def differing() -> dict[str, tuple[int, int]]:
@@ -60,9 +65,13 @@ async def test_a_workspace_arrives_whole_and_every_change_and_deletion_follows(
                 wrong = await differing()
                 return not wrong
 
+            async def below_too() -> bool:
+                return await rows.live("crm", "list_entries") == await control.truth("entries:sales_pipeline")
+
             wrong: dict[str, tuple[int, int]] = {}
             try:
                 await daemon.until(same, seconds=40, every=0.5)
+                await daemon.until(below_too, seconds=20, every=0.5)
                 await control.mutate(150)
                 person = (await control.truth_ids("people"))[3]
                 await control.update("people", person, {"job_title": []})  # cleared: nothing newer is left behind

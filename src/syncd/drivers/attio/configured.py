@@ -10,6 +10,8 @@ from typing import Any, Final
 from syncd.kit import ConfigError, One, Resource, Stamp
 
 STANDARD: Final = ("people", "companies", "deals")
+LEAST_SCORE: Final = 200
+"""A query is expected to cost 125, and syncd spends 70 % of a limit."""
 UUID: Final = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _SLUG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -33,6 +35,8 @@ class Valued(Resource):
 def made(own: Mapping[str, Resource], given: Mapping[str, Any]) -> dict[str, Resource]:
     """All resources under these options; `own` are those of the description. Raises ConfigError."""
     found: dict[str, Resource] = dict(own)
+    if given["score_limit"] < LEAST_SCORE:
+        raise ConfigError(f"attio: options.score_limit: below {LEAST_SCORE} no query would ever be let go")
     for name, slug in _chosen("objects", given["objects"]):
         if not (slug in STANDARD and name == slug):
             _add(found, f"object_{name}" if name in own else name, _object(own["companies"], slug))
