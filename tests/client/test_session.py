@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import traceback
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from tests.client.parts import BASE, Partner, failure, ok, session_of
 
-from syncd import metrics
+from syncd import log, metrics
 from syncd.client import CallStats, Patience
 from syncd.errors import (
     AuthError,
@@ -419,6 +420,50 @@ async def test_a_lost_answer_keeps_its_slot_longer_than_a_complete_one(clock: Fa
         await clock.run(asyncio.ensure_future(asyncio.wait([asyncio.ensure_future(session.call(POST))])))
         await clock.run(session.call(GET))
         assert clock.monotonic() - began == pytest.approx(expected, abs=0.1)
+
+
+async def test_a_partner_that_is_down_for_long_is_two_log_lines(clock: FakeClock) -> None:
+    down = True
+    partner = Partner(lambda request: status(500) if down else ok())
+    gate = Gate("down", ["1000/s"], clock=clock, breaker=BreakerPolicy(failures=1000))
+    stream = io.StringIO()
+    log.configure("debug", "json", stream)
+    session = session_of(partner, clock, gate=gate)
+    for _ in range(20):
+        await failure(clock.run(session.call(GET)))
+    down = False
+    for _ in range(20):
+        await session.call(GET)
+    log.configure("info", "json", io.StringIO())
+    lines = [json.loads(line) for line in stream.getvalue().splitlines() if '"call_answered"' in line]
+    told = [(line["event"], line["status"], line["level"]) for line in lines if line["level"] != "debug"]
+    assert told == [("call_answered", 500, "info"), ("call_answered", 200, "info")]
+    assert len(lines) == len(partner.requests)
+    assert {"partner", "integration", "method", "route", "status", "duration_ms", "attempt", "request_id"} <= set(
+        lines[0]
+    )
+
+
+async def test_a_call_granted_more_time_may_also_be_silent_for_longer(clock: FakeClock) -> None:
+    partner = Partner(ok())
+    session = session_of(partner, clock)
+    await session.call(GET)
+    await session.call(Request("/export", deadline_seconds=600))
+    assert [one.extensions["timeout"]["read"] for one in partner.requests] == [25.0, 600]
+
+
+async def test_time_in_line_counts_even_when_it_was_in_vain(clock: FakeClock) -> None:
+    gate = Gate("acme", ["1/300s"], clock=clock, share=1)
+    session = session_of(Partner(ok()), clock, gate=gate, patience=Patience(gate_seconds=400))
+    await session.call(GET)
+    stats = CallStats()
+    call = asyncio.ensure_future(session.call(GET, stats=stats))
+    await clock.advance(50)
+    gate.pause(3600)
+    await clock.advance(1)
+    assert isinstance(await failure(call), OverBudgetError)
+    assert stats.waited_seconds == pytest.approx(50, abs=1.5)
+    assert stats.calls == 0
 
 
 async def test_times_of_an_answer_are_taken_from_the_one_clock() -> None:

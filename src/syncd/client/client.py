@@ -8,6 +8,7 @@ wait (limits), what an answer means (the driver), tokens (tokens.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from syncd import codec
@@ -199,7 +200,19 @@ class Session:
             check_crossing(target)
         except SyncdError as error:
             return None, error
-        trip = Trip(request, lane=lane, stats=stats, target=target, route=route, left=left, headers=headers, body=body)
+        timeouts = self.transport.timeouts
+        trip = Trip(
+            request,
+            lane=lane,
+            stats=stats,
+            target=target,
+            route=route,
+            left=left,
+            headers=headers,
+            body=body,
+            # Who grants a call more time also means the silence before its answer.
+            timeouts=replace(timeouts, read=left) if left > 2 * timeouts.read else None,
+        )
         return trip, None
 
     async def _try(self, trip: Trip) -> tuple[Response | None, SyncdError | None]:
@@ -210,10 +223,14 @@ class Session:
         answer: Answer | None = None
         error: SyncdError | None = None
         mark: object = None
+        asked: float | None = None
         try:
             if home:
                 await self.auth.prepare()  # before the gate: nobody holds a slot while waiting for a token
-            out = Outgoing(request.method, trip.route, trip.target, dict(trip.headers), trip.body)
+            out = Outgoing(
+                request.method, trip.route, trip.target, dict(trip.headers), trip.body, timeouts=trip.timeouts
+            )
+            asked = self.clock.monotonic()
             async with self.gate.admit(
                 lane=trip.lane,
                 member=self.integration,
@@ -222,14 +239,16 @@ class Session:
                 group=request.group,
                 deadline_at=self.clock.monotonic() + self.patience.gate_seconds,
             ) as slot:
-                trip.stats.waited_seconds += slot.waited_seconds
-                self.spent.waited_seconds += slot.waited_seconds
+                asked = None
+                self._waited(trip, slot.waited_seconds)
                 if home:
                     mark = self.auth.stamp(out, self.clock.now())
                 answer, error = await self._send(trip, out, slot)
         except LostError as lost:
             return None, lost.error
         except SyncdError as refused:
+            if asked is not None:  # refused by the gate, perhaps after a while in line
+                self._waited(trip, self.clock.monotonic() - asked)
             return None, refused
         response = answer.response
         assert response is not None
@@ -243,6 +262,10 @@ class Session:
         if error is None and response.status_code in REDIRECTS and "location" in response.headers:
             return None, self._recovery.redirected(trip, response)
         return (response, None) if error is None else (None, error)
+
+    def _waited(self, trip: Trip, seconds: float) -> None:
+        trip.stats.waited_seconds += seconds
+        self.spent.waited_seconds += seconds
 
     async def _send(self, trip: Trip, out: Outgoing, slot: Slot) -> tuple[Answer, PartnerError | None]:
         """Inside the gate: send, judge, tell the breaker, count, log. Raises LostError when no answer came."""

@@ -13,7 +13,7 @@ from prometheus_client import Counter, Histogram
 
 from syncd import metrics
 from syncd.client.classify import request_id
-from syncd.errors import PartnerError, SyncdError
+from syncd.errors import AuthError, PartnerError, RateLimitError, SyncdError, TransientError
 from syncd.model import Response
 from syncd.redaction import KNOWN
 
@@ -30,6 +30,7 @@ class Teller:
         self._integration = integration
         # Bound once: binding costs as much as the rest of a call's bookkeeping.
         self._log = structlog.get_logger("syncd.client").bind(partner=partner, integration=integration)
+        self._was_ill = False
         self._calls: dict[tuple[str, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
 
@@ -63,8 +64,10 @@ class Teller:
     def line(
         self, method: str, route: str, attempt: int, seconds: float, response: Response | None, error: SyncdError | None
     ) -> None:
-        """The log line of one try: debug for a good answer, info for anything else."""
-        say = self._log.debug if error is None else self._log.info
+        """The log line of one try: debug, and info where trouble begins and where it ends (said once each)."""
+        is_ill = isinstance(error, TransientError | RateLimitError | AuthError)
+        say = self._log.debug if is_ill is self._was_ill else self._log.info
+        self._was_ill = is_ill
         say(
             "call_answered" if response is not None else "call_failed",
             method=method,

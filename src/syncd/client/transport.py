@@ -102,8 +102,8 @@ class PartnerTransport:
         self.partner = partner
         self.clock = clock
         self.most_body = most_body
-        self._timeouts = timeouts or Timeouts()
-        self._timeout_parts = self._timeouts.as_dict()
+        self.timeouts = timeouts or Timeouts()
+        self._timeout_parts = self.timeouts.as_dict()
         wire = transport or AiohttpTransport(max_connections=max_connections, trust_env=trust_env)
         self._exact = isinstance(wire, AiohttpTransport)
         self._wire = wire

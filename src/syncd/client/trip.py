@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from syncd.client.addresses import Target
 from syncd.client.stats import CallStats
+from syncd.client.transport import Timeouts
 from syncd.errors import SyncdError
 from syncd.model import Lane, Request
 
@@ -43,6 +44,7 @@ class Trip:
         "route",
         "stats",
         "target",
+        "timeouts",
     )
 
     def __init__(
@@ -56,6 +58,7 @@ class Trip:
         left: float,
         headers: dict[str, str],
         body: bytes,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self.request = request
         self.lane = lane
@@ -68,6 +71,8 @@ class Trip:
         self.headers = headers
         """Without the credential."""
         self.body = body
+        self.timeouts = timeouts
+        """Where the transport's own do not fit."""
         self.attempt = 1
         self.limited = 0
         self.hops = 0
