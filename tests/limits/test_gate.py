@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.limits.partner import Partner, work, worst_window
+from tests.limits.partner import Partner, work, worst_bucket, worst_fixed, worst_window
 
 from syncd import metrics
 from syncd.errors import BreakerOpenError, PayloadError, RateLimitError
@@ -232,8 +232,12 @@ async def test_the_gate_wakes_when_the_slot_is_free_and_not_later(clock):
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 2**32), concurrency=st.sampled_from((None, 2, 5)))
-def test_a_storm_of_cancellations_leaks_neither_seat_nor_slot_nor_breaks_the_limit(seed, concurrency):
+@given(
+    seed=st.integers(0, 2**32),
+    concurrency=st.sampled_from((None, 2, 5)),
+    third=st.sampled_from(("20/10s", {"kind": "bucket", "burst": 6}, {"kind": "fixed", "aligned": True})),
+)
+def test_a_storm_of_cancellations_leaks_neither_seat_nor_slot_nor_breaks_the_limit(seed, concurrency, third):
     clock = FakeClock()
     dice = random.Random(seed)
     partner = Partner(clock, seed, most=1.0, nature="edges")
@@ -246,7 +250,8 @@ def test_a_storm_of_cancellations_leaks_neither_seat_nor_slot_nor_breaks_the_lim
                 slot.success()
 
     async def scene():
-        gate = gate_of(clock, "5/s", "20/10s", concurrency=concurrency, lanes={"high": 0.2}, lost_seconds=1.0)
+        rate = third if isinstance(third, str) else {"rate": "12/4s", "skew_seconds": 0.2, **third}
+        gate = gate_of(clock, "5/s", rate, concurrency=concurrency, lanes={"high": 0.2}, lost_seconds=1.0)
         tasks = [asyncio.create_task(one(gate)) for _ in range(120)]
 
         async def storm():
@@ -267,7 +272,13 @@ def test_a_storm_of_cancellations_leaks_neither_seat_nor_slot_nor_breaks_the_lim
             assert tier.used(clock.monotonic()) == 0
             assert tier.held_now(clock.monotonic()) == 0
         assert worst_window(partner.arrivals, 1) <= 5
-        assert worst_window(partner.arrivals, 10) <= 20
+        if isinstance(third, str):
+            assert worst_window(partner.arrivals, 10) <= 20
+        elif third["kind"] == "bucket":
+            assert worst_bucket(partner.arrivals, 3) <= 6 + 1e-6
+        else:
+            ahead = clock.now().timestamp() - clock.monotonic()
+            assert worst_fixed([(at + ahead, weight) for at, weight in partner.arrivals], 4, 0.0) <= 12
         log = []
         await clock.run(asyncio.gather(*(call(gate, log, "x") for _ in range(5))))
         assert len(log) == 5

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from syncd.limits.bucket import Tier, build
 from syncd.limits.fair import FairQueue
@@ -246,7 +245,7 @@ class Book:
             spent.open = False
             self.flying.pop(spent.number, None)
             for tier, hold in spent.holds:
-                tier.answer(hold, now + grace_seconds)
+                tier.answer(hold, now, grace_seconds)
 
     def undo(self, spent: Spent) -> None:
         """It was never sent: as if it had never been let go."""
@@ -324,8 +323,3 @@ def _teacher(tier: Tier, known: list[Tier]) -> Tier | None:
     ]  # fmt: skip
     exact = [old for old in alike if old.spec.budget == tier.spec.budget]
     return max(exact or alike, key=lambda old: old.spec.window_seconds, default=None)
-
-
-def export(tiers: Iterable[Tier], now: float) -> dict[str, Any]:
-    """What the tiers know, in moments of the clock of `now`."""
-    return {tier.spec.key: tier.export(now) for tier in tiers}

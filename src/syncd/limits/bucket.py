@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ class Bucket:
         self.flying = 0.0
         self._held = self._sent = 0.0
         self._held_at = self._sent_at = -math.inf
+        self._late: deque[tuple[float, float]] = deque()
+        """Requests whose answers never came: when they have surely arrived, and their weight."""
         self.configure(spec, share=share, reserved=reserved)
 
     def configure(self, spec: TierSpec, *, share: float, reserved: Mapping[Lane, float]) -> None:
@@ -57,7 +60,7 @@ class Bucket:
 
     def opens(self, now: float, lane: int, weight: float, idle: tuple[bool, ...]) -> float:
         if self.flying + weight > self.ceiling + NEAR:
-            return math.inf
+            return self._late[0][0] if self._late else math.inf
         return self.bound(now, weight)
 
     def bound(self, now: float, weight: float) -> float:
@@ -72,7 +75,10 @@ class Bucket:
         self._sent += weight
         return Hold(weight, None)
 
-    def answer(self, hold: Hold, now: float) -> None:
+    def answer(self, hold: Hold, now: float, grace_seconds: float = 0.0) -> None:
+        if grace_seconds > 0:
+            self._late.append((now + grace_seconds, hold.weight))  # until then it is in flight
+            return
         self._drain(now)
         self.flying = max(0.0, self.flying - hold.weight)
         self._held += hold.weight
@@ -117,6 +123,14 @@ class Bucket:
         return self.take(now, lane, weight, ())
 
     def _drain(self, now: float) -> None:
+        while self._late and self._late[0][0] <= now:
+            at, weight = self._late.popleft()
+            self._drain_to(at)
+            self.flying = max(0.0, self.flying - weight)
+            self._held += weight
+        self._drain_to(now)
+
+    def _drain_to(self, now: float) -> None:
         if now > self._held_at:
             gone = now - self._held_at
             self._held = max(0.0, self._held - self.rate * gone) if math.isfinite(gone) else 0.0

@@ -203,11 +203,11 @@ class Window:
         self.flying += weight
         return Hold(weight, self.sent.push(self._ends(now), weight, lane, lent))
 
-    def answer(self, hold: Hold, now: float) -> None:
-        """The call's answer came (or its deadline passed): one window from now it is forgotten."""
+    def answer(self, hold: Hold, now: float, grace_seconds: float = 0.0) -> None:
+        """The call's answer came: one window from now it is forgotten. With a grace it may arrive that much later."""
         self.flying = max(0.0, self.flying - hold.weight)
         if hold.weight > 0:
-            self.held.push(self._ends(now), hold.weight)
+            self.held.push(self._ends(now, grace_seconds), hold.weight)
 
     def undo(self, hold: Hold) -> None:
         """The call was never sent."""
@@ -304,14 +304,14 @@ class Window:
         spent = self.sent.by_lane
         return sum(max(0.0, self.reserved[x] - spent[x]) for x in range(len(LANES)) if x != lane and idle[x])
 
-    def _ends(self, now: float) -> float:
-        """When what happened now is out of every window the partner may count it in."""
-        slid = now + self.hold_seconds
+    def _ends(self, now: float, later: float = 0.0) -> float:
+        """When what happened now, or so much later at most, is out of every window the partner may count it in."""
+        slid = now + later + self.hold_seconds
         if not self.spec.aligned or self.spec.kind != "fixed":
             return slid
         window, skew = self.spec.window_seconds, self.spec.skew_seconds
         wall = self._wall()
-        edge = (math.floor((wall + skew) / window) + 1) * window + skew + _GUARD
+        edge = (math.floor((wall + later + skew) / window) + 1) * window + skew + _GUARD
         return min(slid, now + edge - wall)
 
 
