@@ -340,6 +340,8 @@ def test_a_delivery_of_another_shape_is_told_apart(attio, body):
         attio.events(Delivery(dumps(body), Headers()))
 
 
-@pytest.mark.parametrize("fact", [None, 7, {}, {"event_type": None}, {"event_type": "comment.created", "id": {}}], ids=str)
+@pytest.mark.parametrize(
+    "fact", [None, 7, {}, {"event_type": None}, {"event_type": "comment.created", "id": {}}], ids=str
+)
 def test_events_that_are_none_of_ours_are_passed_over(attio, fact):
     assert attio.events(Delivery(dumps({"events": [fact]}), Headers())) == []

@@ -65,7 +65,9 @@ def _chosen(option: str, given: Sequence[Any], prefix: str = "") -> list[tuple[s
     for entry in given:
         name, slug = next(iter(entry.items())) if isinstance(entry, Mapping) and len(entry) == 1 else (None, entry)
         if not isinstance(slug, str) or not _SLUG.fullmatch(slug):
-            raise ConfigError(f"attio: options.{option}: expected a slug or UUID, or one as {{name: slug}}, not {entry!r}")
+            raise ConfigError(
+                f"attio: options.{option}: expected a slug or UUID, or one as {{name: slug}}, not {entry!r}"
+            )
         found.append((safe(slug, prefix) if name is None else str(name), slug))
     return found
 

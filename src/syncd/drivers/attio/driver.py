@@ -141,7 +141,9 @@ class Attio(RestDriver):
         elif response.status_code == 403 and isinstance(error, RejectedError):
             error.hint = _missing(error, path)
         elif response.status_code == 404 and path.endswith("/records/query") and not isinstance(error, TransientError):
-            error = error_for("rejected", response, now, self.spec.errors, hint="no such object: look at options.objects")
+            error = error_for(
+                "rejected", response, now, self.spec.errors, hint="no such object: look at options.objects"
+            )
         return error
 
     # Webhooks: an event has no values and no time, only UUIDs; it says "look again".
