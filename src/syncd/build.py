@@ -7,7 +7,7 @@ What outlives a configuration (gates with their slots, leases) is kept by `Scope
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -22,7 +22,7 @@ from syncd.kit import Driver, Resource
 from syncd.limits import BreakerPolicy, Gate, TierSpec
 from syncd.limits.backoff import RetryBudget
 from syncd.model import Lane
-from syncd.secrets import Secret, Vault
+from syncd.secrets import Ref, Secret, Vault, fingerprint
 from syncd.store import Guard, Store
 from syncd.sync.account import Account
 from syncd.sync.health import Health
@@ -131,6 +131,9 @@ class Built:
     scopes: dict[str, ScopeState]
     settings: dict[str, GateSettings]
     store: Store
+    secrets: Mapping[str, Mapping[Ref, str]] = field(default_factory=dict)
+    """By integration: short hashes of the secrets it works with."""
+    opened: bool = False
 
     def adopt(self) -> None:
         """Put this configuration's limits in force; slots in use stay."""
@@ -143,6 +146,7 @@ class Built:
             for name, plan in account.plans.items():
                 columns = plan.resource.columns(plan.adapter)
                 await self.store.views.refresh(self.config.name, name, columns)
+        self.opened = True
 
     async def aclose(self) -> None:
         for account in self.accounts.values():
@@ -185,7 +189,11 @@ class Builder:
             name: self._account(driver, partner, name, transport, retries, scopes[partner.scope_for(name)], made)
             for name, made in prepared.items()
         }
-        return Built(partner, driver, transport, accounts, scopes, settings, self._store)
+        in_force = {
+            name: {ref: fingerprint(made[0][key]) for key, ref in partner.integrations[name].credentials.items()}
+            for name, made in prepared.items()
+        }
+        return Built(partner, driver, transport, accounts, scopes, settings, self._store, in_force)
 
     def runner(self, built: Built) -> Runner:
         return Runner(built.config.name, built.accounts, self._store, self._clock, workers=built.config.workers)
@@ -239,7 +247,7 @@ class Builder:
             headers=driver.headers(options),
             patience=Patience(deadline_seconds=partner.deadline_seconds),
             retries=retries,
-            cost_header=driver.spec.limits.cost,
+            cost_header=driver.limits(options).cost,
         )
         targets = {
             plan.name: Target(
@@ -316,11 +324,12 @@ def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str) ->
 
 def gate_settings(driver: Driver, partner: PartnerConfig, members: list[str]) -> GateSettings:
     """The driver's limits with the file's laid over them: same window and budget replaces, anything else is added."""
-    limits, stated = driver.spec.limits, partner.limits
+    options = partner.options_for(members[0])
+    limits, stated = driver.limits(options), partner.limits
     share = limits.share
     if stated is not None and stated.share is not None:
         share = stated.share
-    auth = driver.auth(partner.options_for(members[0]))
+    auth = driver.auth(options)
     tiers = [tier.spec() for tier in limits.tiers]
     # A limit of the token endpoint counts token requests alone, and all of it is used, since each one is rare.
     tiers += [replace(tier.spec(), budget="token", share=tier.share or 1.0) for tier in auth.tiers]
