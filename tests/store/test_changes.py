@@ -130,3 +130,16 @@ async def test_a_store_with_another_clock_shares_the_feed(database: str, store: 
     await desk.put(row("a", {"x": 1}, version=1))
     async with await Store.open(database, clock=SystemClock(), pool_size=1) as other:
         assert len(await other.changes.after(0)) == 1
+
+
+async def test_the_feed_goes_on_after_a_restore_into_a_younger_server(database: str, store: Store):
+    """Bounds are transaction ids, and those of another server may lie far ahead."""
+    desk = await start(store, "a")
+    await desk.put(row("a", {"x": 1}, version=1))
+    await store._database.execute("UPDATE syncd.changes SET bound = '900000000000'")
+    assert await store.changes.after(0) == []
+    async with await Store.open(database, clock=SystemClock(), pool_size=1) as restored:
+        assert len(await restored.changes.after(0)) == 1
+        await desk.put(row("a", {"x": 2}, version=2))
+        assert len(await restored.changes.after(0)) == 2
+        assert await store._database.fetchval("SELECT syncd.mend_changes()") is False

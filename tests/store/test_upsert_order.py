@@ -94,7 +94,7 @@ async def test_many_writers_at_once_neither_deadlock_nor_lose(database: str):
     names = [f"r{number}" for number in range(40)]
     fence = await stores[0].leases.acquire("acme", "test:1", 600)
     assert fence is not None
-    top = {name: 0 for name in names}
+    top = dict.fromkeys(names, 0)
 
     async def write(number: int, store: Store) -> None:
         desk = Desk(store, fence)

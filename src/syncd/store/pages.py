@@ -27,7 +27,7 @@ _BURY_AT_ONCE = 2000
 
 _PAGE = (
     "text", "text", "text", "bigint", "bigint", "text", "text", "boolean", "timestamptz", "timestamptz", "timestamptz",
-    "integer", "integer", "float8", "syncd.page_rows", "text[]", "text[]", "jsonb", "bytea[]", "jsonb",
+    "integer", "integer", "integer", "float8", "syncd.page_rows", "text[]", "text[]", "jsonb", "bytea[]", "jsonb",
 )
 
 
@@ -283,7 +283,7 @@ def _values(page: PageWrite, rows: Sequence[Row], now: datetime, listing: bool) 
     """The arguments of syncd.store_page."""
     return [
         page.integration, page.resource, page.scope, page.fence, page.run_id, page.cursor_read, page.cursor_next,
-        page.last if listing else None, page.newest_at, page.ceiling_at, now, page.unchanged, page.calls,
+        page.last if listing else None, page.newest_at, page.ceiling_at, now, page.pages, page.unchanged, page.calls,
         page.waited_seconds, _columns(rows, page.cause, page.history, page.seen_ids),
         [page.resource] * len(page.heal_ids) or None, list(page.heal_ids) or None,
         *_rejects(page),

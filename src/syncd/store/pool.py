@@ -37,7 +37,7 @@ class Pool:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection for the block; waits while all are in use."""
+        """A connection for the block; waits while all are in use. Raises StoreError once the pool is closed."""
         async with self._permits:
             connection = await self._take()
             try:
@@ -53,25 +53,28 @@ class Pool:
                 self._give_back(connection)
 
     async def aclose(self) -> None:
-        """Close all; those in use are given five seconds."""
+        """Close all; those in use are given five seconds, and closed when they come back after that."""
         self._closed = True
+        held = 0
         try:
             async with self._clock.timeout(_CLOSE_SECONDS):
-                for _ in range(self._size):
+                while held < self._size:
                     await self._permits.acquire()
+                    held += 1
         except TimeoutError:
             pass
+        await self.renew()
+        for _ in range(held):
+            self._permits.release()  # whoever waits shall learn that the pool is closed
+
+    async def renew(self) -> None:
+        """Close those that wait."""
         while self._idle:
             connection = self._idle.pop()
             try:
                 await connection.close(timeout=_CLOSE_SECONDS)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 connection.terminate()
-
-    async def renew(self) -> None:
-        """Close those that wait."""
-        while self._idle:
-            await self._idle.pop().close(timeout=_CLOSE_SECONDS)
 
     async def _take(self) -> asyncpg.Connection:
         if self._closed:

@@ -65,6 +65,13 @@ class Records:
         )
         return {row[0]: Known(row[1], row[2]) for row in found}
 
+    async def some(self, integration: str, resource: str) -> bool:
+        """Is anything of this resource stored, tombstones included?"""
+        found: bool = await self._database.fetchval(
+            "SELECT EXISTS (SELECT FROM syncd.records WHERE integration = $1 AND resource = $2)", integration, resource
+        )
+        return found
+
     async def get(self, integration: str, resource: str, external_id: str) -> StoredRecord | None:
         """One record, tombstones too."""
         found = await self._database.fetchrow(

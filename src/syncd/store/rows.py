@@ -98,7 +98,7 @@ class NewTask:
 
 @dataclass(slots=True)
 class PageWrite:
-    """One page, to be committed whole or not at all (R1)."""
+    """One page, or several that follow each other, to be committed whole or not at all (R1)."""
 
     partner: str
     integration: str
@@ -111,6 +111,7 @@ class PageWrite:
     cursor_next: str | None
     last: bool
     """The listing ends with this page."""
+    pages: int = 1
     rows: Sequence[Row] = ()
     seen_ids: Sequence[str] | None = None
     """All ids the page showed, sound or not, changed or not: the evidence of a full pass."""

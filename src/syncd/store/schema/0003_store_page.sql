@@ -353,6 +353,7 @@ CREATE FUNCTION syncd.store_page(
     p_newest_at    timestamptz,
     p_ceiling_at   timestamptz,
     p_now          timestamptz,
+    p_pages        integer,
     p_unchanged    integer,
     p_calls        integer,
     p_waited       double precision,
@@ -437,7 +438,7 @@ BEGIN
 
     IF p_run IS NOT NULL THEN
         UPDATE syncd.runs r
-        SET pages = r.pages + CASE WHEN p_last IS NULL THEN 0 ELSE 1 END,
+        SET pages = r.pages + CASE WHEN p_last IS NULL THEN 0 ELSE p_pages END,
             added = r.added + cardinality(store_page.added),
             updated = r.updated + cardinality(store_page.updated),
             deleted = r.deleted + cardinality(store_page.deleted),
