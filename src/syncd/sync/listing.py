@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from syncd import codec
@@ -91,8 +91,10 @@ class ChildListing:
             self._last_parent = place["before"]
 
     async def first(self) -> Step | None:
-        """None where there is no parent to list below."""
-        return await self._next_parent()
+        """None where there is no parent to list below. A pass that begins anew is stored as having no cursor yet."""
+        fresh = self._resume is None
+        step = await self._next_parent()
+        return replace(step, cursor=None) if fresh and step is not None else step
 
     def ahead(self, step: Step, response: Response) -> list[Step]:
         return []

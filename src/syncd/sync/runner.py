@@ -143,7 +143,7 @@ class Runner:
                 due_at = plan.schedule.first(last, now, self._clock.random())
                 if last is None and plan.strategy is Strategy.CHILDREN:
                     # The first import brings the children as tasks of their parents; a pass on top would ask twice.
-                    due_at = now + timedelta(seconds=plan.full_every_seconds)
+                    due_at = plan.schedule.after(now, self._clock.random())
                 unit = self.units[name, plan.name] = Unit(name, plan, due_at)
                 unit.last_started_at = last
                 if stand is not None:
@@ -244,6 +244,13 @@ class Runner:
         account, now = self.accounts[unit.integration], self._clock.now()
         pull.tally.outcome = Outcome.FAILED
         if isinstance(error, OwnershipError):
+            log.info(
+                "run_lost",
+                partner=self.partner,
+                integration=unit.integration,
+                resource=unit.plan.name,
+                reason=str(error),
+            )
             unit.due_at = now + timedelta(seconds=1)
             unit.wishes = [*wishes, *unit.wishes]
             return

@@ -138,6 +138,9 @@ class Guesty(RestDriver):
             return self._changed_on(resource, request, response)
         return super().following(resource, request, response)
 
+    def spread(self, resource: Resource, first: Request, response: Response) -> list[Request] | None:
+        return None  # walks of several parts go page by page, and 120 calls a minute leave nothing to win
+
     def _changed_on(self, resource: Resource, request: Request, response: Response) -> Request | None:
         """On from the newest stamp of the page; within it by an offset, when it has more records than a page."""
         stamp, plus, skip = (request.cursor or "").partition("+")
