@@ -37,6 +37,8 @@ say = structlog.get_logger()
 
 DATABASE_PAUSE_SECONDS = 1.0
 DATABASE_LONGEST_PAUSE_SECONDS = 15.0
+INTERRUPTED = 130
+"""The exit code after a second signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Daemon:
         self.stopping = anyio.Event()
         self._draining = False
         self._started = False
-        self._hurried = False
+        self._reloading = anyio.Lock()
         self._notifier = Notifier(self.environ, clock=self.clock)
         self._config = load(options.config, drivers=drivers.facts(), env=self.environ, strict=options.strict).require()
         self._vault = Vault(self._config.secrets.directory, self.environ)
@@ -122,8 +124,8 @@ class Daemon:
             await self._drain()
             everything.cancel_scope.cancel()
         await self._close_store()
-        say.info("daemon_stopped", hurried=self._hurried)
-        return 1 if self._hurried else 0
+        say.info("daemon_stopped")
+        return 0
 
     # -- up --------------------------------------------------------------------------------------------------------
 
@@ -200,19 +202,22 @@ class Daemon:
             await opened.aclose()
 
     async def _signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """TERM and INT: drain; a second one: leave at once. HUP: reload."""
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-            task_status.started()
-            async for number in received:
-                if number == signal.SIGHUP:
-                    await self._reload("SIGHUP")
-                elif self.stopping.is_set():
-                    say.warning("daemon_hurried", signal=signal.Signals(number).name)
-                    self._hurried = True
-                    os._exit(1)
-                else:
-                    say.info("daemon_stopping", signal=signal.Signals(number).name)
-                    self.stopping.set()
+        """TERM and INT: drain; a second one: leave at once. HUP: reload, during which the others are still heard."""
+        async with anyio.create_task_group() as reloads:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+                task_status.started()
+                async for number in received:
+                    self._received(signal.Signals(number), reloads)
+
+    def _received(self, number: signal.Signals, reloads: TaskGroup) -> None:
+        if number == signal.SIGHUP:
+            reloads.start_soon(self._reload, "SIGHUP", name="reload")
+        elif self.stopping.is_set():
+            say.warning("daemon_hurried", signal=number.name)
+            os._exit(INTERRUPTED)
+        else:
+            say.info("daemon_stopping", signal=number.name)
+            self.stopping.set()
 
     # -- asked by others -------------------------------------------------------------------------------------------
 
@@ -227,11 +232,13 @@ class Daemon:
     async def _reload(self, who: str) -> ReloadReport:
         if self._reloader is None:
             return ReloadReport(ok=False, problems=["still starting: nothing to reload yet"])
-        self._notifier.reloading()
-        try:
-            report, self._config = await self._reloader.reload(self._config, who)
-        finally:
-            self._notifier.ready()
+        async with self._reloading:
+            self._notifier.reloading()
+            try:
+                report, self._config = await self._reloader.reload(self._config, who)
+            finally:
+                self._notifier.ready()
+            self.engine.reloaded_at, self.engine.reload_ok = self.clock.now(), report.ok
         return report
 
 

@@ -221,9 +221,7 @@ class Engine:
         return [found[wish] for wish in wish_ids if wish in found]
 
     async def reload(self, *, who: str) -> ReloadReport:
-        report = await self._reload(who)
-        self.reloaded_at, self.reload_ok = self._clock.now(), report.ok
-        return report
+        return await self._reload(who)
 
     async def pause(
         self, integration: str, resource: str | None, *, who: str, reason: str, until: datetime | None

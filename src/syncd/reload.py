@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import anyio
 import structlog
 
 from syncd import drivers, log, metrics
@@ -14,7 +13,7 @@ from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig, load
 from syncd.config.difference import difference
 from syncd.errors import AuthError, SyncdError
-from syncd.secrets import Ref, Vault
+from syncd.secrets import Vault, fingerprint
 from syncd.server.ports import ReloadReport
 from syncd.supervisor import Supervisor
 
@@ -22,10 +21,12 @@ say = structlog.get_logger()
 
 SWAP_DRAIN_SECONDS = 10.0
 TEST_SECONDS = 20.0
+FIXED = ("database", "server", "secrets", "state_directory")
+"""Sections of the main file that a running process cannot take over."""
 
 
 class Reloader:
-    """Applies what the files say now to what runs. One reload at a time."""
+    """Applies what the files say now to what runs. The caller lets in one reload at a time."""
 
     def __init__(
         self,
@@ -47,12 +48,14 @@ class Reloader:
         self._clock = clock
         self._environ = environ
         self._strict = strict
-        self._one = anyio.Lock()
 
     async def reload(self, old: Config, who: str) -> tuple[ReloadReport, Config]:
-        """Returns what was done and the configuration now in force. Never raises for a bad file or secret."""
-        async with self._one:
-            report, new = await self._apply(old, who)
+        """Returns what was done and the configuration now in force. Never raises, whatever the files hold."""
+        try:
+            report, new = await self._apply(old)
+        except Exception as error:
+            say.exception("config_reload_crashed", who=who)
+            report, new = ReloadReport(ok=False, problems=[f"a fault in syncd: {type(error).__name__}: {error}"]), old
         metrics.RELOAD_OK.set(1 if report.ok else 0)
         metrics.RELOAD_AT.set(self._clock.now().timestamp())
         say.log(
@@ -66,11 +69,11 @@ class Reloader:
         )
         return report, new
 
-    async def _apply(self, old: Config, who: str) -> tuple[ReloadReport, Config]:
+    async def _apply(self, old: Config) -> tuple[ReloadReport, Config]:
         loaded = load(self._path, drivers=drivers.facts(), env=self._environ, strict=self._strict)
         if loaded.config is None:
             return ReloadReport(ok=False, problems=[problem.text() for problem in loaded.errors]), old
-        before = self._vault.fingerprints()
+        before = self._supervisor.secrets()
         self._vault.reload()
         wanted = loaded.keeping(old)
         kept: dict[str, list[str]] = {
@@ -82,7 +85,7 @@ class Reloader:
             if name in kept:
                 continue
             fresh, known = wanted.partners.get(name), old.partners.get(name)
-            turned = self._turned(fresh, before)
+            turned = self._turned(fresh)
             if fresh == known and not turned and name not in self._supervisor.broken:
                 continue
             trouble = await self._swap(name, fresh, known, turned)
@@ -94,25 +97,34 @@ class Reloader:
                     partners.pop(name, None)
             else:
                 applied.append(name)
-        new = wanted.model_copy(update={"partners": partners})
+        restart = {name: getattr(old, name) for name in FIXED if getattr(wanted, name) != getattr(old, name)}
+        new = wanted.model_copy(update={"partners": partners, **restart})
         if new.log.level != old.log.level:
             log.set_level(new.log.level)
         await self._forget_scopes(new)
-        changes = difference(old, new, before=before, after=self._vault.fingerprints())
+        changes = difference(old, new, before=before, after=self._supervisor.secrets())
+        later = old.model_copy(update={name: getattr(wanted, name) for name in restart})
+        changes += [f"{line} (in force after a restart)" for line in difference(old, later)]
         return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes), new
 
-    def _turned(self, partner: PartnerConfig | None, before: Mapping[Ref, str]) -> set[str]:
-        """Integrations one of whose secrets is another one than before."""
+    def _turned(self, partner: PartnerConfig | None) -> set[str]:
+        """Integrations one of whose secrets is another one than the one they work with, or cannot be read any more.
+
+        What is compared with is what runs, not what was read last: a refused secret is looked at again each time.
+        """
+        running = self._supervisor.running.get(partner.name) if partner is not None else None
+        if partner is None or running is None:
+            return set()
         turned = set()
-        for name, integration in partner.integrations.items() if partner is not None else ():
-            for ref in integration.credentials.values():
+        for name, in_force in running.built.secrets.items():
+            integration = partner.integrations.get(name)
+            for ref in integration.credentials.values() if integration is not None else ():
                 try:
-                    self._vault.resolve(ref)
+                    known = fingerprint(self._vault.resolve(ref))
                 except SyncdError:
+                    known = ""
+                if ref in in_force and in_force[ref] != known:
                     turned.add(name)
-            after = self._vault.fingerprints()
-            if any(ref in before and before[ref] != after.get(ref) for ref in integration.credentials.values()):
-                turned.add(name)
         return turned
 
     async def _swap(
@@ -134,6 +146,10 @@ class Reloader:
             await self._supervisor.replace(name, fresh, drain_seconds=SWAP_DRAIN_SECONDS)
         except SyncdError as error:
             return [f"{error}" + (f" ({error.hint})" if error.hint else "")]
+        except Exception as error:
+            # A fault in a driver must not end the reload, and with it the other partners' changes.
+            say.exception("partner_not_swapped", partner=name)
+            return [f"{type(error).__name__}: {error}"]
         return []
 
     async def _test(self, partner: PartnerConfig, names: set[str]) -> list[str]:

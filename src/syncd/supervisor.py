@@ -16,7 +16,8 @@ from anyio.abc import TaskGroup
 from syncd.build import Builder, Built
 from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig
-from syncd.errors import SyncdError
+from syncd.errors import StoreError, SyncdError
+from syncd.secrets import Ref
 from syncd.store import Control
 from syncd.sync.runner import Runner
 
@@ -44,6 +45,8 @@ class Supervisor:
         self._clock = clock
         self._tasks = tasks
         self._pauses: Mapping[str, Control] = {}
+        self._swapping = anyio.Lock()
+        self._draining = False
         self.running: dict[str, Running] = {}
         self.broken: dict[str, str] = {}
         """Partners that could not be built, and why; they run as soon as a reload mends them."""
@@ -61,16 +64,40 @@ class Supervisor:
         """
         wanted = partner is not None and any(partner.is_enabled(integration) for integration in partner.integrations)
         built = self._builder.build(partner) if partner is not None and wanted else None
-        old = self.running.pop(name, None)
-        if old is not None:
-            await self._stop(old, drain_seconds)
-        self.broken.pop(name, None)
-        if built is not None:
+        async with self._swapping:
+            old = self.running.pop(name, None)
+            if old is not None:
+                await self._stop(old, drain_seconds)
+            self.broken.pop(name, None)
+            if built is None:
+                return
+            if self._draining:
+                await built.aclose()
+                return
             await self._launch(name, built)
+
+    def secrets(self) -> dict[Ref, str]:
+        """Short hashes of the secrets in force: what a refused or unreadable new one leaves as it was."""
+        return {
+            ref: known
+            for running in self.running.values()
+            for refs in running.built.secrets.values()
+            for ref, known in refs.items()
+        }
+
+    async def open_views(self) -> None:
+        """Try again what could not be done when a partner was started."""
+        for name, running in list(self.running.items()):
+            if not running.built.opened:
+                await self._open(name, running.built)
 
     async def drain(self, seconds: float) -> bool:
         """Stop them all: nothing new, then let what is held end. True when everything ended in time."""
         in_time = True
+        self._draining = True
+        with anyio.move_on_after(seconds):
+            async with self._swapping:
+                pass  # a partner that is being swapped is held by nobody's list: let that end first
 
         async def end(running: Running) -> None:
             nonlocal in_time
@@ -111,12 +138,20 @@ class Supervisor:
         await self._launch(name, built)
 
     async def _launch(self, name: str, built: Built) -> None:
-        await built.open()
+        built.adopt()
+        await self._open(name, built)
         runner = self._builder.runner(built)
         runner.set_pauses(self._pauses)
         running = self.running[name] = Running(built, runner)
         self._tasks.start_soon(self._keep_alive, name, running, name=f"partner {name}")
         log.info("partner_started", partner=name, integrations=sorted(built.accounts))
+
+    async def _open(self, name: str, built: Built) -> None:
+        """The typed views are for readers: what is wrong with them is said, and stops nobody's syncing."""
+        try:
+            await built.open()
+        except StoreError as error:
+            log.warning("views_not_refreshed", partner=name, reason=str(error), action=error.hint)
 
     async def _keep_alive(self, name: str, running: Running) -> None:
         pause = FIRST_PAUSE_SECONDS

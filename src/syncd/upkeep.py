@@ -26,6 +26,7 @@ CONTROLS_SECONDS = 10.0
 MEASURE_SECONDS = 5.0
 PROBE_LOOK_SECONDS = 10.0
 PROBE_SECONDS = 60.0
+VIEWS_SECONDS = 60.0
 PRUNE_HOUR = 3
 """UTC; the nightly prune begins in this hour."""
 
@@ -63,6 +64,7 @@ class Upkeep:
             loops.start_soon(self._every, MEASURE_SECONDS, self._measure)
             loops.start_soon(self._every, PROBE_LOOK_SECONDS, self._probe)
             loops.start_soon(self._every, 600.0, self._prune)
+            loops.start_soon(self._every, VIEWS_SECONDS, self._supervisor.open_views)
 
     def _hear(self, _: str) -> None:
         self._wished.set()
