@@ -112,6 +112,15 @@ def hash_canonical(document: bytes, adapter: str = "") -> bytes:
     return sha256(b"%b\x00%b" % (document, adapter.encode()) if adapter else document).digest()
 
 
+def fingerprint(raw: Any, adapter: str = "") -> tuple[bytes, bytes]:
+    """`canonical` and `content_hash` of one record in one go: this runs for every record of every page."""
+    try:
+        document = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        document = _dumps_slowly(raw, sort=True, first=error)
+    return document, sha256(b"%b\x00%b" % (document, adapter.encode()) if adapter else document).digest()
+
+
 def storable(value: Any) -> Any:
     """The value as jsonb can hold it. The very same object comes back where nothing had to be replaced."""
     try:

@@ -67,8 +67,8 @@ class Account:
         """(resource, id) of records with a reject row; a bounded look, since healing one more time does no harm."""
         return {(known.resource, known.external_id) for known in await self.store.rejects.list(self.name, limit=10_000)}
 
-    def count(self, resource: str, page: PageRead, result: PageResult) -> None:
-        """Add a stored page to the metrics; once a page, not once a record."""
+    def count(self, resource: str, page: PageRead, result: PageResult, *, pages: int = 1) -> None:
+        """Add stored pages to the metrics; once a page, not once a record."""
         for what, number in (
             ("added", len(result.added)),
             ("updated", len(result.updated)),
@@ -86,4 +86,4 @@ class Account:
         counter = self._counters.get((resource, ""))
         if counter is None:
             counter = self._counters[resource, ""] = metrics.PAGES.labels(self.name, resource)
-        counter.inc()
+        counter.inc(pages)

@@ -1,47 +1,60 @@
-"""A hand-over between two stages of a run: bounded, in order, and taken by as many as are ready.
+"""A hand-over between two stages of a run: in order, bounded by number and bytes, and taken as a whole.
 
-Whoever takes never waits for a batch to fill, and never goes through what waits one by one: a slow stage catches up by
-larger steps. An error travels behind what was handed over before it.
+Who takes gets all that is ready and never waits for more, so a stage that fell behind catches up by larger steps. An error
+travels behind what was handed over before it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-T = TypeVar("T")
+
+class Sized(Protocol):
+    """What can be handed over says how many bytes it keeps in memory."""
+
+    @property
+    def size(self) -> int: ...
+
+
+T = TypeVar("T", bound=Sized)
 
 
 class Line(Generic[T]):
-    """At most `length` things wait; `put` then waits for room."""
+    """At most `length` things and `most_bytes` bytes wait, one thing in any case; `put` then waits for room."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, most_bytes: int) -> None:
         self._length = length
-        self._things: deque[T] = deque()
+        self._most_bytes = most_bytes
+        self._things: list[T] = []
+        self._bytes = 0
         self._ended = False
         self._error: BaseException | None = None
         self._moved = asyncio.Event()
         """Set whenever something came, went or ended; whoever waits looks for itself."""
 
     async def put(self, thing: T) -> None:
-        """Hand over. Raises the error the line was broken with."""
-        while len(self._things) >= self._length and not self._ended:
+        """Hand over. Raises the error the line was broken off with."""
+        size = thing.size
+        while self._things and not self._ended:
+            if len(self._things) < self._length and self._bytes + size <= self._most_bytes:
+                break
             self._moved.clear()
             await self._moved.wait()
         if self._error is not None:
             raise self._error
         self._things.append(thing)
+        self._bytes += size
         self._moved.set()
 
-    async def take(self, most: int) -> list[T]:
-        """What is ready, at most so many; empty at the end. Raises the error behind what was handed over before it."""
+    async def take(self) -> list[T]:
+        """All that waits, at least one; empty at the end. Raises the error the line ended with after all else was taken."""
         while not self._things and not self._ended:
             self._moved.clear()
             await self._moved.wait()
         if not self._things and self._error is not None:
             raise self._error
-        taken = [self._things.popleft() for _ in range(min(most, len(self._things)))]
+        taken, self._things, self._bytes = self._things, [], 0
         self._moved.set()
         return taken
 
@@ -52,7 +65,7 @@ class Line(Generic[T]):
             self._moved.set()
 
     def break_off(self, error: BaseException) -> None:
-        """End at once: what waits is dropped, both sides get the error."""
+        """End at once: what waits is dropped, and both sides get the error."""
         self._things.clear()
         self._ended, self._error = True, error
         self._moved.set()

@@ -1,12 +1,13 @@
-"""One page in, rows out: who each record is, whether it changed, what it looks like normalized, and what is unsound.
+"""Pages in, rows out: who each record is, whether it changed, what it looks like normalized, and what is unsound.
 
-Work is per page where it can be: one query asks which contents are known, and only what changed is normalized. A bad
-record ends as a reject, never as an exception (R15); the other records of its page go on.
+Work is per page where it can be: one query asks which contents are known on all pages that came together, and only what
+changed is normalized. A bad record ends as a reject, never as an exception (R15); the other records of its page go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -14,12 +15,28 @@ from syncd import codec
 from syncd.errors import PayloadError
 from syncd.kit import Driver, Identity, Item, Raw, Resource
 from syncd.model import Lane
-from syncd.store import NewTask, Reject, Row, Store
+from syncd.store import Known, NewTask, Reject, Row, Store
 
 MAX_REASON = 500
 
+_UNSURE = Known(b"", False)
+"""Of a record with a row under way: whatever comes is news, and the store judges it."""
+
 _Group = dict[str, tuple[Identity, Raw | None]]
 """The records of one resource on a page, by id: the newest where one stands there twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageIn:
+    """What one answer holds, and what is known of the answer."""
+
+    items: list[Item]
+    fetched_at: datetime
+    """Our clock when the request began."""
+    cause: str
+    parent_id: str | None = None
+    observed_at: datetime | None = None
+    """The partner's clock at that moment: the stamp of records that have none of their own, where events have one."""
 
 
 @dataclass(slots=True)
@@ -38,6 +55,26 @@ class PageRead:
     identities: list[Identity] = field(default_factory=list)
     count: int = 0
     """Records on the page, before anything was left out."""
+
+    def include(self, later: PageRead) -> None:
+        """Add the page that came after this one."""
+        unsound = {(reject.resource, reject.key) for reject in later.rejects}
+        self.rows += later.rows
+        self.seen += later.seen
+        self.unchanged += later.unchanged
+        self.rejects += later.rejects
+        self.tasks += later.tasks
+        self.healed = [key for key in self.healed if key not in unsound] + later.healed
+        self.identities += later.identities
+        self.count += later.count
+
+
+def merged(pages: Sequence[PageRead]) -> PageRead:
+    """Several pages as one, in their order."""
+    whole, *others = pages
+    for page in others:
+        whole.include(page)
+    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,33 +97,67 @@ class Processor:
         self._targets = targets
         self._store = store
 
-    async def read(
+    async def read(self, listed: str, page: PageIn, *, rejected: set[tuple[str, str]]) -> PageRead:
+        """Turn the items of one answer into rows; see `read_all`."""
+        return (await self.read_all(listed, [page], rejected=rejected))[0]
+
+    async def read_all(
         self,
         listed: str,
-        items: list[Item],
+        pages: Sequence[PageIn],
         *,
-        fetched_at: datetime,
-        cause: str,
         rejected: set[tuple[str, str]],
-        parent_id: str | None = None,
-    ) -> PageRead:
-        """Turn the items of one answer into rows.
+        unstored: Counter[tuple[str, str]] | None = None,
+        empty: bool = False,
+    ) -> list[PageRead]:
+        """Turn the items of answers into rows, page by page.
 
-        `fetched_at` is our clock when the request began. `rejected` names records with a reject row, so that only those
-        are healed. Items of resources that this integration does not sync are passed over.
+        `rejected` names records with a reject row, so that only those are healed; it is kept up. `unstored` counts rows
+        that earlier calls gave and that are not stored yet; those of this call are added. `empty`: of the listed resource
+        nothing was stored but by this run. Items of resources that this integration does not sync are passed over.
         """
-        page = PageRead(count=len(items))
-        identify = self._driver.identify
+        found = [self._identified(page) for page in pages]
+        unsure = set(unstored or ())  # before the question: what is stored meanwhile may not be in the answer
+        known = {
+            name: {}
+            if empty and name == listed and _whole(groups)
+            else await self._store.records.known(
+                self._integration,
+                name,
+                list(groups[0]) if len(groups) == 1 else list({one: None for group in groups for one in group}),
+                sparse=self._targets[name].resource.sparse,
+            )
+            for name, groups in _by_resource(groups for _, groups in found).items()
+        }
+        for source, (page, groups) in zip(pages, found, strict=True):
+            page.seen = list(groups.get(listed, ()))
+            for name, group in groups.items():
+                self._take(self._targets[name], group, known[name], page, source, rejected, unsure)
+            if unstored is not None and not empty:
+                keys = [(row.resource, row.external_id) for row in page.rows]
+                unsure.update(keys)
+                unstored.update(keys)
+            if rejected or page.rejects:
+                rejected.difference_update(page.healed)
+                rejected.update((reject.resource, reject.key) for reject in page.rejects)
+        return [page for page, _ in found]
+
+    def _identified(self, source: PageIn) -> tuple[PageRead, dict[str, _Group]]:
+        """Who is on a page, by resource."""
+        page = PageRead(count=len(source.items))
+        identify, parent_id = self._driver.identify, source.parent_id
         groups: dict[str, _Group] = {}
         target: Target | None = None
+        observed = False
         group: _Group = {}
         name = ""
-        for item in items:
+        for item in source.items:
             if item.resource != name:
                 name = item.resource
                 target = self._targets.get(name)
                 if target is not None:
                     group = groups.setdefault(name, {})
+                    observed = target.resource.stamped_by == "observed"
             if target is None:
                 continue
             raw, identity = item.raw, item.identity
@@ -96,8 +167,10 @@ class Processor:
                 try:
                     identity = identify(target.resource, raw, target.adapter)
                 except Exception as error:
-                    page.rejects.append(self._reject(name, None, raw, error, cause))
+                    page.rejects.append(self._reject(name, None, raw, error, source.cause))
                     continue
+            if observed and identity.source_updated_at is None:
+                identity = replace(identity, source_updated_at=source.observed_at)
             if parent_id is not None and identity.parent_id is None:
                 identity = replace(identity, parent_id=parent_id)
             external_id = identity.external_id
@@ -105,48 +178,49 @@ class Processor:
             if before is None or _newer(identity, before[0]):
                 group[external_id] = (identity, raw)
             page.identities.append(identity)
-        page.seen = list(groups.get(listed, ()))
-        for name, found in groups.items():
-            await self._take(self._targets[name], found, page, fetched_at, cause, rejected)
-        return page
+        return page, groups
 
-    async def _take(
+    def _take(
         self,
         target: Target,
         found: _Group,
+        known: Mapping[str, Known],
         page: PageRead,
-        fetched_at: datetime,
-        cause: str,
+        source: PageIn,
         rejected: set[tuple[str, str]],
+        unsure: set[tuple[str, str]],
     ) -> None:
+        """Tell news from what is known, and make rows of it."""
         resource, adapter, driver = target.resource, target.adapter, self._driver
-        name, sparse = resource.name, resource.sparse
-        content_hash, hashable = codec.content_hash, driver.hashable
-        known = await self._store.records.known(self._integration, name, list(found), sparse=sparse)
+        name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
+        fingerprint, hashable, fields, rows = codec.fingerprint, driver.hashable, driver.fields, page.rows
         for external_id, (identity, raw) in found.items():
             before = known.get(external_id)
+            if unsure and (name, external_id) in unsure:
+                before = _UNSURE
             if raw is None:
                 self._name_only(target, identity, page, fetched_at, cause, stored=before is not None)
                 continue
-            digest = content_hash(hashable(resource, raw), adapter)
+            told = hashable(resource, raw)
+            document, digest = fingerprint(told, adapter)
             if before is not None and before.content_hash == digest and not before.deleted and not identity.deleted:
                 page.unchanged += 1
                 if rejected and (name, external_id) in rejected:
                     page.healed.append((name, external_id))
                 continue
             try:
-                data = codec.dumps_storable(driver.fields(resource, raw, adapter))
+                data = codec.dumps_storable(fields(resource, raw, adapter))
             except Exception as error:
                 page.rejects.append(self._reject(name, external_id, raw, error, cause))
                 continue
             if rejected and (name, external_id) in rejected:
                 page.healed.append((name, external_id))
-            page.rows.append(
+            rows.append(
                 Row(
                     external_id,
                     name,
                     data,
-                    codec.dumps(raw),
+                    document if told is raw else codec.dumps(raw),
                     digest,
                     fetched_at,
                     identity.source_version,
@@ -158,18 +232,24 @@ class Processor:
                     cause,
                 )
             )
-            if not identity.deleted:
-                for child in target.children:
-                    page.tasks.append(
-                        NewTask(
-                            kind="children",
-                            resource=child,
-                            parent_id=external_id,
-                            parent_resource=name,
-                            lane=target.child_lane,
-                            dedupe_key=f"children:{child}:{external_id}",
-                        )
-                    )
+            if target.children and not identity.deleted:
+                self._list_children(target, external_id, page, cause)
+
+    @staticmethod
+    def _list_children(target: Target, external_id: str, page: PageRead, cause: str) -> None:
+        name = target.resource.name
+        for child in target.children:
+            page.tasks.append(
+                NewTask(
+                    kind="children",
+                    resource=child,
+                    parent_id=external_id,
+                    parent_resource=name,
+                    lane=target.child_lane,
+                    dedupe_key=f"children:{child}:{external_id}",
+                    cause=cause,
+                )
+            )
 
     def _name_only(
         self, target: Target, identity: Identity, page: PageRead, fetched_at: datetime, cause: str, *, stored: bool
@@ -200,6 +280,7 @@ class Processor:
                 external_id=identity.external_id,
                 lane=Lane.HIGH,
                 dedupe_key=f"fetch:{name}:{identity.external_id}",
+                cause=cause,
             )
         )
 
@@ -217,3 +298,16 @@ def _newer(one: Identity, other: Identity) -> bool:
     if one.source_updated_at is not None and other.source_updated_at is not None:
         return one.source_updated_at > other.source_updated_at
     return False
+
+
+def _by_resource(pages: Iterable[Mapping[str, _Group]]) -> dict[str, list[_Group]]:
+    found: dict[str, list[_Group]] = {}
+    for groups in pages:
+        for name, group in groups.items():
+            found.setdefault(name, []).append(group)
+    return found
+
+
+def _whole(groups: Iterable[_Group]) -> bool:
+    """Do all records come with their content?"""
+    return all(raw is not None for group in groups for _, raw in group.values())

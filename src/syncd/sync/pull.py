@@ -1,4 +1,7 @@
-"""One run of one resource: pages fetched ahead, each stored in one transaction with the cursor that follows it (R1).
+"""One run of one resource: pages fetched ahead, read, and stored together with the cursor that follows them (R1).
+
+Three stages go on at once: fetching (walk.py), reading, committing. Each takes from the one before whatever is ready, so
+that a slow database gets several pages in one transaction and a fast one gets each by itself.
 
 The run survives any death: what is committed names the place to go on from. It ends in one of three ways: done (and then
 the watermark moves, and a complete pass may believe deletions), failed (an error for `decide`), or cut (asked to stop; the
@@ -7,8 +10,9 @@ next run goes on at the stored cursor).
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,16 +25,17 @@ from syncd.kit import Item, Response
 from syncd.model import Checkpoint, Lane, Mode, Outcome
 from syncd.store import PageResult, PageWrite, Stand, Sweep
 from syncd.sync.account import Account
-from syncd.sync.ahead import Ahead
 from syncd.sync.health import explain_error
+from syncd.sync.line import Line
 from syncd.sync.listing import ChildListing, Listing, Step, needs_fields
 from syncd.sync.plan import ResourcePlan, Strategy
-from syncd.sync.processor import PageRead
+from syncd.sync.processor import PageIn, PageRead, merged
+from syncd.sync.walk import PAGES_AHEAD, Fetched, walk
 
 log = structlog.get_logger()
 
-PAGES_AHEAD = 4
-"""Independent pages in flight beside the one being stored; bounds memory, the gate bounds the rate."""
+BYTES_AHEAD = 8 * 1024 * 1024
+"""Of answers that wait to be read, and again of read ones that wait to be stored; one page in any case."""
 
 
 @dataclass(slots=True)
@@ -62,8 +67,8 @@ class Tally:
             return None
         return max(self.total - self.seen, 0) * (now - self.started_at).total_seconds() / self.seen
 
-    def absorb(self, page: PageRead, result: PageResult) -> None:
-        self.pages += 1
+    def absorb(self, pages: int, page: PageRead, result: PageResult) -> None:
+        self.pages += pages
         self.seen += page.count
         self.added += len(result.added)
         self.updated += len(result.updated)
@@ -74,22 +79,17 @@ class Tally:
 
 
 @dataclass(slots=True)
-class _Fetched:
-    step: Step
-    response: Response | None
-    """None: the parent of this listing is gone."""
-    calls: int
-    waited_seconds: float
-
-
-@dataclass(slots=True)
 class _Page:
     """An answer, read and not yet stored."""
 
+    fetched: Fetched
     read: PageRead
-    cause: str
     ceiling_at: datetime
     newest_at: datetime | None
+
+    @property
+    def size(self) -> int:
+        return self.fetched.size
 
 
 @dataclass(slots=True)
@@ -109,6 +109,10 @@ class Pull:
     _rejected: set[tuple[str, str]] = field(default_factory=set)
     """Records with a reject row."""
     _pages_read: int = 0
+    _unstored: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Rows read and not yet stored, by record: what the store knows of these is not what it will know."""
+    _empty: bool = False
+    """Nothing of this resource was stored when the run began: no need to ask what is known of a record."""
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.account.name, self.plan.name)
@@ -181,61 +185,35 @@ class Pull:
         return ChildListing(account.driver, resource, checkpoint.cursor, parents)
 
     async def _walk(self, checkpoint: Checkpoint) -> bool:
-        """Fetch and store page by page. False: cut between two pages."""
+        """Fetch, read and store the whole listing. False: cut between two pages."""
+        account, plan = self.account, self.plan
         listing = self._listing(checkpoint)
         first = await listing.first()
         if first is None:
             return True
-        self._rejected = await self.account.rejected_ids()
-        named: deque[Step] = deque()
-        flying: deque[Step] = deque()
-        opening = True
-        # Three things go on at once: pages in flight, one page being read, and the page before it being committed.
-        async with Ahead[_Fetched]() as ahead, Ahead[None]() as committing:
+        self._rejected = await account.rejected_ids()
+        self._empty = not await account.store.records.some(account.name, plan.name)
+        fetched: Line[Fetched] = Line(PAGES_AHEAD, BYTES_AHEAD)
+        read: Line[_Page] = Line(PAGES_AHEAD, BYTES_AHEAD)
+        walking = asyncio.create_task(walk(listing, first, self._fetch, fetched))
+        committing = asyncio.create_task(self._commit_all(read, fetched))
+        try:
+            try:
+                ended = await self._read_all(fetched, read, walking)
+            finally:
+                read.end()
+            await committing
+            return ended
+        except Exception:
+            # What was read before the trouble is stored all the same. If that fails, that is what went wrong.
+            await committing
+            raise
+        finally:
+            for task in (walking, committing):
+                task.cancel()
+            await asyncio.gather(walking, committing, return_exceptions=True)
 
-            def send(step: Step) -> None:
-                flying.append(step)
-                ahead.push(self._fetch(step))
-
-            send(first)
-            while flying:
-                fetched = await ahead.pop()
-                flying.popleft()
-                if opening and fetched.response is not None:
-                    self._open(fetched.response)
-                opening = False
-                if not flying and not named and fetched.response is not None:
-                    named.extend(listing.ahead(fetched.step, fetched.response))
-                while named and len(flying) < PAGES_AHEAD:
-                    send(named.popleft())
-                if flying and fetched.response is not None and self._moved(listing, fetched, flying[0]):
-                    await ahead.clear()
-                    flying.clear()
-                    named.clear()
-                following = flying[0] if flying else await listing.after(fetched.step, fetched.response)
-                if following is not None and not flying:
-                    send(following)
-                page = await self._read(fetched)
-                if len(committing):
-                    await committing.pop()
-                committing.push(self._commit(fetched, page, following))
-                if following is not None and self.stopping():
-                    await committing.pop()
-                    return False
-            await committing.pop()
-        return True
-
-    @staticmethod
-    def _moved(listing: Listing | ChildListing, fetched: _Fetched, expected: Step) -> bool:
-        """Did the listing change under the pages named ahead? Then the walk goes on one by one from here."""
-        if not isinstance(listing, Listing) or fetched.response is None:
-            return False
-        if listing.expects(fetched.step, fetched.response) == expected.cursor:
-            return False
-        listing.restart()
-        return True
-
-    async def _fetch(self, step: Step) -> _Fetched:
+    async def _fetch(self, step: Step) -> Fetched:
         stats = self.account.session.stats()
         try:
             response = await self.account.session.call(step.request, lane=self.lane, stats=stats)
@@ -245,44 +223,77 @@ class Pull:
                 raise RejectedError(
                     str(error), hint=error.hint, status=error.status, code=error.code, request_id=error.request_id
                 ) from None
-            return _Fetched(step, None, stats.calls, stats.waited_seconds)
+            return Fetched(step, None, stats.calls, stats.waited_seconds)
         finally:
             self.tally.calls += stats.calls
             self.tally.waited_seconds += stats.waited_seconds
         self.account.health.latency_ms = response.elapsed_seconds * 1000
-        return _Fetched(step, response, stats.calls, stats.waited_seconds)
+        return Fetched(step, response, stats.calls, stats.waited_seconds)
+
+    async def _read_all(self, fetched: Line[Fetched], read: Line[_Page], walking: asyncio.Task[None]) -> bool:
+        """Turn answers into rows until the listing ends. False: asked to stop before that."""
+        ended = False
+        while answers := await fetched.take():
+            for page in await self._read(answers):
+                await read.put(page)
+            ended = answers[-1].following is None
+            if self.stopping():
+                walking.cancel()  # what has arrived is stored all the same: it was paid for
+        return ended
 
     def _open(self, response: Response) -> None:
         """The first answer of this process's part of the run may say how many records there are."""
         if self.tally.mode is Mode.FULL and self.plan.strategy is not Strategy.CHILDREN:
             self.tally.total = self.account.driver.total(self.plan.resource, response)
 
-    async def _read(self, fetched: _Fetched) -> _Page:
-        """Turn an answer into rows."""
-        account, plan, tally = self.account, self.plan, self.tally
-        self._pages_read += 1
-        cause = f"run {tally.run_id} page {self._pages_read}"
-        response = fetched.response
-        if response is None:
-            return _Page(PageRead(), cause, account.clock.now(), None)
-        requested_at = response.requested_at or account.clock.now()
-        items = account.driver.items(plan.resource, response)
-        await self._check_tenant(items)
-        read = await account.processor.read(
-            plan.name,
-            items,
-            fetched_at=requested_at,
-            cause=cause,
-            rejected=self._rejected,
-            parent_id=fetched.step.parent_id,
+    async def _read(self, answers: Sequence[Fetched]) -> list[_Page]:
+        """Turn answers into rows."""
+        account, plan, driver = self.account, self.plan, self.account.driver
+        pages = []
+        for answer in answers:
+            if self._pages_read == 0 and answer.response is not None:
+                self._open(answer.response)
+            self._pages_read += 1
+            items: list[Item] = []
+            fetched_at = asked_at = account.clock.now()
+            if answer.response is not None:
+                fetched_at = answer.response.requested_at or fetched_at
+                asked_at = observed_at(answer.response, fetched_at)
+                items = driver.items(plan.resource, answer.response)
+                await self._check_tenant(items)
+            cause = f"run {self.tally.run_id} page {self._pages_read}"
+            pages.append(PageIn(items, fetched_at, cause, answer.step.parent_id, asked_at))
+        reads = await account.processor.read_all(
+            plan.name, pages, rejected=self._rejected, unstored=self._unstored, empty=self._empty
         )
-        newest_at = account.driver.newest(plan.resource, response, read.identities)
-        return _Page(read, cause, observed_at(response, requested_at), newest_at)
+        return [
+            _Page(answer, read, page.fetched_at, None)
+            if answer.response is None
+            else _Page(
+                answer,
+                read,
+                page.observed_at or page.fetched_at,
+                driver.newest(plan.resource, answer.response, read.identities),
+            )
+            for answer, page, read in zip(answers, pages, reads, strict=True)
+        ]
 
-    async def _commit(self, fetched: _Fetched, page: _Page, following: Step | None) -> None:
-        """Store the page together with the cursor that follows it."""
-        account, plan, tally, read = self.account, self.plan, self.tally, page.read
+    async def _commit_all(self, read: Line[_Page], fetched: Line[Fetched]) -> None:
+        """Store what is read, all that waits in one transaction. A failure ends the other stages too."""
+        try:
+            while pages := await read.take():
+                await self._commit(pages)
+        except Exception as error:
+            read.break_off(error)
+            fetched.break_off(error)
+            raise
+
+    async def _commit(self, pages: Sequence[_Page]) -> None:
+        """Store pages together with the cursor that follows them."""
+        account, plan, tally = self.account, self.plan, self.tally
         assert tally.run_id is not None
+        read = merged([page.read for page in pages])
+        first, last = pages[0].fetched, pages[-1].fetched
         started = account.clock.monotonic()
         result = await account.store.pages.commit(
             PageWrite(
@@ -292,28 +303,29 @@ class Pull:
                 scope=account.scope,
                 fence=account.fence,
                 run_id=tally.run_id,
-                cursor_read=fetched.step.cursor,
-                cursor_next=following.cursor if following is not None else None,
-                last=following is None,
+                cursor_read=first.step.cursor,
+                cursor_next=last.following.cursor if last.following is not None else None,
+                last=last.following is None,
+                pages=len(pages),
                 rows=read.rows,
                 seen_ids=read.seen if tally.mode is Mode.FULL else None,
                 unchanged=read.unchanged,
                 rejects=read.rejects,
                 heal_ids=[external_id for name, external_id in read.healed if name == plan.name],
                 tasks=read.tasks,
-                calls=fetched.calls,
-                waited_seconds=fetched.waited_seconds,
-                newest_at=page.newest_at,
-                ceiling_at=page.ceiling_at,
-                cause=page.cause,
+                calls=sum(page.fetched.calls for page in pages),
+                waited_seconds=sum(page.fetched.waited_seconds for page in pages),
+                newest_at=max((page.newest_at for page in pages if page.newest_at is not None), default=None),
+                ceiling_at=pages[0].ceiling_at,
+                cause=f"run {tally.run_id}",
                 history=account.history,
             )
         )
         metrics.STORE_SECONDS.labels(account.partner).observe(account.clock.monotonic() - started)
-        self._rejected.difference_update(read.healed)
-        self._rejected.update((reject.resource, reject.key) for reject in read.rejects)
-        tally.absorb(read, result)
-        account.count(plan.name, read, result)
+        if self._unstored:
+            self._unstored -= Counter((row.resource, row.external_id) for row in read.rows)
+        tally.absorb(len(pages), read, result)
+        account.count(plan.name, read, result, pages=len(pages))
         account.moved()
         if read.tasks:
             account.tasks_added()

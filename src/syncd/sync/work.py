@@ -20,6 +20,9 @@ from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.letters import letter_of_task
 from syncd.sync.listing import below, needs_fields
 from syncd.sync.plan import ResourcePlan
+from syncd.sync.pull import observed_at
+from syncd.sync.pull import observed_at
+from syncd.sync.processor import PageIn
 
 log = structlog.get_logger()
 
@@ -161,12 +164,7 @@ class Worker:
         account = self._account
         requested_at = response.requested_at or account.clock.now()
         page = await account.processor.read(
-            plan.name,
-            items,
-            fetched_at=requested_at,
-            cause="task",
-            rejected=await account.rejected_ids(),
-            parent_id=parent_id,
+            plan.name, PageIn(items, requested_at, "task", parent_id, observed_at(response, requested_at)), rejected=await account.rejected_ids()
         )
         result = await account.store.pages.commit_one(
             PageWrite(

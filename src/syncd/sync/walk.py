@@ -1,0 +1,94 @@
+"""The fetching stage of a run: a listing's answers in order, each with the step that follows it.
+
+The next page is asked for as soon as its cursor is known, whether or not the page before it is stored yet. How far that
+may run ahead is bounded by the line the answers are handed to; how fast, by the gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from syncd.kit import Response
+from syncd.sync.ahead import Ahead
+from syncd.sync.line import Line
+from syncd.sync.listing import ChildListing, Listing, Step
+
+PAGES_AHEAD = 4
+"""Independent pages in flight at once, and answers of any kind that wait to be read."""
+
+
+@dataclass(slots=True)
+class Fetched:
+    """One answer."""
+
+    step: Step
+    response: Response | None
+    """None: the parent of this listing is gone."""
+    calls: int
+    waited_seconds: float
+    following: Step | None = None
+    """The next step; None where the listing ends with this answer."""
+
+    @property
+    def size(self) -> int:
+        return len(self.response.content) if self.response is not None else 0
+
+
+Fetch = Callable[[Step], Coroutine[Any, Any, Fetched]]
+
+
+async def walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out: Line[Fetched]) -> None:
+    """Fetch the whole listing into `out`, and end it: with the error where there is one, without when cancelled."""
+    try:
+        await _walk(listing, first, fetch, out)
+    except asyncio.CancelledError:
+        out.end()
+        raise
+    except BaseException as error:
+        out.end(error)
+    else:
+        out.end()
+
+
+async def _walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out: Line[Fetched]) -> None:
+    named: deque[Step] = deque()
+    flying: deque[Step] = deque()
+    async with Ahead[Fetched]() as ahead:
+
+        def send(step: Step) -> None:
+            flying.append(step)
+            ahead.push(fetch(step))
+
+        send(first)
+        while flying:
+            fetched = await ahead.pop()
+            flying.popleft()
+            if not flying and not named and fetched.response is not None:
+                named.extend(listing.ahead(fetched.step, fetched.response))
+            while named and len(flying) < PAGES_AHEAD:
+                send(named.popleft())
+            if flying and fetched.response is not None and _moved(listing, fetched, flying[0]):
+                await ahead.clear()
+                flying.clear()
+                named.clear()
+            if flying:
+                fetched.following = flying[0]
+            else:
+                fetched.following = await listing.after(fetched.step, fetched.response)
+                if fetched.following is not None:
+                    send(fetched.following)
+            await out.put(fetched)
+
+
+def _moved(listing: Listing | ChildListing, fetched: Fetched, expected: Step) -> bool:
+    """Did the listing change under the pages named ahead? Then the walk goes on one by one from here."""
+    if not isinstance(listing, Listing) or fetched.response is None:
+        return False
+    if listing.expects(fetched.step, fetched.response) == expected.cursor:
+        return False
+    listing.restart()
+    return True
