@@ -84,6 +84,25 @@ def test_a_bucket_full_of_calls_in_flight_waits_for_an_answer_and_not_for_time()
     assert tier.opens(1000.0, 1, 1.0, ()) == pytest.approx(1000.1, abs=0.001)
 
 
+async def test_who_waits_behind_lost_requests_is_woken_when_they_have_surely_arrived(clock):
+    gate = Gate("s", [{"rate": "10/s", "kind": "bucket", "burst": 1}], clock=clock, share=1, lost_seconds=3)
+    with pytest.raises(TimeoutError):
+        await clock.run(_cut_off(gate))
+    begun = clock.monotonic()
+    await clock.run(_call(gate))
+    assert clock.monotonic() - begun == pytest.approx(3.1, abs=0.01)
+
+
+async def _cut_off(gate):
+    async with gate.admit(), gate.clock.timeout(1):
+        await gate.clock.sleep(60)
+
+
+async def _call(gate):
+    async with gate.admit():
+        pass
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     lives=st.lists(st.tuples(st.floats(0.1, 20), st.floats(0, 5), st.booleans()), min_size=1, max_size=4),

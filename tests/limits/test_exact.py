@@ -206,6 +206,26 @@ def test_a_request_cut_off_on_its_way_counts_from_the_last_moment_it_may_arrive(
     assert asyncio.run(main()) == pytest.approx(12, abs=0.01)
 
 
+def test_a_request_lost_just_before_an_edge_counts_for_the_window_it_may_arrive_in():
+    clock = FakeClock()  # starts on a full minute
+
+    async def scene():
+        rate = {"rate": "1/60s", "kind": "fixed", "aligned": True, "skew_seconds": 0.1}
+        gate = Gate("s", [rate], clock=clock, share=1, lost_seconds=5)
+        await clock.sleep(56)
+        with pytest.raises(TimeoutError):
+            async with gate.admit(), clock.timeout(1):
+                await clock.sleep(60)  # cut off at 57, may arrive until 62: in the next minute
+        async with gate.admit():
+            return clock.now()
+
+    async def main():
+        began = clock.now()
+        return (await clock.run(scene()) - began).total_seconds()
+
+    assert asyncio.run(main()) == pytest.approx(120.1, abs=0.01)
+
+
 def test_the_true_cost_of_a_call_replaces_the_expected_one():
     clock = FakeClock()
 

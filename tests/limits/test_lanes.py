@@ -111,6 +111,29 @@ async def test_close_tells_everybody_and_what_is_left_can_be_given_back(clock):
     assert len(queue) == 0
 
 
+async def test_a_getter_told_and_cancelled_in_the_same_moment_passes_the_word_on(clock):
+    queue = LaneQueue(clock=clock)
+    first, second = (asyncio.create_task(queue.get()) for _ in range(2))
+    await clock.settle()
+    queue.put_nowait("item")
+    first.cancel()
+    await clock.settle()
+    assert second.done()
+    assert second.result() == "item"
+
+
+async def test_a_putter_told_and_cancelled_in_the_same_moment_passes_the_word_on(clock):
+    queue = LaneQueue(1, clock=clock)
+    queue.put_nowait(0)
+    first, second = (asyncio.create_task(queue.put(n)) for n in (1, 2))
+    await clock.settle()
+    assert queue.get_nowait() == 0
+    first.cancel()
+    await clock.settle()
+    assert second.done()
+    assert queue.get_nowait() == 2
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), capacity=st.integers(1, 4))
 def test_no_item_is_lost_or_doubled_and_nobody_sleeps_on_when_getters_and_putters_are_cancelled(seed, capacity):
