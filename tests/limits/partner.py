@@ -21,9 +21,7 @@ def worst_window(arrivals: Sequence[Arrival], window: float) -> float:
     sums = [0.0]
     for _, weight in ordered:
         sums.append(sums[-1] + weight)
-    return max(
-        (sums[bisect.bisect_left(moments, at + window)] - sums[i] for i, at in enumerate(moments)), default=0.0
-    )
+    return max((sums[bisect.bisect_left(moments, at + window)] - sums[i] for i, at in enumerate(moments)), default=0.0)
 
 
 def worst_fixed(arrivals: Sequence[Arrival], window: float, phase: float) -> float:

@@ -41,7 +41,9 @@ def test_no_window_at_the_partner_ever_counts_more_than_the_limit(rates, share, 
     partner = Partner(clock, seed, most=most, nature=nature)
 
     async def scene():
-        gate = Gate("s", rates, clock=clock, share=share, lanes=lanes, concurrency=random.Random(seed).choice((None, 7)))
+        gate = Gate(
+            "s", rates, clock=clock, share=share, lanes=lanes, concurrency=random.Random(seed).choice((None, 7))
+        )
         await clock.run(crowd(gate, partner, 45, workers))
         for tier in gate.book.tiers:
             limit, window = tier.spec.limit, tier.spec.window_seconds

@@ -121,9 +121,7 @@ async def test_a_heavy_urgent_call_is_not_overtaken_by_light_ones_of_a_lower_lan
     gate = gate_of(clock, {"rate": "100/10s", "weighted": True})
     partner = Partner(clock, 3, most=0.1)
     end = clock.monotonic() + 120
-    light = [
-        asyncio.create_task(work(gate, partner, end, weight=5, lane=Lane.LOW, member=f"m{n}")) for n in range(10)
-    ]
+    light = [asyncio.create_task(work(gate, partner, end, weight=5, lane=Lane.LOW, member=f"m{n}")) for n in range(10)]
     await clock.advance(5)
     begun = clock.monotonic()
     heavy = asyncio.create_task(call(gate, [], "heavy", weight=90, lane=Lane.HIGH))

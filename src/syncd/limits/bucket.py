@@ -93,7 +93,9 @@ class Bucket:
         hold.weight = weight
 
     def view(self, now: float) -> dict[str, Any]:
-        return show(self.spec, self.used(now), self.held_now(now), self.budget, self.ceiling, self.bound(now, 1.0) - now)
+        return show(
+            self.spec, self.used(now), self.held_now(now), self.budget, self.ceiling, self.bound(now, 1.0) - now
+        )
 
     def export(self, now: float) -> dict[str, Any]:
         self._drain(now)

@@ -175,8 +175,7 @@ class Recorder:
             if known is None:
                 continue
             moved = {
-                name: [[entry[0] - ahead, *entry[1:]] for entry in known.get(name, ())]
-                for name in ("held", "sent")
+                name: [[entry[0] - ahead, *entry[1:]] for entry in known.get(name, ())] for name in ("held", "sent")
             }
             tier.absorb(now, moved)
             unknown = 0.0 if ended_well else float(known.get("allowed", allowance(tier)))

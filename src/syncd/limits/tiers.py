@@ -33,6 +33,7 @@ _UNITS = {
 }  # fmt: skip
 _RATE = re.compile(r"\s*(\d[\d_]*)\s*(?:/|\bper\b)\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*", re.IGNORECASE)
 
+
 def parse_rate(text: str) -> tuple[int, float]:
     """`"300/120s"` -> (300, 120.0); also `7/s`, `80/min`, `5/24h`, `100 per minute`. Raises ValueError saying why."""
     found = _RATE.fullmatch(text)

@@ -224,7 +224,9 @@ class Window:
 
     def view(self, now: float) -> dict[str, Any]:
         """Plain data for a person."""
-        return show(self.spec, self.used(now), self.held_now(now), self.budget, self.ceiling, self.bound(now, 1.0) - now)
+        return show(
+            self.spec, self.used(now), self.held_now(now), self.budget, self.ceiling, self.bound(now, 1.0) - now
+        )
 
     # -- remembering: moments of answers and of sends, so that another window can read them too
 
@@ -315,9 +317,7 @@ class Window:
         return min(slid, now + edge - wall)
 
 
-def show(
-    spec: TierSpec, used: float, held: float, budget: float, ceiling: float, seconds: float
-) -> dict[str, Any]:
+def show(spec: TierSpec, used: float, held: float, budget: float, ceiling: float, seconds: float) -> dict[str, Any]:
     """One tier as a person reads it: `used` was sent within the window, `held` the partner may still count."""
     return {
         "name": spec.name,
