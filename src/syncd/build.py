@@ -136,7 +136,9 @@ class Built:
     opened: bool = False
 
     def adopt(self) -> None:
-        """Put this configuration's limits in force; slots in use stay."""
+        """Put this configuration in force: its limits (slots in use stay), its credentials (a refusal is of the past)."""
+        for account in self.accounts.values():
+            account.health.auth = account.health.auth_retry_at = None
         for name, state in self.scopes.items():
             state.gate.reconfigure(self.settings[name].tiers, **self.settings[name].rest())
 
@@ -260,7 +262,6 @@ class Builder:
             for plan in plans.values()
         }
         health = self._health.setdefault(name, Health(name))
-        health.auth = health.auth_retry_at = None  # the files may have brought another credential: try it at once
         return Account(
             partner=partner.name,
             name=name,

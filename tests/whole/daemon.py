@@ -146,7 +146,7 @@ class Daemon:
     async def post(self, path: str, said: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """A wish to the admin API, `path` below /api/v1/."""
         url = f"http://127.0.0.1:{self.admin_port}/api/v1/{path}"
-        async with aiohttp.ClientSession() as http, http.post(url, data=orjson.dumps(said or {})) as answer:
+        async with aiohttp.ClientSession() as http, http.post(url, json=said or {}) as answer:
             found: dict[str, Any] = orjson.loads(await answer.read())
             return answer.status, found
 

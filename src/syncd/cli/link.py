@@ -10,6 +10,7 @@ import getpass
 import http.client
 import json
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -164,8 +165,18 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         found = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
     except (OSError, ValueError, yaml.YAMLError):
-        return {}
+        return {"server": _glimpsed(file)}
     return found if isinstance(found, dict) else {}
+
+
+def _glimpsed(file: Path) -> dict[str, str]:
+    """The addresses in a file that is no YAML at present: whoever broke it wants to ask the daemon what it says of it."""
+    try:
+        text = file.read_text(errors="replace")
+    except OSError:
+        return {}
+    said = "\n".join(line.partition(" #")[0] for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return dict(re.findall(r"\b(listen|admin):[ \t]+[\"']?([^\s,}\"']+)", said))
 
 
 def _token(file: Path, found: dict[str, Any], ref: Any) -> str | None:
