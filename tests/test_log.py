@@ -144,7 +144,9 @@ def test_an_exception_that_cannot_be_printed_does_not_stop_the_log(out):
 
 
 @pytest.mark.parametrize(
-    "value", [2**80, float("nan"), "\ud800", {1: {2: 3}}, {"a": {1, 2}}, b"\xff", object()], ids=repr
+    "value",
+    [2**80, float("nan"), "\ud800", {1: {2: 3}}, {"a": {1, 2}}, b"\xff", object()],
+    ids=["huge", "nan", "surrogate", "number key", "set", "bytes", "object"],
 )
 def test_no_value_stops_the_log(out, value):
     log.get_logger().info("odd_value", value=value)

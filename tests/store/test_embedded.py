@@ -130,7 +130,7 @@ def test_a_guarded_server_goes_with_its_killed_parent_and_takes_the_directory_al
     assert not directory.exists()
 
 
-@pytest.mark.parametrize("claimed", [1, os.getpid(), 2**22 - 1])
+@pytest.mark.parametrize("claimed", [1, os.getpid(), 2**22 - 1], ids=["init", "ours", "nobody"])
 def test_a_stale_pid_file_is_cleared_even_if_the_number_is_in_use_again(state: Path, claimed: int):
     with start(state) as server:
         pid = server.pid
