@@ -258,6 +258,15 @@ async def test_a_new_refresh_token_from_a_person_ends_the_old_chain(clock: FakeC
     assert setup.stored.value["made_from"] == fingerprint(setup.secrets("refresh_token"))
 
 
+async def test_another_client_in_the_configuration_does_not_go_on_with_the_old_ones_token(clock: FakeClock) -> None:
+    setup = Setup(clock)
+    await setup.call()
+    session, secrets = setup.another()
+    secrets.change(client_id="client-id-2", client_secret="client-secret-2")
+    assert (await setup.call(session)).json() == {"token": "token-2"}
+    assert [grant["client_id"] for grant in setup.issuer.grants] == ["client-id-1", "client-id-2"]
+
+
 async def test_a_token_is_renewed_early_without_anybody_waiting(clock: FakeClock) -> None:
     setup = Setup(clock, latency=20.0, life=3600)
     await setup.call()

@@ -181,7 +181,7 @@ class TokenSource:
         if stored is None or stored.version == self._refused:
             return False
         access = stored.value.get("access_token")
-        if not access or stored.value.get("made_from", "") != self._made_from():
+        if not access or not self._ours(stored):
             return False
         now = self._clock.now()
         token = Token(Secret(access), stored.version, stored.expires_at, self._renew_at(stored))
@@ -214,21 +214,27 @@ class TokenSource:
         if self.spec.kind != "oauth2_refresh":
             return None
         kept = stored.value.get("refresh_token") if stored is not None else None
-        if stored is not None and kept and stored.value.get("made_from", "") == self._made_from():
+        if stored is not None and kept and self._ours(stored):
             return Secret(kept)
         return self._secrets(self.spec.refresh_token)
 
     def _made_from(self) -> str:
-        """Which configured refresh token a chain descends from; empty where none is configured or none is used.
+        """Which configured credential a token descends from, as a short hash; empty where none is configured.
 
-        A person who gives the integration a new one thereby ends the old chain.
+        A person who gives the integration another client or refresh token thereby ends what came of the old one.
         """
-        if self.spec.kind != "oauth2_refresh":
-            return ""
+        names = [self.spec.client_id, self.spec.client_secret or ""]
+        if self.spec.kind == "oauth2_refresh":
+            names = [self.spec.refresh_token]
         try:
-            return fingerprint(self._secrets(self.spec.refresh_token))
+            return "-".join([fingerprint(self._secrets(name)) for name in names if name])
         except AuthError:
             return ""
+
+    def _ours(self, stored: StoredCredential) -> bool:
+        """Does it descend from the credential now configured? A client's token that does not say was put by hand."""
+        made_from = stored.value.get("made_from", "")
+        return made_from == self._made_from() or (not made_from and self.spec.kind == "oauth2_client")
 
     async def _save(self, granted: Granted, made_from: StoredCredential | None) -> StoredCredential:
         """Commit. A granted token is kept until it is: a rotated refresh token that got lost would lock us out."""
