@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncd import codec
 from syncd.model import Mode, Outcome
-from syncd.store import PageResult, PageWrite, Row, Store
+from syncd.store import Change, PageResult, PageWrite, Row, Store
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -114,3 +115,13 @@ class Desk:
         """What is stored alive under this id."""
         found = await self.store.records.get(self.integration, resource or self.resource, external_id)
         return None if found is None or found.deleted_at is not None else found.data
+
+
+async def feed(store: Store, count: int, after: int = 0) -> list[Change]:
+    """The changes after this one, once there are so many. A reader waits for every transaction of the server that began
+    before the changes did, other tests' too."""
+    async with asyncio.timeout(60):
+        while len(found := await store.changes.after(after, 10_000)) < count:
+            await asyncio.sleep(0.02)
+    assert len(found) == count
+    return found
