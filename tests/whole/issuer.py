@@ -18,6 +18,7 @@ from aiohttp import web
 from syncd.store import KeyRing
 
 FIRST_REFRESH = "refresh-token-given-by-hand-000"
+CLIENT_SECRET = "the-client-secret-0001"
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Issuer:
     refused_grants: int = 0
     token_requests: int = 0
     revoked: set[str] = field(default_factory=set)
+    client_secrets: set[str] = field(default_factory=lambda: {CLIENT_SECRET})
 
     def __post_init__(self) -> None:
         self.asked = asyncio.Event()
@@ -101,6 +103,9 @@ class Issuer:
         self.token_requests += 1
         self.asked.set()
         await asyncio.sleep(self.held_seconds)
+        if form.get("client_secret") not in self.client_secrets:
+            self.refused_grants += 1
+            return web.json_response({"error": "invalid_client"}, status=401)
         made_from = str(form.get("refresh_token", ""))
         if self.kind == "oauth2_refresh" and made_from not in self._good_refresh_tokens():
             self.refused_grants += 1

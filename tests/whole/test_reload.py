@@ -227,6 +227,54 @@ async def test_a_broken_partner_file_keeps_its_old_settings_while_anothers_chang
     assert two.guesty.connections == connections
 
 
+async def test_tighter_limits_are_in_force_at_once_and_slots_in_use_count_against_them(two: Two):
+    await two.arrives()
+    before = await used(two, "acme")
+    assert before > 0
+    two.daemon.write_partner(
+        "guesty",
+        growing_partner(
+            f"http://127.0.0.1:{two.guesty.port}/v1", "acme", ACME_KEY, limits={"tiers": ["1/s", "100000/h"], "share": 1.0}
+        ),
+    )
+    report = await two.reload()
+    assert report["ok"], report
+    tiers = (await two.daemon.integration("acme"))["limits"]["tiers"]
+    assert 1 in [tier["stated"] for tier in tiers]
+    assert await used(two, "acme") >= before
+    await two.arrives()
+
+
+async def test_a_new_address_or_database_is_said_to_need_a_restart_and_the_rest_applies(two: Two):
+    await two.arrives()
+    two.daemon.write_main(
+        {"server": {"listen": "127.0.0.1:1", "admin": f"127.0.0.1:{two.daemon.admin_port}"}, "drain": "7s"}
+    )
+    report = await two.reload()
+    assert report["ok"], report
+    [line] = [line for line in report["changes"] if line.startswith("server.listen")]
+    assert line.endswith("(in force after a restart)")
+    [line] = [line for line in report["changes"] if line.startswith("drain")]
+    assert "restart" not in line
+    await two.arrives()
+
+
+async def test_a_view_others_built_upon_stops_neither_a_reload_nor_a_start(two: Two):
+    await two.arrives()
+    await two.rows.connection.execute("CREATE VIEW public.theirs AS SELECT n FROM syncd.guesty_items")
+    file = growing_partner(f"http://127.0.0.1:{two.guesty.port}/v1", "acme", ACME_KEY)
+    items = file["rest"]["resources"]["items"]
+    file["rest"] = {**file["rest"], "resources": {"items": {**items, "fields": {"m": "n"}}}}
+    file["resources"] = {"items": file["resources"]["items"]}
+    two.daemon.write_partner("guesty", file)
+    assert (await two.reload())["ok"]
+    await two.arrives()
+    assert "views_not_refreshed" in two.daemon.log()
+    assert await two.daemon.stop() == 0
+    await two.daemon.start()
+    await two.arrives()
+
+
 async def used(two: Two, integration: str) -> float:
     """Slots in use of the hourly limit."""
     tiers = (await two.daemon.integration(integration))["limits"]["tiers"]

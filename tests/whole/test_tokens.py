@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.client.parts import Credentials, Facts
 from tests.whole.daemon import Daemon, Rows
-from tests.whole.issuer import FIRST_REFRESH, Issuer
+from tests.whole.issuer import CLIENT_SECRET, FIRST_REFRESH, Issuer
 
 from syncd.client import PartnerTransport, Session
 from syncd.client import build as build_auth
@@ -28,7 +28,7 @@ FRESH_SEED = secrets.randbelow(10**9)
 
 
 def partner(kind: str, base_url: str) -> dict[str, Any]:
-    credentials = {"client_id": "the-client-id-0001", "client_secret": "the-client-secret-0001"}
+    credentials = {"client_id": "the-client-id-0001", "client_secret": CLIENT_SECRET}
     if kind == "oauth2_refresh":
         credentials["refresh_token"] = FIRST_REFRESH
     return {
@@ -72,7 +72,7 @@ async def test_two_hundred_calls_meeting_an_expired_token_cause_one_token_reques
     clock = SystemClock()
     gate = Gate("acme", ["5000/s"], clock=clock, share=1.0, concurrency=250, keeper=store.limit_state)
     await gate.open()
-    given = Credentials(client_id="id-0001", client_secret="secret-0001", refresh_token=FIRST_REFRESH)
+    given = Credentials(client_id="id-0001", client_secret=CLIENT_SECRET, refresh_token=FIRST_REFRESH)
     auth = build_auth(
         Facts(kind, token_path="/oauth/token"), given, integration="acme", clock=clock, keeper=store.credentials
     )
@@ -134,6 +134,39 @@ async def test_a_refresh_cut_off_by_kill_nine_never_uses_an_uncommitted_token(
     assert issuer.refused_grants == 0, "a lost answer is asked for again with a refresh token that is still good"
     unused = [grant for grant in issuer.grants if not grant.used]
     print(f"{issuer.token_requests} token requests, {len(unused)} grants lost to kills")
+
+
+async def test_a_changed_client_secret_is_proved_by_a_token_request_and_a_refused_one_changes_nothing(
+    issuers: Any, database: str, rows: Rows, tmp_path: Path
+):
+    issuer: Issuer = issuers("oauth2_client")
+    file = partner("oauth2_client", await issuer.start())
+    secret = tmp_path / "client_secret"
+    secret.touch(mode=0o600)
+    secret.write_text(CLIENT_SECRET)
+    file["integrations"]["acme"]["credentials"]["client_secret"] = {"file": str(secret)}
+    async with Daemon(tmp_path, database, {"plain": file}) as daemon:
+
+        async def synced() -> bool:
+            return await rows.count("acme", "items") == issuer.items
+
+        await daemon.until(synced)
+        secret.write_text("another-secret-0002")
+        _, report = await daemon.post("reload")
+        assert not report["ok"]
+        assert "refused" in report["kept"]["plain"][0]
+        assert (issuer.token_requests, issuer.refused_grants) == (2, 1), "the token at hand proves nothing of the secret"
+        issuer.items += 1
+        await daemon.until(synced)
+        assert issuer.token_requests == 2, "the old token goes on"
+        issuer.client_secrets = {"another-secret-0002"}
+        _, report = await daemon.post("reload")
+        assert report["ok"], report
+        issuer.items += 1
+        await daemon.until(synced)
+        assert issuer.token_requests == 3
+        assert issuer.grants[-1].used
+    assert issuer.violations == []
 
 
 async def test_a_rotating_refresh_token_is_committed_with_its_access_token_on_every_turn(
