@@ -43,8 +43,21 @@ def test_loads_what_is_sound(document, value):
 @pytest.mark.parametrize(
     "document",
     [
-        b"", b"NaN", b"Infinity", b"[-Infinity]", b"1e400", b"[1e400]", b"{", b"[1,]", b"\xff", b'"\xed\xa0\x80"', b"<html>",
-        b"1" * 5000, b"[" * 100_000, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000,
+        b"",
+        b"NaN",
+        b"Infinity",
+        b"[-Infinity]",
+        b"1e400",
+        b"[1e400]",
+        b"{",
+        b"[1,]",
+        b"\xff",
+        b'"\xed\xa0\x80"',
+        b"<html>",
+        b"1" * 5000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
         b"[" * 50_000 + b"12345678901234567890123" + b"]" * 50_000,
         b'["\\ud800"' + b",[" * 100_000,
     ],
@@ -91,7 +104,10 @@ def test_dumps_refuses_what_json_cannot_say(value):
 
 def test_dates_are_written_even_on_the_slow_road():
     moment = datetime(2024, 5, 1, 12, tzinfo=UTC)
-    assert codec.dumps({"at": moment, "n": 10**30}) == b'{"at":"2024-05-01T12:00:00+00:00","n":' + str(10**30).encode() + b"}"
+    assert (
+        codec.dumps({"at": moment, "n": 10**30})
+        == b'{"at":"2024-05-01T12:00:00+00:00","n":' + str(10**30).encode() + b"}"
+    )
 
 
 def test_storable_gives_back_the_same_object_when_nothing_is_wrong():
@@ -131,7 +147,10 @@ def test_the_hash_of_known_content_never_changes():
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**40), 10**40) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters()),
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(st.characters()), children, max_size=4),
     max_leaves=20,

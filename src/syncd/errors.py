@@ -83,9 +83,7 @@ class TransientError(PartnerError):
     the breaker does not count it. `retry_at` is set where the partner named a time (503 with Retry-After).
     """
 
-    def __init__(
-        self, message: str, *, breaks: bool = True, retry_at: datetime | None = None, **known: object
-    ) -> None:
+    def __init__(self, message: str, *, breaks: bool = True, retry_at: datetime | None = None, **known: object) -> None:
         super().__init__(message, **known)  # type: ignore[arg-type]
         self.breaks = breaks
         self.retry_at = retry_at

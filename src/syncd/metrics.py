@@ -51,9 +51,7 @@ RATE_LIMITED = Counter(
 LIMIT_BUSY_SECONDS = Counter(
     "syncd_limit_busy_seconds_total", "Seconds in which work was waiting for the scope.", ["scope"], registry=REGISTRY
 )
-BREAKER_STATE = Gauge(
-    "syncd_breaker_state", "0 closed, 1 half-open, 2 open.", ["scope", "group"], registry=REGISTRY
-)
+BREAKER_STATE = Gauge("syncd_breaker_state", "0 closed, 1 half-open, 2 open.", ["scope", "group"], registry=REGISTRY)
 RETRIES = Counter("syncd_retries_total", "Calls sent again.", ["partner", "reason"], registry=REGISTRY)
 RETRY_BUDGET_EMPTY = Counter(
     "syncd_retry_budget_exhausted_total", "Retries not made for want of budget.", ["partner"], registry=REGISTRY
@@ -90,20 +88,22 @@ DEAD_LETTERS = Gauge("syncd_dead_letters", "Things that need a person.", ["integ
 
 # Credentials.
 TOKEN_REFRESHES = Counter(
-    "syncd_token_refreshes_total", "Token requests by result: ok, refused, failed.", ["integration", "result"],
+    "syncd_token_refreshes_total",
+    "Token requests by result: ok, refused, failed.",
+    ["integration", "result"],
     registry=REGISTRY,
 )
 CREDENTIAL_EXPIRY = Gauge(
-    "syncd_credential_expiry_timestamp_seconds", "When a run-time credential expires.", ["integration", "kind"],
+    "syncd_credential_expiry_timestamp_seconds",
+    "When a run-time credential expires.",
+    ["integration", "kind"],
     registry=REGISTRY,
 )
 
 # The process.
 BUILD_INFO = Gauge("syncd_build_info", "Always 1.", ["version", "python"], registry=REGISTRY)
 HEALTH = Gauge("syncd_integration_health", "1 for the present state.", ["integration", "state"], registry=REGISTRY)
-HEARTBEAT = Gauge(
-    "syncd_heartbeat_timestamp_seconds", "When a part last made progress.", ["part"], registry=REGISTRY
-)
+HEARTBEAT = Gauge("syncd_heartbeat_timestamp_seconds", "When a part last made progress.", ["part"], registry=REGISTRY)
 LOOP_LAG = Gauge("syncd_loop_lag_seconds", "How late the event loop runs its timers.", registry=REGISTRY)
 RSS = Gauge("syncd_resident_memory_bytes", "Resident memory.", registry=REGISTRY)
 RELOAD_OK = Gauge("syncd_config_last_reload_successful", "1 if the last reload applied whole.", registry=REGISTRY)

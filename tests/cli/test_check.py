@@ -135,7 +135,10 @@ def test_env_tells_a_foreign_program_from_our_own_daemon(run, start, directory: 
         (TestReport(integration="shop", ok=True, status=200, latency_ms=212.0), 0, "✓ shop: authenticated in 212 ms"),
         (
             TestReport(
-                integration="shop", ok=False, status=401, refused=True,
+                integration="shop",
+                ok=False,
+                status=401,
+                refused=True,
                 explanation=Explanation("auth-failed", "401 invalid key", action="syncd credential set shop api_key"),
             ),
             77,
@@ -229,7 +232,9 @@ def test_credential_set_says_where_else_a_secret_is_changed(run, directory: Path
 
 def test_run_without_a_database_says_how_to_get_one(run, directory: Path):
     text = (directory / "syncd.yaml").read_text()
-    (directory / "syncd.yaml").write_text("\n".join(line for line in text.splitlines() if not line.startswith("database")))
+    (directory / "syncd.yaml").write_text(
+        "\n".join(line for line in text.splitlines() if not line.startswith("database"))
+    )
     done = run("run", "--config", directory)
     assert done.exit_code == 78
     assert "SYNCD_DATABASE_URL=postgresql://" in done.stderr
@@ -265,7 +270,9 @@ def test_sim_serves_until_it_is_told_to_stop():
     import urllib.request
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "syncd", "sim", "stripe", "--port", "0"], stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "syncd", "sim", "stripe", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
         cwd=Path(__file__).parents[2] / "src",
     )
     try:

@@ -35,7 +35,11 @@ def record(external_id: str, data: dict[str, Any], *, deleted: bool = False) -> 
     return (
         "INSERT INTO syncd.records (integration, resource, external_id, fetched_at, synced_at, deleted_at, content_hash, "
         "adapter, cause, data, raw) VALUES ('shop', 'customers', $1, $2, $2, $3, '\\x00', 'v1', 'run 7', $4, $5)",
-        external_id, NOON, NOON if deleted else None, text, json.dumps({"sent": data}),
+        external_id,
+        NOON,
+        NOON if deleted else None,
+        text,
+        json.dumps({"sent": data}),
     )
 
 
@@ -43,7 +47,11 @@ def change(external_id: str, field: str, old: Any, new: Any) -> tuple[Any, ...]:
     return (
         "INSERT INTO syncd.changes (integration, resource, external_id, row_version, kind, field, old, new, cause, "
         "changed_at, bound) VALUES ('shop', 'customers', $1, 2, 'update', $2, $3, $4, 'run 8', $5, pg_current_xact_id())",
-        external_id, field, json.dumps(old), json.dumps(new), NOON,
+        external_id,
+        field,
+        json.dumps(old),
+        json.dumps(new),
+        NOON,
     )
 
 
@@ -53,7 +61,7 @@ def filled(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
     execute(
         database,
         record("cus_1", {"name": "Ann", "vip": True, "tags": ["a", "b"]}),
-        record("cus_2", {"name": "Bob, the \"builder\"", "balance": 12.5}),
+        record("cus_2", {"name": 'Bob, the "builder"', "balance": 12.5}),
         record("cus_3", {"name": "Cid"}, deleted=True),
         change("cus_1", "name", "Anne", "Ann"),
     )

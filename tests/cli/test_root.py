@@ -190,7 +190,9 @@ def test_a_fault_of_ours_names_the_way_to_its_traceback():
 
 def test_a_group_of_errors_is_told_by_the_most_telling_one():
     def body() -> None:
-        raise ExceptionGroup("many", [ValueError("noise"), ExceptionGroup("inner", [ConfigError("admin has no token")])])
+        raise ExceptionGroup(
+            "many", [ValueError("noise"), ExceptionGroup("inner", [ConfigError("admin has no token")])]
+        )
 
     done = invoke(body)
     assert done.exit_code == 78
@@ -208,7 +210,12 @@ def test_an_interruption_exits_130(interruption: type[BaseException]):
 def test_a_reader_that_has_enough_is_no_error():
     done = subprocess.run(
         f"{sys.executable} -m syncd schema partner | head -c 10",
-        shell=True, capture_output=True, text=True, timeout=60, cwd=REPOSITORY / "src", check=False,
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=REPOSITORY / "src",
+        check=False,
     )
     assert done.stderr == ""
 
@@ -244,7 +251,16 @@ def test_colour_follows_the_environment(monkeypatch, variables: dict[str, str], 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0s"), (59.9, "59s"), (60, "1m"), (154, "2m 34s"), (3600, "1h"), (7860, "2h 11m"), (90000, "1d 1h"), (-5, "0s")],
+    [
+        (0, "0s"),
+        (59.9, "59s"),
+        (60, "1m"),
+        (154, "2m 34s"),
+        (3600, "1h"),
+        (7860, "2h 11m"),
+        (90000, "1d 1h"),
+        (-5, "0s"),
+    ],
 )
 def test_durations_are_two_units_at_most(seconds: float, text: str):
     assert output.lasting(seconds) == text

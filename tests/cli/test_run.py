@@ -24,7 +24,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-def test_run_hands_its_options_over_and_ends_with_the_daemons_code(run, directory: Path, served: list[Any], tmp_path: Path):
+def test_run_hands_its_options_over_and_ends_with_the_daemons_code(
+    run, directory: Path, served: list[Any], tmp_path: Path
+):
     done = run("run", "--config", directory, "--embedded", "--state-dir", tmp_path / "state")
     assert done.exit_code == 1
     [(options, loop)] = served

@@ -24,13 +24,20 @@ def row(wish: int = 1, **changes: Any) -> Progress:
 def test_it_waits_until_every_run_has_ended(run, start, directory: Path, hurry):
     stage = start()
     slept = hurry()
-    looks = iter([
-        [],
-        [row(state=RunState.RUNNING, run_id=4)],
-        [row(state=RunState.DONE, run_id=4, page=12, added=1200, unchanged=3, calls=12, waited_seconds=41.0), row(2)],
-        [row(state=RunState.DONE, run_id=4, page=12, added=1200, unchanged=3, calls=12, waited_seconds=41.0),
-         row(2, resource="products", state=RunState.DONE, rejected=1)],
-    ])
+    looks = iter(
+        [
+            [],
+            [row(state=RunState.RUNNING, run_id=4)],
+            [
+                row(state=RunState.DONE, run_id=4, page=12, added=1200, unchanged=3, calls=12, waited_seconds=41.0),
+                row(2),
+            ],
+            [
+                row(state=RunState.DONE, run_id=4, page=12, added=1200, unchanged=3, calls=12, waited_seconds=41.0),
+                row(2, resource="products", state=RunState.DONE, rejected=1),
+            ],
+        ]
+    )
 
     async def progress(wishes):
         return next(looks)
@@ -40,7 +47,10 @@ def test_it_waits_until_every_run_has_ended(run, start, directory: Path, hurry):
     done = run("sync", "shop", "--config", directory)
     assert done.exit_code == 0
     assert stage.status.asked[0][:4] == ("sync", "shop", None, None)
-    assert "shop/customers  done: page 12, 1,200 new, 0 changed, 3 unchanged, 12 calls, waited 41s for limits" in done.stdout
+    assert (
+        "shop/customers  done: page 12, 1,200 new, 0 changed, 3 unchanged, 12 calls, waited 41s for limits"
+        in done.stdout
+    )
     assert "shop/products  done: page 0, 0 new, 0 changed, 0 unchanged, 1 rejected, 0 calls\n" in done.stdout
     assert "  rejected records: syncd dlq list\n" in done.stdout
     assert len(slept) == 3
@@ -86,7 +96,13 @@ def test_a_failed_run_is_explained_and_exits_1(run, start, directory: Path, hurr
 
 @pytest.mark.parametrize(
     ("states", "code"),
-    [(["done", "done"], Exit.OK), (["done", "failed"], 1), (["cut", "done"], 75), (["cut", "failed"], 1), (["unknown"], 75)],
+    [
+        (["done", "done"], Exit.OK),
+        (["done", "failed"], 1),
+        (["cut", "done"], 75),
+        (["cut", "failed"], 1),
+        (["unknown"], 75),
+    ],
 )
 def test_the_exit_code_is_that_of_the_worst_run(states: list[str], code: int):
     assert verb.verdict([{"state": state} for state in states]) == code
@@ -145,7 +161,10 @@ def test_a_mistyped_resource_gets_a_suggestion(run, start, directory: Path):
 
 def test_a_wish_a_restarted_daemon_no_longer_knows_has_ended():
     board = verb.Board([1, 2], {"integration": "shop", "resource": "?"})
-    assert board.told([{"wish_id": 1, "state": "running", "integration": "shop", "resource": "x"}])[0]["state"] == "running"
+    assert (
+        board.told([{"wish_id": 1, "state": "running", "integration": "shop", "resource": "x"}])[0]["state"]
+        == "running"
+    )
     for _ in range(verb.MISSES):
         rows = board.told([{"wish_id": 2, "state": "done"}])
     assert [each["state"] for each in rows] == ["unknown", "done"]

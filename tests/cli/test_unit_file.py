@@ -94,7 +94,12 @@ async def nothing():
 uvloop.run(nothing())
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=UNIT.parents[1] / "src"
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=UNIT.parents[1] / "src",
     )
     if done.returncode == 42:
         pytest.skip("this kernel cannot be asked")

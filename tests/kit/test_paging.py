@@ -69,7 +69,12 @@ class Server:
 def resource(kind: str, *, size: int = 10, said: str = "", place: str = "query", **more: Any) -> Resource:
     names = {"cursor": "after", "last": "after", "offset": "offset", "page": "page"}
     inside = "page." if place == "body" else ""
-    pages: dict[str, Any] = {"kind": "cursor" if kind == "last" else kind, "in": place, "size": f"{inside}limit", **more}
+    pages: dict[str, Any] = {
+        "kind": "cursor" if kind == "last" else kind,
+        "in": place,
+        "size": f"{inside}limit",
+        **more,
+    }
     if kind in names:
         pages["param"] = inside + names[kind]
     if kind in {"cursor", "next"}:
@@ -198,7 +203,14 @@ def test_pages_asked_for_ahead_are_those_the_walk_would_ask(
 
 
 def test_nothing_is_asked_ahead_where_pages_hang_on_each_other() -> None:
-    for kind, said in [("cursor", ""), ("last", "more"), ("next", ""), ("link", ""), ("offset", ""), ("offset", "more")]:
+    for kind, said in [
+        ("cursor", ""),
+        ("last", "more"),
+        ("next", ""),
+        ("link", ""),
+        ("offset", ""),
+        ("offset", "more"),
+    ]:
         what = resource(kind, said=said)
         response = Server(50, kind, size=10, said=said).answer(DRIVER.request(what, START))
         assert DRIVER.spread(what, DRIVER.request(what, START), response) is None
@@ -350,7 +362,7 @@ def test_a_link_never_keeps_the_credential_it_echoes() -> None:
     ("header", "expected"),
     [
         ('<https://x/y?page=2>; rel="next"', "https://x/y?page=2"),
-        ("<https://x/y,z?a=1,2>; title=\"a, b\"; rel=next", "https://x/y,z?a=1,2"),
+        ('<https://x/y,z?a=1,2>; title="a, b"; rel=next', "https://x/y,z?a=1,2"),
         ('<https://x/1>; rel="prev first", <https://x/3>; rel="last next"', "https://x/3"),
         ('<https://x/1>; rel="nextish"', None),
         ("garbage", None),

@@ -65,7 +65,9 @@ def rows(**change: Any) -> list[tuple[str, str, str]]:
     ],
     ids=str,
 )
-def test_a_mistake_in_a_resource_is_told_at_its_place(change: dict[str, Any], place: str, words: str, help: str) -> None:
+def test_a_mistake_in_a_resource_is_told_at_its_place(
+    change: dict[str, Any], place: str, words: str, help: str
+) -> None:
     found = rows(**change)
     assert [(path, help in told) for path, message, told in found if words in message] == [(place, True)], found
 
@@ -192,7 +194,9 @@ def test_facts_say_what_checking_a_configuration_needs() -> None:
 
 
 def test_a_tier_becomes_what_the_gate_takes() -> None:
-    spec = parse({**SOUND, "limits": {"tiers": [{"rate": "300/120s", "kind": "fixed", "budget": "read", "share": 0.5}]}})
+    spec = parse(
+        {**SOUND, "limits": {"tiers": [{"rate": "300/120s", "kind": "fixed", "budget": "read", "share": 0.5}]}}
+    )
     tier = spec.limits.tiers[0].spec()
     assert (tier.limit, tier.window_seconds, tier.kind, tier.budget, tier.share) == (300, 120.0, "fixed", "read", 0.5)
 

@@ -175,7 +175,9 @@ def test_several_records_are_asked_at_once_up_to_the_partners_number() -> None:
 
 def test_ids_may_be_repeated_or_stand_in_the_body() -> None:
     assert LISTINGS.many is not None
-    repeated = LISTINGS.model_copy(update={"many": LISTINGS.many.model_copy(update={"join": "repeat", "param": "ids[]"})})
+    repeated = LISTINGS.model_copy(
+        update={"many": LISTINGS.many.model_copy(update={"join": "repeat", "param": "ids[]"})}
+    )
     request = DRIVER.many(repeated, ["a", "b"])
     assert request is not None
     assert dict(request.params)["ids[]"] == ["a", "b"]

@@ -45,7 +45,21 @@ MX_V1 = "e0c3156146407222b6dbda970c32f1b51a21cd9b4d5015a6b416bc89b593c34c"
 MX_URI_V1 = "512b1c5177614ceedf180204ed6cf24766ca421257cad9f7bb5023de1416a0f2"
 MX_MS_V1 = "52fce19c9b396af96529c8b0dd543d18bc54b6fcadd44af980d37458f8eee9a9"
 
-HOSTILE = ["", "é", "\udcff", "v1,é", "t=é,v1=é", "t=1" * 100, "t=,v1=", "=", ",", "v1,", "\0", "t=1e9,v1=00", "t=-5,v1=0"]
+HOSTILE = [
+    "",
+    "é",
+    "\udcff",
+    "v1,é",
+    "t=é,v1=é",
+    "t=1" * 100,
+    "t=,v1=",
+    "=",
+    ",",
+    "v1,",
+    "\0",
+    "t=1e9,v1=00",
+    "t=-5,v1=0",
+]
 
 
 def test_attios_own_vector_is_accepted() -> None:
@@ -84,7 +98,9 @@ def test_a_standard_signature_covers_id_time_and_body_and_any_of_several_may_fit
 
 
 def test_an_empty_key_never_signs() -> None:
-    forged = "v1," + b64encode(hmac.digest(b"", f"{GUESTY_ID}.{GUESTY_TIME}.".encode() + GUESTY_BODY, "sha256")).decode()
+    forged = (
+        "v1," + b64encode(hmac.digest(b"", f"{GUESTY_ID}.{GUESTY_TIME}.".encode() + GUESTY_BODY, "sha256")).decode()
+    )
     assert not guesty(float(GUESTY_TIME), header=forged, secrets=["", "whsec_"])
     assert not signatures.attio(b"{}", hmac.digest(b"", b"{}", "sha256").hex(), [""])
     assert not signatures.stripe(b"{}", signatures.sign_stamped(b"{}", "100", ""), [""], 100.0)
@@ -102,7 +118,11 @@ def test_maintainxs_own_vectors_are_accepted_in_seconds_and_milliseconds() -> No
 
 def stripe_header(body: bytes, at: int, *secrets: str) -> str:
     signed = f"{at}.".encode() + body
-    return f"t={at}," + ",".join(f"v1={hmac.new(s.encode(), signed, hashlib.sha256).hexdigest()}" for s in secrets) + ",v0=00"
+    return (
+        f"t={at},"
+        + ",".join(f"v1={hmac.new(s.encode(), signed, hashlib.sha256).hexdigest()}" for s in secrets)
+        + ",v0=00"
+    )
 
 
 def test_stripes_scheme_takes_any_of_the_signatures_and_secrets_and_refuses_old_times() -> None:
@@ -110,7 +130,9 @@ def test_stripes_scheme_takes_any_of_the_signatures_and_secrets_and_refuses_old_
     header = stripe_header(body, at, "whsec_old", "whsec_new")
     assert signatures.stripe(body, header, ["whsec_new"], at + 300.0)
     assert signatures.stripe(body, header, ["whsec_x", "whsec_old"], at)
-    assert signatures.stripe(body, header, ["whsec_new"], at - 10_000), "its own libraries let a time ahead of ours pass"
+    assert signatures.stripe(body, header, ["whsec_new"], at - 10_000), (
+        "its own libraries let a time ahead of ours pass"
+    )
     assert not signatures.stripe(body, header, ["whsec_new"], at - 10_000, future=False)
     assert not signatures.stripe(body, header, ["whsec_new"], at + 301)
     assert not signatures.stripe(body + b" ", header, ["whsec_new"], at)

@@ -145,7 +145,12 @@ def deliver(body: Any, route: str = "") -> Delivery:
 
 def test_events_name_record_kind_time_and_deletion() -> None:
     facts = [
-        {"event_type": "record.updated", "id": {"record_id": 5}, "happened": "2026-01-01T00:00:00Z", "record": {"a": 1}},
+        {
+            "event_type": "record.updated",
+            "id": {"record_id": 5},
+            "happened": "2026-01-01T00:00:00Z",
+            "record": {"a": 1},
+        },
         {"event_type": "record.deleted", "id": {"record_id": "x"}, "happened": 0},
         {"event_type": "note.created", "id": {}},
         "nonsense",

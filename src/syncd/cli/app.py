@@ -87,8 +87,13 @@ def common(*, json: bool = False, database: bool = False) -> Callable[[Command],
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
         def wrapped(
-            config: str | None, debug: bool, *args: Any, as_json: bool = False, embedded: bool = False,
-            state_dir: str | None = None, **named: Any,
+            config: str | None,
+            debug: bool,
+            *args: Any,
+            as_json: bool = False,
+            embedded: bool = False,
+            state_dir: str | None = None,
+            **named: Any,
         ) -> Any:
             app = App(config=config, debug=debug, as_json=as_json, embedded=embedded, state_dir=state_dir)
             return function(app, *args, **named)
@@ -96,7 +101,9 @@ def common(*, json: bool = False, database: bool = False) -> Callable[[Command],
         found: Any = wrapped
         if database:
             found = click.option(
-                "--state-dir", metavar="DIR", envvar="SYNCD_STATE_DIR",
+                "--state-dir",
+                metavar="DIR",
+                envvar="SYNCD_STATE_DIR",
                 help="Where an embedded PostgreSQL keeps its data; default: state_directory of the configuration.",
             )(found)
             found = click.option("--embedded", is_flag=True, help="Use syncd's own PostgreSQL in the state directory.")(
@@ -106,7 +113,8 @@ def common(*, json: bool = False, database: bool = False) -> Callable[[Command],
             found = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(found)
         found = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(found)
         return click.option(  # type: ignore[no-any-return]
-            "--config", metavar="DIR",
+            "--config",
+            metavar="DIR",
             help="Where syncd.yaml and partners/ are; default: SYNCD_CONFIG, ./config, /etc/syncd.",
         )(found)
 
@@ -137,9 +145,7 @@ class Target(Parameter):
 
     name = "integration[/resource]"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str | None]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str | None]:
         if isinstance(value, tuple):
             return value
         integration, slash, resource = str(value).partition("/")

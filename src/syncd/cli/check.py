@@ -52,12 +52,16 @@ def check(app: App, files: tuple[Path, ...], env: bool, live: bool, strict: bool
             if not app.as_json:
                 _print_findings(found)
     if app.as_json:
-        result_json({
-            "schema": "syncd.check/1",
-            "ok": worst is Exit.OK,
-            "problems": told,
-            "findings": [{"what": each.what, "ok": each.ok, "detail": each.detail, "do": each.do} for each in findings],
-        })
+        result_json(
+            {
+                "schema": "syncd.check/1",
+                "ok": worst is Exit.OK,
+                "problems": told,
+                "findings": [
+                    {"what": each.what, "ok": each.ok, "detail": each.detail, "do": each.do} for each in findings
+                ],
+            }
+        )
     return worst
 
 

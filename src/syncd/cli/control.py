@@ -43,7 +43,9 @@ def reconcile(app: App, target: tuple[str, str | None], confirm: bool) -> None:
     else:
         result(f"complete pass of {_text(target)} wished for: {plural(len(found.get('wish_ids', [])), 'run')}")
     for resource, count in held.items():
-        say(f"{resource}: {plural(count, 'deletion')} held; look, then: syncd reconcile {target[0]}/{resource} --confirm")
+        say(
+            f"{resource}: {plural(count, 'deletion')} held; look, then: syncd reconcile {target[0]}/{resource} --confirm"
+        )
 
 
 @click.command(short_help="Stop calling a partner for a while.")
@@ -85,7 +87,9 @@ def resume(app: App, target: tuple[str, str | None]) -> None:
 
 
 @click.command(short_help="Have the daemon read its configuration anew.")
-@click.option("--wait", is_flag=True, help="Return when it is over, with what changed; exit 1 or 78 if not all applied.")
+@click.option(
+    "--wait", is_flag=True, help="Return when it is over, with what changed; exit 1 or 78 if not all applied."
+)
 @common(json=True)
 def reload(app: App, wait: bool) -> Exit:
     """Have the daemon read its configuration anew, as SIGHUP does. A broken file never harms what runs."""

@@ -49,8 +49,14 @@ def listed(app: App, integration: str | None) -> Exit:
         result_json({"schema": "syncd.credentials/1", "credentials": rows})
     else:
         cells = [
-            (row["integration"], row["name"], row["kept"], paint(row["state"], None if row["ok"] else "red"), row["hash"],
-             clock_time(row["expires_at"]) if row["expires_at"] else "")
+            (
+                row["integration"],
+                row["name"],
+                row["kept"],
+                paint(row["state"], None if row["ok"] else "red"),
+                row["hash"],
+                clock_time(row["expires_at"]) if row["expires_at"] else "",
+            )
             for row in rows
         ]
         result(table(cells, ("INTEGRATION", "NAME", "KEPT IN", "STATE", "HASH", "EXPIRES")))
@@ -62,7 +68,12 @@ def _row(integration: str, name: str, ref: Ref, vault: Vault) -> dict[str, Any]:
     from syncd.secrets import fingerprint
 
     found: dict[str, Any] = {
-        "integration": integration, "name": name, "kept": ref.text, "ok": True, "state": "readable", "hash": "",
+        "integration": integration,
+        "name": name,
+        "kept": ref.text,
+        "ok": True,
+        "state": "readable",
+        "hash": "",
         "expires_at": None,
     }
     try:
@@ -88,11 +99,17 @@ async def _stored(app: App, config: Config, names: list[str]) -> list[dict[str, 
     rows = []
     for each in found:
         gone = each.expires_at is not None and each.expires_at <= now
-        rows.append({
-            "integration": each.integration, "name": each.kind, "kept": f"database (version {each.version})",
-            "ok": True, "state": "expired, renewed at the next call" if gone else f"stored {ago(each.stored_at, now)} ago",
-            "hash": "", "expires_at": each.expires_at,
-        })
+        rows.append(
+            {
+                "integration": each.integration,
+                "name": each.kind,
+                "kept": f"database (version {each.version})",
+                "ok": True,
+                "state": "expired, renewed at the next call" if gone else f"stored {ago(each.stored_at, now)} ago",
+                "hash": "",
+                "expires_at": each.expires_at,
+            }
+        )
     return rows
 
 

@@ -10,7 +10,9 @@ from syncd.cli.output import Failure
 
 
 @click.command(short_help="Watch simulated partners being imported, on this machine.")
-@click.option("--plain", is_flag=True, help="Lines instead of a screen that is redrawn (also where there is no terminal).")
+@click.option(
+    "--plain", is_flag=True, help="Lines instead of a screen that is redrawn (also where there is no terminal)."
+)
 @click.option("--keep", is_flag=True, help="Go on running after the import is done, until Ctrl-C.")
 @common()
 def demo(app: App, plain: bool, keep: bool) -> Exit:

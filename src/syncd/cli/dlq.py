@@ -41,9 +41,14 @@ def listed(app: App, integration: str | None) -> Exit:
     now = app.clock.now()
     rows = [
         (
-            cause_of(kind, trouble), kind, f"{trouble.integration}/{trouble.resource}".rstrip("/"),
-            _clipped(trouble.message), f"{trouble.count:,}", f"{ago(trouble.first_at, now)} ago",
-            f"{ago(trouble.last_at, now)} ago", next(iter(trouble.examples), ""),
+            cause_of(kind, trouble),
+            kind,
+            f"{trouble.integration}/{trouble.resource}".rstrip("/"),
+            _clipped(trouble.message),
+            f"{trouble.count:,}",
+            f"{ago(trouble.first_at, now)} ago",
+            f"{ago(trouble.last_at, now)} ago",
+            next(iter(trouble.examples), ""),
         )
         for kind, trouble in found
     ]
@@ -73,7 +78,9 @@ def show(app: App, cause: str, limit: int, raw: bool) -> Exit:
     if trouble.count > len(told):
         say(f"{plural(trouble.count - len(told), 'other')} like these: --limit {min(trouble.count, MOST_SHOWN)}")
     if kind == "reject":
-        say(f"a reject goes by itself when a sound version arrives: syncd sync {trouble.integration}/{trouble.resource}")
+        say(
+            f"a reject goes by itself when a sound version arrives: syncd sync {trouble.integration}/{trouble.resource}"
+        )
     return Exit.OK
 
 
@@ -103,7 +110,9 @@ async def _entries(app: App, cause: str, limit: int) -> tuple[str, Trouble, Sequ
         every = await _causes(store, None)
         chosen = [(kind, trouble) for kind, trouble in every if cause_of(kind, trouble).startswith(cause.lower())]
         if len(chosen) != 1:
-            why = f"{len(chosen)} causes begin so" if chosen else "no cause begins so; it may have been settled meanwhile"
+            why = (
+                f"{len(chosen)} causes begin so" if chosen else "no cause begins so; it may have been settled meanwhile"
+            )
             raise Failure(f"{cause!r} names no cause", why, "syncd dlq list", exit=Exit.USAGE)
         kind, trouble = chosen[0]
         entries: Sequence[Any]
@@ -120,22 +129,38 @@ async def _entries(app: App, cause: str, limit: int) -> tuple[str, Trouble, Sequ
 
 def _told(kind: str, trouble: Trouble) -> dict[str, Any]:
     return {
-        "cause": cause_of(kind, trouble), "kind": kind.replace(" ", "_"), "integration": trouble.integration,
-        "resource": trouble.resource, "message": trouble.message, "count": trouble.count,
-        "first_at": trouble.first_at, "last_at": trouble.last_at, "examples": list(trouble.examples),
+        "cause": cause_of(kind, trouble),
+        "kind": kind.replace(" ", "_"),
+        "integration": trouble.integration,
+        "resource": trouble.resource,
+        "message": trouble.message,
+        "count": trouble.count,
+        "first_at": trouble.first_at,
+        "last_at": trouble.last_at,
+        "examples": list(trouble.examples),
     }
 
 
 def _entry(kind: str, entry: Any, raw: bool) -> dict[str, Any]:
     if kind == "reject":
         told = {
-            "id": entry.external_id, "reason": entry.reason, "adapter": entry.adapter, "cause": entry.cause,
-            "times": entry.times, "first": entry.first_at, "last": entry.last_at,
+            "id": entry.external_id,
+            "reason": entry.reason,
+            "adapter": entry.adapter,
+            "cause": entry.cause,
+            "times": entry.times,
+            "first": entry.first_at,
+            "last": entry.last_at,
         }
         return {**told, "raw": entry.raw.decode("utf-8", "backslashreplace")} if raw else told
     told = {
-        "letter": entry.id, "record": entry.external_id, "from": entry.origin, "error": entry.error_class,
-        "message": entry.message, "attempts": entry.attempts, "buried": entry.buried_at,
+        "letter": entry.id,
+        "record": entry.external_id,
+        "from": entry.origin,
+        "error": entry.error_class,
+        "message": entry.message,
+        "attempts": entry.attempts,
+        "buried": entry.buried_at,
     }
     if raw:
         told |= {"request": entry.request, "response": entry.response, "traceback": entry.traceback}

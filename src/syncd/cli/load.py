@@ -50,9 +50,7 @@ def database_url(app: App, config: Config) -> Iterator[str]:
     """The URL to connect to; an embedded server runs, or is joined, inside the block."""
     if not app.embedded:
         if config.database.url is None:
-            raise Failure(
-                "no database is configured", "database.url is not set", HOW_TO_GET_ONE, exit=Exit.CONFIG
-            )
+            raise Failure("no database is configured", "database.url is not set", HOW_TO_GET_ONE, exit=Exit.CONFIG)
         yield vault_of(config).resolve(config.database.url).reveal()
         return
     from syncd.store import embedded

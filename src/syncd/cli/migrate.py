@@ -65,9 +65,7 @@ def _print(found: list[Migration] | tuple[Migration, ...], word: str, show_sql: 
 
 def _as_json(before: SchemaStatus, applied: list[Migration] | None, show_sql: bool) -> dict[str, Any]:
     def told(each: Migration) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "version": each.version, "name": each.name, "previous_release": each.previous_release
-        }
+        found: dict[str, Any] = {"version": each.version, "name": each.name, "previous_release": each.previous_release}
         return {**found, "sql": each.sql} if show_sql else found
 
     return {

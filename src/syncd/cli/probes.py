@@ -99,7 +99,9 @@ def _address(what: str, address: Address, app: App, *, public: bool) -> Finding:
         path = Path(address.path)
         if path.parent.is_dir():
             return Finding(what, True, f"{address}: its directory is there")
-        return Finding(what, False, f"{path.parent} does not exist", "RuntimeDirectory= in the unit makes it", Exit.CONFIG)
+        return Finding(
+            what, False, f"{path.parent} does not exist", "RuntimeDirectory= in the unit makes it", Exit.CONFIG
+        )
     try:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as tried:

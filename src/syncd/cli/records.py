@@ -50,14 +50,25 @@ def show(app: App, target: tuple[str, str | None], external_id: str, raw: bool) 
         result("\nraw " + _pretty(found.raw))
     if changes:
         result("\nlast changes")
-        result(table(
-            [(clock_time(each["changed_at"]), each["field"] or f"({each['kind']})",
-              f"{_short(each['old'])} → {_short(each['new'])}", each["cause"]) for each in changes]
-        ))
+        result(
+            table(
+                [
+                    (
+                        clock_time(each["changed_at"]),
+                        each["field"] or f"({each['kind']})",
+                        f"{_short(each['old'])} → {_short(each['new'])}",
+                        each["cause"],
+                    )
+                    for each in changes
+                ]
+            )
+        )
     return Exit.OK
 
 
-async def _show(app: App, integration: str, resource: str, external_id: str) -> tuple[StoredRecord, list[dict[str, Any]]]:
+async def _show(
+    app: App, integration: str, resource: str, external_id: str
+) -> tuple[StoredRecord, list[dict[str, Any]]]:
     config = app.config()
     async with app.store(config) as store:
         found = await store.records.get(integration, resource, external_id)
@@ -88,13 +99,20 @@ async def _say_why(app: App, config: Any, store: Store, integration: str, resour
 @records.command()
 @click.argument("target", type=Target(), metavar="INTEGRATION/RESOURCE")
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
-@click.option("--deleted", type=click.Choice(["no", "only", "too"]), default="no", show_default=True, help="Tombstones.")
+@click.option(
+    "--deleted", type=click.Choice(["no", "only", "too"]), default="no", show_default=True, help="Tombstones."
+)
 @click.option("--raw", is_flag=True, help="What the partner sent instead of the normalized data.")
 @click.option("--field", "fields", multiple=True, metavar="NAME", help="CSV: these columns only, in this order.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many.")
 @common(database=True)
 def export(
-    app: App, target: tuple[str, str | None], form: str, deleted: str, raw: bool, fields: tuple[str, ...],
+    app: App,
+    target: tuple[str, str | None],
+    form: str,
+    deleted: str,
+    raw: bool,
+    fields: tuple[str, ...],
     limit: int | None,
 ) -> Exit:
     """Every record of a resource on stdout, in the order of the ids: one JSON document a line, or CSV."""
@@ -107,7 +125,13 @@ def export(
 
 
 async def _export(
-    app: App, integration: str, resource: str, form: str, deleted: str, raw: bool, fields: tuple[str, ...],
+    app: App,
+    integration: str,
+    resource: str,
+    form: str,
+    deleted: str,
+    raw: bool,
+    fields: tuple[str, ...],
     limit: int | None,
 ) -> int:
     import sys

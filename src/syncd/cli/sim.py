@@ -15,7 +15,9 @@ from syncd.cli.output import Failure
 @click.argument("driver", required=False)
 @click.option("--port", type=click.IntRange(0, 65535), default=9100, show_default=True, help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the simulator; JSON values.")
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the simulator; JSON values."
+)
 @common()
 def sim(app: App, driver: str | None, port: int, host: str, options: tuple[str, ...]) -> Exit:
     """Run the simulator of DRIVER until Ctrl-C. Without DRIVER: list those there are.

@@ -134,8 +134,9 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
     if paused and why.get("code") != "paused":
         until = moment_of(paused.get("until"))
         end = f"for another {lasting((until - now).total_seconds())}" if until else "until `syncd resume`"
-        by = " ".join(part for part in (paused.get("who", ""), f'"{paused["reason"]}"' if paused.get("reason") else "")
-                      if part)
+        by = " ".join(
+            part for part in (paused.get("who", ""), f'"{paused["reason"]}"' if paused.get("reason") else "") if part
+        )
         lines.append(f"{indent}paused {end}" + (f" by {by}" if by else ""))
     if why.get("action"):
         lines.append(f"{indent}do: {why['action']}" + (f"    runbook: {why['runbook']}" if why.get("runbook") else ""))
@@ -147,7 +148,9 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
 
 def _healthy(item: Mapping[str, Any], now: datetime) -> list[str]:
     parts = []
-    succeeded = [moment for resource in item.get("resources", []) if (moment := moment_of(resource.get("last_success_at")))]
+    succeeded = [
+        moment for resource in item.get("resources", []) if (moment := moment_of(resource.get("last_success_at")))
+    ]
     if succeeded:
         parts.append(f"last run {ago(max(succeeded), now)} ago")
     parts += _limits(item.get("limits") or {})
@@ -187,11 +190,18 @@ def _resource(
             parts.append("running")
         last = item.get("last_run") or {}
         if last.get("outcome"):
-            changed = [f"{sign}{number(last[key])}" for sign, key in (("+", "added"), ("~", "updated"), ("-", "deleted"))
-                       if last.get(key)]
+            changed = [
+                f"{sign}{number(last[key])}"
+                for sign, key in (("+", "added"), ("~", "updated"), ("-", "deleted"))
+                if last.get(key)
+            ]
             ended = ago(last.get("ended_at"), now)
-            parts.append(" ".join([f"last {last.get('mode', 'run')} {last['outcome']}", *changed]
-                                  + ([f"{ended} ago"] if ended else [])))
+            parts.append(
+                " ".join(
+                    [f"last {last.get('mode', 'run')} {last['outcome']}", *changed]
+                    + ([f"{ended} ago"] if ended else [])
+                )
+            )
         upcoming = moment_of(item.get("next_run_at"))
         if upcoming is not None:
             parts.append(f"next in {lasting((upcoming - now).total_seconds())}" if upcoming > now else "next now")

@@ -137,7 +137,11 @@ class Board:
 
 def line_of(row: Row, now: datetime | None) -> str:
     """One run as one line; what it waits for is said in words."""
-    parts = [f"page {row.get('page', 0)}", f"{number(row.get('added', 0))} new", f"{number(row.get('updated', 0))} changed"]
+    parts = [
+        f"page {row.get('page', 0)}",
+        f"{number(row.get('added', 0))} new",
+        f"{number(row.get('updated', 0))} changed",
+    ]
     parts.append(f"{number(row.get('unchanged', 0))} unchanged")
     parts += [f"{number(row[key])} {key}" for key in ("rejected", "deleted") if row.get(key)]
     parts.append(plural(row.get("calls", 0), "call"))
@@ -223,8 +227,10 @@ class LiveScreen:
             done = sum(row.get(key) or 0 for key in ("added", "updated", "unchanged", "rejected"))
             total = row.get("total")
             bar = ProgressBar(
-                total=total or 100.0, completed=min(done, total) if total else 100.0 if state in ENDED else 0.0,
-                width=24, pulse=total is None and state == "running",
+                total=total or 100.0,
+                completed=min(done, total) if total else 100.0 if state in ENDED else 0.0,
+                width=24,
+                pulse=total is None and state == "running",
             )
             style = {"waiting": "cyan", "failed": "red", "done": "green", "cut": "yellow"}.get(str(state), "")
             place = f"{row.get('integration')}/{row.get('resource')}"

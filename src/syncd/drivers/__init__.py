@@ -185,7 +185,9 @@ def _only_driver(source: Source, module: Any) -> type[Driver]:
     # A module may build its driver in steps: the one nobody else here extends is meant.
     last = [kind for kind in own if not any(other is not kind and issubclass(other, kind) for other in own)]
     if len(last) != 1:
-        raise DriverError(source.name, f"driver {source}: driver.py must define one subclass of Driver, not {len(last)}")
+        raise DriverError(
+            source.name, f"driver {source}: driver.py must define one subclass of Driver, not {len(last)}"
+        )
     return last[0]
 
 

@@ -151,9 +151,7 @@ class Driver(ABC):
         """How many records the whole listing has, where the partner says it."""
         return None
 
-    def newest(
-        self, resource: Resource, response: Response, identities: Sequence[Identity]
-    ) -> datetime | None:
+    def newest(self, resource: Resource, response: Response, identities: Sequence[Identity]) -> datetime | None:
         """The newest moment on a page, of the kind `since` filters by: what the watermark is made from."""
         return max((known.source_updated_at for known in identities if known.source_updated_at), default=None)
 

@@ -147,9 +147,7 @@ def spread(resource: Resource, request: Request, response: Response) -> list[Req
     return [at_cursor(resource, request, str(cursor)) for cursor in cursors[:PAGES_AHEAD]] or None
 
 
-def _next_cursor(
-    resource: Resource, request: Request, response: Response, hidden: frozenset[str]
-) -> str | None:
+def _next_cursor(resource: Resource, request: Request, response: Response, hidden: frozenset[str]) -> str | None:
     match resource.pages.kind:
         case "none":
             return None

@@ -44,7 +44,8 @@ class Pages(Model):
     size: str | None = Field(None, description="Parameter for the page size.")
     first: int | None = Field(None, ge=0, description="First page number (default 1) or offset (default 0).")
     end: Literal["short", "empty"] | None = Field(
-        None, description="What ends it where nothing else does: a page shorter than asked for (default) or an empty one."
+        None,
+        description="What ends it where nothing else does: a page shorter than asked for (default) or an empty one.",
     )
     total_pages: Path | None = Field(None, description="Where the answer has the number of pages.")
 
@@ -201,8 +202,11 @@ class Resource(Model):
             raise ValueError("page parameters in the body need `method: POST`")
         if self.since is not None and self.since.body is not None and self.method != "POST":
             raise ValueError("`since` in the body needs `method: POST`")
-        if self.pages.end is None and self.pages.kind in {"offset", "page"} and self.page_size is None and not (
-            self.pages.more or self.pages.total_pages or self.total
+        if (
+            self.pages.end is None
+            and self.pages.kind in {"offset", "page"}
+            and self.page_size is None
+            and not (self.pages.more or self.pages.total_pages or self.total)
         ):
             raise ValueError("pages of this kind need `page_size`, or `more`, `total` or `end: empty`, to know the end")
         return self

@@ -141,9 +141,7 @@ class RestDriver(Driver):
     def total(self, resource: Resource, response: Response) -> int | None:
         return resource.reader.total(response)
 
-    def newest(
-        self, resource: Resource, response: Response, identities: Sequence[Identity]
-    ) -> datetime | None:
+    def newest(self, resource: Resource, response: Response, identities: Sequence[Identity]) -> datetime | None:
         reader = resource.reader
         if not reader.has_order:
             return super().newest(resource, response, identities)

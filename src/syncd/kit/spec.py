@@ -125,7 +125,9 @@ class Breaker(Model):
 class Limits(Model):
     """What the partner allows, as the driver's author believes it; a configuration may only tighten it."""
 
-    tiers: tuple[TierText, ...] = Field((), description="Rates such as 7/s, 400/min, or {rate: 60/min, kind: fixed, …}.")
+    tiers: tuple[TierText, ...] = Field(
+        (), description="Rates such as 7/s, 400/min, or {rate: 60/min, kind: fixed, …}."
+    )
     concurrency: int | None = Field(None, ge=1, description="Calls in flight at once.")
     share: float = Field(0.7, gt=0, le=1, description="How much of each stated limit we use.")
     headers: str | None = Field(None, description="Prefix of the partner's limit headers, such as x-ratelimit.")

@@ -23,9 +23,7 @@ from syncd.metrics import HTTP_CONNECTIONS, HTTP_CUT
 TICK_SECONDS = 1.0
 _YOUNG_SECONDS = 1.0  # a connection this new is not suspected of being slow
 
-_BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 

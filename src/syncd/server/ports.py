@@ -191,8 +191,6 @@ class Status(Protocol):
         """Take the pause away. False: there was none."""
         ...
 
-    async def reconcile(
-        self, integration: str, resource: str | None, *, confirm: bool, who: str
-    ) -> ReconcileReport:
+    async def reconcile(self, integration: str, resource: str | None, *, confirm: bool, who: str) -> ReconcileReport:
         """Wish for complete passes now; with `confirm` let the held deletions of those resources go instead."""
         ...

@@ -140,7 +140,9 @@ def _playing(play: Callable[[Driver, Sample], None], driver: Driver, sample: Sam
 def _is_pure(driver: Driver) -> None:
     """No await, and no import but the kit and the standard library: I/O and time belong to the engine."""
     for kind in type(driver).__mro__:
-        if not kind.__module__.startswith("syncd.drivers.") and kind.__module__.startswith(("syncd.", "abc", "builtins")):
+        if not kind.__module__.startswith("syncd.drivers.") and kind.__module__.startswith(
+            ("syncd.", "abc", "builtins")
+        ):
             continue
         package = kind.__module__.rpartition(".")[0]
         tree = ast.parse(Path(inspect.getfile(kind)).read_text("utf-8"))
@@ -245,7 +247,14 @@ def _keeps_ids_in_place(driver: Driver, resource: Resource) -> None:
 
 def _refuses_forgeries(driver: Driver) -> None:
     secret = [Secret("a-secret-nobody-signed-with")]
-    names: list[str] = ["x-signature", "stripe-signature", "attio-signature", "svix-id", "svix-timestamp", "svix-signature"]
+    names: list[str] = [
+        "x-signature",
+        "stripe-signature",
+        "attio-signature",
+        "svix-id",
+        "svix-timestamp",
+        "svix-signature",
+    ]
     rules = driver.spec.webhooks
     if rules is not None and rules.header:
         names.append(rules.header)
@@ -256,9 +265,7 @@ def _refuses_forgeries(driver: Driver) -> None:
     assert not driver.verify(Delivery(b"{}", Headers()), [], NOW), "without a secret a delivery passed"
 
 
-def _earns_quality(
-    driver: Driver, folder: Path, samples: list[Sample], resources: Mapping[str, Resource]
-) -> None:
+def _earns_quality(driver: Driver, folder: Path, samples: list[Sample], resources: Mapping[str, Resource]) -> None:
     """What the claimed rung of the quality ladder asks, less what is excused in words."""
     quality = driver.spec.quality
     for rule, why in quality.excused.items():

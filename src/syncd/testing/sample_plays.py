@@ -124,7 +124,9 @@ def plays_pages(driver: Driver, sample: Sample) -> None:
         ids += _ids(driver, resource, response, sample)
         resumed = Checkpoint("test", resource.name, mode=mode, since=since, cursor=request.cursor)
         if resource.parent is None:
-            assert driver.request(resource, resumed) == request, f"{sample}: call {number} is not rebuilt from its cursor"
+            assert driver.request(resource, resumed) == request, (
+                f"{sample}: call {number} is not rebuilt from its cursor"
+            )
         last = number == len(told["pages"])
         try:
             request = walk.send(response)

@@ -112,7 +112,9 @@ async def test_all_boats_come_in_with_their_fields(yard: Boatyard, caller: Calle
     assert yard.calls == {"/v1/boats": 3}
 
 
-async def test_only_what_changed_since_the_watermark_comes_again(yard: Boatyard, caller: Caller, driver: Driver) -> None:
+async def test_only_what_changed_since_the_watermark_comes_again(
+    yard: Boatyard, caller: Caller, driver: Driver
+) -> None:
     yard.fill(60, bookings=0)
     watermark = yard.now
     yard.change_boat("bt-00007", name="Renamed")
