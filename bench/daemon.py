@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from tests.whole.daemon import Daemon
 
 from bench.parts import asked
+from tests.whole.daemon import Daemon
 
 INTEGRATION = "bench_one"
 PAGES: dict[str, dict[str, Any]] = {

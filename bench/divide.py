@@ -13,11 +13,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.whole.daemon import SOURCE, Daemon
-
 from bench.daemon import PAGES, ended, partner
 from bench.parts import static_partner
 from syncd.store import embedded
+from tests.whole.daemon import SOURCE, Daemon
 
 WAITING = "waiting"
 STARTING = "starting"

@@ -73,9 +73,11 @@ def _shared_server(shared: Path) -> Iterator[str]:
     finally:
         fcntl.flock(users, fcntl.LOCK_UN)
         if server is not None:
-            fcntl.flock(users, fcntl.LOCK_EX)
-            address.unlink(missing_ok=True)
-            server.__exit__()
+            with (shared / "postgres.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # nobody comes in while we wait for those inside
+                fcntl.flock(users, fcntl.LOCK_EX)
+                address.unlink(missing_ok=True)
+                server.__exit__()
         users.close()
 
 

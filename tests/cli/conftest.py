@@ -10,13 +10,13 @@ from pathlib import Path
 import anyio
 import pytest
 from click.testing import CliRunner, Result
-from tests.server.fakes import FakeStatus
 
 from syncd.cli.root import cli
 from syncd.clock import SystemClock
 from syncd.config import ServerConfig
 from syncd.secrets import Secret
 from syncd.server.app import Server
+from tests.server.fakes import FakeStatus
 
 Run = Callable[..., Result]
 

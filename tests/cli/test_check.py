@@ -7,12 +7,12 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import partner
-from tests.whole.plain import KEY
 
 from syncd.explain import Explanation
 from syncd.server.ports import TestReport
 from syncd.testing.process import spawn
+from tests.cli.conftest import partner
+from tests.whole.plain import KEY
 
 
 def plant_key(directory: Path) -> None:

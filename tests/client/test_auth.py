@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.client.parts import BASE, Credentials, Facts, Keeper, Partner, auth_of, failure, ok, session_of
 
 from syncd.client import Signable, Signature, build
 from syncd.errors import AuthError, ConfigError, RejectedError
 from syncd.model import Request
 from syncd.secrets import Secret
 from syncd.testing.clock import FakeClock
+from tests.client.parts import BASE, Credentials, Facts, Keeper, Partner, auth_of, failure, ok, session_of
 
 KEY = "s3cret-key-of-acme"
 

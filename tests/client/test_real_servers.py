@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.client.parts import Facts, Keeper, auth_of, failure
-from tests.client.servers import answer, raw_server, saying
 
 from syncd.client import PartnerTransport, Session
 from syncd.clock import SystemClock
@@ -21,6 +19,8 @@ from syncd.errors import PayloadError, RejectedError, TransientError
 from syncd.limits import Gate
 from syncd.limits.backoff import BackoffPolicy
 from syncd.model import Request, Response
+from tests.client.parts import Facts, Keeper, auth_of, failure
+from tests.client.servers import answer, raw_server, saying
 
 GET = Request("/x")
 QUICK = BackoffPolicy(attempts=3, base_seconds=0.001, cap_seconds=0.002)

@@ -12,8 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.client.parts import Facts, Keeper, Partner, auth_of, failure, ok, session_of
-from tests.client.servers import answer, raw_server, saying
 
 from syncd import log, metrics
 from syncd.client import PartnerTransport, Session, Signature
@@ -23,6 +21,8 @@ from syncd.limits import Gate
 from syncd.limits.backoff import BackoffPolicy
 from syncd.model import Request
 from syncd.testing.clock import FakeClock
+from tests.client.parts import Facts, Keeper, Partner, auth_of, failure, ok, session_of
+from tests.client.servers import answer, raw_server, saying
 
 PLANTED = {
     "api_key": "PLANTED-api-key-000001",

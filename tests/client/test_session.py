@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.client.parts import BASE, Partner, failure, ok, session_of
 
 from syncd import log, metrics
 from syncd.client import CallStats, Patience
@@ -31,6 +30,7 @@ from syncd.limits import BreakerPolicy, BreakerState, Gate, OverBudgetError
 from syncd.limits.backoff import BackoffPolicy, RetryBudget
 from syncd.model import Request, Response
 from syncd.testing.clock import FakeClock
+from tests.client.parts import BASE, Partner, failure, ok, session_of
 
 GET = Request("/things", params={"q": "private"})
 POST = Request("/things", "POST", json={"a": 1})

@@ -10,7 +10,6 @@ from urllib.parse import parse_qsl
 
 import httpx
 import pytest
-from tests.client.parts import Credentials, Facts, Keeper, Partner, auth_of, failure, session_of
 
 from syncd import metrics
 from syncd.client import Session
@@ -30,6 +29,7 @@ from syncd.model import Request, Response
 from syncd.ports import StoredCredential
 from syncd.secrets import fingerprint
 from syncd.testing.clock import FakeClock
+from tests.client.parts import Credentials, Facts, Keeper, Partner, auth_of, failure, session_of
 
 CLIENT = Facts("oauth2_client", token_path="/oauth/token", scope="open-api")
 REFRESH = Facts("oauth2_refresh", token_path="/oauth/token")

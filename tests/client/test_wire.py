@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from tests.client.servers import answer, raw_server, saying
 
 from syncd.client.addresses import Addresses
 from syncd.client.transport import Answer, Outgoing, PartnerTransport, Timeouts
@@ -26,6 +25,7 @@ from syncd.client.wire import AiohttpTransport, tls_context
 from syncd.clock import SystemClock
 from syncd.errors import PartnerError, PayloadError, TransientError
 from syncd.model import Request
+from tests.client.servers import answer, raw_server, saying
 
 CAP = 1 << 20
 EMPTY = gzip.compress(b"") * (CAP // 20 + 1000)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.config.facts import DRIVERS
 
 from syncd.config import ConfigProblems, load, render
+from tests.config.facts import DRIVERS
 
 BAD = Path(__file__).parent / "bad"
 CASES = sorted(path for path in BAD.iterdir() if path.is_dir())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.config.facts import DRIVERS
-
 from syncd.config import load
 from syncd.config.difference import difference
 from syncd.secrets import Ref, Secret, Vault, fingerprint
+from tests.config.facts import DRIVERS
 
 
 def changed(good, partner, old_text, new_text):

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.config.facts import DRIVERS
 
 from syncd.config import load, render
 from syncd.config.reference import reference
+from tests.config.facts import DRIVERS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "configuration.md").read_text()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.config.test_schema import CONFIG, uncommented
 
 from syncd import drivers
 from syncd.config import load, render
+from tests.config.test_schema import CONFIG, uncommented
 
 EXAMPLES = sorted((CONFIG / "partners").glob("*.yaml.example"))
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.config.facts import DRIVERS
 
 from syncd.config import load, render
 from syncd.config.models import Config
 from syncd.config.partner import PartnerConfig
 from syncd.config.wording import keys_of, models_below
+from tests.config.facts import DRIVERS
 
 KEYS = sorted({key for model in (Config, PartnerConfig) for below in models_below(model) for key in keys_of(below)})
 NAMES = st.sampled_from(

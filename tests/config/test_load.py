@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.config.facts import DRIVERS, GUESTY
 
 from syncd.config import ConfigProblems, Facts, Finding, Rate, load, render
 from syncd.errors import ConfigError
 from syncd.model import History
 from syncd.secrets import Ref
+from tests.config.facts import DRIVERS, GUESTY
 
 
 def write(directory: Path, name: str, text: str) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from tests.config.facts import DRIVERS, GUESTY
 
 from syncd.config import load
 from syncd.config.document import read
 from syncd.config.schema import json_schema
+from tests.config.facts import DRIVERS, GUESTY
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 SHIPPED = [CONFIG / "syncd.yaml", *sorted((CONFIG / "partners").glob("*.yaml*"))]

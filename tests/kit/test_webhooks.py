@@ -7,6 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
+from syncd.codec import dumps
+from syncd.errors import PayloadError
+from syncd.kit import Delivery, Driver, Event, Headers, RestDriver, Secret, composite_id, signatures
+from syncd.kit.reading import parse
 from tests.kit.test_signatures import (
     ATTIO_BODY,
     ATTIO_SECRET,
@@ -20,11 +25,6 @@ from tests.kit.test_signatures import (
     MX_SECRET,
     MX_V1,
 )
-
-from syncd.codec import dumps
-from syncd.errors import PayloadError
-from syncd.kit import Delivery, Driver, Event, Headers, RestDriver, Secret, composite_id, signatures
-from syncd.kit.reading import parse
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.limits.partner import Partner, work, worst_bucket
 
 from syncd.limits import Gate
 from syncd.limits.bucket import Bucket
 from syncd.limits.tiers import TierSpec
 from syncd.testing.clock import FakeClock
+from tests.limits.partner import Partner, work, worst_bucket
 
 
 def bucket(limit, window, burst=None, share=1.0):

@@ -6,11 +6,11 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.limits.partner import Partner, work, worst_bucket, worst_fixed, worst_window
 
 from syncd.limits import Gate
 from syncd.model import Lane
 from syncd.testing.clock import FakeClock
+from tests.limits.partner import Partner, work, worst_bucket, worst_fixed, worst_window
 
 RATES = st.builds(
     lambda limit, window: f"{limit}/{window}s", st.integers(1, 30), st.sampled_from((0.5, 1, 2, 5, 10, 30, 60))

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.limits.partner import Partner, work, worst_bucket, worst_fixed, worst_window
 
 from syncd import metrics
 from syncd.errors import BreakerOpenError, PayloadError, RateLimitError
 from syncd.limits import BreakerPolicy, BreakerState, Gate, OverBudgetError
 from syncd.model import Lane
 from syncd.testing.clock import FakeClock
+from tests.limits.partner import Partner, work, worst_bucket, worst_fixed, worst_window
 
 
 def gate_of(clock, *tiers, **known):

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.limits.partner import Partner, work, worst_window
 
 from syncd.errors import StoreError
 from syncd.limits import Gate, OverBudgetError
 from syncd.limits.recorder import allowance
 from syncd.testing.clock import FakeClock
+from tests.limits.partner import Partner, work, worst_window
 
 
 class Keeper:

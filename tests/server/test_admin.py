@@ -9,7 +9,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.server.fakes import FakeStatus, serving, settings
 
 from syncd.clock import SystemClock
 from syncd.errors import ConfigError, OwnershipError, StoreError
@@ -18,6 +17,7 @@ from syncd.secrets import Secret
 from syncd.server.address import url_of
 from syncd.server.app import ListenError, Server
 from syncd.server.ports import Progress, RunState, TestReport
+from tests.server.fakes import FakeStatus, serving, settings
 
 
 async def call(

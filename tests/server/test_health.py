@@ -7,13 +7,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.server.fakes import NOON, FakeStatus, serving
 
 from syncd.clock import SystemClock
 from syncd.explain import Explanation, State
 from syncd.server.address import url_of
 from syncd.server.ports import ServiceHealth
 from syncd.testing.clock import FakeClock
+from tests.server.fakes import NOON, FakeStatus, serving
 
 
 async def ask(status: FakeStatus, path: str, clock: Any = None) -> tuple[int, Any, aiohttp.ClientResponse]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.server.fakes import FakeStatus, serving
-
 from syncd.server.app import Server
 from syncd.testing.clock import FakeClock
+from tests.server.fakes import FakeStatus, serving
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

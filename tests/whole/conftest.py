@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.whole.daemon import Rows
-from tests.whole.plain import KEY
 
 from syncd.testing.control import Control
 from syncd.testing.process import Spawned, spawn
+from tests.whole.daemon import Rows
+from tests.whole.plain import KEY
 
 PLAIN: dict[str, Any] = {
     "auth": {"kind": "api_key", "header": "X-Api-Key"},

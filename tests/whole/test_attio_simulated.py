@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.whole.daemon import Daemon, Rows
 
 from syncd.testing.control import Control
 from syncd.testing.process import spawn
+from tests.whole.daemon import Daemon, Rows
 
 TOKEN = "simulated-attio-token"
 SAME: dict[str, str] = {

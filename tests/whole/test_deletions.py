@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.whole.conftest import only, partner
 from tests.whole.daemon import Daemon, Rows
 
@@ -113,7 +114,7 @@ async def test_a_truncated_page_fails_the_run_and_proves_no_absence(synced: tupl
         status = await daemon.status()
         return status["integrations"][0]["state"] == "healthy"
 
-    code, _, _ = await daemon.cli("sync", "acme/flow", "--no-wait")
+    await daemon.cli("sync", "acme/flow", "--no-wait")
     await daemon.until(healthy, seconds=90)
 
 

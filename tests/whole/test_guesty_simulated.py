@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.whole.daemon import Daemon, Rows
 
 from syncd.testing.control import Control
 from syncd.testing.process import spawn
+from tests.whole.daemon import Daemon, Rows
 
 CREDENTIALS = {"client_id": "simulated-client", "client_secret": "simulated-secret"}
 RESOURCES = ("listings", "reservations", "guests")

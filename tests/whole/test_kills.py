@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.whole.conftest import only, partner
-from tests.whole.daemon import Daemon, Rows
 
 from syncd.testing.control import Control
+from tests.whole.conftest import only, partner
+from tests.whole.daemon import Daemon, Rows
 
 RECORDS = 20_000
 KILLS = 30

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from pathlib import Path
 
 import pytest
+
 from tests.whole.conftest import only, partner
 from tests.whole.daemon import Daemon
 from tests.whole.plain import KEY

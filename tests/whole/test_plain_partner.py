@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from tests.drivers.plain_rest.server import KEY, Boatyard
 from tests.whole.daemon import Daemon, Rows
 

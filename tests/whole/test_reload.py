@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+
+from syncd.cli.root import cli
 from tests.config.test_bad import CASES, Expected
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.growing import Growing, growing_partner
-
-from syncd.cli.root import cli
 
 GAUGE = "syncd_config_last_reload_successful"
 ACME_KEY, BETA_KEY = "acme-key-000111222", "beta-key-000111222"

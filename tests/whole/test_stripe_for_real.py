@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.localstripe import CUSTOMERS, INVOICES, PRODUCTS, LocalStripe
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.whole.daemon import Daemon, Rows
 
 from syncd.drivers.stripe.driver import without_secrets
 from syncd.testing.control import Control
 from syncd.testing.process import spawn
+from tests.whole.daemon import Daemon, Rows
 
 RESOURCES = ("customers", "products", "invoices", "charges", "payment_intents", "refunds")
 KEY = "sk_live_simulated_key_1"

@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.parts import Credentials, Facts
-from tests.whole.daemon import Daemon, Rows
-from tests.whole.issuer import CLIENT_SECRET, FIRST_REFRESH, Issuer
 
 from syncd.client import PartnerTransport, Session
 from syncd.client import build as build_auth
@@ -21,6 +18,9 @@ from syncd.clock import SystemClock
 from syncd.limits import Gate
 from syncd.model import Request
 from syncd.store import KeyRing, Store
+from tests.client.parts import Credentials, Facts
+from tests.whole.daemon import Daemon, Rows
+from tests.whole.issuer import CLIENT_SECRET, FIRST_REFRESH, Issuer
 
 KINDS = ["oauth2_client", "oauth2_refresh"]
 HELD_SECONDS = 0.25

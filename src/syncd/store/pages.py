@@ -262,11 +262,11 @@ def _columns(
 
 
 def _shared(values: list[Any]) -> list[Any]:
-    return values if any(each != values[0] for each in values) else values[:1]
+    return values[:1] if values.count(values[0]) == len(values) else values
 
 
 def _optional(values: list[Any]) -> list[Any] | None:
-    return values if any(each is not None for each in values) else None
+    return None if values.count(None) == len(values) else values
 
 
 def _flags(values: list[bool]) -> list[bool] | None:

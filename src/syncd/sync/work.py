@@ -20,9 +20,8 @@ from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.letters import letter_of_task
 from syncd.sync.listing import below, needs_fields
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.pull import observed_at
-from syncd.sync.pull import observed_at
 from syncd.sync.processor import PageIn
+from syncd.sync.pull import observed_at
 
 log = structlog.get_logger()
 

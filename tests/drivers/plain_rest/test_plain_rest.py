@@ -11,13 +11,13 @@ from urllib.parse import urlencode
 import aiohttp
 import jsonschema
 import pytest
-from tests.drivers.plain_rest.server import KEY, Boatyard
 
 from syncd import drivers
 from syncd.config.document import read
 from syncd.config.load import load
 from syncd.kit import AuthError, Checkpoint, Driver, DriverSpec, GoneError, Headers, Record, Request, Response
 from syncd.testing.driver_suite import checks_of
+from tests.drivers.plain_rest.server import KEY, Boatyard
 
 HERE = Path(__file__).parent
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
