@@ -163,7 +163,9 @@ class Worker:
         account = self._account
         requested_at = response.requested_at or account.clock.now()
         page = await account.processor.read(
-            plan.name, PageIn(items, requested_at, "task", parent_id, observed_at(response, requested_at)), rejected=await account.rejected_ids()
+            plan.name,
+            PageIn(items, requested_at, "task", parent_id, observed_at(response, requested_at)),
+            rejected=await account.rejected_ids(),
         )
         result = await account.store.pages.commit_one(
             PageWrite(
