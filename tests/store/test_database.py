@@ -12,7 +12,7 @@ import pytest
 from syncd.clock import SystemClock
 from syncd.errors import OwnershipError, StoreError
 from syncd.store import Store, embedded
-from syncd.store.database import ConflictError, Database, DataRefusedError, affected, border
+from syncd.store.database import ConflictError, Database, DataRefusedError, affected, again_after_conflict, border
 
 from .parts import Desk, row
 
@@ -135,6 +135,24 @@ async def test_waiters_take_turns_for_the_last_connection(database: str):
     await opened.aclose()
     with pytest.raises(StoreError, match="closed"):
         await opened.fetchval("SELECT 1")
+
+
+async def test_a_transaction_that_met_another_writer_is_run_again_but_not_for_ever():
+    tries = []
+
+    @again_after_conflict
+    async def meet(times: int) -> str:
+        tries.append(times)
+        if len(tries) <= times:
+            raise ConflictError("two writers met")
+        return "done"
+
+    assert await meet(2) == "done"
+    assert len(tries) == 3
+    tries.clear()
+    with pytest.raises(ConflictError):
+        await meet(99)
+    assert len(tries) == 5
 
 
 async def test_names_carry_no_password(database: str):

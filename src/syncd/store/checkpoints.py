@@ -11,7 +11,7 @@ import asyncpg
 
 from syncd.errors import OwnershipError
 from syncd.model import Checkpoint, Mode, Outcome
-from syncd.store.database import Database
+from syncd.store.database import Database, again_after_conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ class Checkpoints:
         )
         return [_stand(each) for each in found]
 
+    @again_after_conflict
     async def begin(
         self,
         integration: str,
@@ -171,6 +172,7 @@ class Checkpoints:
             integration, resource, mode.value, run_id, pass_id, fence, now,
         )
 
+    @again_after_conflict
     async def finish(
         self,
         integration: str,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -18,6 +19,8 @@ from syncd.store.pool import Pool
 NOT_OWNED = "SY001"
 """SQLSTATE our functions raise when a fence or a cursor is no longer ours."""
 
+_ATTEMPTS = 5
+"""Tries of one transaction when two writers meet."""
 STATEMENT_SECONDS = 60
 LOCK_SECONDS = 20
 IDLE_IN_TRANSACTION_SECONDS = 60
@@ -201,6 +204,28 @@ class Database:
             async with self._pool.acquire() as connection:
                 tag: str = await connection.execute(sql, *values)
         return affected(tag)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def again_after_conflict(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Run a whole transaction again when another writer was in its way. It was rolled back, so nothing happens twice.
+
+    Ordered locks make that rare; a deadlock through somebody else's statement stays possible.
+    """
+
+    @wraps(work)
+    async def patient(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await work(*args, **kwargs)
+            except ConflictError:
+                continue
+        return await work(*args, **kwargs)
+
+    return patient
 
 
 def affected(tag: str) -> int:

@@ -17,11 +17,8 @@ import asyncpg
 from syncd import codec
 from syncd.model import History
 from syncd.store.binary import RowColumns
-from syncd.store.database import ConflictError, Database, DataRefusedError, border
+from syncd.store.database import Database, DataRefusedError, again_after_conflict, border
 from syncd.store.rows import NewTask, PageResult, PageWrite, Reject, Row
-
-_ATTEMPTS = 5
-"""Tries when two writers meet. Ordered locks make that rare; a deadlock through somebody else's statement stays possible."""
 
 _BURY_AT_ONCE = 2000
 
@@ -65,6 +62,7 @@ class Pages:
         """Store records outside a listing (task results, webhooks). The fence is checked, no cursor moves."""
         return await self._store(page, listing=False)
 
+    @again_after_conflict
     async def delete(
         self,
         integration: str,
@@ -104,27 +102,20 @@ class Pages:
 
     async def _store(self, page: PageWrite, *, listing: bool) -> PageResult:
         await self._remember(page.integration, page.partner)
-        refused: list[str] | None = None
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                result = await self._try(page, listing=listing)
-            except ConflictError:
-                if attempt == _ATTEMPTS:
-                    raise
-            except DataRefusedError:
-                if refused is not None:
-                    raise
-                page, refused = await self._without_refused(page)
-            else:
-                result.refused = refused or []
-                return result
-        raise AssertionError("the last attempt returned or raised")
+        try:
+            return await self._try(page, listing=listing)
+        except DataRefusedError:
+            sound, refused = await self._without_refused(page)
+            result = await self._try(sound, listing=listing)
+            result.refused = refused
+            return result
 
     async def _remember(self, integration: str, partner: str) -> None:
         if self._partners.get(integration) != partner:
             await remember_partner(self._database, integration, partner)
             self._partners[integration] = partner
 
+    @again_after_conflict
     async def _try(self, page: PageWrite, *, listing: bool) -> PageResult:
         now = self._database.clock.now()
         first, *rounds = _rounds(page.rows)

@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from syncd.model import History
-from syncd.store.database import BY_KEY, OVER_ALL, UNHURRIED_SECONDS, Database
+from syncd.store.database import BY_KEY, OVER_ALL, UNHURRIED_SECONDS, Database, again_after_conflict
 from syncd.store.pages import bury
 
 _JUDGE = """
@@ -96,6 +96,7 @@ class Passes:
         )
         return found
 
+    @again_after_conflict
     async def sweep(
         self,
         integration: str,
@@ -188,6 +189,7 @@ class Passes:
                 integration, resource, before,
             )
 
+    @again_after_conflict
     async def sweep_children(
         self,
         integration: str,

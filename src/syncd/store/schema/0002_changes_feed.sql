@@ -14,6 +14,7 @@ AS $$
 DECLARE
     own    numeric := pg_current_xact_id()::text::numeric;
     mark   xid;
+    place  tid;
     later  numeric;
 BEGIN
     BEGIN
@@ -22,13 +23,13 @@ BEGIN
         SELECT c.integration, c.id, c.resource, c.external_id, c.row_version, c.kind, c.field, c.old, c.new, c.cause,
                c.changed_at, '18446744073709551615'
         FROM unnest(log[1:1]) c
-        RETURNING r.xmin INTO mark;
+        RETURNING r.xmin, r.ctid INTO mark, place;
         -- 32 bits of it are shown; it comes after our own, and not long after.
         later := own - own % 4294967296 + mark::text::numeric;
         IF later < own THEN
             later := later + 4294967296;
         END IF;
-        UPDATE syncd.changes SET bound = later::text::xid8 WHERE integration = log[1].integration AND id = log[1].id;
+        UPDATE syncd.changes SET bound = later::text::xid8 WHERE ctid = place;
         INSERT INTO syncd.changes (
             integration, id, resource, external_id, row_version, kind, field, old, new, cause, changed_at, bound)
         SELECT c.integration, c.id, c.resource, c.external_id, c.row_version, c.kind, c.field, c.old, c.new, c.cause,

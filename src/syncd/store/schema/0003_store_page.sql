@@ -226,10 +226,13 @@ BEGIN
                     SELECT f.resource, f.external_id, f.row_version, f.cause, d.kind, d.field, d.old, d.new
                     FROM unnest(found) f
                     CROSS JOIN LATERAL (
-                        SELECT 'update' AS kind, coalesce(o.key, n.key) AS field, o.value AS old, n.value AS new
+                        SELECT 'update' AS kind, n.key AS field, f.old_data -> n.key AS old, n.value AS new
+                        FROM jsonb_each(f.data) n
+                        WHERE f.verdict = 'update' AND f.old_data -> n.key IS DISTINCT FROM n.value
+                        UNION ALL
+                        SELECT 'update', o.key, o.value, NULL
                         FROM jsonb_each(f.old_data) o
-                        FULL JOIN jsonb_each(f.data) n ON n.key = o.key
-                        WHERE f.verdict = 'update' AND o.value IS DISTINCT FROM n.value
+                        WHERE f.verdict = 'update' AND NOT f.data ? o.key
                         UNION ALL
                         SELECT 'delete', '', f.old_data, NULL WHERE f.verdict = 'delete'
                         UNION ALL
