@@ -69,7 +69,7 @@ async def write(connection: asyncpg.Connection, name: str, number: int) -> None:
     from syncd.store.pages import _STORE_ROWS, _columns
 
     rows = [row(name, {"x": number}, version=number)]
-    await connection.fetchrow(_STORE_ROWS, "acme", rows[0].fetched_at, _columns(rows, "test", History.CHANGES))
+    await connection.fetchrow(_STORE_ROWS, "acme", rows[0].fetched_at, _columns(rows, "test", History.CHANGES), False)
 
 
 async def test_a_reader_beside_many_writers_sees_each_change_exactly_once(database: str, store: Store):

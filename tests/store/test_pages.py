@@ -277,6 +277,28 @@ async def test_raw_is_kept_as_sent(desk: Desk):
     assert (await desk.store._database.fetchval("SELECT raw::text FROM syncd.records")).encode() == raw
 
 
+@pytest.mark.parametrize("history", [History.OFF, History.CHANGES, History.FULL])
+async def test_a_page_believed_new_is_judged_all_the_same_where_it_is_not(desk: Desk, history: History):
+    """Somebody stored two of them between the question and the page."""
+    await desk.put(row("b", {"x": 9}, version=9), row("c", {"x": 1}, version=1))
+    await desk.begin()
+    result = await desk.commit(
+        *(row(name, {"x": 5}, version=5) for name in "dcba"), row("gone", deleted=True), fresh=True, history=history
+    )
+    assert (sorted(result.added), result.updated, result.stale) == (["a", "d"], ["c"], 1)
+    assert [(await desk.data(name) or {})["x"] for name in "abcd"] == [5, 9, 5, 5]
+    expected = {History.OFF: 0, History.CHANGES: 1, History.FULL: 3}[history]
+    assert len(await feed(desk.store, expected)) == expected
+
+
+async def test_a_page_that_is_all_new_is_stored_and_logged(desk: Desk):
+    await desk.begin()
+    result = await desk.commit(row("b"), row("a"), row("gone", deleted=True), fresh=True, history=History.FULL)
+    assert sorted(result.added) == ["a", "b"]
+    assert sorted(each.external_id for each in await feed(desk.store, 2)) == ["a", "b"]
+    assert await counters(desk) == {"pages": 1, "added": 2}
+
+
 async def test_history_is_kept_as_the_resource_asks(desk: Desk):
     async def story(history: History) -> list[tuple[str, str, object, object]]:
         name = f"r-{history}"

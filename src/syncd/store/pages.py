@@ -24,7 +24,7 @@ _BURY_AT_ONCE = 2000
 
 _PAGE = (
     "text", "text", "text", "bigint", "bigint", "text", "text", "boolean", "timestamptz", "timestamptz", "timestamptz",
-    "integer", "integer", "integer", "float8", "syncd.page_rows", "text[]", "text[]", "jsonb", "bytea[]", "jsonb",
+    "integer", "integer", "integer", "float8", "syncd.page_rows", "boolean", "text[]", "text[]", "jsonb", "bytea[]", "jsonb",
 )
 
 
@@ -35,7 +35,7 @@ def _typed(kinds: tuple[str, ...]) -> str:
 _STORE_PAGE = f"SELECT * FROM syncd.store_page({_typed(_PAGE)})"  # noqa: S608
 _STORE_ROWS = (
     "SELECT added, updated, deleted, unchanged, stale "  # noqa: S608
-    f"FROM syncd.store_rows({_typed(('text', 'timestamptz', 'syncd.page_rows'))})"
+    f"FROM syncd.store_rows({_typed(('text', 'timestamptz', 'syncd.page_rows', 'boolean'))})"
 )
 _COUNT_MORE = """
 UPDATE syncd.runs SET added = added + $3, updated = updated + $4, deleted = deleted + $5, unchanged = unchanged + $6,
@@ -128,7 +128,7 @@ class Pages:
             before = {*result.added, *result.updated}
             for rows in rounds:
                 values = _columns(rows, page.cause, page.history)
-                extra = _result(await connection.fetchrow(_STORE_ROWS, page.integration, now, values))
+                extra = _result(await connection.fetchrow(_STORE_ROWS, page.integration, now, values, False))
                 if page.run_id is not None:
                     await connection.execute(_COUNT_MORE, page.integration, page.run_id, len(extra.added), len(extra.updated),
                                              len(extra.deleted), extra.unchanged, extra.stale)
@@ -184,7 +184,7 @@ async def bury(
     for start in range(0, len(ids), _BURY_AT_ONCE):
         rows = [_tombstone(resource, each, fetched_at) for each in sorted(ids[start : start + _BURY_AT_ONCE])]
         values = _columns(rows, cause, history)
-        died += _result(await connection.fetchrow(_STORE_ROWS, integration, now, values)).deleted
+        died += _result(await connection.fetchrow(_STORE_ROWS, integration, now, values, False)).deleted
     if died:
         for child in children:
             below = await connection.fetch(
@@ -275,7 +275,7 @@ def _values(page: PageWrite, rows: Sequence[Row], now: datetime, listing: bool) 
     return [
         page.integration, page.resource, page.scope, page.fence, page.run_id, page.cursor_read, page.cursor_next,
         page.last if listing else None, page.newest_at, page.ceiling_at, now, page.pages, page.unchanged, page.calls,
-        page.waited_seconds, _columns(rows, page.cause, page.history, page.seen_ids),
+        page.waited_seconds, _columns(rows, page.cause, page.history, page.seen_ids), page.fresh,
         [page.resource] * len(page.heal_ids) or None, list(page.heal_ids) or None,
         *_rejects(page),
         tasks_json(page.tasks, page.resource, page.cause),

@@ -29,6 +29,25 @@ CREATE TYPE syncd.page_rows AS (
 );
 COMMENT ON TYPE syncd.page_rows IS 'The records of one page, and the ids it has shown.';
 
+CREATE FUNCTION syncd.unpacked(p_rows syncd.page_rows)
+RETURNS TABLE (
+    id text, resource text, data jsonb, raw json, hash bytea, version bigint, updated_at timestamptz, fetched_at timestamptz,
+    parent_id text, adapter text, cause text, gone boolean, sparse boolean, history smallint)
+LANGUAGE sql STABLE
+AS $$
+    SELECT
+        i.id, coalesce(i.resource, (p_rows.resources)[1]), i.data, i.raw, i.hash, i.version, i.updated_at,
+        coalesce(i.fetched_at, (p_rows.fetches)[1]), i.parent_id, coalesce(i.adapter, (p_rows.adapters)[1]),
+        coalesce(i.cause, (p_rows.causes)[1]), coalesce(i.gone, false), coalesce(i.sparse, false),
+        coalesce(i.history, (p_rows.histories)[1])
+    FROM unnest(p_rows.ids, p_rows.resources, p_rows.datas, p_rows.raws, p_rows.hashes, p_rows.versions, p_rows.updates,
+                p_rows.fetches, p_rows.parents, p_rows.adapters, p_rows.causes, p_rows.deletes, p_rows.sparses,
+                p_rows.histories)
+        AS i(id, resource, data, raw, hash, version, updated_at, fetched_at, parent_id, adapter, cause, gone, sparse, history)
+    ORDER BY coalesce(i.resource, (p_rows.resources)[1]) COLLATE "C", i.id COLLATE "C"
+$$;
+COMMENT ON FUNCTION syncd.unpacked(syncd.page_rows) IS 'A page''s records, one a row, in the order in which all writers lock them.';
+
 CREATE TYPE syncd.stored_row AS (
     external_id        text,
     resource           text,
@@ -53,6 +72,7 @@ CREATE FUNCTION syncd.store_rows(
     p_integration  text,
     p_now          timestamptz,
     p_rows         syncd.page_rows,
+    p_fresh        boolean,
     OUT added      text[],
     OUT updated    text[],
     OUT deleted    text[],
@@ -67,6 +87,7 @@ DECLARE
     total     integer := cardinality(p_rows.ids);
     inserted  integer;
     buried    integer;
+    mark      xid;
     found     syncd.stored_row[];
     log       syncd.changes[];
     touched   integer := 0;
@@ -77,29 +98,50 @@ BEGIN
         RETURN;
     END IF;
 
-    -- New ones. Whoever comes second waits here for the first one's commit, then finds them known below.
-    WITH fresh AS (
-        INSERT INTO syncd.records AS r (
-            integration, resource, external_id, source_version, source_updated_at, fetched_at, synced_at, deleted_at,
-            content_hash, sparse_hash, adapter, cause, parent_id, data, raw)
+    -- New ones. Where the caller found none of them known, nearly always nobody else has stored them meanwhile, and the plain
+    -- statement costs a quarter less than the one that is prepared for it.
+    IF p_fresh THEN
+        BEGIN
+            WITH fresh AS (
+                INSERT INTO syncd.records AS r (
+                    integration, resource, external_id, source_version, source_updated_at, fetched_at, synced_at, deleted_at,
+                    content_hash, sparse_hash, adapter, cause, parent_id, data, raw)
+                SELECT
+                    p_integration, i.resource, i.id, i.version, i.updated_at, i.fetched_at, p_now, CASE WHEN i.gone THEN p_now END,
+                    i.hash, CASE WHEN i.sparse THEN i.hash END, i.adapter, i.cause, i.parent_id, i.data, i.raw
+                FROM syncd.unpacked(p_rows) i
+                RETURNING r.external_id, r.resource, r.deleted_at, r.xmin AS born
+            )
+            SELECT
+                count(*), count(f.deleted_at), min(f.born::text)::xid,
+                coalesce(array_agg(f.external_id) FILTER (WHERE f.deleted_at IS NULL), '{}'),
+                coalesce(array_agg(f.resource) FILTER (WHERE f.deleted_at IS NULL), '{}')
+            INTO inserted, buried, mark, added, added_of
+            FROM fresh f;
+        EXCEPTION WHEN unique_violation THEN
+            p_fresh := false;
+        END;
+    END IF;
+    IF p_fresh IS NOT TRUE THEN
+        -- Whoever comes second waits here for the first one's commit, then finds them known below.
+        WITH fresh AS (
+            INSERT INTO syncd.records AS r (
+                integration, resource, external_id, source_version, source_updated_at, fetched_at, synced_at, deleted_at,
+                content_hash, sparse_hash, adapter, cause, parent_id, data, raw)
+            SELECT
+                p_integration, i.resource, i.id, i.version, i.updated_at, i.fetched_at, p_now, CASE WHEN i.gone THEN p_now END,
+                i.hash, CASE WHEN i.sparse THEN i.hash END, i.adapter, i.cause, i.parent_id, i.data, i.raw
+            FROM syncd.unpacked(p_rows) i
+            ON CONFLICT DO NOTHING
+            RETURNING r.external_id, r.resource, r.deleted_at, r.xmin AS born
+        )
         SELECT
-            p_integration, coalesce(i.resource, (p_rows.resources)[1]), i.id, i.version, i.updated_at,
-            coalesce(i.fetched_at, (p_rows.fetches)[1]), p_now, CASE WHEN i.gone THEN p_now END,
-            i.hash, CASE WHEN i.sparse THEN i.hash END, coalesce(i.adapter, (p_rows.adapters)[1]),
-            coalesce(i.cause, (p_rows.causes)[1]), i.parent_id, i.data, i.raw
-        FROM unnest(p_rows.ids, p_rows.resources, p_rows.datas, p_rows.raws, p_rows.hashes, p_rows.versions, p_rows.updates,
-                    p_rows.fetches, p_rows.parents, p_rows.adapters, p_rows.causes, p_rows.deletes, p_rows.sparses)
-            AS i(id, resource, data, raw, hash, version, updated_at, fetched_at, parent_id, adapter, cause, gone, sparse)
-        ORDER BY 2, 3
-        ON CONFLICT DO NOTHING
-        RETURNING r.external_id, r.resource, r.deleted_at
-    )
-    SELECT
-        count(*), count(f.deleted_at),
-        coalesce(array_agg(f.external_id) FILTER (WHERE f.deleted_at IS NULL), '{}'),
-        coalesce(array_agg(f.resource) FILTER (WHERE f.deleted_at IS NULL), '{}')
-    INTO inserted, buried, added, added_of
-    FROM fresh f;
+            count(*), count(f.deleted_at), min(f.born::text)::xid,
+            coalesce(array_agg(f.external_id) FILTER (WHERE f.deleted_at IS NULL), '{}'),
+            coalesce(array_agg(f.resource) FILTER (WHERE f.deleted_at IS NULL), '{}')
+        INTO inserted, buried, mark, added, added_of
+        FROM fresh f;
+    END IF;
 
     IF inserted > buried AND 2 = ANY (p_rows.histories) THEN
         PERFORM pg_current_xact_id();
@@ -107,14 +149,14 @@ BEGIN
             p_integration, nextval('syncd.changes_id_seq'), r.resource, r.external_id, r.row_version,
             'insert', '', NULL, r.data, r.cause, p_now, '0')::syncd.changes)
         INTO log
-        FROM unnest(p_rows.ids, p_rows.resources, p_rows.histories) AS i(id, resource, history)
+        FROM syncd.unpacked(p_rows) i
         CROSS JOIN LATERAL (
             SELECT * FROM syncd.records k
-            WHERE k.integration = p_integration AND k.resource = coalesce(i.resource, (p_rows.resources)[1]) AND k.external_id = i.id
-              AND k.xmin = pg_current_xact_id()::xid AND k.row_version = 1 AND k.deleted_at IS NULL
+            WHERE k.integration = p_integration AND k.resource = i.resource AND k.external_id = i.id
+              AND k.xmin = mark AND k.row_version = 1 AND k.deleted_at IS NULL
             OFFSET 0
         ) r
-        WHERE coalesce(i.history, (p_rows.histories)[1]) = 2;
+        WHERE i.history = 2;
     END IF;
 
     IF inserted < total THEN
@@ -144,7 +186,7 @@ BEGIN
                     CASE WHEN i.gone THEN r.data WHEN i.sparse THEN r.data || i.data ELSE i.data END AS data,
                     CASE
                         WHEN i.gone THEN r.raw
-                        WHEN NOT coalesce(i.sparse, false) THEN i.raw
+                        WHEN NOT i.sparse THEN i.raw
                         WHEN strpos(r.raw::text, '\u0000') > 0 OR strpos(i.raw::text, '\u0000') > 0 THEN i.raw
                         ELSE (r.raw::jsonb || i.raw::jsonb)::json
                     END AS raw,
@@ -159,17 +201,17 @@ BEGIN
                     END AS sparse_hash,
                     coalesce(i.version, r.source_version) AS version,
                     coalesce(i.updated_at, r.source_updated_at) AS updated_at,
-                    coalesce(i.fetched_at, (p_rows.fetches)[1]) AS fetched_at,
+                    i.fetched_at,
                     coalesce(i.parent_id, r.parent_id) AS parent_id,
-                    coalesce(i.adapter, (p_rows.adapters)[1]) AS adapter,
-                    coalesce(i.cause, (p_rows.causes)[1]) AS cause,
+                    i.adapter,
+                    i.cause,
                     r.row_version + 1 AS row_version,
                     r.data AS old_data,
-                    coalesce(i.history, (p_rows.histories)[1]) AS history,
-                    coalesce(i.gone, false) AS gone,
+                    i.history,
+                    i.gone,
                     r.deleted_at IS NOT NULL AS was_gone,
                     CASE
-                        WHEN coalesce(i.gone, false) <> (r.deleted_at IS NOT NULL) THEN false
+                        WHEN i.gone <> (r.deleted_at IS NOT NULL) THEN false
                         WHEN i.gone THEN true
                         WHEN i.sparse THEN coalesce(r.sparse_hash, r.content_hash) = i.hash
                         ELSE r.content_hash = i.hash
@@ -182,22 +224,14 @@ BEGIN
                     END AS newer,
                     (i.version IS DISTINCT FROM r.source_version AND i.version IS NOT NULL)
                         OR (i.updated_at IS DISTINCT FROM r.source_updated_at AND i.updated_at IS NOT NULL) AS newer_stamp
-                FROM (
-                    SELECT u.*, coalesce(u.resource, (p_rows.resources)[1]) AS of
-                    FROM unnest(p_rows.ids, p_rows.resources, p_rows.datas, p_rows.raws, p_rows.hashes, p_rows.versions,
-                                p_rows.updates, p_rows.fetches, p_rows.parents, p_rows.adapters, p_rows.causes,
-                                p_rows.deletes, p_rows.sparses, p_rows.histories)
-                        AS u(id, resource, data, raw, hash, version, updated_at, fetched_at, parent_id, adapter, cause,
-                             gone, sparse, history)
-                    ORDER BY coalesce(u.resource, (p_rows.resources)[1]) COLLATE "C", u.id COLLATE "C"
-                ) i
+                FROM syncd.unpacked(p_rows) i
                 CROSS JOIN LATERAL (
                     SELECT k.*, k.ctid AS place FROM syncd.records k
-                    WHERE k.integration = p_integration AND k.resource = i.of AND k.external_id = i.id
+                    WHERE k.integration = p_integration AND k.resource = i.resource AND k.external_id = i.id
                     FOR UPDATE
                 ) r
                 CROSS JOIN LATERAL (
-                    SELECT ROW(coalesce(i.fetched_at, (p_rows.fetches)[1]), coalesce(i.gone, false), i.hash)
+                    SELECT ROW(i.fetched_at, i.gone, i.hash)
                          > ROW(r.fetched_at, r.deleted_at IS NOT NULL, r.content_hash) AS later
                 ) t
             ) l
@@ -361,6 +395,7 @@ CREATE FUNCTION syncd.store_page(
     p_calls        integer,
     p_waited       double precision,
     p_rows         syncd.page_rows,
+    p_fresh        boolean,
     sound_of       text[],
     sound          text[],
     rejected       jsonb,
@@ -390,7 +425,7 @@ BEGIN
     IF cardinality(p_rows.ids) > 0 THEN
         SELECT s.added, s.updated, s.deleted, s.added_of, s.updated_of, s.unchanged, s.stale
         INTO added, updated, deleted, added_of, updated_of, unchanged, stale
-        FROM syncd.store_rows(p_integration, p_now, p_rows) s;
+        FROM syncd.store_rows(p_integration, p_now, p_rows, p_fresh) s;
     ELSE
         added := '{}'; updated := '{}'; deleted := '{}'; unchanged := 0; stale := 0;
     END IF;
