@@ -308,6 +308,7 @@ class Pull:
                 last=last.following is None,
                 pages=len(pages),
                 rows=read.rows,
+                fresh=self._empty,
                 seen_ids=read.seen if tally.mode is Mode.FULL else None,
                 unchanged=read.unchanged,
                 rejects=read.rejects,
