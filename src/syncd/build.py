@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -94,7 +95,8 @@ class Scopes:
 
     def _told(self, scope: str) -> Callable[..., None]:
         def notify(event: str, **facts: Any) -> None:
-            log.warning(event, **{"scope": scope, **facts})
+            shown = {name: fact.isoformat() if isinstance(fact, datetime) else fact for name, fact in facts.items()}
+            log.warning(event, **{"scope": scope, **shown})
 
         return notify
 

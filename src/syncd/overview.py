@@ -78,7 +78,7 @@ class Engine:
         reasons = self._unready()
         store = self._store_now()
         if store is None:
-            return reasons or ["the database has not been reached yet"]
+            return [*reasons, "the database has not been reached yet"]
         try:
             async with self._clock.timeout(READY_SECONDS):
                 await store.ping()

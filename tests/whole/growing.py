@@ -87,7 +87,10 @@ class Growing:
         return None if key in self.keys else web.json_response({"error": "unknown key"}, status=401)
 
     async def _me(self, request: web.Request) -> web.Response:
-        return self._refused(request) or web.json_response({"ok": True})
+        refused = self._refused(request)
+        if self.mode == "hang":
+            await self._healing.wait()
+        return refused or web.json_response({"ok": True})
 
     async def _listing(self, request: web.Request) -> web.Response:
         refused = self._refused(request)

@@ -8,7 +8,7 @@ the process (held deletions, pauses) live in rows and are told again after a sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -75,10 +75,18 @@ class Health:
         return healed and known.trouble is None
 
     def failed(self, resource: str, error: BaseException, now: datetime) -> bool:
-        """A run failed. Returns True when this is news (worth saying once)."""
+        """A run failed. Returns True when this is news (worth saying once).
+
+        Waiting for a limit is no trouble: the gate says until when. An open breaker is the outcome of a trouble, and
+        does not hide what it was.
+        """
+        if isinstance(error, RateLimitError) and not error.hopeless:
+            return False
         known = self.of(resource)
         known.failures += 1
         known.failed_since = known.failed_since or now
+        if isinstance(error, BreakerOpenError) and known.trouble is not None:
+            return False
         told = explain_error(self.integration, resource, error, known.failed_since)
         news = known.trouble is None or known.trouble.code != told.code
         known.trouble = told
@@ -128,6 +136,8 @@ class Health:
         )
         breaker = _breaker(self.integration, gate)
         if breaker is not None:
+            if troubles:
+                breaker = replace(breaker, since=troubles[0].since, cause=troubles[0].reason)
             return State.DOWN, breaker
         if self._is_down():
             return State.DOWN, troubles[0]
