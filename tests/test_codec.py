@@ -175,3 +175,8 @@ def test_storable_documents_hold_no_nul_and_no_surrogate(value):
 def test_any_bytes_are_a_value_or_a_payload_error(data):
     with contextlib.suppress(PayloadError):
         codec.loads(data)
+
+
+@given(values, st.sampled_from(["", "v1"]))
+def test_a_fingerprint_is_canonical_form_and_hash_in_one_go(value, adapter):
+    assert codec.fingerprint(value, adapter) == (codec.canonical(value), codec.content_hash(value, adapter))
