@@ -205,7 +205,8 @@ class Runner:
             unit.due_at = now
             return
         unit.attempt = 0
-        unit.due_at = max(unit.plan.schedule.after(began_at, self._clock.random()), now)
+        # Who asked while it ran wants what is there now: once more, at once.
+        unit.due_at = now if unit.wishes else max(unit.plan.schedule.after(began_at, self._clock.random()), now)
         if account.health.succeeded(unit.plan.name, now, rejected=tally.rejected, seen=tally.seen):
             log.info("trouble_healed", partner=self.partner, integration=unit.integration, resource=unit.plan.name)
         metrics.LAST_SUCCESS.labels(unit.integration, unit.plan.name).set(now.timestamp())
@@ -280,7 +281,7 @@ class Runner:
         if isinstance(outcome, Later):
             unit.due_at = outcome.at if waits else min(outcome.at, max(regular, now))
         else:
-            unit.due_at = max(regular, now + timedelta(seconds=1))
+            unit.due_at = now + timedelta(seconds=1) if unit.wishes else max(regular, now + timedelta(seconds=1))
         if waits:
             unit.wishes = [*wishes, *unit.wishes]
         letter = None
