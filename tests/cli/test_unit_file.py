@@ -85,7 +85,7 @@ except OSError:
     pass
 else:
     sys.exit("the kernel allowed it")
-import asyncpg, httpx, httpx_aiohttp, orjson, pydantic, uvloop, yaml
+import aiohttp, asyncpg, httpx, orjson, pydantic, uvloop, yaml
 import syncd.daemon
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 AESGCM(bytes(32)).encrypt(bytes(12), b"x", None)
