@@ -261,6 +261,7 @@ class Engine:
         )
 
     async def _wish(self, account: Account, tasks: list[NewTask]) -> list[int]:
+        account.health.auth_retry_at = None  # whoever asks may have mended the credential: that is worth one call
         ids = await self._store().tasks.wish(account.name, *tasks)
         supervisor = self._supervisor()
         if supervisor is not None:

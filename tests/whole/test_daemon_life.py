@@ -391,6 +391,9 @@ async def test_eight_sick_integrations_never_touch_the_ninth_and_each_says_what_
             assert service["next_action"], name
         assert "do: " not in sections["well"]
         assert (await daemon.cli("status", "--exit-code"))[0] == 1
+        code, out, err = await daemon.cli("sync", "i401", seconds=20)
+        assert code == 1, "whoever asks for a sync is told at once that the credential is refused"
+        assert "401" in out + err
 
         # Everybody is well again. What only a person can mend is proved by the person's command.
         await partners["gone"].start()

@@ -282,12 +282,13 @@ class Runner:
             unit.due_at = outcome.at if waits else min(outcome.at, max(regular, now))
         else:
             unit.due_at = now + timedelta(seconds=1) if unit.wishes else max(regular, now + timedelta(seconds=1))
-        if waits:
+        keeps = waits and not isinstance(error, AuthError)  # whoever asked is told now that a person has to act
+        if keeps:
             unit.wishes = [*wishes, *unit.wishes]
         letter = None
         if isinstance(outcome, Bury):
             letter = letter_of_run(unit.integration, unit.plan.name, pull.tally.run_id, error, unit.attempt)
-        await self._settle(wishes if not waits else [], letter)
+        await self._settle(wishes if not keeps else [], letter)
 
     async def _settle(self, wishes: list[Task], letter: NewDeadLetter | None = None) -> None:
         """Note what a run came to. If the database is away now, the next owner finds the wishes taken, and frees them."""
