@@ -244,10 +244,8 @@ async def test_a_bad_record_is_a_row_and_goes_when_a_sound_one_arrives(desk: Des
 
 async def test_a_value_postgresql_cannot_hold_costs_only_its_own_record(desk: Desk):
     await desk.begin()
-    bad = row("bad")
-    bad.data_json = b'{"x": "\\u0000"}'
-    broken = row("broken")
-    broken.raw_json = b'{"x": '
+    bad = row("bad")._replace(data_json=b'{"x": "\\u0000"}')
+    broken = row("broken")._replace(raw_json=b'{"x": ')
     result = await desk.commit(
         row("good"), bad, broken, row("nul\x00id"), row("lone\udc00id"), row("big", version=2**70), row("fine"),
     )
@@ -271,9 +269,7 @@ async def test_a_page_that_cannot_be_stored_at_all_says_so(desk: Desk):
 
 async def test_raw_is_kept_as_sent(desk: Desk):
     raw = b'{"b": 1.0, "a": "\\u0000 and \\ud800", "n": 123456789012345678901234567890}'
-    record = row("a")
-    record.raw_json = raw
-    await desk.put(record)
+    await desk.put(row("a")._replace(raw_json=raw))
     assert (await desk.store._database.fetchval("SELECT raw::text FROM syncd.records")).encode() == raw
 
 

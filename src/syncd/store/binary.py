@@ -95,12 +95,14 @@ def _numbers(values: Sequence[int | None], kind: str) -> list[bytes]:
 
 def _moments(values: Sequence[datetime | None]) -> list[bytes]:
     numbers: list[int | None] = []
+    before, number = None, None  # a page's records often share one
     for each in values:
-        if each is None:
-            numbers.append(None)
-        else:
-            span = each - _EPOCH
-            numbers.append((span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds)
+        if each is not before:
+            before, number = each, None
+            if each is not None:
+                span = each - _EPOCH
+                number = (span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds
+        numbers.append(number)
     return _numbers(numbers, "q")
 
 

@@ -20,7 +20,7 @@ from syncd.store.binary import RowColumns
 from syncd.store.database import Database, DataRefusedError, again_after_conflict, border
 from syncd.store.rows import NewTask, PageResult, PageWrite, Reject, Row
 
-_BURY_AT_ONCE = 2000
+_BURY_AT_ONCE = 20_000
 
 _PAGE = (
     "text", "text", "text", "bigint", "bigint", "text", "text", "boolean", "timestamptz", "timestamptz", "timestamptz",
@@ -214,7 +214,7 @@ def _tombstone(resource: str, external_id: str, fetched_at: datetime) -> Row:
 
 def _rounds(rows: Sequence[Row]) -> list[list[Row]]:
     """Split rows so that no key comes twice in one part, keeping the order of each key's versions. Never empty."""
-    if len({(each.resource, each.external_id) for each in rows}) == len(rows):
+    if len({row[:2] for row in rows}) == len(rows):  # id and resource
         return [list(rows)]
     rounds: list[list[Row]] = []
     times: dict[tuple[str, str], int] = {}
@@ -233,38 +233,41 @@ def _columns(
     """The rows as the database wants them."""
     if not rows:
         return RowColumns(seen=seen)
+    (ids, resources, datas, raws, hashes, fetches, versions, updates, parents, adapters, deletes, sparses, causes) = zip(
+        *rows, strict=True
+    )
     return RowColumns(
-        [row.external_id for row in rows],
-        _shared([row.resource for row in rows]),
-        [row.data_json for row in rows],
-        [row.raw_json for row in rows],
-        [row.content_hash for row in rows],
-        _optional([row.source_version for row in rows]),
-        _optional([row.source_updated_at for row in rows]),
-        _shared([row.fetched_at for row in rows]),
-        _optional([row.parent_id for row in rows]),
-        _shared([row.adapter for row in rows]),
-        _shared([row.cause or cause for row in rows]),
-        _flags([row.deleted for row in rows]),
-        _flags([row.sparse for row in rows]),
+        ids,
+        _shared(resources),
+        datas,
+        raws,
+        hashes,
+        _optional(versions),
+        _optional(updates),
+        _shared(fetches),
+        _optional(parents),
+        _shared(adapters),
+        _shared([each or cause for each in causes] if "" in causes else causes),
+        _flags(deletes),
+        _flags(sparses),
         _histories(history, rows),
         seen,
     )
 
 
-def _shared(values: list[Any]) -> list[Any]:
+def _shared(values: Sequence[Any]) -> Sequence[Any]:
     return values[:1] if values.count(values[0]) == len(values) else values
 
 
-def _optional(values: list[Any]) -> list[Any] | None:
+def _optional(values: Sequence[Any]) -> Sequence[Any] | None:
     return None if values.count(None) == len(values) else values
 
 
-def _flags(values: list[bool]) -> list[bool] | None:
+def _flags(values: Sequence[bool]) -> Sequence[bool] | None:
     return values if True in values else None
 
 
-def _histories(history: History | Mapping[str, History], rows: Sequence[Row]) -> list[int]:
+def _histories(history: History | Mapping[str, History], rows: Sequence[Row]) -> Sequence[int]:
     if isinstance(history, History):
         return [_HISTORY[history]]
     return _shared([_HISTORY[history.get(row.resource, History.CHANGES)] for row in rows])

@@ -34,6 +34,16 @@ UPDATE syncd.inbox SET body = NULL, headers = '{}' WHERE ctid = ANY(ARRAY(
     WHERE finished_at < $1 AND state IN ('done', 'dropped') AND body IS NOT NULL LIMIT $2 FOR UPDATE SKIP LOCKED))
 """
 
+_FORGET_TOMBSTONES = """
+WITH gone AS ({delete} RETURNING integration, resource),
+counted AS (
+    UPDATE syncd.record_counts c SET buried = c.buried - g.number
+    FROM (SELECT integration, resource, count(*) AS number FROM gone GROUP BY integration, resource) g
+    WHERE c.integration = g.integration AND c.resource = g.resource
+)
+SELECT FROM gone
+"""
+
 _RULES: tuple[tuple[str, str, str], ...] = (
     # field of Retention, table, what may go
     ("changes", "changes", "changed_at < $1"),
@@ -64,6 +74,8 @@ class Prune:
                 f"DELETE FROM syncd.{table} WHERE ctid = ANY(ARRAY("  # noqa: S608
                 f"SELECT t.ctid FROM syncd.{table} t WHERE {rule} LIMIT $2 FOR UPDATE SKIP LOCKED))"
             )
+            if table == "records":
+                sql = _FORGET_TOMBSTONES.format(delete=sql)
             removed[table] = await self._repeat(sql, now - getattr(retention, field), batch, pause_seconds)
         removed["passes"] = await self._passes()
         return removed

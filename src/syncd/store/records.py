@@ -83,8 +83,8 @@ class Records:
     async def count(self, integration: str, resource: str | None = None) -> dict[str, tuple[int, int]]:
         """Live and buried records by resource."""
         found = await self._database.fetch(
-            "SELECT resource, count(*) FILTER (WHERE deleted_at IS NULL), count(deleted_at) FROM syncd.records "
-            "WHERE integration = $1 AND ($2::text IS NULL OR resource = $2) GROUP BY resource ORDER BY resource",
+            "SELECT resource, live, buried FROM syncd.record_counts WHERE integration = $1 "
+            "AND ($2::text IS NULL OR resource = $2) AND (live > 0 OR buried > 0) ORDER BY resource",
             integration, resource,
         )
         return {each["resource"]: (each[1], each[2]) for each in found}

@@ -18,8 +18,7 @@ class Known(NamedTuple):
     deleted: bool
 
 
-@dataclass(slots=True)
-class Row:
+class Row(NamedTuple):
     """One record to store. `data_json` must be jsonb-safe (`codec.dumps_storable`); `raw_json` may be any JSON."""
 
     external_id: str

@@ -8,7 +8,8 @@
 -- Whatever is looked up by key is looked up in a LATERAL subquery with OFFSET 0 (or by ctid): the planner may not turn that
 -- round, which it would like to do for a table that has grown since it was last analyzed.
 --
--- Lock order, the same everywhere: checkpoint, then new records by key, then known records by key, then the rest by key.
+-- Lock order, the same everywhere: checkpoint, then new records by key, then known records by key, then counts, then the rest
+-- by key.
 
 CREATE TYPE syncd.page_rows AS (
     ids            text[],
@@ -84,14 +85,17 @@ CREATE FUNCTION syncd.store_rows(
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    total     integer := cardinality(p_rows.ids);
-    inserted  integer;
-    buried    integer;
-    mark      xid;
-    found     syncd.stored_row[];
-    log       syncd.changes[];
-    touched   integer := 0;
-    same      integer;
+    total       integer := cardinality(p_rows.ids);
+    inserted    integer;
+    buried      integer;
+    buried_of   text[];
+    deleted_of  text[];
+    revived_of  text[];
+    mark        xid;
+    found       syncd.stored_row[];
+    log         syncd.changes[];
+    touched     integer := 0;
+    same        integer;
 BEGIN
     added := '{}'; updated := '{}'; deleted := '{}'; added_of := '{}'; updated_of := '{}'; unchanged := 0; stale := 0;
     IF total IS NULL OR total = 0 THEN
@@ -115,8 +119,9 @@ BEGIN
             SELECT
                 count(*), count(f.deleted_at), min(f.born::text)::xid,
                 coalesce(array_agg(f.external_id) FILTER (WHERE f.deleted_at IS NULL), '{}'),
-                coalesce(array_agg(f.resource) FILTER (WHERE f.deleted_at IS NULL), '{}')
-            INTO inserted, buried, mark, added, added_of
+                coalesce(array_agg(f.resource) FILTER (WHERE f.deleted_at IS NULL), '{}'),
+                array_agg(f.resource) FILTER (WHERE f.deleted_at IS NOT NULL)
+            INTO inserted, buried, mark, added, added_of, buried_of
             FROM fresh f;
         EXCEPTION WHEN unique_violation THEN
             p_fresh := false;
@@ -138,8 +143,9 @@ BEGIN
         SELECT
             count(*), count(f.deleted_at), min(f.born::text)::xid,
             coalesce(array_agg(f.external_id) FILTER (WHERE f.deleted_at IS NULL), '{}'),
-            coalesce(array_agg(f.resource) FILTER (WHERE f.deleted_at IS NULL), '{}')
-        INTO inserted, buried, mark, added, added_of
+            coalesce(array_agg(f.resource) FILTER (WHERE f.deleted_at IS NULL), '{}'),
+            array_agg(f.resource) FILTER (WHERE f.deleted_at IS NOT NULL)
+        INTO inserted, buried, mark, added, added_of, buried_of
         FROM fresh f;
     END IF;
 
@@ -246,8 +252,10 @@ BEGIN
                 coalesce(array_agg(f.external_id) FILTER (WHERE f.verdict = 'delete'), '{}'),
                 added || coalesce(array_agg(f.external_id) FILTER (WHERE f.verdict = 'revive'), '{}'),
                 added_of || coalesce(array_agg(f.resource) FILTER (WHERE f.verdict = 'revive'), '{}'),
-                count(*) FILTER (WHERE f.verdict = 'touch')
-            INTO updated, updated_of, deleted, added, added_of, touched
+                count(*) FILTER (WHERE f.verdict = 'touch'),
+                array_agg(f.resource) FILTER (WHERE f.verdict = 'delete'),
+                array_agg(f.resource) FILTER (WHERE f.verdict = 'revive')
+            INTO updated, updated_of, deleted, added, added_of, touched, deleted_of, revived_of
             FROM unnest(found) f;
 
             IF 1 = ANY (p_rows.histories) OR 2 = ANY (p_rows.histories) THEN
@@ -293,6 +301,20 @@ BEGIN
                 WHERE r.ctid = f.place AND f.verdict = 'touch';
             END IF;
         END IF;
+    END IF;
+
+    IF cardinality(added_of) > 0 OR buried_of IS NOT NULL OR deleted_of IS NOT NULL THEN
+        INSERT INTO syncd.record_counts AS c (integration, resource, live, buried)
+        SELECT p_integration, d.resource, sum(d.live), sum(d.buried)
+        FROM (
+            SELECT unnest(added_of) AS resource, 1 AS live, 0 AS buried
+            UNION ALL SELECT unnest(buried_of), 0, 1
+            UNION ALL SELECT unnest(deleted_of), -1, 1
+            UNION ALL SELECT unnest(revived_of), 0, -1
+        ) d
+        GROUP BY d.resource
+        ORDER BY d.resource COLLATE "C"
+        ON CONFLICT (integration, resource) DO UPDATE SET live = c.live + excluded.live, buried = c.buried + excluded.buried;
     END IF;
 
     IF log IS NOT NULL THEN
