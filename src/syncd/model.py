@@ -157,7 +157,11 @@ class Response:
             return None
 
 
-@dataclass(frozen=True, slots=True)
+# Identity and Item are values like the others here. They are not frozen because one of each is made for every record, and
+# a frozen dataclass takes five times as long to make.
+
+
+@dataclass(slots=True, unsafe_hash=True)
 class Identity:
     """Who a raw record is and which version of itself: what the store must know before anything else."""
 
@@ -178,7 +182,7 @@ class Record:
     adapter: str = "v1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Item:
     """One fact found in an answer: a record, whole or only named, of some resource.
 

@@ -13,7 +13,7 @@ from syncd.errors import (
 )
 from syncd.kit import coerce, signatures
 from syncd.kit.classify import classify, error_for
-from syncd.kit.driver import Driver
+from syncd.kit.driver import Driver, Reading
 from syncd.kit.options import checked as checked_options
 from syncd.kit.paging import with_params
 from syncd.kit.paths import MISSING, getter, put
@@ -57,6 +57,7 @@ __all__ = [
     "Quality",
     "RateLimitError",
     "Raw",
+    "Reading",
     "Record",
     "RejectedError",
     "Request",

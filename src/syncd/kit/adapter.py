@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncd.errors import PayloadError
 from syncd.kit import coerce
-from syncd.kit.paths import MISSING, Getter, getter, kind
+from syncd.kit.paths import MISSING, Getter, getter, kind, steps
 from syncd.kit.shapes import HEADER, MappedField, Stamp
 from syncd.model import Identity, Item, Raw, Record, Response
 
@@ -23,7 +23,7 @@ LONGEST_ID = 512
 
 _ADAPTER = "v1"
 _Fit = Callable[[Any], Any]
-_Plan = tuple[tuple[str, Getter, _Fit | None, Any, bool, bool], ...]
+_Plan = tuple[tuple[str, str | None, Getter, _Fit | None, Any, bool, bool], ...]
 
 
 def answer_getter(path: str) -> Callable[[Response], Any]:
@@ -53,8 +53,8 @@ class Shape:
         data: dict[str, Any] = {}
         name = ""
         try:
-            for name, get, fit, default, required, leave_out in self.plan:
-                value = get(raw)
+            for name, key, get, fit, default, required, leave_out in self.plan:
+                value = get(raw) if key is None else raw.get(key, MISSING)
                 if value is None or value is MISSING:
                     if value is MISSING and leave_out:
                         continue
@@ -167,6 +167,7 @@ def _plan(fields: Mapping[str, MappedField], *, sparse: bool) -> _Plan:
     return tuple(
         (
             name,
+            _only_key(field.source or name),
             getter(field.source or name),
             None if field.kind is None or field.kind == "json" else coerce.coercion(field.kind, field.zone),
             field.default,
@@ -175,6 +176,12 @@ def _plan(fields: Mapping[str, MappedField], *, sparse: bool) -> _Plan:
         )
         for name, field in fields.items()
     )
+
+
+def _only_key(path: str) -> str | None:
+    """The key where the path is nothing but one: looked up in place, which spares a call for each field."""
+    plain = steps(path)
+    return plain[0] if plain is not None and len(plain) == 1 and isinstance(plain[0], str) else None
 
 
 def _moment(stamp: Stamp, what: str) -> Callable[[Any], datetime | None]:

@@ -8,10 +8,10 @@ description fits.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from syncd.client.auth import Sign
 from syncd.config.facts import Facts, Finding
@@ -21,6 +21,15 @@ from syncd.kit.spec import Auth, DriverSpec, Limits
 from syncd.kit.webhooks import Change, Delivery, Event
 from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Response
 from syncd.secrets import Secret
+
+
+class Reading(NamedTuple):
+    """How the records of one resource are read, with all decided beforehand that does not depend on the record."""
+
+    identify: Callable[[Raw], Identity]
+    fields: Callable[[Raw], dict[str, Any]]
+    hashable: Callable[[Raw], Raw] | None
+    """None: the record itself."""
 
 
 class Driver(ABC):
@@ -170,6 +179,17 @@ class Driver(ABC):
     def hashable(self, resource: Resource, raw: Raw) -> Raw:
         """The raw record without what changes and means nothing: what the content hash is taken of."""
         return raw
+
+    def reading(self, resource: Resource, adapter: str = "") -> Reading:
+        """`identify`, `fields` and `hashable` of one resource, for whoever reads many records of it.
+
+        Says what those three say; a driver overrides them and not this.
+        """
+        return Reading(
+            lambda raw: self.identify(resource, raw, adapter),
+            lambda raw: self.fields(resource, raw, adapter),
+            lambda raw: self.hashable(resource, raw),
+        )
 
     def tenant(self, resource: Resource, raw: Raw) -> str | None:
         """The account at the partner that the record says it belongs to."""

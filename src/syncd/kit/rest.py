@@ -17,7 +17,7 @@ from syncd.kit import paging, webhooks
 from syncd.kit.adapter import answer_getter
 from syncd.kit.classify import classify
 from syncd.kit.coerce import EPOCH
-from syncd.kit.driver import Driver
+from syncd.kit.driver import Driver, Reading
 from syncd.kit.options import checked
 from syncd.kit.paths import kind, put
 from syncd.kit.resource import PLACEHOLDER, Resource
@@ -161,6 +161,16 @@ class RestDriver(Driver):
 
     def hashable(self, resource: Resource, raw: Raw) -> Raw:
         return resource.reader.hashable(raw)
+
+    def reading(self, resource: Resource, adapter: str = "") -> Reading:
+        """What the description decides is handed out compiled; what a subclass decides goes through its method."""
+        own, mine, shape = super().reading(resource, adapter), type(self), resource.reader.shape(adapter)
+        as_described = mine.fields is RestDriver.fields and mine.normalize is RestDriver.normalize
+        return Reading(
+            shape.identify if mine.identify is RestDriver.identify else own.identify,
+            shape.normalize if as_described else own.fields,
+            None if mine.hashable is RestDriver.hashable and not resource.volatile else own.hashable,
+        )
 
     def tenant(self, resource: Resource, raw: Raw) -> str | None:
         return resource.reader.tenant(raw)

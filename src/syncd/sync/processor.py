@@ -13,7 +13,7 @@ from datetime import datetime
 
 from syncd import codec
 from syncd.errors import PayloadError
-from syncd.kit import Driver, Identity, Item, Raw, Resource
+from syncd.kit import Driver, Identity, Item, Raw, Reading, Resource
 from syncd.model import Lane
 from syncd.store import Known, NewTask, Reject, Row, Store
 
@@ -96,6 +96,7 @@ class Processor:
         self._integration = integration
         self._targets = targets
         self._store = store
+        self._readings: dict[str, Reading] = {}
 
     async def read(self, listed: str, page: PageIn, *, rejected: set[tuple[str, str]]) -> PageRead:
         """Turn the items of one answer into rows; see `read_all`."""
@@ -142,10 +143,17 @@ class Processor:
                 rejected.update((reject.resource, reject.key) for reject in page.rejects)
         return [page for page, _ in found]
 
+    def _reading(self, target: Target) -> Reading:
+        name = target.resource.name
+        reading = self._readings.get(name)
+        if reading is None:
+            reading = self._readings[name] = self._driver.reading(target.resource, target.adapter)
+        return reading
+
     def _identified(self, source: PageIn) -> tuple[PageRead, dict[str, _Group]]:
         """Who is on a page, by resource."""
         page = PageRead(count=len(source.items))
-        identify, parent_id = self._driver.identify, source.parent_id
+        parent_id = source.parent_id
         groups: dict[str, _Group] = {}
         target: Target | None = None
         observed = False
@@ -157,6 +165,7 @@ class Processor:
                 target = self._targets.get(name)
                 if target is not None:
                     group = groups.setdefault(name, {})
+                    identify = self._reading(target).identify
                     observed = target.resource.stamped_by == "observed"
             if target is None:
                 continue
@@ -165,7 +174,7 @@ class Processor:
                 if raw is None:
                     raise PayloadError("a driver gave an item with neither content nor identity")
                 try:
-                    identity = identify(target.resource, raw, target.adapter)
+                    identity = identify(raw)
                 except Exception as error:
                     page.rejects.append(self._reject(name, None, raw, error, source.cause))
                     continue
@@ -191,9 +200,10 @@ class Processor:
         unsure: set[tuple[str, str]],
     ) -> None:
         """Tell news from what is known, and make rows of it."""
-        resource, adapter, driver = target.resource, target.adapter, self._driver
+        resource, adapter = target.resource, target.adapter
+        _, fields, hashable = self._reading(target)
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
-        fingerprint, hashable, fields, rows = codec.fingerprint, driver.hashable, driver.fields, page.rows
+        fingerprint, rows = codec.fingerprint, page.rows
         for external_id, (identity, raw) in found.items():
             before = known.get(external_id)
             if unsure and (name, external_id) in unsure:
@@ -201,7 +211,7 @@ class Processor:
             if raw is None:
                 self._name_only(target, identity, page, fetched_at, cause, stored=before is not None)
                 continue
-            told = hashable(resource, raw)
+            told = raw if hashable is None else hashable(raw)
             document, digest = fingerprint(told, adapter)
             if before is not None and before.content_hash == digest and not before.deleted and not identity.deleted:
                 page.unchanged += 1
@@ -209,7 +219,7 @@ class Processor:
                     page.healed.append((name, external_id))
                 continue
             try:
-                data = codec.dumps_storable(fields(resource, raw, adapter))
+                data = codec.dumps_storable(fields(raw))
             except Exception as error:
                 page.rejects.append(self._reject(name, external_id, raw, error, cause))
                 continue
