@@ -15,7 +15,9 @@ from syncd.store.database import prepare
 
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
 JSON = st.sampled_from([b"{}", b"[1,2.5]", '{"ü":"€"}'.encode(), b'"x"', b"null"])
-MOMENT = st.integers(-(10**15), 10**15).map(lambda number: datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=number))
+MOMENT = st.integers(-(10**15), 10**15).map(
+    lambda number: datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=number)
+)
 
 
 def column(values: st.SearchStrategy, nulls: bool = False) -> st.SearchStrategy:
@@ -24,10 +26,21 @@ def column(values: st.SearchStrategy, nulls: bool = False) -> st.SearchStrategy:
 
 COLUMNS = st.builds(
     RowColumns,
-    ids=column(TEXT), resources=column(TEXT), datas=column(JSON), raws=column(JSON), hashes=column(st.binary(max_size=40)),
-    versions=column(st.integers(-(2**63), 2**63 - 1), nulls=True), updates=column(MOMENT, nulls=True), fetches=column(MOMENT),
-    parents=column(TEXT, nulls=True), adapters=column(TEXT), causes=column(TEXT), deletes=column(st.booleans()),
-    sparses=column(st.booleans()), histories=column(st.integers(0, 2)), seen=column(TEXT),
+    ids=column(TEXT),
+    resources=column(TEXT),
+    datas=column(JSON),
+    raws=column(JSON),
+    hashes=column(st.binary(max_size=40)),
+    versions=column(st.integers(-(2**63), 2**63 - 1), nulls=True),
+    updates=column(MOMENT, nulls=True),
+    fetches=column(MOMENT),
+    parents=column(TEXT, nulls=True),
+    adapters=column(TEXT),
+    causes=column(TEXT),
+    deletes=column(st.booleans()),
+    sparses=column(st.booleans()),
+    histories=column(st.integers(0, 2)),
+    seen=column(TEXT),
 )
 
 

@@ -50,7 +50,10 @@ async def test_after_a_run_that_did_not_end_well_the_next_goes_on(desk: Desk, ou
     await desk.finish(complete=True)
     assert await desk.store.passes.seen("acme", "things") == 2, "both runs are one pass"
     runs = await desk.store.runs.list("acme")
-    assert [(each.outcome, each.pass_id, each.added) for each in runs] == [("done", first, 1), (outcome.value, first, 1)]
+    assert [(each.outcome, each.pass_id, each.added) for each in runs] == [
+        ("done", first, 1),
+        (outcome.value, first, 1),
+    ]
 
 
 async def test_a_restart_forgets_the_cursor(desk: Desk):
@@ -96,7 +99,10 @@ async def test_the_watermark_never_goes_back(desk: Desk):
 
 async def test_only_complete_and_good_runs_count_as_passes(desk: Desk):
     for outcome, complete, passes in (
-        (Outcome.DONE, False, 0), (Outcome.FAILED, True, 0), (Outcome.DONE, True, 1), (Outcome.DONE, True, 2),
+        (Outcome.DONE, False, 0),
+        (Outcome.FAILED, True, 0),
+        (Outcome.DONE, True, 1),
+        (Outcome.DONE, True, 2),
     ):
         await desk.begin()
         await desk.finish(outcome, complete=complete)
@@ -131,7 +137,8 @@ async def test_the_latest_run_of_each_resource(desk: Desk):
         await each.begin()
         await each.finish()
     assert [(each.resource, each.id) for each in await desk.store.runs.latest("acme")] == [
-        ("others", other.run_id), ("things", desk.run_id)
+        ("others", other.run_id),
+        ("things", desk.run_id),
     ]
     assert [each.resource for each in await desk.store.runs.list(resource="others")] == ["others"]
 

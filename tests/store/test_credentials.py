@@ -24,7 +24,9 @@ async def test_what_was_put_comes_back_and_the_database_never_saw_it(store: Stor
     assert (stored.version, stored.expires_at) == (1, at(60))
     assert await store.credentials.get("acme", "oauth2") == stored
     assert await store.credentials.get("acme", "other") is None
-    dump = await store._database.fetchval("SELECT encode(ciphertext, 'escape') || credentials::text FROM syncd.credentials")
+    dump = await store._database.fetchval(
+        "SELECT encode(ciphertext, 'escape') || credentials::text FROM syncd.credentials"
+    )
     assert "secret" not in dump
     assert "secret" not in repr(stored)
 
@@ -102,7 +104,9 @@ def test_a_key_ring_is_read_from_lines():
     assert KeyRing.parse(new_key_line()).current.startswith("k")
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "a:short", f"a:{base64.b64encode(A).decode()[:-4]}!!!!", ":" + "A" * 44])
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "a:short", f"a:{base64.b64encode(A).decode()[:-4]}!!!!", ":" + "A" * 44]
+)
 def test_an_unusable_key_file_is_refused_without_showing_it(text: str):
     with pytest.raises(StoreError) as caught:
         KeyRing.parse(text)

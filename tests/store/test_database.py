@@ -121,7 +121,8 @@ async def test_a_cancelled_page_is_stored_whole_or_not_at_all(database: str):
             # One look: the server may be at work on it still, and a new run is what comes after a cancelled one.
             cursor, live, stored = await store._database.fetchrow(
                 "SELECT c.cursor, count(r), count(r) FILTER (WHERE r.external_id LIKE $1) FROM syncd.checkpoints c "
-                "LEFT JOIN syncd.records r ON true GROUP BY c.cursor", f"{number}-%",
+                "LEFT JOIN syncd.records r ON true GROUP BY c.cursor",
+                f"{number}-%",
             )
             assert live % 50 == 0
             assert stored == (50 if cursor == page.cursor_next else 0)

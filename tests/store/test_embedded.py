@@ -95,7 +95,9 @@ def test_a_server_left_by_a_killed_parent_is_adopted_and_then_stopped(state: Pat
         "server = embedded.start(Path(sys.argv[1]), settings=embedded.DISPOSABLE)\n"
         "print(server.pid, flush=True); time.sleep(99)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script, str(state), str(SOURCE)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(state), str(SOURCE)], stdout=subprocess.PIPE, text=True
+    )
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     parent.kill()
@@ -228,8 +230,15 @@ def test_an_ordinary_user_starts_it_as_themselves():
         pytest.skip("this interpreter is hidden from other users")
     try:
         done = subprocess.run(
-            [str(interpreter), "-c", script, str(directory), str(SOURCE)], user=65534, group=65534, extra_groups=[],
-            capture_output=True, text=True, timeout=60, cwd="/", env={"PATH": os.environ["PATH"]},
+            [str(interpreter), "-c", script, str(directory), str(SOURCE)],
+            user=65534,
+            group=65534,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd="/",
+            env={"PATH": os.environ["PATH"]},
         )
         assert done.stdout.startswith("True postgresql://"), done.stderr
     finally:

@@ -24,7 +24,12 @@ SOURCE = Path(__file__).parents[2] / "src"
 async def living(database: str, scope: str, owner: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """Another process that owns the scope."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(OWNER), database, scope, owner, stdout=asyncio.subprocess.PIPE,
+        sys.executable,
+        str(OWNER),
+        database,
+        scope,
+        owner,
+        stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )
     try:
@@ -121,9 +126,11 @@ async def test_two_heirs_never_both_get_it(database: str, store: Store):
         await process.wait()
         found: list[int | None] = []
         while not any(found):
-            found = list(await asyncio.gather(
-                *(heir.leases.acquire("acme", f"heir:{number}", 60) for number, heir in enumerate(heirs))
-            ))
+            found = list(
+                await asyncio.gather(
+                    *(heir.leases.acquire("acme", f"heir:{number}", 60) for number, heir in enumerate(heirs))
+                )
+            )
         assert [each for each in found if each is not None] == [2]
     for heir in heirs:
         await heir.aclose()

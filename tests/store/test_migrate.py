@@ -15,7 +15,9 @@ from syncd.store.migrate import Migrations, shipped
 
 HEAD = "-- previous release: none\n"
 ONE = Migration(1, "one", HEAD + "CREATE TABLE syncd.one (n int);")
-TWO = Migration(2, "two", "-- previous release: runs\nCREATE TABLE syncd.two (n int); INSERT INTO syncd.two VALUES (1);")
+TWO = Migration(
+    2, "two", "-- previous release: runs\nCREATE TABLE syncd.two (n int); INSERT INTO syncd.two VALUES (1);"
+)
 
 
 @pytest.fixture
@@ -106,9 +108,23 @@ async def test_the_public_tables_lead_their_keys_with_integration(database: str)
     await plain.close()
     firsts = {each["name"]: each["first"] for each in found}
     assert {name for name, first in firsts.items() if first != "integration"} == {
-        "leases", "limit_state", "schema_migrations"
+        "leases",
+        "limit_state",
+        "schema_migrations",
     }
     assert set(firsts) >= {
-        "records", "changes", "checkpoints", "runs", "inbox", "outbox", "tasks", "dead_letters", "rejects", "credentials",
-        "leases", "limit_state", "controls", "audit_log",
+        "records",
+        "changes",
+        "checkpoints",
+        "runs",
+        "inbox",
+        "outbox",
+        "tasks",
+        "dead_letters",
+        "rejects",
+        "credentials",
+        "leases",
+        "limit_state",
+        "controls",
+        "audit_log",
     }

@@ -32,7 +32,12 @@ async def test_a_page_moves_rows_cursor_and_counters_together(desk: Desk):
     assert await counters(desk) == {"pages": 1, "added": 2, "unchanged": 7, "calls": 2}
     stored = await desk.store.records.get("acme", "things", "a")
     assert stored is not None
-    assert (stored.data, stored.raw, stored.row_version, stored.cause) == ({"name": "a"}, {"id": "a", "name": "a"}, 1, "test")
+    assert (stored.data, stored.raw, stored.row_version, stored.cause) == (
+        {"name": "a"},
+        {"id": "a", "name": "a"},
+        1,
+        "test",
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,12 +152,24 @@ async def test_a_tombstone_of_something_unknown_holds_against_its_older_versions
 
 
 async def test_what_the_partner_says_is_gone_is_buried_unless_read_again_meanwhile(desk: Desk):
-    await desk.put(row("a", fetched=1), row("b", fetched=9), row("k1", resource="kids", parent_id="a"),
-                   row("k2", resource="kids", parent_id="b"))
+    await desk.put(
+        row("a", fetched=1),
+        row("b", fetched=9),
+        row("k1", resource="kids", parent_id="a"),
+        row("k2", resource="kids", parent_id="b"),
+    )
     await desk.begin()
     result = await desk.store.pages.delete(
-        "acme", "things", ["a", "b"], partner="partner", scope="acme", fence=desk.fence, fetched_at=at(5),
-        children=["kids"], run_id=desk.run_id, cause="404",
+        "acme",
+        "things",
+        ["a", "b"],
+        partner="partner",
+        scope="acme",
+        fence=desk.fence,
+        fetched_at=at(5),
+        children=["kids"],
+        run_id=desk.run_id,
+        cause="404",
     )
     assert sorted(result.deleted) == ["a", "k1"]
     assert await desk.data("b") == {"name": "b"}
@@ -190,7 +207,10 @@ async def test_a_partial_view_and_its_whole_settle_instead_of_replacing_each_oth
 async def test_a_record_that_comes_several_times_on_a_page_ends_as_its_newest(desk: Desk):
     await desk.begin()
     result = await desk.commit(
-        row("a", {"x": 1}, version=1), row("b"), row("a", {"x": 3}, version=3), row("a", {"x": 2}, version=2),
+        row("a", {"x": 1}, version=1),
+        row("b"),
+        row("a", {"x": 3}, version=3),
+        row("a", {"x": 2}, version=2),
         tasks=[NewTask("children", parent_id="a", dedupe_key="kids of a")],
     )
     assert await desk.data("a") == {"x": 3}
@@ -218,11 +238,18 @@ async def test_only_changed_parents_cause_work(desk: Desk):
     tasks.append(NewTask("children", parent_id="k", parent_resource="kids"))
     await desk.begin()
     await desk.commit(
-        row("new"), row("old"), row("stale", {"x": 1}, version=1), row("dead", deleted=True),
-        row("k", {"x": 2}, fetched=1, resource="kids"), tasks=tasks,
+        row("new"),
+        row("old"),
+        row("stale", {"x": 1}, version=1),
+        row("dead", deleted=True),
+        row("k", {"x": 2}, fetched=1, resource="kids"),
+        tasks=tasks,
     )
     made = await desk.store.tasks.list("acme")
-    assert sorted((each.kind, each.parent_id) for each in made if each.parent_id) == [("children", "k"), ("children", "new")]
+    assert sorted((each.kind, each.parent_id) for each in made if each.parent_id) == [
+        ("children", "k"),
+        ("children", "new"),
+    ]
     assert [each.external_id for each in made if each.kind == "fetch"] == ["x"]
 
 
@@ -236,7 +263,10 @@ async def test_a_bad_record_is_a_row_and_goes_when_a_sound_one_arrives(desk: Des
     assert found["a"].raw == b'{"id": "a"'
     assert len(found) == 2
     assert next(each for each in found if each != "a").startswith("?")
-    assert [(each.fingerprint, each.count) for each in await desk.store.rejects.grouped()] == [("missing x", 1), ("no id", 1)]
+    assert [(each.fingerprint, each.count) for each in await desk.store.rejects.grouped()] == [
+        ("missing x", 1),
+        ("no id", 1),
+    ]
     assert await counters(desk) == {"pages": 2, "added": 1, "rejected": 3}
     await desk.commit(row("a"), heal_ids=["a", "never rejected"])
     assert [each.external_id for each in await desk.store.rejects.list()] == [each for each in found if each != "a"]
@@ -247,7 +277,13 @@ async def test_a_value_postgresql_cannot_hold_costs_only_its_own_record(desk: De
     bad = row("bad")._replace(data_json=b'{"x": "\\u0000"}')
     broken = row("broken")._replace(raw_json=b'{"x": ')
     result = await desk.commit(
-        row("good"), bad, broken, row("nul\x00id"), row("lone\udc00id"), row("big", version=2**70), row("fine"),
+        row("good"),
+        bad,
+        broken,
+        row("nul\x00id"),
+        row("lone\udc00id"),
+        row("big", version=2**70),
+        row("fine"),
     )
     assert sorted(result.added) == ["fine", "good"]
     assert sorted(result.refused) == ["bad", "big", "broken", "lone\udc00id", "nul\x00id"]
@@ -306,9 +342,13 @@ async def test_history_is_kept_as_the_resource_asks(desk: Desk):
         return [(each.kind, each.field, each.old, each.new) for each in reversed(changes)]
 
     updates = [
-        ("update", "x", 1, 2), ("update", "z", None, None),
-        ("update", "x", 2, None), ("update", "y", [1], None), ("update", "z", None, 1),
-        ("delete", "", {"z": 1}, None), ("insert", "", None, {"x": 5}),
+        ("update", "x", 1, 2),
+        ("update", "z", None, None),
+        ("update", "x", 2, None),
+        ("update", "y", [1], None),
+        ("update", "z", None, 1),
+        ("delete", "", {"z": 1}, None),
+        ("insert", "", None, {"x": 5}),
     ]
     assert await story(History.OFF) == []
     assert await story(History.CHANGES) == updates
@@ -318,7 +358,8 @@ async def test_history_is_kept_as_the_resource_asks(desk: Desk):
 async def test_a_feed_page_holds_rows_of_several_resources(desk: Desk):
     await desk.begin()
     result = await desk.commit(
-        row("1", resource="customers"), row("1", resource="invoices"),
+        row("1", resource="customers"),
+        row("1", resource="invoices"),
         history={"customers": History.FULL, "invoices": History.OFF},
     )
     assert result.added == ["1", "1"]

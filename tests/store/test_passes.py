@@ -74,7 +74,9 @@ async def test_what_was_stored_after_a_pass_began_was_not_missed_by_it(filled: D
         (NAMES[11:], "11 of 50 records are missing from the listing"),
     ],
 )
-async def test_a_suspicious_listing_is_held_at_once_and_however_often_it_comes(filled: Desk, seen: list[str], reason: str):
+async def test_a_suspicious_listing_is_held_at_once_and_however_often_it_comes(
+    filled: Desk, seen: list[str], reason: str
+):
     since = set()
     for _ in range(4):
         await filled.full_pass(seen=seen)
@@ -135,8 +137,11 @@ async def test_the_guard_is_the_smaller_of_share_and_number(filled: Desk):
 
 
 async def test_children_go_with_their_parent(filled: Desk):
-    await filled.put(row("k1", resource="kids", parent_id="r00"), row("k2", resource="kids", parent_id="r01"),
-                     row("g1", resource="toys", parent_id="r00"))
+    await filled.put(
+        row("k1", resource="kids", parent_id="r00"),
+        row("k2", resource="kids", parent_id="r01"),
+        row("g1", resource="toys", parent_id="r00"),
+    )
     for _ in range(2):
         await filled.full_pass(seen=NAMES[1:])
         result = await sweep(filled, children=["kids", "toys"])
@@ -189,7 +194,9 @@ async def children(desk: Desk, seen: list[str], began: float, **more) -> Sweep:
 
 async def test_a_child_is_gone_when_two_listings_below_its_parent_missed_it(desk: Desk):
     kids = [f"k{number}" for number in range(20)]
-    await desk.put(*(row(name, resource="kids", parent_id="p") for name in kids), row("z", resource="kids", parent_id="q"))
+    await desk.put(
+        *(row(name, resource="kids", parent_id="p") for name in kids), row("z", resource="kids", parent_id="q")
+    )
     assert await children(desk, kids[1:], 10) == Sweep(missed=1, total=20)
     assert await children(desk, kids, 20) == Sweep(total=20)
     assert await children(desk, kids[1:], 30) == Sweep(missed=1, total=20)
@@ -205,8 +212,9 @@ async def test_a_child_fetched_after_the_listing_began_was_not_missed(desk: Desk
 
 async def test_too_many_missing_children_are_held(desk: Desk):
     await desk.begin()
-    await desk.store.checkpoints.begin("acme", "kids", (await desk.store.checkpoints.get("acme", "things")).mode,
-                                       scope="acme", fence=desk.fence)
+    await desk.store.checkpoints.begin(
+        "acme", "kids", (await desk.store.checkpoints.get("acme", "things")).mode, scope="acme", fence=desk.fence
+    )
     await desk.put(*(row(f"k{number}", resource="kids", parent_id="p") for number in range(20)))
     for began in (10, 20, 30):
         assert (await children(desk, [], began)).held == 20

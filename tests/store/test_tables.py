@@ -46,7 +46,8 @@ async def test_orders_hold_until_they_are_taken_back_or_over(store: Store):
     await store.controls.set("acme", CONFIRM_DELETIONS, who="bob", resource="things", detail={"at_most": 5})
     await store.controls.set("other", PAUSE, who="ann")
     assert [(each.kind, each.resource, each.who) for each in await store.controls.active("acme")] == [
-        (PAUSE, "", "ann"), (CONFIRM_DELETIONS, "things", "bob")
+        (PAUSE, "", "ann"),
+        (CONFIRM_DELETIONS, "things", "bob"),
     ]
     assert await store.controls.clear("acme", PAUSE)
     assert not await store.controls.clear("acme", PAUSE)
@@ -65,16 +66,24 @@ async def test_the_audit_log_tells_who_did_what(store: Store):
     await store.audit.add("ann", "pause", integration="acme", before=None, after={"until": "2024-05-01"})
     await store.audit.add("daemon", "reload", after={"partners": ["acme"]})
     assert [(each.actor, each.action, each.integration) for each in await store.audit.list()] == [
-        ("daemon", "reload", ""), ("ann", "pause", "acme")
+        ("daemon", "reload", ""),
+        ("ann", "pause", "acme"),
     ]
     assert [each.after for each in await store.audit.list("acme")] == [{"until": "2024-05-01"}]
 
 
 def letter(**more) -> NewDeadLetter:
-    return NewDeadLetter(**{
-        "integration": "acme", "origin": "task", "error_class": "RejectedError", "message": "422: bad \x00 value",
-        "fingerprint": "422 bad value", "resource": "things", **more,
-    })
+    return NewDeadLetter(
+        **{
+            "integration": "acme",
+            "origin": "task",
+            "error_class": "RejectedError",
+            "message": "422: bad \x00 value",
+            "fingerprint": "422 bad value",
+            "resource": "things",
+            **more,
+        }
+    )
 
 
 async def test_dead_letters_are_grouped_by_cause_and_settled_once(store: Store):
@@ -114,11 +123,14 @@ async def test_known_finds_by_key_in_a_table_that_grew_since_it_was_analyzed(des
     await desk.begin()
     for page in range(10):
         await desk.commit(*(row(f"{page}-{number}") for number in range(500)))
-    plan = "\n".join(each[0] for each in await desk.store._database.fetch(
-        "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT i.id, r.hash FROM unnest(ARRAY['1-1', '2-2']) AS i(id) CROSS JOIN "
-        "LATERAL (SELECT content_hash AS hash FROM syncd.records k WHERE k.integration = 'acme' AND k.resource = 'things' "
-        "AND k.external_id = i.id OFFSET 0) r"
-    ))
+    plan = "\n".join(
+        each[0]
+        for each in await desk.store._database.fetch(
+            "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT i.id, r.hash FROM unnest(ARRAY['1-1', '2-2']) AS i(id) CROSS JOIN "
+            "LATERAL (SELECT content_hash AS hash FROM syncd.records k WHERE k.integration = 'acme' AND k.resource = 'things' "
+            "AND k.external_id = i.id OFFSET 0) r"
+        )
+    )
     assert "external_id = i.id" in plan.split("Index Cond:")[1]
     assert "Removed" not in plan
     assert len(await desk.store.records.known("acme", "things", ["1-1", "9-499", "x"])) == 2
@@ -130,7 +142,8 @@ async def test_what_waits_outside_is_counted(store: Store):
     )
     await store._database.execute(
         "INSERT INTO syncd.outbox (integration, idempotency_key, resource, operation, payload, created_at, state) "
-        "VALUES ('acme', 'k1', 'things', 'update', '{}', $1, 'unknown')", at(1),
+        "VALUES ('acme', 'k1', 'things', 'update', '{}', $1, 'unknown')",
+        at(1),
     )
     assert await store.queues.waiting() == {("inbox", "acme"): (1, at(0)), ("outbox", "acme"): (1, at(1))}
 
@@ -151,11 +164,18 @@ async def old(desk: Desk) -> Desk:
     for state in ("waiting", "done", "buried"):
         await store._database.execute(
             "INSERT INTO syncd.inbox (integration, event_id, received_at, state, body, finished_at) VALUES "
-            "('acme', $1, $2, $1, 'x', CASE WHEN $1::text <> 'waiting' THEN $2::timestamptz END)", state, at(0),
+            "('acme', $1, $2, $1, 'x', CASE WHEN $1::text <> 'waiting' THEN $2::timestamptz END)",
+            state,
+            at(0),
         )
     for table, columns in {
-        "changes": ["changed_at"], "runs": ["started_at"], "records": ["deleted_at"], "rejects": ["last_at"],
-        "dead_letters": ["buried_at", "settled_at"], "audit_log": ["at"], "passes": ["started_at"],
+        "changes": ["changed_at"],
+        "runs": ["started_at"],
+        "records": ["deleted_at"],
+        "rejects": ["last_at"],
+        "dead_letters": ["buried_at", "settled_at"],
+        "audit_log": ["at"],
+        "passes": ["started_at"],
     }.items():
         for name in columns:
             await store._database.execute(f"UPDATE syncd.{table} SET {name} = {name} - interval '1000 days'")

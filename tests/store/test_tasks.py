@@ -30,7 +30,9 @@ async def test_equal_tasks_coalesce_while_one_waits(store: Store):
     later = now(store) + timedelta(hours=1)
     await store.tasks.put("acme", NewTask("fetch", dedupe_key="k", lane=Lane.LOW, not_before=later, payload={"n": 1}))
     await store.tasks.put(
-        "acme", NewTask("fetch", dedupe_key="k", payload={"n": 2}), NewTask("fetch", dedupe_key="k", lane=Lane.HIGH),
+        "acme",
+        NewTask("fetch", dedupe_key="k", payload={"n": 2}),
+        NewTask("fetch", dedupe_key="k", lane=Lane.HIGH),
     )
     [task] = await take(store)
     assert (task.lane, task.not_before) == (Lane.HIGH, None)
@@ -98,7 +100,9 @@ async def test_a_failing_task_stays_put_off_when_it_is_asked_for_again(store: St
 
 async def test_expired_work_is_not_taken_and_can_be_dropped(store: Store):
     past = now(store) - timedelta(seconds=1)
-    await store.tasks.put("acme", NewTask("fetch", expires_at=past), NewTask("fetch", expires_at=past + timedelta(hours=1)))
+    await store.tasks.put(
+        "acme", NewTask("fetch", expires_at=past), NewTask("fetch", expires_at=past + timedelta(hours=1))
+    )
     assert len(await take(store)) == 1
     assert await store.tasks.expire("acme") == 1
     assert await store.tasks.expire("acme") == 0

@@ -48,7 +48,9 @@ async def test_any_order_and_any_repetition_end_in_the_same_row(desk: Desk, data
     straight, mixed = f"straight{next(NUMBERS)}", f"mixed{next(NUMBERS)}"
     for version in versions:
         await desk.put(build(straight, version), history=History.FULL)
-    order = data.draw(st.permutations([*range(len(versions)), *data.draw(st.lists(st.sampled_from(range(len(versions)))))]))
+    order = data.draw(
+        st.permutations([*range(len(versions)), *data.draw(st.lists(st.sampled_from(range(len(versions)))))])
+    )
     deliveries = [build(mixed, versions[number]) for number in order]
     while deliveries:
         size = data.draw(st.integers(1, len(deliveries)))
@@ -113,7 +115,9 @@ async def test_many_writers_at_once_neither_deadlock_nor_lose(database: str):
     desk = Desk(stores[0], fence)
     for name in names:
         assert await desk.data(name) == {"x": top[name]}
-    retried = await stores[0]._database.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    retried = await stores[0]._database.fetchval(
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )
     assert retried == 0
     for store in stores:
         await store.aclose()
@@ -124,9 +128,12 @@ async def test_two_first_sights_of_one_record_at_the_same_moment_keep_the_newer(
     fence = await stores[0].leases.acquire("acme", "test:1", 600)
     assert fence is not None
     for attempt in range(20):
-        await asyncio.gather(*(
-            Desk(store, fence).put(row(f"a{attempt}", {"x": number}, version=number)) for number, store in enumerate(stores)
-        ))
+        await asyncio.gather(
+            *(
+                Desk(store, fence).put(row(f"a{attempt}", {"x": number}, version=number))
+                for number, store in enumerate(stores)
+            )
+        )
         assert await Desk(stores[0], fence).data(f"a{attempt}") == {"x": 1}
     for store in stores:
         await store.aclose()

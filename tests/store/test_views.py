@@ -13,8 +13,17 @@ from syncd.store import Store, view_name
 
 from .parts import Desk, row
 
-FIELDS = {"title": "text", "size": "bigint", "price": "numeric", "ratio": "double precision", "open": "boolean",
-          "changed": "timestamptz", "day": "date", "tags": "jsonb", "rooms": "integer"}
+FIELDS = {
+    "title": "text",
+    "size": "bigint",
+    "price": "numeric",
+    "ratio": "double precision",
+    "open": "boolean",
+    "changed": "timestamptz",
+    "day": "date",
+    "tags": "jsonb",
+    "rooms": "integer",
+}
 
 
 async def select(store: Store, sql: str) -> list[asyncpg.Record]:
@@ -23,22 +32,72 @@ async def select(store: Store, sql: str) -> list[asyncpg.Record]:
 
 async def test_a_view_shows_live_records_of_its_partner_with_typed_columns(desk: Desk):
     store = desk.store
-    await desk.put(row("1", {"title": "One", "size": 3, "price": 1.5, "ratio": 0.25, "open": True, "rooms": 2,
-                             "changed": "2024-05-01T12:00:00Z", "day": "2024-05-01", "tags": ["a"]}))
+    await desk.put(
+        row(
+            "1",
+            {
+                "title": "One",
+                "size": 3,
+                "price": 1.5,
+                "ratio": 0.25,
+                "open": True,
+                "rooms": 2,
+                "changed": "2024-05-01T12:00:00Z",
+                "day": "2024-05-01",
+                "tags": ["a"],
+            },
+        )
+    )
     await desk.put(row("2", deleted=True), row("3", resource="others"))
     other = await Desk.open(store, "elsewhere")
     await store.pages.commit_one(other.page(row("9"), partner="another", run_id=None, seen_ids=None))
     assert await store.views.refresh("partner", "things", FIELDS) == "partner_things"
     [found] = await select(store, "SELECT * FROM syncd.partner_things")
     assert dict(found) | {"_synced_at": None} == {
-        "integration": "acme", "external_id": "1", "title": "One", "size": 3, "price": Decimal("1.5"), "ratio": 0.25,
-        "open": True, "changed": datetime(2024, 5, 1, 12, tzinfo=UTC), "day": date(2024, 5, 1), "tags": ["a"], "rooms": 2,
-        "_parent_id": None, "_source_updated_at": None, "_synced_at": None, "_row_version": 1,
+        "integration": "acme",
+        "external_id": "1",
+        "title": "One",
+        "size": 3,
+        "price": Decimal("1.5"),
+        "ratio": 0.25,
+        "open": True,
+        "changed": datetime(2024, 5, 1, 12, tzinfo=UTC),
+        "day": date(2024, 5, 1),
+        "tags": ["a"],
+        "rooms": 2,
+        "_parent_id": None,
+        "_source_updated_at": None,
+        "_synced_at": None,
+        "_row_version": 1,
     }
 
 
-HOSTILE = [None, "", "abc", 1, -1, 1.5, 1e300, 10**30, True, [], {}, ["x"], {"a": 1}, "12", "1.5", "true", "2024-02-31",
-           "2024-05-01", "2024-05-01T25:00:00Z", "9999999999-01-01", "infinity", "NaN", "-0", "1" * 300]
+HOSTILE = [
+    None,
+    "",
+    "abc",
+    1,
+    -1,
+    1.5,
+    1e300,
+    10**30,
+    True,
+    [],
+    {},
+    ["x"],
+    {"a": 1},
+    "12",
+    "1.5",
+    "true",
+    "2024-02-31",
+    "2024-05-01",
+    "2024-05-01T25:00:00Z",
+    "9999999999-01-01",
+    "infinity",
+    "NaN",
+    "-0",
+    "1" * 300,
+]
 
 
 async def test_no_value_breaks_a_view(desk: Desk):
@@ -64,7 +123,9 @@ async def test_refreshing_changes_columns_and_only_when_there_is_need(store: Sto
     await store.views.refresh("p", "r", {"a": "text"})
     assert await oid() == first
     await store.views.refresh("p", "r", {"b": "bigint", "a": "bigint"})
-    columns = await select(store, "SELECT attname FROM pg_attribute WHERE attrelid = 'syncd.p_r'::regclass AND attnum > 0")
+    columns = await select(
+        store, "SELECT attname FROM pg_attribute WHERE attrelid = 'syncd.p_r'::regclass AND attnum > 0"
+    )
     assert [each[0] for each in columns][:4] == ["integration", "external_id", "b", "a"]
     assert await store.views.list() == ["p_r"]
     await store.views.drop("p", "r")
@@ -73,8 +134,18 @@ async def test_refreshing_changes_columns_and_only_when_there_is_need(store: Sto
 
 async def test_odd_names_are_quoted_shortened_and_kept_apart(desk: Desk):
     long = "x" * 70
-    fields = {'we"ird': "text", "it's": "text", "back\\slash": "text", "Größe": "bigint", "external_id": "text",
-              "_row_version": "text", "field_external_id": "text", long + "1": "text", long + "2": "text", "": "text"}
+    fields = {
+        'we"ird': "text",
+        "it's": "text",
+        "back\\slash": "text",
+        "Größe": "bigint",
+        "external_id": "text",
+        "_row_version": "text",
+        "field_external_id": "text",
+        long + "1": "text",
+        long + "2": "text",
+        "": "text",
+    }
     await desk.put(row("1", dict.fromkeys(fields, "7")))
     name = await desk.store.views.refresh("my-Partner", "odd things/2", fields)
     assert name == "my_partner_odd_things_2"

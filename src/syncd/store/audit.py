@@ -41,14 +41,20 @@ class Audit:
         """Note an action. An empty integration means: of the daemon as a whole."""
         await self._database.execute(
             "INSERT INTO syncd.audit_log (integration, at, actor, action, before, after) VALUES ($1, $2, $3, $4, $5, $6)",
-            integration, self._database.clock.now(), actor, action,
-            dict(before) if before is not None else None, dict(after) if after is not None else None,
+            integration,
+            self._database.clock.now(),
+            actor,
+            action,
+            dict(before) if before is not None else None,
+            dict(after) if after is not None else None,
         )
 
     async def list(self, integration: str | None = None, *, limit: int = 100) -> list[AuditEntry]:
         """Latest first."""
         found = await self._database.fetch(
             "SELECT integration, id, at, actor, action, before, after FROM syncd.audit_log "
-            "WHERE $1::text IS NULL OR integration = $1 ORDER BY id DESC LIMIT $2", integration, limit,
+            "WHERE $1::text IS NULL OR integration = $1 ORDER BY id DESC LIMIT $2",
+            integration,
+            limit,
         )
         return [AuditEntry(**dict(each)) for each in found]

@@ -38,7 +38,9 @@ class Changes:
     async def after(self, change_id: int, limit: int = 1000) -> list[Change]:
         """Changes in order after this id. Keep the last one's id, ask again; an empty answer means: nothing settled yet."""
         found = await self._database.fetch(
-            f"SELECT {', '.join(Change.__slots__)} FROM syncd.changes_after($1, $2)", change_id, limit  # noqa: S608
+            f"SELECT {', '.join(Change.__slots__)} FROM syncd.changes_after($1, $2)",
+            change_id,
+            limit,  # noqa: S608
         )
         return [Change(**dict(each)) for each in found]
 
@@ -47,6 +49,9 @@ class Changes:
         found = await self._database.fetch(
             f"SELECT {', '.join(Change.__slots__)} FROM syncd.changes "  # noqa: S608
             "WHERE integration = $1 AND resource = $2 AND external_id = $3 ORDER BY id DESC LIMIT $4",
-            integration, resource, external_id, limit,
+            integration,
+            resource,
+            external_id,
+            limit,
         )
         return [Change(**dict(each)) for each in found]

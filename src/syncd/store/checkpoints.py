@@ -117,10 +117,15 @@ class Checkpoints:
             await connection.execute(
                 "INSERT INTO syncd.checkpoints (integration, resource, mode, updated_at) VALUES ($1, $2, $3, $4) "
                 "ON CONFLICT DO NOTHING",
-                integration, resource, mode.value, now,
+                integration,
+                resource,
+                mode.value,
+                now,
             )
             found = await connection.fetchrow(
-                "SELECT * FROM syncd.checkpoints WHERE integration = $1 AND resource = $2 FOR UPDATE", integration, resource
+                "SELECT * FROM syncd.checkpoints WHERE integration = $1 AND resource = $2 FOR UPDATE",
+                integration,
+                resource,
             )
             unfinished = found["run_id"] is not None or found["cursor"] is not None or found["listed"]
             goes_on = unfinished and not restart and found["mode"] == mode.value
@@ -128,25 +133,43 @@ class Checkpoints:
             if run_id is not None and goes_on:
                 await connection.execute(
                     "UPDATE syncd.runs SET fence = $3, scope = $4 WHERE integration = $1 AND id = $2",
-                    integration, run_id, fence, scope,
+                    integration,
+                    run_id,
+                    fence,
+                    scope,
                 )
             else:
                 if run_id is not None:
                     await connection.execute(
                         "UPDATE syncd.runs SET outcome = 'cut', ended_at = $3 WHERE integration = $1 AND id = $2",
-                        integration, run_id, now,
+                        integration,
+                        run_id,
+                        now,
                     )
                 run_id = await connection.fetchval(
                     "INSERT INTO syncd.runs (integration, resource, scope, fence, mode, trigger, started_at) "
                     "VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
-                    integration, resource, scope, fence, mode.value, trigger, now,
+                    integration,
+                    resource,
+                    scope,
+                    fence,
+                    mode.value,
+                    trigger,
+                    now,
                 )
             row = await self._begin(connection, integration, resource, mode, fence, run_id, goes_on, now)
             return _stand(row).checkpoint, run_id
 
     async def _begin(
-        self, connection: asyncpg.Connection, integration: str, resource: str, mode: Mode, fence: int, run_id: int,
-        goes_on: bool, now: datetime,
+        self,
+        connection: asyncpg.Connection,
+        integration: str,
+        resource: str,
+        mode: Mode,
+        fence: int,
+        run_id: int,
+        goes_on: bool,
+        now: datetime,
     ) -> asyncpg.Record:
         if goes_on:
             return await connection.fetchrow(
@@ -154,13 +177,20 @@ class Checkpoints:
                 "AND r.id = $3 AND c.integration = $1 AND c.resource = $2) "
                 "UPDATE syncd.checkpoints SET run_id = $3, fence = $4, updated_at = $5 "
                 "WHERE integration = $1 AND resource = $2 RETURNING *",
-                integration, resource, run_id, fence, now,
+                integration,
+                resource,
+                run_id,
+                fence,
+                now,
             )
         pass_id = run_id if mode is Mode.FULL else None
         if pass_id is not None:
             await connection.execute(
                 "INSERT INTO syncd.passes (integration, resource, id, started_at) VALUES ($1, $2, $3, $4)",
-                integration, resource, pass_id, now,
+                integration,
+                resource,
+                pass_id,
+                now,
             )
             await connection.execute(
                 "UPDATE syncd.runs SET pass_id = $2 WHERE integration = $1 AND id = $2", integration, pass_id
@@ -169,7 +199,13 @@ class Checkpoints:
             "UPDATE syncd.checkpoints SET mode = $3, run_id = $4, pass_id = $5, fence = $6, cursor = NULL, listed = false, "
             "newest_at = NULL, ceiling_at = NULL, started_at = $7, updated_at = $7 "
             "WHERE integration = $1 AND resource = $2 RETURNING *",
-            integration, resource, mode.value, run_id, pass_id, fence, now,
+            integration,
+            resource,
+            mode.value,
+            run_id,
+            pass_id,
+            fence,
+            now,
         )
 
     @again_after_conflict
@@ -203,21 +239,36 @@ class Checkpoints:
                 "watermark = greatest(watermark, $7), passes = passes + $8::int, "
                 "passed_at = CASE WHEN $8::int = 1 THEN $5 ELSE passed_at END "
                 "WHERE integration = $1 AND resource = $2 AND run_id = $3 AND fence = $4 RETURNING pass_id, watermark",
-                integration, resource, run_id, fence, now, forget,
-                watermark if outcome is Outcome.DONE else None, int(complete and outcome is Outcome.DONE),
+                integration,
+                resource,
+                run_id,
+                fence,
+                now,
+                forget,
+                watermark if outcome is Outcome.DONE else None,
+                int(complete and outcome is Outcome.DONE),
             )
             if found is None:
                 raise OwnershipError(f"run {run_id} of {integration}/{resource} is no longer ours to end")
             await connection.execute(
                 "UPDATE syncd.runs SET outcome = $3, ended_at = $4, calls = calls + $5, "
                 "waited_seconds = waited_seconds + $6, watermark = $7, explanation = $8 WHERE integration = $1 AND id = $2",
-                integration, run_id, outcome.value, now, calls, waited_seconds, found["watermark"],
+                integration,
+                run_id,
+                outcome.value,
+                now,
+                calls,
+                waited_seconds,
+                found["watermark"],
                 dict(explanation) if explanation is not None else None,
             )
             if complete and outcome is Outcome.DONE and found["pass_id"] is not None:
                 await connection.execute(
                     "UPDATE syncd.passes SET completed_at = $4 WHERE integration = $1 AND resource = $2 AND id = $3",
-                    integration, resource, found["pass_id"], now,
+                    integration,
+                    resource,
+                    found["pass_id"],
+                    now,
                 )
 
     async def reset(self, integration: str, resource: str) -> None:
@@ -225,7 +276,8 @@ class Checkpoints:
         await self._database.execute(
             "UPDATE syncd.checkpoints SET cursor = NULL, listed = false, watermark = NULL, passes = 0, held = NULL "
             "WHERE integration = $1 AND resource = $2 AND run_id IS NULL",
-            integration, resource,
+            integration,
+            resource,
         )
 
 
@@ -237,18 +289,20 @@ class Runs:
 
     async def get(self, integration: str, run_id: int) -> Run | None:
         found = await self._database.fetchrow(
-            f"SELECT {_RUN_COLUMNS} FROM syncd.runs WHERE integration = $1 AND id = $2", integration, run_id  # noqa: S608
+            f"SELECT {_RUN_COLUMNS} FROM syncd.runs WHERE integration = $1 AND id = $2",
+            integration,
+            run_id,  # noqa: S608
         )
         return Run(**dict(found)) if found is not None else None
 
-    async def list(
-        self, integration: str | None = None, resource: str | None = None, *, limit: int = 50
-    ) -> list[Run]:
+    async def list(self, integration: str | None = None, resource: str | None = None, *, limit: int = 50) -> list[Run]:
         """The latest, newest first."""
         found = await self._database.fetch(
             f"SELECT {_RUN_COLUMNS} FROM syncd.runs WHERE ($1::text IS NULL OR integration = $1) "  # noqa: S608
             "AND ($2::text IS NULL OR resource = $2) ORDER BY id DESC LIMIT $3",
-            integration, resource, limit,
+            integration,
+            resource,
+            limit,
         )
         return [Run(**dict(each)) for each in found]
 
@@ -267,7 +321,10 @@ class Runs:
         await self._database.execute(
             "UPDATE syncd.runs SET calls = calls + $3, waited_seconds = waited_seconds + $4 "
             "WHERE integration = $1 AND id = $2",
-            integration, run_id, calls, waited_seconds,
+            integration,
+            run_id,
+            calls,
+            waited_seconds,
         )
 
 
@@ -283,6 +340,13 @@ def _stand(row: asyncpg.Record) -> Stand:
         fence=row["fence"],
     )
     return Stand(
-        checkpoint, row["pass_id"], row["listed"], row["newest_at"], row["ceiling_at"], row["started_at"],
-        row["passed_at"], row["held"], row["updated_at"],
+        checkpoint,
+        row["pass_id"],
+        row["listed"],
+        row["newest_at"],
+        row["ceiling_at"],
+        row["started_at"],
+        row["passed_at"],
+        row["held"],
+        row["updated_at"],
     )

@@ -54,7 +54,14 @@ class Controls:
                 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (integration, resource, kind) DO UPDATE SET "
                 "who = excluded.who, why = excluded.why, detail = excluded.detail, set_at = excluded.set_at, "
                 "until = excluded.until RETURNING *",
-                integration, resource, kind, who, why, dict(detail or {}), self._database.clock.now(), until,
+                integration,
+                resource,
+                kind,
+                who,
+                why,
+                dict(detail or {}),
+                self._database.clock.now(),
+                until,
             )
             await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
         return Control(**dict(found))
@@ -64,7 +71,9 @@ class Controls:
         async with self._database.transaction() as connection:
             found = await connection.fetchrow(
                 "DELETE FROM syncd.controls WHERE integration = $1 AND resource = $2 AND kind = $3 RETURNING 1",
-                integration, resource, kind,
+                integration,
+                resource,
+                kind,
             )
             await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
         return found is not None
@@ -74,6 +83,7 @@ class Controls:
         found = await self._database.fetch(
             "SELECT integration, resource, kind, who, why, detail, set_at, until FROM syncd.controls "
             "WHERE ($1::text IS NULL OR integration = $1) AND (until IS NULL OR until > $2) ORDER BY 1, 2, 3",
-            integration, self._database.clock.now(),
+            integration,
+            self._database.clock.now(),
         )
         return [Control(**dict(each)) for each in found]

@@ -35,7 +35,8 @@ class Credentials:
         """The newest version, opened, or None. Raises StoreError where it does not open."""
         found = await self._database.fetchrow(
             "SELECT ciphertext, key_id, expires_at, version FROM syncd.credentials WHERE integration = $1 AND kind = $2",
-            integration, kind,
+            integration,
+            kind,
         )
         if found is None:
             return None
@@ -61,13 +62,24 @@ class Credentials:
             version = await self._database.fetchval(
                 "INSERT INTO syncd.credentials (integration, kind, ciphertext, key_id, expires_at, stored_at) "
                 "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING version",
-                integration, kind, ciphertext, key_id, expires_at, now,
+                integration,
+                kind,
+                ciphertext,
+                key_id,
+                expires_at,
+                now,
             )
         else:
             version = await self._database.fetchval(
                 "UPDATE syncd.credentials SET ciphertext = $3, key_id = $4, expires_at = $5, stored_at = $6, "
                 "version = version + 1 WHERE integration = $1 AND kind = $2 AND version = $7 RETURNING version",
-                integration, kind, ciphertext, key_id, expires_at, now, replaces,
+                integration,
+                kind,
+                ciphertext,
+                key_id,
+                expires_at,
+                now,
+                replaces,
             )
         if version is None:
             raise OwnershipError(f"the credential {kind} of {integration} has been replaced by somebody else")
@@ -75,15 +87,19 @@ class Credentials:
 
     async def remove(self, integration: str, kind: str) -> bool:
         """Forget it. False where there was none."""
-        return await self._database.execute(
-            "DELETE FROM syncd.credentials WHERE integration = $1 AND kind = $2", integration, kind
-        ) == 1
+        return (
+            await self._database.execute(
+                "DELETE FROM syncd.credentials WHERE integration = $1 AND kind = $2", integration, kind
+            )
+            == 1
+        )
 
     async def list(self, integration: str | None = None) -> list[CredentialNote]:
         """What is stored, without opening anything."""
         found = await self._database.fetch(
             "SELECT integration, kind, key_id, version, expires_at, stored_at FROM syncd.credentials "
-            "WHERE $1::text IS NULL OR integration = $1 ORDER BY 1, 2", integration,
+            "WHERE $1::text IS NULL OR integration = $1 ORDER BY 1, 2",
+            integration,
         )
         return [CredentialNote(**dict(each)) for each in found]
 
@@ -101,7 +117,11 @@ class Credentials:
             moved += await self._database.execute(
                 "UPDATE syncd.credentials SET ciphertext = $3, key_id = $4 "
                 "WHERE integration = $1 AND kind = $2 AND version = $5",
-                note.integration, note.kind, ciphertext, key_id, stored.version,
+                note.integration,
+                note.kind,
+                ciphertext,
+                key_id,
+                stored.version,
             )
         return moved
 

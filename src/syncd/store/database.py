@@ -97,7 +97,9 @@ def _translated(error: asyncpg.PostgresError) -> StoreError:
     if state == "57014":
         return StoreError(f"a statement ran longer than {STATEMENT_SECONDS} s and was cancelled")
     if state == "53300":
-        return StoreError("the database has no connection left", hint="lower database.pool_size or raise max_connections")
+        return StoreError(
+            "the database has no connection left", hint="lower database.pool_size or raise max_connections"
+        )
     return StoreError(f"the database refused: {error} ({state})")
 
 
@@ -106,7 +108,9 @@ async def prepare(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", format="binary", encoder=_jsonb_out, decoder=_jsonb_in
     )
-    await connection.set_type_codec("json", schema="pg_catalog", format="binary", encoder=_json_out, decoder=codec.loads)
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", format="binary", encoder=_json_out, decoder=codec.loads
+    )
     await binary.register(connection)
 
 

@@ -71,7 +71,8 @@ async def insert_letter(connection: asyncpg.Connection, letter: NewDeadLetter, n
     made: int = await connection.fetchval(
         f"INSERT INTO syncd.dead_letters ({', '.join(_NEW)}, buried_at) "  # noqa: S608
         f"VALUES ({', '.join(f'${n}' for n in range(1, len(_NEW) + 2))}) RETURNING id",
-        *(_value(getattr(letter, name)) for name in _NEW), now,
+        *(_value(getattr(letter, name)) for name in _NEW),
+        now,
     )
     return made
 
@@ -90,7 +91,8 @@ class DeadLetters:
     async def get(self, integration: str, letter_id: int) -> DeadLetter | None:
         found = await self._database.fetchrow(
             f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE integration = $1 AND id = $2",  # noqa: S608
-            integration, letter_id,
+            integration,
+            letter_id,
         )
         return DeadLetter(**dict(found)) if found is not None else None
 
@@ -101,7 +103,10 @@ class DeadLetters:
         found = await self._database.fetch(
             f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE ($1::text IS NULL OR integration = $1) "  # noqa: S608
             "AND state = $2 AND ($3::text IS NULL OR fingerprint = $3) ORDER BY id DESC LIMIT $4",
-            integration, state, fingerprint, limit,
+            integration,
+            state,
+            fingerprint,
+            limit,
         )
         return [DeadLetter(**dict(each)) for each in found]
 
@@ -113,7 +118,8 @@ class DeadLetters:
             "coalesce((array_agg(external_id ORDER BY id DESC) FILTER (WHERE external_id IS NOT NULL))[1:5], '{}') "
             "AS examples "
             "FROM syncd.dead_letters WHERE state = 'open' AND ($1::text IS NULL OR integration = $1) "
-            "GROUP BY 1, 2, 3 ORDER BY count DESC, 1, 2, 3", integration,
+            "GROUP BY 1, 2, 3 ORDER BY count DESC, 1, 2, 3",
+            integration,
         )
         return [Trouble(**dict(each)) for each in found]
 
@@ -123,7 +129,11 @@ class DeadLetters:
             tag = await connection.execute(
                 "UPDATE syncd.dead_letters SET state = $3, settled_at = $4, settled_by = $5 "
                 "WHERE integration = $1 AND id = ANY($2::bigint[]) AND state = 'open'",
-                integration, list(ids), state, self._database.clock.now(), by,
+                integration,
+                list(ids),
+                state,
+                self._database.clock.now(),
+                by,
             )
         return affected(tag)
 

@@ -105,8 +105,12 @@ class EmbeddedServer:
             doomed.append(str(self._sockets))
         self._guardian = subprocess.Popen(  # noqa: S603
             ["/bin/sh", "-c", _GUARD, "guard", str(self.pid), *doomed],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True, env=ENVIRONMENT, cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=ENVIRONMENT,
+            cwd="/",
         )
 
     def __enter__(self) -> EmbeddedServer:
@@ -193,8 +197,17 @@ def _initialize(home: Path, binaries: Binaries, runner: Runner) -> None:
     fresh.mkdir(mode=0o700)
     runner.give(home)
     done = runner.run(
-        [binaries.directory / "initdb", "-D", fresh, "-U", DATABASE, "--auth=trust", "--encoding=UTF8", "--locale=C",
-         "--no-instructions"],
+        [
+            binaries.directory / "initdb",
+            "-D",
+            fresh,
+            "-U",
+            DATABASE,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-instructions",
+        ],
         timeout=_START_SECONDS,
     )
     if done.returncode != 0:
@@ -210,12 +223,17 @@ def _launch(home: Path, sockets: Path, binaries: Binaries, runner: Runner, setti
     runner.give(home)
     if _postmaster(data) is None:
         _clear_stale_locks(data, sockets)
-    (data / "postgresql.auto.conf").write_text("".join(f"{key} = '{value}'\n" for key, value in {
-        **settings,
-        "listen_addresses": "",
-        "unix_socket_directories": str(sockets).replace("'", "''"),
-        "unix_socket_permissions": "0700",
-    }.items()))
+    (data / "postgresql.auto.conf").write_text(
+        "".join(
+            f"{key} = '{value}'\n"
+            for key, value in {
+                **settings,
+                "listen_addresses": "",
+                "unix_socket_directories": str(sockets).replace("'", "''"),
+                "unix_socket_permissions": "0700",
+            }.items()
+        )
+    )
     done = runner.run(
         [binaries.directory / "pg_ctl", "start", "-w", "-t", str(_START_SECONDS), "-D", data, "-l", log],
         timeout=_START_SECONDS + 10,
@@ -228,7 +246,8 @@ def _launch(home: Path, sockets: Path, binaries: Binaries, runner: Runner, setti
 
 def _create_database(binaries: Binaries, runner: Runner, sockets: Path) -> None:
     done = runner.run(
-        [binaries.directory / "createdb", "-h", sockets, "-U", DATABASE, "--maintenance-db=postgres", DATABASE], timeout=30
+        [binaries.directory / "createdb", "-h", sockets, "-U", DATABASE, "--maintenance-db=postgres", DATABASE],
+        timeout=30,
     )
     if done.returncode != 0 and "already exists" not in done.stderr:
         raise StoreError(f"the embedded PostgreSQL made no database: {done.stderr.strip()}")

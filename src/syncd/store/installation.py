@@ -23,6 +23,7 @@ from syncd.errors import StoreError
 
 _UNPRIVILEGED = ("syncd", "postgres", "nobody")
 
+
 @dataclass(frozen=True, slots=True)
 class Binaries:
     """One PostgreSQL installation."""
@@ -42,8 +43,16 @@ class Runner:
 
     def run(self, command: Sequence[str | Path], *, timeout: float) -> subprocess.CompletedProcess[str]:
         done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - our own programs, no shell
-            self.command(command), env=ENVIRONMENT, cwd="/", timeout=timeout, check=False, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, errors="replace", **self.identity(),  # type: ignore[call-overload]
+            self.command(command),
+            env=ENVIRONMENT,
+            cwd="/",
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            **self.identity(),  # type: ignore[call-overload]
         )
         return done
 
@@ -94,7 +103,9 @@ def _places() -> list[Path]:
     if wheel is not None and wheel.origin is not None:
         home = Path(wheel.origin).parent
         places += [home / "pginstall18" / "bin", home / "pginstall" / "bin"]
-    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda each: each.parent.name.zfill(4), reverse=True)
+    places += sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda each: each.parent.name.zfill(4), reverse=True
+    )
     return places
 
 

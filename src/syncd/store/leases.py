@@ -27,7 +27,7 @@ WHERE l.owner = excluded.owner OR l.expires_at <= clock_timestamp()
 RETURNING fence
 """
 _PROBE = f"""
-SELECT fence, renewed_at, pg_try_advisory_xact_lock({LIFE_KEY.format(owner='owner')}) AS dead
+SELECT fence, renewed_at, pg_try_advisory_xact_lock({LIFE_KEY.format(owner="owner")}) AS dead
 FROM syncd.leases WHERE scope = $1
 """  # noqa: S608 - put together from our own constants
 _TAKE_FROM_DEAD = f"""
@@ -35,7 +35,7 @@ UPDATE syncd.leases l SET
     owner = $2, fence = l.fence + 1, acquired_at = clock_timestamp(), renewed_at = clock_timestamp(),
     expires_at = clock_timestamp() + make_interval(secs => $3)
 WHERE l.scope = $1 AND l.fence = $4 AND l.renewed_at = $5
-  AND (l.expires_at <= clock_timestamp() OR pg_try_advisory_xact_lock({LIFE_KEY.format(owner='l.owner')}))
+  AND (l.expires_at <= clock_timestamp() OR pg_try_advisory_xact_lock({LIFE_KEY.format(owner="l.owner")}))
 RETURNING fence
 """  # noqa: S608
 
@@ -91,17 +91,25 @@ class Leases:
             "expires_at = clock_timestamp() + make_interval(secs => $4) "
             "FROM unnest($1::text[], $2::bigint[]) AS mine(scope, fence) "
             "WHERE l.scope = mine.scope AND l.fence = mine.fence AND l.owner = $3 RETURNING l.scope",
-            list(fences), list(fences.values()), owner, ttl_seconds,
+            list(fences),
+            list(fences.values()),
+            owner,
+            ttl_seconds,
         )
         return {each["scope"] for each in found}
 
     async def release(self, scope: str, owner: str, fence: int) -> bool:
         """Give the scope back; the next one may take it at once. The fence stays, so it never repeats."""
-        return await self._database.execute(
-            "UPDATE syncd.leases SET owner = '', expires_at = clock_timestamp() "
-            "WHERE scope = $1 AND owner = $2 AND fence = $3",
-            scope, owner, fence,
-        ) == 1
+        return (
+            await self._database.execute(
+                "UPDATE syncd.leases SET owner = '', expires_at = clock_timestamp() "
+                "WHERE scope = $1 AND owner = $2 AND fence = $3",
+                scope,
+                owner,
+                fence,
+            )
+            == 1
+        )
 
     async def list(self, scopes: Sequence[str] | None = None) -> list[Lease]:
         """Who owns what."""

@@ -19,7 +19,9 @@ class LimitState:
         await self._database.execute(
             "INSERT INTO syncd.limit_state (scope, state, saved_at) VALUES ($1, $2, $3) "
             "ON CONFLICT (scope) DO UPDATE SET state = excluded.state, saved_at = excluded.saved_at",
-            scope, dict(state), self._database.clock.now(),
+            scope,
+            dict(state),
+            self._database.clock.now(),
         )
 
     async def load(self, scope: str) -> Mapping[str, Any] | None:

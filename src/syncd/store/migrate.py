@@ -51,7 +51,9 @@ class Migration:
         """`none`, `runs`, or `stop` with the reason."""
         found = _HEADER.search(self.sql)
         if found is None:
-            raise StoreError(f"migration {self.version:04} {self.name} does not say whether the previous release still runs")
+            raise StoreError(
+                f"migration {self.version:04} {self.name} does not say whether the previous release still runs"
+            )
         return found.group(1)
 
 
@@ -122,7 +124,9 @@ class Migrations:
                         await connection.execute(migration.sql, timeout=UNHURRIED_SECONDS)
                         await connection.execute(
                             "INSERT INTO syncd.schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
-                            migration.version, migration.name, migration.checksum,
+                            migration.version,
+                            migration.name,
+                            migration.checksum,
                         )
                     done.append(migration)
             finally:

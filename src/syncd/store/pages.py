@@ -23,8 +23,28 @@ from syncd.store.rows import NewTask, PageResult, PageWrite, Reject, Row
 _BURY_AT_ONCE = 20_000
 
 _PAGE = (
-    "text", "text", "text", "bigint", "bigint", "text", "text", "boolean", "timestamptz", "timestamptz", "timestamptz",
-    "integer", "integer", "integer", "float8", "syncd.page_rows", "boolean", "text[]", "text[]", "jsonb", "bytea[]", "jsonb",
+    "text",
+    "text",
+    "text",
+    "bigint",
+    "bigint",
+    "text",
+    "text",
+    "boolean",
+    "timestamptz",
+    "timestamptz",
+    "timestamptz",
+    "integer",
+    "integer",
+    "integer",
+    "float8",
+    "syncd.page_rows",
+    "boolean",
+    "text[]",
+    "text[]",
+    "jsonb",
+    "bytea[]",
+    "jsonb",
 )
 
 
@@ -90,13 +110,22 @@ class Pages:
         async with self._database.transaction() as connection:
             await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
             result.deleted = await bury(
-                connection, integration, resource, ids, fetched_at=fetched_at, now=now, children=children, history=history,
+                connection,
+                integration,
+                resource,
+                ids,
+                fetched_at=fetched_at,
+                now=now,
+                children=children,
+                history=history,
                 cause=cause,
             )
             if run_id is not None:
                 await connection.execute(
                     "UPDATE syncd.runs SET deleted = deleted + $3 WHERE integration = $1 AND id = $2",
-                    integration, run_id, len(result.deleted),
+                    integration,
+                    run_id,
+                    len(result.deleted),
                 )
         return result
 
@@ -130,8 +159,16 @@ class Pages:
                 values = _columns(rows, page.cause, page.history)
                 extra = _result(await connection.fetchrow(_STORE_ROWS, page.integration, now, values, False))
                 if page.run_id is not None:
-                    await connection.execute(_COUNT_MORE, page.integration, page.run_id, len(extra.added), len(extra.updated),
-                                             len(extra.deleted), extra.unchanged, extra.stale)
+                    await connection.execute(
+                        _COUNT_MORE,
+                        page.integration,
+                        page.run_id,
+                        len(extra.added),
+                        len(extra.updated),
+                        len(extra.deleted),
+                        extra.unchanged,
+                        extra.stale,
+                    )
                 result.include(extra)
             news = {*result.added, *result.updated} - before
             if tasks := [task for task in page.tasks if task.parent_id in news]:
@@ -150,14 +187,24 @@ class Pages:
                     with border():
                         await connection.execute(
                             "SELECT $1::jsonb, $2::json, $3::text, $4::bigint, $5::text",
-                            row.data_json, row.raw_json, row.external_id, row.source_version, row.parent_id,
+                            row.data_json,
+                            row.raw_json,
+                            row.external_id,
+                            row.source_version,
+                            row.parent_id,
                         )
                 except (DataRefusedError, asyncpg.DataError, ValueError) as error:
                     refused.append(row.external_id)
-                    rejects.append(Reject(
-                        row.raw_json, f"the database cannot hold it: {error}", codec.storable(row.external_id), row.resource,
-                        "database-refused", row.adapter,
-                    ))
+                    rejects.append(
+                        Reject(
+                            row.raw_json,
+                            f"the database cannot hold it: {error}",
+                            codec.storable(row.external_id),
+                            row.resource,
+                            "database-refused",
+                            row.adapter,
+                        )
+                    )
                 else:
                     kept.append(row)
         seen = codec.storable(list(page.seen_ids)) if page.seen_ids is not None else None
@@ -190,11 +237,19 @@ async def bury(
             below = await connection.fetch(
                 "SELECT external_id FROM syncd.records WHERE integration = $1 AND resource = $2 "
                 "AND parent_id = ANY($3::text[]) AND deleted_at IS NULL",
-                integration, child, died,
+                integration,
+                child,
+                died,
             )
             died += await bury(
-                connection, integration, child, [each["external_id"] for each in below], fetched_at=fetched_at, now=now,
-                history=history, cause=f"{cause}: parent",
+                connection,
+                integration,
+                child,
+                [each["external_id"] for each in below],
+                fetched_at=fetched_at,
+                now=now,
+                history=history,
+                cause=f"{cause}: parent",
             )
     return died
 
@@ -204,7 +259,8 @@ async def remember_partner(database: Database, integration: str, partner: str) -
     await database.execute(
         "INSERT INTO syncd.integrations AS i (integration, partner) VALUES ($1, $2) "
         "ON CONFLICT (integration) DO UPDATE SET partner = excluded.partner WHERE i.partner <> excluded.partner",
-        integration, partner,
+        integration,
+        partner,
     )
 
 
@@ -233,8 +289,8 @@ def _columns(
     """The rows as the database wants them."""
     if not rows:
         return RowColumns(seen=seen)
-    (ids, resources, datas, raws, hashes, fetches, versions, updates, parents, adapters, deletes, sparses, causes) = zip(
-        *rows, strict=True
+    (ids, resources, datas, raws, hashes, fetches, versions, updates, parents, adapters, deletes, sparses, causes) = (
+        zip(*rows, strict=True)
     )
     return RowColumns(
         ids,
@@ -276,10 +332,25 @@ def _histories(history: History | Mapping[str, History], rows: Sequence[Row]) ->
 def _values(page: PageWrite, rows: Sequence[Row], now: datetime, listing: bool) -> list[Any]:
     """The arguments of syncd.store_page."""
     return [
-        page.integration, page.resource, page.scope, page.fence, page.run_id, page.cursor_read, page.cursor_next,
-        page.last if listing else None, page.newest_at, page.ceiling_at, now, page.pages, page.unchanged, page.calls,
-        page.waited_seconds, _columns(rows, page.cause, page.history, page.seen_ids), page.fresh,
-        [page.resource] * len(page.heal_ids) or None, list(page.heal_ids) or None,
+        page.integration,
+        page.resource,
+        page.scope,
+        page.fence,
+        page.run_id,
+        page.cursor_read,
+        page.cursor_next,
+        page.last if listing else None,
+        page.newest_at,
+        page.ceiling_at,
+        now,
+        page.pages,
+        page.unchanged,
+        page.calls,
+        page.waited_seconds,
+        _columns(rows, page.cause, page.history, page.seen_ids),
+        page.fresh,
+        [page.resource] * len(page.heal_ids) or None,
+        list(page.heal_ids) or None,
         *_rejects(page),
         tasks_json(page.tasks, page.resource, page.cause),
     ]

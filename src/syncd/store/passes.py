@@ -92,7 +92,8 @@ class Passes:
             "SELECT count(DISTINCT s.id) FROM syncd.checkpoints c JOIN syncd.pass_pages p "
             "ON p.integration = c.integration AND p.resource = c.resource AND p.pass_id = c.pass_id "
             "CROSS JOIN LATERAL unnest(p.ids) AS s(id) WHERE c.integration = $1 AND c.resource = $2",
-            integration, resource,
+            integration,
+            resource,
         )
         return found
 
@@ -121,19 +122,27 @@ class Passes:
             await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
             held = await connection.fetchval(
                 "SELECT held FROM syncd.checkpoints WHERE integration = $1 AND resource = $2 FOR UPDATE",
-                integration, resource,
+                integration,
+                resource,
             )
             passes = await connection.fetch(
                 "SELECT id, started_at FROM syncd.passes WHERE integration = $1 AND resource = $2 "
                 "AND completed_at IS NOT NULL ORDER BY id DESC LIMIT 2",
-                integration, resource,
+                integration,
+                resource,
             )
             if not passes:
                 return Sweep()
             last, before = passes[0], passes[-1]
             twice = len(passes) == 2
             found = await connection.fetchrow(
-                _JUDGE, integration, resource, last["id"], last["started_at"], before["id"], before["started_at"],
+                _JUDGE,
+                integration,
+                resource,
+                last["id"],
+                last["started_at"],
+                before["id"],
+                before["started_at"],
                 timeout=UNHURRIED_SECONDS,
             )
             await connection.execute(BY_KEY)
@@ -143,15 +152,29 @@ class Passes:
                 await self._hold(connection, integration, resource, found, reason, limit, held, now)
                 return Sweep(held=found["missed"], missed=found["missed"], total=found["live"], reason=reason)
             died = await bury(
-                connection, integration, resource, gone, fetched_at=last["started_at"], now=now, children=children,
-                history=history, cause=f"pass {last['id']}",
+                connection,
+                integration,
+                resource,
+                gone,
+                fetched_at=last["started_at"],
+                now=now,
+                children=children,
+                history=history,
+                cause=f"pass {last['id']}",
             )
             await self._settle(connection, integration, resource, last["id"], before["id"], run_id, len(died), now)
             return Sweep(deleted=len(died), missed=found["missed"], total=found["live"])
 
     async def _hold(
-        self, connection: asyncpg.Connection, integration: str, resource: str, found: asyncpg.Record, reason: str,
-        limit: int, held: Mapping[str, Any] | None, now: datetime,
+        self,
+        connection: asyncpg.Connection,
+        integration: str,
+        resource: str,
+        found: asyncpg.Record,
+        reason: str,
+        limit: int,
+        held: Mapping[str, Any] | None,
+        now: datetime,
     ) -> None:
         note = {
             "missed": found["missed"],
@@ -162,31 +185,49 @@ class Passes:
             "examples": list(found["examples"] or ()),
         }
         await connection.execute(
-            "UPDATE syncd.checkpoints SET held = $3 WHERE integration = $1 AND resource = $2", integration, resource, note
+            "UPDATE syncd.checkpoints SET held = $3 WHERE integration = $1 AND resource = $2",
+            integration,
+            resource,
+            note,
         )
 
     async def _settle(
-        self, connection: asyncpg.Connection, integration: str, resource: str, last: int, before: int,
-        run_id: int | None, deleted: int, now: datetime,
+        self,
+        connection: asyncpg.Connection,
+        integration: str,
+        resource: str,
+        last: int,
+        before: int,
+        run_id: int | None,
+        deleted: int,
+        now: datetime,
     ) -> None:
         """Note the sweep, and forget passes that no later sweep can need."""
         await connection.execute(
             "UPDATE syncd.checkpoints SET held = NULL WHERE integration = $1 AND resource = $2 AND held IS NOT NULL",
-            integration, resource,
+            integration,
+            resource,
         )
         await connection.execute(
             "UPDATE syncd.passes SET swept_at = $4 WHERE integration = $1 AND resource = $2 AND id = $3",
-            integration, resource, last, now,
+            integration,
+            resource,
+            last,
+            now,
         )
         if run_id is not None and deleted:
             await connection.execute(
                 "UPDATE syncd.runs SET deleted = deleted + $3 WHERE integration = $1 AND id = $2",
-                integration, run_id, deleted,
+                integration,
+                run_id,
+                deleted,
             )
         for table, column in (("pass_pages", "pass_id"), ("passes", "id")):
             await connection.execute(
                 f"DELETE FROM syncd.{table} WHERE integration = $1 AND resource = $2 AND {column} < $3",  # noqa: S608
-                integration, resource, before,
+                integration,
+                resource,
+                before,
             )
 
     @again_after_conflict
@@ -214,19 +255,28 @@ class Passes:
             rows = await connection.fetch(
                 "SELECT external_id, missed_at, external_id = ANY($4::text[]) AS seen FROM syncd.records "
                 "WHERE integration = $1 AND resource = $2 AND parent_id = $3 AND deleted_at IS NULL AND fetched_at < $5",
-                integration, resource, parent_id, list(seen_ids), began_at,
+                integration,
+                resource,
+                parent_id,
+                list(seen_ids),
+                began_at,
             )
             back = [each["external_id"] for each in rows if each["seen"] and each["missed_at"] is not None]
             first = [each["external_id"] for each in rows if not each["seen"] and each["missed_at"] is None]
             gone = [
-                each["external_id"] for each in rows
+                each["external_id"]
+                for each in rows
                 if not each["seen"] and each["missed_at"] is not None and each["missed_at"] < began_at
             ]
             if back or first:
                 await connection.execute(
                     "UPDATE syncd.records SET missed_at = CASE WHEN external_id = ANY($4::text[]) THEN $5::timestamptz END "
                     "WHERE integration = $1 AND resource = $2 AND external_id = ANY($3::text[])",
-                    integration, resource, sorted(back + first), first, began_at,
+                    integration,
+                    resource,
+                    sorted(back + first),
+                    first,
+                    began_at,
                 )
             missed = len(first) + len(gone)
             if not missed:
@@ -235,27 +285,40 @@ class Passes:
             live, marked = await connection.fetchrow(
                 "SELECT count(*), count(missed_at) FROM syncd.records "
                 "WHERE integration = $1 AND resource = $2 AND deleted_at IS NULL",
-                integration, resource,
+                integration,
+                resource,
             )
             await connection.execute(BY_KEY)
             if marked > guard.limit(live) and not confirmed:
                 reason = f"{marked} of {live} are missed by listings below their parents"
                 await connection.execute(
-                    "UPDATE syncd.checkpoints SET held = $3 WHERE integration = $1 AND resource = $2", integration, resource,
-                    {"missed": marked, "live": live, "limit": guard.limit(live), "reason": reason,
-                     "since": now.isoformat(), "examples": (gone or first)[:5]},
+                    "UPDATE syncd.checkpoints SET held = $3 WHERE integration = $1 AND resource = $2",
+                    integration,
+                    resource,
+                    {
+                        "missed": marked,
+                        "live": live,
+                        "limit": guard.limit(live),
+                        "reason": reason,
+                        "since": now.isoformat(),
+                        "examples": (gone or first)[:5],
+                    },
                 )
                 return Sweep(held=missed, missed=missed, total=len(rows), reason=reason)
             died = await bury(
-                connection, integration, resource, gone, fetched_at=began_at, now=now, history=history,
+                connection,
+                integration,
+                resource,
+                gone,
+                fetched_at=began_at,
+                now=now,
+                history=history,
                 cause=f"listing below {parent_id}",
             )
             return Sweep(deleted=len(died), missed=missed, total=len(rows))
 
 
-def _objection(
-    found: asyncpg.Record, gone: int, guard: Guard, held: Mapping[str, Any] | None
-) -> tuple[str, int]:
+def _objection(found: asyncpg.Record, gone: int, guard: Guard, held: Mapping[str, Any] | None) -> tuple[str, int]:
     """Why these deletions must not be believed (empty: they may), and the number that was allowed."""
     allowed = guard.limit(found["older"])
     if held is not None:

@@ -47,9 +47,12 @@ SELECT FROM gone
 _RULES: tuple[tuple[str, str, str], ...] = (
     # field of Retention, table, what may go
     ("changes", "changes", "changed_at < $1"),
-    ("runs", "runs",
-     "ended_at < $1 AND id < (SELECT max(n.id) FROM syncd.runs n WHERE n.integration = t.integration "
-     "AND n.resource = t.resource)"),
+    (
+        "runs",
+        "runs",
+        "ended_at < $1 AND id < (SELECT max(n.id) FROM syncd.runs n WHERE n.integration = t.integration "
+        "AND n.resource = t.resource)",
+    ),
     ("inbox_keys", "inbox", "finished_at < $1 AND state IN ('done', 'dropped')"),
     ("outbox", "outbox", "finished_at < $1 AND state IN ('done', 'dropped')"),
     ("rejects", "rejects", "last_at < $1"),
@@ -68,7 +71,9 @@ class Prune:
     async def run(self, retention: Retention, *, batch: int = 1000, pause_seconds: float = 0.05) -> dict[str, int]:
         """Remove what is older than its retention; returns rows removed by table (`inbox_bodies`: emptied)."""
         now = self._database.clock.now()
-        removed = {"inbox_bodies": await self._repeat(_FORGET_BODIES, now - retention.inbox_bodies, batch, pause_seconds)}
+        removed = {
+            "inbox_bodies": await self._repeat(_FORGET_BODIES, now - retention.inbox_bodies, batch, pause_seconds)
+        }
         for field, table, rule in _RULES:
             sql = (
                 f"DELETE FROM syncd.{table} WHERE ctid = ANY(ARRAY("  # noqa: S608

@@ -76,7 +76,9 @@ class Records:
         """One record, tombstones too."""
         found = await self._database.fetchrow(
             f"SELECT {_COLUMNS} FROM syncd.records WHERE integration = $1 AND resource = $2 AND external_id = $3",  # noqa: S608
-            integration, resource, external_id,
+            integration,
+            resource,
+            external_id,
         )
         return _record(found) if found is not None else None
 
@@ -85,7 +87,8 @@ class Records:
         found = await self._database.fetch(
             "SELECT resource, live, buried FROM syncd.record_counts WHERE integration = $1 "
             "AND ($2::text IS NULL OR resource = $2) AND (live > 0 OR buried > 0) ORDER BY resource",
-            integration, resource,
+            integration,
+            resource,
         )
         return {each["resource"]: (each[1], each[2]) for each in found}
 
@@ -108,7 +111,11 @@ class Records:
             found = await self._database.fetch(
                 f"SELECT {_COLUMNS} FROM syncd.records WHERE integration = $1 AND resource = $2 AND external_id > $3 "  # noqa: S608
                 "AND ($4::boolean IS NULL OR (deleted_at IS NOT NULL) = $4) ORDER BY external_id LIMIT $5",
-                integration, resource, after, deleted, batch if left is None else min(batch, left),
+                integration,
+                resource,
+                after,
+                deleted,
+                batch if left is None else min(batch, left),
             )
             for each in found:
                 yield _record(each)
@@ -122,7 +129,9 @@ class Records:
         found = await self._database.fetch(
             "SELECT external_id FROM syncd.records WHERE integration = $1 AND resource = $2 AND parent_id = $3 "
             "AND deleted_at IS NULL ORDER BY external_id",
-            integration, resource, parent_id,
+            integration,
+            resource,
+            parent_id,
         )
         return [each["external_id"] for each in found]
 

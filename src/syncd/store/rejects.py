@@ -41,7 +41,9 @@ class Rejects:
             f"SELECT {', '.join(StoredReject.__slots__)} FROM syncd.rejects "  # noqa: S608
             "WHERE ($1::text IS NULL OR integration = $1) AND ($2::text IS NULL OR resource = $2) "
             "ORDER BY last_at DESC, external_id LIMIT $3",
-            integration, resource, limit,
+            integration,
+            resource,
+            limit,
         )
         return [StoredReject(**dict(each)) for each in found]
 
@@ -60,6 +62,7 @@ class Rejects:
         """By integration and resource."""
         found = await self._database.fetch(
             "SELECT integration, resource, count(*) FROM syncd.rejects WHERE $1::text IS NULL OR integration = $1 "
-            "GROUP BY 1, 2", integration,
+            "GROUP BY 1, 2",
+            integration,
         )
         return {(each[0], each[1]): each[2] for each in found}

@@ -61,7 +61,7 @@ FROM (
     FOR UPDATE SKIP LOCKED
 ) ready
 WHERE t.integration = ready.integration AND t.id = ready.id
-RETURNING {', '.join(f't.{name}' for name in Task.__slots__)}
+RETURNING {", ".join(f"t.{name}" for name in Task.__slots__)}
 """  # noqa: S608
 
 
@@ -94,7 +94,9 @@ class Tasks:
             )
             found = await connection.fetch(
                 "SELECT dedupe_key, id FROM syncd.tasks "
-                "WHERE integration = $1 AND state = 'waiting' AND dedupe_key = ANY($2::text[])", integration, keys,
+                "WHERE integration = $1 AND state = 'waiting' AND dedupe_key = ANY($2::text[])",
+                integration,
+                keys,
             )
             await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
         ids = {each["dedupe_key"]: each["id"] for each in found}
@@ -105,7 +107,8 @@ class Tasks:
         if not ids:
             return []
         found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.tasks WHERE id = ANY($1::bigint[])", list(ids)  # noqa: S608
+            f"SELECT {_COLUMNS} FROM syncd.tasks WHERE id = ANY($1::bigint[])",
+            list(ids),  # noqa: S608
         )
         return [_task(each) for each in found]
 
@@ -115,7 +118,8 @@ class Tasks:
             "SELECT i.name FROM unnest($1::text[]) AS i(name) WHERE EXISTS (SELECT FROM syncd.tasks t "
             "WHERE t.integration = i.name AND t.state = 'waiting' AND (t.not_before IS NULL OR t.not_before <= $2) "
             "AND (t.expires_at IS NULL OR t.expires_at > $2))",
-            list(integrations), self._database.clock.now(),
+            list(integrations),
+            self._database.clock.now(),
         )
         return [each["name"] for each in found]
 
@@ -130,8 +134,12 @@ class Tasks:
     ) -> list[Task]:
         """Take ready tasks, most urgent first, oldest first within a lane. Expired ones are left for `expire`."""
         found = await self._database.fetch(
-            _TAKE, [integrations] if isinstance(integrations, str) else list(integrations), fence,
-            self._database.clock.now(), limit, list(map(int, lanes)) if lanes is not None else None,
+            _TAKE,
+            [integrations] if isinstance(integrations, str) else list(integrations),
+            fence,
+            self._database.clock.now(),
+            limit,
+            list(map(int, lanes)) if lanes is not None else None,
             list(kinds) if kinds is not None else None,
         )
         return sorted((_task(each) for each in found), key=lambda task: (task.lane, task.id))
@@ -140,15 +148,21 @@ class Tasks:
         """Drop waiting tasks whose time is over; returns how many."""
         return await self._database.execute(
             "DELETE FROM syncd.tasks WHERE integration = ANY($1::text[]) AND state = 'waiting' AND expires_at <= $2",
-            [integrations] if isinstance(integrations, str) else list(integrations), self._database.clock.now(),
+            [integrations] if isinstance(integrations, str) else list(integrations),
+            self._database.clock.now(),
         )
 
     async def done(self, task: Task) -> bool:
         """It is done, or dropped: gone. False when it was no longer ours."""
-        return await self._database.execute(
-            "DELETE FROM syncd.tasks WHERE integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3",
-            task.integration, task.id, task.taken_fence,
-        ) == 1
+        return (
+            await self._database.execute(
+                "DELETE FROM syncd.tasks WHERE integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3",
+                task.integration,
+                task.id,
+                task.taken_fence,
+            )
+            == 1
+        )
 
     drop = done
 
@@ -165,7 +179,10 @@ class Tasks:
                 "taken_fence = NULL, taken_at = NULL "
                 "WHERE integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3 AND NOT EXISTS ("
                 "SELECT FROM syncd.tasks w WHERE w.integration = $1 AND w.dedupe_key = t.dedupe_key AND w.state = 'waiting')",
-                *key, at, 0 if counts else 1, reason or None,
+                *key,
+                at,
+                0 if counts else 1,
+                reason or None,
             ):
                 return True
         except ConflictError:
@@ -182,7 +199,9 @@ class Tasks:
         async with self._database.transaction() as connection:
             tag = await connection.execute(
                 "DELETE FROM syncd.tasks WHERE integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3",
-                task.integration, task.id, task.taken_fence,
+                task.integration,
+                task.id,
+                task.taken_fence,
             )
             if affected(tag) == 0:
                 return False
@@ -197,12 +216,14 @@ class Tasks:
                 "DELETE FROM syncd.tasks t WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2 "
                 "AND EXISTS (SELECT FROM syncd.tasks o WHERE o.integration = t.integration AND o.dedupe_key = t.dedupe_key "
                 "AND (o.state = 'waiting' OR (o.id > t.id AND o.taken_fence < $2)))",
-                names, fence,
+                names,
+                fence,
             )
             tag = await connection.execute(
                 "UPDATE syncd.tasks SET state = 'waiting', taken_fence = NULL, taken_at = NULL "
                 "WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2",
-                names, fence,
+                names,
+                fence,
             )
         return affected(tag)
 
@@ -211,7 +232,8 @@ class Tasks:
         names = [integrations] if isinstance(integrations, str) else list(integrations)
         found: datetime | None = await self._database.fetchval(
             "SELECT min(coalesce(not_before, created_at)) FROM syncd.tasks "
-            "WHERE integration = ANY($1::text[]) AND state = 'waiting'", names,
+            "WHERE integration = ANY($1::text[]) AND state = 'waiting'",
+            names,
         )
         return found
 
@@ -219,14 +241,17 @@ class Tasks:
         """Waiting and taken tasks by integration, kind and lane, with the age's beginning (`oldest_at`)."""
         found = await self._database.fetch(
             "SELECT integration, kind, lane, state, count(*) AS count, min(created_at) AS oldest_at FROM syncd.tasks "
-            "WHERE $1::text IS NULL OR integration = $1 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4", integration,
+            "WHERE $1::text IS NULL OR integration = $1 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
+            integration,
         )
         return [dict(each) for each in found]
 
     async def list(self, integration: str, *, limit: int = 100) -> list[Task]:
         """Waiting and taken ones, oldest first."""
         found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.tasks WHERE integration = $1 ORDER BY id LIMIT $2", integration, limit  # noqa: S608
+            f"SELECT {_COLUMNS} FROM syncd.tasks WHERE integration = $1 ORDER BY id LIMIT $2",
+            integration,
+            limit,  # noqa: S608
         )
         return [_task(each) for each in found]
 

@@ -52,7 +52,8 @@ class Views:
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
             found = await connection.fetchrow(
                 "SELECT c.relkind::text AS kind, obj_description(c.oid, 'pg_class') AS mark FROM pg_class c "
-                "WHERE c.relnamespace = 'syncd'::regnamespace AND c.relname = $1", name,
+                "WHERE c.relnamespace = 'syncd'::regnamespace AND c.relname = $1",
+                name,
             )
             if found is not None:
                 if found["mark"] == mark:
@@ -74,7 +75,8 @@ class Views:
         """The typed views there are."""
         found = await self._database.fetch(
             "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'syncd'::regnamespace AND c.relkind = 'v' "
-            "AND starts_with(obj_description(c.oid, 'pg_class'), $1) ORDER BY 1", _MARK,
+            "AND starts_with(obj_description(c.oid, 'pg_class'), $1) ORDER BY 1",
+            _MARK,
         )
         return [each["relname"] for each in found]
 

@@ -91,7 +91,9 @@ class Wire:
         self._heard_on.clear()
         with border():
             connection = await asyncpg.connect(
-                self._url, timeout=CONNECT_SECONDS, command_timeout=CONNECT_SECONDS,
+                self._url,
+                timeout=CONNECT_SECONDS,
+                command_timeout=CONNECT_SECONDS,
                 server_settings={"application_name": "syncd wire"},
             )
             try:
