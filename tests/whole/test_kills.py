@@ -43,9 +43,7 @@ async def test_thirty_kills_during_an_import_lose_double_and_age_nothing(
     print(f"seed {seed}")
     dice = random.Random(seed)
     simulator, control = plain(things=RECORDS, latency=(0.02, 0.08), seed=seed % 1000)
-    daemon = Daemon(
-        tmp_path, database, {"plain": partner(simulator.base_url, resources=only("flow", every="2s"))}
-    )
+    daemon = Daemon(tmp_path, database, {"plain": partner(simulator.base_url, resources=only("flow", every="2s"))})
     await control.stream(per_second=40, total=2000, resources=("things",))
     ready: list[float] = []
     first_commit: list[float] = []

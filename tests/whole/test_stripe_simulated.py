@@ -38,7 +38,9 @@ async def test_stripe_converges_by_its_event_log_within_its_limits(tmp_path: Pat
             for resource in ("customers", "products", "invoices", "charges"):
                 await control.mutate(12, resource)
             # Stripe has no event for a payment intent that changed in anything but its status.
-            open_ones = [i for i, raw in (await control.truth("payment_intents")).items() if raw["status"] != "canceled"]
+            open_ones = [
+                i for i, raw in (await control.truth("payment_intents")).items() if raw["status"] != "canceled"
+            ]
             for external_id in open_ones[:5]:
                 await control.update("payment_intents", external_id, {"status": "canceled"})
             await control.create("payment_intents", count=3)
