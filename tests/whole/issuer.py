@@ -34,13 +34,17 @@ class Grant:
 
 @dataclass
 class Issuer:
-    """`url = await issuer.start()`. `held_seconds` is how long the token endpoint takes, `life` what it states."""
+    """`url = await issuer.start()`. `held_seconds` is how long the token endpoint takes, `life` what it states.
+
+    `commit_seconds` is how long the database then takes to store what it gave: a lock on the table of credentials.
+    """
 
     database_url: str
     key_file: Path
     kind: str = "oauth2_client"
     integration: str = "acme"
     held_seconds: float = 0.0
+    commit_seconds: float = 0.0
     life: int = 3600
     items: int = 3
     answer_seconds: Any = lambda: 0.0
@@ -56,11 +60,10 @@ class Issuer:
     def __post_init__(self) -> None:
         self.asked = asyncio.Event()
         """Set whenever a token request arrived."""
-        self.answered = asyncio.Event()
-        """Set whenever one was answered."""
         self._runner: web.AppRunner | None = None
         self._looking = asyncio.Lock()
         self._database: asyncpg.Connection | None = None
+        self._locks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> str:
         app = web.Application()
@@ -77,8 +80,22 @@ class Issuer:
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+        await asyncio.gather(*self._locks)
         if self._database is not None:
             await self._database.close()
+
+    async def _slow_the_commit(self) -> None:
+        """Nobody writes credentials for a while; reading goes on."""
+        connection = await asyncpg.connect(self.database_url)
+        await connection.execute("BEGIN; LOCK TABLE syncd.credentials IN SHARE MODE")
+
+        async def release() -> None:
+            await asyncio.sleep(self.commit_seconds)
+            await connection.close()
+
+        lock = asyncio.create_task(release())
+        self._locks.add(lock)
+        lock.add_done_callback(self._locks.discard)
 
     def revoke(self) -> None:
         """Every token given so far is refused from now on."""
@@ -117,7 +134,8 @@ class Issuer:
         body: dict[str, Any] = {"access_token": grant.access, "token_type": "Bearer", "expires_in": self.life}
         if refresh is not None:
             body["refresh_token"] = refresh
-        self.answered.set()
+        if self.commit_seconds:
+            await self._slow_the_commit()
         return web.json_response(body)
 
     def _good_refresh_tokens(self) -> set[str]:
