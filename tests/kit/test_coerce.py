@@ -51,6 +51,15 @@ SOUND: list[tuple[str, Any, Any]] = [
 ]
 
 
+FORMS = ["%Y-%m-%dT%H:%M:%SZ", "%G-W%V-%uT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ", "%Y%m%dT%H%M%S.00000Z"]
+
+
+@given(st.datetimes(min_value=datetime(1001, 1, 1)), st.sampled_from(FORMS))
+def test_a_moment_is_written_in_one_way_however_it_came(moment: datetime, form: str) -> None:
+    sent = moment.strftime(form)
+    assert coerce.timestamp(sent) == coerce.iso(coerce.moment(sent))
+
+
 @pytest.mark.parametrize(("word", "value", "expected"), SOUND, ids=str)
 def test_a_sound_value_becomes_what_is_stored(word: str, value: Any, expected: Any) -> None:
     found = coerce.COERCIONS[word](value)

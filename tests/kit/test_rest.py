@@ -21,6 +21,8 @@ from syncd.kit import (
     Identity,
     PartnerError,
     RateLimitError,
+    Raw,
+    Record,
     Request,
     Resource,
     Response,
@@ -282,3 +284,27 @@ def test_an_overridden_next_page_is_walked_with_loops_noticed() -> None:
     assert walk.send(page({"results": [{"_id": 1}]})).cursor == "same"
     with pytest.raises(PayloadError, match="goes round"):
         walk.send(page({"results": [{"_id": 2}]}))
+
+
+class Opinionated(RestDriver):
+    """Decides all three things that `reading` hands out."""
+
+    def identify(self, resource: Resource, raw: Raw, adapter: str = "") -> Identity:
+        return Identity(f"{raw['id']}/{adapter}")
+
+    def normalize(self, resource: Resource, raw: Raw, adapter: str = "") -> Record:
+        return Record(self.identify(resource, raw, adapter), {"of": adapter}, adapter)
+
+    def hashable(self, resource: Resource, raw: Raw) -> Raw:
+        return {"id": raw["id"]}
+
+
+@pytest.mark.parametrize("kind", [RestDriver, Opinionated])
+@pytest.mark.parametrize("volatile", [(), ("seen",)])
+def test_a_reading_says_what_the_methods_say(kind: type[RestDriver], volatile: tuple[str, ...]) -> None:
+    resource = Resource(name="rows", path="/rows", id="id", fields={"x": "x"}, volatile=volatile)
+    driver, raw = kind(DriverSpec(name="acme", resources={"rows": resource})), {"id": "a", "x": 1, "seen": 2}
+    reading = driver.reading(resource, "v2")
+    assert reading.identify(raw) == driver.identify(resource, raw, "v2")
+    assert reading.fields(raw) == driver.normalize(resource, raw, "v2").data
+    assert (reading.hashable or (lambda itself: itself))(raw) == driver.hashable(resource, raw)

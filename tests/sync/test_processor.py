@@ -1,0 +1,126 @@
+"""From answers to rows: what is asked of the store, what counts as news, and what several pages come to together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from syncd import codec
+from syncd.kit import DriverSpec, Identity, Item, RestDriver
+from syncd.store import Known
+from syncd.sync.processor import PageIn, Processor, Target, merged
+
+AT = datetime(2026, 5, 1, tzinfo=UTC)
+SPEC = {
+    "name": "plain",
+    "base_url": "https://plain.example",
+    "auth": {"kind": "none"},
+    "resources": {
+        "things": {
+            "path": "/things",
+            "records": "data",
+            "id": "id",
+            "fields": {"size": {"from": "size", "as": "integer"}},
+        }
+    },
+}
+
+
+class Shelf:
+    """In the store's place: knows what it was told, counts the questions."""
+
+    def __init__(self, known: dict[str, dict[str, Any]] | None = None) -> None:
+        self.hashes = {key: codec.content_hash(raw, "v1") for key, raw in (known or {}).items()}
+        self.asked: list[list[str]] = []
+        self.records = self
+
+    async def known(self, integration: str, resource: str, ids: Sequence[str], *, sparse: bool) -> dict[str, Known]:
+        self.asked.append(list(ids))
+        return {one: Known(self.hashes[one], False) for one in ids if one in self.hashes}
+
+
+def processor(shelf: Shelf) -> Processor:
+    driver = RestDriver(DriverSpec.model_validate(SPEC))
+    return Processor(driver, "one", {"things": Target(driver.spec.resources["things"])}, shelf)  # type: ignore[arg-type]
+
+
+def thing(key: str, size: Any = 1) -> dict[str, Any]:
+    return {"id": key, "size": size}
+
+
+def page(*raws: dict[str, Any], cause: str = "page") -> PageIn:
+    return PageIn([Item("things", raw) for raw in raws], AT, cause)
+
+
+async def test_pages_that_come_together_ask_once_and_keep_apart():
+    shelf = Shelf({"a": thing("a"), "b": thing("b")})
+    first, second = await processor(shelf).read_all(
+        "things", [page(thing("a"), thing("b", 2)), page(thing("a"), thing("c"))], rejected=set()
+    )
+    assert shelf.asked == [["a", "b", "c"]]
+    assert ([row.external_id for row in first.rows], first.unchanged, first.seen) == (["b"], 1, ["a", "b"])
+    assert ([row.external_id for row in second.rows], second.unchanged, second.seen) == (["c"], 1, ["a", "c"])
+
+
+async def test_a_first_import_asks_nothing():
+    shelf = Shelf()
+    (read,) = await processor(shelf).read_all("things", [page(thing("a"))], rejected=set(), empty=True)
+    assert shelf.asked == []
+    assert [row.external_id for row in read.rows] == ["a"]
+
+
+async def test_a_first_import_asks_after_records_that_are_only_named():
+    shelf = Shelf({"gone": thing("gone")})
+    source = PageIn([Item("things", None, Identity("gone", deleted=True))], AT, "page")
+    (read,) = await processor(shelf).read_all("things", [source], rejected=set(), empty=True)
+    assert [(row.external_id, row.deleted) for row in read.rows] == [("gone", True)]
+
+
+async def test_a_record_whose_row_is_under_way_is_left_to_the_store():
+    shelf = Shelf({"a": thing("a")})
+    unstored = Counter({("things", "a"): 1})
+    (read,) = await processor(shelf).read_all("things", [page(thing("a"))], rejected=set(), unstored=unstored)
+    assert [row.external_id for row in read.rows] == ["a"]
+    assert read.unchanged == 0
+    assert unstored == {("things", "a"): 2}
+
+
+async def test_what_turns_back_on_the_next_page_is_told_to_the_store():
+    shelf = Shelf({"a": thing("a", 1)})
+    both = await processor(shelf).read_all(
+        "things", [page(thing("a", 2)), page(thing("a", 1))], rejected=set(), unstored=Counter()
+    )
+    assert [codec.loads(row.data_json) for row in merged(both).rows] == [{"size": 2}, {"size": 1}]
+
+
+async def test_rejects_are_healed_once_and_across_pages():
+    rejected = {("things", "a")}
+    first, second, third = await processor(Shelf()).read_all(
+        "things", [page(thing("a")), page(thing("a", "much")), page(thing("a", 3))], rejected=rejected
+    )
+    assert (first.healed, second.healed, third.healed) == ([("things", "a")], [], [("things", "a")])
+    assert [reject.external_id for reject in second.rejects] == ["a"]
+    assert rejected == set()
+
+
+async def test_an_unsound_record_stays_a_reject_although_an_earlier_page_had_it_sound():
+    rejected = {("things", "a")}
+    whole = merged(
+        await processor(Shelf()).read_all("things", [page(thing("a")), page(thing("a", "much"))], rejected=rejected)
+    )
+    assert whole.healed == []
+    assert [reject.external_id for reject in whole.rejects] == ["a"]
+    assert rejected == {("things", "a")}
+    assert (whole.count, whole.seen) == (2, ["a", "a"])
+
+
+async def test_the_raw_is_kept_whole_where_the_hash_leaves_something_out():
+    spec = codec.loads(codec.dumps(SPEC))
+    spec["resources"]["things"]["volatile"] = ["seen"]
+    driver = RestDriver(DriverSpec.model_validate(spec))
+    told = Processor(driver, "one", {"things": Target(driver.spec.resources["things"])}, Shelf())  # type: ignore[arg-type]
+    read = await told.read("things", page({"id": "a", "size": 1, "seen": 5}), rejected=set())
+    assert codec.loads(read.rows[0].raw_json) == {"id": "a", "size": 1, "seen": 5}
+    assert read.rows[0].content_hash == codec.content_hash({"id": "a", "size": 1}, "v1")
