@@ -54,7 +54,7 @@ SOUND: list[tuple[str, Any, Any]] = [
 FORMS = ["%Y-%m-%dT%H:%M:%SZ", "%G-W%V-%uT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ", "%Y%m%dT%H%M%S.00000Z"]
 
 
-@given(st.datetimes(min_value=datetime(1001, 1, 1)), st.sampled_from(FORMS))
+@given(st.datetimes(min_value=datetime(1001, 1, 1)), st.sampled_from(FORMS))  # noqa: DTZ001
 def test_a_moment_is_written_in_one_way_however_it_came(moment: datetime, form: str) -> None:
     sent = moment.strftime(form)
     assert coerce.timestamp(sent) == coerce.iso(coerce.moment(sent))
