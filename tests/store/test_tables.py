@@ -126,8 +126,9 @@ async def test_known_finds_by_key_in_a_table_that_grew_since_it_was_analyzed(des
     plan = "\n".join(
         each[0]
         for each in await desk.store._database.fetch(
-            "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT i.id, r.hash FROM unnest(ARRAY['1-1', '2-2']) AS i(id) CROSS JOIN "
-            "LATERAL (SELECT content_hash AS hash FROM syncd.records k WHERE k.integration = 'acme' AND k.resource = 'things' "
+            "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT i.id, r.hash FROM unnest(ARRAY['1-1', '2-2']) AS i(id) "
+            "CROSS JOIN LATERAL (SELECT content_hash AS hash FROM syncd.records k "
+            "WHERE k.integration = 'acme' AND k.resource = 'things' "
             "AND k.external_id = i.id OFFSET 0) r"
         )
     )

@@ -40,14 +40,14 @@ class Changes:
         found = await self._database.fetch(
             f"SELECT {', '.join(Change.__slots__)} FROM syncd.changes_after($1, $2)",
             change_id,
-            limit,  # noqa: S608
+            limit,
         )
         return [Change(**dict(each)) for each in found]
 
     async def of_record(self, integration: str, resource: str, external_id: str, *, limit: int = 100) -> list[Change]:
         """The history of one record, newest first."""
         found = await self._database.fetch(
-            f"SELECT {', '.join(Change.__slots__)} FROM syncd.changes "  # noqa: S608
+            f"SELECT {', '.join(Change.__slots__)} FROM syncd.changes "
             "WHERE integration = $1 AND resource = $2 AND external_id = $3 ORDER BY id DESC LIMIT $4",
             integration,
             resource,

@@ -291,14 +291,14 @@ class Runs:
         found = await self._database.fetchrow(
             f"SELECT {_RUN_COLUMNS} FROM syncd.runs WHERE integration = $1 AND id = $2",
             integration,
-            run_id,  # noqa: S608
+            run_id,
         )
         return Run(**dict(found)) if found is not None else None
 
     async def list(self, integration: str | None = None, resource: str | None = None, *, limit: int = 50) -> list[Run]:
         """The latest, newest first."""
         found = await self._database.fetch(
-            f"SELECT {_RUN_COLUMNS} FROM syncd.runs WHERE ($1::text IS NULL OR integration = $1) "  # noqa: S608
+            f"SELECT {_RUN_COLUMNS} FROM syncd.runs WHERE ($1::text IS NULL OR integration = $1) "
             "AND ($2::text IS NULL OR resource = $2) ORDER BY id DESC LIMIT $3",
             integration,
             resource,
@@ -309,7 +309,7 @@ class Runs:
     async def latest(self, integration: str | None = None) -> Sequence[Run]:
         """The last run of each resource."""
         found = await self._database.fetch(
-            f"SELECT r.* FROM syncd.checkpoints c CROSS JOIN LATERAL (SELECT {_RUN_COLUMNS} FROM syncd.runs "  # noqa: S608
+            f"SELECT r.* FROM syncd.checkpoints c CROSS JOIN LATERAL (SELECT {_RUN_COLUMNS} FROM syncd.runs "
             "WHERE integration = c.integration AND resource = c.resource ORDER BY id DESC LIMIT 1) r "
             "WHERE $1::text IS NULL OR c.integration = $1 ORDER BY r.integration, r.resource",
             integration,

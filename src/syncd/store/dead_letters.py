@@ -69,7 +69,7 @@ _ALL = (*_NEW, *DeadLetter.__slots__)
 async def insert_letter(connection: asyncpg.Connection, letter: NewDeadLetter, now: datetime) -> int:
     """Bury inside a transaction of the caller's; returns the letter's id."""
     made: int = await connection.fetchval(
-        f"INSERT INTO syncd.dead_letters ({', '.join(_NEW)}, buried_at) "  # noqa: S608
+        f"INSERT INTO syncd.dead_letters ({', '.join(_NEW)}, buried_at) "
         f"VALUES ({', '.join(f'${n}' for n in range(1, len(_NEW) + 2))}) RETURNING id",
         *(_value(getattr(letter, name)) for name in _NEW),
         now,
@@ -90,7 +90,7 @@ class DeadLetters:
 
     async def get(self, integration: str, letter_id: int) -> DeadLetter | None:
         found = await self._database.fetchrow(
-            f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE integration = $1 AND id = $2",  # noqa: S608
+            f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE integration = $1 AND id = $2",
             integration,
             letter_id,
         )
@@ -101,7 +101,7 @@ class DeadLetters:
     ) -> list[DeadLetter]:
         """Newest first."""
         found = await self._database.fetch(
-            f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE ($1::text IS NULL OR integration = $1) "  # noqa: S608
+            f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE ($1::text IS NULL OR integration = $1) "
             "AND state = $2 AND ($3::text IS NULL OR fingerprint = $3) ORDER BY id DESC LIMIT $4",
             integration,
             state,

@@ -29,7 +29,7 @@ RETURNING fence
 _PROBE = f"""
 SELECT fence, renewed_at, pg_try_advisory_xact_lock({LIFE_KEY.format(owner="owner")}) AS dead
 FROM syncd.leases WHERE scope = $1
-"""  # noqa: S608 - put together from our own constants
+"""
 _TAKE_FROM_DEAD = f"""
 UPDATE syncd.leases l SET
     owner = $2, fence = l.fence + 1, acquired_at = clock_timestamp(), renewed_at = clock_timestamp(),
@@ -37,7 +37,7 @@ UPDATE syncd.leases l SET
 WHERE l.scope = $1 AND l.fence = $4 AND l.renewed_at = $5
   AND (l.expires_at <= clock_timestamp() OR pg_try_advisory_xact_lock({LIFE_KEY.format(owner="l.owner")}))
 RETURNING fence
-"""  # noqa: S608
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,9 +52,9 @@ def _typed(kinds: tuple[str, ...]) -> str:
     return ", ".join(f"${n}::{kind}" for n, kind in enumerate(kinds, 1))
 
 
-_STORE_PAGE = f"SELECT * FROM syncd.store_page({_typed(_PAGE)})"  # noqa: S608
+_STORE_PAGE = f"SELECT * FROM syncd.store_page({_typed(_PAGE)})"
 _STORE_ROWS = (
-    "SELECT added, updated, deleted, unchanged, stale "  # noqa: S608
+    "SELECT added, updated, deleted, unchanged, stale "
     f"FROM syncd.store_rows({_typed(('text', 'timestamptz', 'syncd.page_rows', 'boolean'))})"
 )
 _COUNT_MORE = """

@@ -224,7 +224,7 @@ class Passes:
             )
         for table, column in (("pass_pages", "pass_id"), ("passes", "id")):
             await connection.execute(
-                f"DELETE FROM syncd.{table} WHERE integration = $1 AND resource = $2 AND {column} < $3",  # noqa: S608
+                f"DELETE FROM syncd.{table} WHERE integration = $1 AND resource = $2 AND {column} < $3",
                 integration,
                 resource,
                 before,

@@ -76,7 +76,7 @@ class Prune:
         }
         for field, table, rule in _RULES:
             sql = (
-                f"DELETE FROM syncd.{table} WHERE ctid = ANY(ARRAY("  # noqa: S608
+                f"DELETE FROM syncd.{table} WHERE ctid = ANY(ARRAY("
                 f"SELECT t.ctid FROM syncd.{table} t WHERE {rule} LIMIT $2 FOR UPDATE SKIP LOCKED))"
             )
             if table == "records":
@@ -104,10 +104,10 @@ class Prune:
             "AND c.resource = p.resource AND c.pass_id = p.id)"
         )
         await self._database.execute(
-            f"DELETE FROM syncd.pass_pages g USING ({keep}) o "  # noqa: S608
+            f"DELETE FROM syncd.pass_pages g USING ({keep}) o "
             "WHERE g.integration = o.integration AND g.resource = o.resource AND g.pass_id = o.id"
         )
         return await self._database.execute(
-            f"DELETE FROM syncd.passes g USING ({keep}) o "  # noqa: S608
+            f"DELETE FROM syncd.passes g USING ({keep}) o "
             "WHERE g.integration = o.integration AND g.resource = o.resource AND g.id = o.id"
         )

@@ -75,7 +75,7 @@ class Records:
     async def get(self, integration: str, resource: str, external_id: str) -> StoredRecord | None:
         """One record, tombstones too."""
         found = await self._database.fetchrow(
-            f"SELECT {_COLUMNS} FROM syncd.records WHERE integration = $1 AND resource = $2 AND external_id = $3",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM syncd.records WHERE integration = $1 AND resource = $2 AND external_id = $3",
             integration,
             resource,
             external_id,
@@ -109,7 +109,7 @@ class Records:
         left = limit
         while left is None or left > 0:
             found = await self._database.fetch(
-                f"SELECT {_COLUMNS} FROM syncd.records WHERE integration = $1 AND resource = $2 AND external_id > $3 "  # noqa: S608
+                f"SELECT {_COLUMNS} FROM syncd.records WHERE integration = $1 AND resource = $2 AND external_id > $3 "
                 "AND ($4::boolean IS NULL OR (deleted_at IS NOT NULL) = $4) ORDER BY external_id LIMIT $5",
                 integration,
                 resource,

@@ -38,7 +38,7 @@ class Rejects:
     ) -> list[StoredReject]:
         """Latest first."""
         found = await self._database.fetch(
-            f"SELECT {', '.join(StoredReject.__slots__)} FROM syncd.rejects "  # noqa: S608
+            f"SELECT {', '.join(StoredReject.__slots__)} FROM syncd.rejects "
             "WHERE ($1::text IS NULL OR integration = $1) AND ($2::text IS NULL OR resource = $2) "
             "ORDER BY last_at DESC, external_id LIMIT $3",
             integration,

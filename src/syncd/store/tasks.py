@@ -62,7 +62,7 @@ FROM (
 ) ready
 WHERE t.integration = ready.integration AND t.id = ready.id
 RETURNING {", ".join(f"t.{name}" for name in Task.__slots__)}
-"""  # noqa: S608
+"""
 
 
 class Tasks:
@@ -108,7 +108,7 @@ class Tasks:
             return []
         found = await self._database.fetch(
             f"SELECT {_COLUMNS} FROM syncd.tasks WHERE id = ANY($1::bigint[])",
-            list(ids),  # noqa: S608
+            list(ids),
         )
         return [_task(each) for each in found]
 
@@ -251,7 +251,7 @@ class Tasks:
         found = await self._database.fetch(
             f"SELECT {_COLUMNS} FROM syncd.tasks WHERE integration = $1 ORDER BY id LIMIT $2",
             integration,
-            limit,  # noqa: S608
+            limit,
         )
         return [_task(each) for each in found]
 

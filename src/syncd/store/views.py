@@ -101,7 +101,7 @@ def _definition(partner: str, resource: str, fields: Mapping[str, str]) -> str:
         columns.append(f"{f'syncd.as_{cast}({value})' if cast else value} AS {_quoted(column)}")
     columns += [f"{source} AS {_quoted(name)}" for name, source in _TRAILING.items()]
     return (
-        f"SELECT {', '.join(columns)} FROM syncd.integrations i JOIN syncd.records r "  # noqa: S608 - quoted below
+        f"SELECT {', '.join(columns)} FROM syncd.integrations i JOIN syncd.records r "
         f"ON r.integration = i.integration AND r.resource = {_literal(resource)} "
         f"WHERE i.partner = {_literal(partner)} AND r.deleted_at IS NULL"
     )
