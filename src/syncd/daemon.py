@@ -21,7 +21,7 @@ from syncd import __version__, drivers, log, metrics
 from syncd.build import Builder, Scopes, ScopeState
 from syncd.clock import Clock, SystemClock
 from syncd.config import Config, load
-from syncd.errors import ConfigError, StoreError, SyncdError
+from syncd.errors import ConfigError, SchemaError, StoreError, SyncdError
 from syncd.opening import OpenedStore, open_store
 from syncd.overview import Engine
 from syncd.pulse import WORK_STUCK_SECONDS, Pulse
@@ -147,6 +147,8 @@ class Daemon:
                 if said:
                     say.info("database_reached")
                 return True
+            except SchemaError:
+                raise
             except StoreError as error:
                 if not said:
                     say.warning("database_waited_for", reason=str(error), action=error.hint or "syncd check --env")

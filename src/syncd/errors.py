@@ -7,7 +7,8 @@ and only `store/` one of the database library: both translate into this tree at 
     SyncdError
     ├─ ConfigError            refuse to start; on reload keep the old configuration
     ├─ StoreError             the database refused or is away; work waits, nothing is acknowledged
-    │  └─ OwnershipError      somebody else owns this scope or moved this cursor: stop, write nothing
+    │  ├─ OwnershipError      somebody else owns this scope or moved this cursor: stop, write nothing
+    │  └─ SchemaError         the database's schema and this release do not fit: no waiting helps
     ├─ PartnerError           knows partner, resource, status; never a secret
     │  ├─ TransientError      try again with backoff; counts against the breaker
     │  ├─ RateLimitError      wait until .retry_at; slows the limiter; costs no attempt
@@ -42,6 +43,10 @@ class StoreError(SyncdError):
 
 class OwnershipError(StoreError):
     """A write named a fence or a cursor that is no longer ours (R1, R5): nothing was written."""
+
+
+class SchemaError(StoreError):
+    """The database has a schema this release must not run on. Exit code 78: to start again would change nothing."""
 
 
 class PartnerError(SyncdError):

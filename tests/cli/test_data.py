@@ -64,6 +64,7 @@ def filled(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
         record("cus_2", {"name": 'Bob, the "builder"', "balance": 12.5}),
         record("cus_3", {"name": "Cid"}, deleted=True),
         change("cus_1", "name", "Anne", "Ann"),
+        ("INSERT INTO syncd.record_counts (integration, resource, live, buried) VALUES ('shop', 'customers', 2, 1)",),
     )
     return database
 

@@ -95,10 +95,13 @@ class Echo:
         given = self._given(request)
         first = given[-1] if given else ""
         if mode == "redirect-home" and "again" not in request.query:
-            return web.Response(status=302, headers={"Location": f"{request.path}?again=1&token={quote(first, safe='')}"})
+            return web.Response(
+                status=302, headers={"Location": f"{request.path}?again=1&token={quote(first, safe='')}"}
+            )
         if mode == "redirect-away":
             return web.Response(
-                status=302, headers={"Location": f"{self.away}/stolen/{quote(first, safe='')}?key={quote(first, safe='')}"}
+                status=302,
+                headers={"Location": f"{self.away}/stolen/{quote(first, safe='')}?key={quote(first, safe='')}"},
             )
         if mode == "broken":
             return web.Response(body=f'{{"items": [{{"id": "{first}", '.encode(), content_type="application/json")

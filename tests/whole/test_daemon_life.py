@@ -282,9 +282,7 @@ async def test_a_start_without_the_database_waits_for_it_says_so_and_can_be_stop
     assert await daemon.stop() == 0
 
 
-async def test_a_pause_survives_a_restart_and_resume_ends_it(
-    growing: Any, tmp_path: Path, database: str, rows: Rows
-):
+async def test_a_pause_survives_a_restart_and_resume_ends_it(growing: Any, tmp_path: Path, database: str, rows: Rows):
     async with one(growing, tmp_path, database) as (daemon, partner):
         await arrives(daemon, rows, partner)
         code, out, err = await daemon.cli("pause", "acme", "--for", "1h", "--reason", "their migration")
@@ -420,3 +418,14 @@ def sections_of(text: str) -> dict[str, str]:
             found[name] = ""
         found[name] = found.get(name, "") + line + "\n"
     return found
+
+
+async def test_a_database_of_another_release_ends_the_start_with_a_reason_instead_of_waiting(
+    growing: Any, tmp_path: Path, database: str, rows: Rows
+):
+    await rows.connection.execute("UPDATE syncd.schema_migrations SET checksum = decode('00', 'hex') WHERE version = 1")
+    _, url = await growing()
+    daemon = Daemon(tmp_path, database, {"plain": growing_partner(url, "acme", KEY, **QUICK)})
+    await daemon.start(wait=False)
+    assert await ended(daemon, 60) == 78
+    assert "install a released version of syncd" in daemon.log()

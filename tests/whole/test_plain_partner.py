@@ -130,7 +130,9 @@ async def test_the_file_from_the_docs_brings_boats_bookings_and_whatever_happens
     await synced.daemon.until(synced.equal)
     assert (await synced.fields("boats", "bt-00007"))["name"] == "Renamed"
     assert yard.calls["/v1/boats/{boat}/bookings"] == 3
-    mode = await rows.connection.fetchval("SELECT mode FROM syncd.runs WHERE resource = 'boats' ORDER BY id DESC LIMIT 1")
+    mode = await rows.connection.fetchval(
+        "SELECT mode FROM syncd.runs WHERE resource = 'boats' ORDER BY id DESC LIMIT 1"
+    )
     assert mode == "incremental"
     story = await rows.connection.fetch(
         "SELECT field, old, new FROM syncd.changes WHERE resource = 'boats' AND external_id = 'bt-00007' AND field = 'name'"

@@ -59,8 +59,10 @@ class Two:
             if broken.lower() == "guesty.yaml":
                 (self.partners / "guesty.yaml").unlink()
             shutil.copy(case / "partners" / broken, self.partners / broken)
-        return f"{self.daemon.config / expected.file}:{expected.line}" if expected.line else str(
-            self.daemon.config / expected.file
+        return (
+            f"{self.daemon.config / expected.file}:{expected.line}"
+            if expected.line
+            else str(self.daemon.config / expected.file)
         )
 
     async def arrives(self, *names: str) -> None:
@@ -234,7 +236,10 @@ async def test_tighter_limits_are_in_force_at_once_and_slots_in_use_count_agains
     two.daemon.write_partner(
         "guesty",
         growing_partner(
-            f"http://127.0.0.1:{two.guesty.port}/v1", "acme", ACME_KEY, limits={"tiers": ["1/s", "100000/h"], "share": 1.0}
+            f"http://127.0.0.1:{two.guesty.port}/v1",
+            "acme",
+            ACME_KEY,
+            limits={"tiers": ["1/s", "100000/h"], "share": 1.0},
         ),
     )
     report = await two.reload()
@@ -398,9 +403,7 @@ async def test_an_integration_switched_off_in_its_file_is_called_no_more_and_com
     await two.arrives()
 
 
-async def test_the_environment_switches_an_integration_off_without_a_deploy(
-    tmp_path: Path, database: str, rows: Rows
-):
+async def test_the_environment_switches_an_integration_off_without_a_deploy(tmp_path: Path, database: str, rows: Rows):
     async for two in started(tmp_path, database, rows, {"SYNCD_INTEGRATION_ACME_ENABLED": "false"}):
         await two.arrives("beta")
         assert two.guesty.calls.total() == 0
@@ -417,7 +420,9 @@ def test_check_refuses_it_with_78_and_the_right_line(case: Path):
     assert place in result.output
 
 
-@pytest.mark.parametrize("name", ["02-unknown-section-key", "16-unclosed-brace", "29-misspelt-credential", "63-not-utf8"])
+@pytest.mark.parametrize(
+    "name", ["02-unknown-section-key", "16-unclosed-brace", "29-misspelt-credential", "63-not-utf8"]
+)
 async def test_run_refuses_it_with_78_before_anything_is_opened(tmp_path: Path, name: str):
     case = next(case for case in CASES if case.name == name)
     expected = Expected.of(case)

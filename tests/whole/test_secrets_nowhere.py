@@ -186,7 +186,19 @@ async def run_all(daemon: Daemon, seen: Seen, commands: list[tuple[str, ...]], s
 
 async def fail_in_every_way(daemon: Daemon, echo: Echo, seen: Seen) -> None:
     """Each integration meets each failure at least once in a run and once in a credential test."""
-    for mode in ("ok", "500", "broken", "markup", "redirect-home", "redirect-away", "403", "ok", "refused", "ok", "401"):
+    for mode in (
+        "ok",
+        "500",
+        "broken",
+        "markup",
+        "redirect-home",
+        "redirect-away",
+        "403",
+        "ok",
+        "refused",
+        "ok",
+        "401",
+    ):
         if mode == "refused":
             await echo.stop()
         elif echo._runner is None:
@@ -267,7 +279,11 @@ async def test_planted_secrets_are_found_in_no_output_endpoint_table_or_process_
     # A database that cannot be reached, its password in the URL.
     parts = urlsplit(daemon.database_url)
     daemon.env["SYNCD_TEST_DB"] = f"postgresql://nobody:{DATABASE_PASSWORD}@127.0.0.1:1{parts.path}"
-    no_database: list[tuple[str, ...]] = [("dlq", "list", "--debug"), ("check", "--env", "--debug"), ("migrate", "--debug")]
+    no_database: list[tuple[str, ...]] = [
+        ("dlq", "list", "--debug"),
+        ("check", "--env", "--debug"),
+        ("migrate", "--debug"),
+    ]
     assert 0 not in await run_all(daemon, seen, no_database, "no database")
 
     log = daemon.log()

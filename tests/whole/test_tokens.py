@@ -158,7 +158,9 @@ async def test_a_changed_client_secret_is_proved_by_a_token_request_and_a_refuse
         _, report = await daemon.post("reload")
         assert not report["ok"]
         assert "refused" in report["kept"]["plain"][0]
-        assert (issuer.token_requests, issuer.refused_grants) == (2, 1), "the token at hand proves nothing of the secret"
+        assert (issuer.token_requests, issuer.refused_grants) == (2, 1), (
+            "the token at hand proves nothing of the secret"
+        )
         issuer.items += 1
         await daemon.until(synced)
         assert issuer.token_requests == 2, "the old token goes on"

@@ -30,12 +30,13 @@ def exit_of(error: BaseException) -> Exit:
         ConfigError,
         OwnershipError,
         RateLimitError,
+        SchemaError,
         StoreError,
         TransientError,
     )
 
     match error:
-        case ConfigError():
+        case ConfigError() | SchemaError():
             return Exit.CONFIG
         case AuthError():
             return Exit.REFUSED

@@ -15,7 +15,7 @@ from importlib import resources
 
 import asyncpg
 
-from syncd.errors import StoreError
+from syncd.errors import SchemaError, StoreError
 from syncd.store.database import UNHURRIED_SECONDS, Database
 
 _LOCK = 0x73796E6364  # "syncd"
@@ -140,12 +140,12 @@ class Migrations:
         for row in rows:
             file = files.get(row["version"])
             if file is None:
-                raise StoreError(
+                raise SchemaError(
                     f"the database has schema {rows[-1]['version']:04}, this release knows {len(files):04} at most",
                     hint="run the newer release of syncd, or restore the database from before it",
                 )
             if file.checksum != bytes(row["checksum"]):
-                raise StoreError(
+                raise SchemaError(
                     f"schema {file.version:04}_{file.name} was applied with other text than this release's",
                     hint="install a released version of syncd",
                 )

@@ -7,6 +7,7 @@ stored without it, and the record becomes a reject (R15).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +17,7 @@ import asyncpg
 
 from syncd import codec
 from syncd.model import History
+from syncd.store import early
 from syncd.store.binary import RowColumns
 from syncd.store.database import Database, DataRefusedError, again_after_conflict, border
 from syncd.store.rows import NewTask, PageResult, PageWrite, Reject, Row
@@ -39,6 +41,7 @@ _PAGE = (
     "integer",
     "float8",
     "syncd.page_rows",
+    "boolean",
     "boolean",
     "text[]",
     "text[]",
@@ -77,6 +80,28 @@ class Pages:
         Raises OwnershipError when cursor, run or fence are no longer as the page was read with: nothing was written.
         """
         return await self._store(page, listing=True)
+
+    async def commit_behind(
+        self, page: PageWrite, earlier: PageWrite, before: asyncio.Future[PageResult]
+    ) -> PageResult:
+        """`commit`, for the page that follows one whose commit is under way. See early.py. Raises what that one raised."""
+        if not before.done() and early.fits(page, earlier):
+            try:
+                return await self._early(page, before)
+            except (ConflictError, DataRefusedError):
+                pass  # not as new, or not as sound, as it looked: the ordinary way finds out
+        await asyncio.wait({before})
+        before.result()
+        return await self.commit(page)
+
+    async def _early(self, page: PageWrite, before: asyncio.Future[PageResult]) -> PageResult:
+        now = self._database.clock.now()
+        rows = _columns(page.rows, page.cause, page.history)
+        async with self._database.transaction() as connection:
+            await connection.execute(early.INSERT, page.integration, now, rows)
+            await early.turn(self._database, before)
+            listed = RowColumns(ids=rows.ids, seen=page.seen_ids)
+            return _result(await connection.fetchrow(_STORE_PAGE, *_values(page, listed, now, True, early=True)))
 
     async def commit_one(self, page: PageWrite) -> PageResult:
         """Store records outside a listing (task results, webhooks). The fence is checked, no cursor moves."""
@@ -149,11 +174,13 @@ class Pages:
         now = self._database.clock.now()
         first, *rounds = _rounds(page.rows)
         if not rounds:
-            found = await self._database.fetchrow(_STORE_PAGE, *_values(page, first, now, listing))
+            columns = _columns(first, page.cause, page.history, page.seen_ids)
+            found = await self._database.fetchrow(_STORE_PAGE, *_values(page, columns, now, listing))
             return _result(found)
         async with self._database.transaction() as connection:
             # The page's own statement goes first: it checks that we may write at all.
-            result = _result(await connection.fetchrow(_STORE_PAGE, *_values(page, first, now, listing)))
+            columns = _columns(first, page.cause, page.history, page.seen_ids)
+            result = _result(await connection.fetchrow(_STORE_PAGE, *_values(page, columns, now, listing)))
             before = {*result.added, *result.updated}
             for rows in rounds:
                 values = _columns(rows, page.cause, page.history)
@@ -329,7 +356,7 @@ def _histories(history: History | Mapping[str, History], rows: Sequence[Row]) ->
     return _shared([_HISTORY[history.get(row.resource, History.CHANGES)] for row in rows])
 
 
-def _values(page: PageWrite, rows: Sequence[Row], now: datetime, listing: bool) -> list[Any]:
+def _values(page: PageWrite, rows: RowColumns, now: datetime, listing: bool, *, early: bool = False) -> list[Any]:
     """The arguments of syncd.store_page."""
     return [
         page.integration,
@@ -347,8 +374,9 @@ def _values(page: PageWrite, rows: Sequence[Row], now: datetime, listing: bool) 
         page.unchanged,
         page.calls,
         page.waited_seconds,
-        _columns(rows, page.cause, page.history, page.seen_ids),
-        page.fresh,
+        rows,
+        page.fresh and not early,
+        early,
         [page.resource] * len(page.heal_ids) or None,
         list(page.heal_ids) or None,
         *_rejects(page),

@@ -20,8 +20,10 @@ class Ahead(Generic[T]):
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def push(self, work: Coroutine[Any, Any, T]) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(work))
+    def push(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.append(task)
+        return task
 
     async def pop(self) -> T:
         """The oldest answer; raises what its call raised."""

@@ -25,6 +25,7 @@ from syncd.kit import Item, Response
 from syncd.model import Checkpoint, Lane, Mode, Outcome
 from syncd.store import PageResult, PageWrite, Stand, Sweep
 from syncd.sync.account import Account
+from syncd.sync.ahead import Ahead
 from syncd.sync.health import explain_error
 from syncd.sync.line import Line
 from syncd.sync.listing import ChildListing, Listing, Step, needs_fields
@@ -279,49 +280,79 @@ class Pull:
         ]
 
     async def _commit_all(self, read: Line[_Page], fetched: Line[Fetched]) -> None:
-        """Store what is read, all that waits in one transaction. A failure ends the other stages too."""
-        try:
-            while pages := await read.take():
-                await self._commit(pages)
-        except Exception as error:
-            read.break_off(error)
-            fetched.break_off(error)
-            raise
+        """Store what is read, all that waits in one transaction. A failure ends the other stages too.
 
-    async def _commit(self, pages: Sequence[_Page]) -> None:
-        """Store pages together with the cursor that follows them."""
+        A first import has two commits under way: the second one's rows go in while the first one ends.
+        """
+        most = 2 if self._empty else 1
+        earlier: tuple[PageWrite, asyncio.Task[PageResult]] | None = None
+        async with Ahead[PageResult]() as committing:
+
+            async def commit(pages: Sequence[_Page], whole: PageRead, write: PageWrite) -> PageResult:
+                try:
+                    return await self._commit(pages, whole, write, earlier)
+                except Exception as error:
+                    read.break_off(error)
+                    fetched.break_off(error)
+                    raise
+
+            while True:
+                if len(committing) == most:
+                    await committing.pop()
+                pages = await read.take()
+                if not pages:
+                    break
+                whole = merged([page.read for page in pages])
+                write = self._write(pages, whole)
+                earlier = write, committing.push(commit(pages, whole, write))
+            while len(committing):
+                await committing.pop()
+
+    def _write(self, pages: Sequence[_Page], read: PageRead) -> PageWrite:
+        """Pages together with the cursor that follows them."""
         account, plan, tally = self.account, self.plan, self.tally
         assert tally.run_id is not None
-        read = merged([page.read for page in pages])
         first, last = pages[0].fetched, pages[-1].fetched
-        started = account.clock.monotonic()
-        result = await account.store.pages.commit(
-            PageWrite(
-                partner=account.partner,
-                integration=account.name,
-                resource=plan.name,
-                scope=account.scope,
-                fence=account.fence,
-                run_id=tally.run_id,
-                cursor_read=first.step.cursor,
-                cursor_next=last.following.cursor if last.following is not None else None,
-                last=last.following is None,
-                pages=len(pages),
-                rows=read.rows,
-                fresh=self._empty,
-                seen_ids=read.seen if tally.mode is Mode.FULL else None,
-                unchanged=read.unchanged,
-                rejects=read.rejects,
-                heal_ids=[external_id for name, external_id in read.healed if name == plan.name],
-                tasks=read.tasks,
-                calls=sum(page.fetched.calls for page in pages),
-                waited_seconds=sum(page.fetched.waited_seconds for page in pages),
-                newest_at=max((page.newest_at for page in pages if page.newest_at is not None), default=None),
-                ceiling_at=pages[0].ceiling_at,
-                cause=f"run {tally.run_id}",
-                history=account.history,
-            )
+        return PageWrite(
+            partner=account.partner,
+            integration=account.name,
+            resource=plan.name,
+            scope=account.scope,
+            fence=account.fence,
+            run_id=tally.run_id,
+            cursor_read=first.step.cursor,
+            cursor_next=last.following.cursor if last.following is not None else None,
+            last=last.following is None,
+            pages=len(pages),
+            rows=read.rows,
+            fresh=self._empty,
+            seen_ids=read.seen if tally.mode is Mode.FULL else None,
+            unchanged=read.unchanged,
+            rejects=read.rejects,
+            heal_ids=[external_id for name, external_id in read.healed if name == plan.name],
+            tasks=read.tasks,
+            calls=sum(page.fetched.calls for page in pages),
+            waited_seconds=sum(page.fetched.waited_seconds for page in pages),
+            newest_at=max((page.newest_at for page in pages if page.newest_at is not None), default=None),
+            ceiling_at=pages[0].ceiling_at,
+            cause=f"run {tally.run_id}",
+            history=account.history,
         )
+
+    async def _commit(
+        self,
+        pages: Sequence[_Page],
+        read: PageRead,
+        write: PageWrite,
+        earlier: tuple[PageWrite, asyncio.Task[PageResult]] | None,
+    ) -> PageResult:
+        """Store pages; `earlier` are those before them and their commit."""
+        account, plan, tally = self.account, self.plan, self.tally
+        started = account.clock.monotonic()
+        if earlier is None:
+            result = await account.store.pages.commit(write)
+        else:
+            result = await account.store.pages.commit_behind(write, *earlier)
         metrics.STORE_SECONDS.labels(account.partner).observe(account.clock.monotonic() - started)
         if self._unstored:
             self._unstored -= Counter((row.resource, row.external_id) for row in read.rows)
@@ -330,6 +361,7 @@ class Pull:
         account.moved()
         if read.tasks:
             account.tasks_added()
+        return result
 
     async def _check_tenant(self, items: list[Item]) -> None:
         """Where records name their account: refuse a listing of another one than the records stored before."""

@@ -418,6 +418,7 @@ CREATE FUNCTION syncd.store_page(
     p_waited       double precision,
     p_rows         syncd.page_rows,
     p_fresh        boolean,
+    p_early        boolean,
     sound_of       text[],
     sound          text[],
     rejected       jsonb,
@@ -444,7 +445,12 @@ BEGIN
         PERFORM syncd.assert_owned(p_scope, p_fence);
     END IF;
 
-    IF cardinality(p_rows.ids) > 0 THEN
+    IF p_early THEN  -- this transaction has put them in before: all of the page's resource, all new
+        added := p_rows.ids; added_of := array_fill(p_resource, ARRAY[cardinality(p_rows.ids)]);
+        updated := '{}'; deleted := '{}'; unchanged := 0; stale := 0;
+        INSERT INTO syncd.record_counts AS c (integration, resource, live) VALUES (p_integration, p_resource, cardinality(added))
+        ON CONFLICT (integration, resource) DO UPDATE SET live = c.live + excluded.live;
+    ELSIF cardinality(p_rows.ids) > 0 THEN
         SELECT s.added, s.updated, s.deleted, s.added_of, s.updated_of, s.unchanged, s.stale
         INTO added, updated, deleted, added_of, updated_of, unchanged, stale
         FROM syncd.store_rows(p_integration, p_now, p_rows, p_fresh) s;
