@@ -19,7 +19,7 @@ from syncd import codec
 from syncd.model import History
 from syncd.store import early
 from syncd.store.binary import RowColumns
-from syncd.store.database import Database, DataRefusedError, again_after_conflict, border
+from syncd.store.database import ConflictError, Database, DataRefusedError, again_after_conflict, border
 from syncd.store.rows import NewTask, PageResult, PageWrite, Reject, Row
 
 _BURY_AT_ONCE = 20_000

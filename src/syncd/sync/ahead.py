@@ -25,6 +25,11 @@ class Ahead(Generic[T]):
         self._tasks.append(task)
         return task
 
+    @property
+    def oldest(self) -> asyncio.Task[T]:
+        """The one whose turn it is."""
+        return self._tasks[0]
+
     async def pop(self) -> T:
         """The oldest answer; raises what its call raised."""
         task = self._tasks[0]

@@ -30,6 +30,7 @@ class Line(Generic[T]):
         self._bytes = 0
         self._ended = False
         self._error: BaseException | None = None
+        self._pressed = asyncio.Event()
         self._moved = asyncio.Event()
         """Set whenever something came, went or ended; whoever waits looks for itself."""
 
@@ -39,6 +40,7 @@ class Line(Generic[T]):
         while self._things and not self._ended:
             if len(self._things) < self._length and self._bytes + size <= self._most_bytes:
                 break
+            self._pressed.set()
             self._moved.clear()
             await self._moved.wait()
         if self._error is not None:
@@ -55,17 +57,25 @@ class Line(Generic[T]):
         if not self._things and self._error is not None:
             raise self._error
         taken, self._things, self._bytes = self._things, [], 0
+        self._pressed.clear()
         self._moved.set()
         return taken
+
+    async def pressed(self) -> None:
+        """Wait until somebody has no room to put more, or nothing more will come."""
+        if not self._ended:
+            await self._pressed.wait()
 
     def end(self, error: BaseException | None = None) -> None:
         """Nothing more will come; with an error: because of that."""
         if not self._ended:
             self._ended, self._error = True, error
+            self._pressed.set()
             self._moved.set()
 
     def break_off(self, error: BaseException) -> None:
         """End at once: what waits is dropped, and both sides get the error."""
         self._things.clear()
         self._ended, self._error = True, error
+        self._pressed.set()
         self._moved.set()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,6 +91,10 @@ class _Page:
     @property
     def size(self) -> int:
         return self.fetched.size
+
+
+_Earlier = tuple[PageWrite, asyncio.Task[PageResult]] | None
+"""The pages before, and their commit."""
 
 
 @dataclass(slots=True)
@@ -282,29 +286,31 @@ class Pull:
     async def _commit_all(self, read: Line[_Page], fetched: Line[Fetched]) -> None:
         """Store what is read, all that waits in one transaction. A failure ends the other stages too.
 
-        A first import has two commits under way: the second one's rows go in while the first one ends.
+        Where a first import piles up before the database, two commits are under way: see store/early.py.
         """
-        most = 2 if self._empty else 1
-        earlier: tuple[PageWrite, asyncio.Task[PageResult]] | None = None
+        earlier: _Earlier = None
         async with Ahead[PageResult]() as committing:
 
-            async def commit(pages: Sequence[_Page], whole: PageRead, write: PageWrite) -> PageResult:
+            async def commit(pages: Sequence[_Page], whole: PageRead, write: PageWrite, behind: _Earlier) -> PageResult:
                 try:
-                    return await self._commit(pages, whole, write, earlier)
+                    return await self._commit(pages, whole, write, behind)
                 except Exception as error:
                     read.break_off(error)
                     fetched.break_off(error)
                     raise
 
             while True:
-                if len(committing) == most:
-                    await committing.pop()
+                if len(committing):
+                    if self._empty and len(committing) == 1:
+                        await _either(committing.oldest, read.pressed())
+                    if len(committing) > 1 or not self._empty or committing.oldest.done():
+                        await committing.pop()
                 pages = await read.take()
                 if not pages:
                     break
                 whole = merged([page.read for page in pages])
                 write = self._write(pages, whole)
-                earlier = write, committing.push(commit(pages, whole, write))
+                earlier = write, committing.push(commit(pages, whole, write, earlier))
             while len(committing):
                 await committing.pop()
 
@@ -344,9 +350,9 @@ class Pull:
         pages: Sequence[_Page],
         read: PageRead,
         write: PageWrite,
-        earlier: tuple[PageWrite, asyncio.Task[PageResult]] | None,
+        earlier: _Earlier,
     ) -> PageResult:
-        """Store pages; `earlier` are those before them and their commit."""
+        """Store pages behind the earlier ones."""
         account, plan, tally = self.account, self.plan, self.tally
         started = account.clock.monotonic()
         if earlier is None:
@@ -456,6 +462,15 @@ class Pull:
             restart=restart,
             explanation=told,
         )
+
+
+async def _either(under_way: asyncio.Task[Any], other: Coroutine[Any, Any, None]) -> None:
+    """Wait for one of the two; the task goes on, the other does not."""
+    waiting = asyncio.create_task(other)
+    try:
+        await asyncio.wait({under_way, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 def observed_at(response: Response, requested_at: datetime) -> datetime:
