@@ -13,6 +13,7 @@ What is decided here:
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -109,7 +110,12 @@ def content_hash(raw: Any, adapter: str = "") -> bytes:
 
 def hash_canonical(document: bytes, adapter: str = "") -> bytes:
     """`content_hash` of what `canonical` returned already."""
-    return sha256(b"%b\x00%b" % (document, adapter.encode()) if adapter else document).digest()
+    return sha256(document + _mark(adapter)).digest()
+
+
+@lru_cache(maxsize=64)
+def _mark(adapter: str) -> bytes:
+    return b"\x00" + adapter.encode() if adapter else b""
 
 
 def fingerprint(raw: Any, adapter: str = "") -> tuple[bytes, bytes]:
@@ -118,7 +124,7 @@ def fingerprint(raw: Any, adapter: str = "") -> tuple[bytes, bytes]:
         document = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         document = _dumps_slowly(raw, sort=True, first=error)
-    return document, sha256(b"%b\x00%b" % (document, adapter.encode()) if adapter else document).digest()
+    return document, sha256(document + _mark(adapter)).digest()
 
 
 def storable(value: Any) -> Any:
@@ -184,7 +190,9 @@ def _cleaned(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return _clean_text(value)
     if isinstance(value, dict):
-        return {_clean_text(key) if isinstance(key, str) else key: _cleaned(each, depth + 1) for key, each in value.items()}
+        return {
+            _clean_text(key) if isinstance(key, str) else key: _cleaned(each, depth + 1) for key, each in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_cleaned(each, depth + 1) for each in value]
     return value

@@ -23,7 +23,9 @@ LONGEST_ID = 512
 
 _ADAPTER = "v1"
 _Fit = Callable[[Any], Any]
-_Plan = tuple[tuple[str, str | None, Getter, _Fit | None, Any, bool, bool], ...]
+_Plan = tuple[tuple[str, str | None, Getter, _Fit | None, type | None, Any, bool, bool], ...]
+_AS_IT_IS: dict[str | None, type] = {"text": str, "boolean": bool, "list": list, "object": dict}
+"""A value of just this type is what the coercion would return."""
 
 
 def answer_getter(path: str) -> Callable[[Response], Any]:
@@ -53,7 +55,7 @@ class Shape:
         data: dict[str, Any] = {}
         name = ""
         try:
-            for name, key, get, fit, default, required, leave_out in self.plan:
+            for name, key, get, fit, sound, default, required, leave_out in self.plan:
                 value = get(raw) if key is None else raw.get(key, MISSING)
                 if value is None or value is MISSING:
                     if value is MISSING and leave_out:
@@ -62,7 +64,7 @@ class Shape:
                         raise PayloadError(f"required, got {kind(value)}")
                     data[name] = default
                 else:
-                    data[name] = value if fit is None else fit(value)
+                    data[name] = value if fit is None or type(value) is sound else fit(value)
         except PayloadError as error:
             raise PayloadError(f"field {name}: {error}", hint=error.hint) from None
         return data
@@ -170,6 +172,7 @@ def _plan(fields: Mapping[str, MappedField], *, sparse: bool) -> _Plan:
             _only_key(field.source or name),
             getter(field.source or name),
             None if field.kind is None or field.kind == "json" else coerce.coercion(field.kind, field.zone),
+            _AS_IT_IS.get(field.kind),
             field.default,
             field.required,
             sparse and field.default is None and not field.required,

@@ -61,10 +61,10 @@ def encode(rows: RowColumns) -> bytes:
         if values is None:
             parts.append(_FIELD(_ARRAY_OF[element], -1))
         else:
-            body = encoder(values)
-            parts.append(_FIELD(_ARRAY_OF[element], sum(map(len, body)) + 20))
+            body = b"".join(encoder(values))
+            parts.append(_FIELD(_ARRAY_OF[element], len(body) + 20))
             parts.append(_HEAD(1, 0, element, len(values), 1))
-            parts += body
+            parts.append(body)
     return b"".join(parts)
 
 
