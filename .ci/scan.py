@@ -12,13 +12,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+# c3ludGhldGlj is "synthetic" in base64: made-up webhook secrets in the drivers' samples begin with it.
 SHAPES = {
     "a private key": r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s*\S",
     "an AWS access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     "a GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60,})\b",
     "a Slack token": r"\bxox[abprs]-[0-9A-Za-z-]{20,}",
     "a live Stripe key": r"\b[sr]k_live_[0-9A-Za-z]{16,}",
-    "a Stripe webhook secret": r"\bwhsec_[0-9A-Za-z]{24,}",
+    "a Stripe webhook secret": r"\bwhsec_(?!c3ludGhldGlj)[0-9A-Za-z]{24,}",
     "a Google key": r"\bAIza[0-9A-Za-z_-]{35}\b",
     "a Twilio key": r"\bSK[0-9a-f]{32}\b",
     "a package index token": r"\bpypi-[A-Za-z0-9_-]{40,}",
