@@ -26,7 +26,7 @@ from syncd.store import PAUSE, NewTask, Run, Store
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
 from syncd.sync.health import explain_error
-from syncd.sync.pull import Tally
+from syncd.sync.tally import Tally
 from syncd.sync.unit import Unit, Wish
 
 READY_SECONDS = 2.0

@@ -1,7 +1,7 @@
 """One run of one resource: pages fetched ahead, read, and stored together with the cursor that follows them (R1).
 
-Three stages go on at once: fetching (walk.py), reading, committing. Each takes from the one before whatever is ready, so
-that a slow database gets several pages in one transaction and a fast one gets each by itself.
+Three stages go on at once: fetching (walk.py), reading (here), committing (committing.py). Each takes from the one before
+whatever is ready, so that a slow database gets several pages in one transaction and a fast one gets each by itself.
 
 The run survives any death: what is committed names the place to go on from. It ends in one of three ways: done (and then
 the watermark moves, and a complete pass may believe deletions), failed (an error for `decide`), or cut (asked to stop; the
@@ -12,89 +12,35 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from syncd import metrics
 from syncd.errors import GoneError, PayloadError, RejectedError, StoreError, SyncdError
 from syncd.kit import Item, Response
 from syncd.model import Checkpoint, Lane, Mode, Outcome
-from syncd.store import PageResult, PageWrite, Stand, Sweep
+from syncd.store import Stand
 from syncd.sync.account import Account
-from syncd.sync.ahead import Ahead
+from syncd.sync.committing import Committer, ReadPage
 from syncd.sync.health import explain_error
 from syncd.sync.line import Line
 from syncd.sync.listing import ChildListing, Listing, Step, needs_fields
 from syncd.sync.plan import ResourcePlan, Strategy
-from syncd.sync.processor import PageIn, PageRead, merged
-from syncd.sync.walk import PAGES_AHEAD, Fetched, walk
+from syncd.sync.processor import PageIn, PageRead
+from syncd.sync.tally import Tally
+from syncd.sync.walk import Fetched, walk
 
 log = structlog.get_logger()
 
+ANSWERS_WAITING = 2
+"""Answers, parsed, that wait to be read. More would only fall out of the processor's cache before their turn comes."""
+PAGES_WAITING = 4
+"""Read pages that wait to be stored: so many share a transaction at most."""
 BYTES_AHEAD = 8 * 1024 * 1024
 """Of answers that wait to be read, and again of read ones that wait to be stored; one page in any case."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a run did so far; shown live, stored with each page."""
-
-    integration: str
-    resource: str
-    mode: Mode = Mode.FULL
-    run_id: int | None = None
-    outcome: Outcome = Outcome.RUNNING
-    pages: int = 0
-    seen: int = 0
-    added: int = 0
-    updated: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-    stale: int = 0
-    rejected: int = 0
-    calls: int = 0
-    waited_seconds: float = 0.0
-    total: int | None = None
-    started_at: datetime | None = None
-    sweep: Sweep | None = None
-
-    def eta_seconds(self, now: datetime) -> float | None:
-        """How long the rest will take at the pace so far; None where the partner states no total."""
-        if self.total is None or not self.seen or self.started_at is None or self.outcome is not Outcome.RUNNING:
-            return None
-        return max(self.total - self.seen, 0) * (now - self.started_at).total_seconds() / self.seen
-
-    def absorb(self, pages: int, page: PageRead, result: PageResult) -> None:
-        self.pages += pages
-        self.seen += page.count
-        self.added += len(result.added)
-        self.updated += len(result.updated)
-        self.deleted += len(result.deleted)
-        self.stale += result.stale
-        self.unchanged += page.unchanged
-        self.rejected += len(page.rejects)
-
-
-@dataclass(slots=True)
-class _Page:
-    """An answer, read and not yet stored."""
-
-    fetched: Fetched
-    read: PageRead
-    ceiling_at: datetime
-    newest_at: datetime | None
-
-    @property
-    def size(self) -> int:
-        return self.fetched.size
-
-
-_Earlier = tuple[PageWrite, asyncio.Task[PageResult]] | None
-"""The pages before, and their commit."""
 
 
 @dataclass(slots=True)
@@ -198,10 +144,11 @@ class Pull:
             return True
         self._rejected = await account.rejected_ids()
         self._empty = not await account.store.records.some(account.name, plan.name)
-        fetched: Line[Fetched] = Line(PAGES_AHEAD, BYTES_AHEAD)
-        read: Line[_Page] = Line(PAGES_AHEAD, BYTES_AHEAD)
+        fetched: Line[Fetched] = Line(ANSWERS_WAITING, BYTES_AHEAD)
+        committer = Committer(account, plan, self.tally, self._unstored, self._empty)
+        read: Line[ReadPage] = Line(PAGES_WAITING, BYTES_AHEAD)
         walking = asyncio.create_task(walk(listing, first, self._fetch, fetched))
-        committing = asyncio.create_task(self._commit_all(read, fetched))
+        committing = asyncio.create_task(committer.run(read, fetched))
         try:
             try:
                 ended = await self._read_all(fetched, read, walking)
@@ -235,7 +182,7 @@ class Pull:
         self.account.health.latency_ms = response.elapsed_seconds * 1000
         return Fetched(step, response, stats.calls, stats.waited_seconds)
 
-    async def _read_all(self, fetched: Line[Fetched], read: Line[_Page], walking: asyncio.Task[None]) -> bool:
+    async def _read_all(self, fetched: Line[Fetched], read: Line[ReadPage], walking: asyncio.Task[None]) -> bool:
         """Turn answers into rows until the listing ends. False: asked to stop before that."""
         ended = False
         while answers := await fetched.take():
@@ -251,7 +198,7 @@ class Pull:
         if self.tally.mode is Mode.FULL and self.plan.strategy is not Strategy.CHILDREN:
             self.tally.total = self.account.driver.total(self.plan.resource, response)
 
-    async def _read(self, answers: Sequence[Fetched]) -> list[_Page]:
+    async def _read(self, answers: Sequence[Fetched]) -> list[ReadPage]:
         """Turn answers into rows."""
         account, plan, driver = self.account, self.plan, self.account.driver
         pages = []
@@ -271,103 +218,17 @@ class Pull:
         reads = await account.processor.read_all(
             plan.name, pages, rejected=self._rejected, unstored=self._unstored, empty=self._empty
         )
-        return [
-            _Page(answer, read, page.fetched_at, None)
-            if answer.response is None
-            else _Page(
-                answer,
-                read,
-                page.observed_at or page.fetched_at,
-                driver.newest(plan.resource, answer.response, read.identities),
-            )
-            for answer, page, read in zip(answers, pages, reads, strict=True)
-        ]
+        return [self._page(answer, page, read) for answer, page, read in zip(answers, pages, reads, strict=True)]
 
-    async def _commit_all(self, read: Line[_Page], fetched: Line[Fetched]) -> None:
-        """Store what is read, all that waits in one transaction. A failure ends the other stages too.
-
-        Where a first import piles up before the database, two commits are under way: see store/early.py.
-        """
-        earlier: _Earlier = None
-        async with Ahead[PageResult]() as committing:
-
-            async def commit(pages: Sequence[_Page], whole: PageRead, write: PageWrite, behind: _Earlier) -> PageResult:
-                try:
-                    return await self._commit(pages, whole, write, behind)
-                except Exception as error:
-                    read.break_off(error)
-                    fetched.break_off(error)
-                    raise
-
-            while True:
-                if len(committing):
-                    if self._empty and len(committing) == 1:
-                        await _either(committing.oldest, read.pressed())
-                    if len(committing) > 1 or not self._empty or committing.oldest.done():
-                        await committing.pop()
-                pages = await read.take()
-                if not pages:
-                    break
-                whole = merged([page.read for page in pages])
-                write = self._write(pages, whole)
-                earlier = write, committing.push(commit(pages, whole, write, earlier))
-            while len(committing):
-                await committing.pop()
-
-    def _write(self, pages: Sequence[_Page], read: PageRead) -> PageWrite:
-        """Pages together with the cursor that follows them."""
-        account, plan, tally = self.account, self.plan, self.tally
-        assert tally.run_id is not None
-        first, last = pages[0].fetched, pages[-1].fetched
-        return PageWrite(
-            partner=account.partner,
-            integration=account.name,
-            resource=plan.name,
-            scope=account.scope,
-            fence=account.fence,
-            run_id=tally.run_id,
-            cursor_read=first.step.cursor,
-            cursor_next=last.following.cursor if last.following is not None else None,
-            last=last.following is None,
-            pages=len(pages),
-            rows=read.rows,
-            fresh=self._empty,
-            seen_ids=read.seen if tally.mode is Mode.FULL else None,
-            unchanged=read.unchanged,
-            rejects=read.rejects,
-            heal_ids=[external_id for name, external_id in read.healed if name == plan.name],
-            tasks=read.tasks,
-            calls=sum(page.fetched.calls for page in pages),
-            waited_seconds=sum(page.fetched.waited_seconds for page in pages),
-            newest_at=max((page.newest_at for page in pages if page.newest_at is not None), default=None),
-            ceiling_at=pages[0].ceiling_at,
-            cause=f"run {tally.run_id}",
-            history=account.history,
-        )
-
-    async def _commit(
-        self,
-        pages: Sequence[_Page],
-        read: PageRead,
-        write: PageWrite,
-        earlier: _Earlier,
-    ) -> PageResult:
-        """Store pages behind the earlier ones."""
-        account, plan, tally = self.account, self.plan, self.tally
-        started = account.clock.monotonic()
-        if earlier is None:
-            result = await account.store.pages.commit(write)
-        else:
-            result = await account.store.pages.commit_behind(write, *earlier)
-        metrics.STORE_SECONDS.labels(account.partner).observe(account.clock.monotonic() - started)
-        if self._unstored:
-            self._unstored -= Counter((row.resource, row.external_id) for row in read.rows)
-        tally.absorb(len(pages), read, result)
-        account.count(plan.name, read, result, pages=len(pages))
-        account.moved()
-        if read.tasks:
-            account.tasks_added()
-        return result
+    def _page(self, answer: Fetched, source: PageIn, read: PageRead) -> ReadPage:
+        """What there is to store of an answer. The answer itself is let go: it is the larger part of what a page keeps."""
+        response, size = answer.response, answer.size
+        answer.response = None
+        if response is None:
+            return ReadPage(answer, read, size, source.fetched_at, None)
+        newest_at = self.account.driver.newest(self.plan.resource, response, read.identities)
+        read.identities = []
+        return ReadPage(answer, read, size, source.observed_at or source.fetched_at, newest_at)
 
     async def _check_tenant(self, items: list[Item]) -> None:
         """Where records name their account: refuse a listing of another one than the records stored before."""
@@ -462,15 +323,6 @@ class Pull:
             restart=restart,
             explanation=told,
         )
-
-
-async def _either(under_way: asyncio.Task[Any], other: Coroutine[Any, Any, None]) -> None:
-    """Wait for one of the two; the task goes on, the other does not."""
-    waiting = asyncio.create_task(other)
-    try:
-        await asyncio.wait({under_way, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
 
 
 def observed_at(response: Response, requested_at: datetime) -> datetime:

@@ -8,7 +8,7 @@ from datetime import datetime
 from syncd.model import Lane
 from syncd.store import Task
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.pull import Tally
+from syncd.sync.tally import Tally
 
 
 @dataclass(slots=True)

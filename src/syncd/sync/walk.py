@@ -18,7 +18,7 @@ from syncd.sync.line import Line
 from syncd.sync.listing import ChildListing, Listing, Step
 
 PAGES_AHEAD = 4
-"""Independent pages in flight at once, and answers of any kind that wait to be read."""
+"""Independent pages in flight at once: bounds memory, the gate bounds the rate."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,146 @@
+"""The last stage of a run: what is read is stored, together with the cursor that follows it (R1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from syncd import metrics
+from syncd.model import Mode
+from syncd.store import PageResult, PageWrite
+from syncd.sync.account import Account
+from syncd.sync.ahead import Ahead
+from syncd.sync.line import Line
+from syncd.sync.plan import ResourcePlan
+from syncd.sync.processor import PageRead, merged
+from syncd.sync.tally import Tally
+from syncd.sync.walk import Fetched
+
+
+@dataclass(slots=True)
+class ReadPage:
+    """An answer, read and not yet stored."""
+
+    fetched: Fetched
+    read: PageRead
+    size: int
+    ceiling_at: datetime
+    newest_at: datetime | None
+
+
+_Earlier = tuple[PageWrite, asyncio.Task[PageResult]] | None
+"""The pages before, and their commit."""
+
+
+@dataclass(slots=True)
+class Committer:
+    """Of one run."""
+
+    account: Account
+    plan: ResourcePlan
+    tally: Tally
+    unstored: Counter[tuple[str, str]]
+    """Rows read and not yet stored, by record; those stored are taken off."""
+    empty: bool
+    """Nothing of this resource was stored when the run began."""
+
+    async def run(self, read: Line[ReadPage], fetched: Line[Fetched]) -> None:
+        """Store what is read, all that waits in one transaction. A failure ends the other stages too.
+
+        Where a first import piles up before the database, two commits are under way: see store/early.py.
+        """
+        earlier: _Earlier = None
+        async with Ahead[PageResult]() as committing:
+
+            async def commit(
+                pages: Sequence[ReadPage], whole: PageRead, write: PageWrite, behind: _Earlier
+            ) -> PageResult:
+                try:
+                    return await self._commit(pages, whole, write, behind)
+                except Exception as error:
+                    read.break_off(error)
+                    fetched.break_off(error)
+                    raise
+
+            while True:
+                if len(committing):
+                    if self.empty and len(committing) == 1:
+                        await _either(committing.oldest, read.pressed())
+                    if len(committing) > 1 or not self.empty or committing.oldest.done():
+                        await committing.pop()
+                pages = await read.take()
+                if not pages:
+                    break
+                whole = merged([page.read for page in pages])
+                write = self._write(pages, whole)
+                earlier = write, committing.push(commit(pages, whole, write, earlier))
+            while len(committing):
+                await committing.pop()
+
+    def _write(self, pages: Sequence[ReadPage], read: PageRead) -> PageWrite:
+        """Pages together with the cursor that follows them."""
+        account, plan, tally = self.account, self.plan, self.tally
+        assert tally.run_id is not None
+        first, last = pages[0].fetched, pages[-1].fetched
+        return PageWrite(
+            partner=account.partner,
+            integration=account.name,
+            resource=plan.name,
+            scope=account.scope,
+            fence=account.fence,
+            run_id=tally.run_id,
+            cursor_read=first.step.cursor,
+            cursor_next=last.following.cursor if last.following is not None else None,
+            last=last.following is None,
+            pages=len(pages),
+            rows=read.rows,
+            fresh=self.empty,
+            seen_ids=read.seen if tally.mode is Mode.FULL else None,
+            unchanged=read.unchanged,
+            rejects=read.rejects,
+            heal_ids=[external_id for name, external_id in read.healed if name == plan.name],
+            tasks=read.tasks,
+            calls=sum(page.fetched.calls for page in pages),
+            waited_seconds=sum(page.fetched.waited_seconds for page in pages),
+            newest_at=max((page.newest_at for page in pages if page.newest_at is not None), default=None),
+            ceiling_at=pages[0].ceiling_at,
+            cause=f"run {tally.run_id}",
+            history=account.history,
+        )
+
+    async def _commit(
+        self,
+        pages: Sequence[ReadPage],
+        read: PageRead,
+        write: PageWrite,
+        earlier: _Earlier,
+    ) -> PageResult:
+        """Store pages behind the earlier ones."""
+        account, plan, tally = self.account, self.plan, self.tally
+        started = account.clock.monotonic()
+        if earlier is None:
+            result = await account.store.pages.commit(write)
+        else:
+            result = await account.store.pages.commit_behind(write, *earlier)
+        metrics.STORE_SECONDS.labels(account.partner).observe(account.clock.monotonic() - started)
+        if self.unstored:
+            self.unstored -= Counter((row.resource, row.external_id) for row in read.rows)
+        tally.absorb(len(pages), read, result)
+        account.count(plan.name, read, result, pages=len(pages))
+        account.moved()
+        if read.tasks:
+            account.tasks_added()
+        return result
+
+
+async def _either(under_way: asyncio.Task[Any], other: Coroutine[Any, Any, None]) -> None:
+    """Wait for one of the two; the task goes on, the other does not."""
+    waiting = asyncio.create_task(other)
+    try:
+        await asyncio.wait({under_way, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()

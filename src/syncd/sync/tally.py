@@ -1,0 +1,50 @@
+"""What a run did so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncd.model import Mode, Outcome
+from syncd.store import PageResult, Sweep
+from syncd.sync.processor import PageRead
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run did so far; shown live, stored with each page."""
+
+    integration: str
+    resource: str
+    mode: Mode = Mode.FULL
+    run_id: int | None = None
+    outcome: Outcome = Outcome.RUNNING
+    pages: int = 0
+    seen: int = 0
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    stale: int = 0
+    rejected: int = 0
+    calls: int = 0
+    waited_seconds: float = 0.0
+    total: int | None = None
+    started_at: datetime | None = None
+    sweep: Sweep | None = None
+
+    def eta_seconds(self, now: datetime) -> float | None:
+        """How long the rest will take at the pace so far; None where the partner states no total."""
+        if self.total is None or not self.seen or self.started_at is None or self.outcome is not Outcome.RUNNING:
+            return None
+        return max(self.total - self.seen, 0) * (now - self.started_at).total_seconds() / self.seen
+
+    def absorb(self, pages: int, page: PageRead, result: PageResult) -> None:
+        self.pages += pages
+        self.seen += page.count
+        self.added += len(result.added)
+        self.updated += len(result.updated)
+        self.deleted += len(result.deleted)
+        self.stale += result.stale
+        self.unchanged += page.unchanged
+        self.rejected += len(page.rejects)
