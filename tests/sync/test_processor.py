@@ -124,3 +124,15 @@ async def test_the_raw_is_kept_whole_where_the_hash_leaves_something_out():
     read = await told.read("things", page({"id": "a", "size": 1, "seen": 5}), rejected=set())
     assert codec.loads(read.rows[0].raw_json) == {"id": "a", "size": 1, "seen": 5}
     assert read.rows[0].content_hash == codec.content_hash({"id": "a", "size": 1}, "v1")
+
+
+async def test_a_record_nested_beyond_reason_costs_only_itself():
+    deep: Any = 1
+    for _ in range(codec.MAX_DEPTH + 50):
+        deep = [deep]
+    (read,) = await processor(Shelf()).read_all(
+        "things", [page(thing("a"), thing("deep") | {"more": deep})], rejected=set()
+    )
+    assert [row.external_id for row in read.rows] == ["a"]
+    assert [(reject.external_id, codec.loads(reject.raw)["id"]) for reject in read.rejects] == [("deep", "deep")]
+    assert read.seen == ["a", "deep"]

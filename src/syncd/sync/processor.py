@@ -211,8 +211,12 @@ class Processor:
             if raw is None:
                 self._name_only(target, identity, page, fetched_at, cause, stored=before is not None)
                 continue
-            told = raw if hashable is None else hashable(raw)
-            document, digest = fingerprint(told, adapter)
+            try:
+                told = raw if hashable is None else hashable(raw)
+                document, digest = fingerprint(told, adapter)
+            except Exception as error:
+                page.rejects.append(self._reject(name, external_id, raw, error, cause))
+                continue
             if before is not None and before.content_hash == digest and not before.deleted and not identity.deleted:
                 page.unchanged += 1
                 if rejected and (name, external_id) in rejected:
@@ -298,7 +302,11 @@ class Processor:
     def _reject(resource: str, external_id: str | None, raw: Raw, error: Exception, cause: str) -> Reject:
         """The row an unsound record becomes. One without an id is known by its content."""
         reason = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver: {error}"
-        return Reject(codec.dumps(raw), reason[:MAX_REASON], external_id, resource, cause=cause)
+        try:
+            document = codec.dumps(raw)
+        except PayloadError:
+            document = codec.dumps({"id": external_id, "not kept": reason})  # nested too deeply to be written down
+        return Reject(document, reason[:MAX_REASON], external_id, resource, cause=cause)
 
 
 def _newer(one: Identity, other: Identity) -> bool:
