@@ -30,6 +30,7 @@ MAX_DIGITS = 4000
 
 _DIGITS_ONLY = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_RUN = b"0" * 19
+_BACKSLASH = 0x5C
 _NUL_ESCAPE = b"\\u0000"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -133,7 +134,7 @@ def storable(value: Any) -> Any:
         document = orjson.dumps(value)
     except TypeError:
         return _cleaned(value, 0)
-    return _cleaned(value, 0) if _NUL_ESCAPE in document else value
+    return _cleaned(value, 0) if _has_nul(document) else value
 
 
 def dumps_storable(value: Any) -> bytes:
@@ -142,7 +143,12 @@ def dumps_storable(value: Any) -> bytes:
         document = orjson.dumps(value)
     except TypeError:
         return _dumps(_cleaned(value, 0), sort=False)
-    return _dumps(_cleaned(value, 0), sort=False) if _NUL_ESCAPE in document else document
+    return _dumps(_cleaned(value, 0), sort=False) if _has_nul(document) else document
+
+
+def _has_nul(document: bytes) -> bool:
+    # Most documents escape nothing, and one byte is found ten times as fast as six.
+    return _BACKSLASH in document and _NUL_ESCAPE in document
 
 
 def _dumps(value: Any, *, sort: bool) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import IntEnum, StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 Raw = dict[str, Any]
@@ -149,12 +149,15 @@ class Response:
     def date(self) -> datetime | None:
         """The partner's own clock at the answer (header Date), or None."""
         value = self.headers.get("date")
-        if value is None:
-            return None
-        try:
-            return parsedate_to_datetime(value)
-        except (TypeError, ValueError):
-            return None
+        return None if value is None else _moment(value)
+
+
+@lru_cache(maxsize=64)  # answers of one second share it
+def _moment(date: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(date)
+    except (TypeError, ValueError):
+        return None
 
 
 # Identity and Item are values like the others here. They are not frozen because one of each is made for every record, and
