@@ -136,3 +136,8 @@ async def test_a_record_nested_beyond_reason_costs_only_itself():
     assert [row.external_id for row in read.rows] == ["a"]
     assert [(reject.external_id, codec.loads(reject.raw)["id"]) for reject in read.rejects] == [("deep", "deep")]
     assert read.seen == ["a", "deep"]
+
+
+async def test_the_raw_keeps_the_partners_order_of_keys():
+    (read,) = await processor(Shelf()).read_all("things", [page({"size": 1, "id": "a"})], rejected=set())
+    assert read.rows[0].raw_json == b'{"size":1,"id":"a"}'

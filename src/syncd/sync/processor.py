@@ -213,7 +213,7 @@ class Processor:
                 continue
             try:
                 told = raw if hashable is None else hashable(raw)
-                document, digest = fingerprint(told, adapter)
+                _, digest = fingerprint(told, adapter)
             except Exception as error:
                 page.rejects.append(self._reject(name, external_id, raw, error, cause))
                 continue
@@ -234,7 +234,7 @@ class Processor:
                     external_id,
                     name,
                     data,
-                    document if told is raw else codec.dumps(raw),
+                    codec.dumps(raw),  # as sent: the hashed document has its keys sorted
                     digest,
                     fetched_at,
                     identity.source_version,
