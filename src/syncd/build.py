@@ -17,7 +17,7 @@ from syncd import drivers
 from syncd.client import PartnerTransport, Patience, Session
 from syncd.client import build as build_auth
 from syncd.clock import Clock
-from syncd.config import Config, PartnerConfig, ResourceConfig, TierConfig
+from syncd.config import PartnerConfig, ResourceConfig, TierConfig
 from syncd.errors import ConfigError
 from syncd.kit import Driver, Resource
 from syncd.limits import BreakerPolicy, Gate, TierSpec
@@ -260,6 +260,7 @@ class Builder:
                 tuple(
                     child.name for child in (other.resource for other in plans.values()) if child.parent == plan.name
                 ),
+                expires_seconds=plan.expires_seconds,
             )
             for plan in plans.values()
         }
@@ -322,6 +323,7 @@ def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str) ->
         history=settings.history,
         guard=Guard(settings.guard.share, settings.guard.records),
         adapter=adapter,
+        expires_seconds=settings.expires,
     )
 
 
@@ -367,12 +369,3 @@ def tier_spec(tier: TierConfig) -> TierSpec:
 def _counts(tier: TierSpec) -> tuple[float, str, bool]:
     """What makes two limits the same one: window, budget, and whether points are counted."""
     return tier.window_seconds, tier.budget, tier.weighted
-
-
-def enabled_partners(config: Config) -> list[str]:
-    """Partners with at least one integration that is switched on."""
-    return [
-        name
-        for name, partner in config.partners.items()
-        if any(partner.is_enabled(one) for one in partner.integrations)
-    ]

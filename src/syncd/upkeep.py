@@ -169,6 +169,7 @@ def _retention(keep: RetentionConfig) -> Retention:
         inbox_bodies=timedelta(seconds=keep.inbox_payloads),
         inbox_keys=timedelta(seconds=keep.inbox),
         outbox=timedelta(seconds=keep.outbox),
+        rejects=timedelta(seconds=keep.rejects),
         dead_letters=timedelta(seconds=keep.dead_letters),
         tombstones=timedelta(seconds=keep.tombstones),
         audit_log=timedelta(seconds=keep.audit_log),

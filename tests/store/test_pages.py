@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -268,8 +269,18 @@ async def test_a_bad_record_is_a_row_and_goes_when_a_sound_one_arrives(desk: Des
         ("no id", 1),
     ]
     assert await counters(desk) == {"pages": 2, "added": 1, "rejected": 3}
-    await desk.commit(row("a"), heal_ids=["a", "never rejected"])
+    await desk.commit(row("a"), healed=[("things", "a"), ("things", "never rejected")])
     assert [each.external_id for each in await desk.store.rejects.list()] == [each for each in found if each != "a"]
+
+
+async def test_a_page_of_a_feed_heals_the_rejects_of_the_resources_it_brings(desk: Desk):
+    await desk.begin()
+    await desk.commit(row("x"), rejects=[Reject(b'{"id": "a"', "field x is missing", "a", fingerprint="missing x")])
+    await desk.commit(row("y"), healed=[("others", "a")])
+    assert len(await desk.store.rejects.list()) == 1
+    feed = replace(desk.page(healed=[("things", "a")]), resource="events", run_id=None, seen_ids=None)
+    await desk.store.pages.commit_one(feed)
+    assert await desk.store.rejects.list() == []
 
 
 async def test_a_value_postgresql_cannot_hold_costs_only_its_own_record(desk: Desk):

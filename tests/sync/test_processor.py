@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from syncd import codec
@@ -141,3 +141,21 @@ async def test_a_record_nested_beyond_reason_costs_only_itself():
 async def test_the_raw_keeps_the_partners_order_of_keys():
     (read,) = await processor(Shelf()).read_all("things", [page({"size": 1, "id": "a"})], rejected=set())
     assert read.rows[0].raw_json == b'{"size":1,"id":"a"}'
+
+
+async def test_derived_work_expires_where_that_is_configured():
+    driver = RestDriver(DriverSpec.model_validate({**SPEC, "resources": {
+        "things": {**SPEC["resources"]["things"], "since": {"param": "after"}, "updated": "at"},
+        "parts": {"path": "/things/{parent.id}/parts", "parent": "things", "id": "id"},
+    }}))  # fmt: skip
+    resources = driver.spec.resources
+    targets = {
+        "things": Target(resources["things"], children=("parts",)),
+        "parts": Target(resources["parts"], expires_seconds=3600.0),
+    }
+    told = Processor(driver, "one", targets, Shelf())  # type: ignore[arg-type]
+    read = await told.read("things", page({"id": "a", "size": 1, "at": "2026-05-01T00:00:00Z"}), rejected=set())
+    assert [(task.kind, task.expires_at) for task in read.tasks] == [("children", AT + timedelta(hours=1))]
+    targets["parts"] = Target(resources["parts"])
+    read = await told.read("things", page({"id": "b", "size": 1, "at": "2026-05-01T00:00:00Z"}), rejected=set())
+    assert [task.expires_at for task in read.tasks] == [None]

@@ -99,7 +99,7 @@ class RetentionConfig(Settings):
     )
     inbox_payloads: Duration = Field(3 * DAY, description="Bodies of processed webhook deliveries.")
     outbox: Duration = Field(30 * DAY, description="Finished pushes.")
-    tasks: Duration = Field(7 * DAY, description="Finished tasks.")
+    rejects: Duration = Field(90 * DAY, description="Records that failed validation and were not seen again since.")
     dead_letters: Duration = Field(90 * DAY, description="Dead letters that were discarded or replayed.")
     tombstones: Duration = Field(365 * DAY, description="Records known to be deleted at the partner.")
     audit_log: Duration = Field(365 * DAY, description="Who did what.")

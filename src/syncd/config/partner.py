@@ -68,7 +68,9 @@ class ResourceConfig(Settings):
     page_size: Positive | None = Field(None, description="Records a page, where the partner lets us choose.")
     guard: GuardConfig = Field(default_factory=GuardConfig, description="When deletions wait for a person.")
     expires: Duration | None = Field(
-        None, description="Queued work older than this is dropped and counted. Default: four intervals, at least 1h."
+        None,
+        description="Derived work (children to list, records to re-read) that waited longer is dropped and counted; the next "
+        "complete pass brings what it would have. Default: it is kept until done.",
     )
 
     @field_validator("cron")

@@ -118,8 +118,8 @@ class PageWrite:
     """Records the engine left out because `known` had their hash."""
     rejects: Sequence[Reject] = ()
     tasks: Sequence[NewTask] = ()
-    heal_ids: Sequence[str] = ()
-    """Records of the page's resource that are sound now: their rejects go."""
+    healed: Sequence[tuple[str, str]] = ()
+    """(resource, id) of records that are sound now, of whatever resource: their rejects go."""
     calls: int = 0
     waited_seconds: float = 0.0
     newest_at: datetime | None = None

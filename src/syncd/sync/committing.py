@@ -102,7 +102,7 @@ class Committer:
             seen_ids=read.seen if tally.mode is Mode.FULL else None,
             unchanged=read.unchanged,
             rejects=read.rejects,
-            heal_ids=[external_id for name, external_id in read.healed if name == plan.name],
+            healed=read.healed,
             tasks=read.tasks,
             calls=sum(page.fetched.calls for page in pages),
             waited_seconds=sum(page.fetched.waited_seconds for page in pages),

@@ -40,6 +40,7 @@ class ResourcePlan:
     history: History = History.CHANGES
     guard: Guard = field(default_factory=Guard)
     adapter: str = "v1"
+    expires_seconds: float | None = None
 
     @property
     def name(self) -> str:

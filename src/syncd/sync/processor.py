@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syncd import codec
 from syncd.errors import PayloadError
@@ -86,6 +86,12 @@ class Target:
     children: tuple[str, ...] = ()
     """Child resources to list below each changed record."""
     child_lane: Lane = Lane.NORMAL
+    expires_seconds: float | None = None
+    """How long derived work of this resource may wait before it is dropped; None: it is never too late."""
+
+    def until(self, moment: datetime) -> datetime | None:
+        """When work that arises at this moment is dropped."""
+        return moment + timedelta(seconds=self.expires_seconds) if self.expires_seconds is not None else None
 
 
 class Processor:
@@ -247,10 +253,11 @@ class Processor:
                 )
             )
             if target.children and not identity.deleted:
-                self._list_children(target, external_id, page, cause)
+                self._list_children(target, external_id, page, fetched_at, cause)
 
-    @staticmethod
-    def _list_children(target: Target, external_id: str, page: PageRead, cause: str) -> None:
+    def _list_children(
+        self, target: Target, external_id: str, page: PageRead, fetched_at: datetime, cause: str
+    ) -> None:
         name = target.resource.name
         for child in target.children:
             page.tasks.append(
@@ -261,6 +268,7 @@ class Processor:
                     parent_resource=name,
                     lane=target.child_lane,
                     dedupe_key=f"children:{child}:{external_id}",
+                    expires_at=self._targets[child].until(fetched_at),
                     cause=cause,
                 )
             )
@@ -294,6 +302,7 @@ class Processor:
                 external_id=identity.external_id,
                 lane=Lane.HIGH,
                 dedupe_key=f"fetch:{name}:{identity.external_id}",
+                expires_at=target.until(fetched_at),
                 cause=cause,
             )
         )

@@ -180,7 +180,7 @@ class Worker:
                 last=False,
                 rows=page.rows,
                 rejects=page.rejects,
-                heal_ids=[external_id for name, external_id in page.healed if name == plan.name],
+                healed=page.healed,
                 tasks=page.tasks,
                 cause="task",
                 history=account.history,
