@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from syncd.model import Lane
-from syncd.sync.pool import PATIENCE, Pool
+from syncd.sync.pool import BESIDE, BESIDE_LONG, PATIENCE, Pool
 from syncd.testing.clock import FakeClock
 
 
@@ -58,7 +58,7 @@ async def test_urgent_work_goes_first():
 async def test_an_integration_that_hangs_holds_only_its_own_seats():
     pool, bench = Pool("acme", 4, ["hangs", "works"], FakeClock()), Bench()
     for number in range(10):
-        pool.offer("hangs", Lane.HIGH, f"hang {number}", bench.piece(f"hang {number}"))
+        pool.offer("hangs", Lane.NORMAL, f"hang {number}", bench.piece(f"hang {number}"))
     async with running(pool):
         await settle()
         assert len(bench.began) == 3, "one seat is kept for the other integration"
@@ -157,4 +157,98 @@ async def test_a_low_lane_gets_its_turn_however_busy_the_high_one_is():
     async with running(pool):
         for _ in range(40):
             await settle()
-    assert bench.began.index("low") == PATIENCE
+    assert bench.began.index("low") <= PATIENCE
+
+
+async def test_urgent_work_begins_at_once_while_long_work_holds_every_seat():
+    pool, bench = Pool("acme", 2, ["one"], FakeClock()), Bench()
+    for number in range(5):
+        pool.offer("one", Lane.NORMAL, f"backfill {number}", bench.piece(f"backfill {number}"), long=True)
+    async with running(pool):
+        await settle()
+        assert bench.began == ["backfill 0", "backfill 1"]
+        pool.offer("one", Lane.HIGH, "record", bench.piece("record"))
+        await settle()
+        assert bench.began[-1] == "record"
+        bench.end("record")
+        await settle()
+        assert pool.held == 2, "the place beside the seats is for what is urgent alone"
+        assert len(bench.began) == 3
+
+
+async def test_what_goes_beside_the_seats_is_bounded_for_each_integration():
+    pool, bench = Pool("acme", 2, ["hangs", "works"], FakeClock()), Bench()
+    for name in ("hangs", "works"):
+        pool.offer(name, Lane.NORMAL, f"backfill of {name}", bench.piece(f"backfill of {name}"))
+    async with running(pool):
+        await settle()
+        for number in range(20):
+            pool.offer("hangs", Lane.HIGH, f"hang {number}", bench.piece(f"hang {number}"))
+        await settle()
+        assert len(bench.began) == 2 + BESIDE
+        pool.offer("works", Lane.HIGH, "urgent", bench.piece("urgent"))
+        await settle()
+        assert bench.began[-1] == "urgent", "what hangs beside the seats bars nobody else"
+        bench.end("hang 0")
+        await settle()
+        assert bench.began[-1] == f"hang {BESIDE}"
+
+
+async def test_whole_runs_leave_room_beside_the_seats_for_single_records():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock()), Bench()
+    pool.offer("one", Lane.NORMAL, "backfill", bench.piece("backfill"), long=True)
+    async with running(pool):
+        await settle()
+        for number in range(5):
+            pool.offer("one", Lane.HIGH, f"run {number}", bench.piece(f"run {number}"), long=True)
+        pool.offer("one", Lane.HIGH, "record", bench.piece("record"))
+        await settle()
+        assert len([name for name in bench.began if name.startswith("run")]) == BESIDE_LONG
+        assert bench.began[-1] == "record", "it does not wait behind the runs that wait"
+
+
+async def test_a_free_seat_is_taken_before_a_place_beside_the_seats():
+    pool, bench = Pool("acme", 3, ["one"], FakeClock()), Bench()
+    async with running(pool):
+        for number in range(3):
+            pool.offer("one", Lane.HIGH, f"urgent {number}", bench.piece(f"urgent {number}"))
+        await settle()
+        for number in range(BESIDE):
+            pool.offer("one", Lane.HIGH, f"more {number}", bench.piece(f"more {number}"))
+        await settle()
+        assert pool.held == 3 + BESIDE
+
+
+async def test_work_asked_for_again_more_urgently_moves_up():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock()), Bench()
+    for key in ("first", "second", "third"):
+        pool.offer("one", Lane.NORMAL, key, bench.piece(key))
+    async with running(pool):
+        await settle()
+        assert pool.offer("one", Lane.HIGH, "third", bench.piece("third"))
+        assert not pool.offer("one", Lane.NORMAL, "third", bench.piece("third"))
+        await settle()
+        assert bench.began == ["first", "third"]
+        assert pool.lengths()[Lane.NORMAL] == 1
+        bench.end("first", "third")
+        await settle()
+        assert bench.began == ["first", "third", "second"]
+        assert pool.waiting == 0
+        assert pool.offer("one", Lane.NORMAL, "third", bench.piece("third"))
+
+
+async def test_a_pool_is_drained_when_what_goes_beside_the_seats_has_ended_too():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock()), Bench()
+    pool.offer("one", Lane.NORMAL, "backfill", bench.piece("backfill"))
+    async with running(pool):
+        await settle()
+        pool.offer("one", Lane.HIGH, "record", bench.piece("record"))
+        await settle()
+        pool.close()
+        drained = asyncio.create_task(pool.drained())
+        bench.end("backfill")
+        await settle()
+        assert not drained.done()
+        bench.end("record")
+        await settle()
+        assert drained.done()

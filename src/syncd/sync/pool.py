@@ -3,6 +3,9 @@
 Work waits in bounded queues, one a lane, so that a full low lane never bars an urgent piece. Whoever is free takes the most
 urgent piece that may be taken: while others wait no integration holds more than its fair share of the seats, and every
 integration always has one seat nobody else can sit on, so one that hangs holds only its own.
+
+Runs hold their seats for as long as a backfill lasts. What is urgent does not wait for that: where no seat may be had, a
+few pieces of the high lane go beside the seats, so many an integration.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass, field
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 
 from syncd.clock import Clock
 from syncd.model import Lane
@@ -26,6 +30,10 @@ CAPACITY: Mapping[Lane, int] = {Lane.HIGH: 1000, Lane.NORMAL: 1000, Lane.LOW: 20
 """Pieces of work that may wait in each lane (R12)."""
 PATIENCE = 16
 """So many takes in a row may pass over a lower lane that waits; then one is taken from it."""
+BESIDE = 4
+"""Urgent pieces an integration may have under way beside the seats while it can have none of those (R12)."""
+BESIDE_LONG = 2
+"""Of these so many may be whole runs: a record somebody waits for needs no more than a call."""
 
 
 @dataclass(slots=True)
@@ -33,6 +41,7 @@ class _Waiting:
     key: str
     work: Work
     since: float
+    long: bool = False
 
 
 @dataclass(slots=True)
@@ -41,9 +50,19 @@ class _Member:
     lanes: dict[Lane, deque[_Waiting]] = field(default_factory=lambda: {lane: deque() for lane in Lane})
     held: int = 0
     served: int = 0
+    beside: int = 0
+    """Pieces under way beside the seats."""
+    beside_long: int = 0
 
     def first(self) -> Lane | None:
         return next((lane for lane in Lane if self.lanes[lane]), None)
+
+    def urgent(self) -> _Waiting | None:
+        """The first urgent piece that may go beside the seats."""
+        if self.beside >= BESIDE:
+            return None
+        may_be_long = self.beside_long < BESIDE_LONG
+        return next((piece for piece in self.lanes[Lane.HIGH] if may_be_long or not piece.long), None)
 
 
 class Pool:
@@ -63,12 +82,14 @@ class Pool:
         self._clock = clock
         self._members = {name: _Member(name) for name in members}
         self.seats = max(seats, len(self._members), 1)
-        self._keys: set[str] = set()
+        self._keys: dict[str, Lane | None] = {}
+        """The lane in which each piece waits; None: it is under way."""
         self._waiting = dict.fromkeys(Lane, 0)
         self._passed = dict.fromkeys(Lane, 0)
         self._turn = 0
         self._closed = False
         self._alive = 0
+        self._group: TaskGroup | None = None
         self._wake = asyncio.Event()
         self.moved_at = clock.monotonic()
         """When a piece of work was last taken or finished."""
@@ -79,7 +100,8 @@ class Pool:
 
     @property
     def held(self) -> int:
-        return sum(member.held for member in self._members.values())
+        """Pieces under way."""
+        return sum(member.held + member.beside for member in self._members.values())
 
     @property
     def alive(self) -> int:
@@ -103,16 +125,25 @@ class Pool:
         """Is there work that may be taken, a seat for it, and yet nothing has moved for so long?"""
         return self._choose() is not None and self._clock.monotonic() - self.moved_at > after_seconds
 
-    def offer(self, member: str, lane: Lane, key: str, work: Work) -> bool:
-        """Queue a piece of work. False: the queue is full, closed, or the same key waits or runs already."""
-        if self._closed or not self.room(lane) or key in self._keys:
+    def offer(self, member: str, lane: Lane, key: str, work: Work, *, long: bool = False) -> bool:
+        """Queue a piece of work; one that waits in a lower lane already moves up. `long`: it may last for hours.
+
+        False: the queue is full, closed, or the same key waits as urgently or runs already.
+        """
+        if self._closed or not self.room(lane):
             return False
-        self._keys.add(key)
+        if key in self._keys:
+            waits = self._keys[key]
+            if waits is None or waits <= lane:
+                return False
+            self._forget(self._members[member], waits, key)
+        self._keys[key] = lane
         if self.waiting == 0 and self.held == 0:
             self.moved_at = self._clock.monotonic()
-        self._members[member].lanes[lane].append(_Waiting(key, work, self._clock.monotonic()))
+        self._members[member].lanes[lane].append(_Waiting(key, work, self._clock.monotonic(), long))
         self._waiting[lane] += 1
         self._wake.set()
+        self._send_beside()
         return True
 
     def close(self) -> list[str]:
@@ -122,7 +153,7 @@ class Pool:
         for member in self._members.values():
             for lane in member.lanes.values():
                 for waiting in lane:
-                    self._keys.discard(waiting.key)
+                    self._keys.pop(waiting.key, None)
                     forgotten.append(waiting.key)
                 lane.clear()
         self._waiting = dict.fromkeys(Lane, 0)
@@ -130,9 +161,10 @@ class Pool:
         return forgotten
 
     async def run(self) -> None:
-        async with anyio.create_task_group() as seats:
+        async with anyio.create_task_group() as self._group:
             for number in range(self.seats):
-                seats.start_soon(self._seat, name=f"{self.partner} seat {number}")
+                self._group.start_soon(self._seat, name=f"{self.partner} seat {number}")
+            self._send_beside()
 
     async def drained(self) -> None:
         """Wait until nothing is held any more."""
@@ -158,22 +190,61 @@ class Pool:
                 continue
             member, lane = chosen
             waiting = member.lanes[lane].popleft()
-            self._waiting[lane] -= 1
-            self._note(lane)
             self._turn += 1
             member.served = self._turn
             member.held += 1
-            self.moved_at = self._clock.monotonic()
+            self._taken(waiting, lane)
             try:
-                await waiting.work()
-            except Exception:
-                # Work decides about its own errors; what still comes through is a fault of ours and must not cost a seat.
-                log.exception("work_crashed", partner=self.partner, integration=member.name, work=waiting.key)
+                self._send_beside()
+                await self._do(member, waiting)
             finally:
                 member.held -= 1
-                self._keys.discard(waiting.key)
-                self.moved_at = self._clock.monotonic()
-                self._wake.set()
+                self._ended(waiting)
+
+    def _send_beside(self) -> None:
+        """Begin the urgent pieces no seat may take now."""
+        if self._group is None or self._closed or not self._waiting[Lane.HIGH] or self._choose() is not None:
+            return
+        for member in self._members.values():
+            while (waiting := member.urgent()) is not None:
+                member.lanes[Lane.HIGH].remove(waiting)
+                member.beside += 1
+                member.beside_long += waiting.long
+                self._taken(waiting, Lane.HIGH)
+                self._group.start_soon(self._beside, member, waiting, name=f"{self.partner} beside the seats")
+
+    async def _beside(self, member: _Member, waiting: _Waiting) -> None:
+        try:
+            await self._do(member, waiting)
+        finally:
+            member.beside -= 1
+            member.beside_long -= waiting.long
+            self._ended(waiting)
+
+    async def _do(self, member: _Member, waiting: _Waiting) -> None:
+        try:
+            await waiting.work()
+        except Exception:
+            # Work decides about its own errors; what still comes through is a fault of ours and must not cost a seat.
+            log.exception("work_crashed", partner=self.partner, integration=member.name, work=waiting.key)
+
+    def _taken(self, waiting: _Waiting, lane: Lane) -> None:
+        self._keys[waiting.key] = None
+        self._waiting[lane] -= 1
+        self._note(lane)
+        self.moved_at = self._clock.monotonic()
+
+    def _ended(self, waiting: _Waiting) -> None:
+        self._keys.pop(waiting.key, None)
+        self.moved_at = self._clock.monotonic()
+        self._wake.set()
+        self._send_beside()
+
+    def _forget(self, member: _Member, lane: Lane, key: str) -> None:
+        """Take a piece that waits out of its lane."""
+        lanes = member.lanes
+        lanes[lane] = deque(waiting for waiting in lanes[lane] if waiting.key != key)
+        self._waiting[lane] -= 1
 
     def _hungry(self) -> list[Lane]:
         """Lanes passed over so often that it is their turn, however unimportant they are."""
@@ -187,7 +258,7 @@ class Pool:
 
     def _choose(self) -> tuple[_Member, Lane] | None:
         """The most urgent admissible piece: by lane, then who holds least, then who was served longest ago."""
-        free = self.seats - self.held
+        free = self.seats - sum(member.held for member in self._members.values())
         if free <= 0 or self.waiting == 0:
             return None
         waiting = [member for member in self._members.values() if member.first() is not None]

@@ -160,7 +160,7 @@ class Runner:
             if not account.may_call() or self.is_paused(unit.integration, unit.plan.name):
                 continue
             if unit.due(now):
-                self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit))
+                self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit), long=True)
             elif not unit.running:
                 wait = min(wait, max((unit.due_at - now).total_seconds(), 0.01))
         return wait
