@@ -142,3 +142,25 @@ def test_tiers_can_be_given_as_options():
 def test_the_fullest_window_is_found_wherever_it_lies():
     assert most_in_window([0.0, 0.9, 1.0, 1.1, 1.2, 5.0], 1.0) == 4
     assert most_in_window([], 1.0) == 0
+
+
+def test_a_limit_lowered_without_a_word_refuses_surprises_and_still_counts_violations_of_the_stated_one():
+    enforcer = Enforcer([Tier("second", 10, 1.0), Tier("hour", 100, 3600.0)])
+    enforcer.scale(0.2, "second", silent=True)
+    refused = [enforcer.arrive(Arrival(), 5.0)[0] is not None for _ in range(10)]
+    assert refused == [False] * 2 + [True] * 8
+    assert (enforcer.surprises, enforcer.violations) == (8, 0), "ten calls are within what is stated"
+    assert enforcer.arrive(Arrival(), 5.1)[0] is not None
+    assert (enforcer.surprises, enforcer.violations) == (8, 1), "the eleventh is not"
+    shown = enforcer.view()
+    assert (shown["second"]["limit"], shown["second"]["stated"], shown["hour"]["limit"]) == (2, 10, 100)
+
+
+def test_a_limit_lowered_aloud_is_a_stated_limit():
+    enforcer = Enforcer([Tier("second", 10, 1.0)])
+    enforcer.scale(0.2, silent=True)
+    enforcer.scale(0.5)
+    assert [enforcer.arrive(Arrival(), 5.0)[0] is None for _ in range(3)] == [True, False, False]
+    assert (enforcer.surprises, enforcer.violations) == (0, 2)
+    with pytest.raises(KeyError, match="minute"):
+        enforcer.scale(0.5, "minute")

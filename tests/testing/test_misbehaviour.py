@@ -198,6 +198,35 @@ async def test_the_date_can_be_off(partner, client):
     assert 3500 < ahead.total_seconds() < 3700
 
 
+async def test_a_date_to_wait_for_is_one_by_the_partners_own_clock():
+    from email.utils import parsedate_to_datetime
+
+    async with await serve(attio()) as served, aiohttp.ClientSession(served.url) as session:
+        control = Control(served.url)
+        await control.misbehave("skew", by=-420)
+        await control.misbehave("status", status=429, retry_date=6, count=1)
+        async with session.get("/v2/objects") as answer:
+            assert answer.status == 429
+            date, until = (parsedate_to_datetime(answer.headers[name]) for name in ("Date", "Retry-After"))
+    assert (until - date).total_seconds() in (6, 7)  # whole seconds
+
+
+async def test_a_partner_tightens_a_limit_and_goes_on_stating_the_old_one():
+    headers = {"Authorization": "Bearer simulated"}
+    async with await serve(guesty()) as served, aiohttp.ClientSession(served.url, headers=headers) as session:
+        control = Control(served.url)
+        await control.tighten(0.2, "second", silent=True)
+        stated, statuses = set(), []
+        for _ in range(5):
+            async with session.get("/v1/listings") as answer:
+                stated.add(answer.headers["X-RateLimit-Limit-second"])
+                statuses.append(answer.status == 429)
+        assert stated == {"15"}
+        assert statuses == [False] * 3 + [True] * 2
+        counted = await control.stats()
+        assert (counted["surprises"], counted["violations"]) == (2, 0)
+
+
 async def test_unknown_misbehaviour_is_refused_with_what_is_known(partner):
     with pytest.raises(RuntimeError, match="gzip_bomb"):
         await Control(partner.url).misbehave("sulk")

@@ -10,7 +10,7 @@ POST   /_sim/stream                   {"per_second", "total", "resources"}; DELE
 POST   /_sim/misbehave                {"kind", "match", "count", "share", "after", ...}; GET; DELETE ?kind=
 POST   /_sim/webhooks                 {"url", "secrets", "events", "duplicate"}; GET shows, DELETE forgets all
 POST   /_sim/redeliver                {"count"}: the last deliveries again, in reverse
-POST   /_sim/limits                   {"share"}: scale every limit
+POST   /_sim/limits                   {"share", "tier", "silent"}: scale every limit or one; silent: without a word
 POST   /_sim/do/{action}              the partner's own, such as expire_tokens
 """
 
@@ -94,7 +94,9 @@ def act(simulator: Simulator, method: str, parts: list[str], params: dict[str, A
         case ("POST", "redeliver"):
             return {"redelivered": simulator.deliveries.redeliver(int(params.get("count", 1)))}
         case ("POST", "limits"):
-            simulator.enforcer.scale(float(params["share"]))
+            simulator.enforcer.scale(
+                float(params["share"]), str(params.get("tier", "")), silent=bool(params.get("silent", False))
+            )
         case ("POST", "do", name):
             done = simulator.action(name, params)
             if done is None:

@@ -260,6 +260,11 @@ class Simulator(Account):
                     response.body = str(rule.params["body"]).encode()
                 if "retry_after" in rule.params:
                     response.headers["Retry-After"] = str(rule.params["retry_after"])
+                if "retry_date" in rule.params:
+                    skew = self.misbehaviour.standing("skew", call.where)
+                    off = skew.number("by", 300) if skew is not None else 0.0
+                    response.headers["Retry-After"] = self.date(rule.number("retry_date", 5) + off)
+                    response.headers["Date"] = self.date(off)
                 response.headers.update({str(k): str(v) for k, v in rule.params.get("headers", {}).items()})
                 self.forced(response, call)
                 return response
@@ -298,6 +303,7 @@ class Simulator(Account):
             "name": self.name,
             "uptime_seconds": self.clock.monotonic() - self.started_at,
             "violations": self.enforcer.violations,
+            "surprises": self.enforcer.surprises,
             **self.counters.view(),
             "tiers": self.enforcer.view(),
             "records": {name: len(collection) for name, collection in self.state.collections.items()},

@@ -27,7 +27,7 @@ class Control:
             return said
 
     async def stats(self) -> dict[str, Any]:
-        """Everything counted: calls, routes, violations, tiers (limit, peak), tokens_issued, records, webhooks."""
+        """Everything counted: calls, routes, violations, surprises, tiers (limit, peak), tokens_issued, records, webhooks."""
         return dict(await self.ask("GET", "stats"))
 
     async def reset(self) -> None:
@@ -73,6 +73,10 @@ class Control:
     async def behave(self, kind: str = "") -> None:
         """Clear all rules, or those of one kind."""
         await self.ask("DELETE", "misbehave", kind=kind)
+
+    async def tighten(self, share: float, tier: str = "", *, silent: bool = False) -> None:
+        """Scale every limit, or one tier's; `silent`: headers and documents go on stating the old one."""
+        await self.ask("POST", "limits", {"share": share, "tier": tier, "silent": silent})
 
     async def webhooks(self, url: str, secret: str, **params: Any) -> str:
         """Send signed deliveries of every mutation to a URL; returns the subscription's id."""

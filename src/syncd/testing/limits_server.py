@@ -3,7 +3,8 @@
 This is the partner's side of the quota and shares nothing with `syncd.limits`, so that a mistake there cannot hide
 here. A sliding tier is a true log: a call is refused when the calls accepted in the `window_seconds` before it
 already make up the limit. Refused calls do not count against the client (a client that only ever waits must
-recover), but each of them is a violation, and the peaks count every arrival.
+recover), but each of them is a violation, and the peaks count every arrival. A limit that was lowered without a word
+is enforced all the same; refusals that only this explains are `surprises` and no violations.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def never(call: Counted) -> str | None:
 @dataclass(frozen=True, slots=True)
 class Tier:
     """At most `limit` (calls, or units of weight) in any `window_seconds`. `key` names the book, None: does not
-    count."""
+    count. `stated` is what the partner goes on saying where it lowered the limit without a word."""
 
     name: str
     limit: float
@@ -78,6 +79,12 @@ class Tier:
     kind: str = "sliding"
     key: KeyOf = everything
     reason: str = ""
+    stated: float | None = None
+
+    @property
+    def told(self) -> float:
+        """The limit as the partner states it."""
+        return self.limit if self.stated is None else self.stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +151,14 @@ class Log:
 class Book:
     """One tier's count for one key."""
 
-    __slots__ = ("accepted", "peak", "seen", "tier", "violations", "window")
+    __slots__ = ("accepted", "peak", "seen", "surprises", "tier", "violations", "window")
 
     def __init__(self, tier: Tier) -> None:
         self.tier = tier
         self.accepted, self.seen = Log(), Log()
         self.peak = 0.0
         self.violations = 0
+        self.surprises = 0
         self.window = -1
 
     def wait(self, now: float, weight: float) -> float:
@@ -169,7 +177,10 @@ class Book:
         over = self.accepted.total + weight - tier.limit
         if over <= 1e-9:
             return 0.0
-        self.violations += 1
+        if tier.stated is not None and self.seen.total <= tier.stated + 1e-9:
+            self.surprises += 1
+        else:
+            self.violations += 1
         if tier.kind == "fixed":
             return max((self.window + 1) * tier.window_seconds - now, 1e-3)
         for at, spent in self.accepted.entries:
@@ -204,11 +215,21 @@ class Enforcer:
         self.seat_peaks: dict[str, int] = {}
         self.seat_violations: dict[str, int] = {}
 
-    def scale(self, factor: float) -> None:
-        """Lower (or raise) every limit from now on, as partners do during an incident."""
-        self.tiers = [replace(tier, limit=max(tier.limit * factor, 1.0)) for tier in self.tiers]
+    def scale(self, factor: float, tier: str = "", *, silent: bool = False) -> None:
+        """Lower (or raise) every limit, or one tier's, from now on, as partners do during an incident.
+
+        `silent`: what the partner says of itself stays as it was. Raises KeyError for a tier it does not have.
+        """
+        if tier and all(known.name != tier for known in self.tiers):
+            raise KeyError(tier)
+        self.tiers = [
+            replace(known, limit=max(known.limit * factor, 1.0), stated=known.told if silent else None)
+            if tier in ("", known.name)
+            else known
+            for known in self.tiers
+        ]
         for (name, _), book in self.books.items():
-            book.tier = next(tier for tier in self.tiers if tier.name == name)
+            book.tier = next(known for known in self.tiers if known.name == name)
 
     def book(self, tier: Tier, key: str) -> Book:
         book = self.books.get((tier.name, key))
@@ -274,17 +295,24 @@ class Enforcer:
             return 0
         return sum(book.violations for book in self.books.values()) + sum(self.seat_violations.values())
 
+    @property
+    def surprises(self) -> int:
+        """Refusals under a limit that was lowered without a word, of calls within the stated one."""
+        return sum(book.surprises for book in self.books.values()) if self.enforce else 0
+
     def view(self) -> dict[str, Any]:
-        """For each tier: limit, window, the highest sum ever seen in a window, violations."""
+        """For each tier: limit, stated, window, the highest sum ever seen in a window, violations, surprises."""
         shown: dict[str, Any] = {}
         for tier in self.tiers:
             books = [book for (name, _), book in self.books.items() if name == tier.name]
             shown[tier.name] = {
                 "limit": tier.limit,
+                "stated": tier.told,
                 "window_seconds": tier.window_seconds,
                 "kind": tier.kind,
                 "peak": max((book.peak for book in books), default=0),
                 "violations": sum(book.violations for book in books) if self.enforce else 0,
+                "surprises": sum(book.surprises for book in books) if self.enforce else 0,
             }
         for seats in self.seats:
             shown[seats.name] = {

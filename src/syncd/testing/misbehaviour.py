@@ -20,7 +20,8 @@ from syncd.clock import Clock
 
 KINDS = {
     "latency": "wait `min` to `max` seconds before the answer",
-    "status": "answer `status` (`retry_after`, `body`, `headers`); `processed: true` does the work first",
+    "status": "answer `status` (`retry_after`, or `retry_date`: the HTTP date so many seconds from now by the partner's own "
+    "clock; `body`, `headers`); `processed: true` does the work first",
     "lock_timeout": "the partner's 429 that is no rate limit",
     "html": "200 with an HTML page",
     "cut": "full Content-Length, half the body, connection closed",
@@ -115,6 +116,10 @@ class Misbehaviour:
                     self.rules.remove(rule)
             return rule
         return None
+
+    def standing(self, kind: str, where: str) -> Rule | None:
+        """The rule of that kind that such a call would meet; nothing is used up."""
+        return next((rule for rule in self.rules if rule.kind == kind and rule.match in where), None)
 
     async def delay(self, where: str) -> None:
         rule = self.take("latency", where)

@@ -158,7 +158,7 @@ class GuestyAccount(Simulator):
             window = WINDOWS.get(tier.window_seconds)
             if window is None or tier.name == "token":
                 continue
-            stated = float(self.options["stated"].get(window, tier.limit))
+            stated = float(self.options["stated"].get(window, tier.told))
             left = self.enforcer.book(tier, "").left(now) - tier.limit + stated
             headers[f"X-RateLimit-Limit-{window}"] = str(int(stated))
             headers[f"X-RateLimit-Remaining-{window}"] = str(max(int(left), 0))
