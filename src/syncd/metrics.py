@@ -119,6 +119,16 @@ HTTP_CUT = Counter(
 BOUND = Gauge("syncd_bound", "The configured bound of each bounded thing (R12).", ["name"], registry=REGISTRY)
 
 
+def counted(counter: Counter, label: str) -> dict[str, float]:
+    """What a counter with that one label has come to in this process, by the label's value."""
+    return {
+        sample.labels[label]: sample.value
+        for family in counter.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+
+
 def exposition() -> bytes:
     """Everything, in the Prometheus text format."""
     return generate_latest(REGISTRY)

@@ -24,6 +24,7 @@ from syncd.server.ports import (
 )
 from syncd.store import PAUSE, NewTask, Run, Store
 from syncd.supervisor import Supervisor
+from syncd.sync import scope
 from syncd.sync.account import Account
 from syncd.sync.health import explain_error
 from syncd.sync.tally import Tally
@@ -117,6 +118,7 @@ class Engine:
             "ready": await self.ready(),
             "stuck": self._stuck(),
             "integrations": integrations,
+            "scopes": self._scopes(now),
             "queues": self._queues(),
             "workers": self._workers(),
             "dead_letters": {"total": sum(trouble.count for trouble in letters), "causes": len(letters)},
@@ -327,6 +329,23 @@ class Engine:
             "records": counts.get((account.name, name), 0),
             "held_deletions": known.held_count,
         }
+
+    def _scopes(self, now: datetime) -> list[dict[str, Any]]:
+        """The limits of every scope, once however many integrations share it."""
+        sharing: dict[str, list[Account]] = {}
+        for account in self._accounts():
+            sharing.setdefault(account.scope, []).append(account)
+        refused = metrics.counted(metrics.RATE_LIMITED, "scope")
+        return [
+            scope.as_json(
+                accounts[0].gate.view(),
+                now,
+                integrations=[account.name for account in accounts],
+                owned=accounts[0].ownership.held,
+                rate_limited=int(refused.get(name, 0)),
+            )
+            for name, accounts in sorted(sharing.items())
+        ]
 
     def _idle(self, running: Sequence[str]) -> list[dict[str, Any]]:
         """Integrations that are configured and do not run: switched off, or not startable."""

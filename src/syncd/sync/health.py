@@ -15,6 +15,7 @@ from typing import Any
 from syncd.errors import AuthError, BreakerOpenError, PartnerError, PayloadError, RateLimitError, StoreError
 from syncd.explain import NOTHING_TO_DO, Explanation, State
 from syncd.store import Stand, Sweep
+from syncd.sync import scope
 
 REJECTED_LEAST = 10
 REJECTED_SHARE = 0.05
@@ -125,7 +126,10 @@ class Health:
             self.holds(resource, Sweep(held=missed, missed=missed, total=live, reason=str(stand.held["reason"])), since)
 
     def judge(self, gate: Mapping[str, Any], now: datetime) -> tuple[State, Explanation | None]:
-        """The integration's state and why. `gate` is the `view()` of its scope's gate."""
+        """The integration's state and why. `gate` is the `view()` of its scope's gate.
+
+        Healthy may have something to say too: a limit that was learned, a ramp after an outage.
+        """
         if self.paused is not None:
             return State.PAUSED, self.paused
         if self.auth is not None:
@@ -134,7 +138,7 @@ class Health:
             (known.trouble for known in self.resources.values() if known.trouble is not None),
             key=lambda told: told.since or now,
         )
-        breaker = _breaker(self.integration, gate)
+        breaker = scope.breaker_open(self.integration, gate, now)
         if breaker is not None:
             if troubles:
                 breaker = replace(breaker, since=troubles[0].since, cause=troubles[0].reason)
@@ -146,15 +150,10 @@ class Health:
             return State.DEGRADED, troubles[0]
         if held:
             return State.DEGRADED, held[0]
-        paused_until = gate.get("paused_until")
-        if isinstance(paused_until, datetime) and paused_until > now:
-            return State.WAITING, Explanation(
-                "rate-limited",
-                f"rate limited by the partner, next call at {paused_until:%H:%M:%S} UTC",
-                cause=str(gate.get("pause_reason") or "the partner answered 429; syncd waits as told"),
-                action=NOTHING_TO_DO,
-            )
-        return State.HEALTHY, None
+        waits = scope.rate_limited(gate, now) or scope.used_up(gate, now)
+        if waits is not None:
+            return State.WAITING, waits
+        return State.HEALTHY, next(scope.remarks(gate, now), None)
 
     def resource_state(self, resource: str) -> tuple[State, Explanation | None]:
         known = self.of(resource)
@@ -174,22 +173,6 @@ class Health:
             return False
         since = min(known.failed_since for known in failing if known.failed_since is not None)
         return self.last_success_at is None or self.last_success_at < since
-
-
-def _breaker(integration: str, gate: Mapping[str, Any]) -> Explanation | None:
-    for group, told in dict(gate.get("breakers", {})).items():
-        if told.get("state") != "open":
-            continue
-        if told.get("held"):
-            return Explanation("breaker-held", f"calls are held by a person: {told['held']}", action="syncd breaker")
-        wait = max(float(told.get("retry_in_seconds") or 0.0), 0.0)
-        return Explanation(
-            "breaker-open",
-            f"the partner does not answer{f' on {group}' if group else ''}: next try in {wait:.0f} s",
-            cause="timeouts, refused connections or 5xx in a row",
-            action=f"{NOTHING_TO_DO}, it is tried again by itself; now: syncd sync {integration}",
-        )
-    return None
 
 
 def explain_error(integration: str, resource: str, error: BaseException, since: datetime) -> Explanation:

@@ -1,0 +1,177 @@
+"""What a scope's gate says in words: told to wait, used up, learned, ramping, broken; and once for all who share it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from syncd.explain import State
+from syncd.sync import scope
+from syncd.sync.health import Health
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def tier(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "600/60s",
+        "kind": "sliding",
+        "used": 400.0,
+        "held": 410.0,
+        "budget": 420.0,
+        "limit": 600.0,
+        "configured": 600.0,
+        "stated": 600.0,
+        "window_seconds": 60.0,
+        "frees_in_seconds": 0.0,
+        "foreign": 0.0,
+        "learned": None,
+        **changes,
+    }
+
+
+def lesson(**changes: Any) -> dict[str, Any]:
+    return {
+        "limit": 475.0,
+        "broke_at": 500.0,
+        "since_seconds": 240.0,
+        "events": 1,
+        "source": "429",
+        "yaml": "limits: {tiers: [475/min]}",
+        **changes,
+    }
+
+
+def view(**changes: Any) -> dict[str, Any]:
+    return {
+        "scope": "guesty/acme",
+        "paused_until": None,
+        "pause_reason": "",
+        "seats": {"used": 0, "limit": 2},
+        "in_flight": 0,
+        "waiting": {"high": 0, "normal": 0, "low": 0},
+        "tiers": [tier()],
+        "breakers": {},
+        "held": None,
+        "next_call": {"in_seconds": 0.0, "why": ""},
+        "ramp": None,
+        **changes,
+    }
+
+
+def judged(**changes: Any) -> tuple[State, Any]:
+    return Health("acme").judge(view(**changes), NOW)
+
+
+def test_a_quiet_scope_is_healthy_and_has_nothing_to_say():
+    assert judged() == (State.HEALTHY, None)
+
+
+def test_told_to_wait_says_until_when_and_by_whom_first():
+    state, told = judged(paused_until=NOW + timedelta(seconds=41), pause_reason="GET /rooms answered 429")
+    assert state is State.WAITING
+    assert (told.code, told.action) == ("rate-limited", "nothing to do")
+    assert told.reason == "next call at 12:00:41 UTC: GET /rooms answered 429"
+    assert judged(paused_until=NOW)[0] is State.HEALTHY, "a pause that is over is no pause"
+
+
+def test_calls_that_wait_for_a_used_up_limit_are_waiting_with_its_name_and_the_time():
+    full = tier(used=420.0, frees_in_seconds=12.0)
+    waits = {"tiers": [full], "waiting": {"normal": 3}, "next_call": {"in_seconds": 12.0, "why": "600/60s"}}
+    state, told = judged(**waits)
+    assert (state, told.code) == (State.WAITING, "rate-limited")
+    assert told.reason == "next call at 12:00:12 UTC: 420/420 of 600/min used"
+    assert judged(**{**waits, "waiting": {"normal": 0}})[0] is State.HEALTHY, "nobody waits"
+    assert judged(**{**waits, "next_call": {"in_seconds": 0.4, "why": "600/60s"}})[0] is State.HEALTHY, "mere pacing"
+
+
+def test_a_learned_limit_keeps_it_healthy_and_names_line_and_file():
+    state, told = judged(tiers=[tier(learned=lesson())])
+    assert (state, told.code) == (State.HEALTHY, "limit-learned")
+    assert told.reason == "stated 600/min, observed about 500/min"
+    assert told.action == "limits: {tiers: [475/min]} in partners/guesty.yaml"
+    assert told.since == NOW - timedelta(minutes=4)
+
+
+def test_a_limit_learned_from_headers_is_told_apart():
+    _, told = judged(tiers=[tier(learned=lesson(source="headers", broke_at=None, limit=100.0, since_seconds=None))])
+    assert told.reason == "stated 600/min, observed about 100/min"
+    assert told.cause == "its answers state a lower limit"
+    assert told.since is None
+
+
+def test_after_an_outage_it_is_healthy_and_ramping_until_a_named_moment():
+    state, told = judged(ramp={"share": 0.25, "ends_in_seconds": 45.0})
+    assert (state, told.code) == (State.HEALTHY, "ramping")
+    assert told.reason.endswith("by 12:00:45 UTC")
+
+
+@pytest.mark.parametrize(
+    ("breaker", "words"),
+    [
+        ({"state": "open", "retry_in_seconds": 9.0}, "next try at 12:00:09 UTC: the partner does not answer"),
+        ({"state": "half_open", "retry_in_seconds": 0.0}, "one call finds out whether it is back"),
+    ],
+)
+def test_a_partner_that_does_not_answer_is_down_until_a_call_showed_the_opposite(breaker, words):
+    state, told = judged(
+        breakers={"": breaker, "quiet": {"state": "closed"}}, ramp={"share": 0.1, "ends_in_seconds": 9}
+    )
+    assert (state, told.code) == (State.DOWN, "breaker-open")
+    assert words in told.reason
+
+
+def test_waiting_as_told_outranks_what_was_learned():
+    _, told = judged(paused_until=NOW + timedelta(seconds=5), tiers=[tier(learned=lesson())])
+    assert told.code == "rate-limited"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"name": "600/60s"}, "600/min"),
+        ({"name": "300/120s", "configured": 300, "window_seconds": 120.0}, "300/120s"),
+        ({"name": "token 5/86400s", "configured": 5, "window_seconds": 86400.0}, "token 5/d"),
+        ({"name": "GET /rooms 25/1s", "configured": 25, "window_seconds": 1.0}, "GET /rooms 25/s"),
+        ({"name": "600/60s", "limit": 300.0}, "600/min"),
+    ],
+)
+def test_a_tier_is_called_as_people_write_it(written, said):
+    assert scope.label(tier(**written)) == said
+
+
+def test_a_scope_as_json_names_who_shares_it_when_the_next_call_may_leave_and_why():
+    told = scope.as_json(
+        view(tiers=[tier(learned=lesson())], next_call={"in_seconds": 12.0, "why": "600/60s"}),
+        NOW,
+        integrations=["acme", "other"],
+        owned=True,
+        rate_limited=2,
+    )
+    assert (told["partner"], told["integrations"], told["rate_limited"]) == ("guesty", ["acme", "other"], 2)
+    assert told["next_call"] == {"at": NOW + timedelta(seconds=12), "in_seconds": 12.0, "why": "600/min is full"}
+    assert told["tiers"][0]["label"] == "600/min"
+    assert told["tiers"][0]["observed"] == "stated 600/min, observed about 500/min"
+    assert told["tiers"][0]["learned"]["file"] == "partners/guesty.yaml"
+    assert told["tiers"][0]["learned"]["since"] == NOW - timedelta(minutes=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds", "why"),
+    [
+        ({}, 0.0, ""),
+        ({"paused_until": NOW + timedelta(seconds=7), "pause_reason": "429"}, 7.0, "paused: 429"),
+        ({"breakers": {"": {"state": "open", "retry_in_seconds": 30.0}}}, 30.0, "the partner does not answer"),
+        ({"next_call": {"in_seconds": 0.5, "why": "concurrency"}}, 0.5, "all 2 seats are taken"),
+        ({"next_call": {"in_seconds": 0.5, "why": "ramp"}}, 0.5, "ramping up after an outage"),
+    ],
+)
+def test_what_holds_the_next_call_is_said_in_words(changes, seconds, why):
+    told = scope.next_call(view(**changes), NOW)
+    assert (told["in_seconds"], told["why"]) == (seconds, why)
+
+
+def test_another_instances_scope_has_no_next_call_of_ours():
+    assert scope.as_json(view(), NOW, integrations=["acme"], owned=False, rate_limited=0)["next_call"] is None
