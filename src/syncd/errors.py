@@ -129,11 +129,18 @@ class PayloadError(PartnerError):
 
 
 class BreakerOpenError(SyncdError):
-    """Nothing was sent: the breaker of this scope and endpoint group is open (or held) until `retry_at`."""
+    """Nothing was sent: the breaker of this scope and endpoint group is open until `retry_at`.
 
-    def __init__(self, message: str, *, retry_at: datetime, hint: str = "") -> None:
+    `held`: a person holds it, of the endpoint group `group` alone or (empty) of the whole scope; ask again at `retry_at`.
+    """
+
+    def __init__(
+        self, message: str, *, retry_at: datetime, hint: str = "", held: bool = False, group: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_at = retry_at
+        self.held = held
+        self.group = group
 
 
 class StaleWorkError(SyncdError):

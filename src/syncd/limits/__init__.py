@@ -1,6 +1,7 @@
 """How fast syncd may call a partner: one gate a scope, exact by construction (design: the quota book)."""
 
 from syncd.limits.breaker import BreakerPolicy, BreakerState
+from syncd.limits.breakers import Hold
 from syncd.limits.gate import DEFAULT_LANES, Gate, Slot
 from syncd.limits.tiers import TierSpec, parse_rate
 from syncd.limits.waiting import OverBudgetError
@@ -12,6 +13,7 @@ __all__ = [
     "BreakerPolicy",
     "BreakerState",
     "Gate",
+    "Hold",
     "OverBudgetError",
     "Slot",
     "Tier",

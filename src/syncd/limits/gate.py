@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -13,38 +12,70 @@ from typing import Any
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import PartnerError
-from syncd.limits.book import Ask, Book, Spent
+from syncd.limits.adaptive import Learned
+from syncd.limits.book import Book, Call
 from syncd.limits.breaker import BreakerPolicy, BreakerState, Pass
-from syncd.limits.breakers import Breakers
-from syncd.limits.recorder import Recorder, moment
+from syncd.limits.breakers import Breakers, Hold
+from syncd.limits.recorder import Recorder
 from syncd.limits.tiers import TierSpec
 from syncd.limits.waiting import OverBudgetError, WaitingRoom
 from syncd.model import Lane
 from syncd.ports import SlotKeeper
 
 _LONGEST_PAUSE = 7 * 86400.0
+_SEATS_STEP_SECONDS = 60.0
+"""How often a learned number of seats is raised."""
+_SEATS_UNKNOWN = 64
+"""Where no number of seats is configured, a learned one that has grown to this is forgotten."""
 DEFAULT_LANES: Mapping[Lane, float] = {Lane.HIGH: 0.1, Lane.NORMAL: 0.1, Lane.LOW: 0.05}
 
 TierLike = TierSpec | str | Mapping[str, Any]
 Lanes = Mapping[Lane, float] | Mapping[str, float]
 
 
-class Slot:
-    """A call's place at the gate, good for one request. Methods may be called until the block ends."""
+class Slot(Call):
+    """A call at the gate: first it waits, then it has a place that is good for one request. An async context manager.
 
-    __slots__ = ("_gate", "_heard", "_pass", "_spent", "_verdict", "group", "waited_by", "waited_seconds")
+    The methods may be called until the block ends. Leaving the block never waits, so it cannot be cut short.
+    """
 
-    def __init__(self, gate: Gate, spent: Spent, leave: Pass, ask: Ask, waited_seconds: float) -> None:
+    _pass: Pass
+    waited_seconds = 0.0
+    """How long the call waited to be let go."""
+    _verdict = False
+    _heard = False
+
+    def __init__(
+        self, gate: Gate, lane: Lane, member: str, weight: float, budgets: Sequence[str], group: str,
+        deadline_at: float | None,
+    ) -> None:  # fmt: skip
         self._gate = gate
-        self._spent = spent
-        self._pass = leave
-        self._verdict = False
-        self._heard = False
-        self.group = ask.group
-        self.waited_seconds = waited_seconds
-        """How long the call waited to be let go."""
-        self.waited_by = ask.blocked_by
+        self.lane = lane
+        self.member = member
+        self.weight = weight
+        self.budgets = budgets
+        self.group = group
+        self.deadline_at = deadline_at
+
+    async def __aenter__(self) -> Slot:
+        gate = self._gate
+        now = self.asked_at = gate.clock.monotonic()
+        self._pass = gate.breakers.permit(self.group, now)
+        if now >= gate.room.paused_until and gate.recorder.keeper is None and gate.book.take(self, now):
+            return self
+        await gate._enter(self, now)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        heard = error is None or self._heard or (isinstance(error, PartnerError) and error.status is not None)
+        self._gate._leave(self, heard=heard)
+
+    @property
+    def waited_by(self) -> str:
         """The last thing it waited for: a tier's name, `concurrency`, `lane`, `paused`; empty if it went at once."""
+        return self.blocked_by
 
     @property
     def probe(self) -> bool:
@@ -57,11 +88,15 @@ class Slot:
         Optional: without it they run from the end of the block, so a long download holds its slots for longer.
         """
         self._heard = True
-        self._gate._answered(self._spent)
+        self._gate._answered(self)
 
     def cost(self, weight: float) -> None:
         """What the partner says the call cost; corrects the weighted tiers. Call it before `answered`."""
-        self._gate.book.correct(self._spent, max(weight, 0.0))
+        self._gate.book.correct(self, max(weight, 0.0))
+
+    def told(self, readings: Iterable[Reading]) -> None:
+        """What the answer said of the partner's limits. Call it before `answered`."""
+        self._gate._told(self, readings)
 
     def success(self) -> None:
         """The partner is alive: any complete answer that is not a 5xx, a refusal included."""
@@ -69,11 +104,14 @@ class Slot:
             self._verdict = self._heard = True
             self._gate._verdict(self, good=True)
 
-    def failure(self) -> None:
-        """The partner is sick: 5xx, time-out, refused or broken connection. Never for a 4xx or a 429."""
+    def failure(self, why: str = "") -> None:
+        """The partner is sick: 5xx, time-out, refused or broken connection. Never for a 4xx or a 429.
+
+        `why` is the error in words without secrets; the last ones are kept for who asks what is wrong.
+        """
         if not self._verdict:
             self._verdict = True
-            self._gate._verdict(self, good=False)
+            self._gate._verdict(self, good=False, why=why)
 
 
 class Gate:
@@ -106,7 +144,6 @@ class Gate:
         self._notify: Callable[..., None] = notify or (lambda event, **facts: None)
         self.book = Book(
             [TierSpec.parse(tier) for tier in tiers],
-            wall=lambda: clock.now().timestamp(),
             concurrency=concurrency,
             share=share,
             lanes=DEFAULT_LANES if lanes is None else lanes,
@@ -115,8 +152,14 @@ class Gate:
         self.room = WaitingRoom(scope, self.book, clock)
         self.breakers = Breakers(scope, breaker or BreakerPolicy(), clock, self._notify)
         self.recorder = Recorder(scope, self.book, clock, keeper)
-        self._paused_wall: datetime | None = None
+        self.recorder.told = self._remember
         self._pauses = 0
+        self._event_number = 0
+        """429s of calls up to this number have taught what they can."""
+        self._slow_until = -math.inf
+        self.seats_learned = Learned()
+        self.refusals = 0
+        """429s met."""
         self._busy_calls: dict[str, float] = {}
         """By tier: what was spent while somebody waited."""
         self._show()
@@ -129,75 +172,166 @@ class Gate:
         lane: Lane = Lane.NORMAL,
         member: str = "",
         weight: float = 1.0,
-        budget: str = "read",
+        budgets: Sequence[str] = ("read",),
         group: str = "",
         deadline_at: float | None = None,
-    ) -> AbstractAsyncContextManager[Slot]:
+    ) -> Slot:
         """Wait for leave, then hold it for the length of the block, in which one request is sent and answered.
 
-        Breaker first, then a seat and every tier together or nothing; higher lanes first, members of a lane in turn.
+        Breaker first, then a seat and every tier together or nothing; higher lanes first, members of a lane in turn. A
+        tier counts the call if it counts all, or if its budget is one of `budgets` (a tuple).
         `deadline_at` is a moment of `clock.monotonic()`. Raises BreakerOpenError (nothing was sent), OverBudgetError
         (a RateLimitError with `retry_at`: as soon as it is sure that the wait would pass the deadline, `hopeless` where
         the weight never fits), or what the keeper raises when a call had to be recorded first and could not be.
         """
-        return _Admission(self, Ask(lane, member, weight, budget, group, deadline_at))
+        return Slot(self, lane, member, weight, budgets, group, deadline_at)
 
-    async def _enter(self, ask: Ask) -> Slot:
-        now = self.clock.monotonic()
-        ask.asked_at = now
-        leave = self.breakers.permit(ask.group, now)
-        spent: Spent | None = None
+    async def _enter(self, call: Slot, now: float) -> None:
+        leave = call._pass
         try:
-            most = self.book.limit_of(ask.budget)
-            if ask.weight > most:
+            most = self.book.limit_of(call.budgets)
+            if call.weight > most:
                 raise OverBudgetError(
-                    f"a call of weight {ask.weight:g} never fits into {self.scope}: {most:g} is the most", hopeless=True
+                    f"a call of weight {call.weight:g} never fits into {self.scope}: {most:g} is the most",
+                    hopeless=True,
                 )
-            spent = self.book.take(ask, now) if now >= self.room.paused_until else None
-            if spent is None:
-                spent = await self.room.stand(ask, now)
-            self.recorder.note(spent)
-            if self.recorder.due(spent):
-                await self.recorder.before(spent)
-            if not self.breakers.valid(ask.group, leave):  # it opened while the call waited
-                raise self.breakers.refusal(ask.group, self.clock.monotonic())
+            if now < self.room.paused_until or not self.book.take(call, now):
+                await self.room.stand(call, now)
+            if self.recorder.keeper is not None:
+                self.recorder.note(call)
+                if self.recorder.due(call):
+                    await self.recorder.before(call)
+            if not self.breakers.valid(call.group, leave):  # it opened while the call waited
+                raise self.breakers.refusal(call.group, self.clock.monotonic())
         except BaseException:
-            self.breakers.of(ask.group).abandon(leave)
-            if spent is not None:
-                self.book.undo(spent)
+            self.breakers.of(call.group).abandon(leave)
+            if call.number:
+                self.book.undo(call)
                 self.room.dispatch()
             raise
-        waited = self.clock.monotonic() - now
+        waited = call.waited_seconds = self.clock.monotonic() - now
         if waited > 0 or self.room.busy:
-            for tier, hold in spent.holds:
-                self._busy_calls[tier.spec.key] = self._busy_calls.get(tier.spec.key, 0.0) + hold.weight
-        return Slot(self, spent, leave, ask, waited)
+            for tier, _ in call.holds:
+                spent = call.weight if tier.weighted else 1.0
+                self._busy_calls[tier.key] = self._busy_calls.get(tier.key, 0.0) + spent
 
-    def _leave(self, slot: Slot, *, heard: bool) -> None:
+    def _leave(self, call: Slot, *, heard: bool) -> None:
         """The block ended, however it ended."""
-        grace = 0.0 if heard or slot._heard else self.lost_seconds
-        self.book.answer(slot._spent, self.clock.monotonic(), grace_seconds=grace)
-        self.book.vacate(slot._spent)
-        if not slot._verdict:
-            self.breakers.of(slot.group).abandon(slot._pass)
-        self.room.dispatch()
+        if call.open:
+            grace = 0.0 if heard else self.lost_seconds
+            self.book.answer(call, self.clock.monotonic(), grace_seconds=grace)
+        self.book.vacate(call)
+        if not call._verdict:
+            self.breakers.of(call.group).abandon(call._pass)
+        if self.book.crowd:
+            self.room.dispatch()
 
-    def _answered(self, spent: Spent) -> None:
-        self.book.answer(spent, self.clock.monotonic())
-        self.room.dispatch()
+    def _answered(self, call: Slot) -> None:
+        self.book.answer(call, self.clock.monotonic())
+        if self.book.crowd:
+            self.room.dispatch()
 
-    def _verdict(self, slot: Slot, *, good: bool) -> None:
+    def _verdict(self, call: Slot, *, good: bool) -> None:
         if good:
-            self._pauses = 0
-        if self.breakers.verdict(slot.group, slot._pass, self.clock.monotonic(), good=good):
-            self._evict([slot.group])
+            if self._pauses:
+                self._pauses = 0
+            if self.book.slowed is not None:
+                self._recover(call)
+        if self.breakers.verdict(call.group, call._pass, self.clock.monotonic(), good=good):
+            self._evict([call.group])
+
+    # -- what the partner says and teaches
+
+    def _told(self, call: Slot, readings: Iterable[Reading]) -> None:
+        now = self.clock.monotonic()
+        for tier, reading, news in self.book.told(call, readings, now):
+            event = "limit_near" if news == "near" else "limit_relaxed"
+            self._notify(
+                event, scope=self.scope, tier=tier.name, remaining=reading.remaining, limit=tier.most,
+                others=tier.foreign,
+            )  # fmt: skip
+        if self.book.crowd:
+            self.room.dispatch()
+
+    def limited(
+        self, until: datetime | float | None, reason: str, *, call: Slot | None = None, about: str = "calls"
+    ) -> None:
+        """The partner answered 429 to this call: pause as `pause` does, and learn from it.
+
+        429s of calls that were sent before the last one taught are the same event. `about` says what there was too much
+        of: `calls`, `seats` (calls at once), or `object`, which is the partner's lock on one thing and teaches nothing.
+        """
+        now = self.clock.monotonic()
+        self.refusals += 1
+        same = call is not None and call.number <= self._event_number
+        if not same and about != "object" and not (call is None and now < self.room.paused_until):
+            self._event_number = self.book.granted
+            if about == "seats":
+                self._fewer_seats(now)
+            else:
+                self._learn(now, call)
+        # Told no time, only the first of the calls that were under way begins a pause: they are one event.
+        if until is not None or self.paused_until is None:
+            self.pause(until, reason)
+        self.room.dispatch()
+
+    def _learn(self, now: float, call: Slot | None) -> None:
+        budgets = call.budgets if call is not None else ("read",)
+        tier = self.book.binding(budgets, now)
+        self._slow(1, now + (tier.hold_seconds if tier is not None else 1.0))
+        if tier is None or (call is not None and now < tier.left_until and tier.left <= 0 and tier.foreign > 0):
+            return  # the partner's own figures say that others had spent the rest: they bar us until it is back
+        own = (
+            weight if call is not None and not call.open and (weight := call.weight if tier.weighted else 1.0) else 0.0
+        )
+        accepted = tier.held_now(now) - tier.flying - own
+        observed = tier.break_down(now, accepted)
+        self._show()
+        self._notify(
+            "limit_learned", scope=self.scope, tier=tier.name, stated=tier.spec.stated_or_limit, observed=observed,
+            yaml=tier.yaml,
+        )  # fmt: skip
+
+    def _fewer_seats(self, now: float) -> None:
+        most = self.book.concurrency or max(1, self.book.seats_used)
+        self.seats_learned.broke(now, float(most), float(self.book.seats_used), _SEATS_STEP_SECONDS)
+        self._slow(self._seats(), -math.inf)
+
+    def _slow(self, seats: int | None, until: float) -> None:
+        """Few at once until the partner is known to accept them again."""
+        learned = self._seats()
+        self.book.slowed = seats if learned is None else min(learned, seats or learned)
+        self._slow_until = until
+
+    def _recover(self, call: Slot) -> None:
+        """A call sent after the last 429 was answered well: one after another, then two, then as many as before."""
+        now = self.clock.monotonic()
+        if call.number > self._event_number:
+            most = float(self.book.concurrency or _SEATS_UNKNOWN)
+            self.seats_learned.grow(now, most, _SEATS_STEP_SECONDS)
+            learned = self._seats()
+            careful = 2 if now < self._slow_until else None
+            self.book.slowed = careful if learned is None else min(learned, careful or learned)
+            self.room.dispatch()
+
+    def _seats(self) -> int | None:
+        learned = self.seats_learned.limit
+        return None if learned is None else max(1, math.floor(learned))
+
+    def ramp(self, seconds: float = 60.0, start: float = 0.1) -> None:
+        """After a partner was down, or we were: let the budgets grow from a share of them to all over so long."""
+        now = self.clock.monotonic()
+        for tier in self.book.tiers:
+            tier.ramp(now, seconds, start)
+        self.room.dispatch()
 
     # -- pauses
 
     @property
     def paused_until(self) -> datetime | None:
         """When a pause ends, or None."""
-        return self._paused_wall if self.clock.monotonic() < self.room.paused_until else None
+        left = self.room.paused_until - self.clock.monotonic()  # whatever the wall clock did meanwhile
+        return self.clock.now() + timedelta(seconds=left) if left > 0 else None
 
     def pause(self, until: datetime | float | None, reason: str = "") -> None:
         """Let nothing go until then: a moment, or seconds from now; None doubles from 1 s with each pause in a row.
@@ -214,30 +348,34 @@ class Gate:
         if seconds <= 0 or now + seconds <= self.room.paused_until:
             return
         fresh = now >= self.room.paused_until
-        self._paused_wall = wall + timedelta(seconds=seconds)
         self.room.paused_until = now + seconds
         self.room.pause_reason = reason
-        self.recorder.extra = {"paused_until": self._paused_wall.timestamp(), "pause_reason": reason}
         if fresh:
-            self._notify("scope_paused", scope=self.scope, reason=reason, until=self._paused_wall)
+            self._notify("scope_paused", scope=self.scope, reason=reason, until=self.paused_until)
         self.room.dispatch()
 
     def resume(self) -> None:
         """End a pause now."""
         self.room.paused_until = -math.inf
-        self._paused_wall = None
-        self.recorder.extra = {}
         self.room.dispatch()
 
     # -- the breaker, one a group of endpoints
 
-    def hold(self, reason: str, group: str | None = None) -> None:
+    def hold(self, reason: str, group: str | None = None, *, who: str = "", until: datetime | None = None) -> None:
         """Keep the breaker open by hand: of one endpoint group, or (None) of the whole scope."""
-        self._evict(self.breakers.hold(reason, group))
+        self._evict(self.breakers.hold(Hold(reason, who, self.clock.now(), until), group))
 
     def release(self, group: str | None = None) -> None:
         """End a hold."""
         self.breakers.release(group)
+
+    def set_holds(self, holds: Mapping[str | None, Hold]) -> None:
+        """Let exactly these holds be in force, by group (None: the whole scope)."""
+        self._evict(self.breakers.set_holds(holds))
+
+    def reset(self, group: str | None = None) -> list[str]:
+        """Close open breakers now: of one endpoint group, or (None) all; returns the groups that were open."""
+        return self.breakers.reset(group)
 
     def breaker_state(self, group: str = "") -> BreakerState:
         """What the breaker of this group says now."""
@@ -292,11 +430,31 @@ class Gate:
     async def restore(self, state: Mapping[str, Any] | None, clean: bool | None = None) -> None:
         """Count what `state` remembers; `clean` says how the former process ended (None: the state knows)."""
         self.recorder.recall(state, clean=clean)
-        until = moment(state.get("paused_until")) if state is not None else None
-        if state is not None and until is not None:
-            self.pause(until, str(state.get("pause_reason", "")))
+        if state is not None:
+            now = self.clock.monotonic()
+            ahead = self.recorder.ahead(state)
+            until = state.get("paused_until")
+            if until is not None:
+                self.pause(float(until) - ahead - now, str(state.get("pause_reason", "")))
+            seats = state.get("seats")
+            if isinstance(seats, Mapping):
+                self.seats_learned.absorb(
+                    {"limit": seats["limit"], "events": seats["events"]}, now, _SEATS_STEP_SECONDS
+                )
+                self.book.slowed = self._seats()
+            self._show()
         await self.recorder.persist(clean=False)
         self.room.dispatch()
+
+    def _remember(self) -> dict[str, Any]:
+        """For the stored state: the pause and what was learned of seats."""
+        told: dict[str, Any] = {}
+        until = self.paused_until
+        if until is not None:
+            told |= {"paused_until": until.timestamp(), "pause_reason": self.room.pause_reason}
+        if self.seats_learned.limit is not None:
+            told["seats"] = {"limit": self.seats_learned.limit, "events": self.seats_learned.events}
+        return told
 
     async def persist(self, *, clean: bool = False) -> None:
         """Store the state now; `clean` at an orderly end, after the last call."""
@@ -316,28 +474,55 @@ class Gate:
         if busy <= 0:
             return None
         shares = [
-            self._busy_calls.get(tier.spec.key, 0.0) / (tier.budget / tier.spec.window_seconds * busy)
+            self._busy_calls.get(tier.key, 0.0) / (tier.budget / tier.spec.window_seconds * busy)
             for tier in self.book.tiers
         ]
         return min(1.0, max(shares, default=0.0))
 
     def view(self) -> dict[str, Any]:
         """Everything a person wants to see of this scope; plain data."""
-        now = self.clock.monotonic()
+        now, wall = self.clock.monotonic(), self.clock.now()
+        tiers = [tier.view(now) for tier in self.book.tiers]
+        for tier in tiers:
+            lesson = tier["learned"]
+            if lesson is not None:
+                ago = lesson.pop("since_seconds")
+                lesson["since"] = None if ago is None else wall - timedelta(seconds=ago)
+        ends = max((tier.ramp_ends for tier in self.book.tiers), default=-math.inf)
         return {
             "scope": self.scope,
             "paused_until": self.paused_until,
             "pause_reason": self.room.pause_reason if self.paused_until is not None else "",
-            "seats": {"used": self.book.seats_used, "limit": self.book.concurrency},
+            "next_call": self._next_call(now),
+            "ramp": {"share": min(tier.ramped(now) for tier in self.book.tiers), "ends_in_seconds": ends - now}
+            if ends > now
+            else None,
+            "seats": {
+                "used": self.book.seats_used,
+                "limit": self.book.seats,
+                "configured": self.book.concurrency,
+                "learned": self._seats(),
+            },
             "in_flight": len(self.book.flying),
             "waiting": {lane.name.lower(): self.book.waiting[lane] for lane in Lane},
-            "tiers": [tier.view(now) for tier in self.book.tiers],
+            "tiers": tiers,
             "breakers": self.breakers.view(now),
             "held": self.breakers.held_reason,
             "waited_seconds": dict(self.room.waited),
             "busy_seconds": self.room.busy_seconds(),
             "utilisation": self.utilisation,
+            "refusals": self.refusals,
         }
+
+    def _next_call(self, now: float) -> dict[str, Any]:
+        """When a read of the normal lane may leave, and what holds it till then; None seconds: after the next answer."""
+        if now < self.room.paused_until:
+            return {
+                "in_seconds": self.room.paused_until - now,
+                "why": f"paused: {self.room.pause_reason or 'told to wait'}",
+            }
+        at, why = self.book.next_at(now, Lane.NORMAL, ("read", "GET"))
+        return {"in_seconds": at - now if math.isfinite(at) else None, "why": why}
 
     def _show(self) -> None:
         """Tier gauges are read when scraped; a call pays nothing for them."""
@@ -352,25 +537,3 @@ class Gate:
         for tier in self.book.tiers:
             for gauge in (metrics.LIMIT_USED, metrics.LIMIT_BUDGET, metrics.LIMIT_STATED):
                 gauge.remove(self.scope, tier.name)
-
-
-class _Admission:
-    """The block of `Gate.admit`; leaving it never waits, so it cannot be cut short."""
-
-    __slots__ = ("_ask", "_gate", "_slot")
-
-    def __init__(self, gate: Gate, ask: Ask) -> None:
-        self._gate = gate
-        self._ask = ask
-        self._slot: Slot | None = None
-
-    async def __aenter__(self) -> Slot:
-        self._slot = await self._gate._enter(self._ask)
-        return self._slot
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._slot is not None
-        heard = error is None or (isinstance(error, PartnerError) and error.status is not None)
-        self._gate._leave(self._slot, heard=heard)
