@@ -78,6 +78,21 @@ def plain() -> Iterator[Callable[..., tuple[Spawned, Control]]]:
 
 
 @pytest.fixture
+def metering() -> Iterator[Callable[..., tuple[Spawned, Control]]]:
+    """Start partners that meter (metered.py), each in its own process; they end with the test."""
+    running: list[Spawned] = []
+
+    def start(**options: Any) -> tuple[Spawned, Control]:
+        spawned = spawn("tests.whole.metered", **options)
+        running.append(spawned)
+        return spawned, Control(spawned.url)
+
+    yield start
+    for spawned in running:
+        spawned.stop()
+
+
+@pytest.fixture
 async def rows(database: str) -> AsyncIterator[Rows]:
     """The test's database, read as another team reads it."""
     connected = await Rows.connect(database)
