@@ -21,7 +21,13 @@ def overview(**changes: Any) -> dict[str, Any]:
         "latency_ms": 840.0,
         "explanation": None,
         "paused": None,
-        "limits": {"tiers": [{"name": "600/min", "used": 450, "budget": 600}, {"name": "odd", "used": 1, "budget": 0}]},
+        "limits": {
+            "tiers": [
+                {"name": "600/min", "used": 450, "budget": 600},
+                {"name": "10/s", "used": 1, "budget": 10},
+                {"name": "odd", "used": 1, "budget": 0},
+            ]
+        },
         "resources": [
             {
                 "name": "listings",
@@ -118,7 +124,7 @@ def test_the_worst_comes_first_with_cause_and_command():
 
 
 def test_a_healthy_line_has_last_run_limits_and_latency():
-    assert "last run 2m ago  450/600 of 600/min (75 %)  840 ms a call" in page()
+    assert "last run 2m ago  450/600 · 75 % of 600/min  840 ms a call" in page()
     assert "listings" not in page()
 
 

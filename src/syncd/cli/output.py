@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -71,6 +73,31 @@ def colour_wanted(stream: IO[Any]) -> bool:
     if os.environ.get("FORCE_COLOR"):
         return True
     return os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def screen() -> tuple[int, int]:
+    """Columns and rows of the terminal results go to; (0, 0) where they go elsewhere, and nothing is to be cut."""
+    if not sys.stdout.isatty():
+        return 0, 0
+    size = shutil.get_terminal_size()
+    return size.columns, size.lines
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line in pieces of at most `width` columns, broken between words, the rest indented a little further."""
+    if width <= 0 or len(click.unstyle(line)) <= width:
+        return [line]
+    indent = " " * min(len(line) - len(line.lstrip()) + 2, width // 3)
+    pieces, piece, used = [], "", 0
+    for word in re.split(r"( +)", line):
+        size = len(click.unstyle(word))
+        if used + size > width and piece.strip():
+            pieces.append(piece.rstrip())
+            word = word.lstrip()
+            piece, used, size = indent, len(indent), len(click.unstyle(word))
+        piece += word
+        used += size
+    return [*pieces, piece.rstrip()] if piece.strip() else pieces
 
 
 def paint(text: str, colour: str | None, *, err: bool = False, bold: bool = False) -> str:

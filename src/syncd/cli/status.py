@@ -8,9 +8,24 @@ from typing import Any
 
 import click
 
+from syncd.cli import limits
 from syncd.cli.app import App, common
 from syncd.cli.exits import Exit
-from syncd.cli.output import COLOURS, MARKS, ago, lasting, moment_of, number, paint, plural, result, result_json, say
+from syncd.cli.output import (
+    COLOURS,
+    MARKS,
+    ago,
+    lasting,
+    moment_of,
+    number,
+    paint,
+    plural,
+    result,
+    result_json,
+    say,
+    screen,
+    wrapped,
+)
 
 ORDER = ["down", "auth_required", "degraded", "waiting", "paused", "healthy"]
 TROUBLED = frozenset({"down", "auth_required", "degraded"})
@@ -21,7 +36,7 @@ WATCH_SECONDS = 2.0
 @click.argument("name", required=False, metavar="[INTEGRATION|PARTNER]")
 @click.option("--watch", is_flag=True, help="Show it anew every two seconds until Ctrl-C.")
 @click.option("--exit-code", is_flag=True, help="Exit 1 when anything is down, degraded or wants a credential.")
-@click.option("--verbose", "-v", is_flag=True, help="Also the resources of healthy integrations.")
+@click.option("--verbose", "-v", is_flag=True, help="Also the resources of healthy integrations, and unused limits.")
 @common(json=True)
 def status(app: App, name: str | None, watch: bool, exit_code: bool, verbose: bool) -> Exit:
     """How everything is, worst first, each trouble with its cause and the command that helps."""
@@ -33,7 +48,8 @@ def status(app: App, name: str | None, watch: bool, exit_code: bool, verbose: bo
     if app.as_json:
         result_json(found)
     else:
-        for line in render(found, app.clock.now(), verbose=verbose or name is not None):
+        columns, _ = screen()
+        for line in render(found, app.clock.now(), verbose=verbose or name is not None, columns=columns):
             result(line)
     bad = bool(found.get("stuck")) or any(item.get("state") in TROUBLED for item in found.get("integrations", []))
     return Exit.FAILURES if exit_code and bad else Exit.OK
@@ -50,7 +66,9 @@ def _narrowed(found: dict[str, Any], name: str | None) -> dict[str, Any]:
 
         known = {text for item in every for text in (item.get("name"), item.get("partner")) if text}
         raise Failure(f"no integration or partner {name!r}", do=did_you_mean(name, known), exit=Exit.USAGE)
-    return {**found, "integrations": chosen}
+    names = {item.get("name") for item in chosen}
+    scopes = [scope for scope in found.get("scopes", []) if names & set(scope.get("integrations", []))]
+    return {**found, "integrations": chosen, **({"scopes": scopes} if "scopes" in found else {})}
 
 
 def _watch(app: App, name: str | None, verbose: bool) -> None:
@@ -59,8 +77,10 @@ def _watch(app: App, name: str | None, verbose: bool) -> None:
 
     async def loop() -> None:
         while True:
+            columns, rows = screen()
             try:
-                lines = render(_narrowed(app.link().get("status"), name), app.clock.now(), verbose=verbose)
+                found = _narrowed(app.link().get("status"), name)
+                lines = _fitting(render(found, app.clock.now(), verbose=verbose, columns=columns), rows)
             except Unreachable as error:
                 lines = [f"{paint('error:', 'red')} {error.what}: {error.why}", "asking again every two seconds"]
             click.clear()
@@ -74,8 +94,16 @@ def _watch(app: App, name: str | None, verbose: bool) -> None:
         say("")
 
 
-def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False) -> list[str]:
-    """The whole page as lines."""
+def _fitting(lines: list[str], rows: int) -> list[str]:
+    """As much as the screen holds: the worst is above, and what scrolls away is not seen."""
+    if not rows or len(lines) < rows:
+        return lines
+    left = len(lines) - rows + 2
+    return [*lines[: rows - 2], f"… {left} more lines; less with: syncd status NAME --watch"]
+
+
+def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False, columns: int = 0) -> list[str]:
+    """The whole page as lines, of at most so many columns (0: as long as they are)."""
     integrations = sorted(found.get("integrations", []), key=lambda item: (_rank(item), item.get("name", "")))
     lines = [_headline(found, integrations), ""]
     stuck = paint("✗ stuck", "red")
@@ -85,8 +113,11 @@ def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False) ->
         lines += _integration(item, now, width, verbose)
     if not integrations:
         lines.append("no integrations: put a file into config/partners/, then `syncd reload --wait`")
-    lines += ["", *_footer(found)]
-    return lines
+    told = limits.render(found.get("scopes", []), now, verbose=verbose, width=columns or limits.WIDE)
+    lines += ["", *told] if told else []
+    foot = _footer(found)
+    lines += ["", *foot] if foot else []
+    return [part for line in lines for part in wrapped(line, columns)]
 
 
 def _rank(item: Mapping[str, Any]) -> int:
@@ -153,22 +184,11 @@ def _healthy(item: Mapping[str, Any], now: datetime) -> list[str]:
     ]
     if succeeded:
         parts.append(f"last run {ago(max(succeeded), now)} ago")
-    parts += _limits(item.get("limits") or {})
+    fullest = limits.fullest(item.get("limits") or {})
+    parts += [fullest] if fullest else []
     latency = item.get("latency_ms")
     if latency is not None:
         parts.append(f"{latency:.0f} ms a call" if latency < 1000 else f"{latency / 1000:.1f} s a call")
-    return parts
-
-
-def _limits(view: Mapping[str, Any]) -> list[str]:
-    parts = []
-    for tier in view.get("tiers", []):
-        budget, used = tier.get("budget"), tier.get("used")
-        if not budget or used is None:
-            continue
-        share = round(100 * used / budget)
-        stated = f" of {tier['name']}" if tier.get("name") else ""
-        parts.append(f"{used:,.0f}/{budget:,.0f}{stated} ({share} %)")
     return parts
 
 
