@@ -23,6 +23,10 @@ and only `store/` one of the database library: both translate into this tree at 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
+
+About = Literal["calls", "seats", "object"]
+"""What a partner that says "too many" counted: calls in a time, calls at once, or calls for one object."""
 
 
 class SyncdError(Exception):
@@ -85,27 +89,39 @@ class TransientError(PartnerError):
     """5xx, timeout, refused, reset, truncated, HTML where JSON was due. Worth another try.
 
     `breaks` is False for trouble that says nothing about the partner's health (a 409 lock time-out): it is retried, but
-    the breaker does not count it. `retry_at` is set where the partner named a time (503 with Retry-After).
+    the breaker does not count it. `retry_at` is set where the partner named a time (503 with Retry-After). `probe` marks
+    the call by which a half-open breaker found out that the partner is still sick: the work it was made for is not to
+    blame, and `retry_at` is the next probe.
     """
 
     def __init__(self, message: str, *, breaks: bool = True, retry_at: datetime | None = None, **known: object) -> None:
         super().__init__(message, **known)  # type: ignore[arg-type]
         self.breaks = breaks
         self.retry_at = retry_at
+        self.probe = False
 
 
 class RateLimitError(PartnerError):
     """The partner counts too many calls. `retry_at` is when it said to come back; None means: choose by backoff.
 
     `hopeless` marks a call too expensive to pass at any time (Attio's limit on a single query): waiting will not help.
+    `about` says what was too many: "calls" in a time; "seats", calls at once, where fewer at a time help and a lower rate
+    does not; "object", calls for this one object, which says nothing of any other.
     """
 
     def __init__(
-        self, message: str, *, retry_at: datetime | None = None, hopeless: bool = False, **known: object
+        self,
+        message: str,
+        *,
+        retry_at: datetime | None = None,
+        hopeless: bool = False,
+        about: About = "calls",
+        **known: object,
     ) -> None:
         super().__init__(message, **known)  # type: ignore[arg-type]
         self.retry_at = retry_at
         self.hopeless = hopeless
+        self.about: About = about
 
 
 class AuthError(PartnerError):

@@ -56,6 +56,16 @@ def test_a_code_says_more_than_a_status_and_a_status_more_than_http(
     assert type(found) is (kind or type(None))
 
 
+@pytest.mark.parametrize(("word", "about"), [("limited", "calls"), ("crowded", "seats"), ("locked", "object")])
+def test_a_word_says_what_there_was_too_much_of(word: Any, about: str) -> None:
+    errors = Errors(code="error.code", codes={"too_many": word})
+    found = classify(answer(429, {"error": {"code": "too_many"}}, **{"Retry-After": "5"}), NOW, errors)
+    assert isinstance(found, RateLimitError) and found.about == about
+    assert found.retry_at == NOW + timedelta(seconds=5)
+    plain = classify(answer(429), NOW)
+    assert isinstance(plain, RateLimitError) and plain.about == "calls"
+
+
 def test_an_error_carries_code_words_and_request_id() -> None:
     body = {"error": {"code": "no_scope", "text": "needs\n webhook:write"}}
     found = classify(answer(403, body, **{"x-request-id": "r-1"}), NOW, ERRORS)

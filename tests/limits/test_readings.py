@@ -156,7 +156,8 @@ def test_a_partner_known_to_send_nothing_is_not_read():
     [
         ("x ratelimit", "begins no header's name"),
         ({"prefix": ""}, "begins no header's name"),
-        ({"prefx": "x-ratelimit"}, "there is no key 'prefx'"),
+        ({"prefx": "x-ratelimit"}, "there is no key 'prefx' here: did you mean prefix"),
+        ({"colour": "red"}, "there is no key 'colour' here: use prefix, window"),
         ({"window": 60}, "`window` is a time such as 60s"),
         ({"window": "soon"}, "`window` is a time such as 60s"),
         ({"window": "0s"}, "`window` is a time such as 60s"),

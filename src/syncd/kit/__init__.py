@@ -20,7 +20,7 @@ from syncd.kit.paths import MISSING, getter, put
 from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
 from syncd.kit.rest import RestDriver, since_text, since_value
 from syncd.kit.shapes import Deleted, MappedField, Stamp
-from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks
+from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Word
 from syncd.kit.webhooks import Change, Delivery, Event, composite_id
 from syncd.model import Checkpoint, Headers, Identity, Item, Mode, Raw, Record, Request, Response
 from syncd.secrets import Secret
@@ -73,6 +73,7 @@ __all__ = [
     "Tier",
     "TransientError",
     "Webhooks",
+    "Word",
     "checked_options",
     "classify",
     "coerce",

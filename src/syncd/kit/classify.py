@@ -6,11 +6,12 @@ Pure. A driver with a failure no word fits overrides `classify` and calls this f
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from syncd.client.classify import classify as by_status
 from syncd.client.classify import quoted, request_id, said
 from syncd.errors import (
+    About,
     AuthError,
     GoneError,
     PartnerError,
@@ -23,6 +24,8 @@ from syncd.kit.adapter import answer_getter
 from syncd.kit.spec import Errors, Word
 from syncd.limits.waits import DEFAULT, WaitDialect
 from syncd.model import Response
+
+_ABOUT: Final[dict[str, About]] = {"limited": "calls", "crowded": "seats", "locked": "object"}
 
 
 def classify(
@@ -68,8 +71,8 @@ def error_for(
         "hint": hint,
     }
     match word:
-        case "limited":
-            return RateLimitError(text, retry_at=_until(response, now, dialect), **known)
+        case "limited" | "crowded" | "locked":
+            return RateLimitError(text, retry_at=_until(response, now, dialect), about=_ABOUT[word], **known)
         case "transient" | "busy":
             return TransientError(text, breaks=word == "transient", retry_at=_until(response, now, dialect), **known)
         case "auth":

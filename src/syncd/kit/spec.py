@@ -16,6 +16,7 @@ from syncd.config.facts import Facts
 from syncd.config.units import Duration, Rate, RateText
 from syncd.kit.resource import NAME, Resource
 from syncd.kit.shapes import Model, Path, RecordPath
+from syncd.limits.dialects import LimitDialect
 from syncd.limits.tiers import TierSpec
 from syncd.limits.waits import WaitDialect
 
@@ -130,7 +131,11 @@ class Limits(Model):
     )
     concurrency: int | None = Field(None, ge=1, description="Calls in flight at once.")
     share: float = Field(0.7, gt=0, le=1, description="How much of each stated limit we use.")
-    headers: str | None = Field(None, description="Prefix of the partner's limit headers, such as x-ratelimit.")
+    headers: str | dict[str, Any] | None = Field(
+        None,
+        description="Where answers tell of the limit, if not in the usual headers: their prefix, such as x-ratelimit; "
+        "`none` where they tell nothing; or prefix, window, budget, millis and places of limit, remaining, used, reset.",
+    )
     dialect: dict[str, Any] | None = Field(
         None, description="Where a 429 says when to come back, if unusual: headers, body, millis, cap_seconds."
     )
@@ -146,15 +151,29 @@ class Limits(Model):
         WaitDialect.parse(value)
         return value
 
+    @field_validator("headers")
+    @classmethod
+    def _legible(cls, value: Any) -> Any:
+        LimitDialect.parse(value)
+        return value
+
     @cached_property
     def waits(self) -> WaitDialect:
         """The dialect, ready to use."""
         return WaitDialect.parse(self.dialect)
 
+    @cached_property
+    def told(self) -> LimitDialect:
+        """How answers tell of the limit, ready to use."""
+        return LimitDialect.parse(self.headers)
 
-Word = Literal["auth", "denied", "limited", "transient", "busy", "gone", "rejected", "payload"]
-"""What an answer means: auth (refresh may help), denied (only a person can), limited, transient, busy (retry, but the
-breaker does not count it), gone, rejected, payload."""
+
+Word = Literal[
+    "auth", "denied", "limited", "crowded", "locked", "transient", "busy", "gone", "rejected", "payload"
+]  # fmt: skip
+"""What an answer means: auth (refresh may help), denied (only a person can), limited (too many calls), crowded (too many
+at once), locked (too many for this one object), transient, busy (retry, but the breaker does not count it), gone,
+rejected, payload."""
 
 
 class Errors(Model):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -82,7 +83,9 @@ class LimitDialect:
         if isinstance(value, str):
             return SILENT if value.strip().lower() == "none" else cls(prefix=_prefix(value))
         if unknown := sorted(str(key) for key in value if key not in _KEYS):
-            raise ValueError(f"there is no key {unknown[0]!r} here: use {', '.join(_KEYS)}")
+            near = get_close_matches(unknown[0], _KEYS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"use {', '.join(_KEYS)}"
+            raise ValueError(f"there is no key {unknown[0]!r} here: {hint}")
         window, millis, budget = value.get("window"), value.get("millis", False), value.get("budget")
         if not isinstance(millis, bool):
             raise ValueError("`millis` is true or false: whether a bare reset is in milliseconds")

@@ -169,6 +169,18 @@ def test_a_lock_is_no_reason_to_break_or_to_slow_down(stripe):
     assert type(found).__name__ == "TransientError" and found.breaks is False
 
 
+@pytest.mark.parametrize(
+    ("reason", "about"),
+    [("global-rate", "calls"), ("endpoint-rate", "calls"), ("a new one", "calls"), ("Global-Concurrency", "seats"),
+     ("endpoint-concurrency", "seats"), ("resource-specific", "object")],
+)  # fmt: skip
+def test_a_429_says_what_there_was_too_much_of(stripe, reason, about):
+    headers = {"Stripe-Rate-Limited-Reason": reason, "Retry-After": "3"}
+    found = stripe.classify(answer({"status": 429, "headers": headers, "body": {"error": {}}}), datetime.now(UTC))
+    assert type(found).__name__ == "RateLimitError" and found.about == about
+    assert found.retry_at is not None
+
+
 def test_each_call_says_its_version_and_its_account(stripe):
     options = {"account": "acct_1", "version": "2026-06-24.dahlia"}
     assert stripe.headers(options) == {"Stripe-Version": "2026-06-24.dahlia", "Stripe-Account": "acct_1"}

@@ -17,6 +17,7 @@ from syncd.kit import (
     Resource,
     Response,
     RestDriver,
+    Word,
     checked_options,
     coerce,
     error_for,
@@ -38,6 +39,14 @@ RESOURCES: Final = {
 SECRETIVE: Final = frozenset({"payment_intents", "invoices"})
 SECRETS: Final = frozenset({"client_secret", "confirmation_secret", "next_action"})
 """Members with which anybody could complete the payment (a next action has them in its URLs): never stored."""
+
+REASONS: Final[dict[str, Word]] = {
+    "global-concurrency": "crowded",
+    "endpoint-concurrency": "crowded",
+    "resource-specific": "locked",
+}
+"""What a 429 is about by its `Stripe-Rate-Limited-Reason`; the others (`global-rate`, `endpoint-rate`) are about calls in
+a time. Without the header it is no limit at all: another request holds the object. docs.stripe.com/rate-limits, 2026."""
 
 LAST_SECOND: Final = 2**33
 
@@ -117,9 +126,10 @@ class Stripe(RestDriver):
 
     def classify(self, response: Response, now: datetime) -> PartnerError | None:
         status, retry = response.status_code, response.headers.get("stripe-should-retry", "").strip().lower()
-        if status == 429 and "stripe-rate-limited-reason" not in response.headers:
-            # Another request holds the object: no reason to slow everything down. docs.stripe.com/rate-limits, 2026.
-            return error_for("busy", response, now, self.spec.errors)
+        if status == 429:
+            reason = response.headers.get("stripe-rate-limited-reason")
+            word: Word = "busy" if reason is None else REASONS.get(reason.strip().lower(), "limited")
+            return error_for(word, response, now, self.spec.errors)
         if retry == "true" and 400 <= status < 500 and status not in {401, 429}:
             return error_for("busy", response, now, self.spec.errors)
         if retry == "false" and (status >= 500 or status in {409, 424}):
