@@ -11,11 +11,21 @@ import random
 import time
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import Protocol
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Linux draws it anew with every boot; CLOCK_MONOTONIC, which Python reads there, counts from that boot."""
 
 
 class Clock(Protocol):
     """What the rest of syncd may know about time and chance."""
+
+    @property
+    def boot(self) -> str:
+        """Names the machine's run in which `monotonic` counts: equal in all its processes. Empty: it is not known."""
+        ...
 
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back; only differences mean anything."""
@@ -41,6 +51,10 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clocks and dice."""
 
+    @property
+    def boot(self) -> str:
+        return _boot()
+
     def monotonic(self) -> float:
         return time.monotonic()
 
@@ -55,3 +69,11 @@ class SystemClock:
 
     def random(self) -> float:
         return random.random()  # noqa: S311 - jitter, not secrecy
+
+
+@cache
+def _boot() -> str:
+    try:
+        return _BOOT_ID.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""

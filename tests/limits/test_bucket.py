@@ -15,7 +15,7 @@ from tests.limits.partner import Partner, work, worst_bucket
 
 def bucket(limit, window, burst=None, share=1.0):
     spec = TierSpec(limit, window, kind="bucket", burst=burst)
-    return Bucket(spec, share=share, reserved={}, wall=lambda: 0.0)
+    return Bucket(spec, share=share, reserved={})
 
 
 class Keeper:
@@ -46,7 +46,7 @@ def test_a_call_that_was_never_sent_leaves_no_trace():
     tier = bucket(5, 1.0)
     holds = [tier.take(0.0, 1, 1.0, ()) for _ in range(5)]
     assert not tier.admits(0.0, 1, 1.0, ())
-    tier.undo(holds[0])
+    tier.undo(holds[0], 1.0)
     assert tier.admits(0.0, 1, 1.0, ())
     assert (tier.used(0.0), tier.held_now(0.0)) == (4.0, 4.0)
 
@@ -54,8 +54,8 @@ def test_a_call_that_was_never_sent_leaves_no_trace():
 def test_the_true_cost_drains_like_any_other():
     tier = bucket(10, 1.0)
     hold = tier.take(0.0, 1, 1.0, ())
-    tier.correct(hold, 9.0)
-    tier.answer(hold, 0.0)
+    tier.correct(hold, 1.0, 9.0)
+    tier.answer(hold, 9.0, 0.0)
     assert tier.held_now(0.0) == pytest.approx(9)
     assert not tier.admits(0.0, 1, 3.0, ())
     opens = tier.opens(0.0, 1, 3.0, ())
@@ -67,8 +67,8 @@ def test_the_true_cost_drains_like_any_other():
 def test_a_request_that_was_lost_is_in_flight_until_it_surely_arrived():
     tier = bucket(10, 1.0, burst=2)
     lost, heard = (tier.take(0.0, 1, 1.0, ()) for _ in range(2))
-    tier.answer(lost, 0.0, 1.0)
-    tier.answer(heard, 0.0)
+    tier.answer(lost, 1.0, 0.0, 1.0)
+    tier.answer(heard, 1.0, 0.0)
     assert tier.opens(0.0, 1, 1.0, ()) == pytest.approx(0.1, abs=0.001)
     assert tier.held_now(0.9) == 1.0
     assert tier.held_now(1.0) == 1.0
@@ -80,7 +80,7 @@ def test_a_bucket_full_of_calls_in_flight_waits_for_an_answer_and_not_for_time()
     holds = [tier.take(0.0, 1, 1.0, ()) for _ in range(2)]
     assert tier.opens(0.0, 1, 1.0, ()) == float("inf")
     assert not tier.admits(1000.0, 1, 1.0, ())
-    tier.answer(holds[0], 1000.0)
+    tier.answer(holds[0], 1.0, 1000.0)
     assert tier.opens(1000.0, 1, 1.0, ()) == pytest.approx(1000.1, abs=0.001)
 
 

@@ -57,45 +57,6 @@ def test_no_window_at_the_partner_ever_counts_more_than_the_limit(rates, share, 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    limit=st.integers(2, 20),
-    window=st.sampled_from((1.0, 5.0, 20.0)),
-    offset=st.floats(-0.9, 0.9),
-    nature=NATURES,
-    seed=st.integers(0, 2**32),
-)
-def test_a_window_aligned_to_the_clock_is_exact_for_any_clock_within_the_stated_skew(
-    limit, window, offset, nature, seed
-):
-    clock = FakeClock()
-    partner = Partner(clock, seed, most=1.5, nature=nature)
-    rate = {"rate": f"{limit}/{window}s", "kind": "fixed", "aligned": True, "skew_seconds": 0.9}
-
-    async def scene():
-        gate = Gate("s", [rate], clock=clock, share=1, lanes={})
-        await clock.run(crowd(gate, partner, 60, 12))
-
-    ahead = clock.now().timestamp() - clock.monotonic()
-    asyncio.run(scene())
-    theirs = [(at + ahead + offset, weight) for at, weight in partner.arrivals]
-    assert worst_fixed(theirs, window, 0.0) <= limit
-
-
-def test_a_window_aligned_to_the_clock_lets_two_windows_worth_go_across_its_edge():
-    clock = FakeClock()
-    partner = Partner(clock, 5, most=0.05)
-
-    async def scene():
-        rate = {"rate": "20/60s", "kind": "fixed", "aligned": True, "skew_seconds": 0.5}
-        gate = Gate("s", [rate], clock=clock, share=1, lanes={})
-        await clock.advance(50)  # the clock starts on a full minute
-        await clock.run(crowd(gate, partner, 15, 8))
-
-    asyncio.run(scene())
-    assert worst_window(partner.arrivals, 60) == 40
-
-
-@settings(max_examples=40, deadline=None)
-@given(
     limit=st.integers(1, 20),
     burst=st.integers(1, 30),
     nature=NATURES,
@@ -126,7 +87,7 @@ def test_weighted_calls_of_any_size_stay_within_the_points_of_every_window(seed,
     async def one(gate):
         for _ in range(12):
             async with gate.admit(weight=dice.randint(1, 60), lane=Lane(dice.randrange(3))) as slot:
-                await partner.call(slot._spent.weight)
+                await partner.call(slot.weight)
 
     async def scene():
         gate = Gate("s", [{"rate": "100/10s", "weighted": True}, "20/s"], clock=clock, share=dice.choice((1.0, 0.7)))
@@ -206,26 +167,6 @@ def test_a_request_cut_off_on_its_way_counts_from_the_last_moment_it_may_arrive(
         return await clock.run(scene())
 
     assert asyncio.run(main()) == pytest.approx(12, abs=0.01)
-
-
-def test_a_request_lost_just_before_an_edge_counts_for_the_window_it_may_arrive_in():
-    clock = FakeClock()  # starts on a full minute
-
-    async def scene():
-        rate = {"rate": "1/60s", "kind": "fixed", "aligned": True, "skew_seconds": 0.1}
-        gate = Gate("s", [rate], clock=clock, share=1, lost_seconds=5)
-        await clock.sleep(56)
-        with pytest.raises(TimeoutError):
-            async with gate.admit(), clock.timeout(1):
-                await clock.sleep(60)  # cut off at 57, may arrive until 62: in the next minute
-        async with gate.admit():
-            return clock.now()
-
-    async def main():
-        began = clock.now()
-        return (await clock.run(scene()) - began).total_seconds()
-
-    assert asyncio.run(main()) == pytest.approx(120.1, abs=0.01)
 
 
 def test_the_true_cost_of_a_call_replaces_the_expected_one():

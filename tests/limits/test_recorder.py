@@ -168,7 +168,7 @@ async def test_rare_calls_are_recorded_before_they_leave(clock):
     seen = []
 
     async def fetch():
-        async with gate.admit(budget="token"):
+        async with gate.admit(budgets=("token",)):
             state = keeper.state["tiers"][gate.book.tiers[0].spec.key]
             seen.append(state["flying"] + sum(weight for _, weight in state["held"]))
 
@@ -184,12 +184,12 @@ async def test_a_rare_call_that_cannot_be_recorded_does_not_leave_and_costs_noth
     keeper.broken = True
     for _ in range(7):
         with pytest.raises(StoreError):
-            await clock.run(_admit(gate, budget="token"))
+            await clock.run(_admit(gate, budgets=("token",)))
     assert gate.book.seats_used == 0
     assert gate.view()["tiers"][0]["held"] == 0
     await clock.run(spend(gate, 3))  # calls of other tiers need no record
     keeper.broken = False
-    await clock.run(_admit(gate, budget="token"))
+    await clock.run(_admit(gate, budgets=("token",)))
 
 
 async def _admit(gate, **asked):
@@ -218,11 +218,11 @@ async def test_a_scope_lost_and_got_back_reads_what_was_spent_meanwhile_and_coun
     gate = gate_of(clock, keeper, {"rate": "10/24h", "budget": "token"}, "100/60s")
     await gate.open()
     for _ in range(2):
-        await clock.run(_admit(gate, budget="token"))
+        await clock.run(_admit(gate, budgets=("token",)))
     other = gate_of(clock, keeper, {"rate": "10/24h", "budget": "token"}, "100/60s")
     await other.open()
     for _ in range(3):
-        await clock.run(_admit(other, budget="token"))
+        await clock.run(_admit(other, budgets=("token",)))
     for _ in range(3):  # the lease comes back; the database hiccups and it is read more than once
         await gate.open()
     assert gate.view()["tiers"][0]["held"] == 5

@@ -6,81 +6,71 @@ Pure: no loop, no clock; every method takes the monotonic `now`. `gate.py` makes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from syncd.limits.bucket import Tier, build
 from syncd.limits.fair import FairQueue
+from syncd.limits.readings import Reading
+from syncd.limits.rings import LANES, Mark
 from syncd.limits.tiers import TierSpec
-from syncd.limits.windows import LANES, Hold
 from syncd.model import Lane
 
 _PATIENCE = 10.0
 """Seconds after which the head of a passed-over lane goes first once, so that no load starves a lane."""
+_SAME = 0.01
+"""Two figures of a limit within so much of each other are the same one."""
+_ALL_IDLE = (True,) * len(LANES)
+Holds = list[tuple[Tier, Mark | None]]
 
 
-class Ask:
-    """One call that wants to go."""
+class Call:
+    """One call that wants to go, and once it goes what it holds: a seat, and its weight in each tier that counts it."""
 
-    __slots__ = (
-        "asked_at", "blocked_by", "budget", "deadline_at", "error", "group", "lane", "member", "on_change", "order",
-        "slot", "ticket", "weight",
-    )  # fmt: skip
+    asked_at = 0.0
+    """When it came to the gate."""
+    order = 0
+    blocked_by = ""
+    """What it waited for last."""
+    ticket: tuple[str, int] | None = None
+    error: Exception | None = None
+    on_change: Callable[[], None] | None = None
+    number = 0
+    """Its number among all calls ever let go; 0: it was not."""
+    holds: Holds
+    open = False
+    """Sent and not answered: the partner may count it at any moment."""
+    seated = False
 
     def __init__(
         self,
         lane: Lane,
         member: str,
         weight: float,
-        budget: str,
+        budgets: Sequence[str],
         group: str = "",
         deadline_at: float | None = None,
-        asked_at: float = 0.0,
-        on_change: Callable[[], None] | None = None,
     ) -> None:
         self.lane = lane
         self.member = member
         self.weight = weight
-        self.budget = budget
+        self.budgets = budgets
         self.group = group
         self.deadline_at = deadline_at
-        self.asked_at = asked_at
-        self.on_change = on_change
-        self.order = 0
-        self.ticket: tuple[str, int] | None = None
-        self.blocked_by = ""
-        self.slot: Spent | None = None
-        self.error: Exception | None = None
 
     @property
     def waiting(self) -> bool:
-        return self.slot is None and self.error is None
-
-
-class Spent:
-    """What a call that was let go holds: a seat, and its weight in each tier that counts it."""
-
-    __slots__ = ("budget", "holds", "lane", "number", "open", "seated", "weight")
-
-    def __init__(self, number: int, lane: Lane, weight: float, budget: str, holds: list[tuple[Tier, Hold]]) -> None:
-        self.number = number
-        self.lane = lane
-        self.weight = weight
-        self.budget = budget
-        self.holds = holds
-        self.open = True
-        """Not answered yet: the partner may count it at any moment."""
-        self.seated = True
+        return not self.number and self.error is None
 
 
 class _Line:
-    """Who waits in one lane for one budget: only the head is ever looked at."""
+    """Who waits in one lane for the same budgets: only the head is ever looked at."""
 
-    __slots__ = ("blocked_by", "budget", "lane", "queue")
+    __slots__ = ("blocked_by", "budgets", "lane", "queue")
 
-    def __init__(self, lane: Lane, budget: str, shares: Mapping[str, float]) -> None:
+    def __init__(self, lane: Lane, budgets: Sequence[str], shares: Mapping[str, float]) -> None:
         self.lane = lane
-        self.budget = budget
-        self.queue: FairQueue[Ask] = FairQueue(shares)
+        self.budgets = budgets
+        self.queue: FairQueue[Call] = FairQueue(shares)
         self.blocked_by = ""
 
 
@@ -91,25 +81,27 @@ class Book:
         self,
         specs: Iterable[TierSpec],
         *,
-        wall: Callable[[], float],
         concurrency: int | None = None,
         share: float = 0.7,
         lanes: Mapping[Lane, float] | Mapping[str, float] | None = None,
         members: Mapping[str, float] | None = None,
     ) -> None:
-        self._wall = wall
         self.members: Mapping[str, float] = members or {}
-        self.flying: dict[int, Spent] = {}
+        self.flying: dict[int, Call] = {}
         """Calls let go and not answered, by number."""
         self.seats_used = 0
+        self.slowed: int | None = None
+        """So many seats at most for now, whatever `concurrency` allows."""
         self.granted = 0
         """Calls ever let go; the number of the last one."""
-        self._lines: dict[tuple[Lane, str], _Line] = {}
+        self._lines: dict[tuple[Lane, Sequence[str]], _Line] = {}
         self._count = 0
         self.waiting = [0] * len(LANES)
+        self.crowd = 0
+        """How many wait in all lanes together."""
         self._last_at = [-math.inf] * len(LANES)
         self.tiers: list[Tier] = []
-        self._by_budget: dict[str, list[Tier]] = {}
+        self._counting: dict[Sequence[str], list[Tier]] = {}
         self.configure(specs, now=0.0, concurrency=concurrency, share=share, lanes=lanes)
 
     def configure(
@@ -127,11 +119,11 @@ class Book:
             raise ValueError("the reserved shares of the lanes must not be negative nor exceed 1 together")
         if concurrency is not None and concurrency < 1:
             raise ValueError("concurrency must be at least 1")
-        fresh = build(specs, share=share, reserved=reserved, wall=self._wall)
-        old = {tier.spec.key: tier for tier in self.tiers}
+        fresh = build(specs, share=share, reserved=reserved)
+        old = {tier.key: tier for tier in self.tiers}
         kept: list[Tier] = []
         for tier in fresh:
-            known = old.get(tier.spec.key)
+            known = old.get(tier.key)
             if known is not None:
                 known.configure(tier.spec, share=share, reserved=reserved)
                 kept.append(known)
@@ -140,76 +132,93 @@ class Book:
             source = _teacher(tier, self.tiers)
             if source is not None:
                 tier.absorb(now, source.export(now))
-            for spent in self.flying.values():
-                if _counts(tier, spent.budget):
-                    weight = spent.weight if tier.spec.weighted else 1.0
-                    spent.holds.append((tier, tier.board(now, spent.lane, weight)))
+            for call in self.flying.values():
+                if counts(tier, call.budgets):
+                    call.holds.append((tier, tier.board(now, call.lane, weight_in(tier, call))))
         self.tiers = kept
         self.concurrency = concurrency
         self.reserved = reserved
-        self._by_budget.clear()
+        self._counting.clear()
 
     # -- one call
 
-    def limit_of(self, budget: str) -> float:
-        """The greatest weight a single call of this budget may have."""
-        return min((t.ceiling for t in self._tiers(budget) if t.spec.weighted), default=math.inf)
+    def limit_of(self, budgets: Sequence[str]) -> float:
+        """The greatest weight a single call of these budgets may have."""
+        return min((t.ceiling for t in self.counting(budgets) if t.weighted), default=math.inf)
 
-    def take(self, ask: Ask, now: float) -> Spent | None:
-        """Let it go now if nobody waits and everything has room; None otherwise."""
-        if any(self.waiting) or not self._seat_free():
-            return None
-        idle = self._idle()
-        for tier in self._tiers(ask.budget):
-            if not tier.admits(now, ask.lane, _weight(tier, ask), idle):
-                return None
-        return self._grant(ask, now, idle)
+    def take(self, call: Call, now: float) -> bool:
+        """Let it go now if nobody waits and everything has room; False otherwise."""
+        if self.crowd or not self.seat_free:
+            return False
+        lane, weight = call.lane, call.weight
+        tiers = self._counting.get(call.budgets)
+        if tiers is None:
+            tiers = self.counting(call.budgets)
+        for tier in tiers:
+            if not tier.admits(now, lane, weight if tier.weighted else 1.0, _ALL_IDLE):
+                return False
+        self._grant(call, tiers, now, _ALL_IDLE)
+        return True
 
-    def wait(self, ask: Ask) -> None:
+    def wait(self, call: Call) -> None:
         """Put it in line."""
-        line = self._lines.get((ask.lane, ask.budget))
+        line = self._lines.get((call.lane, call.budgets))
         if line is None:
-            line = self._lines[ask.lane, ask.budget] = _Line(ask.lane, ask.budget, self.members)
+            line = self._lines[call.lane, call.budgets] = _Line(call.lane, call.budgets, self.members)
         self._count += 1
-        ask.order = self._count
-        ask.ticket = line.queue.push(ask.member, ask, ask.weight)
-        self.waiting[ask.lane] += 1
+        call.order = self._count
+        call.ticket = line.queue.push(call.member, call, call.weight)
+        self.waiting[call.lane] += 1
+        self.crowd += 1
 
-    def leave(self, ask: Ask) -> None:
+    def leave(self, call: Call) -> None:
         """Take it out of the line, if it is still there."""
-        if ask.ticket is None:
+        if call.ticket is None:
             return
-        line = self._lines[ask.lane, ask.budget]
-        if line.queue.discard(ask.ticket):
-            self._left(line, ask)
-        ask.ticket = None
+        line = self._lines[call.lane, call.budgets]
+        if line.queue.discard(call.ticket):
+            self._left(line)
+        call.ticket = None
 
-    def bound(self, ask: Ask, now: float) -> float:
+    def bound(self, call: Call, now: float) -> float:
         """A moment before which it surely cannot go: what its own member has in line before it goes first."""
-        line = self._lines.get((ask.lane, ask.budget))
-        calls, cost = line.queue.ahead(ask.member) if line is not None else (0, 0.0)
+        line = self._lines.get((call.lane, call.budgets))
+        calls, cost = line.queue.ahead(call.member) if line is not None else (0, 0.0)
         found = now
-        for tier in self._tiers(ask.budget):
-            found = max(found, tier.bound(now, cost + ask.weight if tier.spec.weighted else calls + 1.0))
+        for tier in self.counting(call.budgets):
+            found = max(found, tier.bound(now, cost + call.weight if tier.weighted else calls + 1.0))
         return found
+
+    def next_at(self, now: float, lane: Lane, budgets: Sequence[str]) -> tuple[float, str]:
+        """When a call like this may leave at the soonest, and what holds it till then ("": nothing does)."""
+        if not self.seat_free:
+            return math.inf, "concurrency"
+        idle = self._idle()
+        found, why = now, ""
+        for tier in self.counting(budgets):
+            if not tier.admits(now, lane, 1.0, idle):
+                opens = tier.opens(now, lane, 1.0, idle)
+                if opens > found:
+                    found, why = opens, tier.name
+        return found, why
 
     # -- everybody
 
-    def dispatch(self, now: float) -> tuple[list[Ask], float]:
+    def dispatch(self, now: float) -> tuple[list[Call], float]:
         """Let go whom there is room for, in order; also tells when to look again (infinity: after the next answer)."""
-        gone: list[Ask] = []
+        gone: list[Call] = []
         while True:
-            ask, wake_at = self._choose(now)
-            if ask is None:
+            call, wake_at = self._choose(now)
+            if call is None:
                 return gone, wake_at
-            ask.slot = self._grant(ask, now, self._idle())
-            gone.append(ask)
+            self._grant(call, self.counting(call.budgets), now, self._idle())
+            gone.append(call)
 
-    def _choose(self, now: float) -> tuple[Ask | None, float]:
-        if not any(self.waiting):
+    def _choose(self, now: float) -> tuple[Call | None, float]:
+        if not self.crowd:
             return None, math.inf
         heads = [(line, head) for line in self._lines.values() if (head := line.queue.peek()) is not None]
-        if not self._seat_free():
+        if not self.seat_free:
             for line, _ in heads:
                 line.blocked_by = "concurrency"
             return None, math.inf
@@ -219,8 +228,8 @@ class Book:
         wake_at = math.inf
         for line, head in heads:
             opens, full = now, []
-            for tier in self._tiers(line.budget):
-                weight = _weight(tier, head)
+            for tier in self.counting(line.budgets):
+                weight = weight_in(tier, head)
                 if not tier.admits(now, head.lane, weight, idle):
                     opens = max(opens, tier.opens(now, head.lane, weight, idle))
                     full.append(tier)
@@ -229,7 +238,7 @@ class Book:
                     line.blocked_by = "lane"
             if not full and opens <= now:
                 line.queue.pop()
-                self._left(line, head)
+                self._left(line)
                 head.ticket = None
                 head.blocked_by = line.blocked_by or head.blocked_by
                 return head, now
@@ -239,87 +248,160 @@ class Book:
             wake_at = min(wake_at, opens)
         return None, wake_at
 
-    def answer(self, spent: Spent, now: float, *, grace_seconds: float = 0.0) -> None:
+    def answer(self, call: Call, now: float, *, grace_seconds: float = 0.0) -> None:
         """Its answer came: each tier counts it for one window more. `grace_seconds`: none came, it may still arrive."""
-        if spent.open:
-            spent.open = False
-            self.flying.pop(spent.number, None)
-            for tier, hold in spent.holds:
-                tier.answer(hold, now, grace_seconds)
+        if call.open:
+            call.open = False
+            self.flying.pop(call.number, None)
+            weight = call.weight
+            for tier, mark in call.holds:
+                tier.answer(mark, weight if tier.weighted else 1.0, now, grace_seconds)
 
-    def undo(self, spent: Spent) -> None:
+    def undo(self, call: Call) -> None:
         """It was never sent: as if it had never been let go."""
-        if spent.open:
-            spent.open = False
-            self.flying.pop(spent.number, None)
-            for tier, hold in spent.holds:
-                tier.undo(hold)
-        self.vacate(spent)
+        if call.open:
+            call.open = False
+            self.flying.pop(call.number, None)
+            for tier, mark in call.holds:
+                tier.undo(mark, weight_in(tier, call))
+        self.vacate(call)
 
-    def vacate(self, spent: Spent) -> None:
+    def vacate(self, call: Call) -> None:
         """Give the seat back."""
-        if spent.seated:
-            spent.seated = False
+        if call.seated:
+            call.seated = False
             self.seats_used -= 1
 
-    def correct(self, spent: Spent, weight: float) -> None:
+    def correct(self, call: Call, weight: float) -> None:
         """The partner told what the call cost; weighted tiers count that instead of what was expected."""
-        spent.weight = weight
-        if spent.open:
-            for tier, hold in spent.holds:
-                if tier.spec.weighted:
-                    tier.correct(hold, weight)
+        if call.open:
+            for tier, mark in call.holds:
+                if tier.weighted:
+                    tier.correct(mark, call.weight, weight)
+            call.weight = weight
 
     def blame(self, reason: str) -> None:
         """Everybody waits for this now, whatever else they waited for."""
         for line in self._lines.values():
             line.blocked_by = reason
 
+    # -- what the partner says
+
+    def told(self, call: Call, readings: Iterable[Reading], now: float) -> list[tuple[Tier, Reading, str]]:
+        """Take the partner's own counts from the answer to this call; returns what is news: "near" or "relaxed"."""
+        news = []
+        for reading in readings:
+            tier = self.matching(call, reading)
+            if tier is None:
+                continue
+            held, mine = tier.held_now(now), weight_in(tier, call) if call.open else 0.0
+            limit = reading.limit
+            if reading.window_seconds is None and limit is not None and not _same(limit, tier):
+                limit = None if (reading.reset_seconds or 0.0) < tier.spec.window_seconds / 4 else limit
+            said = tier.told(
+                now,
+                number=call.number,
+                limit=limit,
+                remaining=reading.remaining,
+                reset_seconds=reading.reset_seconds,
+                counted=held,
+                flying=max(0.0, tier.flying - mine),
+            )
+            if said:
+                news.append((tier, reading, said))
+        return news
+
+    def matching(self, call: Call, reading: Reading) -> Tier | None:
+        """The tier a reading speaks of: by its window and budget, by the stated figure, or the only one there is."""
+        tiers = [tier for tier in self.counting(call.budgets) if tier.weighted == (reading.budget == "points")]
+        if reading.budget and reading.budget != "points":
+            tiers = [tier for tier in tiers if tier.spec.budget == reading.budget]
+        if reading.window_seconds is not None:
+            window = reading.window_seconds
+            tiers = [tier for tier in tiers if abs(tier.spec.window_seconds - window) <= _SAME * window]
+            if len(tiers) > 1 and reading.limit is not None:
+                tiers = [tier for tier in tiers if _same(reading.limit, tier)] or tiers
+            return min(tiers, key=lambda tier: tier.spec.limit, default=None)
+        if reading.limit is not None:
+            alike = [tier for tier in tiers if _same(reading.limit, tier)]
+            if alike:
+                return alike[0]
+        if len(tiers) == 1 and (reading.reset_seconds or 0.0) <= 1.05 * tiers[0].spec.window_seconds:
+            return tiers[0]
+        return None
+
+    def binding(self, budgets: Sequence[str], now: float) -> Tier | None:
+        """Of the tiers that count such calls, the one that is fullest."""
+        return max(self.counting(budgets), key=lambda tier: tier.used(now) / tier.budget, default=None)
+
     # -- inside
 
-    def _grant(self, ask: Ask, now: float, idle: tuple[bool, ...]) -> Spent:
-        holds = [(tier, tier.take(now, ask.lane, _weight(tier, ask), idle)) for tier in self._tiers(ask.budget)]
+    def _grant(self, call: Call, tiers: list[Tier], now: float, idle: tuple[bool, ...]) -> None:
+        lane, weight = call.lane, call.weight
+        call.holds = [(tier, tier.take(now, lane, weight if tier.weighted else 1.0, idle)) for tier in tiers]
         self.granted += 1
         self.seats_used += 1
-        self._last_at[ask.lane] = now
-        spent = Spent(self.granted, ask.lane, ask.weight, ask.budget, holds)
-        self.flying[spent.number] = spent
-        return spent
+        self._last_at[lane] = now
+        call.number = self.granted
+        call.open = call.seated = True
+        self.flying[call.number] = call
 
-    def _left(self, line: _Line, ask: Ask) -> None:
-        self.waiting[ask.lane] -= 1
+    def _left(self, line: _Line) -> None:
+        self.waiting[line.lane] -= 1
+        self.crowd -= 1
         if not line.queue:
-            del self._lines[line.lane, line.budget]
+            del self._lines[line.lane, line.budgets]
 
-    def _aged(self, ask: Ask, now: float) -> bool:
-        return ask.lane != LANES[0] and now - max(ask.asked_at, self._last_at[ask.lane]) >= _PATIENCE
+    def _aged(self, call: Call, now: float) -> bool:
+        return call.lane != LANES[0] and now - max(call.asked_at, self._last_at[call.lane]) >= _PATIENCE
 
     def _idle(self) -> tuple[bool, ...]:
         return tuple(count == 0 for count in self.waiting)
 
-    def _seat_free(self) -> bool:
-        return self.concurrency is None or self.seats_used < self.concurrency
+    @property
+    def seats(self) -> int | None:
+        """How many calls may be under way at once now; None: any number."""
+        if self.slowed is None or self.concurrency is None:
+            return self.concurrency if self.slowed is None else self.slowed
+        return min(self.slowed, self.concurrency)
 
-    def _tiers(self, budget: str) -> list[Tier]:
-        found = self._by_budget.get(budget)
+    @property
+    def seat_free(self) -> bool:
+        if self.slowed is None:
+            return self.concurrency is None or self.seats_used < self.concurrency
+        return self.seats_used < (self.seats or 1)
+
+    def counting(self, budgets: Sequence[str]) -> list[Tier]:
+        """The tiers that count a call of these budgets."""
+        found = self._counting.get(budgets)
         if found is None:
-            found = self._by_budget[budget] = [tier for tier in self.tiers if _counts(tier, budget)]
+            if len(self._counting) >= _MOST_BUDGETS:
+                self._counting.clear()
+            found = self._counting[budgets] = [tier for tier in self.tiers if counts(tier, budgets)]
         return found
 
 
-def _counts(tier: Tier, budget: str) -> bool:
-    return tier.spec.budget in ("", budget)
+_MOST_BUDGETS = 1024
+"""Different sets of budgets remembered; routes are few, but nothing here may grow for ever."""
 
 
-def _weight(tier: Tier, ask: Ask) -> float:
-    return ask.weight if tier.spec.weighted else 1.0
+def counts(tier: Tier, budgets: Sequence[str]) -> bool:
+    return not tier.spec.budget or tier.spec.budget in budgets
+
+
+def weight_in(tier: Tier, call: Call) -> float:
+    return call.weight if tier.weighted else 1.0
+
+
+def _same(limit: float, tier: Tier) -> bool:
+    return any(abs(limit - known) <= _SAME * known for known in (tier.spec.stated_or_limit, tier.spec.limit))
 
 
 def _teacher(tier: Tier, known: list[Tier]) -> Tier | None:
     """Which known tier remembers most of what a new one should: the same calls, and the longest window."""
     alike = [
         old for old in known
-        if old.spec.budget in ("", tier.spec.budget) and old.spec.weighted == tier.spec.weighted
+        if old.spec.budget in ("", tier.spec.budget) and old.weighted == tier.weighted
     ]  # fmt: skip
     exact = [old for old in alike if old.spec.budget == tier.spec.budget]
     return max(exact or alike, key=lambda old: old.spec.window_seconds, default=None)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from syncd.limits.meter import DRIFT, SHORT_SECONDS, Meter
+from syncd.limits.rings import NEAR, Mark
 from syncd.limits.tiers import TierSpec
-from syncd.limits.windows import DRIFT, NEAR, Hold, Window, show
+from syncd.limits.windows import Window
 from syncd.model import Lane
 
 
-class Bucket:
+class Bucket(Meter):
     """A token bucket, exact by the same reasoning.
 
     The arrivals of any stretch of t seconds must stay within `burst + t * rate`. The worst case puts every call at the
@@ -20,25 +23,24 @@ class Bucket:
     exceed, together with what is in flight, the burst.
     """
 
-    def __init__(
-        self, spec: TierSpec, *, share: float, reserved: Mapping[Lane, float], wall: Callable[[], float]
-    ) -> None:
+    def __init__(self, spec: TierSpec, *, share: float, reserved: Mapping[Lane, float]) -> None:
         self.flying = 0.0
         self._held = self._sent = 0.0
         self._held_at = self._sent_at = -math.inf
         self._late: deque[tuple[float, float]] = deque()
         """Requests whose answers never came: when they have surely arrived, and their weight."""
-        self.configure(spec, share=share, reserved=reserved)
+        super().__init__(spec, share=share, reserved=reserved)
 
-    def configure(self, spec: TierSpec, *, share: float, reserved: Mapping[Lane, float]) -> None:
-        portion = spec.share or share
-        self.spec = spec
-        self.name = spec.name
-        self.ceiling = spec.burst or spec.limit
-        self.budget = max(1.0, self.ceiling * portion)
-        self.rate = spec.per_second * (1 - DRIFT)
-        self.pace = self.rate * portion
-        self.hold_seconds = self.ceiling / self.rate
+    def settle(self) -> None:
+        super().settle()
+        told = self.most / self.spec.limit
+        learned = self.per_window / self.configured
+        self.ceiling = max(1.0, (self.spec.burst or self.spec.limit) * told)
+        self.rate = self.spec.per_second * (1 - DRIFT) * told
+        self.budget = max(1.0, self.ceiling * self.portion * min(1.0, learned / told))
+        self.pace = self.rate * self.portion * min(1.0, learned / told)
+        self.hold_seconds = (self.spec.burst or self.spec.limit) / (self.spec.per_second * (1 - DRIFT))
+        self.is_short = self.hold_seconds <= SHORT_SECONDS * 1.01
 
     def used(self, now: float) -> float:
         self._drain(now)
@@ -50,6 +52,11 @@ class Bucket:
 
     def admits(self, now: float, lane: int, weight: float, idle: tuple[bool, ...]) -> bool:
         self._drain(now)
+        if self.bounded and (
+            self.barred_until(now, lane, weight) > now
+            or self._sent + min(weight, self.budget) > max(1.0, self.budget * self.ramped(now)) + NEAR
+        ):
+            return False
         return (
             self._sent + min(weight, self.budget) <= self.budget + NEAR
             and self._held + self.flying + weight <= self.ceiling + NEAR
@@ -60,42 +67,50 @@ class Bucket:
 
     def opens(self, now: float, lane: int, weight: float, idle: tuple[bool, ...]) -> float:
         if self.flying + weight > self.ceiling + NEAR:
-            return self._late[0][0] if self._late else math.inf
-        return self.bound(now, weight)
+            at = self._late[0][0] if self._late else math.inf
+        else:
+            at = max(self.bound(now, weight), self.barred_until(now, lane, weight) if self.bounded else now)
+        return min(at, self.changes_at) if self.changes_at > now else at
 
     def bound(self, now: float, weight: float) -> float:
         self._drain(now)
-        paced = (self._sent + min(weight, self.budget) - self.budget) / self.pace
+        needed = self._sent + min(weight, self.budget)
+        paced = (needed - self.budget) / self.pace
         held = (self._held + self.flying + weight - self.ceiling) / self.rate
-        return now + max(0.0, paced, held)
+        at = now + max(0.0, paced, held)
+        if self.bounded and (ramped := self.ramped(now)) < 1.0 and needed > max(1.0, self.budget * ramped) + NEAR:
+            at = max(at, min(self.ramps_to(needed / self.budget), now + (needed - self.budget * ramped) / self.pace))
+        return at
 
-    def take(self, now: float, lane: int, weight: float, idle: tuple[bool, ...]) -> Hold:
+    def take(self, now: float, lane: int, weight: float, idle: tuple[bool, ...]) -> Mark | None:
         self._drain(now)
         self.flying += weight
         self._sent += weight
-        return Hold(weight, None)
+        if self.bounded:
+            self.spend(now, weight)
+        return None
 
-    def answer(self, hold: Hold, now: float, grace_seconds: float = 0.0) -> None:
+    def answer(self, mark: Mark | None, weight: float, now: float, grace_seconds: float = 0.0) -> None:
         if grace_seconds > 0:
-            self._late.append((now + grace_seconds, hold.weight))  # until then it is in flight
+            self._late.append((now + grace_seconds, weight))  # until then it is in flight
             return
         self._drain(now)
-        self.flying = max(0.0, self.flying - hold.weight)
-        self._held += hold.weight
+        self.flying = max(0.0, self.flying - weight)
+        self._held += weight
 
-    def undo(self, hold: Hold) -> None:
-        self.flying = max(0.0, self.flying - hold.weight)
-        self._sent = max(0.0, self._sent - hold.weight)
+    def undo(self, mark: Mark | None, weight: float) -> None:
+        self.flying = max(0.0, self.flying - weight)
+        self._sent = max(0.0, self._sent - weight)
+        if self.bounded:
+            self.unspend(weight)
 
-    def correct(self, hold: Hold, weight: float) -> None:
-        self.flying = max(0.0, self.flying + weight - hold.weight)
-        self._sent = max(0.0, self._sent + weight - hold.weight)
-        hold.weight = weight
+    def correct(self, mark: Mark | None, expected: float, weight: float) -> None:
+        self.flying = max(0.0, self.flying + weight - expected)
+        self._sent = max(0.0, self._sent + weight - expected)
 
     def view(self, now: float) -> dict[str, Any]:
-        return show(
-            self.spec, self.used(now), self.held_now(now), self.budget, self.ceiling, self.bound(now, 1.0) - now
-        )
+        used, held = self.used(now), self.held_now(now)
+        return self.show(now, used, held, self.budget, self.ceiling, self.bound(now, 1.0))
 
     def export(self, now: float) -> dict[str, Any]:
         self._drain(now)
@@ -121,10 +136,16 @@ class Bucket:
         self._held = min(self._held + weight + flown, self.ceiling)
         self._sent = min(self._sent + weight, self.ceiling)
 
-    def board(self, now: float, lane: int, weight: float) -> Hold:
-        return self.take(now, lane, weight, ())
+    def board(self, now: float, lane: int, weight: float) -> Mark | None:
+        self._drain(now)
+        self.flying += weight
+        self._sent += weight
+        return None
 
     def _drain(self, now: float) -> None:
+        if now >= self.changes_at:
+            self._drain_to(now)
+            self.renew(now)
         while self._late and self._late[0][0] <= now:
             at, weight = self._late.popleft()
             self._drain_to(at)
@@ -141,16 +162,21 @@ class Bucket:
 
 
 Tier = Window | Bucket
+_KINDS: dict[str, type[Window] | type[Bucket]] = {"sliding": Window, "fixed": Window, "bucket": Bucket}
 
 
-def build(
-    specs: Iterable[TierSpec], *, share: float, reserved: Mapping[Lane, float], wall: Callable[[], float]
-) -> list[Tier]:
-    """The counters of these rates. Two rates with one key would be one counter: the tighter stays."""
+def build(specs: Iterable[TierSpec], *, share: float, reserved: Mapping[Lane, float]) -> list[Tier]:
+    """The counters of these rates. Rates with one key are one counter, which keeps them all."""
     chosen: dict[str, TierSpec] = {}
     for spec in specs:
         other = chosen.get(spec.key)
-        if other is None or spec.limit * (spec.share or share) < other.limit * (other.share or share):
-            chosen[spec.key] = spec
-    make: dict[str, type[Window] | type[Bucket]] = {"sliding": Window, "fixed": Window, "bucket": Bucket}
-    return [make[s.kind](s, share=share, reserved=reserved, wall=wall) for s in chosen.values()]
+        chosen[spec.key] = spec if other is None else _both(spec, other, share)
+    return [_KINDS[s.kind](s, share=share, reserved=reserved) for s in chosen.values()]
+
+
+def _both(one: TierSpec, other: TierSpec, share: float) -> TierSpec:
+    """The rate that keeps two of the same key: the lower limit, and the lower budget."""
+    lower = min(one, other, key=lambda spec: spec.limit)
+    budget = min(spec.limit * (spec.share or share) for spec in (one, other))
+    bursts = [spec.burst or spec.limit for spec in (one, other)] if lower.kind == "bucket" else []
+    return replace(lower, share=min(1.0, budget / lower.limit), burst=min(bursts, default=None))

@@ -16,6 +16,7 @@ from syncd.limits.adaptive import Learned
 from syncd.limits.book import Book, Call
 from syncd.limits.breaker import BreakerPolicy, BreakerState, Pass
 from syncd.limits.breakers import Breakers, Hold
+from syncd.limits.readings import Reading
 from syncd.limits.recorder import Recorder
 from syncd.limits.tiers import TierSpec
 from syncd.limits.waiting import OverBudgetError, WaitingRoom
@@ -231,13 +232,13 @@ class Gate:
         if self.book.crowd:
             self.room.dispatch()
 
-    def _verdict(self, call: Slot, *, good: bool) -> None:
+    def _verdict(self, call: Slot, *, good: bool, why: str = "") -> None:
         if good:
             if self._pauses:
                 self._pauses = 0
             if self.book.slowed is not None:
                 self._recover(call)
-        if self.breakers.verdict(call.group, call._pass, self.clock.monotonic(), good=good):
+        if self.breakers.verdict(call.group, call._pass, self.clock.monotonic(), good=good, why=why):
             self._evict([call.group])
 
     # -- what the partner says and teaches
@@ -436,6 +437,7 @@ class Gate:
             until = state.get("paused_until")
             if until is not None:
                 self.pause(float(until) - ahead - now, str(state.get("pause_reason", "")))
+            self.breakers.absorb(state.get("breakers"), now)
             seats = state.get("seats")
             if isinstance(seats, Mapping):
                 self.seats_learned.absorb(
@@ -452,6 +454,8 @@ class Gate:
         until = self.paused_until
         if until is not None:
             told |= {"paused_until": until.timestamp(), "pause_reason": self.room.pause_reason}
+        if breakers := self.breakers.export(self.clock.monotonic()):
+            told["breakers"] = breakers
         if self.seats_learned.limit is not None:
             told["seats"] = {"limit": self.seats_learned.limit, "events": self.seats_learned.events}
         return told
@@ -507,7 +511,7 @@ class Gate:
             "waiting": {lane.name.lower(): self.book.waiting[lane] for lane in Lane},
             "tiers": tiers,
             "breakers": self.breakers.view(now),
-            "held": self.breakers.held_reason,
+            "held": self.breakers.held_view,
             "waited_seconds": dict(self.room.waited),
             "busy_seconds": self.room.busy_seconds(),
             "utilisation": self.utilisation,

@@ -7,6 +7,7 @@ The rule for a stop that was not clean (kill -9, power):
   budget, never more than a tenth, at least one); a call beyond waits for it. A new process counts what was stored, and
   as spent now what was in flight then and what the last commit had allowed. The commit at its own start allows nothing
   yet, so a process that is killed before it calls costs nothing;
+* what comes back after a day or later (daily and monthly budgets) allows at most 20 calls, or a hundredth;
 * where fewer than 20 calls a window are allowed (rare, dear: token requests) each is stored before it leaves.
 
 Saves are shared: one commit carries every call that waits for it. While calls are made, state is stored about once a
@@ -17,31 +18,29 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from syncd.clock import Clock
-from syncd.limits.book import Book, Spent
+from syncd.limits.book import Book, Call
 from syncd.limits.bucket import Tier
 from syncd.ports import SlotKeeper
 
-SHORT_SECONDS = 2.0
 RARE = 20
+DEAR_SECONDS = 86400.0
+DEAR = 20.0
+"""Of what comes back after a day or later (daily and monthly budgets) a kill costs so much at most."""
 SAVE_EVERY_SECONDS = 1.0
 _MOMENTS = 120
 """A stored window has at most about so many moments in it."""
-
-
-def is_short(tier: Tier) -> bool:
-    """Is one window quicker waited out than remembered? (A bucket's window is the time to refill it.)"""
-    return tier.hold_seconds <= SHORT_SECONDS * 1.01
 
 
 def allowance(tier: Tier) -> float:
     """How much of a tier may be spent between two commits: little, since each kill loses that much of a window."""
     if tier.ceiling < RARE:
         return 0.0
+    if tier.spec.window_seconds >= DEAR_SECONDS:
+        return max(1.0, min(DEAR, math.floor(tier.budget * 0.01)))
     brought = math.ceil(2.0 * SAVE_EVERY_SECONDS * tier.budget / tier.spec.window_seconds)
     return max(1.0, min(math.floor(tier.budget * 0.1), max(brought, math.floor(tier.budget * 0.02))))
 
@@ -65,38 +64,39 @@ class Recorder:
         self._clean = False
         """The last commit says that nothing follows it."""
         self._recalled = False
-        self.extra: dict[str, Any] = {}
-        """What the gate wants remembered beside the slots."""
+        self.told: Callable[[], Mapping[str, Any]] = dict
+        """What the gate wants remembered beside the slots, as JSON; moments on the wall clock."""
 
     # -- before a call leaves
 
-    def note(self, spent: Spent) -> None:
+    def note(self, call: Call) -> None:
         """A call was let go: it counts as not stored."""
         if self.keeper is None:
             return
-        for tier, hold in spent.holds:
-            if not is_short(tier):
-                self._loose[tier.spec.key] = self._loose.get(tier.spec.key, 0.0) + hold.weight
+        loose = self._loose
+        for tier, _ in call.holds:
+            if not tier.is_short:
+                loose[tier.key] = loose.get(tier.key, 0.0) + (call.weight if tier.weighted else 1.0)
 
-    def due(self, spent: Spent) -> bool:
+    def due(self, call: Call) -> bool:
         """Must (or should) this call see a commit before it leaves?"""
-        return self.keeper is not None and (self._required(spent) or self._stale())
+        return self.keeper is not None and (self._required(call) or self._stale())
 
-    async def before(self, spent: Spent) -> None:
+    async def before(self, call: Call) -> None:
         """Return once the call may leave. Raises what the keeper raises; then nothing may be sent."""
-        if self._required(spent):
-            while self._saved < spent.number:
-                await self._save(spent.number)
+        if self._required(call):
+            while self._saved < call.number:
+                await self._save(call.number)
         elif self._stale() and not self._saving.locked():
-            await self._save(spent.number)
+            await self._save(call.number)
 
-    def _required(self, spent: Spent) -> bool:
-        if self._saved >= spent.number:
+    def _required(self, call: Call) -> bool:
+        if self._saved >= call.number:
             return False
         if self._clean:
             return True
         loose, allowed = self._loose, self._allowed
-        keys = [tier.spec.key for tier, _ in spent.holds if not is_short(tier)]
+        keys = [tier.key for tier, _ in call.holds if not tier.is_short]
         return any(loose.get(key, 0.0) > allowed.get(key, 0.0) for key in keys)
 
     def _stale(self) -> bool:
@@ -122,7 +122,7 @@ class Recorder:
         started = self.clock.monotonic()
         allowed = {}
         for tier in self.book.tiers:
-            key = tier.spec.key
+            key = tier.key
             running = max(0.0, self._allowed.get(key, 0.0) - loose.get(key, 0.0))  # may leave while this is under way
             allowed[key] = 0.0 if clean else max(allowance(tier) if allow else 0.0, running)
         self._clean = self._clean or clean
@@ -140,15 +140,25 @@ class Recorder:
         wall = self.clock.now().timestamp()
         tiers = {}
         for tier in self.book.tiers:
-            if is_short(tier) and not clean:
+            if tier.is_short and not clean:
+                if lessons := _moved(tier.lessons(), wall - now):
+                    tiers[tier.key] = lessons
                 continue
             state = tier.export(now)
             step = tier.hold_seconds / _MOMENTS
             for name in ("held", "sent"):
                 state[name] = _coarse(state[name], wall - now, step)
-            state["allowed"] = (allowed or {}).get(tier.spec.key, 0.0)
-            tiers[tier.spec.key] = state
-        return {"version": 1, "clean": clean, "saved_at": wall, "tiers": tiers, **self.extra}
+            state["allowed"] = (allowed or {}).get(tier.key, 0.0)
+            tiers[tier.key] = state | _moved(tier.lessons(), wall - now)
+        return {
+            "version": 1,
+            "clean": clean,
+            "saved_at": wall,
+            "saved_monotonic": now,
+            "boot": self.clock.boot,
+            "tiers": tiers,
+            **self.told(),
+        }
 
     def recall(self, state: Mapping[str, Any] | None, *, clean: bool | None) -> None:
         """Count what a former owner spent. `clean` overrides what the state says about how that one ended.
@@ -163,12 +173,14 @@ class Recorder:
             for tier in self.book.tiers:
                 tier.forget()
         now = self.clock.monotonic()
-        ahead = self.clock.now().timestamp() - now
+        ahead = self.ahead(state)
         ended_well = bool(state.get("clean")) if clean is None else clean
         stored: Mapping[str, Any] = state.get("tiers") or {}
         for tier in self.book.tiers:
-            known = stored.get(tier.spec.key)
-            if is_short(tier) and (known is None or not ended_well):
+            known = stored.get(tier.key)
+            if known is not None:
+                tier.relearn(_moved(known, -ahead), now)
+            if tier.is_short and (known is None or "held" not in known or not ended_well):
                 tier.charge(now, tier.ceiling)
                 continue
             known = known or _nearest(tier, stored)
@@ -180,6 +192,28 @@ class Recorder:
             tier.absorb(now, moved)
             unknown = 0.0 if ended_well else float(known.get("allowed", allowance(tier)))
             tier.charge(now, unknown, flown=float(known.get("flying", 0.0)))
+
+    def ahead(self, state: Mapping[str, Any]) -> float:
+        """By how much the wall clock of this state's moments was ahead of our monotonic one.
+
+        The wall clock may have jumped since. On the same boot of the same machine the monotonic clock tells how much time
+        passed; else the database's clock does (`age_seconds`), and only where neither is known the wall clock.
+        """
+        saved_at = float(state.get("saved_at", 0.0))
+        if state.get("boot") and state.get("boot") == self.clock.boot:
+            return saved_at - float(state["saved_monotonic"])
+        age = state.get("age_seconds")
+        passed = self.clock.now().timestamp() - saved_at if age is None else float(age)
+        return saved_at + max(passed, 0.0) - self.clock.monotonic()
+
+
+def _moved(lessons: Mapping[str, Any], by: float) -> dict[str, Any]:
+    """What was learned, its moments moved between the monotonic clock and the wall clock."""
+    told = lessons.get("learned")
+    if told is None:
+        return {}
+    at = {name: told[name] + by for name in ("since", "forgets_at") if isinstance(told.get(name), float | int)}
+    return {"learned": {name: value for name, value in (told | at).items() if value != math.inf}}
 
 
 def _coarse(entries: list[list[float]], ahead: float, step: float) -> list[list[float]]:
@@ -199,10 +233,5 @@ def _coarse(entries: list[list[float]], ahead: float, step: float) -> list[list[
 
 def _nearest(tier: Tier, stored: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What another tier of the same budget remembered, for one that was configured between two starts."""
-    kin = [state for key, state in stored.items() if key.split("|")[0] in ("", tier.spec.budget)]
+    kin = [state for key, state in stored.items() if "held" in state and key.split("|")[0] in ("", tier.spec.budget)]
     return max(kin, key=lambda state: float(state.get("window", 0)), default=None)
-
-
-def moment(epoch: float | None) -> datetime | None:
-    """A stored moment as a datetime."""
-    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)

@@ -30,6 +30,7 @@ _UNITS = {
     "m": 60.0, "min": 60.0, "minute": 60.0, "minutes": 60.0,
     "h": 3600.0, "hour": 3600.0, "hours": 3600.0,
     "d": 86400.0, "day": 86400.0, "days": 86400.0,
+    "w": 604800.0, "week": 604800.0, "weeks": 604800.0,
 }  # fmt: skip
 _RATE = re.compile(r"\s*(\d[\d_]*)\s*(?:/|\bper\b)\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*", re.IGNORECASE)
 
@@ -42,7 +43,7 @@ def parse_rate(text: str) -> tuple[int, float]:
     count, amount, unit = found.groups()
     scale = _UNITS.get(unit.lower())
     if scale is None:
-        raise ValueError(f"{text!r} has an unknown unit of time {unit!r}: use ms, s, min, h or d")
+        raise ValueError(f"{text!r} has an unknown unit of time {unit!r}: use ms, s, min, h, d or w (a month is 30d)")
     limit, window = int(count), float(amount or 1) * scale
     if limit < 1 or window <= 0:
         raise ValueError(f"{text!r} allows nothing: both numbers must be greater than zero")
@@ -54,10 +55,10 @@ class TierSpec:
     """One rate as configuration or a driver states it.
 
     At most `limit` calls (or points, where `weighted`) arrive in any `window_seconds`; syncd spends `share` of it
-    (None: the gate's own share). `budget` names the kind of calls it counts; empty counts all. A `fixed` window is safe
-    for any phase, being held to the sliding rule; `aligned` says that the partner's windows begin at multiples of the
-    window on its wall clock (full minutes), whose difference from ours stays below `skew_seconds`. A `bucket` holds
-    `burst` (default: `limit`) and refills `limit` in a window. `stated` is the partner's own figure, for display.
+    (None: the gate's own share). `budget` names the calls it counts: `read`, `write`, `token`, a method, a route, a name of
+    the driver's; empty counts all. A `fixed` window is held to the sliding rule, and so is safe for any phase and any
+    clock. A `bucket` holds `burst` (default: `limit`) and refills `limit` in a window. `stated` is the partner's own
+    figure, for display.
     """
 
     limit: float
@@ -68,8 +69,6 @@ class TierSpec:
     weighted: bool = False
     share: float | None = None
     stated: float | None = None
-    aligned: bool = False
-    skew_seconds: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.limit >= 1 and math.isfinite(self.limit)):
@@ -85,7 +84,7 @@ class TierSpec:
 
     @classmethod
     def parse(cls, value: str | Mapping[str, Any] | TierSpec) -> TierSpec:
-        """Read `"7/s"` or `{rate: 60/min, kind: fixed, burst:, budget:, share:, weighted:, aligned:, stated:}`."""
+        """Read `"7/s"` or `{rate: 60/min, kind: fixed, burst:, budget:, share:, weighted:, stated:}`."""
         if isinstance(value, TierSpec):
             return value
         if isinstance(value, str):

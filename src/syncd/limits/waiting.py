@@ -15,7 +15,7 @@ from functools import partial
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import RateLimitError
-from syncd.limits.book import Ask, Book, Spent
+from syncd.limits.book import Book, Call
 
 _LEAST_SLEEP = 0.0005
 """Seconds. A timer may ring a hair early, and sums of floats may miss: look again after this instead of at once."""
@@ -39,9 +39,9 @@ class WaitingRoom:
         """Seconds calls have waited, by reason."""
         self._busy_seconds = 0.0
         self._busy_since: float | None = None
-        self._waiting: dict[Ask, None] = {}
-        self._deadlines: list[tuple[float, int, Ask]] = []
-        self._lookout: Ask | None = None
+        self._waiting: dict[Call, None] = {}
+        self._deadlines: list[tuple[float, int, Call]] = []
+        self._lookout: Call | None = None
         self._wake_at = math.inf
         self._rings_at = math.inf
 
@@ -53,80 +53,78 @@ class WaitingRoom:
         """Does anybody wait?"""
         return self._busy_since is not None
 
-    async def stand(self, ask: Ask, now: float) -> Spent:
+    async def stand(self, call: Call, now: float) -> None:
         """Wait in line until let go. Raises OverBudgetError, or what `refuse` was given; cancelled, it leaves no trace."""
-        if ask.deadline_at is not None:
-            surely = max(self.book.bound(ask, now), self.paused_until)
-            if surely > ask.deadline_at:
-                raise self._too_late(ask, surely, now)
-        self.book.wait(ask)
-        self._waiting[ask] = None
-        if ask.deadline_at is not None:
-            heapq.heappush(self._deadlines, (ask.deadline_at, ask.order, ask))
+        if call.deadline_at is not None:
+            surely = max(self.book.bound(call, now), self.paused_until)
+            if surely > call.deadline_at:
+                raise self._too_late(call, surely, now)
+        self.book.wait(call)
+        self._waiting[call] = None
+        if call.deadline_at is not None:
+            heapq.heappush(self._deadlines, (call.deadline_at, call.order, call))
         if self._busy_since is None:
             self._busy_since = now
         self.dispatch()
         try:
-            while ask.waiting:
+            while call.waiting:
                 signal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                ask.on_change = partial(_ring, signal)
+                call.on_change = partial(_ring, signal)
                 if self._lookout is None:
-                    self._lookout = ask
-                if self._lookout is ask:
+                    self._lookout = call
+                if self._lookout is call:
                     await self._look_out(signal)
                 else:
                     await signal
         except BaseException:
-            if ask.slot is not None:
-                self.book.undo(ask.slot)
+            if call.number:
+                self.book.undo(call)
             else:
-                self.book.leave(ask)
+                self.book.leave(call)
             raise
         finally:
-            ask.on_change = None
-            self._gone(ask, self.clock.monotonic() - now)
-        if ask.error is not None:
-            raise ask.error
-        assert ask.slot is not None
-        return ask.slot
+            call.on_change = None
+            self._gone(call, self.clock.monotonic() - now)
+        if call.error is not None:
+            raise call.error
 
     def dispatch(self) -> None:
         """Let go whom there is room for, refuse whom it is too late for, and set the next moment to look."""
         now = self.clock.monotonic()
         paused = now < self.paused_until
         while self._deadlines:
-            deadline, _, ask = self._deadlines[0]
-            if ask.waiting and deadline > (self.paused_until if paused else now):
+            deadline, _, call = self._deadlines[0]
+            if call.waiting and deadline > (self.paused_until if paused else now):
                 break
             heapq.heappop(self._deadlines)
-            if ask.waiting:
-                self.refuse(ask, self._too_late(ask, self.book.bound(ask, now), now))
+            if call.waiting:
+                self.refuse(call, self._too_late(call, self.book.bound(call, now), now))
         wake_at = self.paused_until
         if paused:
             self.book.blame("paused")
         else:
             gone, wake_at = self.book.dispatch(now)
-            for ask in gone:
-                _tell(ask)
+            for call in gone:
+                _tell(call)
         if self._deadlines:
             wake_at = min(wake_at, self._deadlines[0][0])
         self._wake_at = wake_at
         if self._lookout is not None and wake_at < self._rings_at - _LEAST_SLEEP:
             self._rings_at = wake_at
             _tell(self._lookout)
-        if self._busy_since is not None and not any(self.book.waiting):
+        if self._busy_since is not None and not self.book.crowd:
             self.busy_seconds()
             self._busy_since = None
 
-    def refuse(self, ask: Ask, error: Exception) -> None:
+    def refuse(self, call: Call, error: Exception) -> None:
         """End a wait with this error."""
-        self.book.leave(ask)
-        ask.error = error
-        _tell(ask)
+        self.book.leave(call)
+        call.error = error
+        _tell(call)
 
-    def of_group(self, group: str) -> list[Ask]:
+    def of_group(self, group: str) -> list[Call]:
         """Who waits for this endpoint group."""
-        return [ask for ask in self._waiting if ask.group == group and ask.waiting]
+        return [call for call in self._waiting if call.group == group and call.waiting]
 
     def busy_seconds(self) -> float:
         """Seconds so far in which somebody waited."""
@@ -147,26 +145,26 @@ class WaitingRoom:
         except TimeoutError:
             self.dispatch()
 
-    def _gone(self, ask: Ask, waited: float) -> None:
+    def _gone(self, call: Call, waited: float) -> None:
         """It waits no longer: someone else looks out, and what it held or barred is looked at anew."""
-        self._waiting.pop(ask, None)
-        if self._lookout is ask:
+        self._waiting.pop(call, None)
+        if self._lookout is call:
             self._lookout = None
             self._rings_at = math.inf
         self.dispatch()
         if self._lookout is None and self._waiting:
             _tell(next(reversed(self._waiting)))
         if waited > 0:
-            reason = ask.blocked_by or "limit"
+            reason = call.blocked_by or "limit"
             self.waited[reason] = self.waited.get(reason, 0.0) + waited
             metrics.LIMIT_WAIT_SECONDS.labels(self.scope, reason).inc(waited)
 
-    def _too_late(self, ask: Ask, at: float, now: float) -> OverBudgetError:
+    def _too_late(self, call: Call, at: float, now: float) -> OverBudgetError:
         if now < self.paused_until:
             why = f"paused ({self.pause_reason})" if self.pause_reason else "paused"
             at = max(at, self.paused_until)
         else:
-            why = f"using all its limits allow ({ask.blocked_by})" if ask.blocked_by else "using all its limits allow"
+            why = f"using all its limits allow ({call.blocked_by})" if call.blocked_by else "using all its limits allow"
         return OverBudgetError(
             f"{self.scope} is {why}: the call cannot leave before its deadline",
             retry_at=self.clock.now() + timedelta(seconds=max(at - now, 0.0)),
@@ -178,6 +176,6 @@ def _ring(signal: asyncio.Future[None]) -> None:
         signal.set_result(None)
 
 
-def _tell(ask: Ask) -> None:
-    if ask.on_change is not None:
-        ask.on_change()
+def _tell(call: Call) -> None:
+    if call.on_change is not None:
+        call.on_change()

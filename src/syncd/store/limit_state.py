@@ -17,16 +17,17 @@ class LimitState:
     async def save(self, scope: str, state: Mapping[str, Any]) -> None:
         """Returns once the state is committed."""
         await self._database.execute(
-            "INSERT INTO syncd.limit_state (scope, state, saved_at) VALUES ($1, $2, $3) "
+            "INSERT INTO syncd.limit_state (scope, state, saved_at) VALUES ($1, $2, now()) "
             "ON CONFLICT (scope) DO UPDATE SET state = excluded.state, saved_at = excluded.saved_at",
             scope,
             dict(state),
-            self._database.clock.now(),
         )
 
     async def load(self, scope: str) -> Mapping[str, Any] | None:
-        """What was saved last, or None."""
-        state: Mapping[str, Any] | None = await self._database.fetchval(
-            "SELECT state FROM syncd.limit_state WHERE scope = $1", scope
+        """What was saved last, or None; `age_seconds` tells how long ago that was by the database's clock."""
+        row = await self._database.fetchrow(
+            "SELECT state, extract(epoch FROM clock_timestamp() - saved_at)::float8 AS age "
+            "FROM syncd.limit_state WHERE scope = $1",
+            scope,
         )
-        return state
+        return None if row is None else {**row["state"], "age_seconds": row["age"]}

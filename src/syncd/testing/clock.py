@@ -32,9 +32,11 @@ class FakeClock:
         *,
         monotonic: float = 1000.0,
         seed: int = 1,
+        boot: str = "",
     ) -> None:
         if start.tzinfo is None:
             raise ValueError("start must be an aware datetime")
+        self.boot = boot
         self._monotonic = monotonic
         self._origin = monotonic
         self._wall = start.astimezone(UTC)
