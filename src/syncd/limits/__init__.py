@@ -1,6 +1,6 @@
 """How fast syncd may call a partner: one gate a scope, exact by construction (design: the quota book)."""
 
-from syncd.limits.breaker import BreakerPolicy, BreakerState
+from syncd.limits.breaker import MANY, BreakerPolicy, BreakerState
 from syncd.limits.breakers import Hold
 from syncd.limits.gate import DEFAULT_LANES, Gate, Slot
 from syncd.limits.tiers import TierSpec, parse_rate
@@ -10,6 +10,7 @@ Tier = TierSpec
 
 __all__ = [
     "DEFAULT_LANES",
+    "MANY",
     "BreakerPolicy",
     "BreakerState",
     "Gate",

@@ -219,7 +219,7 @@ class Breakers:
 
     def export(self, now: float) -> dict[str, Any]:
         """What to remember over a restart, as JSON; empty when all is well. Holds are not here: they are rows."""
-        groups = {
+        return {
             group: {
                 "failures": breaker.failures,
                 "failed_probes": breaker.failed_probes,
@@ -230,19 +230,15 @@ class Breakers:
             for group, breaker in self._groups.items()
             if breaker.failures or breaker.broken_at is not None
         }
-        return {"at": self._clock.now().timestamp(), "groups": groups} if groups else {}
 
-    def absorb(self, state: Mapping[str, Any] | None, now: float) -> None:
-        """Be as `export` said, in place of what is in memory.
+    def absorb(self, state: Mapping[str, Any] | None, now: float, *, away_seconds: float) -> None:
+        """Be as `export` said so long ago, in place of what is in memory.
 
-        What was open comes back open or half-open, never closed. The time between is told by the wall clock; should that
-        have jumped, the worst is one cooldown too long, or one probe too early.
+        What was open comes back open or half-open, never closed.
         """
-        state = state or {}
-        away = max(self._clock.now().timestamp() - float(state.get("at", math.inf)), 0.0)
-        groups: Mapping[str, Any] = state.get("groups") or {}
-        for group in {*groups, *self._groups}:
-            known = groups.get(group) or {}
+        state, away = state or {}, max(away_seconds, 0.0)
+        for group in {*state, *self._groups}:
+            known = state.get(group) or {}
             open_for = known.get("open_for")
             self.of(group).resume(
                 int(known.get("failures", 0)),

@@ -152,6 +152,8 @@ class Gate:
         )
         self.room = WaitingRoom(scope, self.book, clock)
         self.breakers = Breakers(scope, breaker or BreakerPolicy(), clock, self._notify)
+        self.breakers.returned = self.ramp
+        self.breakers.turned = self._turned
         self.recorder = Recorder(scope, self.book, clock, keeper)
         self.recorder.told = self._remember
         self._pauses = 0
@@ -161,6 +163,10 @@ class Gate:
         self.seats_learned = Learned()
         self.refusals = 0
         """429s met."""
+        self.away_seconds = 0.0
+        """How old the state was that was read back: so long, at least, nobody called for this scope."""
+        self.unsaved = False
+        """A breaker turned since the state was stored; with an open one no call comes along to store it."""
         self._busy_calls: dict[str, float] = {}
         """By tier: what was spent while somebody waited."""
         self._show()
@@ -437,7 +443,8 @@ class Gate:
             until = state.get("paused_until")
             if until is not None:
                 self.pause(float(until) - ahead - now, str(state.get("pause_reason", "")))
-            self.breakers.absorb(state.get("breakers"), now)
+            self.away_seconds = max(now - (float(state.get("saved_at", 0.0)) - ahead), 0.0)
+            self.breakers.absorb(state.get("breakers"), now, away_seconds=self.away_seconds)
             seats = state.get("seats")
             if isinstance(seats, Mapping):
                 self.seats_learned.absorb(
@@ -460,8 +467,12 @@ class Gate:
             told["seats"] = {"limit": self.seats_learned.limit, "events": self.seats_learned.events}
         return told
 
+    def _turned(self) -> None:
+        self.unsaved = True
+
     async def persist(self, *, clean: bool = False) -> None:
         """Store the state now; `clean` at an orderly end, after the last call."""
+        self.unsaved = False
         await self.recorder.persist(clean=clean)
 
     def close(self) -> None:

@@ -56,6 +56,7 @@ FROM (
     WHERE integration = ANY($1::text[]) AND state = 'waiting'
       AND (not_before IS NULL OR not_before <= $3) AND (expires_at IS NULL OR expires_at > $3)
       AND ($5::smallint[] IS NULL OR lane = ANY($5)) AND ($6::text[] IS NULL OR kind = ANY($6))
+      AND ($7::text[] IS NULL OR integration || '/' || resource = ANY($7))
     ORDER BY lane, id
     LIMIT $4
     FOR UPDATE SKIP LOCKED
@@ -112,14 +113,16 @@ class Tasks:
         )
         return [_task(each) for each in found]
 
-    async def ready(self, integrations: Sequence[str]) -> list[str]:
-        """Those of the integrations that have a task ready to be taken."""
+    async def ready(self, integrations: Sequence[str], *, resources: Sequence[str] | None = None) -> list[str]:
+        """Those of the integrations that have a task ready to be taken; of these `integration/resource` where given."""
         found = await self._database.fetch(
             "SELECT i.name FROM unnest($1::text[]) AS i(name) WHERE EXISTS (SELECT FROM syncd.tasks t "
             "WHERE t.integration = i.name AND t.state = 'waiting' AND (t.not_before IS NULL OR t.not_before <= $2) "
-            "AND (t.expires_at IS NULL OR t.expires_at > $2))",
+            "AND (t.expires_at IS NULL OR t.expires_at > $2) "
+            "AND ($3::text[] IS NULL OR t.integration || '/' || t.resource = ANY($3)))",
             list(integrations),
             self._database.clock.now(),
+            list(resources) if resources is not None else None,
         )
         return [each["name"] for each in found]
 
@@ -131,8 +134,12 @@ class Tasks:
         limit: int,
         lanes: Sequence[Lane] | None = None,
         kinds: Sequence[str] | None = None,
+        resources: Sequence[str] | None = None,
     ) -> list[Task]:
-        """Take ready tasks, most urgent first, oldest first within a lane. Expired ones are left for `expire`."""
+        """Take ready tasks, most urgent first, oldest first within a lane. Expired ones are left for `expire`.
+
+        `resources` names those that may be taken as `integration/resource`; None: all.
+        """
         found = await self._database.fetch(
             _TAKE,
             [integrations] if isinstance(integrations, str) else list(integrations),
@@ -141,6 +148,7 @@ class Tasks:
             limit,
             list(map(int, lanes)) if lanes is not None else None,
             list(kinds) if kinds is not None else None,
+            list(resources) if resources is not None else None,
         )
         return sorted((_task(each) for each in found), key=lambda task: (task.lane, task.id))
 

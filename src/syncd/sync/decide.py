@@ -52,6 +52,8 @@ class Bury:
 
 Outcome = Done | Later | Drop | Bury
 
+MOST_SPREAD_SECONDS = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -69,6 +71,15 @@ class RetryPolicy:
         return timedelta(seconds=span * (0.5 + chance / 2))
 
 
+def spread(now: datetime, at: datetime, chance: float) -> timedelta:
+    """How long after the breaker's next probe, at `at`, work comes back: never all at once, and who was the probe late.
+
+    As long again as the wait, 30 s at most; at least a moment, so that the next probe is another piece of work: a record
+    the partner always stumbles over must not be the one by which it is judged for ever.
+    """
+    return timedelta(seconds=0.05 + min((at - now).total_seconds(), MOST_SPREAD_SECONDS) * chance)
+
+
 def decide(error: BaseException, attempt: int, now: datetime, policy: RetryPolicy, chance: float) -> Outcome:
     """What becomes of work that raised `error` at its `attempt`-th try (from 1)."""
     match error:
@@ -76,8 +87,8 @@ def decide(error: BaseException, attempt: int, now: datetime, policy: RetryPolic
             return Bury(str(error))
         case RateLimitError(retry_at=at):
             return Later(at or now + policy.backoff(attempt, chance), counts=False)
-        case BreakerOpenError(retry_at=at):
-            return Later(at, counts=False)
+        case BreakerOpenError(retry_at=at) | TransientError(probe=True, retry_at=datetime() as at):
+            return Later(at + spread(now, at, chance), counts=False)
         case TransientError(retry_at=at) if attempt < policy.attempts:
             wait = now + policy.backoff(attempt, chance)
             return Later(max(at, wait) if at is not None else wait)

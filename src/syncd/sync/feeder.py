@@ -7,7 +7,7 @@ back untouched; what a dead process had taken is free again under the next fence
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import anyio
@@ -19,6 +19,7 @@ from syncd.model import Lane
 from syncd.store import Store, Task
 from syncd.sync.account import Account
 from syncd.sync.pool import Pool
+from syncd.sync.probing import Group, Probing
 from syncd.sync.work import Worker, batches
 
 log = structlog.get_logger()
@@ -42,6 +43,7 @@ class Feeder:
         wished: Callable[[Task], None],
         store: Store,
         clock: Clock,
+        probing: Probing,
     ) -> None:
         self._partner = partner
         self._accounts = accounts
@@ -50,6 +52,7 @@ class Feeder:
         self._wished = wished
         self._store = store
         self._clock = clock
+        self._probing = probing
         self._freed: dict[str, int] = {}
         self._taken: dict[str, list[Task]] = {}
         """Batches that wait in the pool or are being worked on, by their key there."""
@@ -71,17 +74,35 @@ class Feeder:
             return False
         await self._free(owned)
         await self._expire(list(owned))
-        ready = await self._store.tasks.ready(list(owned))
+        free: list[str] | None = None
+        if self._probing.barred(owned):
+            # While a breaker is open its work stays in the rows, untouched; while it is half-open one piece goes.
+            free = self._probing.open_keys(owned)
+            await self._feed_probes(owned, lanes)
+        taken = await self._take(owned, lanes, TAKE_AT_ONCE, free)
+        await self._hand_over(taken, None)
+        return len(taken) >= TAKE_AT_ONCE
+
+    async def _feed_probes(self, owned: Mapping[str, int], lanes: Sequence[Lane]) -> None:
+        for group, keys in self._probing.probe_keys(owned).items():
+            await self._hand_over(await self._take(owned, lanes, 1, keys), group)
+
+    async def _take(
+        self, owned: Mapping[str, int], lanes: Sequence[Lane], limit: int, resources: list[str] | None
+    ) -> list[Task]:
+        ready = await self._store.tasks.ready(list(owned), resources=resources) if resources != [] else []
         taken: list[Task] = []
         for fence in {owned[name] for name in ready}:
             among = [name for name in ready if owned[name] == fence]
-            taken += await self._store.tasks.take(among, fence=fence, limit=TAKE_AT_ONCE, lanes=lanes)
+            taken += await self._store.tasks.take(among, fence=fence, limit=limit, lanes=lanes, resources=resources)
+        return taken
+
+    async def _hand_over(self, taken: list[Task], probe: Group | None) -> None:
         for task in taken:
             if task.kind in WISHES:
                 self._wished(task)
         for batch in batches([task for task in taken if task.kind not in WISHES], self._most):
-            await self._offer(batch)
-        return len(taken) >= TAKE_AT_ONCE
+            await self._offer(batch, probe)
 
     async def give_back_batches(self, keys: Iterable[str]) -> None:
         """Return the batches with these keys, which never began."""
@@ -113,12 +134,15 @@ class Feeder:
         if dropped:
             log.info("tasks_expired", partner=self._partner, count=dropped)
 
-    async def _offer(self, batch: list[Task]) -> None:
+    async def _offer(self, batch: list[Task], probe: Group | None) -> None:
         first = batch[0]
         key = f"task:{first.id}"
         self._taken[key] = batch
+        if probe is not None:
+            self._probing.hand_out(probe, key)
         if not self._pool.offer(first.integration, first.lane, key, partial(self._work, key, batch)):
             del self._taken[key]
+            self._probing.ended(key)
             await self.give_back(batch)
 
     async def _work(self, key: str, batch: list[Task]) -> None:
@@ -130,3 +154,4 @@ class Feeder:
             raise
         finally:
             self._taken.pop(key, None)
+            self._probing.ended(key)

@@ -16,8 +16,9 @@ import structlog
 
 from syncd import metrics
 from syncd.clock import Clock
-from syncd.errors import AuthError, OwnershipError, StoreError
+from syncd.errors import AuthError, BreakerOpenError, OwnershipError, StoreError
 from syncd.explain import Explanation
+from syncd.limits import MANY
 from syncd.model import Lane, Outcome
 from syncd.store import Control, NewDeadLetter, Store, Task
 from syncd.sync.account import Account
@@ -26,6 +27,7 @@ from syncd.sync.feeder import Feeder
 from syncd.sync.letters import letter_of_run
 from syncd.sync.plan import Strategy
 from syncd.sync.pool import Pool
+from syncd.sync.probing import Group, Probing
 from syncd.sync.pull import Pull
 from syncd.sync.unit import Unit, Wish
 from syncd.sync.work import Worker
@@ -58,7 +60,8 @@ class Runner:
         self.pool = Pool(partner, workers, accounts, clock)
         self.units: dict[tuple[str, str], Unit] = {}
         workers_of = {name: Worker(account, self._policy) for name, account in accounts.items()}
-        self._feeder = Feeder(partner, self.accounts, self.pool, workers_of, self._wish, store, clock)
+        self._probing = Probing(self.accounts)
+        self._feeder = Feeder(partner, self.accounts, self.pool, workers_of, self._wish, store, clock, self._probing)
         self._wake = asyncio.Event()
         self._stopping = False
         self.wishes: dict[int, Wish] = {}
@@ -155,20 +158,41 @@ class Runner:
         """Queue every unit that is due; returns seconds until the next one will be."""
         now = self._clock.now()
         wait = LOOK_SECONDS
+        probes: dict[Group, list[Unit]] = {}
         for unit in self.units.values():
             account = self.accounts[unit.integration]
             if not account.may_call() or self.is_paused(unit.integration, unit.plan.name):
                 continue
+            takes = self._probing.takes(unit.integration, unit.plan.name)
+            if unit.due(now) and takes < MANY:
+                unit.barred = True
+                if takes:
+                    probes.setdefault(self._probing.group_of(unit.integration, unit.plan.name), []).append(unit)
+                continue
+            if unit.barred and takes == MANY:
+                unit.barred = False
+                if not unit.wishes:  # what somebody waits for goes at once, the rest not all in one moment
+                    unit.due_at = max(unit.due_at, unit.plan.schedule.catch_up(now, self._clock.random()))
             if unit.due(now):
                 self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit), long=True)
             elif not unit.running:
                 wait = min(wait, max((unit.due_at - now).total_seconds(), 0.01))
+        for group, due in probes.items():
+            # Wanted by somebody, else tried longest ago: a resource that is sick by itself is not the probe for ever.
+            unit = min(due, key=lambda one: (not one.wishes, one.last_started_at or one.due_at))
+            self._probing.hand_out(group, unit.key)
+            if not self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit), long=True):
+                self._probing.ended(unit.key)
         return wait
 
     async def _pull(self, unit: Unit) -> None:
         """One run of one unit, whatever it raises."""
         account = self.accounts[unit.integration]
-        if unit.running or self._stopping or self.is_paused(unit.integration, unit.plan.name):
+        if unit.running:
+            return
+        barred = not account.gate.breakers.takes(unit.plan.resource.group)  # it opened while this waited for a seat
+        if barred or self._stopping or self.is_paused(unit.integration, unit.plan.name):
+            self._probing.ended(unit.key)
             return
         unit.running = True
         began_at = unit.last_started_at = self._clock.now()
@@ -193,6 +217,7 @@ class Runner:
             await self._ended(unit, pull, wishes, began_at)
         finally:
             unit.running = False
+            self._probing.ended(unit.key)
             account.moved()
             self.wake()
 
@@ -278,7 +303,9 @@ class Runner:
         waits = isinstance(outcome, Later) and not outcome.counts
         if waits and not isinstance(error, AuthError | StoreError):
             unit.attempt -= 1
-        if isinstance(outcome, Later):
+        if isinstance(error, BreakerOpenError):
+            unit.due_at = error.retry_at  # one of those that wait is chosen then; they are spread once it is closed
+        elif isinstance(outcome, Later):
             unit.due_at = outcome.at if waits else min(outcome.at, max(regular, now))
         else:
             unit.due_at = now + timedelta(seconds=1) if unit.wishes else max(regular, now + timedelta(seconds=1))

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from cronsim import CronSim
 
 CATCH_UP_SECONDS = 30.0
-"""After a start, overdue resources begin within this time, spread evenly by chance."""
+"""After a start, or an outage, overdue resources begin within this time, spread evenly by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,10 @@ class Schedule:
         due = self.after(last_started, chance)
         if due > now:
             return due
+        return self.catch_up(now, chance)
+
+    def catch_up(self, now: datetime, chance: float) -> datetime:
+        """When to make up for what could not begin in time: once, somewhere in the catch-up spread."""
         return now + timedelta(seconds=min(CATCH_UP_SECONDS, self._period(now)) * chance)
 
     def _period(self, now: datetime) -> float:
