@@ -66,7 +66,7 @@ def classify(response: Response, now: datetime, *, dialect: WaitDialect = DEFAUL
         case 429:
             return RateLimitError(told, retry_at=_when(response, now, dialect), **known)
         case _ if status >= 500:
-            return TransientError(told, retry_at=_when(response, now, dialect), **known)
+            return TransientError(told, retry_at=_when(response, now, dialect, limited=False), **known)
         case _ if status < 400:
             return RejectedError(f"{told}, a redirect that names no place", **known)
         case _:
@@ -85,9 +85,8 @@ def _markup(response: Response) -> PartnerError | None:
     )
 
 
-def _when(response: Response, now: datetime, dialect: WaitDialect) -> datetime | None:
-    body = _body(response)
-    return retry_at(response.headers, body, now, dialect)
+def _when(response: Response, now: datetime, dialect: WaitDialect, *, limited: bool = True) -> datetime | None:
+    return retry_at(response.headers, _body(response), now, dialect, limited=limited)
 
 
 def request_id(response: Response) -> str | None:

@@ -74,7 +74,8 @@ def error_for(
         case "limited" | "crowded" | "locked":
             return RateLimitError(text, retry_at=_until(response, now, dialect), about=_ABOUT[word], **known)
         case "transient" | "busy":
-            return TransientError(text, breaks=word == "transient", retry_at=_until(response, now, dialect), **known)
+            at = _until(response, now, dialect, status=503)
+            return TransientError(text, breaks=word == "transient", retry_at=at, **known)
         case "auth":
             return AuthError(text, **known)
         case "denied":
@@ -94,11 +95,10 @@ def _complete(error: PartnerError, response: Response, errors: Errors) -> None:
         error.args = (f"{error} ({words})",)
 
 
-def _until(response: Response, now: datetime, dialect: WaitDialect) -> datetime | None:
-    """When the partner said to come back: read as of a 429, whatever status it put on the answer."""
-    as_limited = Response(429, response.headers, response.content)
-    told = by_status(as_limited, now, dialect=dialect)
-    return told.retry_at if isinstance(told, RateLimitError) else None
+def _until(response: Response, now: datetime, dialect: WaitDialect, *, status: int = 429) -> datetime | None:
+    """When the partner said to come back: read as of a 429 (or a 503), whatever status it put on the answer."""
+    told = by_status(Response(status, response.headers, response.content), now, dialect=dialect)
+    return told.retry_at if isinstance(told, RateLimitError | TransientError) else None
 
 
 def _code(response: Response, errors: Errors) -> str | None:

@@ -33,11 +33,7 @@ _SPAN_PART = re.compile(
     _AMOUNT + r"\s?" + _UNIT + r"(?![a-z])\s?|" + _AMOUNT + r"\s?(ms|[smhd])(?=[0-9])", re.IGNORECASE
 )
 _SENTENCE = re.compile(
-    r"\b(?:in|after|for|wait|within)\s(?:about\s|approximately\s|another\s|at least\s)?"
-    + _AMOUNT
-    + r"\s?"
-    + _UNIT
-    + r"\b",
+    r"\b(?:retry|again|wait|available|resets?|back)\b[^.;0-9]{0,30}([0-9][0-9.]{0,12}\s?[a-z]+(?:\s?[0-9][0-9.]{0,12}\s?[a-z]+)*)",
     re.IGNORECASE,
 )
 _ZONE = re.compile(r"[0-9]\s+\(?([A-Za-z]{1,5})\)?$")
@@ -50,7 +46,7 @@ _ZONES: Final = frozenset(
 @lru_cache(maxsize=256)  # all answers of one second carry the same Date
 def date(text: str) -> datetime | None:
     """An HTTP date or ISO 8601; without a zone it is UTC. None for anything else, an unknown zone's name included."""
-    if len(text) > LONGEST or not (":" in text or "-" in text):
+    if len(text) > LONGEST or not (":" in text or "-" in text) or text.count(",") > 1:  # two dates are no date
         return None
     zone = _ZONE.search(text)
     if zone is not None and zone[1].upper() not in _ZONES:
@@ -82,7 +78,7 @@ def span(text: str) -> float | None:
 def in_words(sentence: str) -> float | None:
     """Seconds named in a sentence for people: "Please retry in 37 seconds". None where it names none."""
     found = _SENTENCE.search(sentence[:_LONGEST_SENTENCE])
-    return None if found is None else _seconds_of(found[1], found[2])
+    return None if found is None else span(found[1])
 
 
 def seconds_until(value: Any, theirs: datetime, *, millis: bool = False) -> float | None:
