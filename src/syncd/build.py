@@ -252,6 +252,7 @@ class Builder:
             patience=Patience(deadline_seconds=partner.deadline_seconds),
             retries=retries,
             cost_header=driver.limits(options).cost,
+            told=driver.limits(options).told,
         )
         targets = {
             plan.name: Target(

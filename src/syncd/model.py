@@ -103,8 +103,9 @@ class Request:
     cursor: str | None = None
     weight: float = 1.0
     """How much of each weighted tier the call is expected to cost."""
-    budget: str = "read"
-    """Which of the scope's budgets it spends from: `read`, `write`, or a name the driver's limits declare."""
+    budget: str = ""
+    """What it counts as beside its method and route: `read` or `write` where the method does not tell, or a name the
+    driver's limits declare."""
     repeatable: bool | None = None
     """May it be sent again after a lost answer? None: yes for GET, HEAD, PUT, DELETE and OPTIONS."""
     deadline_seconds: float | None = None

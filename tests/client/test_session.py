@@ -356,13 +356,61 @@ async def test_a_drivers_own_word_counts(clock: FakeClock) -> None:
     assert response.json() == {"fine": 1}
 
 
-async def test_the_cost_told_by_an_answer_corrects_the_book(clock: FakeClock) -> None:
-    gate = Gate("acme", [{"rate": "100/10s", "weighted": True, "share": 1}], clock=clock, lanes={})
-    session = session_of(Partner(ok(x_cost="60"), ok(x_cost="nonsense")), clock, gate=gate, cost_header="x_cost")
-    await session.call(Request("/q", weight=5))
-    assert gate.view()["tiers"][0]["used"] == 60
-    await session.call(Request("/q", weight=5))
-    assert gate.view()["tiers"][0]["used"] == 65
+async def test_the_cost_told_by_an_answer_corrects_the_book_and_is_expected_of_the_routes_next_call(
+    clock: FakeClock,
+) -> None:
+    gate = Gate("acme", [{"rate": "200/10s", "weighted": True, "share": 1}], clock=clock, lanes={})
+    partner = Partner(ok(x_cost="60"), ok(x_cost="nonsense"), ok(x_cost="20"), ok())
+    session = session_of(partner, clock, gate=gate, cost_header="x_cost")
+    used = []
+    for path in ("/q", "/q", "/other", "/q"):
+        await session.call(Request(path, weight=5))
+        used.append(gate.view()["tiers"][0]["used"])
+    assert used == [60, 120, 140, 200]
+
+
+async def test_a_call_counts_as_its_class_its_method_its_route_and_its_own_budget(clock: FakeClock) -> None:
+    tiers = ["10/h", *({"rate": "10/h", "budget": name} for name in ("read", "write", "POST", "/a", "own"))]
+    gate = Gate("acme", tiers, clock=clock, share=1, lanes={})
+    session = session_of(Partner(*(ok() for _ in range(4))), clock, gate=gate)
+    await session.call(Request("/a"))
+    await session.call(Request("/a/1", route="/a/{id}", budget="own"))
+    await session.call(Request("/b", "POST", budget="read"))
+    await session.call(Request("/b", "POST"))
+    assert [tier["used"] for tier in gate.view()["tiers"]] == [4, 3, 1, 2, 1, 1]
+
+
+async def test_what_an_answer_says_of_the_limit_lowers_it_and_others_spending_is_seen(clock: FakeClock) -> None:
+    gate = Gate("acme", ["100/min"], clock=clock, share=1, lanes={})
+    headers = {"x-ratelimit-limit-minute": "50", "x-ratelimit-remaining-minute": "9", "x-ratelimit-reset": "30"}
+    session = session_of(Partner(ok(**headers)), clock, gate=gate)
+    await session.call(Request("/a"))
+    tier = gate.view()["tiers"][0]
+    assert (tier["limit"], tier["left"], tier["foreign"]) == (50, 9, 40)
+    assert (tier["learned"]["source"], tier["learned"]["yaml"]) == ("headers", "limits: {tiers: [50/min]}")
+
+
+async def test_a_429_teaches_the_scope_and_a_lock_on_one_object_does_not(clock: FakeClock) -> None:
+    gate = Gate("acme", ["100/min"], clock=clock, share=1, lanes={})
+    partner = Partner(*(ok() for _ in range(20)), httpx.Response(429, headers={"retry-after": "60"}))
+    session = session_of(partner, clock, gate=gate)
+    for _ in range(20):
+        await session.call(Request("/a"))
+    with pytest.raises(RateLimitError):
+        await session.call(Request("/a"))
+    tier = gate.view()["tiers"][0]
+    assert tier["budget"] == tier["learned"]["limit"] == 18
+    assert gate.view()["pause_reason"] == "GET /a answered 429: too many calls"
+    gate.resume()
+
+    def locked(response: Response, now: datetime) -> PartnerError | None:
+        return RateLimitError("locked", about="object", status=429) if response.status_code == 429 else None
+
+    other = session_of(Partner(httpx.Response(429)), clock, gate=gate, classify=locked)
+    with pytest.raises(RateLimitError) as caught:
+        await clock.run(other.call(Request("/a")))
+    assert caught.value.retry_at is not None
+    assert gate.paused_until is None
 
 
 async def test_a_body_shorter_than_announced_is_noticed_whatever_the_transport(clock: FakeClock) -> None:

@@ -7,6 +7,7 @@ wait (limits), what an answer means (the driver), tokens (tokens.py).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -34,8 +35,12 @@ from syncd.errors import (
 )
 from syncd.limits import Gate, Slot
 from syncd.limits.backoff import BackoffPolicy, RetryBudget, retrying
+from syncd.limits.dialects import STANDARD, LimitDialect
+from syncd.limits.readings import read_limits
 from syncd.model import Lane, Request, Response
 
+_MOST_COST = 1e9
+_MOST_COSTS = 100
 Classify = Callable[[Response, datetime], PartnerError | None]
 
 
@@ -57,8 +62,10 @@ class Session:
         backoff: BackoffPolicy | None = None,
         retries: RetryBudget | None = None,
         cost_header: str | None = None,
+        told: LimitDialect = STANDARD,
     ) -> None:
-        """`headers` go with every call home; `cost_header` names the answer's header with what a call cost.
+        """`headers` go with every call home; `cost_header` names the answer's header with what a call cost, and `told`
+        is how answers tell of the limit itself.
 
         `retries` is the partner's, shared by its sessions. Raises ConfigError for a base_url, origin or header that
         cannot be.
@@ -77,6 +84,9 @@ class Session:
         self._backoff = backoff or BackoffPolicy()
         self._retries = retries or RetryBudget(self.clock)
         self._cost_header = cost_header
+        self._costs: dict[str, float] = {}
+        """By route: what a call of a weighted limit cost lately, and so may cost again."""
+        self._told = told
         self._teller = Teller(self.partner, integration)
         self._headers = _merged(ANYWHERE, headers or {}, ConfigError)
         self._recovery = Recovery(
@@ -234,12 +244,13 @@ class Session:
             async with self.gate.admit(
                 lane=trip.lane,
                 member=self.integration,
-                weight=request.weight,
-                budget=request.budget,
+                weight=self._weight(trip),
+                budgets=trip.budgets,
                 group=request.group,
                 deadline_at=self.clock.monotonic() + self.patience.gate_seconds,
             ) as slot:
                 asked = None
+                trip.call = slot
                 self._waited(trip, slot.waited_seconds)
                 if home:
                     mark = self.auth.stamp(out, self.clock.now())
@@ -291,9 +302,10 @@ class Session:
         error = answer.failure.error if response is None and answer.failure is not None else None
         if response is not None:
             error = self._judged(trip, response)
-            self._price(slot, response)
+            self._price(trip, slot, response)
+            self._heed(slot, response)
         if isinstance(error, TransientError) and error.breaks:
-            slot.failure()
+            self._sick(slot, self._teller.complete(error, out.method, trip.route))
         elif response is not None and not isinstance(error, RateLimitError):
             slot.success()  # any complete answer but a 429, which says neither sick nor well
         self._teller.call(trip.route, answer.label, seconds)
@@ -303,6 +315,13 @@ class Session:
         if response is None:
             raise LostError(answer, error)
         return answer, error
+
+    def _sick(self, slot: Slot, error: TransientError) -> None:
+        """Tell the breaker. A probe that failed says nothing about the work it was made for: that waits for the next."""
+        slot.failure(str(error))
+        if slot.probe:
+            error.probe = True
+            error.retry_at = self.gate.breakers.refusal(slot.group, self.clock.monotonic()).retry_at
 
     def _judged(self, trip: Trip, response: Response) -> PartnerError | None:
         """What the driver says of an answer, completed with what it cannot know."""
@@ -322,12 +341,37 @@ class Session:
             error.unknown = True  # it broke while at it: whether the change was made, nobody knows
         return error
 
-    def _price(self, slot: Slot, response: Response) -> None:
-        if self._cost_header is not None and self._cost_header in response.headers:
+    def _weight(self, trip: Trip) -> float:
+        """What the call is expected to cost: what its route cost lately, never more than can ever pass."""
+        weight = max(trip.request.weight, self._costs.get(trip.route, 0.0))
+        return weight if weight <= trip.request.weight else min(weight, self.gate.book.limit_of(trip.budgets))
+
+    def _price(self, trip: Trip, slot: Slot, response: Response) -> None:
+        if self._cost_header is None or self._cost_header not in response.headers:
+            return
+        try:
+            cost = float(response.headers[self._cost_header])
+        except ValueError:
+            return
+        if math.isfinite(cost) and 0 <= cost <= _MOST_COST:
+            slot.cost(cost)
+            before = self._costs.get(trip.route, 0.0)
+            if trip.route in self._costs or len(self._costs) < _MOST_COSTS:
+                self._costs[trip.route] = cost if cost >= before else before - (before - cost) / 4
+
+    def _heed(self, slot: Slot, response: Response) -> None:
+        """Let the gate know what the answer says of the partner's limits."""
+        if self._told.silent:
+            return
+        body: object = None
+        if self._told.wants_body and response.content[:1] in (b"{", b"["):
             try:
-                slot.cost(float(response.headers[self._cost_header]))
-            except ValueError:
-                return
+                body = codec.loads(response.content)
+            except SyncdError:
+                body = None
+        readings = read_limits(response.headers, body, self.clock.now(), self._told)
+        if readings:
+            slot.told(readings)
 
 
 def _merged(base: Mapping[str, str], more: Mapping[str, str], refusal: type[SyncdError]) -> dict[str, str]:

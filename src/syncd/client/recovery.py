@@ -5,6 +5,8 @@ Each method looks at one kind of answer and either prepares the next try (AgainE
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from syncd.client import inflate
 from syncd.client.addresses import Addresses, Target
 from syncd.client.auth import Auth
@@ -21,6 +23,8 @@ from syncd.redaction import KNOWN
 
 ANYWHERE = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": inflate.OFFERED}
 """All that is sent to an origin that is not the home one."""
+_LOCKED_SECONDS = 2.0
+"""A partner whose lock on one object refused a call, and told no time, is asked again after so long."""
 _FORBIDDEN_SECONDS = 3600.0
 """A route that was forbidden even with a fresh token costs no further token for so long."""
 _MOST_FORBIDDEN = 200
@@ -55,7 +59,9 @@ class Recovery:
 
     def worth(self, trip: Trip, error: BaseException) -> bool:
         """After a transient failure: can another try help, is it safe, and is there time for it?"""
-        if not isinstance(error, TransientError) or (error.unknown and not trip.request.safe_to_repeat):
+        if not isinstance(error, TransientError) or error.probe:
+            return False  # after a failed probe the breaker lets nothing go
+        if error.unknown and not trip.request.safe_to_repeat:
             return False
         wait = self._backoff.ceiling(trip.attempt)
         if error.retry_at is not None:
@@ -74,9 +80,12 @@ class Recovery:
         if error.hopeless:
             return False
         trip.limited += 1
-        if error.retry_at is not None or self._gate.paused_until is None:
-            # Told no time, only the first of the calls that were under way begins a pause: they are one event.
-            self._gate.pause(error.retry_at, f"{trip.route} was told that it counts too many calls")
+        if error.about == "object":  # a lock on one thing, which says nothing of the others
+            error.retry_at = error.retry_at or now + timedelta(seconds=_LOCKED_SECONDS)
+            return False
+        much = "calls at once" if error.about == "seats" else "calls"
+        why = f"{trip.request.method} {trip.route} answered {error.status or 429}: too many {much}"
+        self._gate.limited(error.retry_at, why, call=trip.call, about=error.about)
         until = self._gate.paused_until or now
         if error.retry_at is None or error.retry_at < now:
             error.retry_at = until

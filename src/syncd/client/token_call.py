@@ -53,7 +53,7 @@ class TokenCaller:
             async with self._gate.admit(
                 lane=Lane.HIGH,
                 member=self._member,
-                budget=request.budget,
+                budgets=(request.budget,),
                 group=request.group,
                 deadline_at=self._clock.monotonic() + self._gate_seconds,
             ) as slot:
@@ -84,7 +84,9 @@ class TokenCaller:
             self._teller.call(ROUTE, label, seconds)
         response = answer.response
         if response is None or response.status_code >= 500:
-            slot.failure()
+            slot.failure(
+                f"POST {ROUTE}: {f'answered {response.status_code}' if response is not None else answer.label}"
+            )
         elif response.status_code == 429:
             self._teller.rate_limited(self._gate.scope)
         else:

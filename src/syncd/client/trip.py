@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from syncd.client.addresses import Target
 from syncd.client.stats import CallStats
 from syncd.client.transport import Timeouts
 from syncd.errors import SyncdError
+from syncd.limits import Slot
 from syncd.model import Lane, Request
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_KINDS = frozenset({"read", "write"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class Trip:
     __slots__ = (
         "attempt",
         "body",
+        "budgets",
+        "call",
         "headers",
         "hops",
         "lane",
@@ -73,6 +80,9 @@ class Trip:
         self.body = body
         self.timeouts = timeouts
         """Where the transport's own do not fit."""
+        self.budgets = budgets_of(request, route)
+        self.call: Slot | None = None
+        """Its last place at the gate."""
         self.attempt = 1
         self.limited = 0
         self.hops = 0
@@ -93,3 +103,14 @@ def route_of(path: str) -> str:
     if "://" in path:
         path = "/" + path.partition("://")[2].partition("/")[2]
     return path or "/"
+
+
+@lru_cache(maxsize=1024)
+def _budgets(method: str, route: str, named: str) -> tuple[str, ...]:
+    kind = named if named in _KINDS else "read" if method in _READS else "write"
+    return (kind, method, route) if named in ("", kind) else (kind, method, route, named)
+
+
+def budgets_of(request: Request, route: str) -> tuple[str, ...]:
+    """The names under which the scope's limits may count a call: read or write, its method, its route, its own budget."""
+    return _budgets(request.method, route, request.budget)

@@ -121,7 +121,11 @@ class TierConfig(Settings):
     burst: Positive | None = Field(
         None, description="Of a bucket: calls it holds when full. Default: the rate's limit."
     )
-    budget: str | None = Field(None, description="Which calls it counts: `read`, `write`, a route. Default: all.")
+    budget: str | None = Field(
+        None,
+        description="Which calls it counts: `read`, `write`, `token`, a method (`POST`), a route (`/customers/{id}`), or a "
+        "name that resources have as their budget. Default: all.",
+    )
     share: Share = Field(1.0, description="Share of the rate to use. A rate written here is ours already, hence all.")
     weighted: bool = Field(False, description="true: it counts the partner's points (Attio's scores), not calls.")
 

@@ -41,7 +41,10 @@ class Tier(Model):
     rate: RateText = Field(description="Calls in any window: 7/s, 300/120s.")
     kind: Literal["sliding", "fixed", "bucket"] = Field("sliding", description="How the partner counts.")
     burst: float | None = Field(None, gt=0, description="Of a bucket: calls it holds when full.")
-    budget: str = Field("", description="Which calls it counts: read, write, token, a route's. Empty: all.")
+    budget: str = Field(
+        "",
+        description="Which calls it counts: read, write, token, a method, a route (/customers), a budget's name. Empty: all.",
+    )
     share: float | None = Field(None, gt=0, le=1, description="How much of it we use; default: that of all limits.")
     weighted: bool = Field(False, description="It counts the partner's points, not calls.")
 

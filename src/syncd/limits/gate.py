@@ -96,7 +96,7 @@ class Slot(Call):
         self._gate.book.correct(self, max(weight, 0.0))
 
     def told(self, readings: Iterable[Reading]) -> None:
-        """What the answer said of the partner's limits. Call it before `answered`."""
+        """What the answer said of the partner's limits."""
         self._gate._told(self, readings)
 
     def success(self) -> None:
@@ -195,6 +195,7 @@ class Gate:
 
     async def _enter(self, call: Slot, now: float) -> None:
         leave = call._pass
+        stood = False
         try:
             most = self.book.limit_of(call.budgets)
             if call.weight > most:
@@ -203,6 +204,7 @@ class Gate:
                     hopeless=True,
                 )
             if now < self.room.paused_until or not self.book.take(call, now):
+                stood = True
                 await self.room.stand(call, now)
             if self.recorder.keeper is not None:
                 self.recorder.note(call)
@@ -216,8 +218,8 @@ class Gate:
                 self.book.undo(call)
                 self.room.dispatch()
             raise
-        waited = call.waited_seconds = self.clock.monotonic() - now
-        if waited > 0 or self.room.busy:
+        if stood:
+            call.waited_seconds = self.clock.monotonic() - now
             for tier, _ in call.holds:
                 spent = call.weight if tier.weighted else 1.0
                 self._busy_calls[tier.key] = self._busy_calls.get(tier.key, 0.0) + spent
