@@ -13,10 +13,15 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from syncd.config.units import Rate
 from syncd.limits.meter import DRIFT, GUARD, SHORT_SECONDS
 from syncd.limits.tiers import TierSpec
 from syncd.model import Lane
 
+_LOANS_AT_ONCE = 4
+"""After a while without loans the gate grants so many of other lanes' slots at once, the others evenly."""
+_LEAST = 0.02
+"""What is left of a tier beside a crowd of one's own, for the sake of a finite answer."""
 SEATS = "seats"
 PARTNER = "response time"
 """What binds where no limit does: the partner's answers, one after the other."""
@@ -61,7 +66,7 @@ class Capacity:
         parts = {lane: math.floor(budget * part + 1e-9) for lane, part in (lanes or {}).items() if lane != Lane.NORMAL}
         kept = 1.0 if parts.get(Lane.HIGH) and spec.window_seconds > SHORT_SECONDS else 0.0
         return cls(
-            spec.name, max(1.0, budget - kept), spec.limit, spec.window_seconds, spec.budget, spec.weighted,
+            spec.name, max(1.0, budget - kept), max(1.0, spec.limit - kept), spec.window_seconds, spec.budget, spec.weighted,
             lent=max(0.0, sum(parts.values()) - kept), stated=spec.limit,
         )  # fmt: skip
 
@@ -74,6 +79,12 @@ class Capacity:
             self, budget=max(1.0, min(budget, self.budget)), ceiling=max(1.0, min(ceiling, self.ceiling)),
             refill=self.refill * part, lent=self.lent * part, learned=True,
         )  # fmt: skip
+
+    @property
+    def written(self) -> str:
+        """The limit as a person writes it: `60/h`, `read 100/s`."""
+        rate = str(Rate(int(self.stated), self.window_seconds))
+        return f"{self.counts} {rate}" if self.counts else rate
 
     @property
     def hold_seconds(self) -> float:
@@ -107,7 +118,7 @@ class Duration:
 
     seconds: float
     binding: str
-    """A tier's name, `seats`, or `response time`."""
+    """A tier as it is written, `seats`, or `response time`."""
 
 
 def duration(
@@ -121,8 +132,8 @@ def duration(
 ) -> Duration:
     """From the first send to the last answer, beginning with empty windows. No calls take no time.
 
-    `taken` is what others spend of each tier meanwhile, by its name, calls or points a second; however much that is, a
-    fair share of one part in `members` is left.
+    `taken` is what others spend of each tier meanwhile, by its name, calls or points a second; however much that is, of
+    several `members` each has its fair share.
     """
     streams = [stream for stream in streams if stream.calls > 0]
     if not streams:
@@ -158,8 +169,8 @@ class _Rule:
         """When the last of so many calls, all of one turn, leaves at the soonest."""
         if self.smooth:
             return max(0.0, calls - self.room) * self.turn + (self.later if calls > self.room else 0.0)
-        over = calls - (self.room - self.lent)
-        return self.turn * (over - 1) / self.lent if self.lent > 0 and over > 1 else 0.0
+        over = calls - (self.room - self.lent) - _LOANS_AT_ONCE
+        return self.turn * over / self.lent if self.lent > 0 and over > 0 else 0.0
 
 
 def _nested(
@@ -176,18 +187,18 @@ def _nested(
             continue
         each = spent / calls  # what a call of the mix costs here, on average
         rate = tier.per_second(latency)
-        left = max(rate - taken.get(tier.name, 0.0), rate / max(members, 1)) / rate
+        left = max(1.0 - taken.get(tier.name, 0.0) / rate, 1 / members if members > 1 else _LEAST)
         if tier.bucket:
             pace = tier.refill / tier.window_seconds * (1 - DRIFT)
             late = latency if tier.budget >= tier.ceiling else 0.0
-            found.append(_Rule(tier.name, tier.budget * left / each, each / (pace * left), smooth=True, later=late))
+            found.append(_Rule(tier.written, tier.budget * left / each, each / (pace * left), smooth=True, later=late))
             if latency > 0:
-                found.append(_Rule(tier.name, max(1.0, tier.ceiling * left / each), latency))
+                found.append(_Rule(tier.written, max(1.0, tier.ceiling * left / each), latency))
             continue
         hold, room, turn = tier.hold_seconds, tier.budget, tier.hold_seconds
         if tier.ceiling / (hold + latency) < tier.budget / hold:
             room, turn = tier.ceiling, hold + latency
-        found.append(_Rule(tier.name, max(1.0, room * left / each), turn, tier.lent * left / each))
+        found.append(_Rule(tier.written, max(1.0, room * left / each), turn, tier.lent * left / each))
     return sorted(found, key=lambda rule: (not rule.smooth, rule.turn))
 
 

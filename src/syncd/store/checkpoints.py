@@ -316,6 +316,17 @@ class Runs:
         )
         return [Run(**dict(each)) for each in found]
 
+    async def recent(self, integrations: Sequence[str], *, each: int = 25) -> Sequence[Run]:
+        """The latest finished runs of each resource of these integrations, newest first."""
+        found = await self._database.fetch(
+            f"SELECT r.* FROM syncd.checkpoints c CROSS JOIN LATERAL (SELECT {_RUN_COLUMNS} FROM syncd.runs "
+            "WHERE integration = c.integration AND resource = c.resource AND ended_at IS NOT NULL "
+            "ORDER BY id DESC LIMIT $2) r WHERE c.integration = ANY($1) ORDER BY r.integration, r.resource, r.id DESC",
+            list(integrations),
+            each,
+        )
+        return [Run(**dict(each)) for each in found]
+
     async def add_calls(self, integration: str, run_id: int, *, calls: int, waited_seconds: float) -> None:
         """Count calls that stored no page."""
         await self._database.execute(

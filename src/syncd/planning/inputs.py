@@ -1,0 +1,218 @@
+"""From a configuration, and what is known beside it, to the loads that a forecast is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from cronsim import CronSim
+
+from syncd import drivers
+from syncd.build import gate_settings, resource_plans
+from syncd.client.trip import budgets_of, route_of
+from syncd.config import Config, PartnerConfig
+from syncd.config.units import format_duration
+from syncd.errors import SyncdError
+from syncd.kit import Driver, Request, Resource, RestDriver
+from syncd.limits import DEFAULT_LANES
+from syncd.limits.bucket import build
+from syncd.limits.capacity import Capacity
+from syncd.limits.tiers import TierSpec
+from syncd.model import Checkpoint
+from syncd.store import Store
+from syncd.sync import measured as figures
+from syncd.sync.forecast import Figure, Known, Load, ScopeLoad
+from syncd.sync.measured import Measured
+from syncd.sync.plan import ResourcePlan, Strategy
+from syncd.sync.schedule import Schedule
+from syncd.sync.walk import PAGES_AHEAD
+
+_LOOKED_AT = 400
+"""Starts of a cron expression that its intervals are taken from."""
+_FROM = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is known beside the configuration; nothing of it has to be."""
+
+    measured: Mapping[tuple[str, str], Measured] = field(default_factory=dict)
+    """By integration and resource."""
+    answered: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """By integration: seconds between send and answer, in all, and calls."""
+    gates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By scope: `Gate.view()`, for limits that turned out lower than written."""
+
+
+BLIND = Sight()
+
+
+async def look(store: Store, names: Sequence[str], stated: Mapping[tuple[str, str], int] | None = None) -> Sight:
+    """What the database knows of these integrations. `stated`: records of listings under way, as the partner says."""
+    runs: dict[tuple[str, str], list[Any]] = {}
+    for run in await store.runs.recent(names):
+        runs.setdefault((run.integration, run.resource), []).append(run)
+    live = {
+        (name, resource): count for name in names for resource, (count, _) in (await store.records.count(name)).items()
+    }
+    known = {
+        key: figures.measure(runs.get(key, []), live=live.get(key, 0), stated=(stated or {}).get(key))
+        for key in {*runs, *live, *(stated or {})}
+    }
+    return Sight(known, figures.paces(runs))
+
+
+def scopes_of(partner: PartnerConfig, sight: Sight = BLIND) -> list[ScopeLoad]:
+    """What spends from each of the partner's scopes. Raises ConfigError where the driver and the file do not fit."""
+    driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
+    members: dict[str, list[str]] = {}
+    for name in partner.integrations:
+        if partner.is_enabled(name):
+            members.setdefault(partner.scope_for(name), []).append(name)
+    found = []
+    for scope, names in members.items():
+        settings = gate_settings(driver, partner, names)
+        lanes = DEFAULT_LANES if settings.lanes is None else settings.lanes
+        told = _stated(driver, partner.options_for(names[0]))
+        tiers = [
+            replace(Capacity.of(tier.spec, share=settings.share, lanes=lanes), most=told.get(_same(tier.spec)))
+            for tier in build(settings.tiers, share=settings.share, reserved=lanes)
+        ]
+        loads = [load for name in names for load in _loads(driver, partner, name, sight)]
+        found.append(
+            ScopeLoad(
+                scope,
+                tuple(_as_learned(tier, sight.gates.get(scope)) for tier in tiers),
+                tuple(loads),
+                settings.concurrency,
+                partner.workers,
+                figures.mean(sight.answered[name] for name in names if name in sight.answered),
+            )
+        )
+    return found
+
+
+def all_scopes(config: Config, sight: Sight = BLIND) -> tuple[list[ScopeLoad], dict[str, str]]:
+    """Every scope of the enabled partners, and why a partner has none."""
+    found: list[ScopeLoad] = []
+    broken: dict[str, str] = {}
+    for partner in config.partners.values():
+        try:
+            found += scopes_of(partner, sight)
+        except SyncdError as error:
+            broken[partner.name] = str(error)
+    return found, broken
+
+
+def _loads(driver: Driver, partner: PartnerConfig, name: str, sight: Sight) -> list[Load]:
+    plans = resource_plans(driver, partner, name)
+    known = {plan.name: sight.measured.get((name, plan.name), figures.NOTHING) for plan in plans.values()}
+    return [_load(driver, partner, name, plan, known) for plan in plans.values()]
+
+
+def _load(driver: Driver, partner: PartnerConfig, name: str, plan: ResourcePlan, known: Mapping[str, Measured]) -> Load:
+    resource, found = plan.resource, known[plan.name]
+    request = _listing(driver, resource)
+    mean_seconds, shortest = intervals(plan.schedule)
+    caused = 0.0
+    if plan.strategy is Strategy.CHILDREN:
+        parents = figures.records_figure(known.get(resource.parent or "", figures.NOTHING))
+        full = figures.children_figure(found, parents, resource.page_size)
+        changed = known.get(resource.parent or "", figures.NOTHING).changed_per_second or 0.0
+        each = full.value / parents.value if full.value and parents.value else 1.0
+        caused = changed * each
+        records = Figure(float(found.live), Known.MEASURED) if parents.is_known else Figure()
+    else:
+        records = figures.records_figure(found)
+        full = figures.full_figure(found, resource.page_size)
+        if not full.is_known and resource.pages.kind == "none" and isinstance(driver, RestDriver):
+            full = Figure(1.0, Known.ASSUMED)
+    if plan.strategy is Strategy.FEED:
+        records, full = Figure(), Figure(0.0, Known.ASSUMED)
+    return Load(
+        partner.name,
+        name,
+        plan.name,
+        plan.strategy,
+        period_seconds=mean_seconds,
+        shortest_seconds=shortest,
+        full_every_seconds=plan.full_every_seconds,
+        names=frozenset(budgets_of(request, request.route or route_of(request.path))),
+        weight=request.weight,
+        flight=PAGES_AHEAD if _spreads(driver, resource) else 1,
+        records=records,
+        page=figures.page_figure(found, resource.page_size),
+        full=full,
+        run=figures.run_figure(found),
+        caused_per_second=caused,
+        parent=resource.parent or "",
+        written=_written(plan.schedule),
+    )
+
+
+def _listing(driver: Driver, resource: Resource) -> Request:
+    """A call of its listing, as the gate will see it."""
+    try:
+        if resource.parent is None:
+            return driver.request(resource, Checkpoint("", resource.name))
+        return driver.child_request(resource, "0", None, dict.fromkeys(resource.placeholders, "0"))
+    except Exception:  # a driver may want more than is known before the first call; the description has it all
+        return Request(
+            resource.path, resource.method, route=resource.path, weight=resource.weight, budget=resource.budget
+        )
+
+
+def _spreads(driver: Driver, resource: Resource) -> bool:
+    """Are its pages asked for several at a time, once the first has told how many there are?"""
+    if not isinstance(driver, RestDriver) or type(driver).spread is not RestDriver.spread:
+        return False
+    pages = resource.pages
+    told = resource.total is not None or pages.total_pages is not None
+    return pages.kind in {"offset", "page"} and pages.more is None and told and resource.parent is None
+
+
+def intervals(schedule: Schedule) -> tuple[float, float]:
+    """Mean and least time between two starts, seconds."""
+    if schedule.every_seconds is not None:
+        return schedule.every_seconds + schedule.jitter_seconds / 2, schedule.every_seconds
+    steps = CronSim(schedule.cron or "* * * * *", _FROM)
+    starts = [_FROM]
+    for moment in steps:
+        starts.append(moment)
+        if len(starts) > _LOOKED_AT or moment - _FROM > timedelta(days=366):
+            break
+    gaps = [(later - sooner).total_seconds() for sooner, later in pairwise(starts[1:])]
+    if not gaps:
+        return 366 * 86400.0, 366 * 86400.0
+    return sum(gaps) / len(gaps), max(1.0, min(gaps))
+
+
+def _written(schedule: Schedule) -> str:
+    if schedule.every_seconds is not None:
+        return f"every: {format_duration(schedule.every_seconds)}"
+    return f'cron: "{schedule.cron}"'
+
+
+def _same(spec: TierSpec) -> tuple[float, str, bool]:
+    return spec.window_seconds, spec.budget, spec.weighted
+
+
+def _stated(driver: Driver, options: Mapping[str, Any]) -> dict[tuple[float, str, bool], float]:
+    """The partner's own limits, as the driver knows them."""
+    return {_same(spec): spec.limit for spec in (tier.spec() for tier in driver.limits(options).tiers)}
+
+
+def _as_learned(tier: Capacity, view: Mapping[str, Any] | None) -> Capacity:
+    """The tier with what the running gate has learned or was told of it."""
+    for told in (view or {}).get("tiers", ()):
+        lesson = told.get("learned")
+        if told.get("name") == tier.name and lesson:
+            limit = float(lesson["limit"])
+            if lesson.get("source") == "headers":  # the partner's own limit, of which we use our share
+                return tier.lowered(math.floor(tier.budget / tier.ceiling * limit), limit)
+            return tier.lowered(limit, tier.ceiling)
+    return tier

@@ -1,0 +1,345 @@
+"""What the schedules of a scope cost, how long passes take, and whether it all fits the limits. Pure arithmetic.
+
+A forecast is only as good as its figures, so each one says where it comes from: `measured` by earlier runs, `stated` by the
+partner, `assumed` from the driver's description, or `unknown`. What is unknown counts as the least it can be (one call a
+run): that such a schedule does not fit is certain, that it fits is not said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from syncd.limits.capacity import Capacity, Duration, Stream, duration
+from syncd.sync.plan import Strategy
+
+DEFAULT_LATENCY_SECONDS = 0.3
+"""Assumed response time where nothing was called yet."""
+
+
+class Known(StrEnum):
+    """Where a figure comes from."""
+
+    MEASURED = "measured"
+    STATED = "stated"
+    ASSUMED = "assumed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number and where it comes from."""
+
+    value: float | None = None
+    known: Known = Known.UNKNOWN
+
+    @property
+    def is_known(self) -> bool:
+        return self.value is not None
+
+    def least(self, otherwise: float) -> float:
+        """The number, or the least it can be."""
+        return otherwise if self.value is None else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One resource of one integration: when it runs, and what its runs cost."""
+
+    partner: str
+    integration: str
+    resource: str
+    strategy: Strategy
+    period_seconds: float
+    """From one start to the next, on average."""
+    shortest_seconds: float
+    """The same at the least: what a run has to end in."""
+    full_every_seconds: float
+    names: frozenset[str] = frozenset({"read"})
+    """By what names its calls are counted."""
+    weight: float = 1.0
+    flight: int = 1
+    """Calls of one run that may be under way at once."""
+    records: Figure = field(default_factory=Figure)
+    page: Figure = field(default_factory=Figure)
+    """Records a call brings."""
+    full: Figure = field(default_factory=Figure)
+    """Calls of a complete pass; 0 for a feed, which has none."""
+    run: Figure = field(default_factory=Figure)
+    """Calls of a run that is no complete pass."""
+    caused_per_second: float = 0.0
+    """Calls a second that changed parents cause, whatever the schedule."""
+    parent: str = ""
+    written: str = ""
+    """The schedule as a person would write it: `every: 15m`."""
+
+    @property
+    def always_full(self) -> bool:
+        return self.strategy in (Strategy.FULL, Strategy.CHILDREN)
+
+    @property
+    def full_calls(self) -> float:
+        return 0.0 if self.strategy is Strategy.FEED else self.full.least(1.0)
+
+    @property
+    def run_calls(self) -> float:
+        """Calls of the run that the schedule mostly makes."""
+        return self.full_calls if self.always_full else self.run.least(1.0)
+
+    @property
+    def full_seconds(self) -> float:
+        """From one complete pass to the next; infinity where there is none."""
+        if self.strategy is Strategy.FEED:
+            return math.inf
+        if self.always_full:
+            return self.period_seconds
+        return math.ceil(self.full_every_seconds / self.period_seconds - 1e-9) * self.period_seconds
+
+    @property
+    def is_known(self) -> bool:
+        """Were the calls of its runs measured, or derived from what the partner stated?"""
+        needs_full = self.strategy is not Strategy.FEED
+        return (self.full.is_known or not needs_full) and (self.run.is_known or self.always_full)
+
+    @property
+    def full_per_second(self) -> float:
+        """Calls a second that complete passes make, on average."""
+        return self.full_calls / self.full_seconds
+
+    @property
+    def run_per_second(self) -> float:
+        """Calls a second that the other runs make, on average."""
+        if self.always_full:
+            return 0.0
+        return self.run_calls * max(0.0, 1 / self.period_seconds - 1 / self.full_seconds)
+
+    @property
+    def per_second(self) -> float:
+        """Calls a second, on average."""
+        return self.full_per_second + self.run_per_second + self.caused_per_second
+
+    def most_in(self, seconds: float) -> float:
+        """The most calls its schedule may ask for within so many seconds."""
+        runs = math.floor(seconds / self.shortest_seconds) + 1
+        if self.always_full:
+            return runs * self.full_calls + self.caused_per_second * seconds
+        full = min(runs, math.floor(seconds / self.full_seconds) + 1)
+        return full * self.full_calls + (runs - full) * self.run_calls + self.caused_per_second * seconds
+
+    def stream(self, calls: float) -> Stream:
+        return Stream(calls, self.names, self.weight, self.flight)
+
+    def every(self, seconds: float) -> Load:
+        """The same with another interval: a run after twice the time finds twice the changes, beside its first call."""
+        stretch = seconds / self.shortest_seconds
+        run = self.run if self.run.value is None else replace(self.run, value=1 + (self.run.value - 1) * stretch)
+        return replace(self, shortest_seconds=seconds, period_seconds=seconds + min(seconds / 10, 30.0) / 2, run=run)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeLoad:
+    """Everything that spends from one scope."""
+
+    scope: str
+    tiers: tuple[Capacity, ...]
+    loads: tuple[Load, ...]
+    seats: int | None = None
+    workers: int = 8
+    """Runs that may go on at once."""
+    latency: Figure = field(default_factory=Figure)
+    """Mean response time, seconds."""
+
+    @property
+    def latency_seconds(self) -> float:
+        return self.latency.least(DEFAULT_LATENCY_SECONDS)
+
+    @property
+    def integrations(self) -> list[str]:
+        return list(dict.fromkeys(load.integration for load in self.loads))
+
+    def spent(self, loads: Iterable[Load]) -> dict[str, float]:
+        """What these take of each tier on average, calls or points a second."""
+        loads = list(loads)
+        return {
+            tier.name: sum(
+                load.per_second * (load.weight if tier.weighted else 1.0) for load in loads if tier.counted(load.names)
+            )
+            for tier in self.tiers
+        }
+
+    def lasts(self, streams: Sequence[Stream], taken: Mapping[str, float] | None = None) -> Duration:
+        """How long these calls take while others take so much of each tier (calls or points a second, by its name)."""
+        seats = min(self.seats or math.inf, self.workers * 4)
+        return duration(
+            streams,
+            self.tiers,
+            latency_seconds=self.latency_seconds,
+            seats=int(seats),
+            taken=taken,
+            members=len(self.integrations),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TierForecast:
+    """What the schedules ask of one tier."""
+
+    tier: Capacity
+    yields_per_second: float
+    spent_per_second: float
+    most_in_window: float
+    """Where everything that can fall into one window does."""
+
+    @property
+    def share(self) -> float:
+        return self.spent_per_second / self.yields_per_second
+
+    @property
+    def most_share(self) -> float:
+        """Above 1: calls wait for a while when runs fall together."""
+        return self.most_in_window / self.tier.budget
+
+    @property
+    def fits(self) -> bool:
+        return self.share <= 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceForecast:
+    """What one resource costs."""
+
+    load: Load
+    full: Duration
+    """A complete pass with all else of the scope silent."""
+    full_beside: Duration
+    """The same while the rest of the scope goes on as scheduled."""
+    run_beside: Duration
+    """A run that is no complete pass, beside the rest."""
+    shares: Mapping[str, float]
+    """Of each tier that counts its calls, by name."""
+    crowded: tuple[str, ...] = ()
+    """Tiers that cannot carry what is asked of them."""
+
+    @property
+    def late(self) -> bool:
+        """Does the run that the schedule mostly makes last longer than its interval?"""
+        usual = self.full_beside if self.load.always_full else self.run_beside
+        return usual.seconds > self.load.shortest_seconds
+
+    @property
+    def full_late(self) -> bool:
+        """Is the next complete pass due before one is over?"""
+        return self.load.strategy is Strategy.INCREMENTAL and self.full_beside.seconds > self.load.full_every_seconds
+
+    @property
+    def fits(self) -> bool | None:
+        """None: nothing speaks against it, but not all is known."""
+        if self.crowded or self.late or self.full_late:
+            return False
+        return True if self.load.is_known else None
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationForecast:
+    """All resources of one integration together."""
+
+    name: str
+    resources: tuple[ResourceForecast, ...]
+    backfill: Duration
+    """A complete pass of everything, alone in its scope."""
+    backfill_beside: Duration
+    calls: Figure
+    """Of that pass."""
+
+    @property
+    def fits(self) -> bool | None:
+        return _all(resource.fits for resource in self.resources)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeForecast:
+    """The whole answer for one scope."""
+
+    load: ScopeLoad
+    tiers: tuple[TierForecast, ...]
+    integrations: tuple[IntegrationForecast, ...]
+    everything: Duration
+    """Until all is done when every complete pass falls due in the same moment."""
+
+    @property
+    def resources(self) -> list[ResourceForecast]:
+        return [resource for integration in self.integrations for resource in integration.resources]
+
+    @property
+    def fits(self) -> bool | None:
+        return _all(integration.fits for integration in self.integrations)
+
+
+def demand(scope: ScopeLoad) -> tuple[TierForecast, ...]:
+    """What the schedules ask of each tier: the cheap half of a forecast."""
+    spent = scope.spent(scope.loads)
+    return tuple(_tier(scope, tier, spent[tier.name]) for tier in scope.tiers)
+
+
+def forecast(scope: ScopeLoad) -> ScopeForecast:
+    """What the scope's schedules cost and how long they take."""
+    tiers = demand(scope)
+    crowded = {one.tier.name for one in tiers if not one.fits}
+    integrations = []
+    for name in scope.integrations:
+        own = [load for load in scope.loads if load.integration == name]
+        streams = [load.stream(load.full_calls) for load in own]
+        sources = {load.full.known for load in own if load.strategy is not Strategy.FEED}
+        total = sum(load.full_calls for load in own)
+        known = next((one for one in reversed(Known) if one in sources), Known.UNKNOWN)  # the least certain one
+        integrations.append(
+            IntegrationForecast(
+                name,
+                tuple(_resource(scope, load, tiers, crowded) for load in own),
+                scope.lasts(streams),
+                scope.lasts(streams, _beside(tiers, scope.spent(own))),
+                Figure(None if known is Known.UNKNOWN else total, known),
+            )
+        )
+    everything = scope.lasts([load.stream(load.full_calls) for load in scope.loads])
+    return ScopeForecast(scope, tiers, tuple(integrations), everything)
+
+
+def _tier(scope: ScopeLoad, tier: Capacity, spent: float) -> TierForecast:
+    most = sum(
+        load.most_in(tier.window_seconds) * (load.weight if tier.weighted else 1.0)
+        for load in scope.loads
+        if tier.counted(load.names)
+    )
+    return TierForecast(tier, tier.per_second(scope.latency_seconds), spent, most)
+
+
+def _resource(
+    scope: ScopeLoad, load: Load, tiers: Sequence[TierForecast], crowded: Collection[str]
+) -> ResourceForecast:
+    mine = scope.spent([load])
+    others = _beside(tiers, mine)
+    counting = [one for one in tiers if one.tier.counted(load.names)]
+    full = [load.stream(load.full_calls)]
+    return ResourceForecast(
+        load,
+        full=scope.lasts(full),
+        full_beside=scope.lasts(full, others),
+        run_beside=scope.lasts([load.stream(load.run_calls)], others),
+        shares={one.tier.name: mine[one.tier.name] / one.yields_per_second for one in counting},
+        crowded=tuple(one.tier.name for one in counting if one.tier.name in crowded),
+    )
+
+
+def _beside(tiers: Sequence[TierForecast], mine: Mapping[str, float]) -> dict[str, float]:
+    """What all others take of each tier."""
+    return {one.tier.name: max(0.0, one.spent_per_second - mine[one.tier.name]) for one in tiers}
+
+
+def _all(answers: Iterable[bool | None]) -> bool | None:
+    found = list(answers)
+    if False in found:
+        return False
+    return None if None in found else True
