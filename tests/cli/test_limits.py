@@ -38,6 +38,7 @@ LEARNED = {
         "since": "2026-11-21T11:56:00Z",
         "yaml": "limits: {tiers: [475/min]}",
         "file": "partners/guesty.yaml",
+        "proven": True,
     },
     "observed": "stated 600/min, observed about 500/min",
 }
@@ -50,13 +51,13 @@ def scope(**changes: Any) -> dict[str, Any]:
         "owned": True,
         "next_call": {"at": "2026-11-21T12:00:00Z", "in_seconds": 0.0, "why": ""},
         "waiting": {"high": 0, "normal": 0, "low": 0},
-        "seats": {"used": 0, "limit": 2},
+        "seats": {"used": 0, "limit": 2, "configured": 2, "learned": None},
         "tiers": [tier()],
         "breakers": {"": {"state": "closed", "retry_in_seconds": 0.0, "held": None}},
         "ramp": None,
         "waited_seconds": {},
         "utilisation": None,
-        "rate_limited": 0,
+        "refusals": 0,
         **changes,
     }
 
@@ -116,6 +117,15 @@ def test_unused_tiers_are_named_in_one_line_unless_asked_for():
     assert "customers 25/s  ░" in shown(scope(tiers=tiers), verbose=True)
 
 
+def test_fewer_seats_than_configured_are_explained():
+    assert "at once" not in shown(scope())
+    assert "0/2 calls at once" in shown(scope(), verbose=True)
+    told = shown(scope(seats={"used": 1, "limit": 1, "configured": 8, "learned": None}))
+    assert "1/1 calls at once, of 8: few until the partner is known to accept more" in told
+    told = shown(scope(seats={"used": 0, "limit": 3, "configured": 8, "learned": 3}))
+    assert "0/3 calls at once, of 8: observed about 3" in told
+
+
 def test_a_breaker_that_is_not_closed_says_when_it_is_tried_again():
     breakers = {"": {"state": "open", "retry_in_seconds": 4.2, "held": None}, "files": {"state": "closed"}}
     text = shown(scope(breakers=breakers))
@@ -124,7 +134,7 @@ def test_a_breaker_that_is_not_closed_says_when_it_is_tried_again():
 
 
 def test_what_limits_cost_is_told_by_reason_in_the_tiers_own_name():
-    told = scope(waited_seconds={"600/60s": 41.0, "paused": 72.0, "lane": 0.1}, utilisation=0.96, rate_limited=2)
+    told = scope(waited_seconds={"600/60s": 41.0, "paused": 72.0, "lane": 0.1}, utilisation=0.96, refusals=2)
     line = shown(told).splitlines()[-1]
     assert line == "    calls waited 1m 12s for paused, 41s for 600/min; 96 % of the budget used meanwhile; 429s 2"
 

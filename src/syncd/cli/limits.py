@@ -39,9 +39,7 @@ def _scope(scope: Mapping[str, Any], now: datetime, *, verbose: bool, width: int
     unused = [_label(tier) for tier in tiers if tier not in shown]
     if unused:
         yield f"  unused: {', '.join(unused)}"
-    seats = scope.get("seats") or {}
-    if seats.get("limit") and (verbose or seats.get("used")):
-        yield f"  {seats['used']}/{seats['limit']} calls at once"
+    yield from (f"  {line}" for line in _seats(scope.get("seats") or {}, verbose=verbose))
     for tier in tiers:
         yield from (f"  {line}" for line in _lessons(tier, now))
     for line in (*_breakers(scope, now), *_history(scope)):
@@ -51,12 +49,11 @@ def _scope(scope: Mapping[str, Any], now: datetime, *, verbose: bool, width: int
 def _next_call(scope: Mapping[str, Any], now: datetime) -> str:
     """When the next call may leave, and what holds it."""
     told = scope.get("next_call") or {}
-    seconds = float(told.get("in_seconds") or 0.0)
-    moment = moment_of(told.get("at"))
-    if moment is not None and seconds > 0:
-        seconds = max((moment - now).total_seconds(), 0.0)
+    moment, seconds = moment_of(told.get("at")), told.get("in_seconds", 0.0)
     why = f": {told['why']}" if told.get("why") else ""
-    if seconds < 0.05:
+    if seconds is None:
+        text = f"next call when that ends{why}" if why else "next call after the next answer"
+    elif seconds < 0.05:
         text = f"next call now{why}"
     else:
         text = f"next call in {_seconds(seconds)}{why}"
@@ -99,7 +96,7 @@ def _lessons(tier: Mapping[str, Any], now: datetime) -> Iterator[str]:
     if lesson and tier.get("observed"):
         known = ago(lesson.get("since"), now)
         yield f"{tier['observed']}" + (f" {known} ago" if known else " by its answers")
-        if lesson.get("yaml"):
+        if lesson.get("proven") and lesson.get("yaml"):
             yield f"do: {lesson['yaml']} in {lesson.get('file')}"
     if tier.get("foreign"):
         yield f"others spent about {tier['foreign']:,.0f} of {_label(tier)}"
@@ -111,10 +108,23 @@ def _breakers(scope: Mapping[str, Any], now: datetime) -> Iterator[str]:
             continue
         text = f"breaker{f' of {group}' if group else ''}: {str(told.get('state')).replace('_', '-')}"
         if told.get("held"):
-            text += f", held: {told['held']}"
+            text += f", held by {told['held'].get('who') or 'a person'}: {told['held'].get('why')}"
         elif told.get("retry_in_seconds"):
             text += f", next try in {_seconds(told['retry_in_seconds'])}"
         yield text
+
+
+def _seats(seats: Mapping[str, Any], *, verbose: bool) -> Iterator[str]:
+    """Calls under way at once, and why there may be fewer than configured."""
+    limit, configured = seats.get("limit"), seats.get("configured")
+    if limit is None or not (verbose or seats.get("used") or limit != configured):
+        return
+    text = f"{seats['used']}/{limit} calls at once"
+    if limit != configured and configured is not None:
+        learned = seats.get("learned")
+        why = f"observed about {learned}" if learned else "few until the partner is known to accept more"
+        text += f", of {configured}: {why}"
+    yield text
 
 
 def _history(scope: Mapping[str, Any]) -> Iterator[str]:
@@ -131,8 +141,8 @@ def _history(scope: Mapping[str, Any]) -> Iterator[str]:
         parts.append("calls waited " + ", ".join(f"{lasting(round(seconds))} for {why}" for why, seconds in most))
         if scope.get("utilisation") is not None:
             parts.append(f"{_percent(scope['utilisation'])} of the budget used meanwhile")
-    if scope.get("rate_limited"):
-        parts.append(f"429s {number(scope['rate_limited'])}")
+    if scope.get("refusals"):
+        parts.append(f"429s {number(scope['refusals'])}")
     if parts:
         yield "; ".join(parts)
 
