@@ -136,22 +136,27 @@ def duration(
     several `members` each has its fair share.
     """
     streams = [stream for stream in streams if stream.calls > 0]
-    if not streams:
-        return Duration(0.0, PARTNER)
     tiers = list(tiers)
-    flight = sum(stream.flight for stream in streams)
-    bound = flight if seats is None else min(flight, seats)
-    whole = _sent(
-        streams, _nested(streams, tiers, latency_seconds, taken or {}, members), latency_seconds, bound, seats
-    )
-    if len(streams) > 1:  # the longest of them cannot be hurried by the others' having ended
-        for stream in streams:
-            alone = duration(
-                [stream], tiers, latency_seconds=latency_seconds, seats=seats, taken=taken, members=members
-            )
-            if alone.seconds - latency_seconds > whole.seconds:
-                whole = Duration(alone.seconds - latency_seconds, alone.binding)
-    return Duration(whole.seconds + latency_seconds, whole.binding)
+    found = Duration(0.0, PARTNER)
+    # Whatever a tier counts takes at least as long as the tiers make it that count all of that.
+    for some in _together(streams, tiers):
+        bound = sum(stream.flight for stream in some)
+        by_seats = seats is not None and seats < bound
+        shared = [tier for tier in tiers if all(tier.counted(stream.names) for stream in some)]
+        rules = _nested(some, shared, latency_seconds, taken or {}, members)
+        calls = sum(stream.calls for stream in some)
+        sent, binding = _sent(calls, rules, latency_seconds, min(bound, seats or bound), SEATS if by_seats else PARTNER)
+        if sent + latency_seconds > found.seconds:
+            found = Duration(sent + latency_seconds, binding)
+    return found
+
+
+def _together(streams: Sequence[Stream], tiers: Sequence[Capacity]) -> list[list[Stream]]:
+    """All of them, those that one tier counts, and each by itself."""
+    sets = [tuple(range(len(streams)))] if streams else []
+    sets += [tuple(n for n, stream in enumerate(streams) if tier.counted(stream.names)) for tier in tiers]
+    sets += [(n,) for n in range(len(streams))]
+    return [[streams[n] for n in some] for some in dict.fromkeys(sets) if some]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +185,8 @@ def _nested(
     calls = sum(stream.calls for stream in streams)
     found = []
     for tier in tiers:
-        spent = sum(
-            stream.calls * (stream.weight if tier.weighted else 1.0) for stream in streams if tier.counted(stream.names)
-        )
-        if spent <= 0:
-            continue
-        each = spent / calls  # what a call of the mix costs here, on average
+        # What a call of the mix costs here, on average.
+        each = sum(stream.calls * (stream.weight if tier.weighted else 1.0) for stream in streams) / calls
         rate = tier.per_second(latency)
         left = max(1.0 - taken.get(tier.name, 0.0) / rate, 1 / members if members > 1 else _LEAST)
         if tier.bucket:
@@ -202,16 +203,12 @@ def _nested(
     return sorted(found, key=lambda rule: (not rule.smooth, rule.turn))
 
 
-def _sent(
-    streams: Sequence[Stream], rules: Sequence[_Rule], latency: float, flight: int, seats: int | None
-) -> Duration:
-    """When the last call is sent."""
-    calls = sum(stream.calls for stream in streams)
+def _sent(calls: float, rules: Sequence[_Rule], latency: float, flight: int, otherwise: str) -> tuple[float, str]:
+    """When the last of so many calls is sent, and what it waited for; `otherwise` for an answer."""
 
     def at(count: float, depth: int) -> tuple[float, str]:
         if depth == 0:
-            turns = math.ceil(count / max(flight, 1)) - 1
-            return max(0, turns) * latency, SEATS if seats is not None and flight >= seats else PARTNER
+            return max(0, math.ceil(count / flight - 1e-9) - 1) * latency, otherwise
         rule, inner = rules[depth - 1], at(count, depth - 1)
         if rule.smooth:
             mine = rule.within(count)
@@ -222,4 +219,4 @@ def _sent(
             mine = turns * turn + max(rule.within(rest), at(rest, depth - 1)[0])
         return (mine, rule.name) if mine > inner[0] + 1e-9 else inner
 
-    return Duration(*at(calls, len(rules)))
+    return at(calls, len(rules))
