@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from syncd import __version__, metrics
+from anyio import to_thread
+
+from syncd import __version__, metrics, planning
 from syncd.clock import Clock
 from syncd.config import Config
 from syncd.errors import AuthError, StoreError, SyncdError
@@ -31,6 +35,8 @@ from syncd.sync.tally import Tally
 from syncd.sync.unit import Unit, Wish
 
 READY_SECONDS = 2.0
+TELLING_CALLS = 5
+"""So many calls of this process tell a response time; before that the runs of earlier ones do."""
 
 
 class Engine:
@@ -162,6 +168,34 @@ class Engine:
             for name in wanted
         ]
         return await self._wish(account, tasks)
+
+    async def plan(self, integration: str | None, resource: str | None) -> dict[str, Any]:
+        accounts = self._accounts()
+        stated = {
+            (unit.integration, unit.plan.name): unit.last.total
+            for running in (supervisor.running.values() if (supervisor := self._supervisor()) is not None else ())
+            for unit in running.runner.units.values()
+            if unit.last is not None and unit.last.total is not None
+        }
+        seen = await planning.look(self._store(), [account.name for account in accounts], stated)
+        answered = {account.name: (account.session.spent.seconds, account.session.spent.calls) for account in accounts}
+        sight = replace(
+            seen,
+            answered={**seen.answered, **{name: told for name, told in answered.items() if told[1] >= TELLING_CALLS}},
+            gates={account.scope: account.gate.view() for account in accounts},
+        )
+        # Some thousand forecasts in the worst case: not on the loop.
+        return await to_thread.run_sync(
+            partial(
+                planning.report,
+                self._config(),
+                sight,
+                source="daemon",
+                now=self._clock.now(),
+                integration=integration,
+                resource=resource,
+            )
+        )
 
     async def test(self, integration: str) -> TestReport:
         account = self._account(integration)

@@ -106,7 +106,7 @@ def test_several_streams_with_budgets_of_their_own(reads, writes, route, latency
     ]
     real = spend(tiers, streams, latency=latency)
     told = duration(streams, capacities(tiers, 1.0, None), latency_seconds=latency)
-    assert told.seconds == pytest.approx(real, rel=0.1, abs=3.0)
+    assert told.seconds == pytest.approx(real, rel=0.15, abs=3.0)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ class FakeStatus:
         self.reconciled = ReconcileReport(wish_ids=[7], held={"listings": 12})
         self.tested = TestReport(integration="acme", ok=True, status=200, latency_ms=41.6)
         self.seen: dict[str, Any] = {"schema": "syncd.status/1", "version": "0.1.0", "integrations": []}
+        self.planned: dict[str, Any] = {"schema": "syncd.plan/1", "source": "daemon", "fits": True, "scopes": []}
         self.paused: set[tuple[str, str | None]] = set()
         self.ready_sleep: Any = None
 
@@ -56,6 +57,10 @@ class FakeStatus:
     async def sync(self, integration: str, resource: str | None, external_id: str | None, *, who: str) -> list[int]:
         self._note("sync", integration, resource, external_id, who)
         return [1, 2] if resource is None else [1]
+
+    async def plan(self, integration: str | None, resource: str | None) -> dict[str, Any]:
+        self._note("plan", integration, resource)
+        return self.planned
 
     async def test(self, integration: str) -> TestReport:
         self._note("test", integration)

@@ -20,6 +20,7 @@ VERBS = {
     "check": "check:check",
     "status": "status:status",
     "sync": "sync:sync",
+    "plan": "plan:plan",
     "reconcile": "control:reconcile",
     "pause": "control:pause",
     "resume": "control:resume",

@@ -7,7 +7,7 @@ daemon, and `syncd check` with nothing but files. Nobody is called for a plan: i
 """
 
 from syncd.planning.findings import findings
-from syncd.planning.inputs import BLIND, Sight, all_scopes, look, scopes_of
-from syncd.planning.report import SCHEMA, report
+from syncd.planning.inputs import BLIND, Sight, all_scopes, assuming, look, scopes_of
+from syncd.planning.report import SCHEMA, Source, report
 
-__all__ = ["BLIND", "SCHEMA", "Sight", "all_scopes", "findings", "look", "report", "scopes_of"]
+__all__ = ["BLIND", "SCHEMA", "Sight", "Source", "all_scopes", "assuming", "findings", "look", "report", "scopes_of"]

@@ -66,6 +66,15 @@ async def look(store: Store, names: Sequence[str], stated: Mapping[tuple[str, st
     return Sight(known, figures.paces(runs))
 
 
+def assuming(config: Config, sight: Sight, records: Mapping[str, int]) -> Sight:
+    """The same, reckoning with so many records of these resources, whatever was counted."""
+    known = dict(sight.measured)
+    for name in config.integrations:
+        for resource, count in records.items():
+            known[name, resource] = replace(known.get((name, resource), figures.NOTHING), assumed=count)
+    return replace(sight, measured=known)
+
+
 def scopes_of(partner: PartnerConfig, sight: Sight = BLIND) -> list[ScopeLoad]:
     """What spends from each of the partner's scopes. Raises ConfigError where the driver and the file do not fit."""
     driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
@@ -125,7 +134,7 @@ def _load(driver: Driver, partner: PartnerConfig, name: str, plan: ResourcePlan,
         changed = known.get(resource.parent or "", figures.NOTHING).changed_per_second or 0.0
         each = full.value / parents.value if full.value and parents.value else 1.0
         caused = changed * each
-        records = Figure(float(found.live), Known.MEASURED) if parents.is_known else Figure()
+        records = figures.below_figure(found, parents)
     else:
         records = figures.records_figure(found)
         full = figures.full_figure(found, resource.page_size)

@@ -36,6 +36,7 @@ def routes(status: Status) -> list[web.RouteDef]:
         web.get(f"{PREFIX}/status", _guarded(api.status)),
         web.get(f"{PREFIX}/names", _guarded(api.names)),
         web.get(f"{PREFIX}/progress", _guarded(api.progress)),
+        web.get(f"{PREFIX}/plan", _guarded(api.plan)),
         web.post(f"{PREFIX}/sync", _guarded(api.sync)),
         web.post(f"{PREFIX}/test", _guarded(api.test)),
         web.post(f"{PREFIX}/reload", _guarded(api.reload)),
@@ -82,6 +83,12 @@ class _Api:
             raise _RefusedError(400, "usage", "wish must be a number, at most a thousand of them")
         runs = await self._status.progress([int(text) for text in asked])
         return answer({"schema": "syncd.progress/1", "runs": [_fields(run) for run in runs]})
+
+    async def plan(self, request: web.Request) -> web.Response:
+        asked = {key: text for key in ("integration", "resource") if (text := request.query.get(key))}
+        if not asked:
+            return answer(await self._status.plan(None, None))
+        return answer(await self._status.plan(*self._target(asked)))
 
     async def sync(self, request: web.Request) -> web.Response:
         said = await _said(request)

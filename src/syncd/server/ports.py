@@ -164,6 +164,10 @@ class Status(Protocol):
         """
         ...
 
+    async def plan(self, integration: str | None, resource: str | None) -> dict[str, Any]:
+        """What the schedules cost and whether they fit, of everything or of what is named: schema `syncd.plan/1`."""
+        ...
+
     async def test(self, integration: str) -> TestReport:
         """Make the driver's cheap test call through the integration's own gate, high lane. Never raises for an answer."""
         ...

@@ -208,4 +208,6 @@ def _line(tier: Capacity) -> str:
     more = [f"budget: {tier.counts}"] if tier.counts else []
     more += ["weighted: true"] if tier.weighted else []
     more += ["kind: bucket"] if tier.bucket else []
-    return f"limits: {{tiers: [{'{' + ', '.join([f'rate: {rate}', *more]) + '}' if more else rate}]}}"
+    written = f"{{{', '.join([f'rate: {rate}', *more])}}}" if more else rate
+    risk = ", accept_risk: true" if tier.most is not None and tier.stated > tier.most else ""
+    return f"limits: {{tiers: [{written}]{risk}}}"

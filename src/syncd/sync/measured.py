@@ -23,6 +23,8 @@ class Measured:
     """Records stored now."""
     stated: int | None = None
     """Records the partner said there are, in a listing under way."""
+    assumed: int | None = None
+    """Records a person asks us to reckon with, where none were counted."""
     pass_calls: int | None = None
     pass_records: int = 0
     pass_seconds: float = 0.0
@@ -100,10 +102,12 @@ def pages_of(records: float, page: float) -> float:
 
 def records_figure(found: Measured) -> Figure:
     """How many records there are: what is stored says so only after a complete pass."""
-    if found.pass_calls is not None:
+    if found.pass_calls is not None and found.assumed is None:
         return Figure(float(found.live), Known.MEASURED)
-    if found.stated is not None:
+    if found.stated is not None and found.assumed is None:
         return Figure(float(found.stated), Known.STATED)
+    if found.assumed is not None:
+        return Figure(float(found.assumed), Known.ASSUMED)
     return Figure()
 
 
@@ -117,7 +121,7 @@ def page_figure(found: Measured, asked_for: int | None) -> Figure:
 def full_figure(found: Measured, asked_for: int | None) -> Figure:
     """Calls of the next complete pass: those of the last one, and what has been added since."""
     records, page = records_figure(found), page_figure(found, asked_for)
-    if found.pass_calls is not None:
+    if found.pass_calls is not None and found.assumed is None:
         before = found.pass_records
         size = float(asked_for or 0)
         if not size or pages_of(before, size) > found.pass_calls:  # pages are larger than we know
@@ -131,13 +135,23 @@ def full_figure(found: Measured, asked_for: int | None) -> Figure:
     return Figure()
 
 
+def below_figure(found: Measured, parents: Figure) -> Figure:
+    """How many children there are: counted as soon as a pass of the parents has brought theirs."""
+    if found.assumed is not None:
+        return Figure(float(found.assumed), Known.ASSUMED)
+    if found.pass_calls is None and parents.known is not Known.MEASURED:
+        return Figure()
+    return Figure(float(found.live), Known.MEASURED)
+
+
 def children_figure(found: Measured, parents: Figure, asked_for: int | None) -> Figure:
     """Calls of a pass below every parent: one each at the least, more where a parent has more than a page."""
-    if found.pass_calls is not None:
+    if found.pass_calls is not None and found.assumed is None:
         return Figure(max(float(found.pass_calls), parents.least(0.0)), Known.MEASURED)
     if parents.value is None:
         return Figure()
-    each = pages_of(found.live / parents.value, asked_for) if asked_for and parents.value else 1.0
+    live = found.live if found.assumed is None else found.assumed
+    each = pages_of(live / parents.value, asked_for) if asked_for and parents.value else 1.0
     return Figure(max(1.0, parents.value * each), Known.ASSUMED)
 
 
