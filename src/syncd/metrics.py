@@ -6,7 +6,13 @@ route template (never a path), `status_code` a number or one of timeout, refused
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 
@@ -38,10 +44,11 @@ WEBHOOK_FAILURES = Counter(
     "webhook_failures_total", "Deliveries refused or failed.", ["partner", "error_type"], registry=REGISTRY
 )
 
-# Limits.
-LIMIT_USED = Gauge("syncd_limit_used", "Slots in use of a tier.", ["scope", "tier"], registry=REGISTRY)
-LIMIT_BUDGET = Gauge("syncd_limit_budget", "Slots syncd allows itself of a tier.", ["scope", "tier"], registry=REGISTRY)
-LIMIT_STATED = Gauge("syncd_limit_stated", "Slots the partner states for a tier.", ["scope", "tier"], registry=REGISTRY)
+# Limits. What a gate counts anyway is read when scraped, see `Scopes` below.
+LIMIT_USED, LIMIT_BUDGET, LIMIT_STATED = (
+    Gauge(name, "Of a tier.", ["scope", "tier"], registry=None)
+    for name in ("syncd_limit_used", "syncd_limit_budget", "syncd_limit_stated")
+)
 LIMIT_WAIT_SECONDS = Counter(
     "syncd_limit_wait_seconds_total", "Seconds calls waited before being sent.", ["scope", "reason"], registry=REGISTRY
 )
@@ -119,14 +126,98 @@ HTTP_CUT = Counter(
 BOUND = Gauge("syncd_bound", "The configured bound of each bounded thing (R12).", ["name"], registry=REGISTRY)
 
 
-def counted(counter: Counter, label: str) -> dict[str, float]:
-    """What a counter with that one label has come to in this process, by the label's value."""
-    return {
-        sample.labels[label]: sample.value
-        for family in counter.collect()
-        for sample in family.samples
-        if sample.name.endswith("_total")
+TIER_GAUGES = {
+    "used": ("syncd_limit_used", "Calls (or points) of a tier sent within its window."),
+    "budget": ("syncd_limit_budget", "Calls syncd allows itself in a tier's window at this moment."),
+    "limit": ("syncd_limit_ceiling", "Calls the partner may count in a tier's window at most, at this moment."),
+    "stated": ("syncd_limit_stated", "Calls the partner states for a tier's window."),
+    "foreign": ("syncd_limit_foreign", "Calls others spent of a tier, by the partner's last word."),
+}
+"""By the key of a tier in `Gate.view()`; labels scope and tier."""
+LEARNED = ("syncd_limit_learned", "Calls a window that were learned to be allowed; only where less than configured.")
+SCOPE_GAUGES = {
+    "utilisation": (
+        "syncd_limit_utilisation_ratio",
+        "Used share of the binding budget while calls waited, since the start.",
+    ),
+    "next_call": ("syncd_limit_next_call_seconds", "Until the next scheduled call may leave; 0: now."),
+    "ramp": ("syncd_limit_ramp_ratio", "Share of the budget in force after an outage; 1: all of it."),
+    "paused": ("syncd_limit_paused", "1 while the partner's own word holds all calls."),
+    "seats_used": ("syncd_limit_seats_used", "Calls under way."),
+    "seats": ("syncd_limit_seats", "Calls that may be under way at once; absent: any number."),
+}
+LANES = ("syncd_limit_waiting", "Calls waiting for leave, by lane.")
+
+
+class Scope(Protocol):
+    """A gate, as far as metrics look at it."""
+
+    @property
+    def scope(self) -> str: ...
+    def view(self) -> Mapping[str, Any]: ...
+
+
+class Scopes(Collector):
+    """The gauges of every living gate, read when scraped: a call pays nothing for them, and a closed gate leaves none."""
+
+    def __init__(self) -> None:
+        self._gates: dict[str, weakref.ref[Scope]] = {}
+
+    def add(self, gate: Scope) -> None:
+        """Show this gate under its scope's name, in place of an earlier one."""
+        self._gates[gate.scope] = weakref.ref(gate)
+
+    def discard(self, gate: Scope) -> None:
+        """Show it no longer."""
+        known = self._gates.get(gate.scope)
+        if known is not None and known() is gate:
+            del self._gates[gate.scope]
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Names alone, so that registering asks no gate."""
+        return list(self._families().values())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        found = self._families()
+        for name, known in list(self._gates.items()):
+            gate = known()
+            if gate is None:
+                del self._gates[name]
+            else:
+                _measure(found, name, gate.view())
+        yield from found.values()
+
+    def _families(self) -> dict[str, GaugeMetricFamily]:
+        tiers = {key: GaugeMetricFamily(*told, labels=["scope", "tier"]) for key, told in TIER_GAUGES.items()}
+        scopes = {key: GaugeMetricFamily(*told, labels=["scope"]) for key, told in SCOPE_GAUGES.items()}
+        learned = GaugeMetricFamily(*LEARNED, labels=["scope", "tier"])
+        return {**tiers, **scopes, "learned": learned, "waiting": GaugeMetricFamily(*LANES, labels=["scope", "lane"])}
+
+
+def _measure(found: Mapping[str, GaugeMetricFamily], scope: str, view: Mapping[str, Any]) -> None:
+    for tier in view["tiers"]:
+        for key in TIER_GAUGES:
+            found[key].add_metric([scope, tier["name"]], float(tier[key]))
+        if tier["learned"] is not None:
+            found["learned"].add_metric([scope, tier["name"]], float(tier["learned"]["limit"]))
+    for lane, count in view["waiting"].items():
+        found["waiting"].add_metric([scope, lane], float(count))
+    seats, ramp = view["seats"], view["ramp"]
+    told = {
+        "utilisation": view["utilisation"],
+        "next_call": view["next_call"]["in_seconds"],
+        "ramp": 1.0 if ramp is None else ramp["share"],
+        "paused": float(view["paused_until"] is not None),
+        "seats_used": seats["used"],
+        "seats": seats["limit"],
     }
+    for key, value in told.items():
+        if value is not None:
+            found[key].add_metric([scope], float(value))
+
+
+SCOPES = Scopes()
+REGISTRY.register(SCOPES)
 
 
 def exposition() -> bytes:
