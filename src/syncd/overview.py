@@ -171,9 +171,10 @@ class Engine:
 
     async def plan(self, integration: str | None, resource: str | None) -> dict[str, Any]:
         accounts = self._accounts()
+        supervisor = self._supervisor()
         stated = {
             (unit.integration, unit.plan.name): unit.last.total
-            for running in (supervisor.running.values() if (supervisor := self._supervisor()) is not None else ())
+            for running in (supervisor.running.values() if supervisor is not None else ())
             for unit in running.runner.units.values()
             if unit.last is not None and unit.last.total is not None
         }
