@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.limits.fair import FairQueue
+from syncd.limits.fair import FairQueue, Turns
 
 
 def test_members_alternate_whatever_the_length_of_their_lines():
@@ -28,7 +28,7 @@ def test_who_was_idle_starts_level_and_earns_no_credit_by_silence():
 
 
 def test_costs_and_shares_count():
-    queue = FairQueue({"double": 2.0})
+    queue = FairQueue(Turns({"double": 2.0}))
     for _ in range(300):
         queue.push("double", "d")
         queue.push("heavy", "h", cost=3.0)
@@ -36,6 +36,23 @@ def test_costs_and_shares_count():
     taken = [queue.pop() for _ in range(200)]
     assert abs(taken.count("d") - 2 * taken.count("p")) <= 3
     assert abs(taken.count("p") - 3 * taken.count("h")) <= 4
+
+
+def test_queues_that_share_turns_are_fair_over_all_of_them():
+    turns = Turns()
+    reads, writes = FairQueue(turns), FairQueue(turns)
+    for n in range(40):
+        reads.push("greedy", n)
+        writes.push("greedy", n)
+        writes.push("modest", n)
+    served = []
+    for _ in range(30):
+        queue = min((reads, writes), key=lambda one: turns.of("modest" if one is writes else "greedy"))
+        queue.peek()
+        before = turns.of("greedy")
+        queue.pop()
+        served.append("greedy" if turns.of("greedy") > before else "modest")
+    assert abs(served.count("greedy") - served.count("modest")) <= 2
 
 
 @given(st.lists(st.tuples(st.sampled_from(("push", "pop", "discard")), st.integers(0, 3), st.integers(0, 30))))

@@ -250,7 +250,6 @@ class Session:
                 deadline_at=self.clock.monotonic() + self.patience.gate_seconds,
             ) as slot:
                 asked = None
-                trip.call = slot
                 self._waited(trip, slot.waited_seconds)
                 if home:
                     mark = self.auth.stamp(out, self.clock.now())
@@ -306,7 +305,9 @@ class Session:
             self._heed(slot, response)
         if isinstance(error, TransientError) and error.breaks:
             self._sick(slot, self._teller.complete(error, out.method, trip.route))
-        elif response is not None and not isinstance(error, RateLimitError):
+        elif isinstance(error, RateLimitError):
+            self._recovery.limited(trip, slot, error)
+        elif response is not None:
             slot.success()  # any complete answer but a 429, which says neither sick nor well
         self._teller.call(trip.route, answer.label, seconds)
         if error is not None:

@@ -16,7 +16,7 @@ from syncd.client.transport import USER_AGENT
 from syncd.client.trip import AgainError, Patience, Trip
 from syncd.clock import Clock
 from syncd.errors import AuthError, PartnerError, RateLimitError, RejectedError, SyncdError, TransientError
-from syncd.limits import Gate
+from syncd.limits import Gate, Slot
 from syncd.limits.backoff import BackoffPolicy
 from syncd.model import Response
 from syncd.redaction import KNOWN
@@ -71,8 +71,15 @@ class Recovery:
             wait = max(wait, told)
         return wait < trip.left
 
+    def limited(self, trip: Trip, slot: Slot, error: RateLimitError) -> None:
+        """The partner counts too many: the whole scope pauses and learns, before another call takes this one's place."""
+        if not error.hopeless and error.about != "object":
+            much = "calls at once" if error.about == "seats" else "calls"
+            why = f"{trip.request.method} {trip.route} answered {error.status or 429}: too many {much}"
+            self._gate.limited(error.retry_at, why, call=slot, about=error.about)
+
     def waits(self, trip: Trip, error: RateLimitError) -> bool:
-        """The partner counts too many: the whole scope pauses, and this call waits with it if the wait is short."""
+        """After a 429: this call waits with its scope if the wait is short."""
         now = self._clock.now()
         for stats in (trip.stats, self._spent):
             stats.rate_limited += 1
@@ -83,9 +90,6 @@ class Recovery:
         if error.about == "object":  # a lock on one thing, which says nothing of the others
             error.retry_at = error.retry_at or now + timedelta(seconds=_LOCKED_SECONDS)
             return False
-        much = "calls at once" if error.about == "seats" else "calls"
-        why = f"{trip.request.method} {trip.route} answered {error.status or 429}: too many {much}"
-        self._gate.limited(error.retry_at, why, call=trip.call, about=error.about)
         until = self._gate.paused_until or now
         if error.retry_at is None or error.retry_at < now:
             error.retry_at = until

@@ -9,7 +9,6 @@ from syncd.client.addresses import Target
 from syncd.client.stats import CallStats
 from syncd.client.transport import Timeouts
 from syncd.errors import SyncdError
-from syncd.limits import Slot
 from syncd.model import Lane, Request
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -40,7 +39,6 @@ class Trip:
         "attempt",
         "body",
         "budgets",
-        "call",
         "headers",
         "hops",
         "lane",
@@ -81,8 +79,6 @@ class Trip:
         self.timeouts = timeouts
         """Where the transport's own do not fit."""
         self.budgets = budgets_of(request, route)
-        self.call: Slot | None = None
-        """Its last place at the gate."""
         self.attempt = 1
         self.limited = 0
         self.hops = 0

@@ -154,6 +154,13 @@ class BreakerConfig(Settings):
 
     failures: Positive = Field(5, description="Timeouts, refused connections or 5xx in a row that open it.")
     cooldown: Duration = Field(30.0, description="Time until one probe is let through.")
+    longest_cooldown: Duration = Field(
+        300.0, description="The time doubles with each probe that fails in a row, up to this."
+    )
+    ratio: Share | None = Field(
+        None, description="Also opens when this share of the last `calls` failed. Default: only a row of failures does."
+    )
+    calls: Positive = Field(20, description="How many calls `ratio` looks back.")
 
 
 class LimitsConfig(Settings):

@@ -124,6 +124,9 @@ class Breaker(Model):
 
     failures: int = Field(5, ge=1, description="Timeouts, refused connections or 5xx in a row that open it.")
     cooldown: Duration = Field(30.0, description="Time until one probe is let through.")
+    longest_cooldown: Duration = Field(300.0, description="The time doubles with each failed probe, up to this.")
+    ratio: float | None = Field(None, gt=0, le=1, description="Also opens when this share of the last `calls` failed.")
+    calls: int = Field(20, ge=1, description="How many calls `ratio` looks back.")
 
 
 class Limits(Model):

@@ -49,7 +49,7 @@ class Learned:
         self.broke_at = min(accepted, was) if tells else math.inf
         self.events += 1
         self.since = now
-        self.grows_at = now + step_seconds
+        self.grows_at = now + 2 * step_seconds  # one window is full of what it was before
         self.forgets_at = now + min(MEMORY_SECONDS * 2.0 ** min(self.events - 1, 10), LONGEST_MEMORY_SECONDS)
         return self.limit
 
@@ -64,11 +64,17 @@ class Learned:
         if now >= self.grows_at:
             steps = 1.0 + math.floor((now - self.grows_at) / step_seconds)
             top = max(1.0, self.broke_at * BELOW) if math.isfinite(self.broke_at) else configured
+            proven = self.limit >= top < configured  # a window ago, and no 429 since
             self.limit = max(self.limit, min(self.limit + steps * GROWTH * configured, top))
-            self.grows_at = math.inf if self.limit >= top < configured else self.grows_at + steps * step_seconds
+            self.grows_at = math.inf if proven else self.grows_at + steps * step_seconds
         if self.limit >= configured:
             self.limit = None
             self.grows_at = self.forgets_at = math.inf
+
+    @property
+    def growing(self) -> bool:
+        """Is it on its way to a limit that is not proven yet?"""
+        return self.grows_at < math.inf
 
     @property
     def changes_at(self) -> float:
@@ -93,15 +99,15 @@ class Learned:
         self.grows_at = now + step_seconds
 
 
-def rate_text(limit: float, window_seconds: float) -> str:
+def rate_text(limit: int, window_seconds: float) -> str:
     """A rate as YAML has it: `95/min`, `300/120s`."""
     for unit, seconds in _UNITS:
         count = window_seconds / seconds
         if count == 1:
-            return f"{limit:g}/{unit}"
+            return f"{limit}/{unit}"
         if count >= 1 and count == int(count) and (unit != "min" or count > 2):
-            return f"{limit:g}/{int(count)}{unit}"
-    return f"{limit:g}/{window_seconds:g}s"
+            return f"{limit}/{int(count)}{unit}"
+    return f"{limit}/{window_seconds:g}s"
 
 
 def yaml_line(spec: TierSpec, limit: float) -> str:

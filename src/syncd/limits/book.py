@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from syncd.limits.bucket import Tier, build
-from syncd.limits.fair import FairQueue
+from syncd.limits.fair import FairQueue, Turns
 from syncd.limits.readings import Reading
 from syncd.limits.rings import LANES, Mark
 from syncd.limits.tiers import TierSpec
@@ -37,6 +37,7 @@ class Call:
     number = 0
     """Its number among all calls ever let go; 0: it was not."""
     holds: Holds
+    sent_at = 0.0
     open = False
     """Sent and not answered: the partner may count it at any moment."""
     seated = False
@@ -63,14 +64,14 @@ class Call:
 
 
 class _Line:
-    """Who waits in one lane for the same budgets: only the head is ever looked at."""
+    """Who waits in one lane for the same tiers: only the head is ever looked at."""
 
-    __slots__ = ("blocked_by", "budgets", "lane", "queue")
+    __slots__ = ("blocked_by", "lane", "queue", "tiers")
 
-    def __init__(self, lane: Lane, budgets: Sequence[str], shares: Mapping[str, float]) -> None:
+    def __init__(self, lane: Lane, tiers: list[Tier], turns: Turns) -> None:
         self.lane = lane
-        self.budgets = budgets
-        self.queue: FairQueue[Call] = FairQueue(shares)
+        self.tiers = tiers
+        self.queue: FairQueue[Call] = FairQueue(turns)
         self.blocked_by = ""
 
 
@@ -86,7 +87,7 @@ class Book:
         lanes: Mapping[Lane, float] | Mapping[str, float] | None = None,
         members: Mapping[str, float] | None = None,
     ) -> None:
-        self.members: Mapping[str, float] = members or {}
+        self._turns = [Turns(members) for _ in LANES]
         self.flying: dict[int, Call] = {}
         """Calls let go and not answered, by number."""
         self.seats_used = 0
@@ -94,7 +95,7 @@ class Book:
         """So many seats at most for now, whatever `concurrency` allows."""
         self.granted = 0
         """Calls ever let go; the number of the last one."""
-        self._lines: dict[tuple[Lane, Sequence[str]], _Line] = {}
+        self._lines: dict[tuple[Lane, int], _Line] = {}
         self._count = 0
         self.waiting = [0] * len(LANES)
         self.crowd = 0
@@ -102,6 +103,8 @@ class Book:
         self._last_at = [-math.inf] * len(LANES)
         self.tiers: list[Tier] = []
         self._counting: dict[Sequence[str], list[Tier]] = {}
+        self._sets: dict[tuple[int, ...], list[Tier]] = {}
+        """The sets of tiers that some call counts in, each once: who waits for the same ones stands in one line."""
         self.configure(specs, now=0.0, concurrency=concurrency, share=share, lanes=lanes)
 
     def configure(
@@ -139,6 +142,22 @@ class Book:
         self.concurrency = concurrency
         self.reserved = reserved
         self._counting.clear()
+        self._sets.clear()
+        self._queue_anew()
+
+    def share_among(self, members: Mapping[str, float]) -> None:
+        """Take new fair weights of the members (1 each)."""
+        for turns in self._turns:
+            turns.shares = members
+
+    def _queue_anew(self) -> None:
+        """After a change of tiers: everybody stands in the line for the new ones, in the old order."""
+        waiting = sorted((call for line in self._lines.values() for call in line.queue), key=lambda call: call.order)
+        self._lines.clear()
+        self.waiting = [0] * len(LANES)
+        self.crowd = 0
+        for call in waiting:
+            self._stand(call)
 
     # -- one call
 
@@ -162,12 +181,18 @@ class Book:
 
     def wait(self, call: Call) -> None:
         """Put it in line."""
-        line = self._lines.get((call.lane, call.budgets))
-        if line is None:
-            line = self._lines[call.lane, call.budgets] = _Line(call.lane, call.budgets, self.members)
         self._count += 1
         call.order = self._count
-        call.ticket = line.queue.push(call.member, call, call.weight)
+        self._stand(call)
+
+    def _stand(self, call: Call) -> None:
+        tiers = self.counting(call.budgets)
+        line = self._lines.get((call.lane, id(tiers)))
+        if line is None:
+            line = self._lines[call.lane, id(tiers)] = _Line(call.lane, tiers, self._turns[call.lane])
+        # What it takes of the scarcest limit, in seconds of it: so a heavy call and many light ones are the same share.
+        cost = max((weight_in(t, call) * t.spec.window_seconds / t.budget for t in tiers), default=1.0)
+        call.ticket = line.queue.push(call.member, call, cost, call.weight)
         self.waiting[call.lane] += 1
         self.crowd += 1
 
@@ -175,18 +200,19 @@ class Book:
         """Take it out of the line, if it is still there."""
         if call.ticket is None:
             return
-        line = self._lines[call.lane, call.budgets]
+        line = self._lines[call.lane, id(self.counting(call.budgets))]
         if line.queue.discard(call.ticket):
             self._left(line)
         call.ticket = None
 
     def bound(self, call: Call, now: float) -> float:
         """A moment before which it surely cannot go: what its own member has in line before it goes first."""
-        line = self._lines.get((call.lane, call.budgets))
-        calls, cost = line.queue.ahead(call.member) if line is not None else (0, 0.0)
+        tiers = self.counting(call.budgets)
+        line = self._lines.get((call.lane, id(tiers)))
+        calls, weight = line.queue.ahead(call.member) if line is not None else (0, 0.0)
         found = now
-        for tier in self.counting(call.budgets):
-            found = max(found, tier.bound(now, cost + call.weight if tier.weighted else calls + 1.0))
+        for tier in tiers:
+            found = max(found, tier.bound(now, weight + call.weight if tier.weighted else calls + 1.0))
         return found
 
     def next_at(self, now: float, lane: Lane, budgets: Sequence[str]) -> tuple[float, str]:
@@ -222,13 +248,18 @@ class Book:
             for line, _ in heads:
                 line.blocked_by = "concurrency"
             return None, math.inf
-        heads.sort(key=lambda pair: (not self._aged(pair[1], now), pair[1].lane, pair[1].order))
+        turns = self._turns
+        heads.sort(
+            key=lambda pair: (
+                not self._aged(pair[1], now), pair[1].lane, turns[pair[1].lane].of(pair[1].member), pair[1].order
+            )
+        )  # fmt: skip
         idle = self._idle()
         barred: set[int] = set()
         wake_at = math.inf
         for line, head in heads:
             opens, full = now, []
-            for tier in self.counting(line.budgets):
+            for tier in line.tiers:
                 weight = weight_in(tier, head)
                 if not tier.admits(now, head.lane, weight, idle):
                     opens = max(opens, tier.opens(now, head.lane, weight, idle))
@@ -344,13 +375,14 @@ class Book:
         self._last_at[lane] = now
         call.number = self.granted
         call.open = call.seated = True
+        call.sent_at = now
         self.flying[call.number] = call
 
     def _left(self, line: _Line) -> None:
         self.waiting[line.lane] -= 1
         self.crowd -= 1
         if not line.queue:
-            del self._lines[line.lane, line.budgets]
+            del self._lines[line.lane, id(line.tiers)]
 
     def _aged(self, call: Call, now: float) -> bool:
         return call.lane != LANES[0] and now - max(call.asked_at, self._last_at[call.lane]) >= _PATIENCE
@@ -377,7 +409,8 @@ class Book:
         if found is None:
             if len(self._counting) >= _MOST_BUDGETS:
                 self._counting.clear()
-            found = self._counting[budgets] = [tier for tier in self.tiers if counts(tier, budgets)]
+            tiers = [tier for tier in self.tiers if counts(tier, budgets)]
+            found = self._counting[budgets] = self._sets.setdefault(tuple(map(id, tiers)), tiers)
         return found
 
 

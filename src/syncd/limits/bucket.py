@@ -116,24 +116,31 @@ class Bucket(Meter):
         self._drain(now)
         return {
             "window": self.spec.window_seconds,
-            "flying": self.flying,
-            "held": [[now, self._held]] if self._held else [],
+            "flying": max(0.0, self.flying - sum(weight for _, weight in self._late)),
+            "held": ([[now, self._held]] if self._held else []) + [[at, weight] for at, weight in self._late],
             "sent": [[now, self._sent, Lane.NORMAL.value]] if self._sent else [],
         }
 
     def forget(self) -> None:
         self._held = self._sent = 0.0
 
-    def absorb(self, now: float, state: Mapping[str, Any]) -> None:
+    def absorb(self, now: float, state: Mapping[str, Any], late_seconds: float = math.inf) -> None:
+        late = list(self._late)
         for at, weight in state.get("held", ()):
-            self._held += max(0.0, weight - self.rate * max(0.0, now - at))
+            if at > now:  # it may arrive yet
+                late.append((min(at, now + late_seconds), weight))
+                self.flying += weight
+            else:
+                self._held += max(0.0, weight - self.rate * (now - at))
+        self._late = deque(sorted(late))
         for at, weight, *_ in state.get("sent", ()):
             self._sent += max(0.0, weight - self.pace * max(0.0, now - at))
         self._held_at = self._sent_at = now
 
-    def charge(self, now: float, weight: float, *, flown: float = 0.0) -> None:
+    def charge(self, now: float, weight: float, *, flown: float = 0.0, late_seconds: float = 0.0) -> None:
         self._drain(now)
-        self._held = min(self._held + weight + flown, self.ceiling)
+        if weight + flown > 0:
+            self._held = min(self._held + weight + flown, self.ceiling) + late_seconds * self.rate
         self._sent = min(self._sent + weight, self.ceiling)
 
     def board(self, now: float, lane: int, weight: float) -> Mark | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -26,6 +25,9 @@ from syncd.ports import SlotKeeper
 _LONGEST_PAUSE = 7 * 86400.0
 _SEATS_STEP_SECONDS = 60.0
 """How often a learned number of seats is raised."""
+_MOST_GHOST_SECONDS = 30.0
+_FADES = 0.999
+"""What a slow call said of the partner fades by so much with each save, of which there is one a second at most."""
 _SEATS_UNKNOWN = 64
 """Where no number of seats is configured, a learned one that has grown to this is forgotten."""
 DEFAULT_LANES: Mapping[Lane, float] = {Lane.HIGH: 0.1, Lane.NORMAL: 0.1, Lane.LOW: 0.05}
@@ -154,22 +156,23 @@ class Gate:
         self.breakers = Breakers(scope, breaker or BreakerPolicy(), clock, self._notify)
         self.breakers.returned = self.ramp
         self.breakers.turned = self._turned
-        self.recorder = Recorder(scope, self.book, clock, keeper)
+        self.recorder = Recorder(scope, self.book, clock, keeper, lost_seconds=lost_seconds)
         self.recorder.told = self._remember
         self._pauses = 0
         self._event_number = 0
         """429s of calls up to this number have taught what they can."""
-        self._slow_until = -math.inf
         self.seats_learned = Learned()
         self.refusals = 0
         """429s met."""
+        self.slowest_seconds = 0.0
+        """About the longest that one call has held its seat lately."""
         self.away_seconds = 0.0
         """How old the state was that was read back: so long, at least, nobody called for this scope."""
         self.unsaved = False
         """A breaker turned since the state was stored; with an open one no call comes along to store it."""
         self._busy_calls: dict[str, float] = {}
         """By tier: what was spent while somebody waited."""
-        self._show()
+        metrics.SCOPES.add(self)
 
     # -- calls
 
@@ -226,9 +229,11 @@ class Gate:
 
     def _leave(self, call: Slot, *, heard: bool) -> None:
         """The block ended, however it ended."""
+        now = self.clock.monotonic()
         if call.open:
-            grace = 0.0 if heard else self.lost_seconds
-            self.book.answer(call, self.clock.monotonic(), grace_seconds=grace)
+            self.book.answer(call, now, grace_seconds=0.0 if heard else self.lost_seconds)
+        if now - call.sent_at > self.slowest_seconds:
+            self.slowest_seconds = now - call.sent_at
         self.book.vacate(call)
         if not call._verdict:
             self.breakers.of(call.group).abandon(call._pass)
@@ -287,7 +292,7 @@ class Gate:
     def _learn(self, now: float, call: Slot | None) -> None:
         budgets = call.budgets if call is not None else ("read",)
         tier = self.book.binding(budgets, now)
-        self._slow(1, now + (tier.hold_seconds if tier is not None else 1.0))
+        self._slow(1)
         if tier is None or (call is not None and now < tier.left_until and tier.left <= 0 and tier.foreign > 0):
             return  # the partner's own figures say that others had spent the rest: they bar us until it is back
         own = (
@@ -295,7 +300,6 @@ class Gate:
         )
         accepted = tier.held_now(now) - tier.flying - own
         observed = tier.break_down(now, accepted)
-        self._show()
         self._notify(
             "limit_learned", scope=self.scope, tier=tier.name, stated=tier.spec.stated_or_limit, observed=observed,
             yaml=tier.yaml,
@@ -304,23 +308,19 @@ class Gate:
     def _fewer_seats(self, now: float) -> None:
         most = self.book.concurrency or max(1, self.book.seats_used)
         self.seats_learned.broke(now, float(most), float(self.book.seats_used), _SEATS_STEP_SECONDS)
-        self._slow(self._seats(), -math.inf)
+        self._slow(self._seats())
 
-    def _slow(self, seats: int | None, until: float) -> None:
+    def _slow(self, seats: int | None) -> None:
         """Few at once until the partner is known to accept them again."""
         learned = self._seats()
         self.book.slowed = seats if learned is None else min(learned, seats or learned)
-        self._slow_until = until
 
     def _recover(self, call: Slot) -> None:
-        """A call sent after the last 429 was answered well: one after another, then two, then as many as before."""
-        now = self.clock.monotonic()
+        """A call sent after the last 429 was answered well: as many at once as before, or as were learned."""
         if call.number > self._event_number:
             most = float(self.book.concurrency or _SEATS_UNKNOWN)
-            self.seats_learned.grow(now, most, _SEATS_STEP_SECONDS)
-            learned = self._seats()
-            careful = 2 if now < self._slow_until else None
-            self.book.slowed = careful if learned is None else min(learned, careful or learned)
+            self.seats_learned.grow(self.clock.monotonic(), most, _SEATS_STEP_SECONDS)
+            self.book.slowed = self._seats()
             self.room.dispatch()
 
     def _seats(self) -> int | None:
@@ -416,13 +416,9 @@ class Gate:
         """
         specs = [TierSpec.parse(tier) for tier in tiers]
         now = self.clock.monotonic()
-        self._hide()
-        try:
-            reserved = DEFAULT_LANES if lanes is None else lanes
-            self.book.configure(specs, now=now, concurrency=concurrency, share=share, lanes=reserved)
-        finally:
-            self._show()
-        self.book.members = members or {}
+        reserved = DEFAULT_LANES if lanes is None else lanes
+        self.book.configure(specs, now=now, concurrency=concurrency, share=share, lanes=reserved)
+        self.book.share_among(members or {})
         self.breakers.configure(breaker or BreakerPolicy())
         self.room.dispatch()
 
@@ -447,19 +443,25 @@ class Gate:
                 self.pause(float(until) - ahead - now, str(state.get("pause_reason", "")))
             self.away_seconds = max(now - (float(state.get("saved_at", 0.0)) - ahead), 0.0)
             self.breakers.absorb(state.get("breakers"), now, away_seconds=self.away_seconds)
+            if self.book.concurrency is not None and not (state.get("clean") if clean is None else clean):
+                # The partner may still work at what a killed process had asked, and count it among the calls at once.
+                busy = min(float(state.get("slowest_seconds", 0.0)), _MOST_GHOST_SECONDS)
+                if now + busy > self.room.paused_until:
+                    self.room.paused_until = now + busy
+                    self.room.pause_reason = "the partner may still be busy with what was asked before the restart"
             seats = state.get("seats")
             if isinstance(seats, Mapping):
                 self.seats_learned.absorb(
                     {"limit": seats["limit"], "events": seats["events"]}, now, _SEATS_STEP_SECONDS
                 )
                 self.book.slowed = self._seats()
-            self._show()
         await self.recorder.persist(clean=False)
         self.room.dispatch()
 
     def _remember(self) -> dict[str, Any]:
         """For the stored state: the pause and what was learned of seats."""
-        told: dict[str, Any] = {}
+        self.slowest_seconds *= _FADES
+        told: dict[str, Any] = {"slowest_seconds": self.slowest_seconds}
         until = self.paused_until
         if until is not None:
             told |= {"paused_until": until.timestamp(), "pause_reason": self.room.pause_reason}
@@ -479,7 +481,7 @@ class Gate:
 
     def close(self) -> None:
         """Take this scope out of the metrics (it was removed from the configuration)."""
-        self._hide()
+        metrics.SCOPES.discard(self)
         self.breakers.close()
 
     # -- telling
@@ -540,17 +542,3 @@ class Gate:
             }
         at, why = self.book.next_at(now, Lane.NORMAL, ("read", "GET"))
         return {"in_seconds": at - now if math.isfinite(at) else None, "why": why}
-
-    def _show(self) -> None:
-        """Tier gauges are read when scraped; a call pays nothing for them."""
-        for tier in self.book.tiers:
-            metrics.LIMIT_USED.labels(self.scope, tier.name).set_function(
-                partial(lambda tier: float(tier.used(self.clock.monotonic())), tier)
-            )
-            metrics.LIMIT_BUDGET.labels(self.scope, tier.name).set(tier.budget)
-            metrics.LIMIT_STATED.labels(self.scope, tier.name).set(tier.spec.stated_or_limit)
-
-    def _hide(self) -> None:
-        for tier in self.book.tiers:
-            for gauge in (metrics.LIMIT_USED, metrics.LIMIT_BUDGET, metrics.LIMIT_STATED):
-                gauge.remove(self.scope, tier.name)

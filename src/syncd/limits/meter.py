@@ -42,7 +42,10 @@ class Meter:
         """What others spent, when the partner told last."""
         self.short = False
         """Little was left when the partner told last, and not by our doing."""
+        self._short_gap = 0.0
         self.gap_seconds = 0.0
+        """Calls are kept so far apart: while little is left, and while a learned limit grows (so a step too far costs one
+        429, not as many as calls can be under way)."""
         self.next_at = -math.inf
         self.ramp_at = self.ramp_ends = -math.inf
         self.ramp_start = 1.0
@@ -77,13 +80,17 @@ class Meter:
         self.per_window = self._within(stated)
         if self.learned.limit is not None:
             self.per_window = max(1.0, min(self.per_window, self.learned.limit))
+        self.gap_seconds = self._short_gap
+        if self.learned.growing:
+            self.gap_seconds = max(self.gap_seconds, self.hold_seconds / self.per_window)
+        if not self.gap_seconds:
+            self.next_at = -math.inf
         self._schedule()
 
     def renew(self, now: float) -> None:
         """Take the changes that are due."""
         if now >= self.left_until:
-            self.left, self.left_until, self.gap_seconds, self.foreign = math.inf, -math.inf, 0.0, 0.0
-            self.next_at = -math.inf
+            self.left, self.left_until, self._short_gap, self.foreign = math.inf, -math.inf, 0.0, 0.0
         if now >= self.ramp_ends:
             self.ramp_at = self.ramp_ends = -math.inf
         self.learned.grow(now, self.configured, self.hold_seconds)
@@ -113,14 +120,14 @@ class Meter:
             self.left_until = until
             self.foreign = max(0.0, most - remaining - counted)
             low = remaining < LOW_SHARE * most and self.foreign > 0
-            self.gap_seconds = (until - now) / max(1.0, left) if low else 0.0
+            self._short_gap = (until - now) / max(1.0, left) if low else 0.0
         if fresh:
             self._told_number = number
         self.settle()
         if remaining is None:
             return ""
         share = remaining / max(1.0, self.most)
-        if self.gap_seconds and not self.short:
+        if self._short_gap and not self.short:
             self.short = True
             return "near"
         if self.short and share >= _AGAIN:
@@ -171,7 +178,8 @@ class Meter:
         """A call goes: count it against the remainder."""
         self.left -= weight
         if self.gap_seconds:
-            self.next_at = now + self.gap_seconds
+            late = self.gap_seconds if self.next_at > -math.inf else 0.0  # what a timer lost is made up for, once
+            self.next_at = max(self.next_at, now - late) + self.gap_seconds
 
     def unspend(self, weight: float) -> None:
         self.left += weight

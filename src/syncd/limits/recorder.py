@@ -2,7 +2,8 @@
 
 The rule for a stop that was not clean (kill -9, power):
 
-* windows up to 2 s are stored at a clean end only: otherwise a new process waits one out;
+* windows up to 2 s are stored at a clean end only: otherwise a new process waits one out, and a second more for requests
+  that were on their way;
 * of a longer window each commit allows a few more calls before the next one (what two seconds bring or a fiftieth of the
   budget, never more than a tenth, at least one); a call beyond waits for it. A new process counts what was stored, and
   as spent now what was in flight then and what the last commit had allowed. The commit at its own start allows nothing
@@ -48,8 +49,12 @@ def allowance(tier: Tier) -> float:
 class Recorder:
     """Stores the book of one scope through its keeper, and reads it back at the start."""
 
-    def __init__(self, scope: str, book: Book, clock: Clock, keeper: SlotKeeper | None) -> None:
+    def __init__(
+        self, scope: str, book: Book, clock: Clock, keeper: SlotKeeper | None, *, lost_seconds: float = 1.0
+    ) -> None:
         self.scope = scope
+        self.lost_seconds = lost_seconds
+        """How long a request whose answer nobody waits for may still be on its way."""
         self.book = book
         self.clock = clock
         self.keeper = keeper
@@ -175,13 +180,14 @@ class Recorder:
         now = self.clock.monotonic()
         ahead = self.ahead(state)
         ended_well = bool(state.get("clean")) if clean is None else clean
+        late_seconds = 0.0 if ended_well else self.lost_seconds  # what it sent last may still be on its way
         stored: Mapping[str, Any] = state.get("tiers") or {}
         for tier in self.book.tiers:
             known = stored.get(tier.key)
             if known is not None:
                 tier.relearn(_moved(known, -ahead), now)
             if tier.is_short and (known is None or "held" not in known or not ended_well):
-                tier.charge(now, tier.ceiling)
+                tier.charge(now, tier.ceiling, late_seconds=late_seconds)
                 continue
             known = known or _nearest(tier, stored)
             if known is None:
@@ -189,9 +195,11 @@ class Recorder:
             moved = {
                 name: [[entry[0] - ahead, *entry[1:]] for entry in known.get(name, ())] for name in ("held", "sent")
             }
-            tier.absorb(now, moved)
+            tier.absorb(now, moved, self.lost_seconds)
             unknown = 0.0 if ended_well else float(known.get("allowed", allowance(tier)))
-            tier.charge(now, unknown, flown=float(known.get("flying", 0.0)))
+            flown = float(known.get("flying", 0.0))
+            if unknown + flown > 0:
+                tier.charge(now, unknown, flown=flown, late_seconds=late_seconds)
 
     def ahead(self, state: Mapping[str, Any]) -> float:
         """By how much the wall clock of this state's moments was ahead of our monotonic one.

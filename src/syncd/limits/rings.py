@@ -25,16 +25,14 @@ class Mark:
 
 
 class Ring:
-    """Marks within `grain_seconds` of each other are kept as one, freed with the last of them."""
+    """What is counted, in all. Marks within `grain_seconds` of each other are kept as one, freed with the last of them."""
 
-    __slots__ = ("_grain", "by_lane", "lent", "marks", "total")
+    __slots__ = ("grain_seconds", "marks", "total")
 
     def __init__(self, grain_seconds: float = 0.0) -> None:
         self.marks: deque[Mark] = deque()
         self.total = 0.0
-        self.by_lane = [0.0] * len(LANES)
-        self.lent = 0.0
-        self._grain = grain_seconds
+        self.grain_seconds = grain_seconds
 
     def sweep(self, now: float) -> None:
         """Give back everything due."""
@@ -44,11 +42,54 @@ class Ring:
             mark.alive = False
             self._add(mark, -mark.weight)
         if not marks:  # sums of fractions drift; an empty ring is the moment to forget that
-            self.total = self.lent = 0.0
-            self.by_lane = [0.0] * len(LANES)
+            self._zero()
 
-    def push(self, free_at: float, weight: float, lane: int = Lane.NORMAL, lent: bool = False) -> Mark:
+    def push(self, free_at: float, weight: float) -> None:
         """Count so much until then. Moments do not go back: an earlier one is raised to the last."""
+        marks = self.marks
+        self.total += weight
+        if marks:
+            last = marks[-1]
+            if free_at < last.free_at:
+                free_at = last.free_at
+            if free_at - last.first_at <= self.grain_seconds:
+                last.free_at = free_at
+                last.weight += weight
+                return
+        marks.append(Mark(free_at, weight, Lane.NORMAL, False))
+
+    def clear(self) -> None:
+        for mark in self.marks:
+            mark.alive = False
+        self.marks.clear()
+        self._zero()
+
+    def frees(self, weight: float) -> float | None:
+        """When so much of the sum will have been given back; None if the sum is smaller than that."""
+        for mark in self.marks:
+            weight -= mark.weight
+            if weight <= NEAR:
+                return mark.free_at
+        return None
+
+    def _zero(self) -> None:
+        self.total = 0.0
+
+    def _add(self, mark: Mark, weight: float) -> None:
+        self.total += weight
+
+
+class LaneRing(Ring):
+    """The same, knowing how much of it each lane has, and how much was lent."""
+
+    __slots__ = ("by_lane", "lent")
+
+    def __init__(self, grain_seconds: float = 0.0) -> None:
+        super().__init__(grain_seconds)
+        self._zero()
+
+    def place(self, free_at: float, weight: float, lane: int, lent: bool = False) -> Mark:
+        """`push` for a lane; the mark returned can be adjusted."""
         marks = self.marks
         self.total += weight
         self.by_lane[lane] += weight
@@ -58,19 +99,13 @@ class Ring:
             last = marks[-1]
             if free_at < last.free_at:
                 free_at = last.free_at
-            if free_at - last.first_at <= self._grain and last.lane == lane and last.lent == lent:
+            if free_at - last.first_at <= self.grain_seconds and last.lane == lane and last.lent == lent:
                 last.free_at = free_at
                 last.weight += weight
                 return last
         mark = Mark(free_at, weight, lane, lent)
         marks.append(mark)
         return mark
-
-    def clear(self) -> None:
-        for mark in self.marks:
-            mark.alive = False
-        self.marks.clear()
-        self.sweep(0.0)
 
     def adjust(self, mark: Mark, difference: float) -> None:
         """Correct a mark still counted; one already given back stays so."""
@@ -79,13 +114,9 @@ class Ring:
             mark.weight += difference
             self._add(mark, difference)
 
-    def frees(self, weight: float) -> float | None:
-        """When so much of the sum will have been given back; None if the sum is smaller than that."""
-        for mark in self.marks:
-            weight -= mark.weight
-            if weight <= NEAR:
-                return mark.free_at
-        return None
+    def _zero(self) -> None:
+        self.total = self.lent = 0.0
+        self.by_lane = [0.0] * len(LANES)
 
     def _add(self, mark: Mark, weight: float) -> None:
         self.total += weight

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from syncd.limits.meter import Meter
-from syncd.limits.rings import LANES, NEAR, Mark, Ring
+from syncd.limits.meter import SHORT_SECONDS, Meter
+from syncd.limits.rings import LANES, NEAR, LaneRing, Mark, Ring
 from syncd.limits.tiers import TierSpec
 from syncd.model import Lane
 
@@ -35,7 +35,7 @@ class Window(Meter):
         self._next_loan_at = -math.inf
         grain = spec.window_seconds / _FINE if spec.limit > _FINE else 0.0
         self.held = Ring(grain)
-        self.sent = Ring(grain)
+        self.sent = LaneRing(grain)
         super().__init__(spec, share=share, reserved=reserved)
 
     def settle(self) -> None:
@@ -47,7 +47,7 @@ class Window(Meter):
         if self.shares[_HIGH] > 0 and not self.is_short and self.budget >= 10:
             high = self.reserved[_HIGH] = max(high, 1)
         self._reserves = any(self.reserved)
-        self._standby = 0.0 if self.is_short else min(float(high), self._heaviest if self.weighted else 1.0)
+        self._standby = self._never_lent(float(high))
         # Below these every call may go, whatever its lane.
         self._easy_held = self.ceiling - self._standby
         self._easy_sent = self.budget - sum(self.reserved)
@@ -173,21 +173,22 @@ class Window(Meter):
         for ring in (self.held, self.sent):
             ring.clear()
 
-    def absorb(self, now: float, state: Mapping[str, Any]) -> None:
-        """Count what `export` told. Moments in the future mean a clock that was set back: they count from now."""
+    def absorb(self, now: float, state: Mapping[str, Any], late_seconds: float = math.inf) -> None:
+        """Count what `export` told. Requests without an answer have moments in the future, when they may arrive at last;
+        later ones than `late_seconds` from now mean a clock that was set back."""
         for at, weight in state.get("held", ()):
-            self.held.push(min(at, now) + self.hold_seconds, weight)
+            self.held.push(min(at, now + late_seconds) + self.hold_seconds, weight)
         for at, weight, *lane in state.get("sent", ()):
-            self.sent.push(min(at, now) + self.hold_seconds, weight, lane[0] if lane else Lane.NORMAL)
+            self.sent.place(min(at, now) + self.hold_seconds, weight, lane[0] if lane else Lane.NORMAL)
         self._due_at = -math.inf
 
-    def charge(self, now: float, weight: float, *, flown: float = 0.0) -> None:
-        """Count calls nobody remembers as sent and answered now, and those `flown` (sent, known) as answered now."""
+    def charge(self, now: float, weight: float, *, flown: float = 0.0, late_seconds: float = 0.0) -> None:
+        """Count calls nobody remembers, and those `flown` (sent, known): they may still arrive `late_seconds` from now."""
         held, sent = min(weight + flown, self.ceiling), min(weight, self.ceiling)
         if held > 0:
-            self.held.push(now + self.hold_seconds, held)
+            self.held.push(now + late_seconds + self.hold_seconds, held)
         if sent > 0:
-            self.sent.push(now + self.hold_seconds, sent)
+            self.sent.place(now + self.hold_seconds, sent, Lane.NORMAL)
         self._due_at = -math.inf
 
     def board(self, now: float, lane: int, weight: float) -> Mark:
@@ -197,11 +198,23 @@ class Window(Meter):
 
     # -- inside
 
+    def _never_lent(self, reserved: float) -> float:
+        """So much of the highest lane's reserve that one urgent call after another finds a slot within two seconds.
+
+        A slot spent is made up for by the next loan that comes back, which takes `window / reserve`; more than a hundredth
+        of the budget is not kept for that.
+        """
+        if self.is_short or reserved <= 0:
+            return 0.0
+        wanted = math.ceil(self.hold_seconds / reserved / SHORT_SECONDS)
+        slots = max(1.0, min(wanted, math.floor(self.budget / 100)))
+        return min(reserved, slots * self._heaviest if self.weighted else slots)
+
     def _sent(self, now: float, weight: float, lane: int, lent: bool) -> Mark:
         free_at = now + self.hold_seconds
         if free_at < self._due_at:
             self._due_at = free_at
-        return self.sent.push(free_at, weight, lane, lent)
+        return self.sent.place(free_at, weight, lane, lent)
 
     def _renew(self, now: float) -> None:
         """Give back what is due, and take over numbers that changed; until `_due_at` all sums stand."""
