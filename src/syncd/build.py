@@ -349,7 +349,13 @@ def gate_settings(driver: Driver, partner: PartnerConfig, members: list[str]) ->
         concurrency=(stated.concurrency if stated is not None else None) or limits.concurrency,
         share=share,
         lanes={Lane[name.upper()]: part for name, part in lanes.items()} or None,
-        breaker=BreakerPolicy(breaker.failures, breaker.cooldown),
+        breaker=BreakerPolicy(
+            breaker.failures,
+            breaker.cooldown,
+            ratio=breaker.ratio,
+            calls=breaker.calls,
+            longest_seconds=breaker.longest_cooldown,
+        ),
         members=dict.fromkeys(members, 1.0),
     )
 

@@ -15,6 +15,7 @@ from syncd.clock import Clock
 from syncd.config import Config
 from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.explain import Explanation, State
+from syncd.holds import Breakers
 from syncd.model import Lane, Outcome
 from syncd.server.ports import (
     STATUS_SCHEMA,
@@ -28,7 +29,7 @@ from syncd.server.ports import (
 )
 from syncd.store import PAUSE, NewTask, Run, Store
 from syncd.supervisor import Supervisor
-from syncd.sync import scope
+from syncd.sync import outage, scope
 from syncd.sync.account import Account
 from syncd.sync.health import explain_error
 from syncd.sync.tally import Tally
@@ -61,6 +62,7 @@ class Engine:
         self._unready = unready
         self._reload = reload
         self._started_at = clock.now()
+        self.breakers = Breakers(self._accounts, self._store, clock)
         self.reloaded_at: datetime | None = None
         self.reload_ok = True
 
@@ -275,6 +277,27 @@ class Engine:
             await self._store().audit.add(who, "resumed", integration=integration)
         return gone
 
+    def breaker_groups(self, integration: str) -> Sequence[str]:
+        return self.breakers.groups(integration)
+
+    async def breaker_view(self, integration: str | None) -> list[dict[str, Any]]:
+        return self.breakers.view(integration)
+
+    async def hold(
+        self, integration: str, group: str | None, *, who: str, reason: str, until: datetime | None
+    ) -> dict[str, Any]:
+        return await self.breakers.hold(integration, group, who=who, reason=reason, until=until)
+
+    async def release(self, integration: str, group: str | None, *, who: str) -> dict[str, Any]:
+        return await self.breakers.release(integration, group, who=who)
+
+    async def reset(self, integration: str, group: str | None, *, who: str) -> dict[str, Any]:
+        found = await self.breakers.reset(integration, group, who=who)
+        supervisor = self._supervisor()
+        if supervisor is not None:
+            supervisor.wake()
+        return found
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _store(self) -> Store:
@@ -310,7 +333,7 @@ class Engine:
             return State.WAITING, Explanation(
                 "not-owner", "another instance works for this scope", action="nothing to do", cause=account.scope
             )
-        return account.health.judge(account.gate.view(), now)
+        return account.health.judge(account.gate.view(), now, account.groups)
 
     def _integration(
         self,
@@ -324,6 +347,7 @@ class Engine:
         assert supervisor is not None
         runner = supervisor.running[account.partner].runner
         paused = runner.paused.get(account.name)
+        view = account.gate.view()
         return {
             "name": account.name,
             "partner": account.partner,
@@ -335,30 +359,35 @@ class Engine:
             if paused is None
             else {"reason": paused.why, "who": paused.who, "since": paused.set_at, "until": paused.until},
             "resources": [
-                self._resource(account, runner.units.get((account.name, name)), name, last, counts)
+                self._resource(account, view, runner.units.get((account.name, name)), name, last, counts, now)
                 for name in account.plans
             ],
-            "limits": account.gate.view(),
+            "limits": view,
         }
 
     def _resource(
         self,
         account: Account,
+        view: Mapping[str, Any],
         unit: Unit | None,
         name: str,
         last: Mapping[tuple[str, str], Run],
         counts: Mapping[tuple[str, str], int],
+        now: datetime,
     ) -> dict[str, Any]:
-        state, told = account.health.resource_state(name)
+        plan = account.plans[name]
+        state, told = account.health.resource_state(name, view, now, plan.resource.group)
         run = last.get((account.name, name))
         known = account.health.of(name)
+        good_at = known.last_success_at or (run.ended_at if run and run.outcome == Outcome.DONE else None)
         return {
             "name": name,
             "state": str(state),
             "explanation": told.as_dict() if told is not None else None,
-            "strategy": str(account.plans[name].strategy),
+            "strategy": str(plan.strategy),
             "last_run": None if run is None else _run(run),
-            "last_success_at": known.last_success_at or (run.ended_at if run and run.outcome == Outcome.DONE else None),
+            "last_success_at": good_at,
+            "stale_since": plan.stale_since(good_at, now) if state is not State.HEALTHY else None,
             "next_run_at": unit.due_at if unit is not None and not unit.running else None,
             "running": unit is not None and unit.running,
             "records": counts.get((account.name, name), 0),
@@ -474,9 +503,11 @@ class Engine:
             return account.health.paused.reason, None
         if view["paused_until"] is not None:
             return "rate limited by the partner", view["paused_until"]
-        for told in view["breakers"].values():
-            if told["state"] == "open":
-                return "the breaker is open", now + timedelta(seconds=told["retry_in_seconds"] or 0.0)
+        told = outage.blocked(view, unit.plan.resource.group)
+        if told is not None and told.get("held"):
+            return outage.hold_words(told["held"], now), told["held"]["until"]
+        if told is not None:
+            return "the breaker is open", now + timedelta(seconds=told.get("retry_in_seconds") or 0.0)
         if unit.running and sum(view["waiting"].values()) and not view["in_flight"]:
             full = [tier for tier in view["tiers"] if tier["frees_in_seconds"] > 0]
             names = ", ".join(f"{tier['used']:.0f}/{tier['budget']:.0f} {tier['name']}" for tier in full)

@@ -17,11 +17,15 @@ from syncd.build import Builder, Built
 from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig
 from syncd.errors import StoreError, SyncdError
+from syncd.limits import Hold
 from syncd.secrets import Ref
 from syncd.store import Control
 from syncd.sync.runner import Runner
 
 log = structlog.get_logger()
+
+Holds = Mapping[str, Mapping[str | None, Hold]]
+"""By scope and endpoint group (None: the whole scope)."""
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -45,6 +49,7 @@ class Supervisor:
         self._clock = clock
         self._tasks = tasks
         self._pauses: Mapping[str, Control] = {}
+        self._holds: Holds = {}
         self._swapping = anyio.Lock()
         self._draining = False
         self.running: dict[str, Running] = {}
@@ -114,6 +119,16 @@ class Supervisor:
         for running in self.running.values():
             running.runner.set_pauses(controls)
 
+    def set_holds(self, holds: Holds) -> None:
+        """Let exactly these holds be in force."""
+        self._holds = holds
+        for running in self.running.values():
+            self._hold(running.built)
+
+    def _hold(self, built: Built) -> None:
+        for name, state in built.scopes.items():
+            state.gate.set_holds(self._holds.get(name, {}))
+
     def wake(self) -> None:
         """Rows may have been added: all feeders look now."""
         for running in self.running.values():
@@ -139,6 +154,7 @@ class Supervisor:
 
     async def _launch(self, name: str, built: Built) -> None:
         built.adopt()
+        self._hold(built)
         await self._open(name, built)
         runner = self._builder.runner(built)
         runner.set_pauses(self._pauses)

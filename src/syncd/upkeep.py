@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 CONTROLS_SECONDS = 10.0
 MEASURE_SECONDS = 5.0
+REMEMBER_SECONDS = 2.0
 PROBE_LOOK_SECONDS = 10.0
 PROBE_SECONDS = 60.0
 VIEWS_SECONDS = 60.0
@@ -56,13 +57,14 @@ class Upkeep:
     async def begin(self) -> None:
         """Before the first run: pauses must hold from the first moment."""
         await self._store.listen(WISHES, self._hear)
-        await self._take_pauses()
+        await self._take_controls()
 
     async def run(self) -> None:
         async with anyio.create_task_group() as loops:
             loops.start_soon(self._controls)
             loops.start_soon(self._every, MEASURE_SECONDS, self._measure)
             loops.start_soon(self._every, PROBE_LOOK_SECONDS, self._probe)
+            loops.start_soon(self._every, REMEMBER_SECONDS, self._remember)
             loops.start_soon(self._every, 600.0, self._prune)
             loops.start_soon(self._every, VIEWS_SECONDS, self._supervisor.open_views)
 
@@ -85,16 +87,19 @@ class Upkeep:
                 await self._wished.wait()
             self._wished = anyio.Event()
             try:
-                await self._take_pauses()
+                await self._take_controls()
             except StoreError as error:
                 log.debug("upkeep_waits", work="controls", reason=str(error))
             self._supervisor.wake()
 
-    async def _take_pauses(self) -> None:
-        active = [control for control in await self._store.controls.active() if control.kind == PAUSE]
+    async def _take_controls(self) -> None:
+        active = await self._store.controls.active()
+        pauses = [control for control in active if control.kind == PAUSE]
         self._supervisor.set_pauses(
-            {control.integration + (f"/{control.resource}" if control.resource else ""): control for control in active}
+            {control.integration + (f"/{control.resource}" if control.resource else ""): control for control in pauses}
         )
+        self._supervisor.set_holds(self._engine.breakers.in_force(active))
+        await self._engine.breakers.carry_out(active)
 
     def _accounts(self) -> list[Account]:
         return [account for one in self._supervisor.running.values() for account in one.runner.accounts.values()]
@@ -120,6 +125,12 @@ class Upkeep:
             metrics.QUEUE_LENGTH.labels(queue).set(waiting.get(queue, 0))
         self._notifier.status(self._engine.summary())
 
+    async def _remember(self) -> None:
+        """Store what turned at a gate while no call comes along to store it: above all a breaker that opened."""
+        for state in {account.scope: account for account in self._accounts()}.values():
+            if state.gate.unsaved and state.ownership.held:
+                await state.gate.persist()
+
     async def _probe(self) -> None:
         """One cheap call to each partner nobody has called for a while; health is never answered by calling."""
         now = self._clock.monotonic()
@@ -134,7 +145,7 @@ class Upkeep:
                     probes.start_soon(self._probe_one, account)
 
     def _may_probe(self, account: Account) -> bool:
-        state, _ = account.health.judge(account.gate.view(), self._clock.now())
+        state, _ = account.health.judge(account.gate.view(), self._clock.now(), account.groups)
         return account.ownership.held and state not in (State.PAUSED, State.WAITING)
 
     async def _probe_one(self, account: Account) -> None:

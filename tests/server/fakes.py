@@ -33,6 +33,9 @@ class FakeStatus:
         self.planned: dict[str, Any] = {"schema": "syncd.plan/1", "source": "daemon", "fits": True, "scopes": []}
         self.paused: set[tuple[str, str | None]] = set()
         self.ready_sleep: Any = None
+        self.breakers: list[dict[str, Any]] = []
+        self.held = False
+        self.closed: list[str] | None = []
 
     def _note(self, *what: Any) -> None:
         self.asked.append(what)
@@ -87,6 +90,29 @@ class FakeStatus:
         was = (integration, resource) in self.paused
         self.paused.discard((integration, resource))
         return was
+
+    def breaker_groups(self, integration: str) -> Sequence[str]:
+        return ["reports", "token"]
+
+    async def breaker_view(self, integration: str | None) -> list[dict[str, Any]]:
+        self._note("breakers", integration)
+        return self.breakers
+
+    async def hold(
+        self, integration: str, group: str | None, *, who: str, reason: str, until: datetime | None
+    ) -> dict[str, Any]:
+        self._note("hold", integration, group, who, reason, until)
+        return {
+            "scope": "plain/acme", "integrations": ["acme"], "group": group, "already_held": self.held, "until": until
+        }  # fmt: skip
+
+    async def release(self, integration: str, group: str | None, *, who: str) -> dict[str, Any]:
+        self._note("release", integration, group, who)
+        return {"scope": "plain/acme", "integrations": ["acme"], "released": int(self.held), "still_held": []}
+
+    async def reset(self, integration: str, group: str | None, *, who: str) -> dict[str, Any]:
+        self._note("reset", integration, group, who)
+        return {"scope": "plain/acme", "integrations": ["acme"], "closed": self.closed, "still_held": []}
 
     async def reconcile(self, integration: str, resource: str | None, *, confirm: bool, who: str) -> ReconcileReport:
         self._note("reconcile", integration, resource, confirm, who)

@@ -24,6 +24,7 @@ VERBS = {
     "reconcile": "control:reconcile",
     "pause": "control:pause",
     "resume": "control:resume",
+    "breaker": "breaker:breaker",
     "reload": "control:reload",
     "records": "records:records",
     "dlq": "dlq:dlq",

@@ -43,6 +43,10 @@ def routes(status: Status) -> list[web.RouteDef]:
         web.post(f"{PREFIX}/pause", _guarded(api.pause)),
         web.post(f"{PREFIX}/resume", _guarded(api.resume)),
         web.post(f"{PREFIX}/reconcile", _guarded(api.reconcile)),
+        web.get(f"{PREFIX}/breakers", _guarded(api.breakers)),
+        web.post(f"{PREFIX}/breaker/hold", _guarded(api.hold)),
+        web.post(f"{PREFIX}/breaker/release", _guarded(api.release)),
+        web.post(f"{PREFIX}/breaker/reset", _guarded(api.reset)),
     ]
 
 
@@ -130,6 +134,42 @@ class _Api:
             raise _RefusedError(400, "usage", "confirm must be true or false")
         report = await self._status.reconcile(integration, resource, confirm=confirm, who=_who(request))
         return answer({"schema": "syncd.reconcile/1", **_fields(report)}, status=202)
+
+    async def breakers(self, request: web.Request) -> web.Response:
+        name = request.query.get("integration")
+        if name is not None:
+            self._target({"integration": name})
+        return answer({"schema": "syncd.breakers/1", "scopes": await self._status.breaker_view(name)})
+
+    async def hold(self, request: web.Request) -> web.Response:
+        said = await _said(request)
+        integration, group = self._breaker(said)
+        reason = _text(said, "reason")
+        if reason is None:
+            raise _RefusedError(400, "usage", "a hold needs a reason", "say why: --reason TEXT")
+        until = _moment(said, "until")
+        found = await self._status.hold(integration, group, who=_who(request), reason=reason, until=until)
+        return answer({"schema": "syncd.breaker-hold/1", "held": True, **found})
+
+    async def release(self, request: web.Request) -> web.Response:
+        integration, group = self._breaker(await _said(request))
+        found = await self._status.release(integration, group, who=_who(request))
+        return answer({"schema": "syncd.breaker-release/1", **found})
+
+    async def reset(self, request: web.Request) -> web.Response:
+        integration, group = self._breaker(await _said(request))
+        found = await self._status.reset(integration, group, who=_who(request))
+        return answer({"schema": "syncd.breaker-reset/1", **found})
+
+    def _breaker(self, said: dict[str, Any]) -> tuple[str, str | None]:
+        """The integration, and the endpoint group where one is named."""
+        integration, _ = self._target({"integration": said.get("integration")})
+        group = _text(said, "group")
+        known = self._status.breaker_groups(integration)
+        if group is not None and group not in known:
+            hint = did_you_mean(group, known) or (f"it has: {', '.join(known)}" if known else "leave --group out")
+            raise _RefusedError(404, "unknown-group", f"{integration} has no endpoint group {group!r}", hint)
+        return integration, group
 
     def _target(self, said: dict[str, Any]) -> tuple[str, str | None]:
         integration, resource = _text(said, "integration"), _text(said, "resource")

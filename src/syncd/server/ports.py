@@ -197,6 +197,35 @@ class Status(Protocol):
         """Take the pause away. False: there was none."""
         ...
 
+    def breaker_groups(self, integration: str) -> Sequence[str]:
+        """The endpoint groups of its scope that have a breaker of their own, besides the unnamed one."""
+        ...
+
+    async def breaker_view(self, integration: str | None) -> list[dict[str, Any]]:
+        """Every scope's breakers, or those of one integration's: schema `syncd.breakers/1` (docs/cli.md).
+
+        [{scope, partner, integrations, owned, held: {who, why, since, until}|null, groups: [{group, state, failures,
+            failed_probes, since, next_probe_at, held, errors: [{at, error}], explanation|null}]}]
+        """
+        ...
+
+    async def hold(
+        self, integration: str, group: str | None, *, who: str, reason: str, until: datetime | None
+    ) -> dict[str, Any]:
+        """Let no call of the integration's scope go (group: of that endpoint group) until then, or until released.
+
+        scope, integrations, group, already_held, until.
+        """
+        ...
+
+    async def release(self, integration: str, group: str | None, *, who: str) -> dict[str, Any]:
+        """End such holds: scope, integrations, released (how many), still_held (groups)."""
+        ...
+
+    async def reset(self, integration: str, group: str | None, *, who: str) -> dict[str, Any]:
+        """Close open breakers now: scope, integrations, closed (groups; None: its owner is told), still_held (groups)."""
+        ...
+
     async def reconcile(self, integration: str, resource: str | None, *, confirm: bool, who: str) -> ReconcileReport:
         """Wish for complete passes now; with `confirm` let the held deletions of those resources go instead."""
         ...

@@ -6,7 +6,7 @@ server for those who have none.
 
 from syncd.store.changes import CHANGES, Change
 from syncd.store.checkpoints import Run, Stand
-from syncd.store.controls import BREAKER_HOLD, CONFIRM_DELETIONS, PAUSE, Control
+from syncd.store.controls import BREAKER_HOLD, BREAKER_RESET, CONFIRM_DELETIONS, PAUSE, Control
 from syncd.store.credentials import CredentialNote
 from syncd.store.dead_letters import DeadLetter, NewDeadLetter, Trouble
 from syncd.store.leases import Lease
@@ -23,6 +23,7 @@ from syncd.store.views import view_name
 
 __all__ = [
     "BREAKER_HOLD",
+    "BREAKER_RESET",
     "CHANGES",
     "CONFIRM_DELETIONS",
     "PAUSE",

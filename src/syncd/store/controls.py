@@ -12,6 +12,7 @@ from syncd.store.tasks import WISHES
 
 PAUSE = "pause"
 BREAKER_HOLD = "breaker_hold"
+BREAKER_RESET = "breaker_reset"
 CONFIRM_DELETIONS = "confirm_deletions"
 
 
@@ -21,7 +22,7 @@ class Control:
 
     integration: str
     resource: str
-    """Empty: all of the integration's."""
+    """Empty: all of the integration's. Of a breaker_hold: the endpoint group."""
     kind: str
     who: str
     why: str
@@ -53,7 +54,8 @@ class Controls:
                 "INSERT INTO syncd.controls (integration, resource, kind, who, why, detail, set_at, until) "
                 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (integration, resource, kind) DO UPDATE SET "
                 "who = excluded.who, why = excluded.why, detail = excluded.detail, set_at = excluded.set_at, "
-                "until = excluded.until RETURNING *",
+                "until = excluded.until "
+                "RETURNING integration, resource, kind, who, why, detail, set_at, until",
                 integration,
                 resource,
                 kind,
@@ -66,8 +68,8 @@ class Controls:
             await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
         return Control(**dict(found))
 
-    async def clear(self, integration: str, kind: str, *, resource: str = "") -> bool:
-        """Take an order back. False where there was none."""
+    async def clear(self, integration: str, kind: str, *, resource: str = "", quietly: bool = False) -> bool:
+        """Take an order back. False where there was none. `quietly`: nobody needs to hear of it."""
         async with self._database.transaction() as connection:
             found = await connection.fetchrow(
                 "DELETE FROM syncd.controls WHERE integration = $1 AND resource = $2 AND kind = $3 RETURNING 1",
@@ -75,8 +77,19 @@ class Controls:
                 resource,
                 kind,
             )
-            await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
+            if not quietly:
+                await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
         return found is not None
+
+    async def end(self, kind: str) -> list[Control]:
+        """Take away the orders of a kind whose time is over; returns them, each to one caller only."""
+        found = await self._database.fetch(
+            "DELETE FROM syncd.controls WHERE kind = $1 AND until <= $2 "
+            "RETURNING integration, resource, kind, who, why, detail, set_at, until",
+            kind,
+            self._database.clock.now(),
+        )
+        return [Control(**dict(each)) for each in found]
 
     async def active(self, integration: str | None = None) -> list[Control]:
         """Orders in force now."""

@@ -50,6 +50,11 @@ class Account:
         return self.ownership.scope
 
     @property
+    def groups(self) -> set[str]:
+        """The endpoint groups its resources are read from."""
+        return {plan.resource.group for plan in self.plans.values()}
+
+    @property
     def fence(self) -> int:
         """The fence every write names; raises OwnershipError while another instance owns the scope."""
         return self.ownership.fence

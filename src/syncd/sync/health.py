@@ -7,7 +7,7 @@ the process (held deletions, pauses) live in rows and are told again after a sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,11 +15,13 @@ from typing import Any
 from syncd.errors import AuthError, BreakerOpenError, PartnerError, PayloadError, RateLimitError, StoreError
 from syncd.explain import NOTHING_TO_DO, Explanation, State
 from syncd.store import Stand, Sweep
-from syncd.sync import scope
+from syncd.sync import outage, scope
 
 REJECTED_LEAST = 10
 REJECTED_SHARE = 0.05
 """So many rejects in a run, and such a share of its records, mean that the partner has changed its shape."""
+TOKENS = "token"
+"""The endpoint group of the token endpoint, which every resource needs sooner or later."""
 DOWN_AFTER = 3
 """Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
 
@@ -125,8 +127,11 @@ class Health:
             since = datetime.fromisoformat(str(stand.held["since"]))
             self.holds(resource, Sweep(held=missed, missed=missed, total=live, reason=str(stand.held["reason"])), since)
 
-    def judge(self, gate: Mapping[str, Any], now: datetime) -> tuple[State, Explanation | None]:
-        """The integration's state and why. `gate` is the `view()` of its scope's gate.
+    def judge(
+        self, gate: Mapping[str, Any], now: datetime, groups: Collection[str] = ()
+    ) -> tuple[State, Explanation | None]:
+        """The integration's state and why. `gate` is the `view()` of its scope's gate, `groups` the endpoint groups its
+        resources are read from (none: all the gate knows).
 
         Healthy may have something to say too: a limit that was learned, a ramp after an outage.
         """
@@ -138,11 +143,15 @@ class Health:
             (known.trouble for known in self.resources.values() if known.trouble is not None),
             key=lambda told: told.since or now,
         )
-        breaker = scope.breaker_open(self.integration, gate, now)
-        if breaker is not None:
-            if troubles:
+        asked = set(groups) or {*(gate.get("breakers") or {}), ""}
+        served = {group for group in asked if outage.blocked(gate, group) is None}
+        breaker = outage.worst(self.integration, gate, sorted({*asked, TOKENS}), now)
+        if breaker is not None and breaker.code == outage.OPEN:
+            if troubles and breaker.since is None:
                 breaker = replace(breaker, since=troubles[0].since, cause=troubles[0].reason)
-            return State.DOWN, breaker
+            return (State.DEGRADED if groups and served else State.DOWN), breaker
+        if breaker is not None and not served:
+            return State.PAUSED, breaker
         if self._is_down():
             return State.DOWN, troubles[0]
         held = [known.held for known in self.resources.values() if known.held is not None]
@@ -150,17 +159,25 @@ class Health:
             return State.DEGRADED, troubles[0]
         if held:
             return State.DEGRADED, held[0]
+        if breaker is not None:
+            return State.PAUSED, breaker
         waits = scope.rate_limited(gate, now) or scope.used_up(gate, now)
         if waits is not None:
             return State.WAITING, waits
         return State.HEALTHY, next(scope.remarks(gate, now), None)
 
-    def resource_state(self, resource: str) -> tuple[State, Explanation | None]:
+    def resource_state(
+        self, resource: str, gate: Mapping[str, Any], now: datetime, group: str = ""
+    ) -> tuple[State, Explanation | None]:
+        """One resource's state and why; its calls are of this endpoint group."""
         known = self.of(resource)
         if self.paused is not None:
             return State.PAUSED, self.paused
         if self.auth is not None:
             return State.AUTH_REQUIRED, self.auth
+        breaker = outage.explain(self.integration, gate, group, now)
+        if breaker is not None:
+            return (State.DOWN if breaker.code == outage.OPEN else State.PAUSED), breaker
         if known.trouble is not None:
             return (State.DOWN if known.failures >= DOWN_AFTER else State.DEGRADED), known.trouble
         if known.held is not None:
@@ -193,8 +210,11 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
             return Explanation(
                 "rate-limited", text, since, cause="the partner counts too many calls", action=hint or NOTHING_TO_DO
             )
-        case BreakerOpenError():
-            return Explanation("breaker-open", text, since, action=hint or NOTHING_TO_DO)
+        case BreakerOpenError(held=held, group=group):
+            command = f"syncd breaker {integration} {'release' if held else 'reset'}"
+            command += f" --group {group}" if group else ""
+            action = command if held else f"{NOTHING_TO_DO}, it is tried again by itself; now: {command}"
+            return Explanation(outage.HELD if held else outage.OPEN, text, since, action=hint or action)
         case PayloadError():
             return Explanation(
                 "schema-changed",

@@ -64,6 +64,13 @@ class ResourcePlan:
             return Mode.FULL
         return Mode.INCREMENTAL
 
+    def stale_since(self, good_at: datetime | None, now: datetime) -> datetime | None:
+        """When the next run should have brought news after the last good one; None where that is still to come."""
+        if good_at is None:
+            return None
+        due = self.schedule.after(good_at, 1.0)
+        return due if due <= now else None
+
     def since(self, watermark: datetime | None) -> datetime | None:
         """What an incremental request asks for: the watermark less the overlap (R8)."""
         return watermark - timedelta(seconds=self.overlap_seconds) if watermark is not None else None

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.explain import NOTHING_TO_DO, Explanation
+from syncd.sync import outage
 
 LONG_SECONDS = 2.0
 """A wait for one of our own limits is worth telling from this length on; shorter ones are pacing."""
@@ -110,28 +111,6 @@ def ramping(view: Mapping[str, Any], now: datetime) -> Explanation | None:
     )
 
 
-def breaker_open(integration: str, view: Mapping[str, Any], now: datetime) -> Explanation | None:
-    """Calls are held back, by failures or by a person."""
-    for group, told in dict(view.get("breakers") or {}).items():
-        if told.get("state") not in ("open", "half_open"):
-            continue
-        where = f" on {group}" if group else ""
-        if told.get("held"):
-            return Explanation("breaker-held", f"calls are held by a person: {told['held']}", action="syncd breaker")
-        if told["state"] == "half_open":
-            reason = f"the partner did not answer{where}: one call finds out whether it is back"
-        else:
-            wait = max(float(told.get("retry_in_seconds") or 0.0), 0.0)
-            reason = f"next try at {clock(now + timedelta(seconds=wait))}: the partner does not answer{where}"
-        return Explanation(
-            "breaker-open",
-            reason,
-            cause="timeouts, refused connections or 5xx in a row",
-            action=f"{NOTHING_TO_DO}, it is tried again by itself; now: syncd sync {integration}",
-        )
-    return None
-
-
 def remarks(view: Mapping[str, Any], now: datetime) -> Iterator[Explanation]:
     """What is worth saying of a scope that works."""
     for told in (ramping(view, now), limit_learned(view, now)):
@@ -178,16 +157,16 @@ def next_call(view: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     return {
         "at": now + timedelta(seconds=seconds),
         "in_seconds": seconds,
-        "why": _held_by(why, view) if seconds > 0 or why else "",
+        "why": _held_by(why, view, now) if seconds > 0 or why else "",
     }
 
 
-def _held_by(why: str, view: Mapping[str, Any]) -> str:
+def _held_by(why: str, view: Mapping[str, Any], now: datetime) -> str:
     """The gate's word for what holds a call, in a person's."""
     if why == "paused":
         return f"paused: {view.get('pause_reason') or 'the partner answered 429'}"
     if why == "breaker":
-        return f"held by a person: {view['held']}" if view.get("held") else "the partner does not answer"
+        return outage.hold_words(view["held"], now) if view.get("held") else "the partner does not answer"
     seats = view.get("seats") or {}
     if why in ("concurrency", "seats"):
         return f"all {seats.get('limit')} seats are taken"
