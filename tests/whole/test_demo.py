@@ -1,9 +1,10 @@
-"""`syncd demo` as a newcomer runs it: it converges, counts, and leaves nothing behind, whether it ends or is ended."""
+"""`syncd demo` as a newcomer runs it: it converges, tells its story, counts, and leaves nothing behind, however it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -23,13 +24,14 @@ def place() -> Iterator[Path]:
         yield Path(folder)
 
 
-async def demo(place: Path) -> asyncio.subprocess.Process:
+async def demo(place: Path, *words: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "syncd",
         "demo",
         "--plain",
+        *words,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": str(SOURCE), "TMPDIR": str(place), "COLUMNS": "200"},
@@ -60,25 +62,92 @@ async def nothing_is_left(place: Path) -> None:
     raise AssertionError(f"left behind: {processes_of(place)} {list(place.iterdir())}")
 
 
+def told(said: str, partner: str) -> list[tuple[str, str]]:
+    """What the story's lines said of a partner, in order: state and words; and of the script, partner `»`."""
+    found = re.findall(r"^ +[\d.]+ s +(attio|guesty|stripe|») +(.*)$", said, re.MULTILINE)
+    lines = [words for name, words in found if name == partner]
+    if partner == "»":
+        return [("", words) for words in lines]
+    return [(words.split()[0], words.split(maxsplit=1)[1]) for words in lines]
+
+
+def assert_in_order(lines: list[tuple[str, str]], *wanted: tuple[str, str]) -> None:
+    """Each of `wanted` (state, part of the words) is said after the one before it; others may stand between."""
+    left = iter(lines)
+    for state, words in wanted:
+        assert any(line[0] == state and words in line[1] for line in left), (state, words, lines)
+
+
 @pytest.mark.timeout(300)
-async def test_the_demo_ends_with_three_integrations_converged_within_every_limit(place: Path):
+async def test_the_demo_imports_tells_its_story_and_ends_converged_within_every_limit(place: Path):
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     process = await demo(place)
     out, _ = await asyncio.wait_for(process.communicate(), 280)
     said = out.decode()
     assert process.returncode == 0, said
+    assert loop.time() - began < 200, "acts go on by themselves; no machine is so slow that all of them give up waiting"
+
+    script = [words for _, words in told(said, "»")]
+    assert [words.split()[0] for words in script] == ["guesty", "attio", "stripe", "stripe", "the"], said
+    # What the daemon says, not what the script says: told to wait, then the limit it learned with the line that fixes it.
+    assert_in_order(
+        told(said, "guesty"),
+        ("waiting", "GET /listings answered 429"),
+        ("healthy", "stated 10/s, observed about"),
+    )
+    assert re.search(r"guesty +healthy +stated 10/s, observed about \d/s → limits: \{tiers: \[\d/s\]\}", said), said
+    assert_in_order(told(said, "attio"), ("healthy", "records"), ("waiting", "next call at"), ("healthy", ""))
+    assert_in_order(
+        told(said, "stripe"),
+        ("healthy", "records"),
+        ("DOWN", "next try at"),
+        ("healthy", "ramping up after an outage"),
+    )
+    waited = re.search(r"([\d.]+) s +attio +waiting.*?([\d.]+) s +attio +healthy", said, re.DOTALL)
+    assert waited, said
+    assert 2 < float(waited[2]) - float(waited[1]) < 60, (
+        "seven minutes of skew were not waited out, nor taken for the past"
+    )
+
     assert "converged: 3 integrations" in said
     assert "NOT converged" not in said
+    assert "limit violations: 0" in said
+    refused = int(re.search(r"429s: (\d+)", said)[1])
+    assert 2 <= refused <= 10, said
+    assert "attio answered 429 once: told so with a date" in said
+    assert "nothing here explains it" not in said
+    await nothing_is_left(place)
+
+
+@pytest.mark.timeout(300)
+async def test_without_its_story_the_demo_meets_no_429_at_all(place: Path):
+    process = await demo(place, "--quick")
+    out, _ = await asyncio.wait_for(process.communicate(), 280)
+    said = out.decode()
+    assert process.returncode == 0, said
+    assert "converged: 3 integrations" in said
     assert "429s: 0 · limit violations: 0" in said
+    assert "»" not in said
     await nothing_is_left(place)
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-async def test_a_demo_that_is_ended_in_the_middle_leaves_nothing_behind(place: Path, number: signal.Signals):
+@pytest.mark.parametrize(
+    ("number", "at"),
+    [
+        (signal.SIGINT, "syncd running"),
+        (signal.SIGTERM, "syncd running"),
+        (signal.SIGKILL, "syncd running"),
+        (signal.SIGTERM, "»"),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGKILL", "SIGTERM in the story"],
+)
+async def test_a_demo_that_is_ended_in_the_middle_leaves_nothing_behind(place: Path, number: signal.Signals, at: str):
     process = await demo(place)
     assert process.stdout is not None
     async for line in process.stdout:
-        if b"syncd running" in line:
+        if at in line.decode():
             break
     os.kill(process.pid, number)
     await asyncio.wait_for(process.communicate(), 60)

@@ -13,12 +13,14 @@ from syncd.cli.output import Failure
 @click.option(
     "--plain", is_flag=True, help="Lines instead of a screen that is redrawn (also where there is no terminal)."
 )
-@click.option("--keep", is_flag=True, help="Go on running after the import is done, until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Go on running after the end, until Ctrl-C.")
+@click.option("--quick", is_flag=True, help="The import alone, without the story that follows it.")
 @common()
-def demo(app: App, plain: bool, keep: bool) -> Exit:
+def demo(app: App, plain: bool, keep: bool, quick: bool) -> Exit:
     """Watch records flow from three simulated partners into an embedded PostgreSQL, within their limits.
 
-    Everything stays on this machine, and nothing of it is left afterwards.
+    Then a story of half a minute: one partner tightens a limit without a word, another answers 429 with a date, a
+    third goes down and comes back. Everything stays on this machine, and nothing of it is left afterwards.
     """
     from importlib.util import find_spec
 
@@ -28,4 +30,4 @@ def demo(app: App, plain: bool, keep: bool) -> Exit:
         )
     from syncd.demo import run
 
-    return Exit(run(plain=plain, keep=keep))
+    return Exit(run(plain=plain, keep=keep, quick=quick))

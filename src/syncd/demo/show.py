@@ -1,4 +1,4 @@
-"""The demo's story: raise the curtain, watch the import until it is done and converged, count, take everything down."""
+"""The demo: raise the curtain, watch the import, play the story, compare and count, take everything down."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ from rich.table import Table
 from syncd import __version__
 from syncd.clock import SystemClock
 from syncd.daemon import Daemon, Options
-from syncd.demo.stage import CAST, Stage, free_ports, same, stage, stats, truth
-from syncd.store import Store
+from syncd.demo.lines import Line, lines, screen, shown
+from syncd.demo.stage import CAST, Stage, free_ports, stage
+from syncd.demo.story import Story
+from syncd.demo.verdict import Verdict
+from syncd.sync.scope import label
 
 LOOK_SECONDS = 0.25
 PLAIN_SECONDS = 2.0
 LONGEST_SECONDS = 240.0
-"""A demo that has not converged by then says so and ends with 1."""
+"""An import that has not converged by then says so and ends with 1."""
 
 OK = 0
 FAILED = 1
 INTERRUPTED = 130
 
 
-def run(*, plain: bool = False, keep: bool = False) -> int:
-    """Run the demo; returns the exit code. Draws on stderr where that is a terminal, prints lines otherwise."""
+def run(*, plain: bool = False, keep: bool = False, quick: bool = False) -> int:
+    """Run the demo; returns the exit code. Draws on stderr where that is a terminal, prints lines otherwise.
+
+    `quick` leaves out the story: the import alone.
+    """
     console = Console(stderr=True, highlight=False)
     drawn = console.is_terminal and not plain
     public, admin = free_ports(2)
@@ -39,17 +45,17 @@ def run(*, plain: bool = False, keep: bool = False) -> int:
     with suppress(KeyboardInterrupt), stage(public, admin) as set_up:
         console.print(f" ✓ PostgreSQL (embedded)       {SystemClock().monotonic() - began:.1f} s")
         console.print(f" ✓ {len(CAST)} simulated partners      {' '.join(CAST)}, with their true limits")
-        return asyncio.run(_play(set_up, console, drawn=drawn, keep=keep))
+        return asyncio.run(_play(set_up, console, drawn=drawn, keep=keep, quick=quick))
     return INTERRUPTED
 
 
-async def _play(set_up: Stage, console: Console, *, drawn: bool, keep: bool) -> int:
+async def _play(set_up: Stage, console: Console, *, drawn: bool, keep: bool, quick: bool) -> int:
     log = (set_up.directory / "daemon.log").open("a")
     daemon = Daemon(Options(config=set_up.config, database_url=set_up.database_url, log_stream=log))
     running = asyncio.create_task(daemon.run())
     show = _Show(set_up, daemon, console)
     try:
-        code = await show.play(running, drawn=drawn)
+        code = await show.play(running, drawn=drawn, quick=quick)
         if code == OK and keep and not daemon.stopping.is_set():
             console.print(f"\n Running on: http://127.0.0.1:{set_up.public}/health · Ctrl-C stops and cleans up")
             await asyncio.wait([running])
@@ -68,22 +74,30 @@ class _Show:
         self._clock = SystemClock()
         self._began = self._clock.monotonic()
 
-    async def play(self, running: asyncio.Task[int], *, drawn: bool) -> int:
+    async def play(self, running: asyncio.Task[int], *, drawn: bool, quick: bool) -> int:
         while await self._daemon.engine.ready():
             if running.done():
                 self._console.print(f"[red]the daemon ended:[/] {running.exception() or running.result()}")
                 return FAILED
             await self._clock.sleep(0.05)
         self._console.print(f" ✓ syncd running               http://127.0.0.1:{self._set_up.public}/health\n")
-        finished = await self._watch(running, drawn=drawn)
-        if not finished:
-            if self._daemon.stopping.is_set():
-                self._console.print("\n stopped; nothing is left behind")
-                return INTERRUPTED
-            self._console.print("[red] not converged in time[/]")
-            await self._say_log()
-            return FAILED
-        return await self._close()
+        ended, forced = await self._watch(running, drawn=drawn), dict[str, int]()
+        if ended and not quick:
+            self._console.print(f"\n [bold]imported in {self._elapsed:.1f} s[/]; now the partners turn difficult\n")
+            ended = await self._tell(running, forced, drawn=drawn)
+        if ended:
+            verdict = Verdict(self._set_up, self._daemon, self._clock, forced)
+            return OK if await verdict.say(self._console, self._elapsed) else FAILED
+        if self._daemon.stopping.is_set():
+            self._console.print("\n stopped; nothing is left behind")
+            return INTERRUPTED
+        self._console.print("[red] not converged in time[/]")
+        await self._say_log()
+        return FAILED
+
+    @property
+    def _elapsed(self) -> float:
+        return self._clock.monotonic() - self._began
 
     async def _watch(self, running: asyncio.Task[int], *, drawn: bool) -> bool:
         overview = await self._daemon.engine.overview()
@@ -92,7 +106,7 @@ class _Show:
             said = -PLAIN_SECONDS
             while not running.done() and not self._daemon.stopping.is_set():
                 overview = await self._daemon.engine.overview()
-                elapsed = self._clock.monotonic() - self._began
+                elapsed = self._elapsed
                 if live is not None:
                     live.update(self._table(overview))
                 elif elapsed - said >= PLAIN_SECONDS:
@@ -106,9 +120,9 @@ class _Show:
         return False
 
     def _table(self, overview: Mapping[str, Any]) -> Table:
-        table = Table(box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         for heading in ("partner", "resource", "records", "", "calls", "limit", ""):
-            table.add_column(heading, justify="right" if heading in {"records", "calls"} else "left")
+            table.add_column(heading, justify="right" if heading in {"records", "calls"} else "left", no_wrap=True)
         for integration in sorted(overview["integrations"], key=lambda one: one["partner"]):
             limit = _limit(integration)
             for at, resource in enumerate(integration["resources"]):
@@ -119,7 +133,7 @@ class _Show:
                     f"[bold]{integration['partner']}[/]" if at == 0 else "",
                     resource["name"],
                     f"{resource['records']:,}",
-                    _bar(resource["records"], due, done=done),
+                    _bar(resource["records"], due, done=done, width=20 if self._console.width >= 100 else 10),
                     str(told.get("calls", 0)),
                     limit if at == 0 else "",
                     "[green]✓[/]" if done else _waiting(integration),
@@ -135,54 +149,44 @@ class _Show:
             parts.append(f"{integration['partner']} {records:,} records ({note})")
         return f" {elapsed:5.1f} s  " + " · ".join(parts)
 
-    async def _close(self) -> int:
-        """Compare every record with its partner's own, and print what it cost."""
-        elapsed = self._clock.monotonic() - self._began
-        counted = await stats(self._set_up.simulators)
-        store = self._daemon.store
-        assert store is not None
-        overview = await self._daemon.engine.overview()
-        table = Table(
-            box=None, pad_edge=False, title="\nEvery record compared with its partner's own", title_justify="left"
-        )
-        for heading in ("integration", "records", "equal", "calls", "429s", "violations"):
-            table.add_column(heading, justify="left" if heading == "integration" else "right")
-        sound = True
-        for integration in sorted(overview["integrations"], key=lambda one: one["partner"]):
-            partner = integration["partner"]
-            records, equal = await self._compare(store, integration)
-            seen = counted[partner]
-            sound = sound and records == equal and not seen["violations"] and not seen["refused_429"]
-            table.add_row(
-                f"{'✓' if records == equal else '✗'} {integration['name']} ({partner})",
-                f"{records:,}",
-                f"{equal:,}",
-                str(seen["calls"]),
-                str(seen["refused_429"]),
-                str(seen["violations"]),
-            )
-        self._console.print(table)
-        calls = sum(one["calls"] for one in counted.values())
-        refused = sum(one["refused_429"] for one in counted.values())
-        broken = sum(one["violations"] for one in counted.values())
-        records_all = sum(resource["records"] for resource in _resources(overview))
-        self._console.print(
-            f"\n {'converged' if sound else 'NOT converged'}: {len(counted)} integrations, {records_all:,} records in"
-            f" {elapsed:.1f} s · {calls} calls spent · 429s: {refused} · limit violations: {broken}"
-        )
-        return OK if sound else FAILED
+    async def _tell(self, running: asyncio.Task[int], forced: dict[str, int], *, drawn: bool) -> bool:
+        """Play the story; True when it ended by itself. `forced` is told the 429s that partners were made to answer."""
+        engine = self._daemon.engine
+        overview, caption = await engine.overview(), "every partner is asked every second or two"
+        said: dict[str, Line] = {}
 
-    async def _compare(self, store: Store, integration: Mapping[str, Any]) -> tuple[int, int]:
-        """Records the partner has, and how many of them are stored just so."""
-        due = equal = 0
-        for resource in integration["resources"]:
-            if resource["name"] not in CAST[integration["partner"]]:
-                continue
-            sent = await truth(self._set_up.simulators[integration["partner"]], resource["name"])
-            due += len(sent)
-            async for record in store.records.scan(integration["name"], resource["name"]):
-                equal += record.external_id in sent and same(record.raw, sent[record.external_id])
-        return due, equal
+        def captioned(text: str) -> None:
+            nonlocal caption
+            caption = text
+            if live is None:
+                self._console.print(f" {self._elapsed:5.1f} s  » {text}", soft_wrap=True)
+
+        story = Story(self._set_up, engine, self._clock, lambda: overview, captioned, forced)
+        playing = asyncio.create_task(story.play())
+        live = Live(console=self._console, refresh_per_second=8) if drawn else None
+        try:
+            with live or nullcontext():
+                while not running.done() and not self._daemon.stopping.is_set():
+                    overview = await engine.overview()
+                    told = lines(overview)
+                    if live is not None:
+                        live.update(screen(told, caption))
+                    for line in told if live is None else ():
+                        if line.is_news_after(said.get(line.partner)):
+                            said[line.partner] = line
+                            self._print(line)
+                    if playing.done():
+                        playing.result()
+                        return True
+                    await self._clock.sleep(LOOK_SECONDS)
+            return False
+        finally:
+            playing.cancel()
+            await asyncio.wait([playing])
+
+    def _print(self, line: Line) -> None:
+        said = f" {self._elapsed:5.1f} s  {line.partner:<7} {shown(line.state):<8} {line.text}"
+        self._console.print(said, soft_wrap=True, markup=False)
 
     async def _say_log(self) -> None:
         lines = (self._set_up.directory / "daemon.log").read_text(errors="replace").splitlines()
@@ -203,7 +207,7 @@ def _limit(integration: Mapping[str, Any]) -> str:
     if not tiers:
         return ""
     fullest = max(tiers, key=lambda tier: (tier["used"] / tier["budget"], tier["window_seconds"]))
-    return f"{fullest['used']:.0f}/{fullest['budget']:.0f} {fullest['name']}"
+    return f"{fullest['used']:.0f}/{fullest['budget']:.0f} {label(fullest)}"
 
 
 def _waiting(integration: Mapping[str, Any]) -> str:
@@ -211,13 +215,12 @@ def _waiting(integration: Mapping[str, Any]) -> str:
     if limits["paused_until"] is not None:
         return "[yellow]told to wait[/]"
     if sum(limits["waiting"].values()):
-        return "[yellow]waiting for the limit[/]"
+        return "[yellow]waiting[/]"
     explained = integration["explanation"]
     return f"[red]{explained['reason'][:60]}[/]" if explained is not None else ""
 
 
-def _bar(have: int, due: int | None, *, done: bool) -> str:
-    width = 20
+def _bar(have: int, due: int | None, *, done: bool, width: int) -> str:
     share = 1.0 if done else min(have / due, 1.0) if due else 0.0
     full = round(share * width)
     return f"[green]{'━' * full}[/][dim]{'━' * (width - full)}[/]"

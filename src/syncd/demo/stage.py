@@ -23,22 +23,26 @@ CAST: dict[str, dict[str, Any]] = {
 }
 """Records by partner; enough to watch, few enough that Guesty's 120 calls a minute let it end soon."""
 
-FILES = {
+FILES = {  # asked often, so that the story finds every partner being called; a short cooldown, so that it ends soon
     "stripe": """\
 driver: stripe
 base_url: {base_url}
+limits: {{breaker: {{failures: 3, cooldown: 2s}}}}
+resources: {{events: {{every: 1s}}}}
 integrations:
   shop: {{credentials: {{api_key: {{file: stripe_key}}}}}}
 """,
     "attio": """\
 driver: attio
 base_url: {base_url}
+resources: {{people: {{every: 2s}}}}
 integrations:
   crm: {{credentials: {{token: {{file: attio_token}}}}}}
 """,
     "guesty": """\
 driver: guesty
 base_url: {base_url}
+resources: {{reservations: {{every: 2s}}}}
 integrations:
   rentals: {{credentials: {{client_id: {{file: guesty_id}}, client_secret: {{file: guesty_secret}}}}}}
 """,

@@ -1,0 +1,114 @@
+"""The end of the demo: every record compared with its partner's own, and what it cost, by the partners' own count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from syncd.clock import Clock
+from syncd.daemon import Daemon
+from syncd.demo.lines import shown
+from syncd.demo.stage import CAST, Stage, same, stats, truth
+from syncd.store import Store
+
+COMPARES = 5
+"""So often what is stored is compared, a second apart, before it is called different."""
+
+
+class Verdict:
+    """`forced`: by partner, the 429s that the story made it answer."""
+
+    def __init__(self, set_up: Stage, daemon: Daemon, clock: Clock, forced: Mapping[str, int]) -> None:
+        self._set_up = set_up
+        self._daemon = daemon
+        self._clock = clock
+        self._forced = forced
+
+    async def say(self, console: Console, elapsed: float) -> bool:
+        """Compare, print, and return whether all is as it should be.
+
+        That is: every record equal, everybody healthy, no call beyond a stated limit, and no 429 but those the story
+        brought about.
+        """
+        counted = await stats(self._set_up.simulators)
+        store = self._daemon.store
+        assert store is not None
+        overview = await self._daemon.engine.overview()
+        table = Table(
+            box=None, pad_edge=False, title="\nEvery record compared with its partner's own", title_justify="left"
+        )
+        for heading in ("integration", "records", "equal", "calls", "429s", "violations"):
+            table.add_column(heading, justify="left" if heading == "integration" else "right")
+        sound, remarks, records_all = True, list[str](), 0
+        for integration in sorted(overview["integrations"], key=lambda one: str(one["partner"])):
+            partner, seen = integration["partner"], counted[integration["partner"]]
+            records, equal = await self._compared(store, integration)
+            healthy = integration["state"] == "healthy"
+            expected = seen["surprises"] + self._forced.get(partner, 0)
+            sound = sound and records == equal and healthy
+            sound = sound and not seen["violations"] and seen["refused_429"] == expected
+            remarks += self._remarks(integration, seen)
+            records_all += sum(resource["records"] for resource in integration["resources"])
+            table.add_row(
+                f"{'✓' if records == equal and healthy else '✗'} {integration['name']} ({partner})",
+                f"{records:,}",
+                f"{equal:,}",
+                str(seen["calls"]),
+                str(seen["refused_429"]),
+                str(seen["violations"]),
+            )
+        console.print(table)
+        if remarks:
+            console.print()
+        for remark in remarks:
+            console.print(f" {remark}", markup=False, soft_wrap=True)
+        calls, refused, broken = (
+            sum(one[name] for one in counted.values()) for name in ("calls", "refused_429", "violations")
+        )
+        console.print(
+            f"\n {'converged' if sound else 'NOT converged'}: {len(counted)} integrations, {records_all:,} records in"
+            f" {elapsed:.1f} s · {calls} calls spent · 429s: {refused} · limit violations: {broken}"
+        )
+        return sound
+
+    def _remarks(self, integration: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[str]:
+        """Each 429 with its reason, and who is not well yet."""
+        partner, forced = integration["partner"], self._forced.get(integration["partner"], 0)
+        if seen["surprises"]:
+            yield f"{partner} answered 429 {_times(seen['surprises'])}: its limit was tightened without a word"
+        if forced:
+            yield f"{partner} answered 429 {_times(forced)}: told so with a date"
+        left = seen["refused_429"] - seen["surprises"] - forced
+        if left:
+            yield f"{partner} answered 429 {_times(left)}, and nothing here explains it"
+        if integration["state"] != "healthy":
+            why = integration["explanation"] or {}
+            yield f"{partner} is {shown(integration['state'])}: {why.get('reason', '')}"
+
+    async def _compared(self, store: Store, integration: Mapping[str, Any]) -> tuple[int, int]:
+        """As `_compare`, until it is equal or has had its chances: a page may be on its way."""
+        for _ in range(COMPARES - 1):
+            found = await self._compare(store, integration)
+            if found[0] == found[1]:
+                return found
+            await self._clock.sleep(1.0)
+        return await self._compare(store, integration)
+
+    async def _compare(self, store: Store, integration: Mapping[str, Any]) -> tuple[int, int]:
+        """Records the partner has, and how many of them are stored just so."""
+        due = equal = 0
+        for resource in integration["resources"]:
+            if resource["name"] not in CAST[integration["partner"]]:
+                continue
+            sent = await truth(self._set_up.simulators[integration["partner"]], resource["name"])
+            due += len(sent)
+            async for record in store.records.scan(integration["name"], resource["name"]):
+                equal += record.external_id in sent and same(record.raw, sent[record.external_id])
+        return due, equal
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
