@@ -197,6 +197,16 @@ def test_a_live_account_is_allowed_more_and_an_endpoint_no_more(stripe):
     assert rates({}) - rates({"mode": "live"}) == {("", "25/s")}
 
 
+def test_the_monthly_allowance_of_reads_is_a_limit_unless_it_is_said_not_to_count(stripe):
+    def allowance(options: dict[str, Any]) -> list[tuple[float, float]]:
+        tiers = [tier.spec() for tier in stripe.limits(options).tiers if tier.budget == "read"]
+        return [(tier.limit, tier.window_seconds) for tier in tiers]
+
+    assert allowance({}) == [(10000, 30 * 86400)]
+    assert allowance({"monthly_reads": 75000, "mode": "live"}) == [(75000, 30 * 86400)]
+    assert allowance({"monthly_reads": 0}) == []
+
+
 def test_the_credential_test_can_ask_what_a_restricted_key_may_read(stripe):
     request = stripe.test({"test_path": "/customers?limit=1"})
     assert (request.path, dict(request.params)) == ("/customers", {"limit": "1"})

@@ -17,6 +17,7 @@ from syncd.kit import (
     Resource,
     Response,
     RestDriver,
+    Tier,
     Word,
     checked_options,
     coerce,
@@ -88,14 +89,18 @@ class Stripe(RestDriver):
         return {**self.spec.headers, "Stripe-Version": settings["version"], **account}
 
     def limits(self, options: Mapping[str, Any]) -> Limits:
-        limits = self.spec.limits
-        if checked_options(self.spec, options)["mode"] != "live":
-            return limits
-        tiers = (
-            tier if tier.budget else tier.model_copy(update={"rate": type(tier.rate)(LIVE_PER_SECOND, 1.0)})
-            for tier in limits.tiers
-        )
-        return limits.model_copy(update={"tiers": tuple(tiers)})
+        """The sandbox's and the least account's limits, raised by what the options say of this one."""
+        settings = checked_options(self.spec, options)
+        tiers = []
+        for tier in self.spec.limits.tiers:
+            if not tier.budget and settings["mode"] == "live":
+                tier = _rated(tier, LIVE_PER_SECOND)
+            if tier.budget == "read":
+                if settings["monthly_reads"] < 1:
+                    continue
+                tier = _rated(tier, settings["monthly_reads"])
+            tiers.append(tier)
+        return self.spec.limits.model_copy(update={"tiers": tuple(tiers)})
 
     def test(self, options: Mapping[str, Any] | None = None) -> Request:
         path, _, query = checked_options(self.spec, options or {})["test_path"].partition("?")
@@ -219,3 +224,8 @@ def is_id(value: Any) -> TypeGuard[str]:
 def without_secrets(raw: Raw) -> Raw:
     """The object without what would let its reader complete a payment."""
     return {name: value for name, value in raw.items() if name not in SECRETS} if SECRETS & raw.keys() else raw
+
+
+def _rated(tier: Tier, limit: int) -> Tier:
+    """The same limit with another figure."""
+    return tier.model_copy(update={"rate": type(tier.rate)(limit, tier.rate.window_seconds)})
