@@ -399,16 +399,14 @@ class Engine:
         sharing: dict[str, list[Account]] = {}
         for account in self._accounts():
             sharing.setdefault(account.scope, []).append(account)
-        refused = metrics.counted(metrics.RATE_LIMITED, "scope")
         return [
             scope.as_json(
                 accounts[0].gate.view(),
                 now,
                 integrations=[account.name for account in accounts],
                 owned=accounts[0].ownership.held,
-                rate_limited=int(refused.get(name, 0)),
             )
-            for name, accounts in sorted(sharing.items())
+            for _, accounts in sorted(sharing.items())
         ]
 
     def _idle(self, running: Sequence[str]) -> list[dict[str, Any]]:

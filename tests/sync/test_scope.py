@@ -36,7 +36,7 @@ def lesson(**changes: Any) -> dict[str, Any]:
     return {
         "limit": 475.0,
         "broke_at": 500.0,
-        "since_seconds": 240.0,
+        "since": NOW - timedelta(minutes=4),
         "events": 1,
         "source": "429",
         "yaml": "limits: {tiers: [475/min]}",
@@ -96,10 +96,20 @@ def test_a_learned_limit_keeps_it_healthy_and_names_line_and_file():
 
 
 def test_a_limit_learned_from_headers_is_told_apart():
-    _, told = judged(tiers=[tier(learned=lesson(source="headers", broke_at=None, limit=100.0, since_seconds=None))])
+    _, told = judged(tiers=[tier(learned=lesson(source="headers", broke_at=None, limit=100.0, since=None))])
     assert told.reason == "stated 600/min, observed about 100/min"
     assert told.cause == "its answers state a lower limit"
     assert told.since is None
+
+
+def test_a_429_that_proves_nothing_slows_down_and_suggests_no_line():
+    state, told = judged(tiers=[tier(learned=lesson(broke_at=None, limit=210.0))])
+    assert (state, told.code, told.action) == (State.HEALTHY, "limit-slowed", "nothing to do")
+    assert told.reason == "slowed to 210/min of 600/min after a 429"
+    _, told = judged(
+        tiers=[tier(learned=lesson(broke_at=None)), tier(name="10/1s", window_seconds=1.0, learned=lesson())]
+    )
+    assert told.code == "limit-learned", "what is known comes before what is only feared"
 
 
 def test_after_an_outage_it_is_healthy_and_ramping_until_a_named_moment():
@@ -148,24 +158,28 @@ def test_a_scope_as_json_names_who_shares_it_when_the_next_call_may_leave_and_wh
         NOW,
         integrations=["acme", "other"],
         owned=True,
-        rate_limited=2,
     )
-    assert (told["partner"], told["integrations"], told["rate_limited"]) == ("guesty", ["acme", "other"], 2)
+    assert (told["partner"], told["integrations"]) == ("guesty", ["acme", "other"])
     assert told["next_call"] == {"at": NOW + timedelta(seconds=12), "in_seconds": 12.0, "why": "600/min is full"}
     assert told["tiers"][0]["label"] == "600/min"
     assert told["tiers"][0]["observed"] == "stated 600/min, observed about 500/min"
     assert told["tiers"][0]["learned"]["file"] == "partners/guesty.yaml"
-    assert told["tiers"][0]["learned"]["since"] == NOW - timedelta(minutes=4)
+    assert told["tiers"][0]["learned"]["proven"]
 
 
 @pytest.mark.parametrize(
     ("changes", "seconds", "why"),
     [
         ({}, 0.0, ""),
-        ({"paused_until": NOW + timedelta(seconds=7), "pause_reason": "429"}, 7.0, "paused: 429"),
+        ({"next_call": {"in_seconds": 7.0, "why": "paused: 429"}}, 7.0, "paused: 429"),
+        ({"next_call": {"in_seconds": None, "why": "concurrency"}}, None, "all 2 seats are taken"),
+        (
+            {"held": {"who": "ann", "why": "tests", "until": NOW + timedelta(hours=1)}},
+            3600.0,
+            "held by ann until 13:00:00 UTC: tests",
+        ),
+        ({"held": {"who": "", "why": "tests", "until": None}}, None, "held: tests"),
         ({"breakers": {"": {"state": "open", "retry_in_seconds": 30.0}}}, 30.0, "the partner does not answer"),
-        ({"next_call": {"in_seconds": 0.5, "why": "concurrency"}}, 0.5, "all 2 seats are taken"),
-        ({"next_call": {"in_seconds": 0.5, "why": "ramp"}}, 0.5, "ramping up after an outage"),
     ],
 )
 def test_what_holds_the_next_call_is_said_in_words(changes, seconds, why):
@@ -174,4 +188,4 @@ def test_what_holds_the_next_call_is_said_in_words(changes, seconds, why):
 
 
 def test_another_instances_scope_has_no_next_call_of_ours():
-    assert scope.as_json(view(), NOW, integrations=["acme"], owned=False, rate_limited=0)["next_call"] is None
+    assert scope.as_json(view(), NOW, integrations=["acme"], owned=False)["next_call"] is None

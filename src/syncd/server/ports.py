@@ -156,8 +156,8 @@ class Status(Protocol):
                 ended_at, added, updated, deleted, unchanged, rejected, calls, waited_seconds}|null,
                 last_success_at, next_run_at, running, records, held_deletions}],
             limits: gate.view() of its scope, with "scope"}],
-        scopes: [{scope, partner, integrations, owned, next_call: {at, in_seconds, why}, rate_limited, and gate.view(), whose
-            tiers have also label, observed|null, learned: {limit, broke_at, since, events, source, yaml, file}|null}],
+        scopes: [{scope, partner, integrations, owned, next_call: {at, in_seconds, why}, and gate.view(), whose tiers have
+            also label, observed|null, learned: {limit, broke_at, since, events, source, yaml, proven, file}|null}],
         queues: [{name, waiting, capacity, oldest_seconds}], workers: {alive, total},
         dead_letters: {total, causes}, rejects: {total}, reload: {ok, at}.
         Times are aware UTC datetimes or RFC 3339 texts; the server writes either.

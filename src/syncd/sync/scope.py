@@ -39,14 +39,22 @@ def file_of(scope: str) -> str:
     return f"partners/{scope.partition('/')[0]}.yaml"
 
 
+def is_proven(lesson: Mapping[str, Any]) -> bool:
+    """Is it known where the limit really is, or was it only slowed down for because of a 429 that proves nothing?"""
+    return lesson["source"] == "headers" or lesson.get("broke_at") is not None
+
+
 def observed(tier: Mapping[str, Any]) -> str:
     """`stated 600/min, observed about 500/min`; empty where nothing was learned."""
     lesson = tier.get("learned")
     if not lesson:
         return ""
     window = float(tier["window_seconds"])
-    seen = float(lesson.get("broke_at") or lesson["limit"])
-    return f"stated {rate(float(tier['stated']), window)}, observed about {rate(float(f'{seen:.3g}'), window)}"
+    seen = rate(float(f"{float(lesson.get('broke_at') or lesson['limit']):.3g}"), window)
+    stated = rate(float(tier["stated"]), window)
+    return (
+        f"stated {stated}, observed about {seen}" if is_proven(lesson) else f"slowed to {seen} of {stated} after a 429"
+    )
 
 
 def rate_limited(view: Mapping[str, Any], now: datetime) -> Explanation | None:
@@ -56,7 +64,10 @@ def rate_limited(view: Mapping[str, Any], now: datetime) -> Explanation | None:
         return None
     why = str(view.get("pause_reason") or "the partner answered 429")
     return Explanation(
-        "rate-limited", f"next call at {clock(until)}: {why}", cause="syncd waits as it was told", action=NOTHING_TO_DO
+        "rate-limited",
+        f"next call at {clock(until, now)}: {why}",
+        cause="syncd waits as it was told",
+        action=NOTHING_TO_DO,
     )
 
 
@@ -73,27 +84,33 @@ def used_up(view: Mapping[str, Any], now: datetime) -> Explanation | None:
         told = f"{tier['used']:,.0f}/{tier['budget']:,.0f} of {label(tier)} used"
     return Explanation(
         "rate-limited",
-        f"next call at {clock(now + timedelta(seconds=seconds))}: {told}",
+        f"next call at {clock(now + timedelta(seconds=seconds), now)}: {told}",
         cause="syncd keeps within what the partner allows",
         action=NOTHING_TO_DO,
     )
 
 
-def limit_learned(view: Mapping[str, Any], now: datetime) -> Explanation | None:
+def limit_learned(view: Mapping[str, Any]) -> Explanation | None:
     """The partner allows less than its file says: goes on by itself, and has a line that makes it official."""
-    for tier in view.get("tiers", []):
-        lesson = tier.get("learned")
-        if lesson:
-            headers = lesson.get("source") == "headers"
+    learned = [tier for tier in view.get("tiers", []) if tier.get("learned")]
+    for tier in sorted(learned, key=lambda one: not is_proven(one["learned"])):
+        lesson = tier["learned"]
+        if not is_proven(lesson):
             return Explanation(
-                "limit-learned",
+                "limit-slowed",
                 observed(tier),
-                since=since(lesson, now),
-                cause="its answers state a lower limit" if headers else "it answered 429 to fewer calls than it states",
-                action=f"{lesson['yaml']} in {file_of(str(view.get('scope', '')))}"
-                if lesson.get("yaml")
-                else NOTHING_TO_DO,
+                since=lesson.get("since"),
+                cause="too little had been spent to tell where the limit is; it grows back by itself",
+                action=NOTHING_TO_DO,
             )
+        headers = lesson["source"] == "headers"
+        return Explanation(
+            "limit-learned",
+            observed(tier),
+            since=lesson.get("since"),
+            cause="its answers state a lower limit" if headers else "it answered 429 to fewer calls than it states",
+            action=f"{lesson['yaml']} in {file_of(str(view.get('scope', '')))}",
+        )
     return None
 
 
@@ -105,7 +122,7 @@ def ramping(view: Mapping[str, Any], now: datetime) -> Explanation | None:
     whole_at = now + timedelta(seconds=float(ramp["ends_in_seconds"]))
     return Explanation(
         "ramping",
-        f"back after an outage: calls grow to the whole budget by {clock(whole_at)}",
+        f"ramping up after an outage, whole budget by {clock(whole_at, now)}",
         cause="a partner that just came back is not to be met with all that waited",
         action=NOTHING_TO_DO,
     )
@@ -113,14 +130,12 @@ def ramping(view: Mapping[str, Any], now: datetime) -> Explanation | None:
 
 def remarks(view: Mapping[str, Any], now: datetime) -> Iterator[Explanation]:
     """What is worth saying of a scope that works."""
-    for told in (ramping(view, now), limit_learned(view, now)):
+    for told in (ramping(view, now), limit_learned(view)):
         if told is not None:
             yield told
 
 
-def as_json(
-    view: Mapping[str, Any], now: datetime, *, integrations: Sequence[str], owned: bool, rate_limited: int
-) -> dict[str, Any]:
+def as_json(view: Mapping[str, Any], now: datetime, *, integrations: Sequence[str], owned: bool) -> dict[str, Any]:
     """One scope as `syncd status --json` shows it: the gate's view, in people's terms, for who shares it."""
     file = file_of(str(view["scope"]))
     return {
@@ -129,13 +144,12 @@ def as_json(
         "integrations": list(integrations),
         "owned": owned,
         "next_call": next_call(view, now) if owned else None,
-        "rate_limited": rate_limited,
         "tiers": [
             {
                 **tier,
                 "label": label(tier),
                 "observed": observed(tier) or None,
-                "learned": {**tier["learned"], "since": since(tier["learned"], now), "file": file}
+                "learned": {**tier["learned"], "proven": is_proven(tier["learned"]), "file": file}
                 if tier.get("learned")
                 else None,
             }
@@ -145,48 +159,35 @@ def as_json(
 
 
 def next_call(view: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """When a scheduled read may leave at the soonest, and what holds it: `at`, `in_seconds`, `why` ("" for now)."""
+    """When a scheduled read may leave at the soonest, and what holds it: `at`, `in_seconds`, `why` ("" for now).
+
+    No time is known while an answer, or a person, has to come first: then `at` and `in_seconds` are None.
+    """
     told = view.get("next_call") or {}
-    seconds, why = float(told.get("in_seconds") or 0.0), str(told.get("why") or "")
-    until = view.get("paused_until")
-    if isinstance(until, datetime) and until > now:
-        seconds, why = max(seconds, (until - now).total_seconds()), "paused"
-    for breaker in dict(view.get("breakers") or {}).values():
-        if breaker.get("state") == "open" and float(breaker.get("retry_in_seconds") or 0.0) >= seconds:
-            seconds, why = float(breaker.get("retry_in_seconds") or 0.0), "breaker"
-    return {
-        "at": now + timedelta(seconds=seconds),
-        "in_seconds": seconds,
-        "why": _held_by(why, view, now) if seconds > 0 or why else "",
-    }
+    seconds, why = told.get("in_seconds", 0.0), _held_by(str(told.get("why") or ""), view)
+    blocked = outage.blocked(view, "")
+    hold = blocked.get("held") if blocked is not None else None
+    if hold:
+        until = hold.get("until")
+        seconds = (until - now).total_seconds() if isinstance(until, datetime) else None
+        why = outage.hold_words(hold, now)
+    elif blocked is not None and blocked["state"] == "half_open":
+        why = why or "one call finds out whether the partner is back"
+    elif blocked is not None and float(blocked.get("retry_in_seconds") or 0.0) >= (seconds or 0.0):
+        seconds, why = float(blocked.get("retry_in_seconds") or 0.0), "the partner does not answer"
+    return {"at": None if seconds is None else now + timedelta(seconds=seconds), "in_seconds": seconds, "why": why}
 
 
-def _held_by(why: str, view: Mapping[str, Any], now: datetime) -> str:
+def _held_by(why: str, view: Mapping[str, Any]) -> str:
     """The gate's word for what holds a call, in a person's."""
-    if why == "paused":
-        return f"paused: {view.get('pause_reason') or 'the partner answered 429'}"
-    if why == "breaker":
-        return outage.hold_words(view["held"], now) if view.get("held") else "the partner does not answer"
-    seats = view.get("seats") or {}
-    if why in ("concurrency", "seats"):
-        return f"all {seats.get('limit')} seats are taken"
-    if why in ("ramp", "ramping"):
-        return "ramping up after an outage"
+    if why == "concurrency":
+        return f"all {(view.get('seats') or {}).get('limit')} seats are taken"
     for tier in view.get("tiers", []):
         if tier["name"] == why:
             return f"{label(tier)} is full"
     return why
 
 
-def since(lesson: Mapping[str, Any], now: datetime) -> datetime | None:
-    """When it was learned."""
-    known = lesson.get("since")
-    if isinstance(known, datetime):
-        return known
-    ago = lesson.get("since_seconds")
-    return None if ago is None else now - timedelta(seconds=float(ago))
-
-
-def clock(moment: datetime) -> str:
-    """A moment of today for people; with its date where it is not today's business."""
-    return f"{moment:%H:%M:%S} UTC"
+def clock(moment: datetime, now: datetime) -> str:
+    """A moment as people say it, with its date where it is not today's."""
+    return f"{moment:%H:%M:%S} UTC" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M} UTC"
