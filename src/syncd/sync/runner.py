@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 """How often the feeder looks for ready tasks when nothing woke it."""
+AWAY_SECONDS = 60.0
+"""Nobody called for a scope for so long, and its work waits: then its budget grows from a tenth."""
 WISHES_REMEMBERED = 1000
 
 
@@ -97,6 +99,7 @@ class Runner:
                 self._wake.clear()
                 wait = LOOK_SECONDS
                 try:
+                    await self._come_back()
                     if await self._feeder.feed(self.paused):
                         self.wake()
                     wait = self._offer_due()
@@ -149,10 +152,25 @@ class Runner:
                     due_at = plan.schedule.after(now, self._clock.random())
                 unit = self.units[name, plan.name] = Unit(name, plan, due_at)
                 unit.last_started_at = last
+                unit.overdue = last is not None and plan.schedule.after(last, 0.0) <= now
                 if stand is not None:
                     account.health.recall(plan.name, stand)
                     if stand.checkpoint.run_id is not None or stand.checkpoint.cursor is not None:
                         unit.due_at = now  # a run that died or was cut goes on at once
+
+    async def _come_back(self) -> None:
+        """Once after a scope became ours: what waited while nobody called for it does not go all at once."""
+        for account in self.accounts.values():
+            gate = account.gate
+            if not gate.away_seconds or not account.ownership.held:
+                continue
+            if gate.away_seconds > AWAY_SECONDS:
+                names = [name for name, other in self.accounts.items() if other.gate is gate]
+                overdue = any(unit.overdue for unit in self.units.values() if unit.integration in names)
+                if overdue or await self._store.tasks.ready(names):
+                    gate.ramp()
+                    log.info("scope_ramped", scope=account.scope, away_seconds=round(gate.away_seconds))
+            gate.away_seconds = 0.0
 
     def _offer_due(self) -> float:
         """Queue every unit that is due; returns seconds until the next one will be."""
