@@ -1,7 +1,7 @@
 # syncd: everything a person or CI does with a checkout. `make` alone prints the list.
 # Each target sets up what it needs by itself: .venv is made from the locked requirements, once.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage check bench soak wheel lock clean
+.PHONY: help demo run test coverage check bench conformance soak wheel lock clean
 
 PYTHON_BIN := .venv/bin/python
 JOBS ?= 2
@@ -44,6 +44,9 @@ bench: .venv/.dev .venv-bench/.made ## Measure speed and memory against a bare s
 	@$(PYTHON_BIN) -m bench.run $(ARGS)
 	@$(PYTHON_BIN) -m bench.memory
 
+conformance: .venv/.dev .venv-conformance/.made ## Give every "come back later" to other tools and measure what they do (ARGS='--only dlt')
+	@$(PYTHON_BIN) -m conformance.run $(ARGS)
+
 soak: .venv/.dev ## Long campaigns: many kills, many mutations, hours of simulated weather
 	@$(PYTHON_BIN) -m pytest '$(T)' -m soak $(ARGS)
 
@@ -55,7 +58,7 @@ lock: ## Resolve requirements/*.txt anew for Python 3.11 to 3.13 (UPGRADE=1 take
 	@requirements/lock $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove environments, caches and built files
-	rm -rf .venv .venv-bench .venv-lock dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov .state
+	rm -rf .venv .venv-bench .venv-conformance .venv-lock dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov .state
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: the second run is quick, a changed lock is installed. What tests need includes what the demo needs.
@@ -68,6 +71,10 @@ clean: ## Remove environments, caches and built files
 	@requirements/install .venv requirements/demo.txt project
 	@pwd > .venv/.made-in
 	@touch .venv/.demo
+
+.venv-conformance/.made: requirements/conformance.txt requirements/install
+	@requirements/install .venv-conformance requirements/conformance.txt
+	@touch .venv-conformance/.made
 
 .venv-bench/.made: requirements/bench.txt requirements/install
 	@requirements/install .venv-bench requirements/bench.txt
