@@ -36,7 +36,7 @@ def check(app: App, files: tuple[Path, ...], env: bool, live: bool, strict: bool
     told: list[dict[str, Any]] = []
     findings: list[Finding] = []
     for directory in _directories(files) or [app.config_directory]:
-        loaded = read_config(directory, strict=strict)
+        loaded = read_config(directory, strict=strict, forecast=True)
         bad = bool(loaded.errors) or (strict and bool(loaded.problems))
         told += [_told(problem) for problem in loaded.problems]
         if not app.as_json:

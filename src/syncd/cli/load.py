@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure
-from syncd.config import Config, Loaded, load
+from syncd.config import Config, Loaded, PartnerConfig, load
+from syncd.config.facts import Finding
 from syncd.secrets import Vault
 
 if TYPE_CHECKING:
@@ -22,9 +23,15 @@ and in the environment    SYNCD_DATABASE_URL=postgresql://user@host/syncd
 or let syncd keep one     syncd run --embedded   (pip install 'syncd[demo]')"""
 
 
-def read_config(directory: Path, *, strict: bool = False) -> Loaded:
-    """Everything that can be said about the files, good and bad."""
+def read_config(directory: Path, *, strict: bool = False, forecast: bool = False) -> Loaded:
+    """Everything that can be said about the files, good and bad; with `forecast` also of schedules that cannot fit."""
     from syncd import drivers
+
+    advise: Callable[[PartnerConfig], Iterable[Finding]] | None = None
+    if forecast:
+        from syncd.planning import findings
+
+        advise = findings
 
     if not directory.exists():
         raise Failure(
@@ -33,7 +40,7 @@ def read_config(directory: Path, *, strict: bool = False) -> Loaded:
             "name it: --config DIR or SYNCD_CONFIG; or see first what syncd does: syncd demo",
             exit=Exit.CONFIG,
         )
-    return load(directory, drivers=drivers.facts(), env=os.environ, strict=strict)
+    return load(directory, drivers=drivers.facts(), env=os.environ, strict=strict, advise=advise)
 
 
 def load_config(directory: Path) -> Config:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+_WORTH_SAYING = 0.01
 _MOST_TIERS = 3
 """Columns of tiers in the table; all of them are in the lines below it and in --json."""
 
@@ -148,8 +149,9 @@ def _scope(scope: Row) -> list[str]:
 
 
 def _table(scope: Row) -> str:
-    tiers = sorted(scope["tiers"], key=lambda tier: -tier["share"])[:_MOST_TIERS]
-    tiers = [tier for tier in scope["tiers"] if tier in tiers]
+    counting = {name for one in scope["integrations"] for each in one["resources"] for name in each["shares"]}
+    fullest = sorted((tier for tier in scope["tiers"] if tier["name"] in counting), key=lambda tier: -tier["share"])
+    tiers = [tier for tier in scope["tiers"] if tier in fullest[:_MOST_TIERS]]
     head = ["integration/resource", "schedule", "records", "calls: pass", "run", "a day", "complete pass"]
     head += [f"of {tier['written']}" for tier in tiers] + ["fits"]
     rows = []
@@ -192,13 +194,15 @@ def _table(scope: Row) -> str:
 def _tiers(scope: Row) -> list[str]:
     lines = []
     for tier in scope["tiers"]:
+        if tier["share"] < _WORTH_SAYING and not tier["learned"]:
+            continue
         text = f"{tier['written']}: {_count(tier['asked'])} of {_count(tier['yields'])} asked for ({percent(tier['share'])})"
         if tier["learned"]:
             text += ", as learned"
         if tier["fits"] and tier["most_in_window"] > tier["budget"]:
             text += "; runs that fall together wait"
         lines.append(text if tier["fits"] else paint(text, "red"))
-    return lines
+    return lines or ["of every limit less than 1 % is asked for"][: len(scope["tiers"])]
 
 
 def _advice(scope: Row) -> list[str]:
@@ -213,11 +217,11 @@ def _advice(scope: Row) -> list[str]:
     elif not advice["helps"]:
         lines.append("no schedule fits")
     for limit in advice["limits"]:
-        stated = (
-            f"the partner states {_count(limit['stated'])}" if limit["stated"] else "the partner's limit is not known"
-        )
-        only = "which it allows" if limit["allowed"] else "only if it agrees"
-        lines += [f"{'or' if advice['lines'] else 'only'} a higher limit ({stated}, {only}):", f"    {limit['yaml']}"]
+        said = "or a higher limit" if advice["lines"] else "a higher limit would do"
+        if limit["stated"]:
+            only = "within" if limit["allowed"] else "if the partner agrees: above"
+            said += f", {only} the {_count(limit['stated'])} it states"
+        lines += [f"{said}:", f"    {limit['yaml']}"]
     return [f"  {line}" for line in lines]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from syncd.config.checks import check_across, check_main, check_partner
 from syncd.config.document import Document, read
-from syncd.config.facts import DriverFacts
+from syncd.config.facts import DriverFacts, Finding
 from syncd.config.models import Config
 from syncd.config.partner import NAME_HELP, NAME_PATTERN, PartnerConfig
 from syncd.config.problems import ConfigProblems, Problem
@@ -79,12 +79,18 @@ class Loaded:
 
 
 def load(
-    path: Path, *, drivers: Mapping[str, DriverFacts] | None, env: Mapping[str, str], strict: bool = False
+    path: Path,
+    *,
+    drivers: Mapping[str, DriverFacts] | None,
+    env: Mapping[str, str],
+    strict: bool = False,
+    advise: Callable[[PartnerConfig], Iterable[Finding]] | None = None,
 ) -> Loaded:
     """Read `path` (a directory, or its syncd.yaml) and the files in `partners/` beside it. Their content never raises.
 
     `drivers` may be None where none are at hand: then nothing is checked against them. `env` holds the kill switches
     and the default for `state_directory`; references are not resolved here. `strict` makes literal secrets errors.
+    `advise` tells of a sound partner what is legal and will not work; each finding becomes a warning.
     """
     directory, main_path = (path, path / "syncd.yaml") if path.is_dir() else (path.parent, path)
     if main_path.exists() or not (directory / "partners").is_dir():
@@ -116,6 +122,10 @@ def load(
     broken = {name for name in documents if name not in partners or _has_errors(documents[name])}
     broken |= check_across(documents, {name: found for name, found in partners.items() if name not in broken})
     sound = {name: switches.apply(found) for name, found in partners.items() if name not in broken}
+    if advise is not None:
+        for name, found in sound.items():
+            for finding in advise(found):
+                documents[name].problem(finding.path, finding.message, help=finding.help, severity="warning")
     problems = [*main.problems, *(problem for document in documents.values() for problem in document.problems), *others]
     problems += switches.problems(known={*partners, *broken}, partners=partners.values())
     if config is not None and not _has_errors(main):

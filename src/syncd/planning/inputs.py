@@ -100,6 +100,7 @@ def scopes_of(partner: PartnerConfig, sight: Sight = BLIND) -> list[ScopeLoad]:
                 settings.concurrency,
                 partner.workers,
                 figures.mean(sight.answered[name] for name in names if name in sight.answered),
+                sum(_tokens_per_second(driver, partner, name) for name in names),
             )
         )
     return found
@@ -161,6 +162,14 @@ def _load(driver: Driver, partner: PartnerConfig, name: str, plan: ResourcePlan,
         parent=resource.parent or "",
         written=_written(plan.schedule),
     )
+
+
+def _tokens_per_second(driver: Driver, partner: PartnerConfig, name: str) -> float:
+    """How often an integration asks for a token, where the driver says how long one lasts."""
+    auth = driver.auth(partner.options_for(name))
+    if auth.lasts is None or not auth.kind.startswith("oauth2"):
+        return 0.0
+    return 1 / max(auth.lasts - auth.early, auth.lasts / 2)
 
 
 def _listing(driver: Driver, resource: Resource) -> Request:

@@ -150,6 +150,8 @@ class ScopeLoad:
     """Runs that may go on at once."""
     latency: Figure = field(default_factory=Figure)
     """Mean response time, seconds."""
+    tokens_per_second: float = 0.0
+    """Calls to the token endpoint, counted as `token`."""
 
     @property
     def latency_seconds(self) -> float:
@@ -274,13 +276,17 @@ class ScopeForecast:
 
     @property
     def fits(self) -> bool | None:
-        return _all(integration.fits for integration in self.integrations)
+        return _all([*(integration.fits for integration in self.integrations), *(one.fits for one in self.tiers)])
 
 
 def demand(scope: ScopeLoad) -> tuple[TierForecast, ...]:
     """What the schedules ask of each tier: the cheap half of a forecast."""
     spent = scope.spent(scope.loads)
     return tuple(_tier(scope, tier, spent[tier.name]) for tier in scope.tiers)
+
+
+TOKEN = "token"  # noqa: S105 - a name, no secret
+"""The budget that token requests, and nothing else, are counted under."""
 
 
 def forecast(scope: ScopeLoad) -> ScopeForecast:
@@ -313,6 +319,9 @@ def _tier(scope: ScopeLoad, tier: Capacity, spent: float) -> TierForecast:
         for load in scope.loads
         if tier.counted(load.names)
     )
+    if tier.counts == TOKEN:
+        spent += scope.tokens_per_second
+        most += math.ceil(scope.tokens_per_second * tier.window_seconds)
     return TierForecast(tier, tier.per_second(scope.latency_seconds), spent, most)
 
 
