@@ -1,7 +1,8 @@
 """All metrics, declared once. The seeds' names are binding; the rest begins with `syncd_`.
 
 Labels are bounded: partner, integration, resource, scope and tier come from configuration, `endpoint` is the driver's
-route template (never a path), `status_code` a number or one of timeout, refused, reset, tls, breaker, cut.
+route template (never a path), `status_code` a number or one of timeout, refused, reset, tls, breaker, cut; the `reason`
+of a wait is a tier's name, concurrency, lane or paused.
 """
 
 from __future__ import annotations
@@ -45,10 +46,6 @@ WEBHOOK_FAILURES = Counter(
 )
 
 # Limits. What a gate counts anyway is read when scraped, see `Scopes` below.
-LIMIT_USED, LIMIT_BUDGET, LIMIT_STATED = (
-    Gauge(name, "Of a tier.", ["scope", "tier"], registry=None)
-    for name in ("syncd_limit_used", "syncd_limit_budget", "syncd_limit_stated")
-)
 LIMIT_WAIT_SECONDS = Counter(
     "syncd_limit_wait_seconds_total", "Seconds calls waited before being sent.", ["scope", "reason"], registry=REGISTRY
 )

@@ -66,4 +66,5 @@ def test_the_demo_is_called_as_asked(run, monkeypatch):
 
     monkeypatch.setattr("syncd.demo.run", play)
     assert run("demo", "--plain", "--keep").exit_code == 130
-    assert asked == [{"plain": True, "keep": True}]
+    assert run("demo", "--quick").exit_code == 130
+    assert asked == [{"plain": True, "keep": True, "quick": False}, {"plain": False, "keep": False, "quick": True}]
