@@ -72,8 +72,10 @@ def read(headers, body=None, dialect=None):
         ({"RateLimit-Policy": '"a";q=100;w=60'}, [(100, None, None, 60)]),
         ({"RateLimit-Policy": '"a";q=65535;qu="content-bytes"', "RateLimit": '"a";r=50;t=30'}, []),
         ({"RateLimit-Policy": '"a";q=5;qu="concurrent-requests"'}, []),
+        ({"RateLimit-Policy": '"a";q=5;qu="concurrency", "b";q=9;w=1;qu="request"'}, [(9, None, None, 1)]),
         ({"RateLimit": '"default";r=50;t=30'}, [(None, 50, 30, None)]),
         ({"RateLimit": 'default;r=50;t=30', "RateLimit-Policy": "default;q=100;w=60"}, [(100, 50, 30, 60)]),
+        ({"RateLimit-Policy": "default;l=100;w=60", "RateLimit": "default;l=100;r=50;t=30"}, [(100, 50, 30, 60)]),
         # A gateway that says it in two families says one thing twice, and the book takes the tighter.
         ({"X-RateLimit-Limit-Minute": "5", "RateLimit-Limit": "5", "RateLimit-Remaining": "4", "RateLimit-Reset": "12"},
          [(5, None, None, 60), (5, 4, 12, None)]),

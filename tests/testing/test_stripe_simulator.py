@@ -240,6 +240,18 @@ async def test_single_objects_share_an_endpoint_apart_from_their_list():
         assert statuses == [200, 200, 429]
 
 
+async def test_too_many_at_once_is_a_429_about_concurrency():
+    async with await serve(create(tiers=[], concurrency=1, latency=(0.5, 0.5))) as served:
+        async with aiohttp.ClientSession(served.url, headers=KEY) as session:
+
+            async def one():
+                async with session.get("/v1/customers?limit=1") as answer:
+                    return answer.status, answer.headers.get("Stripe-Rate-Limited-Reason")
+
+            got = await asyncio.gather(*(one() for _ in range(3)))
+    assert sorted(got, key=str) == [(200, None), (429, "global-concurrency"), (429, "global-concurrency")]
+
+
 async def test_a_lock_timeout_is_a_429_that_is_no_rate_limit(partner, client):
     partner.simulator.misbehaviour.add("lock_timeout", count=1)
     async with client.get("/v1/customers") as answer:

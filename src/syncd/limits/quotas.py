@@ -1,8 +1,8 @@
 """The structured values of limit headers: quota policies and the IETF draft's fields. Pure; nonsense is left out.
 
 What is read: `100`, `100;w=60, 1000;w=3600` (quota policies up to draft 07), `"burst";q=100;w=60` (`RateLimit-Policy` from
-draft 08 on; `qu` is the unit, `pk` a partition's key and ignored), `"burst";r=50;t=30` (`RateLimit`), and the dictionary
-form of draft 07, `limit=100, remaining=50, reset=5`.
+draft 08 on, where `q` was `l` at first; `qu` is the unit, `pk` a partition's key and ignored), `"burst";r=50;t=30`
+(`RateLimit`), and the dictionary form of draft 07, `limit=100, remaining=50, reset=5`.
 """
 
 from __future__ import annotations
@@ -94,18 +94,12 @@ def _item(text: str) -> Quota | None:
         key, _, amount = part.partition("=")
         told.setdefault(key.strip().lower(), amount.strip().strip('"'))
     window = number(told.get("w"))
-    if head.startswith('"') or (told.keys() & {"q", "r"} and "=" not in head):
+    if head.startswith('"') or (told.keys() & {"q", "l", "r"} and "=" not in head):
         name = head.strip('"')[:80]
         if not told and (plain := number(name)) is not None:  # a bare number somebody put in quotes
             return Quota(limit=plain)
-        return Quota(
-            name,
-            number(told.get("q")),
-            number(told.get("r")),
-            number(told.get("t")),
-            window,
-            told.get("qu", "").lower(),
-        )
+        cap = number(told.get("q", told.get("l")))
+        return Quota(name, cap, number(told.get("r")), number(told.get("t")), window, told.get("qu", "").lower())
     limit = number(head)
     if limit is not None:
         return Quota("", limit, None, None, window, told.get("qu", "").lower())

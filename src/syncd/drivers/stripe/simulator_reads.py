@@ -123,7 +123,9 @@ class StripeReads(StripeChanges):
 
     def refuse(self, refusal: Refusal, call: Call) -> web.Response:
         response = self.error(429, "Request rate limit exceeded.", code="rate_limit")
-        response.headers["Stripe-Rate-Limited-Reason"] = refusal.tier.reason or "global-rate"
+        crowded = isinstance(refusal.tier, Seats)
+        reason = "global-concurrency" if crowded else refusal.tier.reason or "global-rate"
+        response.headers["Stripe-Rate-Limited-Reason"] = reason
         return response
 
     def special(self, kind: str, call: Call) -> web.Response | None:
