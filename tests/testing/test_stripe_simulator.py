@@ -241,14 +241,16 @@ async def test_single_objects_share_an_endpoint_apart_from_their_list():
 
 
 async def test_too_many_at_once_is_a_429_about_concurrency():
-    async with await serve(create(tiers=[], concurrency=1, latency=(0.5, 0.5))) as served:
-        async with aiohttp.ClientSession(served.url, headers=KEY) as session:
+    async with (
+        await serve(create(tiers=[], concurrency=1, latency=(0.5, 0.5))) as served,
+        aiohttp.ClientSession(served.url, headers=KEY) as session,
+    ):
 
-            async def one():
-                async with session.get("/v1/customers?limit=1") as answer:
-                    return answer.status, answer.headers.get("Stripe-Rate-Limited-Reason")
+        async def one():
+            async with session.get("/v1/customers?limit=1") as answer:
+                return answer.status, answer.headers.get("Stripe-Rate-Limited-Reason")
 
-            got = await asyncio.gather(*(one() for _ in range(3)))
+        got = await asyncio.gather(*(one() for _ in range(3)))
     assert sorted(got, key=str) == [(200, None), (429, "global-concurrency"), (429, "global-concurrency")]
 
 
