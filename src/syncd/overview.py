@@ -29,7 +29,7 @@ from syncd.server.ports import (
 )
 from syncd.store import PAUSE, NewTask, Run, Store
 from syncd.supervisor import Supervisor
-from syncd.sync import outage, scope
+from syncd.sync import measured, outage, scope
 from syncd.sync.account import Account
 from syncd.sync.health import explain_error
 from syncd.sync.tally import Tally
@@ -392,6 +392,7 @@ class Engine:
             "running": unit is not None and unit.running,
             "records": counts.get((account.name, name), 0),
             "held_deletions": known.held_count,
+            "hint": None if run is None else measured.lagging(account.plans[name], run, now),
         }
 
     def _scopes(self, now: datetime) -> list[dict[str, Any]]:

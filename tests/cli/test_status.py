@@ -211,3 +211,11 @@ def test_watch_draws_again_until_interrupted(run, start, directory: Path, hurry)
     done = run("status", "--watch", "--config", directory)
     assert done.exit_code == 0
     assert done.stdout.count("3 integrations") == 3
+
+
+def test_a_resource_whose_runs_outlast_their_interval_names_the_plan_even_when_all_is_well():
+    found = overview()
+    found["integrations"][0]["resources"][0]["hint"] = "a run took 4m, longer than every: 1m"
+    text = "\n".join(verb.render(found, NOW))
+    assert "listings: 1,200 records" in text
+    assert "a run took 4m, longer than every: 1m; see syncd plan guesty" in text

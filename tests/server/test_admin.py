@@ -45,6 +45,16 @@ async def test_sync_stores_wishes_and_names_who_asked():
     assert engine.asked == [("sync", "acme", None, None, "ann@ops")]
 
 
+async def test_a_plan_is_of_everything_or_of_what_is_named():
+    engine = FakeStatus()
+    assert await call(engine, "GET", "/api/v1/plan") == (200, engine.planned)
+    assert (await call(engine, "GET", "/api/v1/plan?integration=acme&resource=listings"))[0] == 200
+    assert engine.asked == [("plan", None, None), ("plan", "acme", "listings")]
+    status, body = await call(engine, "GET", "/api/v1/plan?integration=acmee")
+    assert (status, body["error"]["hint"]) == (404, "did you mean 'acme'?")
+    assert (await call(engine, "GET", "/api/v1/plan?resource=listings"))[0] == 400
+
+
 async def test_sync_of_one_record_needs_its_resource():
     engine = FakeStatus()
     status, body = await call(engine, "POST", "/api/v1/sync", json={"integration": "acme", "id": "64af"})

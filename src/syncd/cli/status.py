@@ -201,7 +201,7 @@ def _resource(
     if why.get("reason") == said:
         why = {}
     held = item.get("held_deletions") or 0
-    if shown or why or held:
+    if shown or why or held or item.get("hint"):
         text = f"{indent}{item.get('name', '?')}: "
         parts = []
         if item.get("records") is not None:
@@ -231,6 +231,8 @@ def _resource(
     elif held and not said:
         command = f"syncd reconcile {integration}/{item.get('name')} --confirm"
         lines.append(f"{indent}  {plural(held, 'deletion')} held by the guard; look, then: {command}")
+    if item.get("hint"):
+        lines.append(f"{indent}  {item['hint']}; see syncd plan {integration}")
     return lines
 
 

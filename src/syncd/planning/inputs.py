@@ -15,7 +15,6 @@ from syncd import drivers
 from syncd.build import gate_settings, resource_plans
 from syncd.client.trip import budgets_of, route_of
 from syncd.config import Config, PartnerConfig
-from syncd.config.units import format_duration
 from syncd.errors import SyncdError
 from syncd.kit import Driver, Request, Resource, RestDriver
 from syncd.limits import DEFAULT_LANES
@@ -160,7 +159,7 @@ def _load(driver: Driver, partner: PartnerConfig, name: str, plan: ResourcePlan,
         run=figures.run_figure(found),
         caused_per_second=caused,
         parent=resource.parent or "",
-        written=_written(plan.schedule),
+        written=figures.written(plan.schedule),
     )
 
 
@@ -207,12 +206,6 @@ def intervals(schedule: Schedule) -> tuple[float, float]:
     if not gaps:
         return 366 * 86400.0, 366 * 86400.0
     return sum(gaps) / len(gaps), max(1.0, min(gaps))
-
-
-def _written(schedule: Schedule) -> str:
-    if schedule.every_seconds is not None:
-        return f"every: {format_duration(schedule.every_seconds)}"
-    return f'cron: "{schedule.cron}"'
 
 
 def _same(spec: TierSpec) -> tuple[float, str, bool]:

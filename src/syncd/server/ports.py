@@ -154,7 +154,7 @@ class Status(Protocol):
             paused: {reason, who, since, until}|null,
             resources: [{name, state, explanation|null, strategy, last_run: {run_id, mode, outcome, started_at,
                 ended_at, added, updated, deleted, unchanged, rejected, calls, waited_seconds}|null,
-                last_success_at, next_run_at, running, records, held_deletions}],
+                last_success_at, next_run_at, running, records, held_deletions, hint: its runs outlast their interval|null}],
             limits: gate.view() of its scope, with "scope"}],
         scopes: [{scope, partner, integrations, owned, next_call: {at, in_seconds, why}, and gate.view(), whose tiers have
             also label, observed|null, learned: {limit, broke_at, since, events, source, yaml, proven, file}|null}],

@@ -9,10 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from syncd.config.units import format_duration
 from syncd.model import Mode, Outcome
 from syncd.store import Run
 from syncd.sync.forecast import Figure, Known
+from syncd.sync.plan import ResourcePlan, Strategy
+from syncd.sync.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,28 @@ def records_of(run: Run) -> int:
 
 def seconds_of(run: Run) -> float:
     return (run.ended_at - run.started_at).total_seconds() if run.ended_at is not None else 0.0
+
+
+def lagging(plan: ResourcePlan, run: Run, now: datetime) -> str | None:
+    """What to say where the last run lasted longer than its schedule allows, or has by now; None where it did not."""
+    took = ((run.ended_at or now) - run.started_at).total_seconds()
+    if run.outcome not in (Outcome.DONE, Outcome.RUNNING):
+        return None
+    if plan.strategy is Strategy.INCREMENTAL and run.mode == Mode.FULL:
+        allowed, setting = plan.full_every_seconds, f"full_every: {format_duration(plan.full_every_seconds)}"
+    else:
+        allowed = (plan.schedule.after(run.started_at, 0.0) - run.started_at).total_seconds()
+        setting = written(plan.schedule)
+    if took <= allowed:
+        return None
+    return f"a run took {format_duration(float(math.ceil(took)))}, longer than {setting}"
+
+
+def written(schedule: Schedule) -> str:
+    """A schedule as a person writes it."""
+    if schedule.every_seconds is not None:
+        return f"every: {format_duration(schedule.every_seconds)}"
+    return f'cron: "{schedule.cron}"'
 
 
 def _last_pass(runs: Sequence[Run]) -> list[Run]:
