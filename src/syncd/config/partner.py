@@ -161,13 +161,6 @@ class BreakerConfig(Settings):
         None, description="Also opens when this share of the last `calls` failed. Default: only a row of failures does."
     )
     calls: Positive = Field(20, description="How many calls `ratio` looks back.")
-    longest_cooldown: Duration = Field(
-        300.0, description="The time doubles with each probe that fails in a row, up to this."
-    )
-    ratio: Share | None = Field(
-        None, description="Also opens when this share of the last `calls` failed. Default: only a row of failures does."
-    )
-    calls: Positive = Field(20, description="How many calls `ratio` looks back.")
 
 
 class LimitsConfig(Settings):

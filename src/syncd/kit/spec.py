@@ -127,9 +127,6 @@ class Breaker(Model):
     longest_cooldown: Duration = Field(300.0, description="The time doubles with each failed probe, up to this.")
     ratio: float | None = Field(None, gt=0, le=1, description="Also opens when this share of the last `calls` failed.")
     calls: int = Field(20, ge=1, description="How many calls `ratio` looks back.")
-    longest_cooldown: Duration = Field(300.0, description="The time doubles with each failed probe, up to this.")
-    ratio: float | None = Field(None, gt=0, le=1, description="Also opens when this share of the last `calls` failed.")
-    calls: int = Field(20, ge=1, description="How many calls `ratio` looks back.")
 
 
 class Limits(Model):
