@@ -186,3 +186,20 @@ def test_the_true_cost_of_a_call_replaces_the_expected_one():
         return await clock.run(scene())
 
     assert asyncio.run(main()) == pytest.approx(10, abs=0.01)
+
+
+def test_a_call_that_needs_the_whole_limit_goes_alone_though_a_slot_is_kept_for_urgent_ones():
+    clock = FakeClock()
+
+    async def scene():
+        gate = Gate("s", [{"rate": "5/60s", "weighted": True}], clock=clock, share=1, lanes={"high": 0.2})
+        async with gate.admit(weight=5, lane=Lane.LOW):
+            pass
+        async with gate.admit(weight=5, lane=Lane.LOW):
+            return clock.monotonic()
+
+    async def main():
+        begun = clock.monotonic()
+        return await clock.run(scene()) - begun
+
+    assert asyncio.run(main()) == pytest.approx(60, abs=0.05)

@@ -141,7 +141,7 @@ class Bucket(Meter):
         self._drain(now)
         if weight + flown > 0:
             self._held = min(self._held + weight + flown, self.ceiling) + late_seconds * self.rate
-        self._sent = min(self._sent + weight, self.ceiling)
+        self._sent = min(self._sent + weight, max(self._sent, self.budget))
 
     def board(self, now: float, lane: int, weight: float) -> Mark | None:
         self._drain(now)

@@ -82,7 +82,7 @@ class Window(Meter):
         if self.owns(lane, weight) or self.sent.total <= NEAR:  # a call greater than all that is not kept goes alone
             return True
         short = self._short(lane, weight)
-        return short <= NEAR or (now >= self._next_loan_at and self._lendable(lane, idle) + NEAR >= short)
+        return short <= NEAR or self._lends_at(now, lane, weight, short, idle) <= now
 
     def owns(self, lane: int, weight: float) -> bool:
         """Would the call stay within its lane's own reserved share?"""
@@ -95,8 +95,7 @@ class Window(Meter):
             # There is room, but it is kept for other lanes: until more comes back, or the next loan is due.
             short = self._short(lane, weight)
             grown = self.sent.frees(min(short, self.sent.total)) or math.inf
-            lend = self._next_loan_at if self._lendable(lane, idle) + NEAR >= short else math.inf
-            at = min(grown, lend)
+            at = min(grown, self._lends_at(now, lane, weight, short, idle))
         return min(at, self.changes_at) if self.changes_at > now else at
 
     def bound(self, now: float, weight: float) -> float:
@@ -115,7 +114,7 @@ class Window(Meter):
             # A loan that is due is taken before common room is: so loans lie evenly in the window from its start.
             lendable = self._lendable(lane, idle)
             loan = max(self._short(lane, weight), min(weight, lendable))
-            lent = loan > NEAR and lendable + NEAR >= loan
+            lent = loan > NEAR and self._lends_at(now, lane, weight, loan, idle) <= now
             if lent:
                 pace = self.hold_seconds * loan / lendable
                 self._next_loan_at = max(self._next_loan_at, now - _LATE_LOANS * pace) + pace
@@ -241,7 +240,8 @@ class Window(Meter):
             grown = self.ramps_to(needed / self.budget)
             freed = self.sent.frees(needed - max(1.0, self.budget * ramped)) or math.inf
             at = max(at, min(grown, freed))
-        over = self.held.total + self.flying + weight + self._kept_back(lane) - self.ceiling
+        back = min(self._kept_back(lane), max(0.0, self.ceiling - weight))  # what needs the whole limit goes alone
+        over = self.held.total + self.flying + weight + back - self.ceiling
         if over > NEAR:
             at = max(at, self.held.frees(over) or math.inf)
         return max(at, self.barred_until(now, lane, weight)) if self.bounded else at
@@ -276,3 +276,21 @@ class Window(Meter):
             if x != lane and idle[x] and reserved > spent[x]:
                 lendable += reserved - spent[x]
         return max(0.0, lendable - self._kept_back(lane)) if idle[_HIGH] else lendable
+
+    def _lends_at(self, now: float, lane: int, weight: float, loan: float, idle: tuple[bool, ...]) -> float:
+        """When so much of what is kept may be lent to a call of this weight; infinity: not before more comes back.
+
+        Loans come back a window later, so one given shortly after a burst is missing until the burst is forgotten. What
+        the highest lane has used of late tells what it may want until then: twice that stays.
+        """
+        if self._lendable(lane, idle) + NEAR < loan:
+            return math.inf
+        at, used = self._next_loan_at, self.sent.by_lane[_HIGH]
+        if lane == _HIGH or used <= NEAR:
+            return at
+        left = self.budget - self.sent.total - weight
+        if left + NEAR >= self.reserved[_HIGH] - used:
+            return at
+        back_at = self.held.marks[0].free_at if self.held.marks else now + self.hold_seconds
+        spare = max(0.0, left - self._standby)
+        return max(at, back_at - spare * self.hold_seconds / (2 * used))
