@@ -17,7 +17,7 @@ def main() -> int:
         for worker in world.plan.workers:
             print(" ", worker)
         print("\n".join(world.story))
-        print(len(world.ledger.calls), "calls", dict(world.seen), "looks", world.witness.looks, world.witness.judged)
+        print(len(world.ledger.calls), "calls", dict(world.seen), "judged", world.witness.judged)
     wrongs = world.ledger.broken() + world.witness.wrongs
     print("\n".join(wrongs[:20]) or "all is well")
     return 1 if wrongs else 0

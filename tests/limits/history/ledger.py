@@ -31,10 +31,15 @@ class Call:
     weight: float
     """What the partner counts it for."""
     asked_weight: float
+    let_go_at: float = math.inf
+    """When the gate let it go, if it was not sent then and there."""
     waited_seconds: float = 0.0
     ended_at: float = math.inf
     """Answered then; or, if no answer came, the last moment at which it may arrive."""
+    ended: bool = False
     lost: bool = False
+    life: int = 0
+    """Which process sent it."""
     arrives_at: float = math.inf
 
 
@@ -44,6 +49,7 @@ class Told:
 
     at: float
     spec: TierSpec | None
+    life: int
     knows_past: bool = True
     """May it know of calls that were answered before it was told of the tier?"""
 
@@ -54,16 +60,18 @@ class Ledger:
 
     calls: list[Call] = field(default_factory=list)
     told: dict[str, list[Told]] = field(default_factory=dict)
+    life: int = 0
 
     def tell(self, at: float, specs: Iterable[TierSpec], *, fresh: bool = False, stored: Iterable[str] = ()) -> None:
         """These tiers hold from now on. `fresh`: a new process, which remembers the tiers of the keys `stored`."""
         now = {spec.key: spec for spec in specs}
         remembered = set(stored) if fresh else {key for key, told in self.told.items() if told[-1].spec is not None}
         first = not self.told
+        self.life += fresh
         for key in self.told.keys() | now.keys():
             told = self.told.setdefault(key, [])
             spec = now.get(key)
-            told.append(Told(at, spec, knows_past=first or key in remembered))
+            told.append(Told(at, spec, self.life, knows_past=first or key in remembered))
 
     def broken(self) -> list[str]:
         """Every promise to the partner that was not kept, in words; empty if all is well."""
@@ -74,17 +82,22 @@ class Ledger:
 
     def _judge(self, told: list[Told]) -> list[str]:
         found = []
-        since = -math.inf
-        for this, then in zip(told, [*told[1:], Told(math.inf, None)], strict=True):
+        since, life = -math.inf, 0
+        for this, then in zip(told, [*told[1:], Told(math.inf, None, 0)], strict=True):
             if this.spec is None:
                 continue
             if not this.knows_past:
-                since = this.at  # it learned of this tier here: what was answered before is not its fault
+                since, life = this.at, this.life  # it learned of this tier here: what was answered before is not its fault
             judge = _worst_level if this.spec.kind == "bucket" else _worst_count
-            mine = [call for call in self.calls if counts(this.spec, call.budget) and call.ended_at >= since]
+            mine = [
+                call
+                for call in self.calls
+                if counts(this.spec, call.budget)
+                and (call.sent_at >= since or (call.ended_at >= since and call.life == life and not call.lost))
+            ]
             if trouble := judge(this.spec, mine, this.at, then.at):
                 found.append(trouble)
-        if len(told) == 1 and told[0].spec is not None:
+        if len(told) == 1 and told[0].spec is not None and told[0].knows_past:
             found += self._arrivals(told[0].spec)
         return found
 
@@ -122,7 +135,7 @@ def _worst_count(spec: TierSpec, calls: list[Call], since: float, until: float) 
         while ends[next_end][0] < before:
             gone += ends[next_end][1]
             next_end += 1
-        if since <= call.sent_at < until and sent - gone > spec.limit + 1e-6:
+        if since <= min(call.let_go_at, call.sent_at) < until and sent - gone > spec.limit + 1e-6:
             return f"{spec.name}: at {call.sent_at:.3f} the partner may count {sent - gone:g} of {spec.limit:g}"
     return ""
 
@@ -142,6 +155,6 @@ def _worst_level(spec: TierSpec, calls: list[Call], since: float, until: float) 
             next_end += 1
         flying += weigh(call)
         now = max(0.0, level - rate * (call.sent_at - at)) if at > -math.inf else 0.0
-        if since <= call.sent_at < until and now + flying > most + 1e-6:
+        if since <= min(call.let_go_at, call.sent_at) < until and now + flying > most + 1e-6:
             return f"{spec.name}: at {call.sent_at:.3f} the bucket may hold {now + flying:.4f} of {most:g}"
     return ""

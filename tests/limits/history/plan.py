@@ -69,7 +69,7 @@ class Plan:
     """Is the state stored at all?"""
     lost_seconds: float
     members: dict[str, float] = field(default_factory=dict)
-    calls: int = 250
+    calls: int = 160
     """The history ends early when so many were made."""
 
 
@@ -80,8 +80,8 @@ def draw(seed: int) -> Plan:
     slowest = min(tier.per_second for tier in config.tiers)
     longest = max(tier.window_seconds for tier in config.tiers)
     seconds = min(max(120 / slowest, 3 * longest, 10.0), 1500.0)
-    if slowest * config.share * seconds > 250:  # keep it short: a quick tier needs no long story
-        seconds = max(250 / (slowest * config.share), 1.5 * longest)
+    if slowest * config.share * seconds > 160:  # keep it short: a quick tier needs no long story
+        seconds = max(160 / (slowest * config.share), 1.5 * longest)
     most = dice.choice((0.02, 0.3, 0.6, 3.0))
     keeps = dice.random() < 0.8
     calm = dice.random() < 0.25

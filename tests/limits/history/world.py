@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from syncd.errors import BreakerOpenError, TransientError
-from syncd.limits import BreakerPolicy, Gate, OverBudgetError
+from syncd.limits import BreakerPolicy, Gate, OverBudgetError, Slot
 from syncd.limits.tiers import TierSpec
 from syncd.model import Lane
 from syncd.testing.clock import FakeClock
@@ -19,6 +19,7 @@ from tests.limits.history.keeper import Keeper, Storage
 from tests.limits.history.ledger import Call, Ledger
 from tests.limits.history.plan import Config, Event, Plan, Worker
 from tests.limits.history.witness import Witness
+
 
 def told(config: Config) -> str:
     """A configuration in a line."""
@@ -43,6 +44,8 @@ class Process:
         self.gate = gate
         self.keeper = keeper
         self.tasks: dict[asyncio.Task[None], Worker] = {}
+        self.asking: dict[Slot, float] = {}
+        """At the gate, and when they were let go, where they wait for nothing but their commit."""
         self.calls: set[Call] = set()
         """On their way."""
         self.dead = False
@@ -137,11 +140,12 @@ class World:
             lost_seconds=plan.lost_seconds,
         )
         self.process = Process(gate, keeper)
+        first = self.storage.row is None
         stored = json.loads(self.storage.row)["tiers"] if self.storage.row else {}
         await self.clock.run(gate.open())
         short = {spec.key for spec in config.tiers if short_lived(spec)}  # never stored, waited out
         self.ledger.tell(self.clock.monotonic(), config.tiers, fresh=True, stored=stored.keys() | short)
-        self.witness.started(config, first=not stored)
+        self.witness.started(config, first=first)
         for worker in plan.workers:
             self._engage(worker)
         self._tell(f"started: {told(config)}")
@@ -161,7 +165,7 @@ class World:
                 raise result
 
     async def _work(self, process: Process, worker: Worker) -> None:
-        clock, dice, gate = self.clock, self.dice, process.gate
+        clock, dice, plan, gate = self.clock, self.dice, self.plan, process.gate
         while clock.monotonic() < self.end_at and not process.ending:
             if worker.think_seconds > 0:
                 await clock.sleep(dice.expovariate(1 / worker.think_seconds))
@@ -170,38 +174,44 @@ class World:
                 break
             deadline = None if worker.patience_seconds is None else asked_at + worker.patience_seconds
             try:
-                async with gate.admit(
+                admission = gate.admit(
                     lane=Lane(worker.lane),
                     member=worker.member,
                     weight=float(worker.weight),
                     group=worker.group,
                     deadline_at=deadline,
                     budgets=(worker.budget,),
-                ) as slot:
+                )
+                process.asking[admission] = math.inf
+                async with admission as slot:
                     if process.dead:
                         return
-                    await self._exchange(process, worker, slot, clock.monotonic() - asked_at)
+                    let_go_at = process.asking.pop(admission)
+                    await self._exchange(process, worker, slot, clock.monotonic() - asked_at, let_go_at)
             except OverBudgetError as error:
                 if error.hopeless:
                     return
                 self.seen["refused by deadline"] += 1
-                await clock.sleep(dice.uniform(0.5, 2.0) * max(5.0, worker.patience_seconds or 0.0))
+                await clock.sleep(dice.uniform(0.5, 2.0) * max(5.0, plan.seconds / 40))
             except BreakerOpenError:
                 self.seen["breaker open"] += 1
                 await clock.sleep(dice.uniform(0.1, 3.0))
             except TransientError:
                 await clock.sleep(dice.uniform(0.0, 0.5))
+            finally:
+                process.asking.pop(admission, None)
 
-    async def _exchange(self, process: Process, worker: Worker, slot: Any, waited: float) -> None:
+    async def _exchange(self, process: Process, worker: Worker, slot: Slot, waited: float, let_go_at: float) -> None:
         plan, dice, clock = self.plan, self.dice, self.clock
         took = dice.uniform(*plan.latency)
         if plan.outlier_seconds and dice.random() < 0.02:
             took += plan.outlier_seconds
         cost = float(dice.randint(1, worker.weight))  # the partner may ask less than was expected, never more
         now = clock.monotonic()
-        call = Call(now, worker.lane, worker.member, worker.budget, cost, float(worker.weight), waited)
+        call = Call(now, worker.lane, worker.member, worker.budget, cost, float(worker.weight), let_go_at, waited)
         share = {"early": 0.0, "late": 1.0, "edges": dice.choice((0.0, 1.0)), "any": dice.random()}[plan.nature]
         call.arrives_at = now + took * share
+        call.life = self.ledger.life
         self.ledger.calls.append(call)
         process.calls.add(call)
         if len(self.ledger.calls) >= plan.calls:
@@ -216,7 +226,7 @@ class World:
                 raise TransientError("no answer")
             if cost != worker.weight:
                 slot.cost(cost)
-            call.ended_at = clock.monotonic()
+            call.ended_at, call.ended = clock.monotonic(), True
             if outcome == "body":
                 slot.answered()
                 slot.success()
@@ -241,7 +251,7 @@ class World:
 
     def _lost(self, call: Call, arrives_by: float) -> None:
         """No answer came: it may arrive until then."""
-        call.lost = True
+        call.ended = call.lost = True
         call.ended_at = arrives_by
         call.arrives_at = min(call.arrives_at, arrives_by) if self.plan.nature != "late" else arrives_by
 
@@ -295,6 +305,10 @@ class World:
         self._timers.append(asyncio.create_task(wait()))
 
     def _reload(self, config: Config) -> None:
+        now = self.clock.monotonic()
+        for admission, let_go_at in self.process.asking.items():
+            if admission.number:  # by the old numbers, and it may be sent only when it is recorded
+                self.process.asking[admission] = min(let_go_at, math.nextafter(now, 0.0))
         self.process.gate.reconfigure(
             config.tiers,
             concurrency=config.concurrency,
@@ -317,7 +331,7 @@ class World:
         now = self.clock.monotonic()
         for call in process.calls:
             if call.ended_at == math.inf:
-                self._lost(call, now)
+                self._lost(call, now + self.plan.lost_seconds)
         process.calls.clear()
         await self._end_tasks(process)
         process.gate.close()
