@@ -64,9 +64,10 @@ class Slot(Call):
         gate = self._gate
         now = self.asked_at = gate.clock.monotonic()
         self._pass = gate.breakers.permit(self.group, now)
-        if now >= gate.room.paused_until and gate.recorder.keeper is None and gate.book.take(self, now):
-            return self
-        await gate._enter(self, now)
+        if now < gate.room.paused_until or not gate.book.take(self, now):
+            await gate._stand(self, now)
+        elif gate.recorder.note(self, now):
+            await gate._record(self)
         return self
 
     async def __aexit__(
@@ -196,9 +197,8 @@ class Gate:
         """
         return Slot(self, lane, member, weight, budgets, group, deadline_at)
 
-    async def _enter(self, call: Slot, now: float) -> None:
-        leave = call._pass
-        stood = False
+    async def _stand(self, call: Slot, now: float) -> None:
+        """Wait in line, and then for the record where one is due."""
         try:
             most = self.book.limit_of(call.budgets)
             if call.weight > most:
@@ -206,26 +206,34 @@ class Gate:
                     f"a call of weight {call.weight:g} never fits into {self.scope}: {most:g} is the most",
                     hopeless=True,
                 )
-            if now < self.room.paused_until or not self.book.take(call, now):
-                stood = True
-                await self.room.stand(call, now)
-            if self.recorder.keeper is not None:
-                self.recorder.note(call)
-                if self.recorder.due(call):
-                    await self.recorder.before(call)
-            if not self.breakers.valid(call.group, leave):  # it opened while the call waited
+            await self.room.stand(call, now)
+        except BaseException:
+            self._abandon(call)
+            raise
+        arrived = self.clock.monotonic()
+        call.waited_seconds = arrived - now
+        for tier, _ in call.holds:
+            spent = call.weight if tier.weighted else 1.0
+            self._busy_calls[tier.key] = self._busy_calls.get(tier.key, 0.0) + spent
+        await self._record(call, due=self.recorder.note(call, arrived))
+
+    async def _record(self, call: Slot, *, due: bool = True) -> None:
+        """The last thing before it leaves: what must be stored is stored, and the breaker has not opened meanwhile."""
+        try:
+            if due:
+                await self.recorder.before(call)
+            if not self.breakers.valid(call.group, call._pass):
                 raise self.breakers.refusal(call.group, self.clock.monotonic())
         except BaseException:
-            self.breakers.of(call.group).abandon(leave)
-            if call.number:
-                self.book.undo(call)
-                self.room.dispatch()
+            self._abandon(call)
             raise
-        if stood:
-            call.waited_seconds = self.clock.monotonic() - now
-            for tier, _ in call.holds:
-                spent = call.weight if tier.weighted else 1.0
-                self._busy_calls[tier.key] = self._busy_calls.get(tier.key, 0.0) + spent
+
+    def _abandon(self, call: Slot) -> None:
+        """It is not sent after all."""
+        self.breakers.of(call.group).abandon(call._pass)
+        if call.number:
+            self.book.undo(call)
+            self.room.dispatch()
 
     def _leave(self, call: Slot, *, heard: bool) -> None:
         """The block ended, however it ended."""

@@ -74,18 +74,18 @@ class Recorder:
 
     # -- before a call leaves
 
-    def note(self, call: Call) -> None:
-        """A call was let go: it counts as not stored."""
+    def note(self, call: Call, now: float) -> bool:
+        """A call was let go: it counts as not stored. True: `before` has to look whether it must see a commit first."""
         if self.keeper is None:
-            return
-        loose = self._loose
+            return False
+        loose, allowed = self._loose, self._allowed
+        due = self._clean
         for tier, _ in call.holds:
             if not tier.is_short:
-                loose[tier.key] = loose.get(tier.key, 0.0) + (call.weight if tier.weighted else 1.0)
-
-    def due(self, call: Call) -> bool:
-        """Must (or should) this call see a commit before it leaves?"""
-        return self.keeper is not None and (self._required(call) or self._stale())
+                key = tier.key
+                spent = loose[key] = loose.get(key, 0.0) + (call.weight if tier.weighted else 1.0)
+                due = due or spent > allowed.get(key, 0.0)
+        return due or (bool(loose) and now - self._saved_at >= SAVE_EVERY_SECONDS)
 
     async def before(self, call: Call) -> None:
         """Return once the call may leave. Raises what the keeper raises; then nothing may be sent."""
