@@ -143,7 +143,9 @@ class Limits(Model):
         "`none` where they tell nothing; or prefix, window, budget, millis and places of limit, remaining, used, reset.",
     )
     dialect: dict[str, Any] | None = Field(
-        None, description="Where a 429 says when to come back, if unusual: headers, body, millis, cap_seconds."
+        None,
+        description="Where a refusal says when to come back, if unusual: headers, body, words (sentences), millis, "
+        "and buffer_seconds, floor_seconds, cap_seconds, missing_seconds.",
     )
     cost: str | None = Field(None, description="Response header with what the call cost a weighted tier.")
     scope: Literal["account", "credential", "partner"] = Field("account", description="What the partner counts.")
