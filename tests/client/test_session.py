@@ -258,11 +258,11 @@ async def test_the_breaker_counts_what_says_that_the_partner_is_sick_and_nothing
     once = BackoffPolicy(attempts=1)
     for harmless in (status(429, retry_after="9999"), status(401), status(404), status(422), status(408)):
         for _ in range(3):
-            await failure(session_of(Partner(harmless), clock, gate=gate, backoff=once).call(GET))
+            await clock.run(failure(session_of(Partner(harmless), clock, gate=gate, backoff=once).call(GET)))
             gate.resume()
     assert gate.breaker_state() is BreakerState.CLOSED
     for sick in (status(500), httpx.ConnectError("x")):
-        await failure(session_of(Partner(sick), clock, gate=gate, backoff=once).call(GET))
+        await clock.run(failure(session_of(Partner(sick), clock, gate=gate, backoff=once).call(GET)))
     partner = Partner(ok())
     error = await failure(session_of(partner, clock, gate=gate).call(GET))
     assert isinstance(error, BreakerOpenError)
