@@ -89,16 +89,16 @@ class TransientError(PartnerError):
     """5xx, timeout, refused, reset, truncated, HTML where JSON was due. Worth another try.
 
     `breaks` is False for trouble that says nothing about the partner's health (a 409 lock time-out): it is retried, but
-    the breaker does not count it. `retry_at` is set where the partner named a time (503 with Retry-After). `probe` marks
-    the call by which a half-open breaker found out that the partner is still sick: the work it was made for is not to
-    blame, and `retry_at` is the next probe.
+    the breaker does not count it. `retry_at` is set where the partner named a time (503 with Retry-After). `blameless`
+    says that any work would have met it: no token was to be had, or the call was the probe of a half-open breaker. It
+    costs the work no attempt.
     """
 
     def __init__(self, message: str, *, breaks: bool = True, retry_at: datetime | None = None, **known: object) -> None:
         super().__init__(message, **known)  # type: ignore[arg-type]
         self.breaks = breaks
         self.retry_at = retry_at
-        self.probe = False
+        self.blameless = False
 
 
 class RateLimitError(PartnerError):

@@ -27,7 +27,7 @@ from syncd.server.ports import (
     ServiceHealth,
     TestReport,
 )
-from syncd.store import PAUSE, NewTask, Run, Store
+from syncd.store import PAUSE, NewTask, Run, Store, Task
 from syncd.supervisor import Supervisor
 from syncd.sync import measured, outage, scope
 from syncd.sync.account import Account
@@ -254,8 +254,15 @@ class Engine:
                 if wish is not None:
                     found[wish_id] = self._progress(wish_id, wish)
         for task in await self._store().tasks.find([wish for wish in wish_ids if wish not in found]):
+            waiting, resumes_at = self._barred(task)
             found[task.id] = Progress(
-                wish_id=task.id, integration=task.integration, resource=task.resource, external_id=task.external_id
+                wish_id=task.id,
+                integration=task.integration,
+                resource=task.resource,
+                external_id=task.external_id,
+                state=RunState.WAITING if waiting else RunState.QUEUED,
+                waiting_reason=waiting,
+                resumes_at=resumes_at,
             )
         return [found[wish] for wish in wish_ids if wish in found]
 
@@ -328,12 +335,14 @@ class Engine:
             supervisor.wake()
         return ids
 
-    def _judge(self, account: Account, now: datetime) -> tuple[State, Explanation | None]:
+    def _judge(
+        self, account: Account, now: datetime, view: Mapping[str, Any] | None = None
+    ) -> tuple[State, Explanation | None]:
         if not account.ownership.held:
             return State.WAITING, Explanation(
                 "not-owner", "another instance works for this scope", action="nothing to do", cause=account.scope
             )
-        return account.health.judge(account.gate.view(), now, account.groups)
+        return account.health.judge(view or account.gate.view(), now, account.all_needs)
 
     def _integration(
         self,
@@ -342,12 +351,12 @@ class Engine:
         counts: Mapping[tuple[str, str], int],
         now: datetime,
     ) -> dict[str, Any]:
-        state, told = self._judge(account, now)
+        view = account.gate.view()
+        state, told = self._judge(account, now, view)
         supervisor = self._supervisor()
         assert supervisor is not None
         runner = supervisor.running[account.partner].runner
         paused = runner.paused.get(account.name)
-        view = account.gate.view()
         return {
             "name": account.name,
             "partner": account.partner,
@@ -376,7 +385,7 @@ class Engine:
         now: datetime,
     ) -> dict[str, Any]:
         plan = account.plans[name]
-        state, told = account.health.resource_state(name, view, now, plan.resource.group)
+        state, told = account.health.resource_state(name, view, now, account.needs(name))
         run = last.get((account.name, name))
         known = account.health.of(name)
         good_at = known.last_success_at or (run.ended_at if run and run.outcome == Outcome.DONE else None)
@@ -495,6 +504,13 @@ class Engine:
             explanation=told,
         )
 
+    def _barred(self, task: Task) -> tuple[str, datetime | None]:
+        """Why a row is not taken, where a breaker or a hold is why."""
+        account = next((one for one in self._accounts() if one.name == task.integration), None)
+        if account is None:
+            return "", None
+        return outage.waits(account.gate.view(), account.needs(task.resource), self._clock.now()) or ("", None)
+
     def _held_by(self, account: Account, unit: Unit, now: datetime) -> tuple[str, datetime | None]:
         """What keeps a unit from calling at this moment; nothing where it may."""
         view = account.gate.view()
@@ -502,11 +518,9 @@ class Engine:
             return account.health.paused.reason, None
         if view["paused_until"] is not None:
             return "rate limited by the partner", view["paused_until"]
-        told = outage.blocked(view, unit.plan.resource.group)
-        if told is not None and told.get("held"):
-            return outage.hold_words(told["held"], now), told["held"]["until"]
-        if told is not None:
-            return "the breaker is open", now + timedelta(seconds=told.get("retry_in_seconds") or 0.0)
+        blocked = outage.waits(view, account.needs(unit.plan.name), now)
+        if blocked is not None:
+            return blocked
         if unit.running and sum(view["waiting"].values()) and not view["in_flight"]:
             full = [tier for tier in view["tiers"] if tier["frees_in_seconds"] > 0]
             names = ", ".join(f"{tier['used']:.0f}/{tier['budget']:.0f} {tier['name']}" for tier in full)

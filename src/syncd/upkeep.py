@@ -145,7 +145,7 @@ class Upkeep:
                     probes.start_soon(self._probe_one, account)
 
     def _may_probe(self, account: Account) -> bool:
-        state, _ = account.health.judge(account.gate.view(), self._clock.now(), account.groups)
+        state, _ = account.health.judge(account.gate.view(), self._clock.now(), account.all_needs)
         return account.ownership.held and state not in (State.PAUSED, State.WAITING)
 
     async def _probe_one(self, account: Account) -> None:

@@ -62,11 +62,20 @@ def test_work_refused_by_an_open_breaker_comes_back_spread_behind_the_next_probe
 
 def test_work_that_happened_to_be_the_probe_is_not_to_blame_and_is_not_the_next_one():
     error = TransientError("503", retry_at=SOON)
-    error.probe = True
+    error.blameless = True
     decided = outcome(error, attempt=100)
     assert isinstance(decided, Later)
     assert not decided.counts
     assert decided.at > SOON
+
+
+def test_work_for_which_no_token_was_to_be_had_is_never_buried_for_it():
+    error = TransientError("the token endpoint answered 503", breaks=False)
+    error.blameless = True
+    decided = outcome(error, attempt=100)
+    assert isinstance(decided, Later)
+    assert not decided.counts
+    assert decided.at > NOW
 
 
 def test_transient_trouble_is_tried_again_until_the_attempts_are_spent():

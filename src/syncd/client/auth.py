@@ -27,6 +27,11 @@ Secrets = Callable[[str], Secret]
 class Auth:
     """The kind `none`, and what every kind can be asked."""
 
+    @property
+    def needs(self) -> str | None:
+        """The endpoint group that has to answer before the next call can go: the token's, where none is held."""
+        return None
+
     async def prepare(self) -> None:
         """Make sure a credential is there. Called before the gate, so that no slot waits for a token."""
 
@@ -181,6 +186,10 @@ class OAuth(Auth):
         self.source = source
         self._header = header
         self._prefix = prefix
+
+    @property
+    def needs(self) -> str | None:
+        return self.source.spec.group if self.source.lacking else None
 
     async def prepare(self) -> None:
         await self.source.ready()

@@ -321,7 +321,7 @@ class Session:
         """Tell the breaker. A probe that failed says nothing about the work it was made for: that waits for the next."""
         slot.failure(str(error))
         if slot.probe:
-            error.probe = True
+            error.blameless = True
             error.retry_at = self.gate.breakers.refusal(slot.group, self.clock.monotonic()).retry_at
 
     def _judged(self, trip: Trip, response: Response) -> PartnerError | None:

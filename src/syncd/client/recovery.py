@@ -59,9 +59,7 @@ class Recovery:
 
     def worth(self, trip: Trip, error: BaseException) -> bool:
         """After a transient failure: can another try help, is it safe, and is there time for it?"""
-        if not isinstance(error, TransientError) or error.probe:
-            return False  # after a failed probe the breaker lets nothing go
-        if error.unknown and not trip.request.safe_to_repeat:
+        if not isinstance(error, TransientError) or (error.unknown and not trip.request.safe_to_repeat):
             return False
         wait = self._backoff.ceiling(trip.attempt)
         if error.retry_at is not None:

@@ -79,6 +79,12 @@ class TokenSource:
         self._failed_with: tuple[Secret, ...] = ()
         self._unsaved: tuple[Granted, StoredCredential | None] | None = None
 
+    @property
+    def lacking(self) -> bool:
+        """Must a token be got before the next call?"""
+        held = self.held
+        return held is None or (held.expires_at is not None and self._clock.now() >= held.expires_at)
+
     async def ready(self) -> Token:
         """A token fit for use; waits only when none is held. Raises AuthError, TransientError, RateLimitError."""
         held = self.held
@@ -166,6 +172,8 @@ class TokenSource:
             failure = _again(error)
         except Exception as error:  # a defect of ours must reach the callers, not die with the task
             failure = TransientError(f"the token request failed ({type(error).__name__})", breaks=False)
+        if isinstance(failure, TransientError):
+            failure.blameless = True  # whatever work asked for a token, none was to be had
         if failure is None:
             metrics.TOKEN_REFRESHES.labels(self._integration, "ok").inc()
             self._succeeded()

@@ -54,6 +54,13 @@ class Account:
         """The endpoint groups its resources are read from."""
         return {plan.resource.group for plan in self.plans.values()}
 
+    def needs(self, resource: str) -> tuple[str, ...]:
+        """The endpoint groups that have to answer before a record of this resource can come: a token's first."""
+        plan = self.plans.get(resource)
+        own = plan.resource.group if plan is not None else ""
+        token = self.session.auth.needs
+        return (own,) if token is None else (token, own)
+
     @property
     def fence(self) -> int:
         """The fence every write names; raises OwnershipError while another instance owns the scope."""
@@ -67,6 +74,11 @@ class Account:
     def children(self, resource: str) -> list[str]:
         """The resources listed below this one that are synced."""
         return [plan.name for plan in self.plans.values() if plan.resource.parent == resource]
+
+    @property
+    def all_needs(self) -> list[tuple[str, ...]]:
+        """What each resource needs."""
+        return [self.needs(resource) for resource in self.plans]
 
     async def rejected_ids(self) -> set[tuple[str, str]]:
         """(resource, id) of records with a reject row; a bounded look, since healing one more time does no harm."""

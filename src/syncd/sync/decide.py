@@ -77,7 +77,7 @@ def spread(now: datetime, at: datetime, chance: float) -> timedelta:
     As long again as the wait, 30 s at most; at least a moment, so that the next probe is another piece of work: a record
     the partner always stumbles over must not be the one by which it is judged for ever.
     """
-    return timedelta(seconds=0.05 + min((at - now).total_seconds(), MOST_SPREAD_SECONDS) * chance)
+    return timedelta(seconds=0.05 + min(max((at - now).total_seconds(), 0.0), MOST_SPREAD_SECONDS) * chance)
 
 
 def decide(error: BaseException, attempt: int, now: datetime, policy: RetryPolicy, chance: float) -> Outcome:
@@ -87,8 +87,10 @@ def decide(error: BaseException, attempt: int, now: datetime, policy: RetryPolic
             return Bury(str(error))
         case RateLimitError(retry_at=at):
             return Later(at or now + policy.backoff(attempt, chance), counts=False)
-        case BreakerOpenError(retry_at=at) | TransientError(probe=True, retry_at=datetime() as at):
+        case BreakerOpenError(retry_at=at) | TransientError(blameless=True, retry_at=datetime() as at):
             return Later(at + spread(now, at, chance), counts=False)
+        case TransientError(blameless=True):
+            return Later(now + policy.backoff(attempt, chance), counts=False)
         case TransientError(retry_at=at) if attempt < policy.attempts:
             wait = now + policy.backoff(attempt, chance)
             return Later(max(at, wait) if at is not None else wait)

@@ -7,7 +7,7 @@ the process (held deletions, pauses) live in rows and are told again after a sta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -20,8 +20,6 @@ from syncd.sync import outage, scope
 REJECTED_LEAST = 10
 REJECTED_SHARE = 0.05
 """So many rejects in a run, and such a share of its records, mean that the partner has changed its shape."""
-TOKENS = "token"
-"""The endpoint group of the token endpoint, which every resource needs sooner or later."""
 DOWN_AFTER = 3
 """Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
 
@@ -128,10 +126,10 @@ class Health:
             self.holds(resource, Sweep(held=missed, missed=missed, total=live, reason=str(stand.held["reason"])), since)
 
     def judge(
-        self, gate: Mapping[str, Any], now: datetime, groups: Collection[str] = ()
+        self, gate: Mapping[str, Any], now: datetime, needs: Collection[Sequence[str]] = ()
     ) -> tuple[State, Explanation | None]:
-        """The integration's state and why. `gate` is the `view()` of its scope's gate, `groups` the endpoint groups its
-        resources are read from (none: all the gate knows).
+        """The integration's state and why. `gate` is the `view()` of its scope's gate; `needs` are, for each resource, the
+        endpoint groups it needs (none: all the gate knows).
 
         Healthy may have something to say too: a limit that was learned, a ramp after an outage.
         """
@@ -143,13 +141,13 @@ class Health:
             (known.trouble for known in self.resources.values() if known.trouble is not None),
             key=lambda told: told.since or now,
         )
-        asked = set(groups) or {*(gate.get("breakers") or {}), ""}
-        served = {group for group in asked if outage.blocked(gate, group) is None}
-        breaker = outage.worst(self.integration, gate, sorted({*asked, TOKENS}), now)
+        needs = needs or [("", *(gate.get("breakers") or {}))]
+        served = any(all(outage.blocked(gate, group) is None for group in one) for one in needs)
+        breaker = outage.worst(self.integration, gate, sorted({group for one in needs for group in one}), now)
         if breaker is not None and breaker.code == outage.OPEN:
             if troubles and breaker.since is None:
                 breaker = replace(breaker, since=troubles[0].since, cause=troubles[0].reason)
-            return (State.DEGRADED if groups and served else State.DOWN), breaker
+            return (State.DEGRADED if served and not self._is_down() else State.DOWN), breaker
         if breaker is not None and not served:
             return State.PAUSED, breaker
         if self._is_down():
@@ -167,15 +165,15 @@ class Health:
         return State.HEALTHY, next(scope.remarks(gate, now), None)
 
     def resource_state(
-        self, resource: str, gate: Mapping[str, Any], now: datetime, group: str = ""
+        self, resource: str, gate: Mapping[str, Any], now: datetime, groups: Sequence[str] = ("",)
     ) -> tuple[State, Explanation | None]:
-        """One resource's state and why; its calls are of this endpoint group."""
+        """One resource's state and why; `groups` are the endpoint groups it needs."""
         known = self.of(resource)
         if self.paused is not None:
             return State.PAUSED, self.paused
         if self.auth is not None:
             return State.AUTH_REQUIRED, self.auth
-        breaker = outage.explain(self.integration, gate, group, now)
+        breaker = outage.worst(self.integration, gate, groups, now)
         if breaker is not None:
             return (State.DOWN if breaker.code == outage.OPEN else State.PAUSED), breaker
         if known.trouble is not None:

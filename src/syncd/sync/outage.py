@@ -62,6 +62,17 @@ def worst(integration: str, view: Mapping[str, Any], groups: Iterable[str], now:
     return next((one for one in told if one.code == OPEN), told[0] if told else None)
 
 
+def waits(view: Mapping[str, Any], groups: Iterable[str], now: datetime) -> tuple[str, datetime | None] | None:
+    """What work that needs these groups waits for, and until when if that is known; None where it may go."""
+    for group in groups:
+        told = blocked(view, group)
+        if told is not None and told.get("held"):
+            return hold_words(told["held"], now), told["held"].get("until")
+        if told is not None:
+            return "the breaker is open", now + timedelta(seconds=told.get("retry_in_seconds") or 0.0)
+    return None
+
+
 def last_error(told: Mapping[str, Any]) -> str:
     """The newest error a breaker remembers."""
     errors = told.get("errors") or []

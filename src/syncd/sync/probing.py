@@ -6,7 +6,7 @@ may go is the probe by which the gate finds out; it still passes the gate, which
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from syncd.limits import MANY
 from syncd.sync.account import Account
@@ -22,31 +22,33 @@ class Probing:
         self._accounts = accounts
         self._out: dict[Group, str] = {}
 
-    def group_of(self, integration: str, resource: str) -> Group:
-        account = self._accounts[integration]
-        plan = account.plans.get(resource)
-        return account.scope, plan.resource.group if plan is not None else ""
-
     def takes(self, integration: str, resource: str) -> int:
         """How many pieces of work of this resource may be taken now: none, one (a probe), or MANY."""
-        group = self.group_of(integration, resource)
-        takes = self._accounts[integration].gate.breakers.takes(group[1])
-        return 0 if takes == 1 and group in self._out else takes
+        return min(takes for _, takes in self._needs(integration, resource))
+
+    def probes(self, integration: str, resource: str) -> Group | None:
+        """The group that this resource's work would be the probe of; None where it may not be one, or needs not."""
+        needs = list(self._needs(integration, resource))
+        if min(takes for _, takes in needs) != 1:
+            return None
+        return next(group for group, takes in needs if takes == 1)
 
     def barred(self, integrations: Iterable[str]) -> bool:
         """Is any breaker these integrations need not closed?"""
-        return any(self.takes(name, plan) < MANY for name in integrations for plan in self._accounts[name].plans)
+        return any(self.takes(name, resource) < MANY for name, resource in self._pairs(integrations))
 
     def open_keys(self, integrations: Iterable[str]) -> list[str]:
         """`integration/resource` of all whose work may be taken freely."""
-        return [f"{name}/{plan}" for name, plan in self._pairs(integrations) if self.takes(name, plan) == MANY]
+        pairs = self._pairs(integrations)
+        return [f"{name}/{resource}" for name, resource in pairs if self.takes(name, resource) == MANY]
 
     def probe_keys(self, integrations: Iterable[str]) -> dict[Group, list[str]]:
         """For each group that waits for a probe: `integration/resource` of those whose work may be it."""
         found: dict[Group, list[str]] = {}
-        for name, plan in self._pairs(integrations):
-            if self.takes(name, plan) == 1:
-                found.setdefault(self.group_of(name, plan), []).append(f"{name}/{plan}")
+        for name, resource in self._pairs(integrations):
+            group = self.probes(name, resource)
+            if group is not None:
+                found.setdefault(group, []).append(f"{name}/{resource}")
         return found
 
     def hand_out(self, group: Group, key: str) -> None:
@@ -58,5 +60,11 @@ class Probing:
         for group in [group for group, out in self._out.items() if out == key]:
             del self._out[group]
 
-    def _pairs(self, integrations: Iterable[str]) -> Iterable[tuple[str, str]]:
-        return ((name, plan) for name in integrations for plan in self._accounts[name].plans)
+    def _needs(self, integration: str, resource: str) -> Iterator[tuple[Group, int]]:
+        account = self._accounts[integration]
+        for name in account.needs(resource):
+            group, takes = (account.scope, name), account.gate.breakers.takes(name)
+            yield group, 0 if takes == 1 and group in self._out else takes
+
+    def _pairs(self, integrations: Iterable[str]) -> Iterator[tuple[str, str]]:
+        return ((name, resource) for name in integrations for resource in self._accounts[name].plans)

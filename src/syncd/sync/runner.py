@@ -184,8 +184,9 @@ class Runner:
             takes = self._probing.takes(unit.integration, unit.plan.name)
             if unit.due(now) and takes < MANY:
                 unit.barred = True
-                if takes:
-                    probes.setdefault(self._probing.group_of(unit.integration, unit.plan.name), []).append(unit)
+                group = self._probing.probes(unit.integration, unit.plan.name)
+                if group is not None:
+                    probes.setdefault(group, []).append(unit)
                 continue
             if unit.barred and takes == MANY:
                 unit.barred = False
@@ -208,7 +209,8 @@ class Runner:
         account = self.accounts[unit.integration]
         if unit.running:
             return
-        barred = not account.gate.breakers.takes(unit.plan.resource.group)  # it opened while this waited for a seat
+        # A breaker may have opened while this waited for a seat.
+        barred = any(not account.gate.breakers.takes(group) for group in account.needs(unit.plan.name))
         if barred or self._stopping or self.is_paused(unit.integration, unit.plan.name):
             self._probing.ended(unit.key)
             return
