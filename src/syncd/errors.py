@@ -106,7 +106,8 @@ class RateLimitError(PartnerError):
 
     `hopeless` marks a call too expensive to pass at any time (Attio's limit on a single query): waiting will not help.
     `about` says what was too many: "calls" in a time; "seats", calls at once, where fewer at a time help and a lower rate
-    does not; "object", calls for this one object, which says nothing of any other.
+    does not; "object", calls for this one object, which says nothing of any other. `told_by` names what said when to come
+    back, for a person: "Retry-After as a date".
     """
 
     def __init__(
@@ -116,12 +117,14 @@ class RateLimitError(PartnerError):
         retry_at: datetime | None = None,
         hopeless: bool = False,
         about: About = "calls",
+        told_by: str = "",
         **known: object,
     ) -> None:
         super().__init__(message, **known)  # type: ignore[arg-type]
         self.retry_at = retry_at
         self.hopeless = hopeless
         self.about: About = about
+        self.told_by = told_by
 
 
 class AuthError(PartnerError):

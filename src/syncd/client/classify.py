@@ -22,7 +22,8 @@ from syncd.errors import (
     SyncdError,
     TransientError,
 )
-from syncd.limits.waits import DEFAULT, WaitDialect, retry_at
+from syncd.limits.moments import date
+from syncd.limits.waits import DEFAULT, Wait, WaitDialect, read_wait, retry_at
 from syncd.model import Response
 from syncd.redaction import KNOWN
 
@@ -64,9 +65,12 @@ def classify(response: Response, now: datetime, *, dialect: WaitDialect = DEFAUL
         case 408 | 423 | 425:
             return TransientError(told, breaks=False, **known)
         case 429:
-            return RateLimitError(told, retry_at=_when(response, now, dialect), **known)
+            wait = read_wait(response.headers, _body(response), now, dialect)
+            at, by = (None, "") if wait is None else (wait.until, _place(response, wait))
+            return RateLimitError(told, retry_at=at, told_by=by, **known)
         case _ if status >= 500:
-            return TransientError(told, retry_at=_when(response, now, dialect, limited=False), **known)
+            at = retry_at(response.headers, _body(response), now, dialect, limited=False)
+            return TransientError(told, retry_at=at, **known)
         case _ if status < 400:
             return RejectedError(f"{told}, a redirect that names no place", **known)
         case _:
@@ -85,8 +89,14 @@ def _markup(response: Response) -> PartnerError | None:
     )
 
 
-def _when(response: Response, now: datetime, dialect: WaitDialect, *, limited: bool = True) -> datetime | None:
-    return retry_at(response.headers, _body(response), now, dialect, limited=limited)
+def _place(response: Response, wait: Wait) -> str:
+    """What said when to come back, for a person; and what it said, where that was cut."""
+    place = wait.source
+    if place.lower() == "retry-after":
+        place = "Retry-After as a date" if date(response.headers.get(place, "")) is not None else "Retry-After"
+    elif place == "missing":
+        return ""
+    return f"{place}, {wait.asked_seconds:,.0f} s asked" if wait.capped else place
 
 
 def request_id(response: Response) -> str | None:

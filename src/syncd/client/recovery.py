@@ -73,7 +73,8 @@ class Recovery:
         """The partner counts too many: the whole scope pauses and learns, before another call takes this one's place."""
         if not error.hopeless and error.about != "object":
             much = "calls at once" if error.about == "seats" else "calls"
-            why = f"{trip.request.method} {trip.route} answered {error.status or 429}: too many {much}"
+            told = f" ({error.told_by})" if error.told_by else ""
+            why = f"{trip.request.method} {trip.route} answered {error.status or 429}{told}: too many {much}"
             self._gate.limited(error.retry_at, why, call=slot, about=error.about)
 
     def waits(self, trip: Trip, error: RateLimitError) -> bool:

@@ -72,9 +72,10 @@ def error_for(
     }
     match word:
         case "limited" | "crowded" | "locked":
-            return RateLimitError(text, retry_at=_until(response, now, dialect), about=_ABOUT[word], **known)
+            at, by = _until(response, now, dialect)
+            return RateLimitError(text, retry_at=at, told_by=by, about=_ABOUT[word], **known)
         case "transient" | "busy":
-            at = _until(response, now, dialect, status=503)
+            at, _ = _until(response, now, dialect, status=503)
             return TransientError(text, breaks=word == "transient", retry_at=at, **known)
         case "auth":
             return AuthError(text, **known)
@@ -95,10 +96,13 @@ def _complete(error: PartnerError, response: Response, errors: Errors) -> None:
         error.args = (f"{error} ({words})",)
 
 
-def _until(response: Response, now: datetime, dialect: WaitDialect, *, status: int = 429) -> datetime | None:
-    """When the partner said to come back: read as of a 429 (or a 503), whatever status it put on the answer."""
+def _until(
+    response: Response, now: datetime, dialect: WaitDialect, *, status: int = 429
+) -> tuple[datetime | None, str]:
+    """When the partner said to come back, and where: read as of a 429 (or a 503), whatever status it put on the answer."""
     told = by_status(Response(status, response.headers, response.content), now, dialect=dialect)
-    return told.retry_at if isinstance(told, RateLimitError | TransientError) else None
+    at = told.retry_at if isinstance(told, RateLimitError | TransientError) else None
+    return at, told.told_by if isinstance(told, RateLimitError) else ""
 
 
 def _code(response: Response, errors: Errors) -> str | None:
