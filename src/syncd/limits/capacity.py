@@ -13,7 +13,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncd.config.units import Rate
+from syncd.limits.adaptive import rate_text
 from syncd.limits.meter import DRIFT, GUARD, SHORT_SECONDS
 from syncd.limits.tiers import TierSpec
 from syncd.model import Lane
@@ -83,7 +83,7 @@ class Capacity:
     @property
     def written(self) -> str:
         """The limit as a person writes it: `60/h`, `read 100/s`."""
-        rate = str(Rate(int(self.stated), self.window_seconds))
+        rate = rate_text(int(self.stated), self.window_seconds)
         return f"{self.counts} {rate}" if self.counts else rate
 
     @property

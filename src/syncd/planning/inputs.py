@@ -158,6 +158,7 @@ def _load(driver: Driver, partner: PartnerConfig, name: str, plan: ResourcePlan,
         full=full,
         run=figures.run_figure(found),
         caused_per_second=caused,
+        overlap_seconds=plan.overlap_seconds,
         parent=resource.parent or "",
         written=figures.written(plan.schedule),
     )

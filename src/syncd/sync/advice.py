@@ -7,7 +7,8 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from syncd.config.units import Rate, format_duration
+from syncd.config.units import format_duration
+from syncd.limits.adaptive import rate_text
 from syncd.limits.capacity import Capacity
 from syncd.sync.forecast import Load, ScopeLoad, demand, forecast
 from syncd.sync.plan import Strategy
@@ -204,10 +205,15 @@ def _widened(tier: Capacity, spent_per_second: float, latency_seconds: float) ->
 
 
 def _line(tier: Capacity) -> str:
-    rate = str(Rate(int(tier.stated), tier.window_seconds))
-    more = [f"budget: {tier.counts}"] if tier.counts else []
+    rate = rate_text(int(tier.stated), tier.window_seconds)
+    more = [f"budget: {_quoted(tier.counts)}"] if tier.counts else []
     more += ["weighted: true"] if tier.weighted else []
-    more += ["kind: bucket"] if tier.bucket else []
+    more += [f"kind: bucket, burst: {math.ceil(tier.ceiling)}"] if tier.bucket else []
     written = f"{{{', '.join([f'rate: {rate}', *more])}}}" if more else rate
     risk = ", accept_risk: true" if tier.most is not None and tier.stated > tier.most else ""
     return f"limits: {{tiers: [{written}]{risk}}}"
+
+
+def _quoted(name: str) -> str:
+    """A budget's name as YAML takes it inside braces: a route may have braces of its own."""
+    return f'"{name}"' if set(name) & set("{}[],:#&*?!") else name

@@ -71,6 +71,8 @@ class Load:
     """Calls of a run that is no complete pass."""
     caused_per_second: float = 0.0
     """Calls a second that changed parents cause, whatever the schedule."""
+    overlap_seconds: float = 0.0
+    """How far behind the last change a run reads again."""
     parent: str = ""
     written: str = ""
     """The schedule as a person would write it: `every: 15m`."""
@@ -132,8 +134,8 @@ class Load:
         return Stream(calls, self.names, self.weight, self.flight)
 
     def every(self, seconds: float) -> Load:
-        """The same with another interval: a run after twice the time finds twice the changes, beside its first call."""
-        stretch = seconds / self.shortest_seconds
+        """The same with another interval: the longer it is, the more changes a run finds, beside those of the overlap."""
+        stretch = (seconds + self.overlap_seconds) / (self.shortest_seconds + self.overlap_seconds)
         run = self.run if self.run.value is None else replace(self.run, value=1 + (self.run.value - 1) * stretch)
         return replace(self, shortest_seconds=seconds, period_seconds=seconds + min(seconds / 10, 30.0) / 2, run=run)
 
