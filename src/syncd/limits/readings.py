@@ -50,7 +50,9 @@ _Said = dict[Role, tuple[Any, str, bool]]
 
 
 def read_limits(headers: Mapping[str, str], body: Any, now: datetime, dialect: Dialect = None) -> tuple[Reading, ...]:
-    """Every limit an answer tells of; `headers` fold case (ours or httpx's). Raises for no answer, whatever is in it.
+    """Every limit an answer tells of. Raises for no answer, whatever is in it.
+
+    `headers` fold case and name themselves in lower case, as ours and httpx's do.
 
     `body` is the parsed body, looked at only where `dialect.wants_body`. Raises ValueError for a dialect that cannot be
     read: a driver's mistake, found when it is loaded.
@@ -60,7 +62,7 @@ def read_limits(headers: Mapping[str, str], body: Any, now: datetime, dialect: D
     if dialect.silent:
         return ()
     marker = dialect.prefix or "limit"
-    names = [name for name in headers if marker in name or marker in name.lower()]
+    names = [name for name in headers if marker in name]
     if not names and not dialect.named and not dialect.in_body:
         return ()
     said: dict[tuple[str, float], _Said] = {}
@@ -69,7 +71,7 @@ def read_limits(headers: Mapping[str, str], body: Any, now: datetime, dialect: D
     for role, path in dialect.in_body:
         _put(said, ("", 0.0), role, found_at(body, path), path, millis=dialect.millis)
     for name in names[:MOST_HEADERS]:
-        told = named(name.lower(), dialect.prefix)
+        told = named(name, dialect.prefix)
         if told is not None:
             key = (told.family, told.window_seconds)
             _put(said, key, told.role, headers[name], name, millis=told.millis or dialect.millis)
