@@ -106,8 +106,8 @@ def test_several_streams_with_budgets_of_their_own(reads, writes, route, latency
     ]
     real = spend(tiers, streams, latency=latency)
     told = duration(streams, capacities(tiers, 1.0, None), latency_seconds=latency)
-    # Streams that share one limit and not another shift each other's windows; that much is not computed.
-    assert told.seconds == pytest.approx(real, rel=0.2, abs=4.0)
+    # Streams that share one limit and not another shift each other's windows; up to a turn of them is not computed.
+    assert told.seconds == pytest.approx(real, rel=0.15, abs=7.0)
 
 
 @pytest.mark.parametrize(
