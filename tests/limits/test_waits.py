@@ -41,6 +41,7 @@ def seconds(headers, body=None, dialect=None):
         ({"Retry-After": "Wed Mar  4 09:15:28 2026"}, 28),
         ({"Retry-After": "Wed, 04 Mar 2026 04:15:28 EST"}, 28),
         ({"Retry-After": "Wed, 04 Mar 2026 09:15:05 GMT, Wed, 04 Mar 2026 09:15:09 GMT"}, 9),
+        ({"Retry-After": "Wed, 04 Mar 2026 09:15:60 GMT"}, 59),
         ({"Retry-After": ".5"}, 0.5),
         ({"Retry-After": "30s"}, 30),
         ({"Retry-After": "1m30s"}, 90),

@@ -51,6 +51,7 @@ def date(text: str) -> datetime | None:
     zone = _ZONE.search(text)
     if zone is not None and zone[1].upper() not in _ZONES:
         return None
+    text = text.replace(":60 ", ":59 ")  # RFC 9110 allows a leap second
     for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             found = parse(text)
