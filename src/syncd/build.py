@@ -32,11 +32,14 @@ from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.processor import Processor, Target
 from syncd.sync.runner import Runner
 from syncd.sync.schedule import Schedule
+from syncd.sync.scope import file_of
 
 log = structlog.get_logger()
 
 DEFAULT_EVERY_SECONDS = 900.0
 MOST_JITTER_SECONDS = 30.0
+GOOD_NEWS = frozenset({"limit_relaxed", "breaker_closed", "breaker_released"})
+"""What gates tell that is no warning: each ends what a warning had begun."""
 
 
 @dataclass(slots=True)
@@ -96,7 +99,9 @@ class Scopes:
     def _told(self, scope: str) -> Callable[..., None]:
         def notify(event: str, **facts: Any) -> None:
             shown = {name: fact.isoformat() if isinstance(fact, datetime) else fact for name, fact in facts.items()}
-            log.warning(event, **{"scope": scope, **shown})
+            say = log.info if event in GOOD_NEWS else log.warning
+            more = {"file": file_of(scope)} if "yaml" in facts else {}
+            say(event, **{"scope": scope, **shown, **more})
 
         return notify
 

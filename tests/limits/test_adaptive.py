@@ -187,6 +187,19 @@ async def test_a_smaller_limit_told_is_kept_to_and_a_greater_one_never_raises(cl
     assert (gate.view()["tiers"][0]["limit"], gate.view()["tiers"][0]["learned"]) == (100, None)
 
 
+async def test_a_limit_told_is_news_when_it_is_smaller_than_ever_told_and_only_then(clock):
+    events = []
+    gate = gate_of(clock, "100/10s", notify=lambda event, **facts: events.append((event, facts)))
+    for limit in (100, 60, 60, 100, 60, 50):
+        await clock.run(call(gate, Reading(limit, limit - 1, 10.0, 10.0)))
+        await clock.run(clock.sleep(10.1))
+    told = [(event, facts["stated"], facts["observed"], facts["yaml"]) for event, facts in events]
+    assert told == [
+        ("limit_learned", 100, 60, "limits: {tiers: [60/10s]}"),
+        ("limit_learned", 100, 50, "limits: {tiers: [50/10s]}"),
+    ]
+
+
 async def test_what_others_spent_is_not_spent_again(clock):
     gate = gate_of(clock, "100/min")
     await clock.run(call(gate, Reading(limit=100, remaining=3, window_seconds=60, reset_seconds=30)))

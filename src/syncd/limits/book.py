@@ -319,7 +319,7 @@ class Book:
     # -- what the partner says
 
     def told(self, call: Call, readings: Iterable[Reading], now: float) -> list[tuple[Tier, Reading, str]]:
-        """Take the partner's own counts from the answer to this call; returns what is news: "near" or "relaxed"."""
+        """Take the partner's own counts from the answer to this call; returns what is news: "near", "relaxed", "lowered"."""
         news = []
         for reading in readings:
             tier = self.matching(call, reading)

@@ -267,6 +267,12 @@ class Gate:
     def _told(self, call: Slot, readings: Iterable[Reading]) -> None:
         now = self.clock.monotonic()
         for tier, reading, news in self.book.told(call, readings, now):
+            if news == "lowered":
+                self._notify(
+                    "limit_learned", scope=self.scope, tier=tier.name, stated=tier.spec.stated_or_limit,
+                    observed=tier.told_limit, yaml=tier.yaml,
+                )  # fmt: skip
+                continue
             event = "limit_near" if news == "near" else "limit_relaxed"
             self._notify(
                 event, scope=self.scope, tier=tier.name, remaining=reading.remaining, limit=tier.most,

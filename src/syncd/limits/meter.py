@@ -35,6 +35,8 @@ class Meter:
         self.learned = Learned()
         self.told_limit: float | None = None
         """A limit told by the partner that is smaller than the written one."""
+        self._least_told = math.inf
+        """The smallest limit told so far: a smaller one is news, the same again is not."""
         self.left = math.inf
         """Calls that may be sent until `left_until`, by the partner's own word."""
         self.left_until = -math.inf
@@ -105,11 +107,14 @@ class Meter:
         """Take the partner's own count, from the answer to call `number`.
 
         `counted` is all of ours that the partner may be counting, `flying` what else was sent and is not answered. Returns
-        "near" or "relaxed" when that is news, else "".
+        "near", "relaxed" or "lowered" (the limit itself is smaller than ever told) when that is news, else "".
         """
         fresh = number >= self._told_number
+        lowered = False
         if limit is not None and limit >= 1 and fresh:
             self.told_limit = limit if limit < self.spec.limit else None
+            lowered = limit < min(self.spec.limit, self._least_told)
+            self._least_told = min(self._least_told, limit)
         if remaining is not None:
             most = self.most if limit is None else limit
             until = now + (
@@ -124,8 +129,8 @@ class Meter:
         if fresh:
             self._told_number = number
         self.settle()
-        if remaining is None:
-            return ""
+        if lowered or remaining is None:
+            return "lowered" if lowered else ""
         share = remaining / max(1.0, self.most)
         if self._short_gap and not self.short:
             self.short = True
