@@ -19,10 +19,10 @@ _A_DAY = timedelta(hours=20)
 
 def blocked(view: Mapping[str, Any], group: str) -> Mapping[str, Any] | None:
     """What the gate says of a group for which calls do not go freely; None where they do."""
-    known: Mapping[str, Any] | None = dict(view.get("breakers") or {}).get(group)
-    if known is not None and (known.get("state") in ("open", "half_open") or known.get("held")):
-        return known
-    return {"state": "open", "held": view["held"]} if view.get("held") else None
+    known: Mapping[str, Any] = dict(view.get("breakers") or {}).get(group) or {}
+    if view.get("held"):
+        return {**known, "state": "open", "held": view["held"]}
+    return known if known.get("state") in ("open", "half_open") or known.get("held") else None
 
 
 def explain(integration: str, view: Mapping[str, Any], group: str, now: datetime) -> Explanation | None:
