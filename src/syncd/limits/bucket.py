@@ -150,15 +150,14 @@ class Bucket(Meter):
         return None
 
     def _drain(self, now: float) -> None:
-        if now >= self.changes_at:
-            self._drain_to(now)
-            self.renew(now)
         while self._late and self._late[0][0] <= now:
             at, weight = self._late.popleft()
             self._drain_to(at)
             self.flying = max(0.0, self.flying - weight)
             self._held += weight
         self._drain_to(now)
+        if now >= self.changes_at:
+            self.renew(now)
 
     def _drain_to(self, now: float) -> None:
         if now > self._held_at:
