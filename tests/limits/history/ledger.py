@@ -88,14 +88,18 @@ class Ledger:
                 continue
             if not this.knows_past:
                 since, life = this.at, this.life  # it learned of this tier here: what was answered before is not its fault
-            judge = _worst_level if this.spec.kind == "bucket" else _worst_count
             mine = [
                 call
                 for call in self.calls
                 if counts(this.spec, call.budget)
                 and (call.sent_at >= since or (call.ended_at >= since and call.life == life and not call.lost))
             ]
-            if trouble := judge(this.spec, mine, this.at, then.at):
+            if this.spec.kind == "bucket":
+                rates = [(t.at, t.spec.per_second) for t in told if t.spec is not None and t.at >= since]
+                trouble = _worst_level(this.spec, mine, this.at, then.at, rates)
+            else:
+                trouble = _worst_count(this.spec, mine, this.at, then.at)
+            if trouble:
                 found.append(trouble)
         if len(told) == 1 and told[0].spec is not None and told[0].knows_past:
             found += self._arrivals(told[0].spec)
@@ -140,21 +144,33 @@ def _worst_count(spec: TierSpec, calls: list[Call], since: float, until: float) 
     return ""
 
 
-def _worst_level(spec: TierSpec, calls: list[Call], since: float, until: float) -> str:
+def _worst_level(
+    spec: TierSpec, calls: list[Call], since: float, until: float, rates: list[tuple[float, float]]
+) -> str:
+    """`rates`: by which rate it drained, from which moment on."""
     weigh = weigher(spec)
-    most, rate = spec.burst or spec.limit, spec.per_second / _SLOW
+    most = spec.burst or spec.limit
     ends = sorted((call.ended_at, weigh(call)) for call in calls)
     level = flying = 0.0
     at, next_end = -math.inf, 0
     for call in calls:
         while ends[next_end][0] < call.sent_at:
             end, weight = ends[next_end]
-            level = (max(0.0, level - rate * (end - at)) if at > -math.inf else 0.0) + weight
+            level = max(0.0, level - _drained(rates, at, end)) + weight
             flying -= weight
             at = end
             next_end += 1
         flying += weigh(call)
-        now = max(0.0, level - rate * (call.sent_at - at)) if at > -math.inf else 0.0
+        now = max(0.0, level - _drained(rates, at, call.sent_at))
         if since <= min(call.let_go_at, call.sent_at) < until and now + flying > most + 1e-6:
             return f"{spec.name}: at {call.sent_at:.3f} the bucket may hold {now + flying:.4f} of {most:g}"
     return ""
+
+
+def _drained(rates: list[tuple[float, float]], since: float, until: float) -> float:
+    if since == -math.inf:
+        return 0.0
+    ends = [*(at for at, _ in rates[1:]), math.inf]
+    return sum(
+        max(0.0, min(until, end) - max(since, at)) * rate / _SLOW for (at, rate), end in zip(rates, ends, strict=True)
+    )

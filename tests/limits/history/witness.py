@@ -48,6 +48,8 @@ class Witness:
             old = known.get(account.spec.key)
             if old is not None:
                 account.continues(old)
+            else:
+                account.calls = [call for call in self._unanswered if counts(account.spec, call.budget)]
             if old is None or account.bucket:
                 self._blind(account)
 

@@ -306,9 +306,14 @@ class World:
 
     def _reload(self, config: Config) -> None:
         now = self.clock.monotonic()
+        before = math.nextafter(now, 0.0)
+        for call in reversed(self.ledger.calls):
+            if call.sent_at < now:
+                break
+            call.let_go_at = before
         for admission, let_go_at in self.process.asking.items():
             if admission.number:  # by the old numbers, and it may be sent only when it is recorded
-                self.process.asking[admission] = min(let_go_at, math.nextafter(now, 0.0))
+                self.process.asking[admission] = min(let_go_at, before)
         self.process.gate.reconfigure(
             config.tiers,
             concurrency=config.concurrency,
