@@ -187,7 +187,7 @@ def test_schedules_that_do_not_fit_are_late_at_the_gate_and_in_time_as_advised(n
     for tier in beyond:  # the gate gives all there is, and it is not enough
         assert late.calls[tier.name] == pytest.approx(tier.per_second(LATENCY) * seconds, rel=0.06)
 
-    advice = advise(made)
+    advice = advise(forecast(made))
     assert advice.helps
     mended = written(made, advice.changes)
     assert forecast(mended).fits is True
@@ -203,7 +203,7 @@ def test_schedules_that_do_not_fit_are_late_at_the_gate_and_in_time_as_advised(n
 def test_advice_is_the_smallest_that_does(name):
     tiers, loads = CROWDED[name]
     made = scope(*loads, tiers=tiers)
-    advice = advise(made)
+    advice = advise(forecast(made))
     for left_out in advice.changes:
         kept = [change for change in advice.changes if change is not left_out]
         found = forecast(written(made, kept))
@@ -213,7 +213,7 @@ def test_advice_is_the_smallest_that_does(name):
 @pytest.mark.parametrize("name", [name for name in CROWDED if name != "no limit, but slow pages"])
 def test_the_limit_it_asks_for_would_do(name):
     tiers, loads = CROWDED[name]
-    advice = advise(scope(*loads, tiers=tiers))
+    advice = advise(forecast(scope(*loads, tiers=tiers)))
     assert advice.raises
     wider = []
     for tier in tiers:
@@ -225,7 +225,7 @@ def test_the_limit_it_asks_for_would_do(name):
 
 def test_no_schedule_fits_where_even_one_call_a_month_is_too_much():
     made = scope(*(load(f"r{n}", every=3600, strategy=Strategy.FULL) for n in range(9)), tiers=["1/30d"])
-    advice = advise(made)
+    advice = advise(forecast(made))
     assert not advice.helps
     assert advice.changes == ()
     assert [one.yaml for one in advice.raises] == ["limits: {tiers: [6822/30d]}"]  # 9 * 720 calls, and a reserve
@@ -262,7 +262,7 @@ def test_tokens_are_counted_where_the_endpoint_has_a_limit():
     found = forecast(made)
     assert found.fits is False
     assert [one.fits for one in found.tiers] == [False, True]
-    assert [one.yaml for one in advise(made).raises] == ["limits: {tiers: [{rate: 7/d, budget: token}]}"]
+    assert [one.yaml for one in advise(forecast(made)).raises] == ["limits: {tiers: [{rate: 7/d, budget: token}]}"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -275,7 +275,7 @@ def test_tokens_are_counted_where_the_endpoint_has_a_limit():
 )
 def test_advice_always_fits_or_says_that_nothing_does(every, full, run, limit, window):
     made = scope(load(every=every, full=full, run=run), tiers=[f"{limit}/{window}", "10/s"])
-    found, advice = forecast(made), advise(made)
+    found, advice = forecast(made), advise(forecast(made))
     if found.fits is not False:
         assert advice.changes == ()
         assert advice.raises == ()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from syncd.limits.adaptive import rate_text
 from syncd.limits.meter import DRIFT, GUARD, SHORT_SECONDS
@@ -153,7 +154,9 @@ def duration(
 
 def _together(streams: Sequence[Stream], tiers: Sequence[Capacity]) -> list[list[Stream]]:
     """All of them, those that one tier counts, and each by itself."""
-    sets = [tuple(range(len(streams)))] if streams else []
+    if len(streams) < 2:
+        return [list(streams)] if streams else []
+    sets = [tuple(range(len(streams)))]
     sets += [tuple(n for n, stream in enumerate(streams) if tier.counted(stream.names)) for tier in tiers]
     sets += [(n,) for n in range(len(streams))]
     return [[streams[n] for n in some] for some in dict.fromkeys(sets) if some]
@@ -206,6 +209,7 @@ def _nested(
 def _sent(calls: float, rules: Sequence[_Rule], latency: float, flight: int, otherwise: str) -> tuple[float, str]:
     """When the last of so many calls is sent, and what it waited for; `otherwise` for an answer."""
 
+    @cache
     def at(count: float, depth: int) -> tuple[float, str]:
         if depth == 0:
             return max(0, math.ceil(count / flight - 1e-9) - 1) * latency, otherwise

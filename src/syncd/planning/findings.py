@@ -22,7 +22,7 @@ def findings(partner: PartnerConfig) -> list[Finding]:
     for load in scopes:
         seen = forecast(load)
         if seen.fits is False:
-            found += _of_scope(partner, seen, advise(load))
+            found += _of_scope(partner, seen, advise(seen))
     return list(dict.fromkeys(found))
 
 

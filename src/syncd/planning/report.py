@@ -41,7 +41,7 @@ def report(
         asked = [r for one in shown for r in one.resources if resource in (None, r.load.resource)]
         verdicts += [one.fits for one in asked]
         partner = config.partners[load.loads[0].partner] if load.loads else None
-        told.append(_scope(found, shown, partner, resource, advise(load)))
+        told.append(_scope(found, shown, partner, resource, advise(found)))
     return {
         "schema": SCHEMA,
         "now": now,
@@ -133,7 +133,7 @@ def notes(found: ResourceForecast) -> list[str]:
     """What a person should know of it beside the figures."""
     load, told = found.load, []
     if found.late:
-        usual = found.full_beside if load.always_full else found.run_beside
+        usual = found.usual_beside
         told.append(f"a run takes {_lasting(usual)}, longer than {load.written} ({usual.binding} binds)")
     if found.full_late:
         full_every = format_duration(load.full_every_seconds)

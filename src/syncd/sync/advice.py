@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from syncd.config.units import format_duration
 from syncd.limits.adaptive import rate_text
 from syncd.limits.capacity import Capacity
-from syncd.sync.forecast import Load, ScopeLoad, demand, forecast
+from syncd.sync.forecast import Load, ScopeForecast, ScopeLoad
 from syncd.sync.plan import Strategy
 
 ENOUGH = 0.95
@@ -75,13 +75,14 @@ Group = tuple[str, str, float, float]
 """Partner, resource, interval, time between complete passes: schedules that are changed together."""
 
 
-def advise(scope: ScopeLoad) -> Advice:
+def advise(found: ScopeForecast) -> Advice:
     """What would make it fit; nothing where it fits, or where nothing is known against it."""
-    if forecast(scope).fits is not False:
+    scope = found.load
+    if found.fits is not False:
         return Advice()
     steps = _Steps(scope)
     helps = steps.find()
-    return Advice(steps.changes() if helps else (), _raises(scope), helps)
+    return Advice(steps.changes() if helps else (), _raises(found), helps)
 
 
 class _Steps:
@@ -125,27 +126,20 @@ class _Steps:
     def _step(self, scope: ScopeLoad) -> bool:
         """One more step for whoever spends most of the fullest tier, else for a run that lasts too long."""
         groups = {(load.integration, load.resource): _group(load) for load in self._scope.loads}
-        full = max(demand(scope), key=lambda one: one.share, default=None)
-        if full is not None and full.share > ENOUGH:
+        full = max(scope.tiers, key=lambda tier: scope.shares[tier.name], default=None)
+        if full is not None and scope.shares[full.name] > ENOUGH:
             spent: defaultdict[tuple[str, Group], float] = defaultdict(float)
             for load in scope.loads:
-                if full.tier.counted(load.names):
-                    group, weight = groups[load.integration, load.resource], load.weight if full.tier.weighted else 1.0
-                    spent["every", group] += weight * (
-                        load.full_per_second if load.always_full else load.run_per_second
-                    )
+                if full.counted(load.names):
+                    group, weight = groups[load.integration, load.resource], load.weight if full.weighted else 1.0
+                    usual = load.full_per_second if load.always_full else load.run_per_second
+                    spent["every", group] += weight * usual
                     if load.strategy is Strategy.INCREMENTAL:
                         spent["full_every", group] += weight * load.full_per_second
             greatest = sorted(spent, key=lambda part: -spent[part])
             return any(self._stretch(*part) for part in greatest)
-        for one in forecast(scope).resources:
-            group = groups[one.load.integration, one.load.resource]
-            if one.late:
-                lasts = one.full_beside if one.load.always_full else one.run_beside
-                return self._stretch("every", group, lasts.seconds)
-            if one.full_late:
-                return self._stretch("full_every", group, one.full_beside.seconds)
-        return False
+        late = next(scope.overruns(), None)
+        return late is not None and self._stretch(late[1], groups[late[0].integration, late[0].resource], late[2])
 
     def _stretch(self, key: str, group: Group, least: float = 0.0) -> bool:
         chosen, now = (self._every, group[2]) if key == "every" else (self._full, group[3])
@@ -173,20 +167,21 @@ class _Steps:
 
 
 def _good(scope: ScopeLoad) -> bool:
-    return all(one.share <= ENOUGH for one in demand(scope)) and forecast(scope).fits is not False
+    return all(share <= ENOUGH for share in scope.shares.values()) and next(scope.overruns(), None) is None
 
 
 def _group(load: Load) -> Group:
     return load.partner, load.resource, load.shortest_seconds, load.full_every_seconds
 
 
-def _raises(scope: ScopeLoad) -> tuple[Raise, ...]:
+def _raises(found: ScopeForecast) -> tuple[Raise, ...]:
     """The tiers that are too small for what is asked, each as large as it would have to be."""
-    found = forecast(scope)
+    scope = found.load
     latency = scope.latency_seconds
     tiers = tuple(one.tier if one.fits else _widened(one.tier, one.spent_per_second, latency) for one in found.tiers)
-    if forecast(replace(scope, tiers=tiers)).fits is False:  # something else is in the way too
-        return ()
+    wider = replace(scope, tiers=tiers)
+    if any(share > 1 for share in wider.shares.values()) or next(wider.overruns(), None) is not None:
+        return ()  # something else is in the way too
     return tuple(
         Raise(old.name, new.stated, new.window_seconds, _line(new), new.most)
         for old, new in zip(scope.tiers, tiers, strict=True)

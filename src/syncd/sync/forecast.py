@@ -8,13 +8,16 @@ run): that such a schedule does not fit is certain, that it fits is not said.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 
 from syncd.limits.capacity import Capacity, Duration, Stream, duration
 from syncd.sync.plan import Strategy
 
+TOKEN = "token"  # noqa: S105 - a name, no secret
+"""The budget that token requests, and nothing else, are counted under."""
 DEFAULT_LATENCY_SECONDS = 0.3
 """Assumed response time where nothing was called yet."""
 
@@ -100,6 +103,14 @@ class Load:
         return math.ceil(self.full_every_seconds / self.period_seconds - 1e-9) * self.period_seconds
 
     @property
+    def deadlines(self) -> list[tuple[str, float, float]]:
+        """What has to end in time: the setting that says so, calls, and seconds."""
+        found = [("every", self.run_calls, self.shortest_seconds)]
+        if self.strategy is Strategy.INCREMENTAL:
+            found.append(("full_every", self.full_calls, self.full_every_seconds))
+        return found
+
+    @property
     def is_known(self) -> bool:
         """Were the calls of its runs measured, or derived from what the partner stated?"""
         needs_full = self.strategy is not Strategy.FEED
@@ -140,7 +151,7 @@ class Load:
         return replace(self, shortest_seconds=seconds, period_seconds=seconds + min(seconds / 10, 30.0) / 2, run=run)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScopeLoad:
     """Everything that spends from one scope."""
 
@@ -159,19 +170,59 @@ class ScopeLoad:
     def latency_seconds(self) -> float:
         return self.latency.least(DEFAULT_LATENCY_SECONDS)
 
-    @property
+    @cached_property
     def integrations(self) -> list[str]:
         return list(dict.fromkeys(load.integration for load in self.loads))
 
     def spent(self, loads: Iterable[Load]) -> dict[str, float]:
         """What these take of each tier on average, calls or points a second."""
-        loads = list(loads)
-        return {
-            tier.name: sum(
-                load.per_second * (load.weight if tier.weighted else 1.0) for load in loads if tier.counted(load.names)
-            )
-            for tier in self.tiers
-        }
+        found = dict.fromkeys([tier.name for tier in self.tiers], 0.0)
+        for load in loads:
+            calls = load.per_second
+            for tier in self.tiers:
+                if tier.counted(load.names):
+                    found[tier.name] += calls * (load.weight if tier.weighted else 1.0)
+        return found
+
+    @cached_property
+    def asked(self) -> dict[str, float]:
+        """What all together ask of each tier, calls or points a second."""
+        found = self.spent(self.loads)
+        for tier in self.tiers:
+            if tier.counts == TOKEN:
+                found[tier.name] += self.tokens_per_second
+        return found
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """How much of each tier that is; 1 is all it yields."""
+        return {tier.name: self.asked[tier.name] / tier.per_second(self.latency_seconds) for tier in self.tiers}
+
+    def beside(self, loads: Iterable[Load]) -> dict[str, float]:
+        """What all others ask of each tier."""
+        mine = self.spent(loads)
+        return {name: max(0.0, asked - mine[name]) for name, asked in self.asked.items()}
+
+    def overruns(self) -> Iterator[tuple[Load, str, float]]:
+        """The schedules that are too short for their runs: whose, `every` or `full_every`, and how long a run lasts."""
+        for load in self.loads:
+            others: dict[str, float] | None = None
+            for key, calls, allowed in load.deadlines:
+                if not self._surely(load, calls, allowed):
+                    others = self.beside([load]) if others is None else others
+                    lasts = self.lasts([load.stream(calls)], others).seconds
+                    if lasts > allowed:
+                        yield load, key, lasts
+
+    def _surely(self, load: Load, calls: float, seconds: float) -> bool:
+        """A quick yes: even where nothing overlaps, so many calls end in that time."""
+        most = calls * self.latency_seconds
+        for tier in self.tiers:
+            if tier.counted(load.names):
+                rate = tier.per_second(self.latency_seconds)
+                left = max(1.0 - self.asked[tier.name] / rate, 0.02)
+                most += calls * (load.weight if tier.weighted else 1.0) / (rate * left) + tier.hold_seconds
+        return most <= seconds
 
     def lasts(self, streams: Sequence[Stream], taken: Mapping[str, float] | None = None) -> Duration:
         """How long these calls take while others take so much of each tier (calls or points a second, by its name)."""
@@ -227,10 +278,14 @@ class ResourceForecast:
     """Tiers that cannot carry what is asked of them."""
 
     @property
+    def usual_beside(self) -> Duration:
+        """The run that the schedule mostly makes, beside the rest."""
+        return self.full_beside if self.load.always_full else self.run_beside
+
+    @property
     def late(self) -> bool:
-        """Does the run that the schedule mostly makes last longer than its interval?"""
-        usual = self.full_beside if self.load.always_full else self.run_beside
-        return usual.seconds > self.load.shortest_seconds
+        """Does it last longer than its interval?"""
+        return self.usual_beside.seconds > self.load.shortest_seconds
 
     @property
     def full_late(self) -> bool:
@@ -281,19 +336,9 @@ class ScopeForecast:
         return _all([*(integration.fits for integration in self.integrations), *(one.fits for one in self.tiers)])
 
 
-def demand(scope: ScopeLoad) -> tuple[TierForecast, ...]:
-    """What the schedules ask of each tier: the cheap half of a forecast."""
-    spent = scope.spent(scope.loads)
-    return tuple(_tier(scope, tier, spent[tier.name]) for tier in scope.tiers)
-
-
-TOKEN = "token"  # noqa: S105 - a name, no secret
-"""The budget that token requests, and nothing else, are counted under."""
-
-
 def forecast(scope: ScopeLoad) -> ScopeForecast:
     """What the scope's schedules cost and how long they take."""
-    tiers = demand(scope)
+    tiers = tuple(_tier(scope, tier) for tier in scope.tiers)
     crowded = {one.tier.name for one in tiers if not one.fits}
     integrations = []
     for name in scope.integrations:
@@ -307,7 +352,7 @@ def forecast(scope: ScopeLoad) -> ScopeForecast:
                 name,
                 tuple(_resource(scope, load, tiers, crowded) for load in own),
                 scope.lasts(streams),
-                scope.lasts(streams, _beside(tiers, scope.spent(own))),
+                scope.lasts(streams, scope.beside(own)),
                 Figure(None if known is Known.UNKNOWN else total, known),
             )
         )
@@ -315,23 +360,22 @@ def forecast(scope: ScopeLoad) -> ScopeForecast:
     return ScopeForecast(scope, tiers, tuple(integrations), everything)
 
 
-def _tier(scope: ScopeLoad, tier: Capacity, spent: float) -> TierForecast:
+def _tier(scope: ScopeLoad, tier: Capacity) -> TierForecast:
     most = sum(
         load.most_in(tier.window_seconds) * (load.weight if tier.weighted else 1.0)
         for load in scope.loads
         if tier.counted(load.names)
     )
     if tier.counts == TOKEN:
-        spent += scope.tokens_per_second
         most += math.ceil(scope.tokens_per_second * tier.window_seconds)
-    return TierForecast(tier, tier.per_second(scope.latency_seconds), spent, most)
+    return TierForecast(tier, tier.per_second(scope.latency_seconds), scope.asked[tier.name], most)
 
 
 def _resource(
     scope: ScopeLoad, load: Load, tiers: Sequence[TierForecast], crowded: Collection[str]
 ) -> ResourceForecast:
     mine = scope.spent([load])
-    others = _beside(tiers, mine)
+    others = scope.beside([load])
     counting = [one for one in tiers if one.tier.counted(load.names)]
     full = [load.stream(load.full_calls)]
     return ResourceForecast(
@@ -342,11 +386,6 @@ def _resource(
         shares={one.tier.name: mine[one.tier.name] / one.yields_per_second for one in counting},
         crowded=tuple(one.tier.name for one in counting if one.tier.name in crowded),
     )
-
-
-def _beside(tiers: Sequence[TierForecast], mine: Mapping[str, float]) -> dict[str, float]:
-    """What all others take of each tier."""
-    return {one.tier.name: max(0.0, one.spent_per_second - mine[one.tier.name]) for one in tiers}
 
 
 def _all(answers: Iterable[bool | None]) -> bool | None:
