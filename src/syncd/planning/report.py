@@ -40,6 +40,8 @@ def report(
         shown = [one for one in found.integrations if integration in (None, one.name)]
         asked = [r for one in shown for r in one.resources if resource in (None, r.load.resource)]
         verdicts += [one.fits for one in asked]
+        counted = {name for one in found.resources for name in one.shares}
+        verdicts += [one.fits for one in found.tiers if one.tier.name not in counted]  # the token endpoint's
         partner = config.partners[load.loads[0].partner] if load.loads else None
         told.append(_scope(found, shown, partner, resource, advise(found)))
     return {
