@@ -7,7 +7,7 @@ from syncd.config.facts import Finding
 from syncd.config.units import format_duration
 from syncd.errors import SyncdError
 from syncd.planning.inputs import scopes_of
-from syncd.planning.report import lines, notes
+from syncd.planning.report import lines
 from syncd.sync.advice import Advice, Change, advise
 from syncd.sync.forecast import ScopeForecast, forecast
 
@@ -35,25 +35,20 @@ def _of_scope(partner: PartnerConfig, seen: ScopeForecast, advice: Advice) -> li
     for change in advice.changes:
         line = "; ".join(_line(one) for one in lines(Advice((change,)), partner))
         help = f"{line}; see syncd plan {change.integrations[0]}"
-        told = f"{change.was} of {change.resource} does not fit the limits: {_why(seen, change)}"
+        told = f"{change.was} of {change.resource} does not fit the limits: {_why(seen)}"
         found += [Finding(path, told, help) for path in _places(partner, change)]
     return found
 
 
-def _why(seen: ScopeForecast, change: Change | None = None) -> str:
-    """The fullest tier, or the run that takes too long."""
-    full = max((one for one in seen.tiers if not one.fits), key=lambda one: one.share, default=None)
-    if full is not None:
-        window = full.tier.window_seconds
-        asked, left = full.spent_per_second * window, full.yields_per_second * window
-        what = "points" if full.tier.weighted else "calls"
-        whose = f"all of {seen.load.scope} ask" if len(seen.load.loads) > 1 else "it asks"
-        told = f"{whose} for {asked:,.0f} {what} in {format_duration(window)} at the least"
-        return f"{told}, {full.tier.written} leaves {left:,.0f}"
-    late = [one for one in seen.resources if one.late or one.full_late]
-    mine = [one for one in late if change is not None and one.load.resource == change.resource]
-    said = notes((mine or late)[0])
-    return said[0] if said else "its runs take too long"
+def _why(seen: ScopeForecast) -> str:
+    """The fullest limit. Of runs nothing is known but that each makes a call, so it can be nothing else."""
+    full = max(seen.tiers, key=lambda one: one.share)
+    window = full.tier.window_seconds
+    asked, left = full.spent_per_second * window, full.yields_per_second * window
+    what = "points" if full.tier.weighted else "calls"
+    whose = f"all of {seen.load.scope} ask" if len(seen.load.loads) > 1 else "it asks"
+    told = f"{whose} for {asked:,.0f} {what} in {format_duration(window)} at the least"
+    return f"{told}, {full.tier.written} leaves {left:,.0f}"
 
 
 def _line(written: dict[str, str]) -> str:
