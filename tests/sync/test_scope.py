@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from syncd.explain import State
+from syncd.limits.waiting import OverBudgetError
 from syncd.sync import scope
 from syncd.sync.health import Health
 
@@ -87,6 +88,20 @@ def test_calls_that_wait_for_a_used_up_limit_are_waiting_with_its_name_and_the_t
     assert judged(**{**waits, "next_call": {"in_seconds": 0.4, "why": "600/60s"}})[0] is State.HEALTHY, "mere pacing"
 
 
+def test_work_that_was_put_off_waits_too_although_nobody_stands_in_line():
+    health = Health("acme")
+    full = view(tiers=[tier(used=420.0)], next_call={"in_seconds": 3600.0, "why": "600/60s"})
+    assert health.judge(full, NOW)[0] is State.HEALTHY, "nothing is wanted before the limit is back"
+    assert not health.failed("rooms", OverBudgetError("full", retry_at=NOW + timedelta(hours=1)), NOW)
+    state, told = health.judge(full, NOW)
+    assert (state, told.code) == (State.WAITING, "rate-limited")
+    assert told.reason == "next call at 13:00:00 UTC: 420/420 of 600/min used"
+    assert health.judge(full, NOW + timedelta(hours=2))[0] is State.HEALTHY, "the time it was put off to is over"
+    health.failed("rooms", OverBudgetError("full", retry_at=NOW + timedelta(hours=1)), NOW)
+    health.succeeded("rooms", NOW)
+    assert health.judge(full, NOW)[0] is State.HEALTHY
+
+
 def test_a_learned_limit_keeps_it_healthy_and_names_line_and_file():
     state, told = judged(tiers=[tier(learned=lesson())])
     assert (state, told.code) == (State.HEALTHY, "limit-learned")
@@ -154,7 +169,7 @@ def test_a_tier_is_called_as_people_write_it(written, said):
 
 def test_a_scope_as_json_names_who_shares_it_when_the_next_call_may_leave_and_why():
     told = scope.as_json(
-        view(tiers=[tier(learned=lesson())], next_call={"in_seconds": 12.0, "why": "600/60s"}),
+        view(tiers=[tier(learned=lesson(), used=420.0)], next_call={"in_seconds": 12.0, "why": "600/60s"}),
         NOW,
         integrations=["acme", "other"],
         owned=True,
@@ -172,6 +187,7 @@ def test_a_scope_as_json_names_who_shares_it_when_the_next_call_may_leave_and_wh
     [
         ({}, 0.0, ""),
         ({"next_call": {"in_seconds": 7.0, "why": "paused: 429"}}, 7.0, "paused: 429"),
+        ({"next_call": {"in_seconds": 3.0, "why": "600/60s"}}, 3.0, "600/min has only its reserve left"),
         ({"next_call": {"in_seconds": None, "why": "concurrency"}}, None, "all 2 seats are taken"),
         (
             {"held": {"who": "ann", "why": "tests", "until": NOW + timedelta(hours=1)}},

@@ -37,6 +37,8 @@ class ResourceHealth:
     """Deletions that wait for a person; does not stop the resource."""
     rejected: int = 0
     """Records of the last run that failed validation."""
+    limited_until: datetime | None = None
+    """The last run was put off: its next call could not have left for so long."""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Health:
         healed = known.trouble is not None or self.auth is not None
         known.last_success_at = self.last_success_at = now
         known.failed_since, known.failures, known.trouble, known.rejected = None, 0, None, rejected
+        known.limited_until = None
         self.auth = self.auth_retry_at = None
         if rejected >= max(REJECTED_LEAST, REJECTED_SHARE * seen):
             known.trouble = Explanation(
@@ -81,9 +84,10 @@ class Health:
         Waiting for a limit is no trouble: the gate says until when. An open breaker is the outcome of a trouble, and
         does not hide what it was.
         """
-        if isinstance(error, RateLimitError) and not error.hopeless:
-            return False
         known = self.of(resource)
+        if isinstance(error, RateLimitError) and not error.hopeless:
+            known.limited_until = error.retry_at
+            return False
         known.failures += 1
         known.failed_since = known.failed_since or now
         if isinstance(error, BreakerOpenError) and known.trouble is not None:
@@ -159,7 +163,10 @@ class Health:
             return State.DEGRADED, held[0]
         if breaker is not None:
             return State.PAUSED, breaker
-        waits = scope.rate_limited(gate, now) or scope.used_up(gate, now)
+        put_off = any(
+            known.limited_until is not None and known.limited_until > now for known in self.resources.values()
+        )
+        waits = scope.rate_limited(gate, now) or scope.used_up(gate, now, wanted=put_off)
         if waits is not None:
             return State.WAITING, waits
         return State.HEALTHY, next(scope.remarks(gate, now), None)

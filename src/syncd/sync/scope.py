@@ -71,17 +71,17 @@ def rate_limited(view: Mapping[str, Any], now: datetime) -> Explanation | None:
     )
 
 
-def used_up(view: Mapping[str, Any], now: datetime) -> Explanation | None:
-    """Calls wait, and our own count lets none of them go for a while."""
+def used_up(view: Mapping[str, Any], now: datetime, *, wanted: bool = False) -> Explanation | None:
+    """Calls wait (or work was put off: `wanted`), and our own count lets none of them go for a while."""
     upcoming = view.get("next_call") or {}
     seconds = float(upcoming.get("in_seconds") or 0.0)
-    if not sum((view.get("waiting") or {}).values()) or view.get("in_flight") or seconds < LONG_SECONDS:
+    wanted = wanted or sum((view.get("waiting") or {}).values()) > 0
+    if not wanted or view.get("in_flight") or seconds < LONG_SECONDS:
         return None
-    full = [tier for tier in view.get("tiers", []) if tier["frees_in_seconds"] > 0 and tier["used"] > 0]
-    told = f"{upcoming.get('why') or 'limit'}"
-    if full:
-        tier = max(full, key=lambda one: one["frees_in_seconds"])
-        told = f"{tier['used']:,.0f}/{tier['budget']:,.0f} of {label(tier)} used"
+    told = _held_by(str(upcoming.get("why") or ""), view) or "the limit is used up"
+    for tier in view.get("tiers", []):
+        if tier["name"] == upcoming.get("why"):
+            told = f"{tier['used']:,.0f}/{tier['budget']:,.0f} of {label(tier)} used"
     return Explanation(
         "rate-limited",
         f"next call at {clock(now + timedelta(seconds=seconds), now)}: {told}",
@@ -184,7 +184,8 @@ def _held_by(why: str, view: Mapping[str, Any]) -> str:
         return f"all {(view.get('seats') or {}).get('limit')} seats are taken"
     for tier in view.get("tiers", []):
         if tier["name"] == why:
-            return f"{label(tier)} is full"
+            short = tier["used"] < tier["budget"]  # a call of this lane waits while there is room for more urgent ones
+            return f"{label(tier)} has only its reserve left" if short else f"{label(tier)} is full"
     return why
 
 
