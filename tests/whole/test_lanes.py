@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -52,7 +51,9 @@ async def waits(rows: Rows, control: Control) -> dict[str, float]:
     _, lines = await journal(control)
     arrived = {line.path.rpartition("/")[2]: line.wall for line in reversed(lines) if line.path.count("/") == 4}
     noted = await rows.connection.fetch("SELECT external_id, at FROM noted WHERE external_id IS NOT NULL")
-    return {row["external_id"]: arrived[row["external_id"]] - row["at"] for row in noted if row["external_id"] in arrived}
+    return {
+        row["external_id"]: arrived[row["external_id"]] - row["at"] for row in noted if row["external_id"] in arrived
+    }
 
 
 def sent(lines: list[Line], since: float, until: float) -> int:
@@ -75,7 +76,9 @@ async def test_one_urgent_record_waits_for_no_backfill(
             await asyncio.sleep(1.5 * window / max(limit // 10, 1))
             # As the command asks; and as the follow-up of a webhook will.
             if asked % 2:
-                status, _ = await daemon.post("sync", {"integration": "acme", "resource": "l0", "id": f"l0-7{asked:05}"})
+                status, _ = await daemon.post(
+                    "sync", {"integration": "acme", "resource": "l0", "id": f"l0-7{asked:05}"}
+                )
                 assert status < 300
             else:
                 await store.tasks.put(

@@ -1,8 +1,8 @@
 """The quota as partners count it, for ten minutes: four tier sets at once, slow answers, three kills and five reloads.
 
-`make soak T=tests/whole/test_limits_soak.py ARGS=-s`; SYNCD_SOAK_LIMITS_SECONDS=90 tries it for less. Two things must hold: no
-partner ever counts more than it allows, and while work waits the configured budget is used as far as a limit can be whose
-slots are held from send until one window after the response: W / (W + mean response time) of it, less 5 %.
+`make soak T=tests/whole/test_limits_soak.py ARGS=-s`; SYNCD_SOAK_LIMITS_SECONDS=90 tries it for less. Two things must
+hold: no partner ever counts more than it allows, and while work waits the configured budget is used as far as a limit can
+be whose slots are held from send until one window after the response: W / (W + mean response time) of it, less 5 %.
 
 What the partners measured themselves is all that counts here: arrivals, and how long their own answers took. What the
 daemon and the network add to that is on our side of the ledger.
