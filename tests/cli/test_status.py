@@ -219,3 +219,11 @@ def test_a_resource_whose_runs_outlast_their_interval_names_the_plan_even_when_a
     text = "\n".join(verb.render(found, NOW))
     assert "listings: 1,200 records" in text
     assert "a run took 4m, longer than every: 1m; see syncd plan guesty" in text
+
+
+def test_a_resource_that_gets_no_news_says_since_when_its_copy_is_stale():
+    found = overview()
+    found["integrations"][0]["resources"][0]["stale_since"] = "2026-11-21T11:48:00Z"
+    text = "\n".join(verb.render(found, NOW, verbose=True))
+    assert "listings: 1,200 records, stale for 12m" in text
+    assert "stale" not in "\n".join(verb.render(overview(), NOW, verbose=True))

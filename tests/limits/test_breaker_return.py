@@ -100,15 +100,21 @@ async def test_a_hold_that_ends_by_itself_ramps_up_too(clock):
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_reset_lets_few_go_at_first(clock, crowd):
-    gate, partner = crowd
-    await clock.advance(5)
+async def test_a_reset_lets_few_go_at_first(clock):
+    gate = Gate("s", [f"{RATE}/s"], clock=clock, share=1, lanes={}, breaker=BreakerPolicy(failures=1))
+    partner = Sick(clock)
+    async with gate.admit() as slot:
+        slot.failure("GET /things: answered 503")
     partner.well = True
-    gate.reset()
+    assert gate.reset() == [""]
     back = clock.monotonic()
-    await clock.advance(100)
-    assert partner.between(back, back + 3) <= 0.15 * RATE * 3 + 1
-    assert partner.between(back + 80, back + 90) >= 0.9 * RATE * 10
+    tasks = [asyncio.create_task(work(gate, partner, clock)) for _ in range(WORKERS)]
+    await clock.advance(75)
+    assert 1 <= partner.between(back, back + 3) <= 0.15 * RATE * 3 + 1
+    assert partner.between(back + 62, back + 72) >= 0.9 * RATE * 10
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_the_probe_passes_the_gate_like_any_call(clock):

@@ -206,6 +206,9 @@ def _resource(
         parts = []
         if item.get("records") is not None:
             parts.append(plural(item["records"], "record"))
+        stale = ago(item.get("stale_since"), now)
+        if stale:
+            parts.append(f"stale for {stale}")
         if item.get("running"):
             parts.append("running")
         last = item.get("last_run") or {}
