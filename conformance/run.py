@@ -1,10 +1,11 @@
 """`make conformance`: give every answer of the table to every tool, and write down what each did.
 
-    .venv/bin/python -m conformance.run [--only TOOL] [--dry]
+    .venv/bin/python -m conformance.run [--only TOOL] [--dry] [--real]
 
 Each stranger runs in a process of its own in `.venv-conformance`, against a server on the loopback. Its sleeps are recorded
 and skipped, so the whole table takes less than a minute. Results go to conformance/results.json, the tables to the
-documents; --dry prints the sums and writes nothing.
+documents; --dry prints the sums and writes nothing. --real gives one answer to all of them at once and lets them sleep: it
+prints what the server's own clock saw beside what the results file says.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import platform
 import sys
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -22,7 +24,7 @@ import structlog
 from conformance.ours import measured
 from conformance.rows import HERE, Row, rows
 from conformance.server import partner
-from conformance.tables import DOCUMENTS, OURS, RESULTS, filled, rendered
+from conformance.tables import DOCUMENTS, OURS, RESULTS, filled, load, rendered
 from syncd import __version__
 
 PYTHON = HERE.parent / ".venv-conformance" / "bin" / "python"
@@ -79,6 +81,28 @@ async def strangers(table: list[Row], only: str | None) -> tuple[dict[str, Any],
     return about, cells
 
 
+async def real(results: dict[str, Any], name: str = "seconds") -> None:
+    """Nothing skipped: the seconds between two arrivals of each tool, to be held against what was recorded."""
+    table = [row for row in rows() if row.name == name]
+    arrivals: dict[str, list[float]] = {}
+    async with partner(table, lambda: datetime.now(UTC)) as server:
+        server.arrived = lambda path: arrivals.setdefault(path, []).append(monotonic())
+        processes = [
+            await asyncio.create_subprocess_exec(
+                str(PYTHON), str(HERE / "strangers.py"), "--real", tool, server.base_url, name,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            )
+            for tool in TOOLS
+        ]  # fmt: skip
+        for tool, process in zip(TOOLS, processes, strict=True):
+            out, _ = await asyncio.wait_for(process.communicate(), TOOL_SECONDS)
+            seen = arrivals.get(json.loads(out.decode().splitlines()[-1])["path"], [])
+            waited = f"{seen[1] - seen[0]:.1f} s" if len(seen) > 1 else "no second call"
+            recorded = results["rows"][name][tool]
+            told = f"{recorded['seconds']} s" if recorded["calls"] > 1 else "no second call"
+            print(f"{tool:20} by the server's clock {waited:15} recorded {told}")
+
+
 async def everything(only: str | None) -> dict[str, Any]:
     """The results file's content."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -110,7 +134,11 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--only", metavar="TOOL", help=f"one of {OURS}, {', '.join(TOOLS)}; implies --dry")
     words.add_argument("--dry", action="store_true", help="print, write nothing")
+    words.add_argument("--real", action="store_true", help="one answer, really slept (half a minute); implies --dry")
     given = words.parse_args()
+    if given.real:
+        asyncio.run(real(load()))
+        return
     results = asyncio.run(everything(given.only))
     table = rows()
     print(rendered(results, table, "full" if given.only else "sums"))

@@ -1,10 +1,10 @@
 """Runs inside the environment of `make conformance`: one tool's own code, given every answer of the table.
 
-    python conformance/strangers.py TOOL BASE_URL ROW...
+    python conformance/strangers.py [--real] TOOL BASE_URL ROW...
 
 For each row it makes one call of the tool, configured as its documentation begins, and prints a line of JSON: the sleeps
 the tool asked for (they are recorded and skipped: sleeping is replaced before the tool is imported, and the clock goes on
-as if it had slept), and how the call ended. Knows nothing of what is expected.
+as if it had slept; with --real nothing is replaced), and how the call ended. Knows nothing of what is expected.
 """
 
 from __future__ import annotations
@@ -13,60 +13,16 @@ import asyncio
 import importlib.metadata
 import json
 import logging
-import math
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
-SLEEPS: list[float] = []
-_REAL = {"sleep": time.sleep, "time": time.time, "monotonic": time.monotonic, "asleep": asyncio.sleep}
-_SKIPPED = [0.0]
-"""Seconds not slept, of this row; the server's clock, which is the real one, is where each row begins."""
-_AHEAD = [0.0]
-MOST_SLEEPS = 200
-LONGEST_SLEEP = 2**63 / 1e9
+from sleeping import SLEEPS, StuckError, new_row, patch
+
 ROW_SECONDS = 30
-
-
-class StuckError(BaseException):
-    """A row took too long in real time, or asked for more sleeps than any policy would."""
-
-
-def _skip(seconds: float) -> None:
-    if math.isnan(seconds) or seconds < 0:
-        raise ValueError("sleep length must be non-negative")  # as the real one does
-    if seconds > LONGEST_SLEEP:
-        raise OverflowError("timestamp too large to convert to C _PyTime_t")
-    if seconds > 0:
-        SLEEPS.append(float(seconds))
-        _SKIPPED[0] += seconds
-        _AHEAD[0] += seconds
-        if len(SLEEPS) > MOST_SLEEPS:
-            raise StuckError("sleeps without end")
-
-
-def _patch() -> None:
-    async def asleep(seconds: float, result: Any = None) -> Any:
-        _skip(max(seconds, 0.0))
-        return await _REAL["asleep"](0, result)
-
-    def wait(self: threading.Event, timeout: float | None = None) -> bool:
-        if timeout is None or self.is_set() or threading.current_thread() is not threading.main_thread():
-            return real_wait(self, timeout)
-        _skip(timeout)
-        return self.is_set()
-
-    real_wait = threading.Event.wait
-    time.sleep = _skip
-    time.time = lambda: _REAL["time"]() + _SKIPPED[0]
-    time.monotonic = lambda: _REAL["monotonic"]() + _AHEAD[0]  # never back
-    asyncio.sleep = asleep  # type: ignore[assignment]
-    threading.Event.wait = wait  # type: ignore[method-assign]
-
+"""Real time one call may take."""
 
 Fetch = Callable[[str], Any]
 TOOLS: dict[str, tuple[str, str, Callable[[], Fetch]]] = {}
@@ -298,11 +254,13 @@ def _pybreaker() -> Fetch:
 
 def main() -> None:
     """One tool, all rows; the first line tells its version."""
-    name, base_url, *rows = sys.argv[1:]
+    real = sys.argv[1] == "--real"
+    name, base_url, *rows = sys.argv[2 if real else 1 :]
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what tools print is not ours to parse
     logging.disable(logging.CRITICAL)
-    _patch()
+    if not real:
+        patch()
     distribution, how, make = TOOLS[name]
     fetch = make()
     version = importlib.metadata.version(distribution)
@@ -314,8 +272,7 @@ def main() -> None:
     signal.signal(signal.SIGALRM, stuck)
     key = name.replace(" ", "").replace(",", "-").replace("+", "-")
     for row in rows:
-        SLEEPS.clear()
-        _SKIPPED[0] = 0.0
+        new_row()
         error = None
         signal.alarm(ROW_SECONDS)
         try:
