@@ -8,7 +8,7 @@ import pytest
 
 from syncd.planning import Sight, all_scopes, assuming, report, scopes_of
 from syncd.planning.inputs import intervals
-from syncd.sync.forecast import Figure, Known, Load, ScopeLoad
+from syncd.sync.loads import Figure, Known, Load, ScopeLoad
 from syncd.sync.measured import Measured
 from syncd.sync.plan import Strategy
 from syncd.sync.schedule import Schedule

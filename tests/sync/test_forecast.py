@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from syncd.limits import Gate, TierSpec
 from syncd.limits.capacity import Capacity
 from syncd.sync.advice import ENOUGH, Change, advise
-from syncd.sync.forecast import Figure, Known, Load, ScopeLoad, forecast
+from syncd.sync.forecast import forecast
+from syncd.sync.loads import Figure, Known, Load, ScopeLoad
 from syncd.sync.plan import Strategy
 from syncd.testing.clock import FakeClock
 

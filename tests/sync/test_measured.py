@@ -9,7 +9,7 @@ import pytest
 
 from syncd.kit import Resource
 from syncd.store import Run
-from syncd.sync.forecast import Figure, Known
+from syncd.sync.loads import Figure, Known
 from syncd.sync.measured import (
     NOTHING,
     Measured,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 _WORTH_SAYING = 0.01
+_LONG_SECONDS = 60.0
 _MOST_TIERS = 3
 """Columns of tiers in the table; all of them are in the lines below it and in --json."""
 
@@ -202,6 +203,10 @@ def _tiers(scope: Row) -> list[str]:
         if tier["fits"] and tier["most_in_window"] > tier["budget"]:
             text += "; runs that fall together wait"
         lines.append(text if tier["fits"] else paint(text, "red"))
+    everything = scope["everything"]
+    own = max((one["backfill"]["seconds"] for one in scope["integrations"]), default=0.0)
+    if everything["seconds"] > max(_LONG_SECONDS, 1.1 * own):
+        lines.append(f"all complete passes at once: {_short(everything['seconds'])} ({everything['binding']})")
     return lines or ["of every limit less than 1 % is asked for"][: len(scope["tiers"])]
 
 
@@ -266,15 +271,15 @@ def _pass(each: Row) -> str:
 
 
 def _takes(calls: Row | None, alone: Row, beside: Row) -> str:
-    """How long a complete pass takes, and how long beside the rest where that is longer."""
+    """How long a complete pass takes, what it waits for, and how long beside the rest where that is longer."""
     if calls is None:
         return "-"
     if calls["value"] is None:
         return "?"
-    text = _short(alone["seconds"])
+    more = [] if alone["binding"] == "response time" else [alone["binding"]]
     if beside["seconds"] > 1.1 * alone["seconds"] + 1:
-        text += f" ({_short(beside['seconds'])} beside the rest)"
-    return text
+        more.append(f"{_short(beside['seconds'])} beside the rest")
+    return _short(alone["seconds"]) + (f" ({'; '.join(more)})" if more else "")
 
 
 def _short(seconds: float) -> str:

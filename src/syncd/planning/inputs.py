@@ -24,7 +24,7 @@ from syncd.limits.tiers import TierSpec
 from syncd.model import Checkpoint
 from syncd.store import Store
 from syncd.sync import measured as figures
-from syncd.sync.forecast import Figure, Known, Load, ScopeLoad
+from syncd.sync.loads import Figure, Known, Load, ScopeLoad
 from syncd.sync.measured import Measured
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.schedule import Schedule

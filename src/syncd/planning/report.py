@@ -11,7 +11,8 @@ from syncd.config.units import format_duration
 from syncd.limits.capacity import Duration
 from syncd.planning.inputs import BLIND, Sight, all_scopes
 from syncd.sync.advice import Advice, advise
-from syncd.sync.forecast import Figure, IntegrationForecast, ResourceForecast, ScopeForecast, forecast
+from syncd.sync.forecast import IntegrationForecast, ResourceForecast, ScopeForecast, forecast
+from syncd.sync.loads import Figure
 from syncd.sync.plan import Strategy
 
 SCHEMA = "syncd.plan/1"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from syncd.config.units import format_duration
 from syncd.limits.adaptive import rate_text
 from syncd.limits.capacity import Capacity
-from syncd.sync.forecast import Load, ScopeForecast, ScopeLoad
+from syncd.sync.forecast import ScopeForecast
+from syncd.sync.loads import Load, ScopeLoad
 from syncd.sync.plan import Strategy
 
 ENOUGH = 0.95

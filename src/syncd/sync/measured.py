@@ -14,7 +14,7 @@ from datetime import datetime
 from syncd.config.units import format_duration
 from syncd.model import Mode, Outcome
 from syncd.store import Run
-from syncd.sync.forecast import Figure, Known
+from syncd.sync.loads import Figure, Known
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.schedule import Schedule
 
