@@ -222,7 +222,7 @@ async def test_the_gate_wakes_when_the_slot_is_free_and_not_later(clock):
         assert not waiter.done()
         await clock.advance(0.02)
         assert waiter.done()
-        gate._leave(waiter.result(), heard=True)
+        gate.leave(waiter.result(), heard=True)
         await clock.advance(10.01)
 
 

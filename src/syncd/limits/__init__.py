@@ -2,7 +2,8 @@
 
 from syncd.limits.breaker import MANY, BreakerPolicy, BreakerState
 from syncd.limits.breakers import Hold
-from syncd.limits.gate import DEFAULT_LANES, Gate, Slot
+from syncd.limits.gate import DEFAULT_LANES, Gate
+from syncd.limits.slot import Slot
 from syncd.limits.tiers import TierSpec, parse_rate
 from syncd.limits.waiting import OverBudgetError
 

@@ -110,10 +110,15 @@ def rate_text(limit: int, window_seconds: float) -> str:
     return f"{limit}/{window_seconds:g}s"
 
 
+def quoted(name: str) -> str:
+    """A budget's name as YAML takes it inside braces: a route may have braces of its own."""
+    return f'"{name}"' if set(name) & set("{}[],:#&*?!") else name
+
+
 def yaml_line(spec: TierSpec, limit: float) -> str:
     """What to write into the partner's file so that this tier is spent at no more than `limit`."""
     rate = rate_text(max(1, math.floor(limit)), spec.window_seconds)
     more = [f"kind: {spec.kind}"] if spec.kind != "sliding" else []
-    more += [f"budget: {spec.budget}"] if spec.budget else []
+    more += [f"budget: {quoted(spec.budget)}"] if spec.budget else []
     more += ["weighted: true"] if spec.weighted else []
     return f"limits: {{tiers: [{'{rate: ' + ', '.join([rate, *more]) + '}' if more else rate}]}}"

@@ -5,117 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Any
 
 from syncd import metrics
 from syncd.clock import Clock
-from syncd.errors import PartnerError
-from syncd.limits.adaptive import Learned
-from syncd.limits.book import Book, Call
-from syncd.limits.breaker import BreakerPolicy, BreakerState, Pass
+from syncd.limits.book import Book
+from syncd.limits.breaker import BreakerPolicy, BreakerState
 from syncd.limits.breakers import Breakers, Hold
+from syncd.limits.lessons import Lessons
 from syncd.limits.readings import Reading
 from syncd.limits.recorder import Recorder
+from syncd.limits.slot import Slot
 from syncd.limits.tiers import TierSpec
+from syncd.limits.views import view_of
 from syncd.limits.waiting import OverBudgetError, WaitingRoom
 from syncd.model import Lane
 from syncd.ports import SlotKeeper
 
 _LONGEST_PAUSE = 7 * 86400.0
-_SEATS_STEP_SECONDS = 60.0
-"""How often a learned number of seats is raised."""
 _MOST_GHOST_SECONDS = 30.0
 _FADES = 0.999
 """What a slow call said of the partner fades by so much with each save, of which there is one a second at most."""
-_SEATS_UNKNOWN = 64
-"""Where no number of seats is configured, a learned one that has grown to this is forgotten."""
 DEFAULT_LANES: Mapping[Lane, float] = {Lane.HIGH: 0.1, Lane.NORMAL: 0.1, Lane.LOW: 0.05}
 
 TierLike = TierSpec | str | Mapping[str, Any]
 Lanes = Mapping[Lane, float] | Mapping[str, float]
-
-
-class Slot(Call):
-    """A call at the gate: first it waits, then it has a place that is good for one request. An async context manager.
-
-    The methods may be called until the block ends. Leaving the block never waits, so it cannot be cut short.
-    """
-
-    _pass: Pass
-    waited_seconds = 0.0
-    """How long the call waited to be let go."""
-    _verdict = False
-    _heard = False
-
-    def __init__(
-        self, gate: Gate, lane: Lane, member: str, weight: float, budgets: Sequence[str], group: str,
-        deadline_at: float | None,
-    ) -> None:  # fmt: skip
-        self._gate = gate
-        self.lane = lane
-        self.member = member
-        self.weight = weight
-        self.budgets = budgets
-        self.group = group
-        self.deadline_at = deadline_at
-
-    async def __aenter__(self) -> Slot:
-        gate = self._gate
-        now = self.asked_at = gate.clock.monotonic()
-        self._pass = gate.breakers.permit(self.group, now)
-        if now < gate.room.paused_until or not gate.book.take(self, now):
-            await gate._stand(self, now)
-        elif gate.recorder.note(self, now):
-            await gate._record(self)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        heard = error is None or self._heard or (isinstance(error, PartnerError) and error.status is not None)
-        self._gate._leave(self, heard=heard)
-
-    @property
-    def waited_by(self) -> str:
-        """The last thing it waited for: a tier's name, `concurrency`, `lane`, `paused`; empty if it went at once."""
-        return self.blocked_by
-
-    @property
-    def probe(self) -> bool:
-        """Is this the call by which a half-open breaker finds out?"""
-        return self._pass.probe
-
-    def answered(self) -> None:
-        """The response began (its head is here): the partner has counted the call, the windows run from now.
-
-        Optional: without it they run from the end of the block, so a long download holds its slots for longer.
-        """
-        self._heard = True
-        self._gate._answered(self)
-
-    def cost(self, weight: float) -> None:
-        """What the partner says the call cost; corrects the weighted tiers. Call it before `answered`."""
-        self._gate.book.correct(self, max(weight, 0.0))
-
-    def told(self, readings: Iterable[Reading]) -> None:
-        """What the answer said of the partner's limits."""
-        self._gate._told(self, readings)
-
-    def success(self) -> None:
-        """The partner is alive: any complete answer that is not a 5xx, a refusal included."""
-        if not self._verdict:
-            self._verdict = self._heard = True
-            self._gate._verdict(self, good=True)
-
-    def failure(self, why: str = "") -> None:
-        """The partner is sick: 5xx, time-out, refused or broken connection. Never for a 4xx or a 429.
-
-        `why` is the error in words without secrets; the last ones are kept for who asks what is wrong.
-        """
-        if not self._verdict:
-            self._verdict = True
-            self._gate._verdict(self, good=False, why=why)
 
 
 class Gate:
@@ -160,11 +74,7 @@ class Gate:
         self.recorder = Recorder(scope, self.book, clock, keeper, lost_seconds=lost_seconds)
         self.recorder.told = self._remember
         self._pauses = 0
-        self._event_number = 0
-        """429s of calls up to this number have taught what they can."""
-        self.seats_learned = Learned()
-        self.refusals = 0
-        """429s met."""
+        self.lessons = Lessons(scope, self.book, clock, self._notify)
         self.slowest_seconds = 0.0
         """About the longest that one call has held its seat lately."""
         self.away_seconds = 0.0
@@ -197,7 +107,7 @@ class Gate:
         """
         return Slot(self, lane, member, weight, budgets, group, deadline_at)
 
-    async def _stand(self, call: Slot, now: float) -> None:
+    async def stand(self, call: Slot, now: float) -> None:
         """Wait in line, and then for the record where one is due."""
         try:
             most = self.book.limit_of(call.budgets)
@@ -215,14 +125,14 @@ class Gate:
         for tier, _ in call.holds:
             spent = call.weight if tier.weighted else 1.0
             self._busy_calls[tier.key] = self._busy_calls.get(tier.key, 0.0) + spent
-        await self._record(call, due=self.recorder.note(call, arrived))
+        await self.record(call, due=self.recorder.note(call, arrived))
 
-    async def _record(self, call: Slot, *, due: bool = True) -> None:
+    async def record(self, call: Slot, *, due: bool = True) -> None:
         """The last thing before it leaves: what must be stored is stored, and the breaker has not opened meanwhile."""
         try:
             if due:
                 await self.recorder.before(call)
-            if not self.breakers.valid(call.group, call._pass):
+            if not self.breakers.valid(call.group, call.leave):
                 raise self.breakers.refusal(call.group, self.clock.monotonic())
         except BaseException:
             self._abandon(call)
@@ -230,12 +140,12 @@ class Gate:
 
     def _abandon(self, call: Slot) -> None:
         """It is not sent after all."""
-        self.breakers.of(call.group).abandon(call._pass)
+        self.breakers.of(call.group).abandon(call.leave)
         if call.number:
             self.book.undo(call)
             self.room.dispatch()
 
-    def _leave(self, call: Slot, *, heard: bool) -> None:
+    def leave(self, call: Slot, *, heard: bool) -> None:
         """The block ended, however it ended."""
         now = self.clock.monotonic()
         if call.open:
@@ -243,41 +153,31 @@ class Gate:
         if now - call.sent_at > self.slowest_seconds:
             self.slowest_seconds = now - call.sent_at
         self.book.vacate(call)
-        if not call._verdict:
-            self.breakers.of(call.group).abandon(call._pass)
+        if not call.judged:
+            self.breakers.of(call.group).abandon(call.leave)
         if self.book.crowd:
             self.room.dispatch()
 
-    def _answered(self, call: Slot) -> None:
+    def answered(self, call: Slot) -> None:
         self.book.answer(call, self.clock.monotonic())
         if self.book.crowd:
             self.room.dispatch()
 
-    def _verdict(self, call: Slot, *, good: bool, why: str = "") -> None:
+    def verdict(self, call: Slot, *, good: bool, why: str = "") -> None:
         if good:
             if self._pauses:
                 self._pauses = 0
             if self.book.slowed is not None:
-                self._recover(call)
-        if self.breakers.verdict(call.group, call._pass, self.clock.monotonic(), good=good, why=why):
+                self.lessons.accepted(call)
+                self.room.dispatch()
+        if self.breakers.verdict(call.group, call.leave, self.clock.monotonic(), good=good, why=why):
             self._evict([call.group])
 
     # -- what the partner says and teaches
 
-    def _told(self, call: Slot, readings: Iterable[Reading]) -> None:
-        now = self.clock.monotonic()
-        for tier, reading, news in self.book.told(call, readings, now):
-            if news == "lowered":
-                self._notify(
-                    "limit_learned", scope=self.scope, tier=tier.name, stated=tier.spec.stated_or_limit,
-                    observed=tier.told_limit, yaml=tier.yaml,
-                )  # fmt: skip
-                continue
-            event = "limit_near" if news == "near" else "limit_relaxed"
-            self._notify(
-                event, scope=self.scope, tier=tier.name, remaining=reading.remaining, limit=tier.most,
-                others=tier.foreign,
-            )  # fmt: skip
+    def told(self, call: Slot, readings: Iterable[Reading]) -> None:
+        """What the answer to a call said of the partner's limits."""
+        self.lessons.told(call, readings)
         if self.book.crowd:
             self.room.dispatch()
 
@@ -289,57 +189,12 @@ class Gate:
         429s of calls that were sent before the last one taught are the same event. `about` says what there was too much
         of: `calls`, `seats` (calls at once), or `object`, which is the partner's lock on one thing and teaches nothing.
         """
-        now = self.clock.monotonic()
-        self.refusals += 1
-        same = call is not None and call.number <= self._event_number
-        if not same and about != "object" and not (call is None and now < self.room.paused_until):
-            self._event_number = self.book.granted
-            if about == "seats":
-                self._fewer_seats(now)
-            else:
-                self._learn(now, call)
+        if call is not None or self.paused_until is None:
+            self.lessons.refused(call, about)
         # Told no time, only the first of the calls that were under way begins a pause: they are one event.
         if until is not None or self.paused_until is None:
             self.pause(until, reason)
         self.room.dispatch()
-
-    def _learn(self, now: float, call: Slot | None) -> None:
-        budgets = call.budgets if call is not None else ("read",)
-        tier = self.book.binding(budgets, now)
-        self._slow(1)
-        if tier is None or (call is not None and now < tier.left_until and tier.left <= 0 and tier.foreign > 0):
-            return  # the partner's own figures say that others had spent the rest: they bar us until it is back
-        own = (
-            weight if call is not None and not call.open and (weight := call.weight if tier.weighted else 1.0) else 0.0
-        )
-        accepted = tier.held_now(now) - tier.flying - own
-        observed = tier.break_down(now, accepted)
-        self._notify(
-            "limit_learned", scope=self.scope, tier=tier.name, stated=tier.spec.stated_or_limit, observed=observed,
-            yaml=tier.yaml,
-        )  # fmt: skip
-
-    def _fewer_seats(self, now: float) -> None:
-        most = self.book.concurrency or max(1, self.book.seats_used)
-        self.seats_learned.broke(now, float(most), float(self.book.seats_used), _SEATS_STEP_SECONDS)
-        self._slow(self._seats())
-
-    def _slow(self, seats: int | None) -> None:
-        """Few at once until the partner is known to accept them again."""
-        learned = self._seats()
-        self.book.slowed = seats if learned is None else min(learned, seats or learned)
-
-    def _recover(self, call: Slot) -> None:
-        """A call sent after the last 429 was answered well: as many at once as before, or as were learned."""
-        if call.number > self._event_number:
-            most = float(self.book.concurrency or _SEATS_UNKNOWN)
-            self.seats_learned.grow(self.clock.monotonic(), most, _SEATS_STEP_SECONDS)
-            self.book.slowed = self._seats()
-            self.room.dispatch()
-
-    def _seats(self) -> int | None:
-        learned = self.seats_learned.limit
-        return None if learned is None else max(1, math.floor(learned))
 
     def ramp(self, seconds: float = 60.0, start: float = 0.1) -> None:
         """After a partner was down, or we were: let the budgets grow from a share of them to all over so long."""
@@ -463,12 +318,7 @@ class Gate:
                 if now + busy > self.room.paused_until:
                     self.room.paused_until = now + busy
                     self.room.pause_reason = "the partner may still be busy with what was asked before the restart"
-            seats = state.get("seats")
-            if isinstance(seats, Mapping):
-                self.seats_learned.absorb(
-                    {"limit": seats["limit"], "events": seats["events"]}, now, _SEATS_STEP_SECONDS
-                )
-                self.book.slowed = self._seats()
+            self.lessons.absorb(state)
         await self.recorder.persist(clean=False)
         self.room.dispatch()
 
@@ -481,9 +331,7 @@ class Gate:
             told |= {"paused_until": until.timestamp(), "pause_reason": self.room.pause_reason}
         if breakers := self.breakers.export(self.clock.monotonic()):
             told["breakers"] = breakers
-        if self.seats_learned.limit is not None:
-            told["seats"] = {"limit": self.seats_learned.limit, "events": self.seats_learned.events}
-        return told
+        return told | self.lessons.export()
 
     def _turned(self) -> None:
         self.unsaved = True
@@ -514,45 +362,4 @@ class Gate:
 
     def view(self) -> dict[str, Any]:
         """Everything a person wants to see of this scope; plain data."""
-        now, wall = self.clock.monotonic(), self.clock.now()
-        tiers = [tier.view(now) for tier in self.book.tiers]
-        for tier in tiers:
-            lesson = tier["learned"]
-            if lesson is not None:
-                ago = lesson.pop("since_seconds")
-                lesson["since"] = None if ago is None else wall - timedelta(seconds=ago)
-        ends = max((tier.ramp_ends for tier in self.book.tiers), default=-math.inf)
-        return {
-            "scope": self.scope,
-            "paused_until": self.paused_until,
-            "pause_reason": self.room.pause_reason if self.paused_until is not None else "",
-            "next_call": self._next_call(now),
-            "ramp": {"share": min(tier.ramped(now) for tier in self.book.tiers), "ends_in_seconds": ends - now}
-            if ends > now
-            else None,
-            "seats": {
-                "used": self.book.seats_used,
-                "limit": self.book.seats,
-                "configured": self.book.concurrency,
-                "learned": self._seats(),
-            },
-            "in_flight": len(self.book.flying),
-            "waiting": {lane.name.lower(): self.book.waiting[lane] for lane in Lane},
-            "tiers": tiers,
-            "breakers": self.breakers.view(now),
-            "held": self.breakers.held_view,
-            "waited_seconds": dict(self.room.waited),
-            "busy_seconds": self.room.busy_seconds(),
-            "utilisation": self.utilisation,
-            "refusals": self.refusals,
-        }
-
-    def _next_call(self, now: float) -> dict[str, Any]:
-        """When a read of the normal lane may leave, and what holds it till then; None seconds: after the next answer."""
-        if now < self.room.paused_until:
-            return {
-                "in_seconds": self.room.paused_until - now,
-                "why": f"paused: {self.room.pause_reason or 'told to wait'}",
-            }
-        at, why = self.book.next_at(now, Lane.NORMAL, ("read", "GET"))
-        return {"in_seconds": at - now if math.isfinite(at) else None, "why": why}
+        return view_of(self)

@@ -122,6 +122,13 @@ class WaitingRoom:
         call.error = error
         _tell(call)
 
+    def send_away(self, member: str) -> None:
+        """End the waits of one member, which will not use what it would get. What it has under way goes on."""
+        now = self.clock.now()
+        for call in [call for call in self._waiting if call.member == member and call.waiting]:
+            self.refuse(call, OverBudgetError(f"{member} stops: a call that waited was not sent", retry_at=now))
+        self.dispatch()
+
     def of_group(self, group: str) -> list[Call]:
         """Who waits for this endpoint group."""
         return [call for call in self._waiting if call.group == group and call.waiting]
