@@ -5,6 +5,7 @@ import math
 from itertools import pairwise
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,11 +153,14 @@ def test_recovery_stops_below_where_it_broke_until_that_is_forgotten():
         (TierSpec(300, 120), 95, "limits: {tiers: [95/120s]}"),
         (TierSpec(10, 1, budget="write"), 0.3, "limits: {tiers: [{rate: 1/s, budget: write}]}"),
         (TierSpec(9, 2, kind="bucket"), 7, "limits: {tiers: [{rate: 7/2s, kind: bucket}]}"),
+        (TierSpec(9, 60, budget="/x/{parent.id}"), 7, 'limits: {tiers: [{rate: 7/min, budget: "/x/{parent.id}"}]}'),
         (TierSpec(10000, 30 * 86400, budget="read"), 8000, "limits: {tiers: [{rate: 8000/30d, budget: read}]}"),
     ],
 )
 def test_the_line_that_fixes_a_limit_can_be_pasted(spec, limit, line):
     assert yaml_line(spec, limit) == line
+    [written] = yaml.safe_load(line)["limits"]["tiers"]
+    assert TierSpec.parse(written).budget == spec.budget
 
 
 @given(

@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from syncd.config.units import format_duration
-from syncd.limits.adaptive import rate_text
+from syncd.limits.adaptive import quoted, rate_text
 from syncd.limits.capacity import Capacity
 from syncd.sync.forecast import ScopeForecast
 from syncd.sync.loads import Load, ScopeLoad
@@ -202,14 +202,9 @@ def _widened(tier: Capacity, spent_per_second: float, latency_seconds: float) ->
 
 def _line(tier: Capacity) -> str:
     rate = rate_text(int(tier.stated), tier.window_seconds)
-    more = [f"budget: {_quoted(tier.counts)}"] if tier.counts else []
+    more = [f"budget: {quoted(tier.counts)}"] if tier.counts else []
     more += ["weighted: true"] if tier.weighted else []
     more += [f"kind: bucket, burst: {math.ceil(tier.ceiling)}"] if tier.bucket else []
     written = f"{{{', '.join([f'rate: {rate}', *more])}}}" if more else rate
     risk = ", accept_risk: true" if tier.most is not None and tier.stated > tier.most else ""
     return f"limits: {{tiers: [{written}]{risk}}}"
-
-
-def _quoted(name: str) -> str:
-    """A budget's name as YAML takes it inside braces: a route may have braces of its own."""
-    return f'"{name}"' if set(name) & set("{}[],:#&*?!") else name
