@@ -152,7 +152,7 @@ class _Show:
     async def _tell(self, running: asyncio.Task[int], forced: dict[str, int], *, drawn: bool) -> bool:
         """Play the story; True when it ended by itself. `forced` is told the 429s that partners were made to answer."""
         engine = self._daemon.engine
-        overview, caption = await engine.overview(), "every partner is asked every second or two"
+        overview, caption = await engine.overview(), ""
         said: dict[str, Line] = {}
 
         def captioned(text: str) -> None:

@@ -35,7 +35,7 @@ integrations:
     "attio": """\
 driver: attio
 base_url: {base_url}
-resources: {{people: {{every: 2s}}}}
+resources: {{people: {{every: 3s}}}}
 integrations:
   crm: {{credentials: {{token: {{file: attio_token}}}}}}
 """,

@@ -29,7 +29,7 @@ WAIT_SECONDS = 6
 OUTAGE_SECONDS = 4.0
 
 BUSY: dict[str, tuple[str, ...]] = {"attio": ("people",), "guesty": ("reservations",), "stripe": ("events",)}
-"""Resources that are asked for every second or two, so that every partner is called all the time."""
+"""Resources that are asked for every second to three, so that every partner is called all the time."""
 
 Overview = Mapping[str, Any]
 
@@ -57,6 +57,8 @@ class Story:
     async def play(self) -> None:
         """All acts, and then quiet: what the partners hold from here on stays as it is."""
         async with self._changes():
+            self._caption("records change at all three, and each is asked every few seconds")
+            await self._clock.sleep(READ_SECONDS)
             await self._tightens()
             await self._names_a_date()
             await self._goes_down()
