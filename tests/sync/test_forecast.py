@@ -131,7 +131,7 @@ SCOPES: dict[str, tuple[list[Any], list[Load]]] = {
         [{"rate": "30/min", "kind": "bucket", "burst": 10}],
         [load(every=30, run=3, strategy=Strategy.FEED), load("boats", every=600, full=60, strategy=Strategy.FULL)],
     ),
-    "a month's budget": (["10/s", "2000/d"], [load(every=900, full=150, run=8, full_every=6 * HOUR)]),
+    "a day's budget": (["10/s", "2000/d"], [load(every=900, full=150, run=8, full_every=6 * HOUR)]),
 }
 
 
@@ -141,7 +141,7 @@ def test_what_schedules_spend_of_each_tier_is_what_they_spend_at_the_gate(name):
     made = scope(*loads, tiers=tiers)
     found = forecast(made)
     assert found.fits is True
-    seconds = 24 * HOUR if name == "a month's budget" else 6 * HOUR
+    seconds = 24 * HOUR if name == "a day's budget" else 6 * HOUR
     played = play(made, tiers, seconds)
     for one in found.tiers:
         assert one.spent_per_second * seconds == pytest.approx(played.calls[one.tier.name], rel=0.05), one.tier.written

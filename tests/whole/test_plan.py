@@ -133,3 +133,29 @@ async def test_a_schedule_that_cannot_fit_is_refused_with_the_line_that_can(
         code, _, err = await daemon.cli("plan", "acmee")
         assert code == 2
         assert "did you mean 'acme'?" in err
+
+
+@pytest.mark.timeout(120)
+async def test_while_the_first_pass_goes_on_the_partner_has_stated_how_long_it_will_be(
+    tmp_path: Path, database: str, rows: Rows, plain
+):
+    simulator, _ = plain(things=900)
+    body = partner(
+        simulator.base_url,
+        limits={"tiers": ["60/10s"]},
+        resources=only("things", every="1h", page_size=10),
+    )
+    async with Daemon(tmp_path, database, {"plain": body}) as daemon:
+
+        async def stated() -> dict[str, Any]:
+            told = resources(await planned(daemon, "acme"))["things"]
+            return told if told["records"]["known"] != "unknown" else {}
+
+        told = await daemon.until(stated)
+        assert told["records"] == {"value": 900.0, "known": "stated"}
+        assert told["full_calls"] == {"value": 90.0, "known": "assumed"}
+        assert told["full"]["binding"] == "60/10s"
+        assert (
+            10 <= told["full"]["seconds"] < 12
+        )  # 59 at once, one slot being kept for what is urgent; the rest a window later
+        assert told["fits"] is None  # no incremental run was measured yet
