@@ -296,6 +296,15 @@ def test_with_others_spending_from_a_fixed_window_the_partner_refuses_hardly_any
     assert worst_window(partner.arrivals, 10) <= limit
 
 
+async def test_a_429_that_others_spending_explains_teaches_no_lower_limit(clock):
+    gate = gate_of(clock, "100/min")
+    await clock.run(call(gate, Reading(limit=100, remaining=20, window_seconds=60, reset_seconds=60)))
+    async with gate.admit(lane=Lane.HIGH) as slot:
+        gate.limited(30.0, "429", call=slot)
+    assert gate.view()["tiers"][0]["learned"] is None
+    assert gate.paused_until is not None
+
+
 # -- seats, ramps
 
 

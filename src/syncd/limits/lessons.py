@@ -18,6 +18,10 @@ _SEATS_UNKNOWN = 64
 """Where no number of seats is configured, a learned one that has grown to this is forgotten."""
 
 
+_EXPLAINED = 0.8
+"""When ours and what others spent, as the partner told last, come to so much of the limit, a 429 needs no other reason."""
+
+
 class Lessons:
     """Of one scope. `notify` hears what is news: `limit_learned`, `limit_near`, `limit_relaxed`."""
 
@@ -89,11 +93,14 @@ class Lessons:
     def _break_down(self, call: Call | None) -> None:
         now = self._clock.monotonic()
         tier = self._book.binding(call.budgets if call is not None else ("read",), now)
-        if tier is None or (call is not None and now < tier.left_until and tier.left <= 0 and tier.foreign > 0):
-            return  # the partner's own figures say that others had spent the rest: they bar us until it is back
+        if tier is None:
+            return
         weight = 1.0 if call is None or not tier.weighted else call.weight
         own = weight if call is not None and not call.open else 0.0
-        self._learned(tier, tier.break_down(now, tier.held_now(now) - tier.flying - own))
+        accepted = tier.held_now(now) - tier.flying - own
+        if now < tier.left_until and tier.foreign > 0 and accepted + tier.foreign >= _EXPLAINED * tier.most:
+            return  # by the partner's own figures others had spent the rest: what is allowed is no less than before
+        self._learned(tier, tier.break_down(now, accepted))
 
     def _learned(self, tier: Tier, observed: float | None) -> None:
         self._notify(
