@@ -120,3 +120,33 @@ async def test_integrations_of_one_scope_share_it_evenly_and_lend_what_lies_idle
     assert abs(shares["key-1"] - shares["key-2"]) <= 0.1 * max(shares.values())
     # Nothing urgent and nothing unhurried was asked for: what is kept for those is lent, but for the one slot.
     assert used >= 0.9 * (limit - 1) / limit * window / (window + took)
+
+
+@pytest.mark.timeout(120)
+async def test_a_reload_waits_for_no_limit(tmp_path: Path, database: str, rows: Rows, metering):
+    simulator, control = metering(tiers=["6/90s"], latency=(0.02, 0.05))
+    body = metered(simulator.base_url, {"tiers": ["6/90s"]}, {"acme": "key-1"})
+    async with Daemon(tmp_path, database, {"metered": body}) as daemon:
+
+        async def all_wait() -> bool:
+            return int((await control.stats())["calls"]) >= 5
+
+        await daemon.until(all_wait)
+        body["rest"]["page_size"] = 3
+        daemon.write_partner("metered", body)
+        began = asyncio.get_running_loop().time()
+        daemon.hup()
+
+        async def reloaded() -> bool:
+            return '"event":"config_reloaded"' in daemon.log()
+
+        await daemon.until(reloaded, seconds=30)
+        took = asyncio.get_running_loop().time() - began
+        cut = await rows.connection.fetchval("SELECT count(*) FROM syncd.runs WHERE outcome = 'cut'")
+        stats = await control.stats()
+        stopping = asyncio.get_running_loop().time()
+        await daemon.stop()
+        print(f"reload {took:.2f} s, stop {asyncio.get_running_loop().time() - stopping:.2f} s, {cut} runs cut")
+    assert cut == 8, "the runs were cut between two pages, not failed"
+    assert took < 8.0, "the calls that waited a minute yet were not waited for"
+    assert stats["violations"] == 0

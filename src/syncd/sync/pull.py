@@ -21,6 +21,7 @@ import structlog
 
 from syncd.errors import GoneError, PayloadError, RejectedError, StoreError, SyncdError
 from syncd.kit import Item, Response
+from syncd.limits import OverBudgetError
 from syncd.model import Checkpoint, Lane, Mode, Outcome
 from syncd.store import Stand
 from syncd.sync.account import Account
@@ -102,9 +103,12 @@ class Pull:
             await self._finish(Outcome.FAILED, error, restart=True)
             raise
         except SyncdError as error:
-            if not isinstance(error, StoreError):
-                await self._finish(Outcome.FAILED, error)
-            raise
+            if isinstance(error, OverBudgetError) and self.stopping():
+                ended = False  # it was sent away from where it waited for a limit
+            else:
+                if not isinstance(error, StoreError):
+                    await self._finish(Outcome.FAILED, error)
+                raise
         if not ended:
             await self._finish(Outcome.CUT)
             return tally

@@ -38,6 +38,8 @@ LOOK_SECONDS = 1.0
 """How often the feeder looks for ready tasks when nothing woke it."""
 AWAY_SECONDS = 60.0
 """Nobody called for a scope for so long, and its work waits: then its budget grows from a tenth."""
+LEAVE_SECONDS = 0.1
+"""How often a drain looks who waits for a limit."""
 WISHES_REMEMBERED = 1000
 
 
@@ -112,13 +114,26 @@ class Runner:
                     await self._wake.wait()
 
     async def drain(self) -> None:
-        """Take nothing new; come back when what is held has ended or stopped between two pages."""
+        """Take nothing new; come back when what is held has ended or stopped between two pages.
+
+        Calls under way are waited for; those that wait for a limit, perhaps for minutes, have cost nothing yet.
+        """
         self._stopping = True
         unbegun = self.pool.close()
         self.wake()
-        await self.pool.drained()
+        async with anyio.create_task_group() as parts:
+            parts.start_soon(self._send_away)
+            await self.pool.drained()
+            parts.cancel_scope.cancel()
         await self._feeder.give_back_batches(unbegun)
         await self._feeder.give_back(wish for unit in self.units.values() for wish in unit.wishes)
+
+    async def _send_away(self) -> None:
+        """Whoever comes to wait for a limit from now on goes back to where it is stored; until cancelled."""
+        while True:
+            for account in self.accounts.values():
+                account.gate.room.send_away(account.name)
+            await self._clock.sleep(LEAVE_SECONDS)
 
     @property
     def stopping(self) -> bool:
