@@ -159,3 +159,23 @@ async def test_while_the_first_pass_goes_on_the_partner_has_stated_how_long_it_w
             10 <= told["full"]["seconds"] < 12
         )  # 59 at once, one slot being kept for what is urgent; the rest a window later
         assert told["fits"] is None  # no incremental run was measured yet
+
+
+@pytest.mark.timeout(180)
+async def test_a_first_import_takes_as_long_as_was_planned_before_it(tmp_path: Path, database: str, rows: Rows, plain):
+    simulator, control = plain(things=180, notes=1, latency=(0.04, 0.06), tiers=["80/4s"])
+    body = partner(
+        simulator.base_url,
+        limits={"tiers": ["40/4s"]},
+        resources={"flow": {"enabled": False}, "things": {"every": "1h"}, "notes": {"every": "1d"}},
+    )
+    daemon = Daemon(tmp_path, database, {"plain": body})
+    plan = await planned(daemon, "acme", "--files", "--assume", "things=180")
+    [told] = plan["scopes"][0]["integrations"]
+    assert told["calls"] == {"value": 182.0, "known": "assumed"}  # two pages, and a list of notes below each thing
+    assert told["backfill"]["binding"] == "40/4s"
+    async with daemon:
+        await settled(daemon, rows, 1, "things")
+        arrived = await control.arrivals()
+        assert len(arrived) == 182
+        assert told["backfill"]["seconds"] == pytest.approx(max(arrived) - min(arrived), rel=0.15)
