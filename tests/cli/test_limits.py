@@ -136,7 +136,7 @@ def test_a_breaker_that_is_not_closed_says_when_it_is_tried_again():
 def test_what_limits_cost_is_told_by_reason_in_the_tiers_own_name():
     told = scope(waited_seconds={"600/60s": 41.0, "paused": 72.0, "lane": 0.1}, utilisation=0.96, refusals=2)
     line = shown(told).splitlines()[-1]
-    assert line == "    calls waited 1m 12s for paused, 41s for 600/min; 96 % of the budget used meanwhile; 429s 2"
+    assert line == "    calls waited 1m 12s for paused, 41s for 600/min; 96 % of the budget used meanwhile; 429s: 2"
 
 
 def test_a_scope_that_several_share_is_shown_once_with_their_names():

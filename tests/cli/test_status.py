@@ -128,6 +128,21 @@ def test_a_healthy_line_has_last_run_limits_and_latency():
     assert "listings" not in page()
 
 
+def test_a_remark_about_what_goes_well_is_a_note_and_no_alarm():
+    found = overview()
+    found["integrations"][0]["explanation"] = {
+        "code": "limit-learned",
+        "reason": "stated 600/min, observed about 500/min",
+        "since": "2026-11-21T11:56:00Z",
+        "cause": "it answered 429 to fewer calls than it states",
+        "action": "limits: {tiers: [475/min]} in partners/guesty.yaml",
+    }
+    text = "\n".join(verb.render(found, NOW))
+    assert "last run 2m ago  450/600 · 75 % of 600/min  840 ms a call" in text
+    assert "  note: stated 600/min, observed about 500/min, 4m ago" in text
+    assert "likely: it answered" not in text
+
+
 def test_verbose_shows_the_resources_of_the_healthy_too():
     text = "\n".join(verb.render(overview(), NOW, verbose=True))
     assert "listings: 1,200 records, last incremental done +3 -1 2m ago, next in 13m" in text

@@ -161,6 +161,7 @@ def test_waiting_as_told_outranks_what_was_learned():
         ({"name": "token 5/86400s", "configured": 5, "window_seconds": 86400.0}, "token 5/d"),
         ({"name": "GET /rooms 25/1s", "configured": 25, "window_seconds": 1.0}, "GET /rooms 25/s"),
         ({"name": "600/60s", "limit": 300.0}, "600/min"),
+        ({"name": "read 1000000/2592000s", "configured": 1e6, "window_seconds": 2592e3}, "read 1000000/30d"),
     ],
 )
 def test_a_tier_is_called_as_people_write_it(written, said):

@@ -142,7 +142,7 @@ def _history(scope: Mapping[str, Any]) -> Iterator[str]:
         if scope.get("utilisation") is not None:
             parts.append(f"{_percent(scope['utilisation'])} of the budget used meanwhile")
     if scope.get("refusals"):
-        parts.append(f"429s {number(scope['refusals'])}")
+        parts.append(f"429s: {number(scope['refusals'])}")
     if parts:
         yield "; ".join(parts)
 

@@ -150,8 +150,9 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
     shown = shown.upper() if state in TROUBLED else shown
     first = f"{paint(MARKS.get(state, '?'), colour)} {name:<{width}}  {paint(f'{shown:<13}', colour)}"
     since = ago(why.get("since"), now)
-    details = [since] if since else []
-    if why.get("reason"):
+    details = [since] if since and state != "healthy" else []
+    noted = state == "healthy" and why.get("reason")  # it goes well: a remark beside what there is, and no alarm
+    if why.get("reason") and not noted:
         details.append(why["reason"])
     elif item.get("enabled") is False:
         details.append("disabled in the configuration")
@@ -159,7 +160,9 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
         details += _healthy(item, now)
     lines = [f"{first}  {'  '.join(details)}".rstrip()]
     indent = " " * (width + 4)
-    if why.get("cause"):
+    if noted:
+        lines.append(f"{indent}note: {why['reason']}{f', {since} ago' if since else ''}")
+    elif why.get("cause"):
         lines.append(f"{indent}likely: {why['cause']}")
     paused = item.get("paused")
     if paused and why.get("code") != "paused":
@@ -169,7 +172,7 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
             part for part in (paused.get("who", ""), f'"{paused["reason"]}"' if paused.get("reason") else "") if part
         )
         lines.append(f"{indent}paused {end}" + (f" by {by}" if by else ""))
-    if why.get("action"):
+    if why.get("action") and not noted:
         lines.append(f"{indent}do: {why['action']}" + (f"    runbook: {why['runbook']}" if why.get("runbook") else ""))
     for resource in item.get("resources", []):
         shown = verbose or state != "healthy"

@@ -106,7 +106,7 @@ class TierSpec:
     @property
     def name(self) -> str:
         """Short and stable while the numbers stay: `300/120s`, `write 25/1s`. The metric label."""
-        rate = f"{self.limit:g}/{self.window_seconds:g}s"
+        rate = f"{self.limit:.10g}/{self.window_seconds:.10g}s"
         return f"{self.budget} {rate}" if self.budget else rate
 
     @property

@@ -11,18 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.explain import NOTHING_TO_DO, Explanation
+from syncd.limits.adaptive import rate_text
 from syncd.sync import outage
 
 LONG_SECONDS = 2.0
 """A wait for one of our own limits is worth telling from this length on; shorter ones are pacing."""
 
-_UNITS = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "d"}
-
 
 def rate(limit: float, window_seconds: float) -> str:
-    """A limit as people write it: `10/s`, `120/min`, `300/120s`."""
-    unit = _UNITS.get(window_seconds)
-    return f"{limit:g}/{unit}" if unit is not None else f"{limit:g}/{window_seconds:g}s"
+    """A limit as people write it: `10/s`, `120/min`, `300/120s`, `10000/30d`."""
+    return f"{limit:.10g}/{rate_text(1, window_seconds).partition('/')[2]}"
 
 
 def label(tier: Mapping[str, Any]) -> str:
