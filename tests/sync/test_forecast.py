@@ -282,3 +282,24 @@ def test_advice_always_fits_or_says_that_nothing_does(every, full, run, limit, w
         assert advice.raises == ()
         return
     assert not advice.helps or forecast(written(made, advice.changes)).fits is True
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    figures=st.lists(
+        st.tuples(st.integers(5, 7200), st.integers(1, 3000), st.integers(1, 60), st.integers(600, 90_000)),
+        min_size=1,
+        max_size=4,
+    ),
+    tiers=st.sampled_from([["10/s"], ["60/min", "2/s"], ["1000/h"], ["5000/d", "10/s"]]),
+)
+def test_the_quick_look_for_late_runs_finds_those_that_the_whole_forecast_does(figures, tiers):
+    loads = [
+        load(f"r{number}", every=every, full=full, run=run, full_every=full_every)
+        for number, (every, full, run, full_every) in enumerate(figures)
+    ]
+    made = scope(*loads, tiers=tiers)
+    quick = {(one.resource, key) for one, key, _ in made.overruns()}
+    whole = {(one.load.resource, "every") for one in forecast(made).resources if one.late}
+    whole |= {(one.load.resource, "full_every") for one in forecast(made).resources if one.full_late}
+    assert quick == whole

@@ -179,3 +179,31 @@ async def test_a_first_import_takes_as_long_as_was_planned_before_it(tmp_path: P
         arrived = await control.arrivals()
         assert len(arrived) == 182
         assert told["backfill"]["seconds"] == pytest.approx(max(arrived) - min(arrived), rel=0.15)
+
+
+@pytest.mark.timeout(120)
+async def test_a_limit_that_turned_out_lower_is_what_the_plan_reckons_with(
+    tmp_path: Path, database: str, rows: Rows, plain
+):
+    simulator, control = plain(things=400, tiers=["30/2s"])
+    body = partner(
+        simulator.base_url,
+        limits={"tiers": ["30/2s"]},
+        resources=only("flow", every="30s", page_size=10),
+    )
+    async with Daemon(tmp_path, database, {"plain": body}) as daemon:
+        await settled(daemon, rows, 1, "flow")
+        [tier] = [t for t in (await planned(daemon))["scopes"][0]["tiers"] if t["window_seconds"] == 2]
+        assert not tier["learned"]
+        await control.tighten(0.3, silent=True)
+
+        async def learned() -> dict[str, Any]:
+            found = (await planned(daemon, "acme"))["scopes"][0]["tiers"]
+            return next((tier for tier in found if tier["learned"]), {})
+
+        await reconciled(daemon, "flow")
+        lower = await daemon.until(learned)
+        assert lower["budget"] <= 0.5 * tier["budget"]
+        assert lower["share"] > 1.5 * tier["share"]
+        _, out, _ = await daemon.cli("plan", "acme")
+        assert ", as learned" in out
