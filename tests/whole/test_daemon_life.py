@@ -320,7 +320,7 @@ SICK = {
     "gone": ({"down"}, "", "nothing to do"),
     "401": ({"auth_required"}, "401", "syncd credential"),
     "403": ({"degraded", "down", "auth_required"}, "403", "syncd"),
-    "429": ({"waiting"}, "rate limited", "nothing to do"),
+    "429": ({"waiting"}, "answered 429", "nothing to do"),
     "malformed": ({"degraded", "down"}, "", "syncd"),
 }
 
