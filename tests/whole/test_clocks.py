@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ async def test_jumps_of_hours_and_years_neither_break_the_limit_nor_stop_the_cal
     now, lines = await journal(control)
     stats = await control.stats()
     late = [line for line in lines if line.at >= ready_at + window]
-    gaps = [after.at - before.at for before, after in zip(lines, lines[1:], strict=False)]
+    gaps = [after.at - before.at for before, after in pairwise(lines)]
     print(f"{len(lines)} calls, longest silence {max(gaps):.1f} s, {stats['tiers']}")
     assert stats["violations"] == 0
     assert max(gaps) <= 2 * window + 3.0
