@@ -87,7 +87,10 @@ class Ledger:
             if this.spec is None:
                 continue
             if not this.knows_past:
-                since, life = this.at, this.life  # it learned of this tier here: what was answered before is not its fault
+                since, life = (
+                    this.at,
+                    this.life,
+                )  # it learned of this tier here: what was answered before is not its fault
             mine = [
                 call
                 for call in self.calls
