@@ -134,6 +134,14 @@ def test_a_429_on_the_first_call_after_a_rest_does_not_teach_that_nothing_is_all
     assert learned.limit is None
 
 
+def test_a_limit_tightened_to_next_to_nothing_is_learned_by_the_second_429():
+    learned = Learned()
+    assert learned.broke(0.0, 1000, 20, 60.0) == 500
+    assert learned.broke(100.0, 1000, 20, 60.0) == 18
+    learned.grow(MEMORY_SECONDS, 1000, 60.0)
+    assert learned.limit == 20 * BELOW
+
+
 def test_recovery_stops_below_where_it_broke_until_that_is_forgotten():
     learned = Learned()
     learned.broke(0.0, 600, 500, 60.0)

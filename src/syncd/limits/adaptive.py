@@ -21,6 +21,8 @@ GROWTH = 0.05
 BELOW = 0.95
 TELLS = 0.05
 """Less than so much of the limit says nothing of it: then somebody else had spent the rest, or the partner was not well."""
+AGAIN = 30
+"""Unless it breaks again within so many windows: then what was accepted is what there is, however little."""
 MEMORY_SECONDS = 6 * 3600.0
 LONGEST_MEMORY_SECONDS = 30 * 86400.0
 _UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
@@ -44,7 +46,8 @@ class Learned:
     def broke(self, now: float, configured: float, accepted: float, step_seconds: float) -> float:
         """A 429 came while `configured` was allowed and `accepted` had been counted; returns the new limit."""
         was = configured if self.limit is None else min(self.limit, configured)
-        tells = accepted >= max(1.0, TELLS * was)
+        again = now - self.since < AGAIN * step_seconds
+        tells = accepted >= (1.0 if again else max(1.0, TELLS * was))
         self.limit = max(1.0, min(was * DECREASE, accepted * ACCEPTED if tells else math.inf))
         self.broke_at = min(accepted, was) if tells else math.inf
         self.events += 1
