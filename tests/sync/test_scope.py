@@ -96,10 +96,24 @@ def test_work_that_was_put_off_waits_too_although_nobody_stands_in_line():
     state, told = health.judge(full, NOW)
     assert (state, told.code) == (State.WAITING, "rate-limited")
     assert told.reason == "next call at 13:00:00 UTC: 420/420 of 600/min used"
-    assert health.judge(full, NOW + timedelta(hours=2))[0] is State.HEALTHY, "the time it was put off to is over"
+    assert health.judge(full, NOW + timedelta(hours=1))[0] is State.HEALTHY, "the time it was put off to is over"
     health.failed("rooms", OverBudgetError("full", retry_at=NOW + timedelta(hours=1)), NOW)
     health.succeeded("rooms", NOW)
     assert health.judge(full, NOW)[0] is State.HEALTHY
+
+
+def test_a_run_put_off_for_a_limit_of_its_own_says_so_although_other_calls_may_go():
+    health = Health("acme")
+    health.failed(
+        "rates",
+        OverBudgetError("acme is using all its limits allow (token 5/d)", retry_at=NOW + timedelta(days=1)),
+        NOW,
+    )
+    state, told = health.judge(view(), NOW)
+    assert (state, told.code, told.action) == (State.WAITING, "rate-limited", "nothing to do")
+    assert told.reason == "rates: next call at 2026-11-22 12:00 UTC: acme is using all its limits allow (token 5/d)"
+    assert health.resource_state("rates", view(), NOW) == (State.WAITING, told)
+    assert health.resource_state("rooms", view(), NOW) == (State.HEALTHY, None)
 
 
 def test_a_learned_limit_keeps_it_healthy_and_names_line_and_file():

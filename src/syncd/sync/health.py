@@ -39,6 +39,8 @@ class ResourceHealth:
     """Records of the last run that failed validation."""
     limited_until: datetime | None = None
     """The last run was put off: its next call could not have left for so long."""
+    limited_by: str = ""
+    """What held it."""
 
 
 @dataclass(slots=True)
@@ -81,12 +83,15 @@ class Health:
     def failed(self, resource: str, error: BaseException, now: datetime) -> bool:
         """A run failed. Returns True when this is news (worth saying once).
 
-        Waiting for a limit is no trouble: the gate says until when. An open breaker is the outcome of a trouble, and
+        Waiting for a limit is no trouble: the gate says until when; nor is a person's hold. An open breaker is the outcome of
+        a trouble, and
         does not hide what it was.
         """
         known = self.of(resource)
+        if isinstance(error, BreakerOpenError) and error.held:
+            return False
         if isinstance(error, RateLimitError) and not error.hopeless:
-            known.limited_until = error.retry_at
+            known.limited_until, known.limited_by = error.retry_at, str(error)
             return False
         known.failures += 1
         known.failed_since = known.failed_since or now
@@ -163,12 +168,10 @@ class Health:
             return State.DEGRADED, held[0]
         if breaker is not None:
             return State.PAUSED, breaker
-        put_off = any(
-            known.limited_until is not None and known.limited_until > now for known in self.resources.values()
-        )
-        waits = scope.rate_limited(gate, now) or scope.used_up(gate, now, wanted=put_off)
-        if waits is not None:
-            return State.WAITING, waits
+        put_off = [told for name in self.resources if (told := self._put_off(name, now)) is not None]
+        waits = scope.rate_limited(gate, now) or scope.used_up(gate, now, wanted=bool(put_off))
+        if waits is not None or put_off:
+            return State.WAITING, waits or put_off[0]
         return State.HEALTHY, next(scope.remarks(gate, now), None)
 
     def resource_state(
@@ -187,7 +190,20 @@ class Health:
             return (State.DOWN if known.failures >= DOWN_AFTER else State.DEGRADED), known.trouble
         if known.held is not None:
             return State.DEGRADED, known.held
-        return State.HEALTHY, None
+        put_off = self._put_off(resource, now)
+        return (State.HEALTHY if put_off is None else State.WAITING), put_off
+
+    def _put_off(self, resource: str, now: datetime) -> Explanation | None:
+        """A run that waits in its row for a limit: of its route, of the token endpoint, of a whole day."""
+        known = self.of(resource)
+        if known.limited_until is None or (known.limited_until - now).total_seconds() < scope.LONG_SECONDS:
+            return None
+        return Explanation(
+            "rate-limited",
+            f"{resource}: next call at {scope.clock(known.limited_until, now)}: {known.limited_by}",
+            cause="syncd keeps within what the partner allows, and waits as it was told",
+            action=NOTHING_TO_DO,
+        )
 
     def _is_down(self) -> bool:
         failing = [known for known in self.resources.values() if known.failures >= DOWN_AFTER]
