@@ -523,10 +523,13 @@ class Engine:
             return blocked
         if unit.running and sum(view["waiting"].values()) and not view["in_flight"]:
             full = [tier for tier in view["tiers"] if tier["frees_in_seconds"] > 0]
-            names = ", ".join(f"{tier['used']:.0f}/{tier['budget']:.0f} {tier['name']}" for tier in full)
+            names = ", ".join(f"{tier['used']:.0f}/{tier['budget']:.0f} of {scope.label(tier)}" for tier in full)
             soonest = max((tier["frees_in_seconds"] for tier in full), default=0.0)
             return f"limit {names}" if names else "limit", now + timedelta(seconds=soonest)
         if not unit.running and unit.due_at > now:
+            known = account.health.of(unit.plan.name)
+            if known.limited_until is not None and known.limited_until > now:
+                return known.limited_by, known.limited_until
             return "backing off", unit.due_at
         return "", None
 

@@ -151,7 +151,7 @@ def test_after_an_outage_it_is_healthy_and_ramping_until_a_named_moment():
     ("breaker", "words"),
     [
         ({"state": "open", "retry_in_seconds": 9.0}, "next try at 12:00:09 UTC: the partner does not answer"),
-        ({"state": "half_open", "retry_in_seconds": 0.0}, "one call finds out whether it is back"),
+        ({"state": "half_open", "retry_in_seconds": 0.0}, "one call finds out whether the partner is back"),
     ],
 )
 def test_a_partner_that_does_not_answer_is_down_until_a_call_showed_the_opposite(breaker, words):

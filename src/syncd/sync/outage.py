@@ -42,7 +42,7 @@ def explain(integration: str, view: Mapping[str, Any], group: str, now: datetime
             action=f"syncd breaker {integration} release" + (f" --group {group}" if group and not whole else ""),
         )
     if told["state"] == "half_open":
-        reason = f"the partner did not answer{where}: one call finds out whether it is back"
+        reason = f"one call finds out whether the partner is back{where}"
     else:
         at = now + timedelta(seconds=max(float(told.get("retry_in_seconds") or 0.0), 0.0))
         reason = f"next try at {at:%H:%M:%S} UTC: the partner does not answer{where}"
