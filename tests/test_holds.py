@@ -10,12 +10,13 @@ import pytest
 
 from syncd.clock import SystemClock
 from syncd.errors import StoreError
-from syncd.holds import Breakers
+from syncd.holds import Breakers, in_force
 from syncd.limits import MANY, BreakerPolicy, Gate
 from syncd.store import BREAKER_HOLD, BREAKER_RESET, Store
 from syncd.testing.clock import FakeClock
 
 REPORTS = {"", "reports"}
+SCOPES = {"one": "shared", "two": "shared", "far": "alone"}
 
 
 class Instance:
@@ -23,7 +24,9 @@ class Instance:
 
     def __init__(self, store: Store, *, owns: bool = True) -> None:
         self.clock = FakeClock(SystemClock().now())
-        self.shared = Gate("shared", ["900/s"], clock=self.clock, breaker=BreakerPolicy(failures=1, cooldown_seconds=60))
+        self.shared = Gate(
+            "shared", ["900/s"], clock=self.clock, breaker=BreakerPolicy(failures=1, cooldown_seconds=60)
+        )
         self.alone = Gate("alone", ["900/s"], clock=self.clock)
         self.ownership = SimpleNamespace(held=owns)
         accounts = [
@@ -42,9 +45,8 @@ class Instance:
     async def obey(self) -> None:
         """What upkeep does when it is woken."""
         active = await self.store.controls.active()
-        holds = self.breakers.in_force(active)
         for gate in (self.shared, self.alone):
-            gate.set_holds(holds.get(gate.scope, {}))
+            gate.set_holds(in_force(active, gate.scope, SCOPES))
         await self.breakers.carry_out(active)
 
     def takes(self, group: str = "") -> int:
@@ -123,17 +125,22 @@ async def test_of_two_rows_for_one_scope_the_one_that_lasts_longer_counts(here: 
     soon, late = (here.clock.now() + timedelta(hours=hours) for hours in (1, 2))
     for name, until in (("one", late), ("two", soon)):
         await store.controls.set(name, BREAKER_HOLD, who=name, why="x", until=until, detail={"scope": "shared"})
-    holds = here.breakers.in_force(await store.controls.active())
-    assert holds["shared"][None].who == "one"
+    assert in_force(await store.controls.active(), "shared", SCOPES)[None].who == "one"
     await store.controls.set("two", BREAKER_HOLD, who="two", why="x", until=None, detail={"scope": "shared"})
-    holds = here.breakers.in_force(await store.controls.active())
-    assert holds["shared"][None].who == "two"
+    assert in_force(await store.controls.active(), "shared", SCOPES)[None].who == "two"
 
 
 async def test_the_hold_of_an_integration_that_does_not_run_still_holds_its_scope(here: Instance, store: Store):
     await store.controls.set("switched-off", BREAKER_HOLD, who="ann", why="x", detail={"scope": "shared"})
     await here.obey()
     assert here.takes() == 0
+
+
+async def test_a_hold_follows_its_integration_into_another_scope(here: Instance, store: Store):
+    await here.breakers.hold("one", None, who="ann", reason="x", until=None)
+    active = await store.controls.active()
+    assert in_force(active, "shared", {**SCOPES, "one": "new"}) == {}
+    assert list(in_force(active, "new", {**SCOPES, "one": "new"})) == [None]
 
 
 async def test_a_reset_closes_at_once_where_the_scope_is_owned(here: Instance, store: Store):

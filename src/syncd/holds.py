@@ -15,7 +15,6 @@ from syncd.clock import Clock
 from syncd.errors import StoreError
 from syncd.limits import Hold
 from syncd.store import BREAKER_HOLD, BREAKER_RESET, Control, Store
-from syncd.supervisor import Holds
 from syncd.sync import outage
 from syncd.sync.account import Account
 
@@ -23,6 +22,22 @@ log = structlog.get_logger()
 
 RESET_SECONDS = 60.0
 """A reset that no instance carried out within this time is forgotten."""
+
+
+def in_force(controls: Iterable[Control], scope: str, scopes: Mapping[str, str]) -> dict[str | None, Hold]:
+    """The holds of one scope by group (None: the whole scope). Of several the one that lasts longest counts.
+
+    `scopes` says to which scope each integration that runs belongs now: a hold follows its integration, and that of one
+    that does not run stays with the scope it was ordered for.
+    """
+    found: dict[str | None, Hold] = {}
+    for one in controls:
+        if one.kind != BREAKER_HOLD or scopes.get(one.integration, one.detail.get("scope")) != scope:
+            continue
+        known = found.get(one.resource or None)
+        if known is None or (known.until is not None and (one.until is None or one.until > known.until)):
+            found[one.resource or None] = Hold(one.why, one.who, one.set_at, one.until)
+    return found
 
 
 class Breakers:
@@ -94,19 +109,6 @@ class Breakers:
         return sorted(found - {""})
 
     # -- what the daemon does with them
-
-    def in_force(self, controls: Iterable[Control]) -> Holds:
-        """The holds by scope and group (None: the whole scope). Of several the one that lasts longest counts."""
-        found: dict[str, dict[str | None, Hold]] = {}
-        for one in controls:
-            if one.kind != BREAKER_HOLD:
-                continue
-            scope = self._scope(one.integration, str(one.detail.get("scope", "")))
-            of_scope, group = found.setdefault(scope, {}), one.resource or None
-            known = of_scope.get(group)
-            if known is None or (known.until is not None and (one.until is None or one.until > known.until)):
-                of_scope[group] = Hold(one.why, one.who, one.set_at, one.until)
-        return found
 
     async def carry_out(self, controls: Iterable[Control]) -> None:
         """Resets that another instance took for a scope we own; holds whose time is over are noted and go."""

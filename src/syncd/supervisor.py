@@ -6,7 +6,7 @@ must outlive a configuration (gates, leases, tokens) belongs to the scopes, not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -17,15 +17,12 @@ from syncd.build import Builder, Built
 from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig
 from syncd.errors import StoreError, SyncdError
-from syncd.limits import Hold
+from syncd.holds import in_force
 from syncd.secrets import Ref
 from syncd.store import Control
 from syncd.sync.runner import Runner
 
 log = structlog.get_logger()
-
-Holds = Mapping[str, Mapping[str | None, Hold]]
-"""By scope and endpoint group (None: the whole scope)."""
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -49,7 +46,7 @@ class Supervisor:
         self._clock = clock
         self._tasks = tasks
         self._pauses: Mapping[str, Control] = {}
-        self._holds: Holds = {}
+        self._orders: Sequence[Control] = ()
         self._swapping = anyio.Lock()
         self._draining = False
         self.running: dict[str, Running] = {}
@@ -119,15 +116,17 @@ class Supervisor:
         for running in self.running.values():
             running.runner.set_pauses(controls)
 
-    def set_holds(self, holds: Holds) -> None:
-        """Let exactly these holds be in force."""
-        self._holds = holds
+    def set_holds(self, orders: Sequence[Control]) -> None:
+        """Let exactly the holds among these orders be in force."""
+        self._orders = orders
         for running in self.running.values():
             self._hold(running.built)
 
     def _hold(self, built: Built) -> None:
+        scopes = {name: account.scope for one in self.running.values() for name, account in one.built.accounts.items()}
+        scopes |= {name: account.scope for name, account in built.accounts.items()}
         for name, state in built.scopes.items():
-            state.gate.set_holds(self._holds.get(name, {}))
+            state.gate.set_holds(in_force(self._orders, name, scopes))
 
     def wake(self) -> None:
         """Rows may have been added: all feeders look now."""

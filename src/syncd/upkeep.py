@@ -98,7 +98,7 @@ class Upkeep:
         self._supervisor.set_pauses(
             {control.integration + (f"/{control.resource}" if control.resource else ""): control for control in pauses}
         )
-        self._supervisor.set_holds(self._engine.breakers.in_force(active))
+        self._supervisor.set_holds(active)
         await self._engine.breakers.carry_out(active)
 
     def _accounts(self) -> list[Account]:

@@ -166,11 +166,12 @@ class Machine(RuleBasedStateMachine):
         elif leave is not None:
             assert leave.probe
             self.probes.add(leave)
-        return leave
+        return self.breaker, leave
 
-    @rule(leave=consumes(passes), good=st.booleans())
-    def judge(self, leave, good):
-        if leave is None:
+    @rule(given=consumes(passes), good=st.booleans())
+    def judge(self, given, good):
+        breaker, leave = given
+        if leave is None or breaker is not self.breaker:  # a process that ended judges nothing
             return
         before, counts = self.breaker.state(self.now), self.breaker.valid(leave)
         row, broken_at = self.breaker.failures, self.breaker.broken_at
@@ -187,9 +188,10 @@ class Machine(RuleBasedStateMachine):
         else:
             assert after is (BreakerState.OPEN if row == 2 else BreakerState.CLOSED)
 
-    @rule(leave=consumes(passes))
-    def cancel(self, leave):
-        if leave is None:
+    @rule(given=consumes(passes))
+    def cancel(self, given):
+        breaker, leave = given
+        if leave is None or breaker is not self.breaker:
             return
         before = self.breaker.state(self.now)
         self.breaker.abandon(leave)

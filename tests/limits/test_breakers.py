@@ -241,12 +241,12 @@ class Machine(RuleBasedStateMachine):
         assert not self.held(group)
         assert leave.probe == (takes == 1)
         assert self.it.valid(group, leave)
-        return group, leave
+        return self.told, group, leave
 
     @rule(given=consumes(passes), good=st.booleans())
     def judge(self, given, good):
-        if given is not None:
-            group, leave = given
+        if given is not None and given[0] is self.told:  # a process that ended judges nothing
+            _, group, leave = given
             before = self.it.of(group).broken_at
             opened = self.it.verdict(group, leave, self.told.now, good=good, why="answered 503")
             after = self.it.of(group).broken_at
@@ -257,8 +257,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(given=consumes(passes))
     def cancel(self, given):
-        if given is not None:
-            group, leave = given
+        if given is not None and given[0] is self.told:
+            _, group, leave = given
             before = self.it.state(group)
             self.it.of(group).abandon(leave)
             assert self.it.state(group) is before

@@ -56,6 +56,7 @@ async def test_an_outage_spends_no_attempts_grows_no_backlog_and_buries_nothing(
         attempts = await fetchval(rows, "SELECT coalesce(sum(attempts), 0) FROM syncd.tasks")
         runs = await fetchval(rows, "SELECT count(*) FROM syncd.runs")
         calls = (await control.stats())["calls"]
+        lines = len(daemon.log().splitlines())
         assert tasks > 50, "there is a backlog to be patient with"
         await asyncio.sleep(12)
         probes = (await control.stats())["calls"] - calls
@@ -66,6 +67,7 @@ async def test_an_outage_spends_no_attempts_grows_no_backlog_and_buries_nothing(
         )
         assert await fetchval(rows, "SELECT max(attempts) FROM syncd.tasks") <= 2
         assert await fetchval(rows, "SELECT count(*) FROM syncd.runs") - runs <= probes
+        assert len(daemon.log().splitlines()) - lines <= 2, "a partner that is down is no news with every probe"
         one = await daemon.integration("acme")
         assert (one["state"], one["explanation"]["code"]) == ("down", "breaker-open")
         assert "503" in one["explanation"]["cause"]
@@ -162,11 +164,16 @@ async def test_a_hold_by_hand_survives_a_restart_and_ends_by_itself_or_by_releas
         assert (one["state"], one["explanation"]["code"]) == ("paused", "breaker-held")
         assert "they move house" in one["explanation"]["reason"]
         assert one["explanation"]["action"] == "syncd breaker acme release"
+        wish = (await daemon.post("sync", {"integration": "acme"}))[1]["wishes"][0]
+        _, body = await daemon.get(f"/api/v1/progress?wish={wish}", admin=True)
+        [waiting] = json.loads(body)["runs"]
+        assert waiting["state"] == "waiting"
+        assert "they move house" in waiting["waiting_reason"]
         await daemon.kill()
         await daemon.start()
         await asyncio.sleep(2.5)
         assert (await control.stats())["calls"] == calls, "held from the first moment"
-        assert await fetchval(rows, "SELECT max(attempts) FROM syncd.tasks") is None
+        assert await fetchval(rows, "SELECT max(attempts) FROM syncd.tasks") == 0, "the wish waits in its row"
         code, out, _ = await daemon.cli("breaker", "acme")
         assert "HELD by" in out
         assert "do: syncd breaker acme release" in out

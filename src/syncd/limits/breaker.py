@@ -106,11 +106,10 @@ class Breaker:
 
     def permit(self, now: float) -> Pass | None:
         """Leave for one call, or None. In half-open one pass at a time is out: the probe."""
-        takes = self.takes(now)
-        if takes == 0:
-            return None
-        if takes > 1:
+        if self.broken_at is None:
             return Pass(self._era, probe=False)
+        if not self.takes(now):
+            return None
         self._probe = Pass(self._era, probe=True)
         return self._probe
 

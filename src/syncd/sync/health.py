@@ -83,9 +83,8 @@ class Health:
     def failed(self, resource: str, error: BaseException, now: datetime) -> bool:
         """A run failed. Returns True when this is news (worth saying once).
 
-        Waiting for a limit is no trouble: the gate says until when; nor is a person's hold. An open breaker is the outcome of
-        a trouble, and
-        does not hide what it was.
+        Waiting for a limit is no trouble: the gate says until when; nor is a person's hold. An open breaker is the
+        outcome of a trouble, and does not hide what it was.
         """
         known = self.of(resource)
         if isinstance(error, BreakerOpenError) and error.held:

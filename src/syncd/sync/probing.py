@@ -55,6 +55,10 @@ class Probing:
         """This piece of work is the group's probe until `ended`."""
         self._out[group] = key
 
+    def is_out(self, key: str) -> bool:
+        """Is this piece of work a probe?"""
+        return key in self._out.values()
+
     def ended(self, key: str) -> None:
         """The piece of work is over, or never began."""
         for group in [group for group, out in self._out.items() if out == key]:

@@ -36,6 +36,8 @@ from syncd.sync.walk import Fetched, walk
 
 log = structlog.get_logger()
 
+PROBE = "probe"
+"""The trigger of a run by whose first call a half-open breaker finds out."""
 ANSWERS_WAITING = 2
 """Answers, parsed, that wait to be read. More would only fall out of the processor's cache before their turn comes."""
 PAGES_WAITING = 4
@@ -79,7 +81,8 @@ class Pull:
         tally.run_id, tally.mode, tally.started_at = run_id, mode, account.clock.now()
         resumed = checkpoint.cursor is not None
         checkpoint = await self._with_since(checkpoint)
-        log.info(
+        say = log.debug if self.trigger == PROBE else log.info  # an outage of days is no news with each probe
+        say(
             "run_started",
             partner=account.partner,
             integration=account.name,

@@ -28,7 +28,7 @@ from syncd.sync.letters import letter_of_run
 from syncd.sync.plan import Strategy
 from syncd.sync.pool import Pool
 from syncd.sync.probing import Group, Probing
-from syncd.sync.pull import Pull
+from syncd.sync.pull import PROBE, Pull
 from syncd.sync.unit import Unit, Wish
 from syncd.sync.work import Worker
 
@@ -236,7 +236,7 @@ class Runner:
             account,
             unit.plan,
             lane=Lane.HIGH if wishes else Lane.NORMAL,
-            trigger="wish" if wishes else "schedule",
+            trigger="wish" if wishes else PROBE if self._probing.is_out(unit.key) else "schedule",
             wanted_full=any(wish.kind == "reconcile" for wish in wishes),
             confirmed=any(wish.payload.get("confirm") for wish in wishes),
             stopping=lambda: self._stopping or self.is_paused(unit.integration, unit.plan.name),
