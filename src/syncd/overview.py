@@ -108,13 +108,14 @@ class Engine:
         store = self._store()
         names = [account.name for account in self._accounts()]
         last = {(run.integration, run.resource): run for run in await store.runs.latest()}
+        ended = {(run.integration, run.resource): run for run in await store.runs.recent(names, each=1)}
         counts = {
             (name, resource): live
             for name in names
             for resource, (live, _) in (await store.records.count(name)).items()
         }
         letters = await store.dead_letters.grouped()
-        integrations = [self._integration(account, last, counts, now) for account in self._accounts()]
+        integrations = [self._integration(account, last, ended, counts, now) for account in self._accounts()]
         integrations += self._idle(names)
         integrations.sort(key=lambda one: (State(one["state"]).rank, one["name"]))
         return {
@@ -348,6 +349,7 @@ class Engine:
         self,
         account: Account,
         last: Mapping[tuple[str, str], Run],
+        ended: Mapping[tuple[str, str], Run],
         counts: Mapping[tuple[str, str], int],
         now: datetime,
     ) -> dict[str, Any]:
@@ -368,7 +370,7 @@ class Engine:
             if paused is None
             else {"reason": paused.why, "who": paused.who, "since": paused.set_at, "until": paused.until},
             "resources": [
-                self._resource(account, view, runner.units.get((account.name, name)), name, last, counts, now)
+                self._resource(account, view, runner.units.get((account.name, name)), name, last, ended, counts, now)
                 for name in account.plans
             ],
             "limits": view,
@@ -381,6 +383,7 @@ class Engine:
         unit: Unit | None,
         name: str,
         last: Mapping[tuple[str, str], Run],
+        ended: Mapping[tuple[str, str], Run],
         counts: Mapping[tuple[str, str], int],
         now: datetime,
     ) -> dict[str, Any]:
@@ -401,8 +404,14 @@ class Engine:
             "running": unit is not None and unit.running,
             "records": counts.get((account.name, name), 0),
             "held_deletions": known.held_count,
-            "hint": None if run is None else measured.lagging(account.plans[name], run, now),
+            "hint": self._outlasting(account, name, [run, ended.get((account.name, name))], now),
         }
+
+    @staticmethod
+    def _outlasting(account: Account, name: str, runs: Sequence[Run | None], now: datetime) -> str | None:
+        """What to say of the first of these runs that lasts longer than its schedule allows."""
+        told = (measured.lagging(account.plans[name], run, now) for run in runs if run is not None)
+        return next((hint for hint in told if hint is not None), None)
 
     def _scopes(self, now: datetime) -> list[dict[str, Any]]:
         """The limits of every scope, once however many integrations share it."""

@@ -112,17 +112,25 @@ async def test_a_schedule_that_cannot_fit_is_refused_with_the_line_that_can(
     simulator, _ = plain(things=300)
     body = partner(
         simulator.base_url,
-        limits={"tiers": ["60/min", "30/s"]},
+        limits={"tiers": ["12/10s", "30/s"]},
         resources={**only("flow", page_size=10, full_every="1h"), "flow": {"every": "10s", "page_size": 10}},
     )
     async with Daemon(tmp_path, database, {"plain": body}) as daemon:
-        await settled(daemon, rows, 1, "flow")
+
+        async def passed() -> bool:  # the next run follows at once: it is never at rest
+            return bool(await rows.connection.fetchval("SELECT sum(passes) FROM syncd.checkpoints"))
+
+        await daemon.until(passed)
         plan = await planned(daemon, "acme", code=1)
         [scope] = plan["scopes"]
         assert plan["fits"] is False
         [line] = scope["advice"]["lines"]
-        assert line == {"below": "", "yaml": "resources: {flow: {every: 45s}}"}
-        body["resources"]["flow"]["every"] = "45s"
+        assert line == {"below": "", "yaml": "resources: {flow: {every: 30s}}"}
+        [flow] = (await daemon.integration("acme"))["resources"]
+        assert "longer than every: 10s" in flow["hint"]
+        _, out, _ = await daemon.cli("status")
+        assert "see syncd plan acme" in out
+        body["resources"]["flow"]["every"] = "30s"
         daemon.write_partner("plain", body)
         code, out, err = await daemon.cli("reload", "--wait")
         assert code == 0, out + err
