@@ -303,3 +303,22 @@ def test_the_quick_look_for_late_runs_finds_those_that_the_whole_forecast_does(f
     whole = {(one.load.resource, "every") for one in forecast(made).resources if one.late}
     whole |= {(one.load.resource, "full_every") for one in forecast(made).resources if one.full_late}
     assert quick == whole
+
+
+def test_a_budget_of_a_month_is_reckoned_with_in_months():
+    polled = load(every=300, full=60, run=1, full_every=DAY)  # 8,640 runs and 30 passes of 60 calls in 30 days
+    found = forecast(scope(polled, tiers=["100/s", {"rate": "10000/30d", "budget": "read"}]))
+    [_, month] = found.tiers
+    assert month.spent_per_second * 30 * DAY == pytest.approx(8640 - 30 + 1800)
+    assert month.share == pytest.approx(1.041, abs=0.001)
+    advice = advise(found)
+    assert [(change.setting, change.was) for change in advice.changes] == [("every: 10m", "every: 300s")]
+    assert [one.yaml for one in advice.raises] == ["limits: {tiers: [{rate: 10959/30d, budget: read}]}"]
+
+
+def test_points_are_asked_for_by_weight_and_calls_by_number():
+    heavy = load(every=60, run=2, full=2, weight=50.0)
+    found = forecast(scope(heavy, tiers=["100/min", {"rate": "1000/10s", "weighted": True}]))
+    [calls, points] = found.tiers
+    assert calls.spent_per_second * 60 == pytest.approx(2)
+    assert points.spent_per_second * 60 == pytest.approx(100)
