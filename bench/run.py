@@ -116,10 +116,10 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_into(document: Path, text: str) -> None:
+def write_into(document: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
     """Put the result between the marks of the document."""
-    before, rest = document.read_text("utf-8").split(MARKS[0] + "\n", 1)
-    document.write_text(before + MARKS[0] + "\n" + text + MARKS[1] + rest.split(MARKS[1], 1)[1], "utf-8")
+    before, rest = document.read_text("utf-8").split(marks[0] + "\n", 1)
+    document.write_text(before + marks[0] + "\n" + text + marks[1] + rest.split(marks[1], 1)[1], "utf-8")
 
 
 def main() -> None:
