@@ -151,3 +151,14 @@ async def test_a_bucket_that_a_reload_adds_knows_what_is_in_flight_and_what_the_
     gate.recorder.recall({"tiers": gate.snapshot()["tiers"]}, clean=True)
     gate.recorder.recall({"tiers": gate.snapshot()["tiers"]}, clean=True)
     assert gate.view()["tiers"][0]["held"] >= 7
+
+
+async def test_a_reload_that_raises_the_rate_does_not_drain_the_past_by_it(clock):
+    slow, quick = ({"rate": rate, "kind": "bucket", "burst": 4} for rate in ("1/10s", "100/10s"))
+    gate = Gate("s", [slow], clock=clock, share=1, lanes={})
+    for _ in range(4):
+        async with gate.admit():
+            pass
+    await clock.advance(5)
+    gate.reconfigure([quick], share=1, lanes={})
+    assert gate.view()["tiers"][0]["held"] == pytest.approx(3.5, abs=0.01)

@@ -128,6 +128,7 @@ class Book:
         for tier in fresh:
             known = old.get(tier.key)
             if known is not None:
+                known.used(now)  # what drained until now drained by the old numbers
                 known.configure(tier.spec, share=share, reserved=reserved)
                 kept.append(known)
                 continue

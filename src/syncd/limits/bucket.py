@@ -135,6 +135,7 @@ class Bucket(Meter):
         self._late = deque(sorted(late))
         for at, weight, *_ in state.get("sent", ()):
             self._sent += max(0.0, weight - self.pace * max(0.0, now - at))
+        self._held, self._sent = min(self._held, self.ceiling), min(self._sent, self.budget)  # full is full
         self._held_at = self._sent_at = now
 
     def charge(self, now: float, weight: float, *, flown: float = 0.0, late_seconds: float = 0.0) -> None:
