@@ -29,7 +29,7 @@ class Room:
 class Account:
     """The numbers of one tier as they are configured, and the calls it may count."""
 
-    def __init__(self, spec: TierSpec, config: Config, heaviest: float) -> None:
+    def __init__(self, spec: TierSpec, config: Config, heaviest: float, lag_seconds: float) -> None:
         share = spec.share or config.share
         lanes = _DEFAULT if config.lanes is None else {Lane[name.upper()]: part for name, part in config.lanes.items()}
         self.spec = spec
@@ -45,6 +45,8 @@ class Account:
             if lanes.get(Lane.HIGH, 0.0) > 0 and self.budget >= 10:
                 self.reserved[Lane.HIGH] = max(self.reserved[Lane.HIGH], 1)
             self.standby = min(self.reserved[Lane.HIGH], heaviest if spec.weighted else 1.0)
+        self.lag_seconds = lag_seconds
+        """A call may have been let go so much earlier than it was sent: it waited for its commit."""
         self.span = spec.window_seconds * (1 + 1.1e-4) + _SLACK
         if spec.limit > 1000:
             self.span *= 1 + 1 / 900
@@ -89,7 +91,7 @@ class Account:
             weight = self._weight(call)
             if call.sent_at > since:
                 room.sent += weight
-                if call.sent_at > now - self.spec.window_seconds:
+                if call.sent_at > now - self.spec.window_seconds + self.lag_seconds:
                     room.by_lane[call.lane] += weight
             ended = call.ended_at
             for at in late:  # moments are kept in order: what was answered meanwhile is freed with the late one

@@ -34,7 +34,7 @@ class Witness:
 
     def started(self, config: Config, *, first: bool) -> None:
         self._config = config
-        self._accounts = [Account(spec, config, self._heaviest) for spec in config.tiers]
+        self._accounts = [Account(spec, config, self._heaviest, self._plan.commit_seconds * 4) for spec in config.tiers]
         if not first:
             self.blinded()
 
@@ -43,7 +43,7 @@ class Witness:
         self._catch_up()
         known = {account.spec.key: account for account in self._accounts}
         self._config = config
-        self._accounts = [Account(spec, config, self._heaviest) for spec in config.tiers]
+        self._accounts = [Account(spec, config, self._heaviest, self._plan.commit_seconds * 4) for spec in config.tiers]
         for account in self._accounts:
             old = known.get(account.spec.key)
             if old is not None:
@@ -68,6 +68,7 @@ class Witness:
     def look(self, gate: Gate) -> None:
         """Everybody is at rest: is anybody wronged?"""
         self._catch_up()
+        self._learned(gate)
         if not len(gate.room) or gate.paused_until is not None:
             return
         seats = gate.book.seats
@@ -77,7 +78,6 @@ class Witness:
         if not asks or len(gate.book.flying) > len(self._unanswered):
             return  # one was let go and waits for the commit that it needs
         now = self._clock.monotonic()
-        self._learned(gate)
         rooms = [account.room(now, self._plan.lost_seconds) for account in self._accounts]
         for ask in asks:
             mine = [i for i, account in enumerate(self._accounts) if counts(account.spec, ask.budgets[0])]
