@@ -399,7 +399,7 @@ class Engine:
             "strategy": str(plan.strategy),
             "last_run": None if run is None else _run(run),
             "last_success_at": good_at,
-            "stale_since": plan.stale_since(good_at, now) if state is not State.HEALTHY else None,
+            "stale_since": plan.stale_since(good_at, now) if state is not State.HEALTHY or view["ramp"] else None,
             "next_run_at": unit.due_at if unit is not None and not unit.running else None,
             "running": unit is not None and unit.running,
             "records": counts.get((account.name, name), 0),

@@ -74,9 +74,8 @@ def _print(action: str, integration: str, group: str | None, said: Mapping[str, 
         result(f"{scope} will be reset by the instance that calls for it")
     elif found["closed"]:
         names = [name for name in found["closed"] if name]
-        result(
-            f"{scope} closed: calls go again, few at first" + (f" ({', '.join(names)})" if names and not group else "")
-        )
+        goes = "" if found.get("still_held") else ": calls go again, few at first"
+        result(f"{scope} closed{goes}" + (f" ({', '.join(names)})" if names and not group else ""))
     else:
         result(f"{scope} was not open")
     others = [name for name in found.get("integrations") or [] if name != integration]
@@ -109,20 +108,18 @@ def _scope(scope: Mapping[str, Any], now: datetime, group: str | None, *, verbos
         yield f"{head}: another instance calls for it and knows its breakers; holds are the same everywhere"
     else:
         yield head
-    groups = [one for one in scope.get("groups") or [] if group in (None, one.get("group"))]
-    width = max((len(_name(one)) for one in groups), default=0)
+    known = scope.get("groups") or []
+    unnamed = "all calls" if len(known) == 1 else "all other calls"
+    groups = [one for one in known if group in (None, one.get("group"))]
+    width = max((len(one.get("group") or unnamed) for one in groups), default=0)
     for one in groups:
-        yield f"  {_name(one):<{width}}  {_line(one, now)}".rstrip()
+        yield f"  {one.get('group') or unnamed:<{width}}  {_line(one, now)}".rstrip()
         if verbose or one.get("state") != "closed":
             for error in one.get("errors") or []:
                 yield f"      {ago(error.get('at'), now) or '?'} ago: {error.get('error')}"
         action = (one.get("explanation") or {}).get("action")
         if action:
             yield f"      do: {action}"
-
-
-def _name(group: Mapping[str, Any]) -> str:
-    return str(group.get("group") or "all calls without a group")
 
 
 def _line(group: Mapping[str, Any], now: datetime) -> str:

@@ -83,19 +83,17 @@ class Health:
     def failed(self, resource: str, error: BaseException, now: datetime) -> bool:
         """A run failed. Returns True when this is news (worth saying once).
 
-        Waiting for a limit is no trouble: the gate says until when; nor is a person's hold. An open breaker is the
-        outcome of a trouble, and does not hide what it was.
+        Waiting for a limit is no trouble: the gate says until when. Nor is a hold or an open breaker: the gate says what is
+        wrong for as long as it lasts, and the trouble that opened it stays what it was.
         """
         known = self.of(resource)
-        if isinstance(error, BreakerOpenError) and error.held:
+        if isinstance(error, BreakerOpenError):
             return False
         if isinstance(error, RateLimitError) and not error.hopeless:
             known.limited_until, known.limited_by = error.retry_at, str(error)
             return False
         known.failures += 1
         known.failed_since = known.failed_since or now
-        if isinstance(error, BreakerOpenError) and known.trouble is not None:
-            return False
         told = explain_error(self.integration, resource, error, known.failed_since)
         news = known.trouble is None or known.trouble.code != told.code
         known.trouble = told
