@@ -55,6 +55,16 @@ async def test_orders_hold_until_they_are_taken_back_or_over(store: Store):
     assert await asyncio.wait_for(heard.get(), 10) == "acme"
 
 
+async def test_an_order_whose_time_is_over_is_taken_away_by_one_caller_only(store: Store):
+    past, soon = now(store) - timedelta(seconds=1), now(store) + timedelta(hours=1)
+    for number, until in enumerate((past, past, soon, None)):
+        await store.controls.set(f"acme{number}", BREAKER_HOLD, who="ann", why="x", until=until)
+    await store.controls.set("acme0", PAUSE, who="ann", until=past)
+    ended = await asyncio.gather(*(store.controls.end(BREAKER_HOLD) for _ in range(4)))
+    assert sorted(each.integration for found in ended for each in found) == ["acme0", "acme1"]
+    assert [each.integration for each in await store.controls.active()] == ["acme2", "acme3"]
+
+
 async def test_a_new_order_replaces_the_old_one(store: Store):
     await store.controls.set("acme", PAUSE, who="ann", why="first")
     await store.controls.set("acme", PAUSE, who="bob", why="second")

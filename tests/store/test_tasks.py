@@ -142,3 +142,15 @@ async def test_counts_and_the_next_due_time(store: Store):
     [counted] = await store.tasks.counts("acme")
     assert (counted["kind"], counted["lane"], counted["state"], counted["count"]) == ("fetch", 1, "waiting", 2)
     assert await store.tasks.ready(["acme"]) == []
+
+
+async def test_only_the_resources_named_are_taken_and_the_others_wait_untouched(store: Store):
+    for resource in ("things", "flow", "things"):
+        await store.tasks.put("acme", NewTask("fetch", resource=resource, external_id=resource))
+    assert await store.tasks.ready(["acme"], resources=["acme/notes", "other/things"]) == []
+    assert await take(store, resources=["acme/notes"]) == []
+    assert await store.tasks.ready(["acme"], resources=["acme/flow"]) == ["acme"]
+    assert [each.resource for each in await take(store, resources=["acme/flow"])] == ["flow"]
+    left = [each for each in await store.tasks.list("acme") if each.resource == "things"]
+    assert [each.attempts for each in left] == [0, 0]
+    assert len(await take(store)) == 2
