@@ -19,7 +19,7 @@ DECREASE = 0.5
 ACCEPTED = 0.9
 GROWTH = 0.05
 BELOW = 0.95
-TELLS = 0.05
+TELLS = 0.5
 """Less than so much of the limit says nothing of it: then somebody else had spent the rest, or the partner was not well."""
 AGAIN = 30
 """Unless it breaks again within so many windows: then what was accepted is what there is, however little."""
