@@ -85,6 +85,7 @@ class Scopes:
                 clock=self._clock,
                 keeper=self._store.limit_state,
                 notify=self._told(name),
+                deadline_seconds=settings.deadline_seconds,
                 **settings.rest(),
             )
             ownership = Ownership(name, self._owner, self._store, self._clock, taken=gate.open)
@@ -116,6 +117,8 @@ class GateSettings:
     lanes: Mapping[Lane, float] | None
     breaker: BreakerPolicy
     members: Mapping[str, float]
+    deadline_seconds: float = 30.0
+    """How long a call may take, so how long one of a killed process may keep its partner busy."""
 
     def rest(self) -> dict[str, Any]:
         return {
@@ -362,6 +365,7 @@ def gate_settings(driver: Driver, partner: PartnerConfig, members: list[str]) ->
             longest_seconds=breaker.longest_cooldown,
         ),
         members=dict.fromkeys(members, 1.0),
+        deadline_seconds=partner.deadline_seconds,
     )
 
 

@@ -37,7 +37,6 @@ class Call:
     number = 0
     """Its number among all calls ever let go; 0: it was not."""
     holds: Holds
-    sent_at = 0.0
     open = False
     """Sent and not answered: the partner may count it at any moment."""
     seated = False
@@ -91,6 +90,8 @@ class Book:
         self.flying: dict[int, Call] = {}
         """Calls let go and not answered, by number."""
         self.seats_used = 0
+        self._ghosts: list[tuple[float, int]] = []
+        """Seats of calls of a process that is gone, and until when the partner may be busy with them."""
         self.slowed: int | None = None
         """So many seats at most for now, whatever `concurrency` allows."""
         self.granted = 0
@@ -219,7 +220,7 @@ class Book:
     def next_at(self, now: float, lane: Lane, budgets: Sequence[str]) -> tuple[float, str]:
         """When a call like this may leave at the soonest, and what holds it till then ("": nothing does)."""
         if not self.seat_free:
-            return math.inf, "concurrency"
+            return min((until for until, _ in self._ghosts), default=math.inf), "concurrency"
         idle = self._idle()
         found, why = now, ""
         for tier in self.counting(budgets):
@@ -234,6 +235,8 @@ class Book:
     def dispatch(self, now: float) -> tuple[list[Call], float]:
         """Let go whom there is room for, in order; also tells when to look again (infinity: after the next answer)."""
         gone: list[Call] = []
+        if self._ghosts:
+            self._lay_ghosts(now)
         while True:
             call, wake_at = self._choose(now)
             if call is None:
@@ -248,7 +251,7 @@ class Book:
         if not self.seat_free:
             for line, _ in heads:
                 line.blocked_by = "concurrency"
-            return None, math.inf
+            return None, min((until for until, _ in self._ghosts), default=math.inf)
         turns = self._turns
         heads.sort(
             key=lambda pair: (
@@ -303,6 +306,14 @@ class Book:
         if call.seated:
             call.seated = False
             self.seats_used -= 1
+
+    def haunt(self, calls: float, until: float) -> None:
+        """Calls of a process that is gone may hold seats at the partner until then; never more than all there are."""
+        free = (self.concurrency or 0) - sum(number for _, number in self._ghosts)
+        seats = math.ceil(min(calls, free))
+        if seats > 0:
+            self._ghosts.append((until, seats))
+            self.seats_used += seats
 
     def correct(self, call: Call, weight: float) -> None:
         """The partner told what the call cost; weighted tiers count that instead of what was expected."""
@@ -376,8 +387,12 @@ class Book:
         self._last_at[lane] = now
         call.number = self.granted
         call.open = call.seated = True
-        call.sent_at = now
         self.flying[call.number] = call
+
+    def _lay_ghosts(self, now: float) -> None:
+        for ghost in [ghost for ghost in self._ghosts if ghost[0] <= now]:
+            self._ghosts.remove(ghost)
+            self.seats_used -= ghost[1]
 
     def _left(self, line: _Line) -> None:
         self.waiting[line.lane] -= 1

@@ -23,9 +23,6 @@ from syncd.model import Lane
 from syncd.ports import SlotKeeper
 
 _LONGEST_PAUSE = 7 * 86400.0
-_MOST_GHOST_SECONDS = 30.0
-_FADES = 0.999
-"""What a slow call said of the partner fades by so much with each save, of which there is one a second at most."""
 DEFAULT_LANES: Mapping[Lane, float] = {Lane.HIGH: 0.1, Lane.NORMAL: 0.1, Lane.LOW: 0.05}
 
 TierLike = TierSpec | str | Mapping[str, Any]
@@ -37,8 +34,8 @@ class Gate:
 
     `tiers` as `TierSpec`, `"7/s"` or mapping; `share` of each written limit is used unless the tier says otherwise;
     `lanes` reserves shares of it; `members` are fair weights of integrations (1 each); `keeper` remembers slots over a
-    restart; `lost_seconds` is how long a request whose answer never came may still be on its way; `notify(event,
-    **facts)` hears of breakers and pauses.
+    restart; `lost_seconds` is how long a request whose answer never came may still be on its way, `deadline_seconds` how
+    long a call may take; `notify(event, **facts)` hears of breakers and pauses.
     """
 
     def __init__(
@@ -54,6 +51,7 @@ class Gate:
         keeper: SlotKeeper | None = None,
         members: Mapping[str, float] | None = None,
         lost_seconds: float = 1.0,
+        deadline_seconds: float = 30.0,
         notify: Callable[..., None] | None = None,
     ) -> None:
         self.scope = scope
@@ -75,8 +73,7 @@ class Gate:
         self.recorder.told = self._remember
         self._pauses = 0
         self.lessons = Lessons(scope, self.book, clock, self._notify)
-        self.slowest_seconds = 0.0
-        """About the longest that one call has held its seat lately."""
+        self.deadline_seconds = deadline_seconds
         self.away_seconds = 0.0
         """How old the state was that was read back: so long, at least, nobody called for this scope."""
         self.unsaved = False
@@ -150,8 +147,6 @@ class Gate:
         now = self.clock.monotonic()
         if call.open:
             self.book.answer(call, now, grace_seconds=0.0 if heard else self.lost_seconds)
-        if now - call.sent_at > self.slowest_seconds:
-            self.slowest_seconds = now - call.sent_at
         self.book.vacate(call)
         if not call.judged:
             self.breakers.of(call.group).abandon(call.leave)
@@ -314,18 +309,16 @@ class Gate:
             self.breakers.absorb(state.get("breakers"), now, away_seconds=self.away_seconds)
             if self.book.concurrency is not None and not (state.get("clean") if clean is None else clean):
                 # The partner may still work at what a killed process had asked, and count it among the calls at once.
-                busy = min(float(state.get("slowest_seconds", 0.0)), _MOST_GHOST_SECONDS)
-                if now + busy > self.room.paused_until:
-                    self.room.paused_until = now + busy
-                    self.room.pause_reason = "the partner may still be busy with what was asked before the restart"
+                known, unknown = self.recorder.left_behind(state)
+                self.book.haunt(known, float(state.get("saved_at", 0.0)) - ahead + self.deadline_seconds)
+                self.book.haunt(unknown, now + self.deadline_seconds)
             self.lessons.absorb(state)
         await self.recorder.persist(clean=False)
         self.room.dispatch()
 
     def _remember(self) -> dict[str, Any]:
         """For the stored state: the pause and what was learned of seats."""
-        self.slowest_seconds *= _FADES
-        told: dict[str, Any] = {"slowest_seconds": self.slowest_seconds}
+        told: dict[str, Any] = {"under_way": self.book.seats_used}
         until = self.paused_until
         if until is not None:
             told |= {"paused_until": until.timestamp(), "pause_reason": self.room.pause_reason}
@@ -338,8 +331,12 @@ class Gate:
 
     async def persist(self, *, clean: bool = False) -> None:
         """Store the state now; `clean` at an orderly end, after the last call."""
-        self.unsaved = False
-        await self.recorder.persist(clean=clean)
+        turned, self.unsaved = self.unsaved, False
+        try:
+            await self.recorder.persist(clean=clean)
+        except BaseException:
+            self.unsaved = turned or self.unsaved
+            raise
 
     def close(self) -> None:
         """Take this scope out of the metrics (it was removed from the configuration)."""

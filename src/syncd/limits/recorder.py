@@ -201,6 +201,16 @@ class Recorder:
             if unknown + flown > 0:
                 tier.charge(now, unknown, flown=flown, late_seconds=late_seconds)
 
+    def left_behind(self, state: Mapping[str, Any]) -> tuple[float, float]:
+        """Calls that were under way when the state was stored, and at most so many that left later, unseen."""
+        stored: Mapping[str, Any] = state.get("tiers") or {}
+        allowed = [
+            float(known.get("allowed", allowance(tier)))
+            for tier in self.book.tiers
+            if not tier.is_short and not tier.spec.budget and not tier.weighted and (known := stored.get(tier.key))
+        ]
+        return float(state.get("under_way", 0.0)), min(allowed, default=math.inf)
+
     def ahead(self, state: Mapping[str, Any]) -> float:
         """By how much the wall clock of this state's moments was ahead of our monotonic one.
 
