@@ -18,6 +18,7 @@ from syncd.testing.collection import Raw, World
 from syncd.testing.control import Control
 from syncd.testing.dice import Dice, iso
 from syncd.testing.limits_server import Refusal, Tier, never, rate
+from tests.whole.daemon import Rows
 
 POINTS = "points"
 
@@ -147,6 +148,33 @@ async def journal(control: Control) -> tuple[float, list[Line]]:
     return float(told["now"]), [Line(*line) for line in told["lines"]]
 
 
+NOTE_TASKS = """
+CREATE TABLE noted (id bigserial, integration text, resource text, external_id text, at double precision);
+CREATE FUNCTION note_task() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO noted (integration, resource, external_id, at)
+    VALUES (NEW.integration, NEW.resource, NEW.external_id, extract(epoch FROM clock_timestamp()));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_task AFTER INSERT ON syncd.tasks FOR EACH ROW EXECUTE FUNCTION note_task();
+"""
+"""Every row of `syncd.tasks` is noted with the moment it was written, since a task done is a row deleted."""
+
+
+async def waits(rows: Rows, *controls: Control) -> dict[str, float]:
+    """By record: seconds from the row of a wished fetch to the arrival of its call at any of the partners."""
+    arrived: dict[str, float] = {}
+    for control in controls:
+        _, lines = await journal(control)
+        arrived |= {line.path.rpartition("/")[2]: line.wall for line in reversed(lines) if line.path.count("/") == 4}
+    noted = await rows.connection.fetch(
+        "SELECT external_id, at FROM noted WHERE external_id IS NOT NULL ORDER BY id DESC"
+    )
+    return {
+        row["external_id"]: arrived[row["external_id"]] - row["at"] for row in noted if row["external_id"] in arrived
+    }
+
+
 def described(lists: int, *, searches: int = 0, weight: float = 1.0, **limits: Any) -> dict[str, Any]:
     """The partner for `driver: rest`: so many endless listings `l0…`, and listings `s0…` asked by POST (writes)."""
     one = {"records": "items", "fields": {"n": {"from": "n", "as": "integer"}}, "strategy": "full", "weight": weight}
@@ -179,4 +207,4 @@ def create(**options: Any) -> Simulator:
     return Metered(**options)
 
 
-__all__ = ["Line", "Metered", "create", "described", "journal"]
+__all__ = ["NOTE_TASKS", "Line", "Metered", "create", "described", "journal", "waits"]

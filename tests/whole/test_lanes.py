@@ -15,23 +15,11 @@ import pytest
 
 from syncd.model import Lane
 from syncd.store import NewTask, Store
-from syncd.testing.control import Control
 from tests.whole.daemon import Daemon, Rows
-from tests.whole.metered import Line, described, journal
+from tests.whole.metered import NOTE_TASKS, described, journal, waits
 
 LISTS = 12
 """More than the partner has workers: eight."""
-
-NOTE_TASKS = """
-CREATE TABLE noted (id bigserial, integration text, resource text, external_id text, at double precision);
-CREATE FUNCTION note_task() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO noted (integration, resource, external_id, at)
-    VALUES (NEW.integration, NEW.resource, NEW.external_id, extract(epoch FROM clock_timestamp()));
-    RETURN NULL;
-END $$;
-CREATE TRIGGER note_task AFTER INSERT ON syncd.tasks FOR EACH ROW EXECUTE FUNCTION note_task();
-"""
 
 
 def metered(base_url: str, limits: dict[str, Any], keys: dict[str, str], **more: Any) -> dict[str, Any]:
@@ -44,20 +32,6 @@ def metered(base_url: str, limits: dict[str, Any], keys: dict[str, str], **more:
         "integrations": {name: {"credentials": {"api_key": key}} for name, key in keys.items()},
         **more,
     }
-
-
-async def waits(rows: Rows, control: Control) -> dict[str, float]:
-    """By record: seconds from the row of a wished fetch to the arrival of its call."""
-    _, lines = await journal(control)
-    arrived = {line.path.rpartition("/")[2]: line.wall for line in reversed(lines) if line.path.count("/") == 4}
-    noted = await rows.connection.fetch("SELECT external_id, at FROM noted WHERE external_id IS NOT NULL")
-    return {
-        row["external_id"]: arrived[row["external_id"]] - row["at"] for row in noted if row["external_id"] in arrived
-    }
-
-
-def sent(lines: list[Line], since: float, until: float) -> int:
-    return sum(1 for line in lines if since <= line.at < until)
 
 
 @pytest.mark.timeout(200)
