@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from syncd.errors import BreakerOpenError
+from syncd.errors import BreakerOpenError, StoreError
 from syncd.limits import BreakerPolicy, BreakerState, Gate
 from syncd.limits.breakers import Hold
 from syncd.testing.clock import FakeClock
@@ -179,3 +179,53 @@ async def test_a_probe_without_a_verdict_leaves_it_half_open_and_the_next_call_i
             return slot.probe
 
     assert await clock.run(again())
+
+
+class Forgetful:
+    """A keeper whose database is away now and then."""
+
+    def __init__(self):
+        self.state = None
+        self.away = False
+
+    async def save(self, scope, state):
+        if self.away:
+            raise StoreError("away")
+        self.state = state
+
+    async def load(self, scope):
+        return self.state
+
+
+async def test_a_turned_breaker_is_to_be_stored_until_it_is(clock):
+    keeper = Forgetful()
+    gate = Gate("s", ["100/s"], clock=clock, breaker=BreakerPolicy(failures=1, cooldown_seconds=60), keeper=keeper)
+    await gate.open()
+    assert not gate.unsaved
+    async with gate.admit() as slot:
+        slot.failure("GET /things: answered 503")
+    assert gate.unsaved
+    keeper.away = True
+    with pytest.raises(StoreError):
+        await gate.persist()
+    assert gate.unsaved
+    keeper.away = False
+    await gate.persist()
+    assert not gate.unsaved
+    later = Gate("s", ["100/s"], clock=clock, breaker=BreakerPolicy(failures=1, cooldown_seconds=60), keeper=keeper)
+    await clock.advance(20)
+    await later.open()
+    assert later.breaker_state() is BreakerState.OPEN
+    assert later.breakers.of("").retry_in(clock.monotonic()) == pytest.approx(40)
+    assert later.away_seconds == pytest.approx(20)
+
+
+async def test_a_reload_keeps_an_open_breaker_and_a_hold(clock):
+    gate = Gate("s", ["100/s"], clock=clock, breaker=BreakerPolicy(failures=1, cooldown_seconds=60))
+    async with gate.admit(group="reports") as slot:
+        slot.failure("GET /reports: answered 503")
+    gate.hold("audit", group="orders", who="ann")
+    gate.reconfigure(["50/s"], breaker=BreakerPolicy(failures=9, cooldown_seconds=90))
+    assert gate.breaker_state("reports") is BreakerState.OPEN
+    assert gate.breakers.of("reports").retry_in(clock.monotonic()) == 60, "a longer cooldown is for the next time"
+    assert gate.view()["breakers"]["orders"]["held"]["who"] == "ann"

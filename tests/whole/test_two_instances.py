@@ -61,3 +61,35 @@ async def test_an_orderly_stop_hands_the_scope_over_at_once(tmp_path: Path, data
     violations = (await control.stats())["violations"]
     assert violations == 0
     assert await two.stop() == 0
+
+
+async def test_any_instance_takes_an_order_for_a_breaker_and_the_owner_of_the_scope_obeys(
+    tmp_path: Path, database: str, plain
+):
+    simulator, control = plain(things=50)
+    slow = {"tiers": ["2000/s"], "share": 1.0, "breaker": {"failures": 2, "cooldown": "120s"}}
+    body = partner(simulator.base_url, resources=only("flow", every="1s"), limits=slow)
+    one = Daemon(tmp_path / "one", database, {"plain": body})
+    two = Daemon(tmp_path / "two", database, {"plain": body})
+    await one.start()
+    await two.start()
+    try:
+
+        async def state(of: str) -> bool:
+            return states(await one.status()) == [of]
+
+        await one.until(lambda: state("healthy"))
+        code, out, _ = await two.cli("breaker", "acme", "hold", "--reason", "asked of the other one")
+        assert (code, out.startswith("plain/acme held")) == (0, True)
+        await one.until(lambda: state("paused"))
+        assert "another instance calls for it" in (await two.cli("breaker"))[1]
+        assert (await two.cli("breaker", "acme", "release"))[0] == 0
+        await control.misbehave("status", status=500)
+        await one.until(lambda: state("down"))
+        await control.behave()
+        code, out, _ = await two.cli("breaker", "acme", "reset")
+        assert (code, "by the instance that calls for it" in out) == (0, True)
+        await one.until(lambda: state("healthy"), seconds=40)
+    finally:
+        assert await two.stop() == 0
+        assert await one.stop() == 0
