@@ -1,6 +1,7 @@
 """A partner that tightens its limit without notice, over ten virtual hours: it costs a handful of 429s, ever."""
 
 import asyncio
+import math
 import random
 
 import pytest
@@ -16,8 +17,8 @@ async def lived(seed):
     assert partner.busiest <= plan.stated, f"seed {seed}: {partner.busiest} of {plan.stated} at once"
     if not plan.rests and plan.restarts == 0:  # what is left is used all the same
         windows = (HOURS * 3600 - plan.at_seconds - 1800) / plan.window
-        allowed = min(plan.real, plan.stated * plan.share) * windows
-        assert counts["accepted once learned"] >= 0.75 * allowed, f"seed {seed}: {counts} in {plan}"
+        kept = max(1, math.floor(0.95 * (plan.real - 1)))  # whole calls below where it broke
+        assert counts["accepted once learned"] >= 0.85 * kept * windows, f"seed {seed}: {counts} in {plan}"
 
 
 @pytest.mark.parametrize("seed", [*range(9), None])

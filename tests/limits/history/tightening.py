@@ -121,7 +121,7 @@ async def live(plan: Tightening, seed: int) -> Refuser:
             async with gate.admit() as slot:
                 await call(slot, gate)
 
-    ends = sorted(began + dice.uniform(0, HOURS * 3600) for _ in range(plan.restarts)) + [began + HOURS * 3600]
+    ends = [*sorted(began + dice.uniform(0, HOURS * 3600) for _ in range(plan.restarts)), began + HOURS * 3600]
     for end in ends:
         keeper = Keeper(storage, clock, dice, 0.004)
         gate = Gate("s", [tier], clock=clock, share=plan.share, concurrency=plan.concurrency, keeper=keeper)
