@@ -140,8 +140,12 @@ class Bucket(Meter):
 
     def charge(self, now: float, weight: float, *, flown: float = 0.0, late_seconds: float = 0.0) -> None:
         self._drain(now)
-        if weight + flown > 0:
-            self._held = min(self._held + weight + flown, self.ceiling) + late_seconds * self.rate
+        more = min(weight + flown, max(0.0, self.ceiling - self._held))
+        if more > 0 and late_seconds > 0:
+            self._late = deque(sorted([*self._late, (now + late_seconds, more)]))
+            self.flying += more
+        else:
+            self._held += more
         self._sent = min(self._sent + weight, max(self._sent, self.budget))
 
     def board(self, now: float, lane: int, weight: float) -> Mark | None:
@@ -155,7 +159,7 @@ class Bucket(Meter):
             at, weight = self._late.popleft()
             self._drain_to(at)
             self.flying = max(0.0, self.flying - weight)
-            self._held += weight
+            self._held = max(self._held, min(self._held + weight, self.ceiling))
         self._drain_to(now)
         if now >= self.changes_at:
             self.renew(now)
