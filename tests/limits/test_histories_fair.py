@@ -1,4 +1,4 @@
-"""Lanes and members under load, in many different scopes: urgent calls hardly wait, reserves are lent and hold, shares are equal."""
+"""Lanes and members under load, in many scopes: urgent calls hardly wait, reserves are lent and hold, shares are equal."""
 
 import asyncio
 import math

@@ -32,7 +32,7 @@ class Call:
     """What the partner counts it for."""
     asked_weight: float
     let_go_at: float = math.inf
-    """When the gate let it go, if it was not sent then and there."""
+    """When the gate let it go, if it was sent only after a reload: by numbers that held no longer."""
     waited_seconds: float = 0.0
     ended_at: float = math.inf
     """Answered then; or, if no answer came, the last moment at which it may arrive."""
@@ -142,7 +142,7 @@ def _worst_count(spec: TierSpec, calls: list[Call], since: float, until: float) 
         while ends[next_end][0] < before:
             gone += ends[next_end][1]
             next_end += 1
-        if since <= min(call.let_go_at, call.sent_at) < until and sent - gone > spec.limit + 1e-6:
+        if call.let_go_at == math.inf and since <= call.sent_at < until and sent - gone > spec.limit + 1e-6:
             return f"{spec.name}: at {call.sent_at:.3f} the partner may count {sent - gone:g} of {spec.limit:g}"
     return ""
 
@@ -165,7 +165,7 @@ def _worst_level(
             next_end += 1
         flying += weigh(call)
         now = max(0.0, level - _drained(rates, at, call.sent_at))
-        if since <= min(call.let_go_at, call.sent_at) < until and now + flying > most + 1e-6:
+        if call.let_go_at == math.inf and since <= call.sent_at < until and now + flying > most + 1e-6:
             return f"{spec.name}: at {call.sent_at:.3f} the bucket may hold {now + flying:.4f} of {most:g}"
     return ""
 
