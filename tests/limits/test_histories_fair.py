@@ -10,7 +10,7 @@ from syncd.limits import Gate
 from syncd.model import Lane
 from syncd.testing.clock import FakeClock
 
-SCOPES = 40
+SCOPES = 20
 TIERS = (
     ("10/s", "300/120s"),
     ("100/10s",),
