@@ -9,9 +9,7 @@ from tests.limits.test_recorder import Keeper
 
 
 def gate_of(clock, keeper, *tiers, seats):
-    return Gate(
-        "s", tiers, clock=clock, keeper=keeper, share=1, lanes={}, concurrency=seats, deadline_seconds=30,
-    )  # fmt: skip
+    return Gate("s", tiers, clock=clock, keeper=keeper, share=1, lanes={}, concurrency=seats, deadline_seconds=30)
 
 
 async def call(gate, seconds, log):
@@ -20,12 +18,12 @@ async def call(gate, seconds, log):
         await gate.clock.sleep(seconds)
 
 
-async def killed(clock, keeper, tier, seats, calls):
+async def killed(clock, keeper, tier, seats, calls, took=16.0):
     """A process that is killed with so many calls under way, all stored."""
     gate = gate_of(clock, keeper, tier, seats=seats)
     await clock.run(gate.open())
     tasks = [asyncio.create_task(call(gate, 20, [])) for _ in range(calls)]
-    await clock.advance(1.0)
+    await clock.advance(took)
     await clock.run(gate.persist())  # what saves once a second do
     for task in tasks:
         task.cancel()
@@ -34,7 +32,7 @@ async def killed(clock, keeper, tier, seats, calls):
     keeper.broken = False
 
 
-async def test_calls_that_were_under_way_keep_their_seats_until_their_deadline():
+async def test_calls_that_were_under_way_keep_their_seats_for_as_long_as_calls_took_lately():
     clock = FakeClock()
     keeper = Keeper(clock, 0)
     await killed(clock, keeper, "100/min", seats=10, calls=4)
@@ -71,6 +69,17 @@ async def test_where_nothing_told_how_many_left_all_seats_are_waited_for():
     await clock.advance(7.0)
     await clock.run(task)
     assert began + 28.0 <= log[0] <= began + 31.0
+
+
+async def test_where_calls_are_quick_a_restart_waits_hardly_at_all():
+    clock = FakeClock()
+    keeper = Keeper(clock, 0)
+    await killed(clock, keeper, "100/min", seats=2, calls=2, took=0.3)
+    gate, log = gate_of(clock, keeper, "100/min", seats=2), []
+    began = clock.monotonic()
+    await clock.run(gate.open())
+    await clock.run(call(gate, 0.1, log))
+    assert log[0] - began <= 0.61
 
 
 async def test_a_process_that_ended_well_or_never_called_leaves_no_ghosts():

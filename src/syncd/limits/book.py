@@ -37,6 +37,7 @@ class Call:
     number = 0
     """Its number among all calls ever let go; 0: it was not."""
     holds: Holds
+    sent_at = 0.0
     open = False
     """Sent and not answered: the partner may count it at any moment."""
     seated = False
@@ -387,6 +388,7 @@ class Book:
         self._last_at[lane] = now
         call.number = self.granted
         call.open = call.seated = True
+        call.sent_at = now
         self.flying[call.number] = call
 
     def _lay_ghosts(self, now: float) -> None:

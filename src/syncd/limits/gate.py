@@ -23,6 +23,8 @@ from syncd.model import Lane
 from syncd.ports import SlotKeeper
 
 _LONGEST_PAUSE = 7 * 86400.0
+_FADES = 0.999
+"""What a slow call said of the partner fades by so much with each save, of which there is one a second at most."""
 DEFAULT_LANES: Mapping[Lane, float] = {Lane.HIGH: 0.1, Lane.NORMAL: 0.1, Lane.LOW: 0.05}
 
 TierLike = TierSpec | str | Mapping[str, Any]
@@ -74,6 +76,8 @@ class Gate:
         self._pauses = 0
         self.lessons = Lessons(scope, self.book, clock, self._notify)
         self.deadline_seconds = deadline_seconds
+        self.slowest_seconds = 0.0
+        """About the longest that one call has held its seat lately."""
         self.away_seconds = 0.0
         """How old the state was that was read back: so long, at least, nobody called for this scope."""
         self.unsaved = False
@@ -147,6 +151,8 @@ class Gate:
         now = self.clock.monotonic()
         if call.open:
             self.book.answer(call, now, grace_seconds=0.0 if heard else self.lost_seconds)
+        if now - call.sent_at > self.slowest_seconds:
+            self.slowest_seconds = now - call.sent_at
         self.book.vacate(call)
         if not call.judged:
             self.breakers.of(call.group).abandon(call.leave)
@@ -309,16 +315,21 @@ class Gate:
             self.breakers.absorb(state.get("breakers"), now, away_seconds=self.away_seconds)
             if self.book.concurrency is not None and not (state.get("clean") if clean is None else clean):
                 # The partner may still work at what a killed process had asked, and count it among the calls at once.
+                # Twice as long as its slowest call took lately: its deadline would be sure, and silence for 30 s each time.
+                busy = min(2.0 * float(state.get("slowest_seconds", 0.0)), self.deadline_seconds)
                 known, unknown = self.recorder.left_behind(state)
-                self.book.haunt(known, float(state.get("saved_at", 0.0)) - ahead + self.deadline_seconds)
-                self.book.haunt(unknown, now + self.deadline_seconds)
+                self.book.haunt(known, float(state.get("saved_at", 0.0)) - ahead + busy)
+                self.book.haunt(unknown, now + busy)
             self.lessons.absorb(state)
         await self.recorder.persist(clean=False)
         self.room.dispatch()
 
     def _remember(self) -> dict[str, Any]:
         """For the stored state: the pause and what was learned of seats."""
-        told: dict[str, Any] = {"under_way": self.book.seats_used}
+        now = self.clock.monotonic()
+        flown = max((now - call.sent_at for call in self.book.flying.values()), default=0.0)
+        self.slowest_seconds = max(self.slowest_seconds * _FADES, flown)
+        told: dict[str, Any] = {"under_way": self.book.seats_used, "slowest_seconds": self.slowest_seconds}
         until = self.paused_until
         if until is not None:
             told |= {"paused_until": until.timestamp(), "pause_reason": self.room.pause_reason}
