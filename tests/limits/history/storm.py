@@ -175,7 +175,7 @@ class Storm:
                 )
 
     def _point(self, caller: Caller) -> str:
-        if getattr(caller.slot, "_pass", None) is not None and caller.slot.probe:
+        if getattr(caller.slot, "leave", None) is not None and caller.slot.probe:
             return "probe"
         if caller.where == "asking" and caller.slot.number:
             return "let go"
@@ -200,11 +200,11 @@ class Storm:
             assert late >= 0 if tier.spec.kind == "bucket" else late == 0
             assert counted["used"] <= counted["budget"] + 1e-6
             assert counted["held"] <= counted["limit"] + 1e-6
-        probes = [c for c in self.callers if getattr(c.slot, "_pass", None) is not None and c.slot.probe]
+        probes = [c for c in self.callers if getattr(c.slot, "leave", None) is not None and c.slot.probe]
         assert len(probes) <= 1
         breaker = gate.breakers.of("")
         if probes:
-            assert breaker._probe is probes[0].slot._pass or probes[0].slot._verdict
+            assert breaker._probe is probes[0].slot.leave or probes[0].slot._verdict
         else:
             assert breaker._probe is None
 
