@@ -110,6 +110,8 @@ class Window(Meter):
     def take(self, now: float, lane: int, weight: float, idle: tuple[bool, ...]) -> Mark:
         """Count a call that is about to be sent."""
         lent = False
+        if not self.sent.marks:
+            self._next_loan_at = max(self._next_loan_at, now)  # while nothing was asked for, no loan fell due
         if self._reserves and now >= self._next_loan_at and not self.owns(lane, weight):
             # A loan that is due is taken before common room is: so loans lie evenly in the window from its start.
             lendable = self._lendable(lane, idle)
@@ -286,11 +288,13 @@ class Window(Meter):
         if self._lendable(lane, idle) + NEAR < loan:
             return math.inf
         at, used = self._next_loan_at, self.sent.by_lane[_HIGH]
-        if lane == _HIGH or used <= NEAR:
+        if lane == _HIGH:
             return at
         left = self.budget - self.sent.total - weight
         if left + NEAR >= self.reserved[_HIGH] - used:
             return at
         back_at = self.held.marks[0].free_at if self.held.marks else now + self.hold_seconds
-        spare = max(0.0, left - self._standby)
-        return max(at, back_at - spare * self.hold_seconds / (2 * used))
+        spare = left - self._standby
+        if spare < -NEAR:
+            return max(at, back_at)
+        return max(at, back_at - spare * self.hold_seconds / (2 * used)) if used > NEAR else at
