@@ -4,36 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from anyio import to_thread
 
-from syncd import __version__, metrics, planning
+from syncd import __version__, following, metrics, planning, standing
 from syncd.clock import Clock
 from syncd.config import Config
 from syncd.errors import AuthError, StoreError, SyncdError
-from syncd.explain import Explanation, State
+from syncd.explain import State
 from syncd.holds import Breakers
-from syncd.model import Lane, Outcome
+from syncd.model import Lane
 from syncd.server.ports import (
     STATUS_SCHEMA,
     HealthReport,
     Progress,
     ReconcileReport,
     ReloadReport,
-    RunState,
     ServiceHealth,
     TestReport,
 )
-from syncd.store import PAUSE, NewTask, Run, Store, Task
+from syncd.store import PAUSE, NewTask, Store
 from syncd.supervisor import Supervisor
-from syncd.sync import measured, outage, scope
 from syncd.sync.account import Account
 from syncd.sync.health import explain_error
-from syncd.sync.tally import Tally
-from syncd.sync.unit import Unit, Wish
 
 READY_SECONDS = 2.0
 TELLING_CALLS = 5
@@ -72,7 +68,7 @@ class Engine:
         now = self._clock.now()
         services: dict[str, ServiceHealth] = {}
         for account in self._accounts():
-            state, told = self._judge(account, now)
+            state, told = standing.judged(account, now)
             services[account.name] = ServiceHealth(state, account.health.latency_ms, told)
             for one in State:
                 metrics.HEALTH.labels(account.name, str(one)).set(1.0 if one is state else 0.0)
@@ -80,7 +76,7 @@ class Engine:
         if supervisor is not None:
             for partner, reason in supervisor.broken.items():
                 for name in self._config().partners[partner].integrations:
-                    services[name] = ServiceHealth(State.DOWN, None, _not_started(reason))
+                    services[name] = ServiceHealth(State.DOWN, None, standing.not_started(reason))
         return HealthReport(services, now, self._stuck())
 
     async def ready(self) -> list[str]:
@@ -115,8 +111,13 @@ class Engine:
             for resource, (live, _) in (await store.records.count(name)).items()
         }
         letters = await store.dead_letters.grouped()
-        integrations = [self._integration(account, last, ended, counts, now) for account in self._accounts()]
-        integrations += self._idle(names)
+        supervisor = self._supervisor()
+        running = supervisor.running if supervisor is not None else {}
+        integrations = [
+            standing.integration(account, running[account.partner].runner, last, ended, counts, now)
+            for account in self._accounts()
+        ]
+        integrations += standing.idle(self._config(), supervisor.broken if supervisor is not None else {}, names)
         integrations.sort(key=lambda one: (State(one["state"]).rank, one["name"]))
         return {
             "schema": STATUS_SCHEMA,
@@ -127,9 +128,9 @@ class Engine:
             "ready": await self.ready(),
             "stuck": self._stuck(),
             "integrations": integrations,
-            "scopes": self._scopes(now),
-            "queues": self._queues(),
-            "workers": self._workers(),
+            "scopes": standing.scopes(self._accounts(), now),
+            "queues": standing.queues(supervisor),
+            "workers": standing.workers(supervisor),
             "dead_letters": {"total": sum(trouble.count for trouble in letters), "causes": len(letters)},
             "rejects": {"total": sum((await store.rejects.counts()).values())},
             "reload": {"ok": self.reload_ok, "at": self.reloaded_at},
@@ -253,18 +254,12 @@ class Engine:
             for wish_id in wish_ids:
                 wish = running.runner.wishes.get(wish_id)
                 if wish is not None:
-                    found[wish_id] = self._progress(wish_id, wish)
+                    found[wish_id] = following.of_run(
+                        self._account(wish.unit.integration), wish_id, wish, self._clock.now()
+                    )
+        accounts = {account.name: account for account in self._accounts()}
         for task in await self._store().tasks.find([wish for wish in wish_ids if wish not in found]):
-            waiting, resumes_at = self._barred(task)
-            found[task.id] = Progress(
-                wish_id=task.id,
-                integration=task.integration,
-                resource=task.resource,
-                external_id=task.external_id,
-                state=RunState.WAITING if waiting else RunState.QUEUED,
-                waiting_reason=waiting,
-                resumes_at=resumes_at,
-            )
+            found[task.id] = following.of_row(accounts.get(task.integration), task, self._clock.now())
         return [found[wish] for wish in wish_ids if wish in found]
 
     async def reload(self, *, who: str) -> ReloadReport:
@@ -335,235 +330,3 @@ class Engine:
         if supervisor is not None:
             supervisor.wake()
         return ids
-
-    def _judge(
-        self, account: Account, now: datetime, view: Mapping[str, Any] | None = None
-    ) -> tuple[State, Explanation | None]:
-        if not account.ownership.held:
-            return State.WAITING, Explanation(
-                "not-owner", "another instance works for this scope", action="nothing to do", cause=account.scope
-            )
-        return account.health.judge(view or account.gate.view(), now, account.all_needs)
-
-    def _integration(
-        self,
-        account: Account,
-        last: Mapping[tuple[str, str], Run],
-        ended: Mapping[tuple[str, str], Run],
-        counts: Mapping[tuple[str, str], int],
-        now: datetime,
-    ) -> dict[str, Any]:
-        view = account.gate.view()
-        state, told = self._judge(account, now, view)
-        supervisor = self._supervisor()
-        assert supervisor is not None
-        runner = supervisor.running[account.partner].runner
-        paused = runner.paused.get(account.name)
-        return {
-            "name": account.name,
-            "partner": account.partner,
-            "state": str(state),
-            "enabled": True,
-            "latency_ms": account.health.latency_ms,
-            "explanation": told.as_dict() if told is not None else None,
-            "paused": None
-            if paused is None
-            else {"reason": paused.why, "who": paused.who, "since": paused.set_at, "until": paused.until},
-            "resources": [
-                self._resource(account, view, runner.units.get((account.name, name)), name, last, ended, counts, now)
-                for name in account.plans
-            ],
-            "limits": view,
-        }
-
-    def _resource(
-        self,
-        account: Account,
-        view: Mapping[str, Any],
-        unit: Unit | None,
-        name: str,
-        last: Mapping[tuple[str, str], Run],
-        ended: Mapping[tuple[str, str], Run],
-        counts: Mapping[tuple[str, str], int],
-        now: datetime,
-    ) -> dict[str, Any]:
-        plan = account.plans[name]
-        state, told = account.health.resource_state(name, view, now, account.needs(name))
-        run = last.get((account.name, name))
-        known = account.health.of(name)
-        good_at = known.last_success_at or (run.ended_at if run and run.outcome == Outcome.DONE else None)
-        return {
-            "name": name,
-            "state": str(state),
-            "explanation": told.as_dict() if told is not None else None,
-            "strategy": str(plan.strategy),
-            "last_run": None if run is None else _run(run),
-            "last_success_at": good_at,
-            "stale_since": plan.stale_since(good_at, now) if state is not State.HEALTHY or view["ramp"] else None,
-            "next_run_at": unit.due_at if unit is not None and not unit.running else None,
-            "running": unit is not None and unit.running,
-            "records": counts.get((account.name, name), 0),
-            "held_deletions": known.held_count,
-            "hint": self._outlasting(account, name, [run, ended.get((account.name, name))], now),
-        }
-
-    @staticmethod
-    def _outlasting(account: Account, name: str, runs: Sequence[Run | None], now: datetime) -> str | None:
-        """What to say of the first of these runs that lasts longer than its schedule allows."""
-        told = (measured.lagging(account.plans[name], run, now) for run in runs if run is not None)
-        return next((hint for hint in told if hint is not None), None)
-
-    def _scopes(self, now: datetime) -> list[dict[str, Any]]:
-        """The limits of every scope, once however many integrations share it."""
-        sharing: dict[str, list[Account]] = {}
-        for account in self._accounts():
-            sharing.setdefault(account.scope, []).append(account)
-        return [
-            scope.as_json(
-                accounts[0].gate.view(),
-                now,
-                integrations=[account.name for account in accounts],
-                owned=accounts[0].ownership.held,
-            )
-            for _, accounts in sorted(sharing.items())
-        ]
-
-    def _idle(self, running: Sequence[str]) -> list[dict[str, Any]]:
-        """Integrations that are configured and do not run: switched off, or not startable."""
-        supervisor = self._supervisor()
-        broken = supervisor.broken if supervisor is not None else {}
-        found = []
-        for name, (partner, _) in self._config().integrations.items():
-            if name in running:
-                continue
-            enabled = partner.is_enabled(name)
-            told = (
-                _not_started(broken.get(partner.name, "it has not been started"))
-                if enabled
-                else Explanation(
-                    "disabled",
-                    "switched off in its file or by the environment",
-                    action="enabled: true, then syncd reload",
-                )
-            )
-            found.append(
-                {
-                    "name": name,
-                    "partner": partner.name,
-                    "state": str(State.DOWN if enabled else State.PAUSED),
-                    "enabled": enabled,
-                    "latency_ms": None,
-                    "explanation": told.as_dict(),
-                    "paused": None,
-                    "resources": [],
-                    "limits": None,
-                }
-            )
-        return found
-
-    def _queues(self) -> list[dict[str, Any]]:
-        supervisor = self._supervisor()
-        if supervisor is None:
-            return []
-        return [
-            {
-                "name": name,
-                "waiting": one.runner.pool.waiting,
-                "capacity": sum(one.runner.pool.capacity.values()),
-                "oldest_seconds": one.runner.pool.oldest_seconds(),
-            }
-            for name, one in supervisor.running.items()
-        ]
-
-    def _workers(self) -> dict[str, int]:
-        supervisor = self._supervisor()
-        pools = [one.runner.pool for one in supervisor.running.values()] if supervisor is not None else []
-        return {"alive": sum(pool.alive for pool in pools), "total": sum(pool.seats for pool in pools)}
-
-    def _progress(self, wish_id: int, wish: Wish) -> Progress:
-        """A wish as its watcher sees it: queued until a run takes it up, waiting while limits or a breaker hold it."""
-        unit, tally = wish.unit, wish.tally or Tally(wish.unit.integration, wish.unit.plan.name)
-        account = self._account(unit.integration)
-        now = self._clock.now()
-        state = RunState.QUEUED if wish.tally is None else RunState(str(tally.outcome))
-        waiting, resumes_at = "", None
-        if not state.ended or (state is RunState.FAILED and unit.wishes):
-            waiting, resumes_at = self._held_by(account, unit, now)
-            if waiting:
-                state = RunState.WAITING
-        told = account.health.of(unit.plan.name).trouble if state is RunState.FAILED else None
-        return Progress(
-            wish_id=wish_id,
-            integration=unit.integration,
-            resource=unit.plan.name,
-            run_id=tally.run_id,
-            state=state,
-            page=tally.pages,
-            added=tally.added,
-            updated=tally.updated,
-            unchanged=tally.unchanged,
-            rejected=tally.rejected,
-            deleted=tally.deleted,
-            calls=tally.calls,
-            waited_seconds=tally.waited_seconds,
-            waiting_reason=waiting,
-            resumes_at=resumes_at,
-            total=tally.total,
-            eta_seconds=tally.eta_seconds(now),
-            explanation=told,
-        )
-
-    def _barred(self, task: Task) -> tuple[str, datetime | None]:
-        """Why a row is not taken, where a breaker or a hold is why."""
-        account = next((one for one in self._accounts() if one.name == task.integration), None)
-        if account is None:
-            return "", None
-        return outage.waits(account.gate.view(), account.needs(task.resource), self._clock.now()) or ("", None)
-
-    def _held_by(self, account: Account, unit: Unit, now: datetime) -> tuple[str, datetime | None]:
-        """What keeps a unit from calling at this moment; nothing where it may."""
-        view = account.gate.view()
-        if account.health.paused is not None:
-            return account.health.paused.reason, None
-        if view["paused_until"] is not None:
-            return "rate limited by the partner", view["paused_until"]
-        blocked = outage.waits(view, account.needs(unit.plan.name), now)
-        if blocked is not None:
-            return blocked
-        if unit.running and sum(view["waiting"].values()) and not view["in_flight"]:
-            full = [tier for tier in view["tiers"] if tier["frees_in_seconds"] > 0]
-            names = ", ".join(f"{tier['used']:.0f}/{tier['budget']:.0f} of {scope.label(tier)}" for tier in full)
-            soonest = max((tier["frees_in_seconds"] for tier in full), default=0.0)
-            return f"limit {names}" if names else "limit", now + timedelta(seconds=soonest)
-        if not unit.running and unit.due_at > now:
-            known = account.health.of(unit.plan.name)
-            if known.limited_until is not None and known.limited_until > now:
-                return known.limited_by, known.limited_until
-            return "backing off", unit.due_at
-        return "", None
-
-
-def _run(run: Run) -> dict[str, Any]:
-    return {
-        "run_id": run.id,
-        "mode": run.mode,
-        "outcome": run.outcome,
-        "trigger": run.trigger,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
-        "pages": run.pages,
-        "added": run.added,
-        "updated": run.updated,
-        "deleted": run.deleted,
-        "unchanged": run.unchanged,
-        "stale": run.stale,
-        "rejected": run.rejected,
-        "calls": run.calls,
-        "waited_seconds": run.waited_seconds,
-    }
-
-
-def _not_started(reason: str) -> Explanation:
-    return Explanation(
-        "not-started", f"could not be started: {reason}", cause="its configuration", action="syncd check --env"
-    )

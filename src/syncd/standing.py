@@ -1,0 +1,192 @@
+"""What the status says of integrations, resources, limits and queues: plain data from what runs and what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from syncd.config import Config
+from syncd.explain import Explanation, State
+from syncd.model import Outcome
+from syncd.store import Run
+from syncd.supervisor import Supervisor
+from syncd.sync import measured, scope
+from syncd.sync.account import Account
+from syncd.sync.runner import Runner
+from syncd.sync.unit import Unit
+
+By = Mapping[tuple[str, str], Run]
+"""Runs by integration and resource."""
+
+
+def judged(account: Account, now: datetime, view: Mapping[str, Any] | None = None) -> tuple[State, Explanation | None]:
+    """The state of an integration on this instance, and why."""
+    if not account.ownership.held:
+        return State.WAITING, Explanation(
+            "not-owner", "another instance works for this scope", action="nothing to do", cause=account.scope
+        )
+    return account.health.judge(view or account.gate.view(), now, account.all_needs)
+
+
+def integration(
+    account: Account,
+    runner: Runner,
+    last: By,
+    ended: By,
+    counts: Mapping[tuple[str, str], int],
+    now: datetime,
+) -> dict[str, Any]:
+    """One integration with its resources; `last` and `ended` are runs, `counts` live records."""
+    view = account.gate.view()
+    state, told = judged(account, now, view)
+    paused = runner.paused.get(account.name)
+    return {
+        "name": account.name,
+        "partner": account.partner,
+        "state": str(state),
+        "enabled": True,
+        "latency_ms": account.health.latency_ms,
+        "explanation": told.as_dict() if told is not None else None,
+        "paused": None
+        if paused is None
+        else {"reason": paused.why, "who": paused.who, "since": paused.set_at, "until": paused.until},
+        "resources": [
+            _resource(account, view, runner.units.get((account.name, name)), name, last, ended, counts, now)
+            for name in account.plans
+        ],
+        "limits": view,
+    }
+
+
+def _resource(
+    account: Account,
+    view: Mapping[str, Any],
+    unit: Unit | None,
+    name: str,
+    last: By,
+    ended: By,
+    counts: Mapping[tuple[str, str], int],
+    now: datetime,
+) -> dict[str, Any]:
+    plan = account.plans[name]
+    state, told = account.health.resource_state(name, view, now, account.needs(name))
+    run = last.get((account.name, name))
+    known = account.health.of(name)
+    good_at = known.last_success_at or (run.ended_at if run and run.outcome == Outcome.DONE else None)
+    return {
+        "name": name,
+        "state": str(state),
+        "explanation": told.as_dict() if told is not None else None,
+        "strategy": str(plan.strategy),
+        "last_run": None if run is None else _run(run),
+        "last_success_at": good_at,
+        "stale_since": plan.stale_since(good_at, now) if state is not State.HEALTHY or view["ramp"] else None,
+        "next_run_at": unit.due_at if unit is not None and not unit.running else None,
+        "running": unit is not None and unit.running,
+        "records": counts.get((account.name, name), 0),
+        "held_deletions": known.held_count,
+        "hint": _outlasting(account, name, [run, ended.get((account.name, name))], now),
+    }
+
+
+def _outlasting(account: Account, name: str, runs: Sequence[Run | None], now: datetime) -> str | None:
+    """What to say of the first of these runs that lasts longer than its schedule allows."""
+    told = (measured.lagging(account.plans[name], run, now) for run in runs if run is not None)
+    return next((hint for hint in told if hint is not None), None)
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "mode": run.mode,
+        "outcome": run.outcome,
+        "trigger": run.trigger,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "pages": run.pages,
+        "added": run.added,
+        "updated": run.updated,
+        "deleted": run.deleted,
+        "unchanged": run.unchanged,
+        "stale": run.stale,
+        "rejected": run.rejected,
+        "calls": run.calls,
+        "waited_seconds": run.waited_seconds,
+    }
+
+
+def scopes(accounts: Iterable[Account], now: datetime) -> list[dict[str, Any]]:
+    """The limits of every scope, once however many integrations share it."""
+    sharing: dict[str, list[Account]] = {}
+    for account in accounts:
+        sharing.setdefault(account.scope, []).append(account)
+    return [
+        scope.as_json(
+            members[0].gate.view(),
+            now,
+            integrations=[account.name for account in members],
+            owned=members[0].ownership.held,
+        )
+        for _, members in sorted(sharing.items())
+    ]
+
+
+def idle(config: Config, broken: Mapping[str, str], running: Sequence[str]) -> list[dict[str, Any]]:
+    """Integrations that are configured and do not run: switched off, or not startable."""
+    found = []
+    for name, (partner, _) in config.integrations.items():
+        if name in running:
+            continue
+        enabled = partner.is_enabled(name)
+        told = (
+            not_started(broken.get(partner.name, "it has not been started"))
+            if enabled
+            else Explanation(
+                "disabled",
+                "switched off in its file or by the environment",
+                action="enabled: true, then syncd reload",
+            )
+        )
+        found.append(
+            {
+                "name": name,
+                "partner": partner.name,
+                "state": str(State.DOWN if enabled else State.PAUSED),
+                "enabled": enabled,
+                "latency_ms": None,
+                "explanation": told.as_dict(),
+                "paused": None,
+                "resources": [],
+                "limits": None,
+            }
+        )
+    return found
+
+
+def queues(supervisor: Supervisor | None) -> list[dict[str, Any]]:
+    """What waits for a coroutine, by partner."""
+    if supervisor is None:
+        return []
+    return [
+        {
+            "name": name,
+            "waiting": one.runner.pool.waiting,
+            "capacity": sum(one.runner.pool.capacity.values()),
+            "oldest_seconds": one.runner.pool.oldest_seconds(),
+        }
+        for name, one in supervisor.running.items()
+    ]
+
+
+def workers(supervisor: Supervisor | None) -> dict[str, int]:
+    """Coroutines that live, of those that should."""
+    pools = [one.runner.pool for one in supervisor.running.values()] if supervisor is not None else []
+    return {"alive": sum(pool.alive for pool in pools), "total": sum(pool.seats for pool in pools)}
+
+
+def not_started(reason: str) -> Explanation:
+    """Of an integration that is configured and does not run."""
+    return Explanation(
+        "not-started", f"could not be started: {reason}", cause="its configuration", action="syncd check --env"
+    )
