@@ -399,7 +399,7 @@ async def test_a_429_teaches_the_scope_and_a_lock_on_one_object_does_not(clock: 
     with pytest.raises(RateLimitError):
         await session.call(Request("/a"))
     tier = gate.view()["tiers"][0]
-    assert tier["budget"] == tier["learned"]["limit"] == 18
+    assert tier["budget"] == tier["learned"]["limit"] == 50
     assert gate.view()["pause_reason"].startswith("GET /a answered 429")
     gate.resume()
 
