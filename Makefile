@@ -4,7 +4,7 @@
 .PHONY: help demo run test coverage check bench conformance soak wheel lock clean
 
 PYTHON_BIN := .venv/bin/python
-JOBS ?= 2
+JOBS ?= 3
 # Which tests: make test T=tests/limits
 T ?= tests
 # Which YAML: make run CONFIG=/etc/syncd
@@ -26,7 +26,7 @@ demo: .venv/.demo ## See it work: embedded PostgreSQL, three simulated partners,
 run: .venv/.demo ## Run the daemon on config/ with an embedded PostgreSQL (CONFIG=, ARGS=)
 	@$(PYTHON_BIN) -m syncd run --config '$(CONFIG)' --embedded --state-dir .state $(ARGS)
 
-test: .venv/.dev ## Run all tests (T=tests/limits for some, JOBS=4, COVERAGE=1 to measure branches)
+test: .venv/.dev ## Run all tests (T=tests/limits for some, JOBS=2, COVERAGE=1 to measure branches)
 	@$(PYTHON_BIN) $(if $(COVERAGE),-m coverage run) -m pytest '$(T)' -rfEs -n $(JOBS) --dist loadgroup -m 'not soak' $(ARGS)
 
 coverage: .venv/.dev ## Report what `make test COVERAGE=1` measured; fails under 80 %

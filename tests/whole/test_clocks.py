@@ -99,7 +99,7 @@ async def test_jumps_of_hours_and_years_neither_break_the_limit_nor_stop_the_cal
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("ours", "theirs"), [(0, -5 * HOUR), (2 * YEAR, 9 * HOUR)])
+@pytest.mark.parametrize(("ours", "theirs"), [pytest.param(0, -5 * HOUR, marks=pytest.mark.soak), (2 * YEAR, 9 * HOUR)])
 async def test_a_date_to_come_back_is_read_by_the_partners_own_clock(
     tmp_path: Path, database: str, metering, clock, ours: int, theirs: int
 ):

@@ -35,7 +35,9 @@ def metered(base_url: str, limits: dict[str, Any], keys: dict[str, str], **more:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize(("limit", "window", "times"), [(60, 24.0, 4), (14, 12.0, 2)])
+@pytest.mark.parametrize(
+    ("limit", "window", "times"), [(60, 24.0, 4), pytest.param(14, 12.0, 2, marks=pytest.mark.soak)]
+)
 async def test_one_urgent_record_waits_for_no_backfill(
     tmp_path: Path, database: str, rows: Rows, store: Store, metering, limit: int, window: float, times: int
 ):

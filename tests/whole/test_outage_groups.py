@@ -192,6 +192,7 @@ async def test_after_an_outage_the_partner_meets_a_tenth_of_the_budget_at_first(
         assert len(arrivals) >= 5, "but it goes on"
 
 
+@pytest.mark.soak
 async def test_after_downtime_too_what_waited_does_not_go_all_at_once(tmp_path: Path, database: str, rows: Rows, plain):
     simulator, control = plain(things=3000)
     spec: dict[str, Any] = copy.deepcopy(PLAIN) | {"page_size": 5}

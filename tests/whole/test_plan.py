@@ -169,6 +169,7 @@ async def test_while_the_first_pass_goes_on_the_partner_has_stated_how_long_it_w
         assert told["fits"] is None  # no incremental run was measured yet
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(180)
 async def test_a_first_import_takes_as_long_as_was_planned_before_it(tmp_path: Path, database: str, rows: Rows, plain):
     simulator, control = plain(things=180, notes=1, latency=(0.04, 0.06), tiers=["80/4s"])

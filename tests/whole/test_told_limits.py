@@ -49,7 +49,9 @@ async def others(url: str, until: asyncio.Event) -> None:
             await asyncio.sleep(2 * WINDOW / LIMIT)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    "dialect", ["draft", *(pytest.param(name, marks=pytest.mark.soak) for name in ("epoch", "body"))]
+)
 async def test_what_others_spend_is_seen_and_left_to_them(dialect: str, tmp_path: Path, database: str) -> None:
     simulator = spawn("tests.whole.telling", dialect=dialect, tiers=[f"{LIMIT}/{WINDOW:g}s"], latency=(0.02, 0.1))
     daemon = Daemon(tmp_path, database, {"told": file(simulator.base_url, DIALECTS[dialect])})
