@@ -26,7 +26,7 @@ class Bucket(Meter):
     def __init__(self, spec: TierSpec, *, share: float, reserved: Mapping[Lane, float]) -> None:
         self.flying = 0.0
         self._held = self._sent = 0.0
-        self._held_at = self._sent_at = -math.inf
+        self._drained_at = -math.inf
         self._late: deque[tuple[float, float]] = deque()
         """Requests whose answers never came: when they have surely arrived, and their weight."""
         super().__init__(spec, share=share, reserved=reserved)
@@ -136,7 +136,7 @@ class Bucket(Meter):
         for at, weight, *_ in state.get("sent", ()):
             self._sent += max(0.0, weight - self.pace * max(0.0, now - at))
         self._held, self._sent = min(self._held, self.ceiling), min(self._sent, self.budget)  # full is full
-        self._held_at = self._sent_at = now
+        self._drained_at = now
 
     def charge(self, now: float, weight: float, *, flown: float = 0.0, late_seconds: float = 0.0) -> None:
         self._drain(now)
@@ -165,11 +165,11 @@ class Bucket(Meter):
             self.renew(now)
 
     def _drain_to(self, now: float) -> None:
-        if now > self._held_at:
-            gone = now - self._held_at
+        if now > self._drained_at:
+            gone = now - self._drained_at
             self._held = max(0.0, self._held - self.rate * gone) if math.isfinite(gone) else 0.0
             self._sent = max(0.0, self._sent - self.pace * gone) if math.isfinite(gone) else 0.0
-            self._held_at = self._sent_at = now
+            self._drained_at = now
 
 
 Tier = Window | Bucket

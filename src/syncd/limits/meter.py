@@ -42,9 +42,9 @@ class Meter:
         self.left_until = -math.inf
         self.foreign = 0.0
         """What others spent, when the partner told last."""
-        self.short = False
-        """Little was left when the partner told last, and not by our doing."""
-        self._short_gap = 0.0
+        self.warned = False
+        """It has been said that little is left, and not by our doing."""
+        self._low_gap = 0.0
         self.gap_seconds = 0.0
         """Calls are kept so far apart: while little is left, and while a learned limit grows (so a step too far costs one
         429, not as many as calls can be under way)."""
@@ -82,7 +82,7 @@ class Meter:
         self.per_window = self._within(stated)
         if self.learned.limit is not None:
             self.per_window = max(1.0, min(self.per_window, self.learned.limit))
-        self.gap_seconds = self._short_gap
+        self.gap_seconds = self._low_gap
         if self.learned.growing:
             self.gap_seconds = max(self.gap_seconds, self.hold_seconds / self.per_window)
         if not self.gap_seconds:
@@ -92,7 +92,7 @@ class Meter:
     def renew(self, now: float) -> None:
         """Take the changes that are due."""
         if now >= self.left_until:
-            self.left, self.left_until, self._short_gap, self.foreign = math.inf, -math.inf, 0.0, 0.0
+            self.left, self.left_until, self._low_gap, self.foreign = math.inf, -math.inf, 0.0, 0.0
         if now >= self.ramp_ends:
             self.ramp_at = self.ramp_ends = -math.inf
         self.learned.grow(now, self.configured, self.hold_seconds)
@@ -125,18 +125,18 @@ class Meter:
             self.left_until = until
             self.foreign = max(0.0, most - remaining - counted)
             low = remaining < LOW_SHARE * most and self.foreign > 0
-            self._short_gap = (until - now) / max(1.0, left) if low else 0.0
+            self._low_gap = (until - now) / max(1.0, left) if low else 0.0
         if fresh:
             self._told_number = number
         self.settle()
         if lowered or remaining is None:
             return "lowered" if lowered else ""
         share = remaining / max(1.0, self.most)
-        if self._short_gap and not self.short:
-            self.short = True
+        if self._low_gap and not self.warned:
+            self.warned = True
             return "near"
-        if self.short and share >= _AGAIN:
-            self.short = False
+        if self.warned and share >= _AGAIN:
+            self.warned = False
             return "relaxed"
         return ""
 

@@ -26,11 +26,6 @@ class TierForecast:
         return self.spent_per_second / self.yields_per_second
 
     @property
-    def most_share(self) -> float:
-        """Above 1: calls wait for a while when runs fall together."""
-        return self.most_in_window / self.tier.budget
-
-    @property
     def fits(self) -> bool:
         return self.share <= 1.0
 
