@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import shutil
+import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,10 +22,28 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from syncd import log
 from syncd.clock import SystemClock
 from syncd.store import KeyRing, Store, embedded
 from syncd.store.database import Database
 from syncd.store.migrate import Migrations
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """A process has one log: what a test sets of it (a verb run in this process asks for errors only) ends with the test."""
+    state = {name: getattr(log._state, name) for name in vars(type(log._state)) if not name.startswith("_")}
+    root = logging.getLogger()
+    levels, handlers = {name: logging.getLogger(name).level for name in ("", *log._CHATTY)}, list(root.handlers)
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
+    for name, value in state.items():
+        setattr(log._state, name, value)
 
 
 @pytest.fixture(scope="session")

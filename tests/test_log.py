@@ -22,23 +22,11 @@ TOKEN = "planted-token-0001"
 
 @pytest.fixture
 def out():
-    """A configured log into memory; what the process had before is put back."""
-    held = {name: getattr(log._state, name) for name in vars(type(log._state)) if not name.startswith("_")}
-    hooks = sys.excepthook, threading.excepthook
-    root = logging.getLogger()
-    levels = {name: logging.getLogger(name).level for name in ["", *log._CHATTY]}
-    handlers = list(root.handlers)
+    """A configured log into memory; what the process had before, `tests/conftest.py` puts back."""
     stream = io.StringIO()
     Secret(TOKEN)
     log.configure("debug", "json", stream, clock=FakeClock())
-    yield stream
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    sys.excepthook, threading.excepthook = hooks
-    for name, value in held.items():
-        setattr(log._state, name, value)
+    return stream
 
 
 def lines(stream) -> list[dict]:

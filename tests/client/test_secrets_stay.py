@@ -92,7 +92,6 @@ def written() -> Iterator[io.StringIO]:
     for logger, level in zip(loggers, levels, strict=True):
         logger.removeHandler(handler)
         logger.setLevel(level)
-    log.configure("info", "json", io.StringIO())
 
 
 def everything_about(error: BaseException | None) -> str:

@@ -482,7 +482,6 @@ async def test_a_partner_that_is_down_for_long_is_two_log_lines(clock: FakeClock
     down = False
     for _ in range(20):
         await session.call(GET)
-    log.configure("info", "json", io.StringIO())
     lines = [json.loads(line) for line in stream.getvalue().splitlines() if '"call_answered"' in line]
     told = [(line["event"], line["status"], line["level"]) for line in lines if line["level"] != "debug"]
     assert told == [("call_answered", 500, "info"), ("call_answered", 200, "info")]
