@@ -29,6 +29,11 @@ from syncd.store.database import Database
 from syncd.store.migrate import Migrations
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole paths first: they are long and mostly wait, so that what is left at the end is short work for every worker."""
+    items.sort(key=lambda item: "whole" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def _log_as_it_was() -> Iterator[None]:
     """A process has one log: what a test sets of it (a verb run in this process asks for errors only) ends with the test."""
