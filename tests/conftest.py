@@ -29,6 +29,12 @@ from syncd.store.database import Database
 from syncd.store.migrate import Migrations
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Coverage follows into the workers and stops there: a traced daemon is a slow one, and tests of it wait for it."""
+    if hasattr(config, "workerinput"):
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole paths first: they are long and mostly wait, so that what is left at the end is short work for every worker."""
     items.sort(key=lambda item: "whole" not in item.path.parts)
