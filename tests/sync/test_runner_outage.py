@@ -1,101 +1,12 @@
 """What the runner and the feeder take while a breaker is not closed, and how what waited begins once it is."""
 
 import itertools
-from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from syncd.kit import Resource
-from syncd.limits import BreakerPolicy, Gate
 from syncd.model import Lane
-from syncd.store import Task
-from syncd.sync.plan import ResourcePlan, Strategy
-from syncd.sync.runner import Runner
-from syncd.sync.schedule import Schedule
-from syncd.sync.unit import Unit
 from syncd.testing.clock import FakeClock
-
-NAMES = [f"r{number}" for number in range(20)]
-
-
-class Tasks:
-    """The table, as far as the feeder asks it: remembers what was taken."""
-
-    def __init__(self, *waiting: Task) -> None:
-        self.waiting = list(waiting)
-        self.asked: list[Any] = []
-
-    async def free(self, name: str, *, fence: int) -> int:
-        return 0
-
-    async def expire(self, names: list[str]) -> int:
-        return 0
-
-    async def ready(self, names: list[str], *, resources: list[str] | None = None) -> list[str]:
-        return [name for name in names if self._fit([name], resources)]
-
-    async def take(
-        self, names: list[str], *, fence: int, limit: int, lanes: Any, resources: list[str] | None = None
-    ) -> list[Task]:
-        found = self._fit(names, resources)[:limit]
-        self.asked.append((limit, resources))
-        self.waiting = [task for task in self.waiting if task not in found]
-        return found
-
-    def _fit(self, names: list[str], resources: list[str] | None) -> list[Task]:
-        return [
-            task
-            for task in self.waiting
-            if task.integration in names and (resources is None or f"{task.integration}/{task.resource}" in resources)
-        ]
-
-
-def task(number: int, resource: str, *, kind: str = "fetch", lane: Lane = Lane.NORMAL) -> Task:
-    known = dict.fromkeys(Task.__slots__)
-    known |= {"integration": "acme", "id": number, "kind": kind, "resource": resource, "payload": {}, "lane": lane}
-    return Task(**known)
-
-
-class Stage:
-    def __init__(self, clock: FakeClock, *waiting: Task) -> None:
-        self.clock = clock
-        self.gate = Gate("s", ["1000/s"], clock=clock, breaker=BreakerPolicy(failures=1, cooldown_seconds=60))
-        self.tasks = Tasks(*waiting)
-        plans = {
-            name: ResourcePlan(
-                Resource(name=name, path=f"/{name}", group="reports" if name == "r19" else ""),
-                Strategy.FULL,
-                Schedule(every_seconds=900),
-            )
-            for name in NAMES
-        }
-        account: Any = SimpleNamespace(
-            name="acme", partner="plain", scope="s", gate=self.gate, plans=plans, fence=1, may_call=lambda: True,
-            ownership=SimpleNamespace(held=True), needs=lambda name: (plans[name].resource.group,), health=None,
-        )  # fmt: skip
-        store: Any = SimpleNamespace(tasks=self.tasks)
-        self.runner = Runner("plain", {"acme": account}, store, clock)
-        for number, name in enumerate(NAMES):
-            unit = self.runner.units["acme", name] = Unit("acme", plans[name], clock.now())
-            unit.last_started_at = clock.now() - timedelta(seconds=1000 + 7 * number % 11)
-
-    def offered(self) -> list[str]:
-        """Runs that wait for a seat."""
-        return [key.partition("/")[2] for key in self.runner.pool._keys if key.startswith("run:")]
-
-    def begun(self) -> list[str]:
-        return [key for key in self.runner.pool._keys if key.startswith("task:")]
-
-    async def breaks(self, group: str = "") -> None:
-        async with self.gate.admit(group=group) as slot:
-            slot.failure("answered 503")
-
-    async def heals(self) -> None:
-        async with self.gate.admit() as slot:
-            assert slot.probe
-            slot.success()
+from tests.sync.stage import NAMES, Stage, task
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Ready rows of `tasks` into one partner's pool: the urgent first, only while there is room, never lost (R3).
 
 What memory holds was taken, and what was taken is a row: work that could not begin, or was cut short by shutdown, goes
-back untouched; what a dead process had taken is free again under the next fence.
+back untouched; what a dead process had taken is free again under the next fence, what a crashed feeder had under its own.
 """
 
 from __future__ import annotations
@@ -119,10 +119,14 @@ class Feeder:
             log.warning("tasks_not_given_back", partner=self._partner, reason=str(error))
 
     async def _free(self, owned: Mapping[str, int]) -> None:
-        """What an earlier owner had taken and not finished is free again (R5); once for each new fence."""
+        """What an earlier owner had taken and not finished is free again (R5); once for each new fence.
+
+        At the very first look that is whatever is taken: a feeder before us, which crashed or was cut short by a reload,
+        may have had the fence we have.
+        """
         for name, fence in owned.items():
             if self._freed.get(name) != fence:
-                await self._store.tasks.free(name, fence=fence)
+                await self._store.tasks.free(name, fence=fence if name in self._freed else fence + 1)
                 self._freed[name] = fence
 
     async def _expire(self, owned: list[str]) -> None:

@@ -23,7 +23,7 @@ from syncd.model import Lane, Outcome
 from syncd.store import Control, NewDeadLetter, Store, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Later, RetryPolicy, decide
-from syncd.sync.feeder import Feeder
+from syncd.sync.feeder import GIVE_BACK_SECONDS, Feeder
 from syncd.sync.letters import letter_of_run
 from syncd.sync.plan import Strategy
 from syncd.sync.pool import Pool
@@ -121,12 +121,15 @@ class Runner:
         self._stopping = True
         unbegun = self.pool.close()
         self.wake()
-        async with anyio.create_task_group() as parts:
-            parts.start_soon(self._send_away)
-            await self.pool.drained()
-            parts.cancel_scope.cancel()
-        await self._feeder.give_back_batches(unbegun)
-        await self._feeder.give_back(wish for unit in self.units.values() for wish in unit.wishes)
+        try:
+            async with anyio.create_task_group() as parts:
+                parts.start_soon(self._send_away)
+                await self.pool.drained()
+                parts.cancel_scope.cancel()
+        finally:  # also where something held lasts longer than we are given
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await self._feeder.give_back_batches(unbegun)
+                await self._feeder.give_back(wish for unit in self.units.values() for wish in unit.wishes)
 
     async def _send_away(self) -> None:
         """Whoever comes to wait for a limit from now on goes back to where it is stored; until cancelled."""
@@ -245,11 +248,16 @@ class Runner:
         for wish in wishes:
             self.wishes[wish.id] = Wish(unit, pull.tally)
         try:
-            await pull.run()
-        except Exception as error:
-            await self._failed(unit, pull, wishes, error)
-        else:
-            await self._ended(unit, pull, wishes, began_at)
+            try:
+                await pull.run()
+            except Exception as error:
+                await self._failed(unit, pull, wishes, error)
+            else:
+                await self._ended(unit, pull, wishes, began_at)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await self._feeder.give_back(wishes)
+            raise
         finally:
             unit.running = False
             self._probing.ended(unit.key)
