@@ -80,6 +80,8 @@ class Upkeep:
                     await done
             except SyncdError as error:
                 log.debug("upkeep_waits", work=getattr(work, "__name__", ""), reason=str(error))
+            except Exception:
+                log.exception("upkeep_crashed", work=getattr(work, "__name__", ""))
 
     async def _controls(self) -> None:
         while True:
@@ -90,6 +92,8 @@ class Upkeep:
                 await self._take_controls()
             except StoreError as error:
                 log.debug("upkeep_waits", work="controls", reason=str(error))
+            except Exception:
+                log.exception("upkeep_crashed", work="controls")
             self._supervisor.wake()
 
     async def _take_controls(self) -> None:
@@ -153,6 +157,10 @@ class Upkeep:
             response = await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
         except SyncdError as error:
             account.health.probed(error, self._clock.now())
+            return
+        except Exception:
+            # A defect of one driver costs the others neither their probes nor anything else that is done here.
+            log.exception("upkeep_crashed", work="probe", integration=account.name)
             return
         account.health.latency_ms = response.elapsed_seconds * 1000
         account.health.probed(None, self._clock.now())

@@ -1,0 +1,100 @@
+"""What the daemon does beside syncing goes on, whatever one partner's code or one round of it raises."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+
+from syncd.sync.health import Health
+from syncd.testing.clock import FakeClock
+from syncd.upkeep import CONTROLS_SECONDS, PROBE_LOOK_SECONDS, PROBE_SECONDS, REMEMBER_SECONDS, Upkeep
+
+
+class Session:
+    def __init__(self) -> None:
+        self.spent = SimpleNamespace(calls=0)
+        self.called = 0
+
+    async def call(self, request: object, **_: Any) -> Any:
+        await asyncio.sleep(0)
+        self.called += 1
+        return SimpleNamespace(elapsed_seconds=0.25)
+
+
+class Driver:
+    spec = SimpleNamespace(test=None)
+
+    def test(self, options: dict[str, Any]) -> str:
+        return str(options["region"])
+
+
+def account(name: str, **options: Any) -> Any:
+    return SimpleNamespace(
+        name=name, scope=name, options=options, driver=Driver(), session=Session(), health=Health(name),
+        all_needs=[],
+        gate=SimpleNamespace(view=dict, unsaved=False), ownership=SimpleNamespace(held=True),
+    )  # fmt: skip
+
+
+def upkeep(clock: FakeClock, *accounts: Any, store: Any = None) -> Upkeep:
+    runner = SimpleNamespace(accounts={one.name: one for one in accounts})
+    supervisor: Any = SimpleNamespace(
+        running={"plain": SimpleNamespace(runner=runner)}, open_views=lambda: None, wake=lambda: None
+    )
+    engine: Any = SimpleNamespace()
+    return Upkeep(store or SimpleNamespace(), supervisor, engine, SimpleNamespace(), clock, lambda: SimpleNamespace())  # type: ignore[arg-type]
+
+
+async def test_a_driver_that_cannot_even_say_how_to_test_it_costs_the_others_no_probe():
+    clock = FakeClock()
+    broken, sound = account("broken"), account("sound", region="eu")
+    keeping = upkeep(clock, broken, sound)
+    async with anyio.create_task_group() as parts:
+        parts.start_soon(keeping.run)
+        await clock.advance(PROBE_LOOK_SECONDS)
+        for _ in range(3):
+            await clock.advance(PROBE_SECONDS + PROBE_LOOK_SECONDS)
+        assert sound.session.called >= 3, "and upkeep goes on"
+        assert sound.health.latency_ms == 250
+        assert broken.session.called == 0
+        parts.cancel_scope.cancel()
+
+
+async def test_a_round_that_crashes_ends_neither_itself_nor_the_other_rounds():
+    clock, rounds = FakeClock(), 0
+
+    async def persist() -> None:
+        nonlocal rounds
+        rounds += 1
+        raise KeyError("a defect")
+
+    one = account("acme", region="eu")
+    one.gate = SimpleNamespace(view=dict, unsaved=True, persist=persist)
+    async with anyio.create_task_group() as parts:
+        parts.start_soon(upkeep(clock, one).run)
+        for _ in range(4):
+            await clock.advance(REMEMBER_SECONDS)
+        assert rounds >= 3
+        parts.cancel_scope.cancel()
+
+
+async def test_orders_that_cannot_be_taken_over_are_tried_again(monkeypatch: pytest.MonkeyPatch):
+    asked = 0
+
+    async def active() -> Any:
+        nonlocal asked
+        asked += 1
+        raise KeyError("a defect")
+
+    monkeypatch.setattr("syncd.upkeep.CONTROLS_SECONDS", CONTROLS_SECONDS / 1000)
+    keeping = upkeep(FakeClock(), store=SimpleNamespace(controls=SimpleNamespace(active=active)))
+    async with anyio.create_task_group() as parts:
+        parts.start_soon(keeping._controls)
+        with anyio.fail_after(10):
+            while asked < 3:
+                await asyncio.sleep(0.001)
+        parts.cancel_scope.cancel()
