@@ -88,6 +88,25 @@ async def test_whoever_shares_the_scope_may_replace_and_release_the_hold(here: I
     assert (await store.audit.list())[0].before["who"] == "bob"
 
 
+async def test_while_a_hold_is_replaced_by_another_integrations_there_is_one_at_every_moment(
+    here: Instance, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    await here.breakers.hold("one", None, who="ann", reason="first", until=None)
+    await here.obey()
+    clear, takes = store.controls.clear, []
+
+    async def cleared(*names: str, **more: Any) -> bool:
+        done = await clear(*names, **more)
+        await here.obey()  # the row's end wakes upkeep at once
+        takes.append(here.takes())
+        return done
+
+    monkeypatch.setattr(store.controls, "clear", cleared)
+    await here.breakers.hold("two", None, who="bob", reason="second", until=None)
+    assert takes == [0]
+    assert [control.why for control in await store.controls.active()] == ["second"]
+
+
 async def test_a_hold_of_one_group_stands_beside_one_of_the_scope(here: Instance):
     await here.breakers.hold("one", "reports", who="ann", reason="dear", until=None)
     await here.obey()
@@ -165,6 +184,13 @@ async def test_a_reset_asked_of_another_instance_is_carried_out_by_the_owner_onc
     await here.sicken()
     await here.obey()
     assert here.takes() == 0, "an order is carried out once"
+
+
+async def test_a_reset_nobody_carried_out_in_time_is_forgotten_with_its_row(here: Instance, store: Store):
+    over = here.clock.now() - timedelta(seconds=1)
+    await store.controls.set("one", BREAKER_RESET, who="ann", until=over, detail={"scope": "shared"})
+    await here.obey()
+    assert await store.controls.end(BREAKER_RESET) == [], "it is gone already"
 
 
 async def test_what_is_held_stays_held_after_a_reset(here: Instance):

@@ -56,12 +56,12 @@ class Breakers:
         """Let nothing be sent until then, or until released. `already_held`: this replaces another hold."""
         store, scope = self._store(), self._running(integration)
         before = [one for one in await self._held(scope) if one.resource == (group or "")]
-        for one in before:
-            if one.integration != integration:
-                await store.controls.clear(one.integration, BREAKER_HOLD, resource=one.resource)
         await store.controls.set(
             integration, BREAKER_HOLD, who=who, why=reason, until=until, resource=group or "", detail={"scope": scope}
         )
+        for one in before:  # only now: with none in force for a moment, calls would leave
+            if one.integration != integration:
+                await store.controls.clear(one.integration, BREAKER_HOLD, resource=one.resource)
         after = {"scope": scope, "group": group or "", "reason": reason, "until": until}
         await store.audit.add(who, "breaker_held", integration=integration, after=after)
         return {
@@ -122,6 +122,7 @@ class Breakers:
                 one.integration, BREAKER_RESET, resource=one.resource, quietly=True
             ):
                 owner.gate.reset(one.resource or None)
+        await store.controls.end(BREAKER_RESET)
         for over in await store.controls.end(BREAKER_HOLD):
             before = {"group": over.resource, "who": over.who, "reason": over.why, "until": over.until}
             await store.audit.add("syncd", "breaker_hold_ended", integration=over.integration, before=before)
