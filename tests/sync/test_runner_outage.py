@@ -1,10 +1,19 @@
 """What the runner and the feeder take while a breaker is not closed, and how what waited begins once it is."""
 
 import itertools
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from syncd.errors import TransientError
+from syncd.explain import State
+from syncd.limits import OverBudgetError
 from syncd.model import Lane
+from syncd.sync import runner
+from syncd.sync.tally import Tally
+from syncd.sync.unit import Unit
 from syncd.testing.clock import FakeClock
 from tests.sync.stage import NAMES, Stage, task
 
@@ -108,15 +117,16 @@ async def test_when_all_is_well_nothing_is_asked_of_the_rows_that_was_not_before
 
 async def test_after_downtime_the_budget_ramps_up_where_work_waited_and_only_once(clock: FakeClock):
     stage = Stage(clock)
+    stage.checkpoints.began = dict.fromkeys(NAMES, clock.now() - timedelta(seconds=60))
     stage.gate.away_seconds = 3600.0
-    await stage.runner._come_back()
+    await stage.runner._returning.come_back()
     assert stage.gate.view()["ramp"] is None, "nothing waited"
     stage.gate.away_seconds = 3600.0
-    stage.runner.units["acme", "r3"].overdue = True
-    await stage.runner._come_back()
+    stage.checkpoints.began["r3"] = clock.now() - timedelta(seconds=3600)
+    await stage.runner._returning.come_back()
     assert stage.gate.view()["ramp"]["share"] == pytest.approx(0.1)
     await clock.advance(61)
-    await stage.runner._come_back()
+    await stage.runner._returning.come_back()
     assert stage.gate.view()["ramp"] is None
 
 
@@ -124,5 +134,82 @@ async def test_after_downtime_the_budget_ramps_up_where_work_waited_and_only_onc
 async def test_a_ramp_needs_a_minute_of_absence_and_work_that_waits(clock: FakeClock, away, waiting, ramps):
     stage = Stage(clock, *([task(1, "r1")] if waiting else []))
     stage.gate.away_seconds = away
-    await stage.runner._come_back()
+    await stage.runner._returning.come_back()
     assert (stage.gate.view()["ramp"] is not None) == ramps
+
+
+async def refused(stage: Stage, name: str, error: Exception) -> Unit:
+    """A run of this resource ended like that just now."""
+    unit = stage.runner.units["acme", name]
+    pull: Any = SimpleNamespace(tally=Tally("acme", name))
+    await stage.runner._failed(unit, pull, [], error)
+    return unit
+
+
+async def test_after_a_reset_the_run_that_met_the_open_breaker_comes_back_with_the_others(clock: FakeClock):
+    stage = Stage(clock)
+    await stage.breaks()
+    for _ in range(4):
+        await clock.advance(301)
+        await stage.breaks()
+    unit = await refused(stage, "r0", stage.gate.breakers.refusal("", clock.monotonic()))
+    assert unit.due_at > clock.now() + timedelta(seconds=100)
+    assert stage.gate.reset() == [""]
+    stage.runner._offer_due()
+    assert unit.due_at <= clock.now() + timedelta(seconds=30)
+    await clock.advance(31)
+    stage.runner._offer_due()
+    assert "r0" in stage.offered()
+
+
+@pytest.mark.parametrize("broken", [True, False])
+async def test_a_probe_that_failed_comes_back_with_the_reset_and_keeps_its_backoff_where_no_breaker_is_open(
+    clock: FakeClock, broken: bool
+):
+    stage = Stage(clock)
+    if broken:
+        await stage.breaks()
+    error = TransientError("GET /r0: answered 503", retry_at=clock.now() + timedelta(seconds=200))
+    error.blameless = True
+    unit = await refused(stage, "r0", error)
+    stage.gate.reset()
+    stage.runner._offer_due()
+    assert (unit.due_at <= clock.now() + timedelta(seconds=30)) == broken
+
+
+async def test_the_run_that_healed_the_partner_is_not_made_up_for_again(clock: FakeClock, monkeypatch):
+    class HealingPull:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            self.tally = Tally("acme", "r1")
+
+        async def run(self) -> None:
+            await stage.heals()
+
+    monkeypatch.setattr(runner, "Pull", HealingPull)
+    stage = Stage(clock)
+    await stage.breaks()
+    stage.runner._offer_due()
+    await clock.advance(61)
+    unit = stage.runner.units["acme", "r1"]
+    assert unit.barred
+    await stage.runner._pull(unit)
+    stage.runner._offer_due()
+    assert unit.due_at == clock.now() + timedelta(seconds=900)
+
+
+async def test_a_run_that_goes_on_no_longer_waits_for_the_limit_it_was_put_off_for(clock: FakeClock, monkeypatch):
+    states: list[State] = []
+
+    class LookingPull:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            self.tally = Tally("acme", "r1")
+
+        async def run(self) -> None:
+            states.append(stage.account.health.judge(stage.gate.view(), clock.now())[0])
+
+    monkeypatch.setattr(runner, "Pull", LookingPull)
+    stage = Stage(clock)
+    unit = await refused(stage, "r1", OverBudgetError("20/d is full", retry_at=clock.now() + timedelta(hours=9)))
+    assert stage.account.health.judge(stage.gate.view(), clock.now())[0] is State.WAITING
+    await stage.runner._pull(unit)
+    assert states == [State.HEALTHY]

@@ -59,6 +59,10 @@ class Health:
     def of(self, resource: str) -> ResourceHealth:
         return self.resources.setdefault(resource, ResourceHealth())
 
+    def began(self, resource: str) -> None:
+        """A run goes on: whatever limit the last one was put off for lets calls go again, or will be met anew."""
+        self.of(resource).limited_until = None
+
     def succeeded(self, resource: str, now: datetime, *, rejected: int = 0, seen: int = 0) -> bool:
         """A run ended well. Returns True when this heals a trouble that had been said.
 
@@ -122,7 +126,7 @@ class Health:
         return sweep.held > 0 and before == 0
 
     def recall(self, resource: str, stand: Stand) -> None:
-        """After a start: what the rows say of the time before."""
+        """After a time in which others called for it: what the rows say of that."""
         known = self.of(resource)
         if stand.passed_at is not None:
             known.last_success_at = stand.passed_at
@@ -130,6 +134,8 @@ class Health:
             missed, live = int(stand.held["missed"]), int(stand.held["live"])
             since = datetime.fromisoformat(str(stand.held["since"]))
             self.holds(resource, Sweep(held=missed, missed=missed, total=live, reason=str(stand.held["reason"])), since)
+        else:
+            known.held_count, known.held = 0, None
 
     def judge(
         self, gate: Mapping[str, Any], now: datetime, needs: Collection[Sequence[str]] = ()

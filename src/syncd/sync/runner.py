@@ -16,7 +16,7 @@ import structlog
 
 from syncd import metrics
 from syncd.clock import Clock
-from syncd.errors import AuthError, BreakerOpenError, OwnershipError, StoreError
+from syncd.errors import AuthError, BreakerOpenError, OwnershipError, StoreError, TransientError
 from syncd.explain import Explanation
 from syncd.limits import MANY
 from syncd.model import Lane, Outcome
@@ -25,10 +25,10 @@ from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Later, RetryPolicy, decide
 from syncd.sync.feeder import GIVE_BACK_SECONDS, Feeder
 from syncd.sync.letters import letter_of_run
-from syncd.sync.plan import Strategy
 from syncd.sync.pool import Pool
 from syncd.sync.probing import Group, Probing
 from syncd.sync.pull import PROBE, Pull
+from syncd.sync.returning import Returning
 from syncd.sync.unit import Unit, Wish
 from syncd.sync.work import Worker
 
@@ -36,8 +36,6 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 """How often the feeder looks for ready tasks when nothing woke it."""
-AWAY_SECONDS = 60.0
-"""Nobody called for a scope for so long, and its work waits: then its budget grows from a tenth."""
 LEAVE_SECONDS = 0.1
 """How often a drain looks who waits for a limit."""
 WISHES_REMEMBERED = 1000
@@ -64,6 +62,7 @@ class Runner:
         self.pool = Pool(partner, workers, accounts, clock)
         self.units: dict[tuple[str, str], Unit] = {}
         workers_of = {name: Worker(account, self._policy) for name, account in accounts.items()}
+        self._returning = Returning(self.accounts, self.units, store, clock)
         self._probing = Probing(self.accounts)
         self._feeder = Feeder(partner, self.accounts, self.pool, workers_of, self._wish, store, clock, self._probing)
         self._wake = asyncio.Event()
@@ -101,7 +100,7 @@ class Runner:
                 self._wake.clear()
                 wait = LOOK_SECONDS
                 try:
-                    await self._come_back()
+                    await self._returning.come_back()
                     if await self._feeder.feed(self.paused):
                         self.wake()
                     wait = self._offer_due()
@@ -148,47 +147,11 @@ class Runner:
         """Find out when each unit is due; keep trying while the database is away."""
         while not self._stopping:
             try:
-                stands = {
-                    (stand.checkpoint.integration, stand.checkpoint.resource): stand
-                    for name in self.accounts
-                    for stand in await self._store.checkpoints.list(name)
-                }
-                break
+                await self._returning.look(self.accounts)
+                return
             except StoreError as error:
                 log.warning("runner_waits_for_database", partner=self.partner, reason=str(error))
                 await self._clock.sleep(self._policy.store_pause_seconds)
-        else:
-            return
-        now = self._clock.now()
-        for name, account in self.accounts.items():
-            for plan in account.plans.values():
-                stand = stands.get((name, plan.name))
-                last = stand.updated_at if stand is not None else None
-                due_at = plan.schedule.first(last, now, self._clock.random())
-                if last is None and plan.strategy is Strategy.CHILDREN:
-                    # The first import brings the children as tasks of their parents; a pass on top would ask twice.
-                    due_at = plan.schedule.after(now, self._clock.random())
-                unit = self.units[name, plan.name] = Unit(name, plan, due_at)
-                unit.last_started_at = last
-                unit.overdue = last is not None and plan.schedule.after(last, 0.0) <= now
-                if stand is not None:
-                    account.health.recall(plan.name, stand)
-                    if stand.checkpoint.run_id is not None or stand.checkpoint.cursor is not None:
-                        unit.due_at = now  # a run that died or was cut goes on at once
-
-    async def _come_back(self) -> None:
-        """Once after a scope became ours: what waited while nobody called for it does not go all at once."""
-        for account in self.accounts.values():
-            gate = account.gate
-            if not gate.away_seconds or not account.ownership.held:
-                continue
-            if gate.away_seconds > AWAY_SECONDS:
-                names = [name for name, other in self.accounts.items() if other.gate is gate]
-                overdue = any(unit.overdue for unit in self.units.values() if unit.integration in names)
-                if overdue or await self._store.tasks.ready(names):
-                    gate.ramp()
-                    log.info("scope_ramped", scope=account.scope, away_seconds=round(gate.away_seconds))
-            gate.away_seconds = 0.0
 
     def _offer_due(self) -> float:
         """Queue every unit that is due; returns seconds until the next one will be."""
@@ -199,6 +162,8 @@ class Runner:
             account = self.accounts[unit.integration]
             if not account.may_call() or self.is_paused(unit.integration, unit.plan.name):
                 continue
+            if account.gate.away_seconds:
+                continue  # ours since a moment ago: when its units are due is read first
             takes = self._probing.takes(unit.integration, unit.plan.name)
             if unit.due(now) and takes < MANY:
                 unit.barred = True
@@ -208,8 +173,8 @@ class Runner:
                 continue
             if unit.barred and takes == MANY:
                 unit.barred = False
-                if not unit.wishes:  # what somebody waits for goes at once, the rest not all in one moment
-                    unit.due_at = max(unit.due_at, unit.plan.schedule.catch_up(now, self._clock.random()))
+                # What somebody waits for goes at once, the rest not all in one moment.
+                unit.due_at = now if unit.wishes else unit.plan.schedule.catch_up(now, self._clock.random())
             if unit.due(now):
                 self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit), long=True)
             elif not unit.running:
@@ -232,7 +197,8 @@ class Runner:
         if barred or self._stopping or self.is_paused(unit.integration, unit.plan.name):
             self._probing.ended(unit.key)
             return
-        unit.running = True
+        unit.running, unit.barred = True, False
+        account.health.began(unit.plan.name)
         began_at = unit.last_started_at = self._clock.now()
         wishes, unit.wishes = unit.wishes, []
         pull = Pull(
@@ -346,6 +312,10 @@ class Runner:
         waits = isinstance(outcome, Later) and not outcome.counts
         if waits and not isinstance(error, AuthError | StoreError):
             unit.attempt -= 1
+        # Whoever's breaker is open comes back when it closes, however soon somebody closes it.
+        blameless = isinstance(error, TransientError) and error.blameless
+        takes = self._probing.takes(unit.integration, unit.plan.name)
+        unit.barred = takes < MANY and (blameless or isinstance(error, BreakerOpenError))
         if isinstance(error, BreakerOpenError):
             unit.due_at = error.retry_at  # one of those that wait is chosen then; they are spread once it is closed
         elif isinstance(outcome, Later):

@@ -26,10 +26,9 @@ class Unit:
     last: Tally | None = None
     """The run in progress, or the last one."""
     last_started_at: datetime | None = None
-    overdue: bool = False
-    """It should have run while this process was not there."""
     barred: bool = False
-    """It was due while the breaker let nothing go: when it may go again it is spread with the others."""
+    """It was due, or its run was refused, while the breaker let nothing go: when it may go again it is spread with the
+    others."""
 
     @property
     def key(self) -> str:

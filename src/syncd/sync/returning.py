@@ -1,0 +1,84 @@
+"""When each resource is due after a time in which we did not call: at a start, and when a scope becomes ours hours later.
+
+Both read it from the rows anew, since another instance may have called for the scope meanwhile. What is overdue goes once
+and spread, and where anything waited the scope's budget ramps up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+import structlog
+
+from syncd.clock import Clock
+from syncd.store import Stand, Store
+from syncd.sync.account import Account
+from syncd.sync.plan import ResourcePlan, Strategy
+from syncd.sync.unit import Unit
+
+log = structlog.get_logger()
+
+AWAY_SECONDS = 60.0
+"""Nobody called for a scope for so long, and its work waits: then its budget grows from a tenth."""
+
+
+class Returning:
+    """One partner's units, as the rows say. `units` is filled here, by integration and resource."""
+
+    def __init__(
+        self, accounts: Mapping[str, Account], units: dict[tuple[str, str], Unit], store: Store, clock: Clock
+    ) -> None:
+        self._accounts = accounts
+        self._units = units
+        self._store = store
+        self._clock = clock
+
+    async def look(self, names: Collection[str]) -> bool:
+        """When all units of these integrations are due. True: one of them is overdue. Raises StoreError.
+
+        One that runs, or that somebody waits for, stays as it is.
+        """
+        stands = {
+            (name, stand.checkpoint.resource): stand
+            for name in names
+            for stand in await self._store.checkpoints.list(name)
+        }
+        now, overdue = self._clock.now(), False
+        for name in names:
+            account = self._accounts[name]
+            for plan in account.plans.values():
+                stand = stands.get((name, plan.name))
+                last = stand.updated_at if stand is not None else None
+                overdue = overdue or (last is not None and plan.schedule.after(last, 0.0) <= now)
+                if stand is not None:
+                    account.health.recall(plan.name, stand)
+                due_at = self._due_at(plan, stand, now)
+                unit = self._units.get((name, plan.name))
+                if unit is None:
+                    unit = self._units[name, plan.name] = Unit(name, plan, due_at)
+                elif unit.running or unit.wishes:
+                    continue
+                unit.due_at, unit.last_started_at = due_at, last
+        return overdue
+
+    async def come_back(self) -> None:
+        """Once after a scope became ours: what waited while we did not call for it does not go all at once."""
+        for account in self._accounts.values():
+            gate = account.gate
+            if not gate.away_seconds or not account.ownership.held:
+                continue
+            names = [name for name, other in self._accounts.items() if other.gate is gate]
+            overdue = await self.look(names)
+            if gate.away_seconds > AWAY_SECONDS and (overdue or await self._store.tasks.ready(names)):
+                gate.ramp()
+                log.info("scope_ramped", scope=account.scope, away_seconds=round(gate.away_seconds))
+            gate.away_seconds = 0.0
+
+    def _due_at(self, plan: ResourcePlan, stand: Stand | None, now: datetime) -> datetime:
+        if stand is None and plan.strategy is Strategy.CHILDREN:
+            # The first import brings the children as tasks of their parents; a pass on top would ask twice.
+            return plan.schedule.after(now, self._clock.random())
+        if stand is not None and (stand.checkpoint.run_id is not None or stand.checkpoint.cursor is not None):
+            return now  # a run that died or was cut goes on at once
+        return plan.schedule.first(stand.updated_at if stand is not None else None, now, self._clock.random())

@@ -1,0 +1,100 @@
+"""When resources are due after a time in which this process did not call: a start, or a scope taken over."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from syncd.errors import StoreError
+from syncd.model import Lane
+from syncd.testing.clock import FakeClock
+from tests.sync.stage import NAMES, Stage, task
+
+
+async def standby(clock: FakeClock) -> Stage:
+    """A runner that was started while another instance had the scope; all ran a minute before."""
+    stage = Stage(clock)
+    stage.checkpoints.began = dict.fromkeys(NAMES, clock.now() - timedelta(seconds=60))
+    stage.account.ownership = SimpleNamespace(held=False)
+    stage.account.may_call = lambda: stage.account.ownership.held
+    await stage.runner._prepare()
+    return stage
+
+
+def takes_over(stage: Stage, away_seconds: float = 1800.0) -> None:
+    stage.account.ownership.held, stage.gate.away_seconds = True, away_seconds
+
+
+def begins(stage: Stage) -> list[float]:
+    """Seconds until each unit is due."""
+    return sorted((unit.due_at - stage.clock.now()).total_seconds() for unit in stage.runner.units.values())
+
+
+async def test_a_standby_that_takes_over_hours_later_spreads_what_is_overdue_and_ramps_up():
+    clock = FakeClock()
+    stage = await standby(clock)
+    await clock.advance(3 * 3600)
+    takes_over(stage)
+    await stage.runner._returning.come_back()
+    stage.runner._offer_due()
+    assert len(stage.offered()) < 3
+    due = begins(stage)
+    assert 10 < due[-1] - due[0] <= 30
+    assert max(late - early for early, late in itertools.pairwise(due)) < 10
+    assert stage.gate.view()["ramp"] is not None
+
+
+async def test_a_standby_that_takes_over_where_all_was_done_in_time_waits_for_the_regular_start():
+    clock = FakeClock()
+    stage = await standby(clock)
+    await clock.advance(3 * 3600)
+    stage.checkpoints.began = dict.fromkeys(NAMES, clock.now() - timedelta(seconds=100))
+    takes_over(stage)
+    await stage.runner._returning.come_back()
+    assert begins(stage) == [800.0] * len(NAMES)
+    assert stage.gate.view()["ramp"] is None
+
+
+async def test_what_somebody_waits_for_and_what_runs_stays_as_it_is():
+    clock = FakeClock()
+    stage = await standby(clock)
+    await clock.advance(3 * 3600)
+    stage.runner._wish(task(1, "r7", kind="sync", lane=Lane.HIGH))
+    running = stage.runner.units["acme", "r8"]
+    running.running, running.due_at = True, clock.now() - timedelta(hours=1)
+    takes_over(stage)
+    await stage.runner._returning.come_back()
+    assert stage.runner.units["acme", "r7"].due_at == clock.now()
+    assert running.due_at == clock.now() - timedelta(hours=1)
+
+
+async def test_nothing_is_offered_between_the_takeover_and_the_look_at_the_rows():
+    clock = FakeClock()
+    stage = await standby(clock)
+    await clock.advance(3 * 3600)
+    takes_over(stage)  # while the feeder asked the database, say
+    stage.runner._offer_due()
+    assert stage.offered() == []
+
+
+async def test_a_look_that_failed_is_made_again():
+    clock = FakeClock()
+    stage = await standby(clock)
+    await clock.advance(3 * 3600)
+    takes_over(stage)
+    asked, stage.checkpoints.list = stage.checkpoints.list, away  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        await stage.runner._returning.come_back()
+    stage.runner._offer_due()
+    assert stage.offered() == []
+    stage.checkpoints.list = asked  # type: ignore[method-assign]
+    await stage.runner._returning.come_back()
+    assert stage.gate.away_seconds == 0
+    assert begins(stage)[0] >= 0
+
+
+async def away(name: str) -> list[object]:
+    raise StoreError("the database is away")
