@@ -150,3 +150,30 @@ async def test_a_reset_starts_from_nothing(desk: Desk):
     await desk.store.checkpoints.reset("acme", "things")
     checkpoint = (await stand(desk)).checkpoint
     assert (checkpoint.cursor, checkpoint.watermark, checkpoint.passes) == (None, None, 0)
+
+
+async def ran(desk: Desk, mode: Mode, outcome: Outcome = Outcome.DONE, *, last: bool = True) -> int:
+    run_id = await desk.begin(mode)
+    if outcome is not Outcome.FAILED:
+        await desk.commit(row("a"), last=last)
+    await desk.finish(outcome, complete=mode is Mode.FULL)
+    return run_id
+
+
+async def test_what_a_resource_costs_is_told_by_its_latest_good_runs_and_its_last_pass_however_old(desk: Desk):
+    await ran(desk, Mode.FULL)
+    cut = await ran(desk, Mode.FULL, Outcome.CUT, last=False)
+    whole = await ran(desk, Mode.FULL)
+    good = [await ran(desk, Mode.INCREMENTAL) for _ in range(5)]
+    for _ in range(5):
+        await ran(desk, Mode.INCREMENTAL, Outcome.FAILED)
+    await desk.begin(Mode.FULL)
+    found = await desk.store.runs.telling(["acme", "other"], each=3)
+    assert [run.id for run in found] == [*good[:1:-1], whole, cut]
+    assert [run.id for run in await desk.store.runs.telling(["acme"], each=50)][:6] == [*good[::-1], whole]
+    assert await desk.store.runs.telling(["other"], each=3) == []
+
+
+async def test_a_resource_that_never_had_a_pass_is_told_by_its_runs_alone(desk: Desk):
+    good = await ran(desk, Mode.INCREMENTAL)
+    assert [run.id for run in await desk.store.runs.telling(["acme"], each=3)] == [good]

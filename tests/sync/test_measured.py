@@ -11,6 +11,7 @@ from syncd.kit import Resource
 from syncd.store import Run
 from syncd.sync.loads import Figure, Known
 from syncd.sync.measured import (
+    LATEST,
     NOTHING,
     Measured,
     below_figure,
@@ -67,6 +68,13 @@ def test_a_pass_that_was_cut_is_the_sum_of_its_runs():
     found = measure(runs)
     assert (found.pass_calls, found.pass_records, found.pass_seconds) == (10, 1000, 9)
     assert measure(runs[:2]).pass_calls is None  # its beginning is not on record: half of it would be a lie
+
+
+def test_a_pass_far_older_than_the_latest_runs_counts_and_the_gap_between_them_does_not():
+    latest = [run(number, "incremental", calls=1, updated=36) for number in range(1000, 1000 - LATEST, -1)]
+    found = measure([*latest, run(1, calls=13, added=1000)], live=1000)
+    assert (found.pass_calls, found.run_calls) == (13, 1)
+    assert found.changed_per_second == pytest.approx(0.01)
 
 
 def test_incremental_runs_are_averaged_and_bad_ones_left_out():

@@ -53,7 +53,7 @@ BLIND = Sight()
 async def look(store: Store, names: Sequence[str], stated: Mapping[tuple[str, str], int] | None = None) -> Sight:
     """What the database knows of these integrations. `stated`: records of listings under way, as the partner says."""
     runs: dict[tuple[str, str], list[Any]] = {}
-    for run in await store.runs.recent(names):
+    for run in await store.runs.telling(names, each=figures.LATEST):
         runs.setdefault((run.integration, run.resource), []).append(run)
     live = {
         (name, resource): count for name in names for resource, (count, _) in (await store.records.count(name)).items()

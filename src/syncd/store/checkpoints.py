@@ -316,7 +316,25 @@ class Runs:
         )
         return [Run(**dict(each)) for each in found]
 
-    async def recent(self, integrations: Sequence[str], *, each: int = 25) -> Sequence[Run]:
+    async def telling(self, integrations: Sequence[str], *, each: int) -> Sequence[Run]:
+        """What says how much a resource costs, newest first: its latest runs that ended well, so many of each, and all ended
+        runs of its last complete pass, however long ago that was.
+        """
+        found = await self._database.fetch(
+            "SELECT r.* FROM syncd.checkpoints c LEFT JOIN LATERAL (SELECT coalesce(pass_id, id) AS first, id AS last "
+            "FROM syncd.runs WHERE integration = c.integration AND resource = c.resource AND mode = 'full' "
+            "AND outcome = 'done' ORDER BY id DESC LIMIT 1) pass ON true CROSS JOIN LATERAL ("
+            f"(SELECT {_RUN_COLUMNS} FROM syncd.runs WHERE integration = c.integration AND resource = c.resource "
+            "AND outcome = 'done' ORDER BY id DESC LIMIT $2) UNION "
+            f"(SELECT {_RUN_COLUMNS} FROM syncd.runs WHERE integration = c.integration AND resource = c.resource "
+            "AND id BETWEEN pass.first AND pass.last AND coalesce(pass_id, id) = pass.first AND ended_at IS NOT NULL)"
+            ") r WHERE c.integration = ANY($1) ORDER BY r.integration, r.resource, r.id DESC",
+            list(integrations),
+            each,
+        )
+        return [Run(**dict(one)) for one in found]
+
+    async def recent(self, integrations: Sequence[str], *, each: int) -> Sequence[Run]:
         """The latest finished runs of each resource of these integrations, newest first."""
         found = await self._database.fetch(
             f"SELECT r.* FROM syncd.checkpoints c CROSS JOIN LATERAL (SELECT {_RUN_COLUMNS} FROM syncd.runs "

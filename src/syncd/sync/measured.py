@@ -18,6 +18,9 @@ from syncd.sync.loads import Figure, Known
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.schedule import Schedule
 
+LATEST = 25
+"""So many of the latest runs that ended well are looked at, beside the last complete pass."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -48,7 +51,7 @@ NOTHING = Measured()
 
 
 def measure(runs: Sequence[Run], *, live: int = 0, stated: int | None = None) -> Measured:
-    """From the latest runs of one resource, newest first."""
+    """From the runs of one resource, newest first: the latest, and those of its last pass, which may be far older."""
     found = Measured(live, stated, changed_per_second=_changed(runs))
     if whole := _last_pass(runs):
         found = replace(
@@ -113,8 +116,11 @@ def _last_pass(runs: Sequence[Run]) -> list[Run]:
 
 
 def _changed(runs: Sequence[Run]) -> float | None:
-    """Records a second that were new or changed, from the runs after the oldest one on record."""
-    done = [run for run in runs if run.outcome == Outcome.DONE]
+    """Records a second that were new or changed, from the latest runs after the oldest of them.
+
+    Between these and a pass that is older lie runs that are not looked at: what they brought is not known here.
+    """
+    done = [run for run in runs if run.outcome == Outcome.DONE][:LATEST]
     if len(done) < 2:
         return None
     span = (done[0].started_at - done[-1].started_at).total_seconds()
