@@ -127,6 +127,7 @@ def scopes(accounts: Iterable[Account], now: datetime) -> list[dict[str, Any]]:
             now,
             integrations=[account.name for account in members],
             owned=members[0].ownership.held,
+            needs=[groups for account in members for groups in account.all_needs],
         )
         for _, members in sorted(sharing.items())
     ]

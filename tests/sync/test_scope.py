@@ -220,3 +220,28 @@ def test_what_holds_the_next_call_is_said_in_words(changes, seconds, why):
 
 def test_another_instances_scope_has_no_next_call_of_ours():
     assert scope.as_json(view(), NOW, integrations=["acme"], owned=False)["next_call"] is None
+
+
+OPEN = {"state": "open", "retry_in_seconds": 30.0}
+SOON = {"state": "open", "retry_in_seconds": 10.0}
+HALF = {"state": "half_open", "retry_in_seconds": 0.0}
+HELD = {"state": "open", "held": {"who": "ann", "why": "tests", "until": None}}
+
+
+@pytest.mark.parametrize(
+    ("breakers", "needs", "seconds", "why"),
+    [
+        ({"token": OPEN}, [("token", ""), ("token", "reports")], 30.0, "the partner does not answer on token"),
+        ({"token": OPEN}, [("",)], 0.0, ""),
+        ({"reports": OPEN}, [("",), ("reports",)], 0.0, ""),
+        ({"": OPEN}, [("",), ("reports",)], 0.0, ""),
+        ({"": OPEN, "reports": SOON}, [("",), ("reports",)], 10.0, "the partner does not answer on reports"),
+        ({"token": SOON, "": OPEN}, [("token", "")], 30.0, "the partner does not answer"),
+        ({"token": HALF}, [("token", "")], 0.0, "one call finds out whether the partner is back on token"),
+        ({"token": HELD}, [("token", "")], None, "held by ann: tests"),
+        ({"token": HELD, "": OPEN}, [("token", ""), ("",)], 30.0, "the partner does not answer"),
+    ],
+)
+def test_the_next_call_waits_for_the_breaker_that_keeps_every_resource_from_calling(breakers, needs, seconds, why):
+    told = scope.as_json(view(breakers=breakers), NOW, integrations=["acme"], owned=True, needs=needs)["next_call"]
+    assert (told["in_seconds"], told["why"]) == (seconds, why)

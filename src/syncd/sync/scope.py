@@ -6,7 +6,8 @@ words; the time comes first, since narrow screens cut the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -133,15 +134,25 @@ def remarks(view: Mapping[str, Any], now: datetime) -> Iterator[Explanation]:
             yield told
 
 
-def as_json(view: Mapping[str, Any], now: datetime, *, integrations: Sequence[str], owned: bool) -> dict[str, Any]:
-    """One scope as `syncd status --json` shows it: the gate's view, in people's terms, for who shares it."""
+def as_json(
+    view: Mapping[str, Any],
+    now: datetime,
+    *,
+    integrations: Sequence[str],
+    owned: bool,
+    needs: Collection[Sequence[str]] = (),
+) -> dict[str, Any]:
+    """One scope as `syncd status --json` shows it: the gate's view, in people's terms, for who shares it.
+
+    `needs` are the endpoint groups of each resource of all who share it.
+    """
     file = file_of(str(view["scope"]))
     return {
         **view,
         "partner": str(view["scope"]).partition("/")[0],
         "integrations": list(integrations),
         "owned": owned,
-        "next_call": next_call(view, now) if owned else None,
+        "next_call": next_call(view, now, needs) if owned else None,
         "tiers": [
             {
                 **tier,
@@ -156,24 +167,52 @@ def as_json(view: Mapping[str, Any], now: datetime, *, integrations: Sequence[st
     }
 
 
-def next_call(view: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def next_call(view: Mapping[str, Any], now: datetime, needs: Collection[Sequence[str]] = ()) -> dict[str, Any]:
     """When a scheduled read may leave at the soonest, and what holds it: `at`, `in_seconds`, `why` ("" for now).
 
-    No time is known while an answer, or a person, has to come first: then `at` and `in_seconds` are None.
+    `needs` are the endpoint groups each resource needs. No time is known while an answer, or a person, has to come first:
+    then `at` and `in_seconds` are None.
     """
     told = view.get("next_call") or {}
     seconds, why = told.get("in_seconds", 0.0), _held_by(str(told.get("why") or ""), view)
-    blocked = outage.blocked(view, "")
+    group, blocked = _bar(view, needs or [("",)], now)
     hold = blocked.get("held") if blocked is not None else None
+    where = f" on {group}" if group else ""
     if hold:
         until = hold.get("until")
         seconds = (until - now).total_seconds() if isinstance(until, datetime) else None
         why = outage.hold_words(hold, now)
     elif blocked is not None and blocked["state"] == "half_open":
-        why = why or "one call finds out whether the partner is back"
+        why = why or f"one call finds out whether the partner is back{where}"
     elif blocked is not None and float(blocked.get("retry_in_seconds") or 0.0) >= (seconds or 0.0):
-        seconds, why = float(blocked.get("retry_in_seconds") or 0.0), "the partner does not answer"
+        seconds, why = float(blocked.get("retry_in_seconds") or 0.0), f"the partner does not answer{where}"
     return {"at": None if seconds is None else now + timedelta(seconds=seconds), "in_seconds": seconds, "why": why}
+
+
+def _bar(
+    view: Mapping[str, Any], needs: Collection[Sequence[str]], now: datetime
+) -> tuple[str, Mapping[str, Any] | None]:
+    """The endpoint group whose breaker or hold keeps every resource from calling, and what the gate says of it.
+
+    None where one of them may call. Of each resource it is the group that comes back last, and of all these the first.
+    """
+    bars: list[tuple[float, str, Mapping[str, Any]]] = []
+    for groups in needs:
+        found = [(_back_in(told, now), group, told) for group in groups if (told := outage.blocked(view, group))]
+        if not found:
+            return "", None
+        bars.append(max(found, key=lambda one: one[0]))
+    _, group, told = min(bars, key=lambda one: one[0])
+    return group, told
+
+
+def _back_in(told: Mapping[str, Any], now: datetime) -> float:
+    """Seconds until a group that is blocked may be called again, as far as that is known."""
+    hold = told.get("held")
+    if not hold:
+        return float(told.get("retry_in_seconds") or 0.0)
+    until = hold.get("until")
+    return (until - now).total_seconds() if isinstance(until, datetime) else math.inf
 
 
 def _held_by(why: str, view: Mapping[str, Any]) -> str:
