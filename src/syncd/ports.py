@@ -35,7 +35,9 @@ class StoredCredential:
 class CredentialKeeper(Protocol):
     """Where tokens live, encrypted and bound to integration and kind (table `credentials`); implemented by the store."""
 
-    async def get(self, integration: str, kind: str) -> StoredCredential | None: ...
+    async def get(self, integration: str, kind: str) -> StoredCredential | None:
+        """The newest version, or None. Raises StoreError where it does not open, and where nothing could be kept."""
+        ...
 
     async def put(
         self,

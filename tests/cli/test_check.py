@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from pathlib import Path
@@ -12,6 +13,7 @@ from syncd.explain import Explanation
 from syncd.server.ports import TestReport
 from syncd.testing.process import spawn
 from tests.cli.conftest import partner
+from tests.whole.issuer import CLIENT_SECRET, Issuer
 from tests.whole.plain import KEY
 
 
@@ -182,6 +184,59 @@ def test_without_a_daemon_the_call_is_made_alone_under_the_scopes_own_lease(
         assert key not in done.output
         again = run("check", "--live", "--config", directory)
         assert said in again.stdout
+
+
+OAUTH = """\
+driver: rest
+rest:
+  auth: {kind: oauth2_client, token_path: /oauth/token}
+  test: /me
+  resources:
+    items: {path: /items, records: items, fields: {n: n}}
+integrations:
+  acme:
+    base_url: %s
+    credentials: {client_id: the-client-id-0001, client_secret: {file: shop/key}}
+"""
+
+
+async def test_without_a_daemon_one_token_serves_every_call_and_is_sealed_with_the_daemons_key(
+    run, directory: Path, database: str, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", database)
+    plant_key(directory)
+    (directory / "secrets" / "shop" / "key").write_text(CLIENT_SECRET + "\n")
+    state = tmp_path / "state"
+    issuer = Issuer(database, state / "syncd.key")
+    try:
+        (directory / "partners" / "plain.yaml").write_text(OAUTH % await issuer.start())
+        asked = [("credential", "test", "acme"), ("check", "--live"), ("credential", "test", "acme")]
+        for words in asked:
+            done = await asyncio.to_thread(run, *words, "--config", directory, "--state-dir", state)
+            assert done.exit_code == 0, done.output
+            assert "✓ acme: authenticated" in done.stdout
+        assert issuer.token_requests == 1
+        assert issuer.violations == []
+    finally:
+        await issuer.stop()
+
+
+async def test_where_no_key_can_be_kept_no_token_is_asked_for(
+    run, directory: Path, database: str, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", database)
+    plant_key(directory)
+    state = tmp_path / "state"
+    state.write_text("a file where the directory should be")
+    issuer = Issuer(database, state / "syncd.key")
+    try:
+        (directory / "partners" / "plain.yaml").write_text(OAUTH % await issuer.start())
+        done = await asyncio.to_thread(run, "credential", "test", "acme", "--config", directory, "--state-dir", state)
+        assert done.exit_code == 78, done.output
+        assert "secrets.key" in done.stderr
+        assert issuer.token_requests == 0
+    finally:
+        await issuer.stop()
 
 
 def test_credential_set_replaces_the_file_and_never_shows_the_value(run, directory: Path):

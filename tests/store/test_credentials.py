@@ -6,12 +6,14 @@ import base64
 import copy
 import pickle
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from syncd.errors import OwnershipError, StoreError
 from syncd.store import KeyRing, Store, new_key_line
+from syncd.store.sealing import HOW_TO_MAKE_A_KEY
 
 from .parts import at
 
@@ -88,7 +90,19 @@ async def test_without_a_key_nothing_is_stored_and_the_error_says_what_to_do(dat
     async with await Store.open(database, clock=await _clock(), pool_size=1) as store:
         with pytest.raises(StoreError) as caught:
             await store.credentials.put("acme", "oauth2", SECRET, expires_at=None, replaces=None)
-        assert "key" in caught.value.hint
+        assert "secrets.key" in caught.value.hint
+
+
+async def test_without_a_key_already_the_question_for_a_token_fails_so_that_none_is_asked_for(database: str):
+    async with await Store.open(database, clock=await _clock(), pool_size=1) as store:
+        with pytest.raises(StoreError, match="no key to seal"):
+            await store.credentials.get("acme", "oauth2")
+
+
+def test_the_key_that_the_hints_make_is_a_good_one(tmp_path):
+    command = HOW_TO_MAKE_A_KEY.removeprefix("this makes a key: ").replace("FILE", str(tmp_path / "key"))
+    subprocess.run(["sh", "-c", command], check=True)
+    assert KeyRing.load_or_create(tmp_path / "key").ids == ("k1",)
 
 
 async def test_a_credential_can_be_removed(store: Store):

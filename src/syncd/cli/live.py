@@ -50,7 +50,7 @@ async def _alone(app: App, config: Config, name: str) -> TestReport:
     log.configure("debug" if app.debug else "error")  # the report is the news; the lines beside it are for --debug
     partner, integration = config.integrations[name]
     only = partner.model_copy(update={"integrations": {name: integration}})
-    async with open_store(app, config, create=True) as store:
+    async with open_store(app, config, for_calls=True) as store:
         scopes = Scopes(store, f"{socket.gethostname()}:{os.getpid()}", app.clock, lambda _: None)
         built = Builder(store, vault_of(config), scopes, app.clock).build(only)
         try:

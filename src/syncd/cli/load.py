@@ -16,7 +16,7 @@ from syncd.secrets import Vault
 
 if TYPE_CHECKING:
     from syncd.cli.app import App
-    from syncd.store import Store
+    from syncd.store import KeyRing, Store
 
 HOW_TO_GET_ONE = """set in config/syncd.yaml   database: {url: {env: SYNCD_DATABASE_URL}}
 and in the environment    SYNCD_DATABASE_URL=postgresql://user@host/syncd
@@ -67,17 +67,26 @@ def database_url(app: App, config: Config) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def open_store(app: App, config: Config, *, create: bool = False) -> AsyncIterator[Store]:
-    """The store, for reading and small writes; a schema of another release is refused. `create` makes it where there is
-    none at all yet, as the first `syncd run` would."""
+async def open_store(app: App, config: Config, *, for_calls: bool = False) -> AsyncIterator[Store]:
+    """The store, for reading and small writes; a schema of another release is refused. `for_calls` makes of it what the
+    daemon has: schema and sealing key are made where there are none at all yet, as the first `syncd run` would."""
     from syncd.store import Store
 
+    ring = _key_ring(app, config) if for_calls else None
     with database_url(app, config) as url:
-        store = await Store.open(url, clock=app.clock, pool_size=2, migrate=create and await _is_empty(app, url))
+        migrate = for_calls and await _is_empty(app, url)
+        store = await Store.open(url, clock=app.clock, key_ring=ring, pool_size=2, migrate=migrate)
         try:
             yield store
         finally:
             await store.aclose()
+
+
+def _key_ring(app: App, config: Config) -> KeyRing:
+    """The daemon's own: what we seal it must be able to open, and the other way round."""
+    from syncd.opening import key_ring
+
+    return key_ring(config, vault_of(config), app.state_directory(config), os.environ)
 
 
 async def _is_empty(app: App, url: str) -> bool:

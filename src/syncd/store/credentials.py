@@ -9,7 +9,7 @@ from datetime import datetime
 from syncd.errors import OwnershipError, StoreError
 from syncd.ports import StoredCredential
 from syncd.store.database import Database
-from syncd.store.sealing import KeyRing
+from syncd.store.sealing import HOW_TO_MAKE_A_KEY, KeyRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,9 @@ class Credentials:
         self._ring = key_ring
 
     async def get(self, integration: str, kind: str) -> StoredCredential | None:
-        """The newest version, opened, or None. Raises StoreError where it does not open."""
+        """The newest version, opened, or None. Raises StoreError where it does not open, and where there is no key at all:
+        whoever finds nothing here asks the partner next, for something that must not be spent in vain."""
+        ring = self._keys()
         found = await self._database.fetchrow(
             "SELECT ciphertext, key_id, expires_at, version FROM syncd.credentials WHERE integration = $1 AND kind = $2",
             integration,
@@ -40,7 +42,7 @@ class Credentials:
         )
         if found is None:
             return None
-        value = self._keys().open(integration, kind, found["key_id"], found["ciphertext"])
+        value = ring.open(integration, kind, found["key_id"], found["ciphertext"])
         return StoredCredential(integration, kind, value, found["expires_at"], found["version"])
 
     async def put(
@@ -128,6 +130,6 @@ class Credentials:
     def _keys(self) -> KeyRing:
         if self._ring is None:
             raise StoreError(
-                "there is no key to seal credentials with", hint="name one in secrets.key; `syncd key rotate` makes it"
+                "there is no key to seal credentials with", hint=f"name its file as secrets.key; {HOW_TO_MAKE_A_KEY}"
             )
         return self._ring

@@ -21,6 +21,7 @@ from syncd.errors import StoreError
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
 _FORMAT = b"syncd1"
+HOW_TO_MAKE_A_KEY = "this makes a key: (printf k1:; head -c 32 /dev/urandom | base64) > FILE; chmod 600 FILE"
 
 
 class KeyRing:
@@ -31,7 +32,7 @@ class KeyRing:
     def __init__(self, keys: Mapping[str, bytes], current: str | None = None) -> None:
         """`current` seals; without it, the first does. Raises StoreError for an unusable ring."""
         if not keys:
-            raise StoreError("the key ring is empty", hint="syncd key rotate makes a key")
+            raise StoreError("the key ring is empty", hint=HOW_TO_MAKE_A_KEY)
         for key_id, key in keys.items():
             if len(key) != _KEY_BYTES:
                 raise StoreError(f"key {key_id} has {len(key)} bytes where {_KEY_BYTES} are due")
@@ -63,9 +64,7 @@ class KeyRing:
                     raise ValueError
                 keys[key_id] = base64.b64decode(encoded, validate=True)
             except (ValueError, binascii.Error):
-                raise StoreError(
-                    f"line {number} of the key file is not `id:base64`", hint="syncd key rotate makes one"
-                ) from None
+                raise StoreError(f"line {number} of the key file is not `id:base64`", hint=HOW_TO_MAKE_A_KEY) from None
         return cls(keys)
 
     @classmethod
