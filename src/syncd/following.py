@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from syncd.explain import Explanation
 from syncd.server.ports import Progress, RunState
 from syncd.store import Task
 from syncd.sync import outage, scope
@@ -12,13 +13,16 @@ from syncd.sync.tally import Tally
 from syncd.sync.unit import Unit, Wish
 
 
-def of_run(account: Account, wish_id: int, wish: Wish, now: datetime) -> Progress:
-    """A wish as its watcher sees it: queued until a run takes it up, waiting while limits or a breaker hold it."""
+def of_run(account: Account, wish_id: int, wish: Wish, now: datetime, *, paused: Explanation | None = None) -> Progress:
+    """A wish as its watcher sees it: queued until a run takes it up, waiting while limits, a breaker or a pause hold it.
+
+    `paused` says who paused its resource or the whole integration.
+    """
     unit, tally = wish.unit, wish.tally or Tally(wish.unit.integration, wish.unit.plan.name)
     state = RunState.QUEUED if wish.tally is None else RunState(str(tally.outcome))
     waiting, resumes_at = "", None
     if not state.ended or (state is RunState.FAILED and unit.wishes):
-        waiting, resumes_at = _held_by(account, unit, now)
+        waiting, resumes_at = _held_by(account, unit, now, paused)
         if waiting:
             state = RunState.WAITING
     told = account.health.of(unit.plan.name).trouble if state is RunState.FAILED else None
@@ -44,10 +48,12 @@ def of_run(account: Account, wish_id: int, wish: Wish, now: datetime) -> Progres
     )
 
 
-def of_row(account: Account | None, task: Task, now: datetime) -> Progress:
-    """A wish that is a row yet; a breaker or a hold may be why it is not taken."""
+def of_row(account: Account | None, task: Task, now: datetime, *, paused: Explanation | None = None) -> Progress:
+    """A wish that is a row yet; a pause, a breaker or a hold may be why it is not taken."""
     waiting, resumes_at = "", None
-    if account is not None:
+    if paused is not None:
+        waiting = paused.reason
+    elif account is not None:
         waiting, resumes_at = outage.waits(account.gate.view(), account.needs(task.resource), now) or ("", None)
     return Progress(
         wish_id=task.id,
@@ -60,11 +66,11 @@ def of_row(account: Account | None, task: Task, now: datetime) -> Progress:
     )
 
 
-def _held_by(account: Account, unit: Unit, now: datetime) -> tuple[str, datetime | None]:
+def _held_by(account: Account, unit: Unit, now: datetime, paused: Explanation | None) -> tuple[str, datetime | None]:
     """What keeps a unit from calling at this moment; nothing where it may."""
     view = account.gate.view()
-    if account.health.paused is not None:
-        return account.health.paused.reason, None
+    if paused is not None:
+        return paused.reason, None
     if view["paused_until"] is not None:
         return "rate limited by the partner", view["paused_until"]
     blocked = outage.waits(view, account.needs(unit.plan.name), now)

@@ -254,12 +254,27 @@ class Engine:
             for wish_id in wish_ids:
                 wish = running.runner.wishes.get(wish_id)
                 if wish is not None:
+                    name, resource = wish.unit.integration, wish.unit.plan.name
                     found[wish_id] = following.of_run(
-                        self._account(wish.unit.integration), wish_id, wish, self._clock.now()
+                        self._account(name),
+                        wish_id,
+                        wish,
+                        self._clock.now(),
+                        paused=running.runner.why_paused(name, resource),
                     )
-        accounts = {account.name: account for account in self._accounts()}
+        runners = {
+            name: running.runner
+            for running in (supervisor.running.values() if supervisor is not None else ())
+            for name in running.runner.accounts
+        }
         for task in await self._store().tasks.find([wish for wish in wish_ids if wish not in found]):
-            found[task.id] = following.of_row(accounts.get(task.integration), task, self._clock.now())
+            runner = runners.get(task.integration)
+            found[task.id] = following.of_row(
+                runner.accounts[task.integration] if runner is not None else None,
+                task,
+                self._clock.now(),
+                paused=runner.why_paused(task.integration, task.resource) if runner is not None else None,
+            )
         return [found[wish] for wish in wish_ids if wish in found]
 
     async def reload(self, *, who: str) -> ReloadReport:

@@ -89,7 +89,14 @@ class Runner:
         self.wake()
 
     def is_paused(self, integration: str, resource: str) -> bool:
-        return integration in self.paused or f"{integration}/{resource}" in self.paused
+        return self.why_paused(integration, resource) is not None
+
+    def why_paused(self, integration: str, resource: str) -> Explanation | None:
+        """Who paused this resource, or all of its integration, and until when; None where nobody did."""
+        for name in (integration, f"{integration}/{resource}"):
+            if name in self.paused:
+                return _paused_explanation(name, self.paused[name])
+        return None
 
     async def run(self) -> None:
         """Schedule and feed for ever."""
