@@ -8,7 +8,7 @@ the process (held deletions, pauses) live in rows and are told again after a sta
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -157,8 +157,6 @@ class Health:
         served = any(all(outage.blocked(gate, group) is None for group in one) for one in needs)
         breaker = outage.worst(self.integration, gate, sorted({group for one in needs for group in one}), now)
         if breaker is not None and breaker.code == outage.OPEN:
-            if troubles and breaker.since is None:
-                breaker = replace(breaker, since=troubles[0].since, cause=troubles[0].reason)
             return (State.DEGRADED if served and not self._is_down() else State.DOWN), breaker
         if breaker is not None and not served:
             return State.PAUSED, breaker
