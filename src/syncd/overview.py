@@ -173,7 +173,10 @@ class Engine:
         ]
         return await self._wish(account, tasks)
 
-    async def plan(self, integration: str | None, resource: str | None) -> dict[str, Any]:
+    async def plan(
+        self, integration: str | None, resource: str | None, assumed: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        config = self._config()
         accounts = self._accounts()
         supervisor = self._supervisor()
         stated = {
@@ -189,11 +192,13 @@ class Engine:
             answered={**seen.answered, **{name: told for name, told in answered.items() if told[1] >= TELLING_CALLS}},
             gates={account.scope: account.gate.view() for account in accounts},
         )
+        if assumed:
+            sight = planning.assuming(config, sight, assumed)
         # Some thousand forecasts in the worst case: not on the loop.
         return await to_thread.run_sync(
             partial(
                 planning.report,
-                self._config(),
+                config,
                 sight,
                 source="daemon",
                 now=self._clock.now(),

@@ -57,6 +57,26 @@ def test_a_plan_that_does_not_fit_is_1_and_an_unknown_name_is_2(run, directory: 
     assert "did you mean 'acme'?" in done.stderr
 
 
+def test_what_is_assumed_is_asked_of_the_daemon_which_knows_the_rest(run, directory: Path, start):
+    stage = start()
+    words = ("--assume", "listings=50_000", "--assume", "reservations=7")
+    done = run("plan", "acme", *words, "--json", "--config", directory)
+    assert done.exit_code == 0, done.output
+    assert stage.status.asked == [("plan", "acme", None, {"listings": 50000, "reservations": 7})]
+    assert "from the files" not in done.stderr
+    done = run("plan", "--assume", "listing=5", "--config", directory)
+    assert done.exit_code == 2
+    assert "did you mean 'listings'?" in done.stderr
+
+
+@pytest.mark.parametrize("named", [["shop"], []])
+def test_an_assumption_of_no_such_resource_is_a_usage_error_without_a_daemon_too(run, crowded: Path, named: list[str]):
+    done = run("plan", *named, "--files", "--assume", "thigns=5", "--config", crowded)
+    assert done.exit_code == 2
+    assert "no resource 'thigns'" in done.stderr
+    assert "did you mean 'things'?" in done.stderr
+
+
 def test_without_daemon_and_database_it_is_made_of_the_files_and_says_so(run, crowded: Path):
     done = run("plan", "shop", "--json", "--config", crowded)
     found = json.loads(done.stdout)

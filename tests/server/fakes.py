@@ -61,8 +61,10 @@ class FakeStatus:
         self._note("sync", integration, resource, external_id, who)
         return [1, 2] if resource is None else [1]
 
-    async def plan(self, integration: str | None, resource: str | None) -> dict[str, Any]:
-        self._note("plan", integration, resource)
+    async def plan(
+        self, integration: str | None, resource: str | None, assumed: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        self._note("plan", integration, resource, *([dict(assumed)] if assumed else []))
         return self.planned
 
     async def test(self, integration: str) -> TestReport:

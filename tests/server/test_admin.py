@@ -55,6 +55,22 @@ async def test_a_plan_is_of_everything_or_of_what_is_named():
     assert (await call(engine, "GET", "/api/v1/plan?resource=listings"))[0] == 400
 
 
+async def test_a_plan_may_assume_numbers_of_records_of_resources_there_are():
+    engine = FakeStatus()
+    query = "integration=acme&assume=listings%3D50000&assume=reservations%3D7"
+    assert (await call(engine, "GET", f"/api/v1/plan?{query}"))[0] == 200
+    assert (await call(engine, "GET", "/api/v1/plan?assume=customers%3D3"))[0] == 200
+    assert engine.asked == [
+        ("plan", "acme", None, {"listings": 50000, "reservations": 7}),
+        ("plan", None, None, {"customers": 3}),
+    ]
+    status, body = await call(engine, "GET", "/api/v1/plan?integration=acme&assume=listing%3D5")
+    assert (status, body["error"]["hint"]) == (404, "did you mean 'listings'?")
+    assert (await call(engine, "GET", "/api/v1/plan?integration=acme&assume=customers%3D5"))[0] == 404
+    for wrong in ("listings", "listings%3D", "listings%3D-1", "listings%3D1e3", f"listings%3D{'9' * 16}"):
+        assert (await call(engine, "GET", f"/api/v1/plan?assume={wrong}"))[0] == 400
+
+
 async def test_sync_of_one_record_needs_its_resource():
     engine = FakeStatus()
     status, body = await call(engine, "POST", "/api/v1/sync", json={"integration": "acme", "id": "64af"})

@@ -166,6 +166,9 @@ async def test_while_the_first_pass_goes_on_the_partner_has_stated_how_long_it_w
         # 59 as fast as they answer, one slot being kept for what is urgent; the rest a window later, well before a second.
         assert 10 <= told["full"]["seconds"] < 20
         assert told["fits"] is None  # no incremental run was measured yet
+        assumed = await planned(daemon, "acme", "--assume", "things=5000")
+        assert assumed["source"] == "daemon"
+        assert resources(assumed)["things"]["records"] == {"value": 5000.0, "known": "assumed"}
 
 
 @pytest.mark.soak

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,7 +48,7 @@ def plan(app: App, target: tuple[str, str | None] | None, files_only: bool, assu
 
     Asks the daemon; without one the database and the files; calls no partner. Exit 1 when it does not fit.
     """
-    found = _told(app, target) if not files_only and not assume else None
+    found = _told(app, target, assume) if not files_only else None
     if found is None:
         found = _worked_out(app, target, files_only, dict(assume))
     if app.as_json:
@@ -59,13 +59,15 @@ def plan(app: App, target: tuple[str, str | None] | None, files_only: bool, assu
     return Exit.FAILURES if found["fits"] is False else Exit.OK
 
 
-def _told(app: App, target: tuple[str, str | None] | None) -> dict[str, Any] | None:
+def _told(app: App, target: tuple[str, str | None] | None, assume: Sequence[tuple[str, int]]) -> dict[str, Any] | None:
     """The daemon's plan; None where none answers."""
     from syncd.cli.link import Unreachable
 
-    asked = {} if target is None else {"integration": target[0], "resource": target[1]}
+    named = zip(("integration", "resource"), target or (), strict=False)
+    asked: list[tuple[str, Any]] = [(key, text) for key, text in named if text is not None]
+    asked += [("assume", f"{resource}={records}") for resource, records in assume]
     try:
-        return app.link().get("plan", {key: text for key, text in asked.items() if text is not None})
+        return app.link().get("plan", asked)
     except Unreachable:
         return None
 
@@ -78,7 +80,7 @@ def _worked_out(
 
     config = app.config()
     integration, resource = target or (None, None)
-    _check_names(config, integration, resource)
+    _check_names(config, integration, resource, assume)
     sight = planning.BLIND
     source: planning.Source = "files"
     if not files_only:
@@ -92,17 +94,22 @@ def _worked_out(
     )
 
 
-def _check_names(config: Config, integration: str | None, resource: str | None) -> None:
-    if integration is None:
+def _check_names(config: Config, integration: str | None, resource: str | None, assumed: Collection[str] = ()) -> None:
+    if integration is None and not assumed:
         return
     from syncd import planning
     from syncd.cli.app import known_integration
     from syncd.config import did_you_mean
 
-    partner, _ = known_integration(config, integration)
-    known = [load.resource for scope in planning.scopes_of(partner) for load in scope.loads]
-    if resource is not None and known and resource not in known:
-        raise Failure(f"{integration} has no resource {resource!r}", do=did_you_mean(resource, known), exit=Exit.USAGE)
+    if integration is None:
+        scopes, _ = planning.all_scopes(config)
+    else:
+        scopes = planning.scopes_of(known_integration(config, integration)[0])
+    known = {load.resource for scope in scopes for load in scope.loads if integration in (None, load.integration)}
+    for name in (*([resource] if resource is not None else []), *assumed):
+        if known and name not in known:
+            whose = f"{integration} has no" if integration else "there is no"
+            raise Failure(f"{whose} resource {name!r}", do=did_you_mean(name, known), exit=Exit.USAGE)
 
 
 def _seen(app: App, config: Config) -> Any:

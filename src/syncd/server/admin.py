@@ -20,6 +20,8 @@ from syncd.server.ports import Status
 
 PREFIX = "/api/v1"
 _MOST_WISHES = 1000
+_LONGEST_COUNT = 15
+"""Digits of a number of records."""
 
 
 class _RefusedError(Exception):
@@ -90,9 +92,9 @@ class _Api:
 
     async def plan(self, request: web.Request) -> web.Response:
         asked = {key: text for key in ("integration", "resource") if (text := request.query.get(key))}
-        if not asked:
-            return answer(await self._status.plan(None, None))
-        return answer(await self._status.plan(*self._target(asked)))
+        integration, resource = self._target(asked) if asked else (None, None)
+        assumed = self._assumed(integration, request.query.getall("assume", []))
+        return answer(await self._status.plan(integration, resource, assumed))
 
     async def sync(self, request: web.Request) -> web.Response:
         said = await _said(request)
@@ -160,6 +162,22 @@ class _Api:
         integration, group = self._breaker(await _said(request))
         found = await self._status.reset(integration, group, who=_who(request))
         return answer({"schema": "syncd.breaker-reset/1", **found})
+
+    def _assumed(self, integration: str | None, said: list[str]) -> dict[str, int]:
+        """`RESOURCE=RECORDS`, as often as it was said."""
+        names = self._status.names()
+        known = {each for name, found in names.items() if integration in (None, name) for each in found}
+        assumed = {}
+        for text in said:
+            resource, _, records = text.partition("=")
+            if not (records.isascii() and records.isdigit() and len(records) <= _LONGEST_COUNT):
+                raise _RefusedError(400, "usage", "assume must be RESOURCE=RECORDS", "for example listings=12000")
+            if resource not in known:
+                whose = f"{integration} has no" if integration else "there is no"
+                hint = did_you_mean(resource, known)
+                raise _RefusedError(404, "unknown-resource", f"{whose} resource {resource!r}", hint)
+            assumed[resource] = int(records)
+        return assumed
 
     def _breaker(self, said: dict[str, Any]) -> tuple[str, str | None]:
         """The integration, and the endpoint group where one is named."""

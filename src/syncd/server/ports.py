@@ -164,8 +164,13 @@ class Status(Protocol):
         """
         ...
 
-    async def plan(self, integration: str | None, resource: str | None) -> dict[str, Any]:
-        """What the schedules cost and whether they fit, of everything or of what is named: schema `syncd.plan/1`."""
+    async def plan(
+        self, integration: str | None, resource: str | None, assumed: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """What the schedules cost and whether they fit, of everything or of what is named: schema `syncd.plan/1`.
+
+        `assumed`: as if there were so many records of these resources, whatever was counted.
+        """
         ...
 
     async def test(self, integration: str) -> TestReport:
