@@ -85,7 +85,6 @@ class Scopes:
                 clock=self._clock,
                 keeper=self._store.limit_state,
                 notify=self._told(name),
-                deadline_seconds=settings.deadline_seconds,
                 **settings.rest(),
             )
             ownership = Ownership(name, self._owner, self._store, self._clock, taken=gate.open)
@@ -127,6 +126,7 @@ class GateSettings:
             "lanes": self.lanes,
             "breaker": self.breaker,
             "members": self.members,
+            "deadline_seconds": self.deadline_seconds,
         }
 
 
@@ -349,6 +349,7 @@ def gate_settings(driver: Driver, partner: PartnerConfig, members: list[str]) ->
     tiers += [replace(tier.spec(), budget="token", share=tier.share or 1.0) for tier in auth.tiers]
     for tier in stated.tiers if stated is not None else ():
         own = tier_spec(tier)
+        own = replace(own, stated=next((known.stated for known in tiers if _counts(known) == _counts(own)), own.stated))
         tiers = [known for known in tiers if _counts(known) != _counts(own)] + [own]
     breaker = stated.breaker if stated is not None and "breaker" in stated.model_fields_set else limits.breaker
     lanes = dict(stated.lanes) if stated is not None and stated.lanes else dict(limits.lanes)

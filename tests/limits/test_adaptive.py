@@ -134,10 +134,11 @@ def test_a_429_on_the_first_call_after_a_rest_does_not_teach_that_nothing_is_all
     assert learned.limit is None
 
 
-def test_a_limit_tightened_to_next_to_nothing_is_learned_by_the_second_429():
+def test_a_limit_tightened_to_next_to_nothing_is_learned_by_the_third_429():
     learned = Learned()
     assert learned.broke(0.0, 1000, 20, 60.0) == 500
-    assert learned.broke(100.0, 1000, 20, 60.0) == 18
+    assert learned.broke(100.0, 1000, 20, 60.0) == 45, "one 429 is never believed further than to a tenth"
+    assert learned.broke(200.0, 1000, 20, 60.0) == 18
     learned.grow(MEMORY_SECONDS, 1000, 60.0)
     assert learned.limit == 20 * BELOW
 
@@ -311,6 +312,88 @@ async def test_a_429_that_others_spending_explains_teaches_no_lower_limit(clock)
         gate.limited(30.0, "429", call=slot)
     assert gate.view()["tiers"][0]["learned"] is None
     assert gate.paused_until is not None
+
+
+async def test_429s_of_calls_that_were_under_way_are_one_event_and_one_pause(clock):
+    gate = gate_of(clock, "600/min", concurrency=8)
+
+    async def one(seconds):
+        async with gate.admit() as slot:
+            await clock.sleep(seconds)
+            gate.limited(None, "429", call=slot)
+
+    began = clock.monotonic()
+    await clock.run(asyncio.gather(*(one(0.1 + 1.2 * n) for n in range(8))))
+    assert gate.book.tiers[0].learned.events == 1
+    assert gate.paused_until is None, "the second that the first one began is long over"
+    assert clock.monotonic() - began == pytest.approx(8.5)
+
+
+async def test_two_429s_round_a_pause_leave_more_than_a_trickle(clock):
+    gate = gate_of(clock, "600/min", share=0.7)
+    partner = Partner(clock, 1)
+    await clock.run(asyncio.gather(*(work(gate, partner, clock.monotonic() + 90) for _ in range(8))))
+
+    async def refused():
+        async with gate.admit() as slot:
+            gate.limited(60.0, "429", call=slot)
+
+    for _ in range(2):
+        await clock.run(refused())
+        await clock.advance(61)
+        for _ in range(2):
+            await clock.run(call(gate))
+    assert gate.view()["tiers"][0]["budget"] >= 15
+
+
+async def test_a_reset_further_away_than_a_window_is_not_believed(clock):
+    gate = gate_of(clock, "100/min")
+    await clock.run(call(gate, Reading(limit=100, remaining=0, reset_seconds=30 * 86400.0)))
+    asked = clock.monotonic()
+    await clock.run(call(gate))
+    assert clock.monotonic() - asked <= 61
+
+
+@pytest.mark.parametrize(
+    ("left", "wait_seconds", "blamed"),
+    [
+        ({60.0: 30.0}, 1.0, 1.0),  # the same answer says that the minute has more
+        ({1.0: 9.0}, 1.0, 60.0),
+        ({}, 40.0, 60.0),  # a second's limit is never waited for so long
+        ({1.0: 9.0, 60.0: 30.0}, 1.0, 1.0),  # it says that nothing is used up, and means the one or the other
+        ({1.0: 9.0, 60.0: 30.0}, 40.0, 60.0),
+        ({}, 1.0, 60.0),  # the fullest
+    ],
+)
+async def test_a_429_is_put_down_to_the_limit_it_can_mean(clock, left, wait_seconds, blamed):
+    gate = gate_of(clock, "15/s", "120/min")
+    for _ in range(10):
+        await clock.run(asyncio.gather(*(call(gate) for _ in range(10))))
+        await clock.advance(1.1)
+    async with gate.admit() as slot:
+        limits = {1.0: 15, 60.0: 120}
+        slot.told([Reading(limits[window], remaining, None, window) for window, remaining in left.items()])
+        gate.limited(wait_seconds, "429", call=slot)
+    learned = [tier["window_seconds"] for tier in gate.view()["tiers"] if tier["learned"]]
+    assert learned == [blamed]
+
+
+async def test_a_file_that_says_what_was_learned_ends_the_lesson(clock):
+    gate = gate_of(clock, "100/min", share=1.0)
+    for _ in range(80):
+        await clock.run(call(gate))
+    async with gate.admit() as slot:
+        gate.limited(1.0, "429", call=slot)
+    [tier] = gate.view()["tiers"]
+    assert tier["learned"]["yaml"] == "limits: {tiers: [76/min]}"
+    gate.reconfigure(["90/min"], share=1.0, lanes={})
+    assert gate.view()["tiers"][0]["learned"] is not None, "that is more than was borne"
+    state = gate.snapshot()
+    gate.reconfigure(["76/min"], share=1.0, lanes={})
+    assert (gate.view()["tiers"][0]["learned"], gate.view()["tiers"][0]["budget"]) == (None, 76)
+    again = gate_of(clock, "76/min", share=1.0)
+    await clock.run(again.restore(state))
+    assert again.view()["tiers"][0]["learned"] is None, "also where it was written while nobody ran"
 
 
 # -- seats, ramps

@@ -123,7 +123,7 @@ async def test_a_hold_ends_by_itself_at_its_time(told, clock):
 
 async def test_the_same_holds_taken_over_again_are_no_news(told, clock):
     hold = Hold("over night", "ann", clock.now())
-    assert told.it.set_holds({None: hold}) == []
+    assert told.it.set_holds({None: hold}) == [""]
     told.it.of("orders")
     assert told.it.set_holds({None: hold}) == []
     assert told.it.set_holds({None: hold, "orders": hold}) == ["orders"]

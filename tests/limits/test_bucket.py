@@ -162,3 +162,54 @@ async def test_a_reload_that_raises_the_rate_does_not_drain_the_past_by_it(clock
     await clock.advance(5)
     gate.reconfigure([quick], share=1, lanes={})
     assert gate.view()["tiers"][0]["held"] == pytest.approx(3.5, abs=0.01)
+
+
+async def test_a_429_teaches_a_bucket_by_what_was_accepted_in_a_window_not_by_its_level(clock):
+    gate = Gate("s", [{"rate": "100/min", "kind": "bucket", "burst": 5}], clock=clock, share=0.5, lanes={})
+
+    async def refused_after(seconds):
+        end = clock.monotonic() + seconds
+        while clock.monotonic() < end:
+            async with gate.admit() as slot:
+                slot.success()
+        async with gate.admit() as slot:
+            gate.limited(1.0, "429", call=slot)
+
+    for _ in range(3):
+        await clock.run(refused_after(70))
+    [tier] = gate.view()["tiers"]
+    assert tier["learned"]["events"] == 3
+    assert tier["learned"]["limit"] == 50 / 2**3, "each time half; its level never was above five"
+
+
+@pytest.mark.parametrize("kinds", [("sliding", "bucket"), ("bucket", "sliding")])
+@pytest.mark.parametrize("way", ["reload", "restart"])
+async def test_what_was_spent_is_known_whatever_the_limit_is_called_from_now_on(clock, kinds, way):
+    before, after = ([{"rate": "100/10s", "kind": kind}] for kind in kinds)
+    keeper = Keeper()
+    gate = Gate("s", before, clock=clock, share=1, lanes={}, keeper=keeper)
+    await clock.run(gate.open())
+
+    async def spend():
+        for _ in range(100):
+            async with gate.admit() as slot:
+                slot.success()
+
+    await clock.run(spend())
+    await clock.advance(0.5)
+    if way == "restart":
+        await clock.run(gate.persist(clean=True))
+        gate = Gate("s", after, clock=clock, share=1, lanes={}, keeper=keeper)
+        await clock.run(gate.open())
+    else:
+        gate.reconfigure(after, share=1, lanes={})
+    began, went = clock.monotonic(), 0
+
+    async def one():
+        nonlocal went
+        async with gate.admit() as slot:
+            slot.success()
+            went += clock.monotonic() - began < 0.01
+
+    await clock.run(asyncio.gather(*(one() for _ in range(20))))
+    assert went <= 6

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from syncd.limits import Gate
 from syncd.limits.recorder import allowance
 from syncd.testing.clock import FakeClock
@@ -32,7 +34,7 @@ async def killed(clock, keeper, tier, seats, calls, took=16.0):
     keeper.broken = False
 
 
-async def test_calls_that_were_under_way_keep_their_seats_for_as_long_as_calls_took_lately():
+async def test_calls_that_were_under_way_keep_their_seats_until_their_deadline():
     clock = FakeClock()
     keeper = Keeper(clock, 0)
     await killed(clock, keeper, "100/min", seats=10, calls=4)
@@ -71,15 +73,35 @@ async def test_where_nothing_told_how_many_left_all_seats_are_waited_for():
     assert began + 28.0 <= log[0] <= began + 31.0
 
 
-async def test_where_calls_are_quick_a_restart_waits_hardly_at_all():
+async def test_however_quick_calls_were_a_dead_process_has_its_seats_until_the_deadline_and_the_others_are_free():
     clock = FakeClock()
     keeper = Keeper(clock, 0)
-    await killed(clock, keeper, "100/min", seats=2, calls=2, took=0.3)
-    gate, log = gate_of(clock, keeper, "100/min", seats=2), []
+    await killed(clock, keeper, {"rate": "10/h", "share": 1}, seats=3, calls=2, took=0.3)  # rare: each call is stored
+    gate, log = gate_of(clock, keeper, {"rate": "10/h", "share": 1}, seats=3), []
     began = clock.monotonic()
     await clock.run(gate.open())
     await clock.run(call(gate, 0.1, log))
-    assert log[0] - began <= 0.61
+    assert log[0] == began, "the third seat is nobody's"
+    await clock.run(asyncio.gather(*(call(gate, 600, log) for _ in range(2))))
+    assert log[1] - began == pytest.approx(0.1, abs=0.001)
+    assert 28 <= log[2] - began <= 30.1
+
+
+async def test_kills_one_after_another_never_prolong_what_a_dead_process_left():
+    clock = FakeClock()
+    keeper = Keeper(clock, 0)
+    await killed(clock, keeper, "100/s", seats=2, calls=2, took=0.3)
+    began = clock.monotonic()
+    for _ in range(6):  # five seconds each, in which nothing may go
+        gate = gate_of(clock, keeper, "100/s", seats=2)
+        await clock.run(gate.open())
+        assert gate.view()["seats"]["used"] == (2 if clock.monotonic() - began < 30 else 0)
+        await clock.advance(5.0)
+        await clock.run(gate.persist())
+    gate = gate_of(clock, keeper, "100/s", seats=2)
+    await clock.run(gate.open())
+    assert gate.view()["seats"]["used"] == 0
+    assert gate.view()["next_call"]["in_seconds"] <= 2.1  # the window, which is waited out anew
 
 
 async def test_a_process_that_ended_well_or_never_called_leaves_no_ghosts():

@@ -23,6 +23,8 @@ TELLS = 0.5
 """Less than so much of the limit says nothing of it: then somebody else had spent the rest, or the partner was not well."""
 AGAIN = 30
 """Unless it breaks again within so many windows: then what was accepted is what there is, however little."""
+DEEPEST = 0.1
+"""But one 429 never takes more than nine tenths of it: a pause may have emptied the window that is looked at."""
 MEMORY_SECONDS = 6 * 3600.0
 LONGEST_MEMORY_SECONDS = 30 * 86400.0
 _UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
@@ -48,6 +50,7 @@ class Learned:
         was = configured if self.limit is None else min(self.limit, configured)
         again = now - self.since < AGAIN * step_seconds
         tells = accepted >= (1.0 if again else max(1.0, TELLS * was))
+        accepted = max(accepted, DEEPEST * was)
         self.limit = max(1.0, min(was * DECREASE, accepted * ACCEPTED if tells else math.inf))
         self.broke_at = min(accepted, was) if tells else math.inf
         self.events += 1

@@ -16,7 +16,10 @@ from syncd.limits.tiers import TierSpec
 from syncd.model import Lane
 
 _PATIENCE = 10.0
-"""Seconds after which the head of a passed-over lane goes first once, so that no load starves a lane."""
+"""Seconds after which the head of a passed-over line (a lane, for the same tiers) goes first once, so that no load
+starves it."""
+_LASTS = 0.9
+"""A window that is shorter than this part of the wait a 429 asks for is not what the partner waits for."""
 _SAME = 0.01
 """Two figures of a limit within so much of each other are the same one."""
 _ALL_IDLE = (True,) * len(LANES)
@@ -102,7 +105,8 @@ class Book:
         self.waiting = [0] * len(LANES)
         self.crowd = 0
         """How many wait in all lanes together."""
-        self._last_at = [-math.inf] * len(LANES)
+        self._last_at: dict[tuple[Lane, int], float] = {}
+        """When the last call of a line went."""
         self.tiers: list[Tier] = []
         self._counting: dict[Sequence[str], list[Tier]] = {}
         self._sets: dict[tuple[int, ...], list[Tier]] = {}
@@ -146,6 +150,7 @@ class Book:
         self.reserved = reserved
         self._counting.clear()
         self._sets.clear()
+        self._last_at.clear()
         self._queue_anew()
 
     def share_among(self, members: Mapping[str, float]) -> None:
@@ -256,7 +261,7 @@ class Book:
         turns = self._turns
         heads.sort(
             key=lambda pair: (
-                not self._aged(pair[1], now), pair[1].lane, turns[pair[1].lane].of(pair[1].member), pair[1].order
+                not self._aged(pair[0], pair[1], now), pair[1].lane, turns[pair[1].lane].of(pair[1].member), pair[1].order
             )
         )  # fmt: skip
         idle = self._idle()
@@ -374,9 +379,17 @@ class Book:
             return tiers[0]
         return None
 
-    def binding(self, budgets: Sequence[str], now: float) -> Tier | None:
-        """Of the tiers that count such calls, the one that is fullest."""
-        return max(self.counting(budgets), key=lambda tier: tier.used(now) / tier.budget, default=None)
+    def to_blame(self, call: Call | None, now: float, wait_seconds: float) -> Tier | None:
+        """Which tier a 429 to this call speaks of, told to wait so long: of those it may be, the fullest.
+
+        None of which the same answer says that much is left, and none whose whole window is over before the wait is.
+        """
+        tiers = self.counting(call.budgets if call is not None else ("read",))
+        guilty = [tier for tier in tiers if call is None or not tier.has_left(call.number)]
+        if not guilty:  # then what the partner says of itself is not so, and the wait tells best
+            return min(tiers, key=lambda tier: abs(math.log(tier.step_seconds / max(wait_seconds, 1.0))), default=None)
+        lasting = [tier for tier in guilty if tier.step_seconds >= _LASTS * wait_seconds]
+        return max(lasting or guilty, key=lambda tier: tier.used(now) / tier.budget)
 
     # -- inside
 
@@ -385,11 +398,16 @@ class Book:
         call.holds = [(tier, tier.take(now, lane, weight if tier.weighted else 1.0, idle)) for tier in tiers]
         self.granted += 1
         self.seats_used += 1
-        self._last_at[lane] = now
+        self._last_at[lane, id(tiers)] = now
         call.number = self.granted
         call.open = call.seated = True
         call.sent_at = now
         self.flying[call.number] = call
+
+    def ghosts(self, now: float) -> list[tuple[float, int]]:
+        """Seats that calls of a process that is gone may hold, and until when."""
+        self._lay_ghosts(now)
+        return list(self._ghosts)
 
     def _lay_ghosts(self, now: float) -> None:
         for ghost in [ghost for ghost in self._ghosts if ghost[0] <= now]:
@@ -402,8 +420,10 @@ class Book:
         if not line.queue:
             del self._lines[line.lane, id(line.tiers)]
 
-    def _aged(self, call: Call, now: float) -> bool:
-        return call.lane != LANES[0] and now - max(call.asked_at, self._last_at[call.lane]) >= _PATIENCE
+    def _aged(self, line: _Line, head: Call, now: float) -> bool:
+        if line.lane == LANES[0]:
+            return False
+        return now - max(head.asked_at, self._last_at.get((line.lane, id(line.tiers)), -math.inf)) >= _PATIENCE
 
     def _idle(self) -> tuple[bool, ...]:
         return tuple(count == 0 for count in self.waiting)

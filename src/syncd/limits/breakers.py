@@ -150,6 +150,7 @@ class Breakers:
         if group is not None:
             self.of(group)
             return [group]
+        self.of("")
         return list(self._groups)
 
     def release(self, group: str | None) -> None:

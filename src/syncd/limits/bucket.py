@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from syncd.limits.meter import DRIFT, SHORT_SECONDS, Meter
-from syncd.limits.rings import NEAR, Mark
+from syncd.limits.rings import NEAR, Mark, Ring
 from syncd.limits.tiers import TierSpec
 from syncd.limits.windows import Window
 from syncd.model import Lane
@@ -29,6 +29,10 @@ class Bucket(Meter):
         self._drained_at = -math.inf
         self._late: deque[tuple[float, float]] = deque()
         """Requests whose answers never came: when they have surely arrived, and their weight."""
+        self._answers = Ring(spec.window_seconds / 50)
+        """What was answered within the last window: the level tells nothing of that."""
+        self._since: float | None = None
+        """When the first of all answers came."""
         super().__init__(spec, share=share, reserved=reserved)
 
     def settle(self) -> None:
@@ -49,6 +53,11 @@ class Bucket(Meter):
     def held_now(self, now: float) -> float:
         self._drain(now)
         return self._held + self.flying
+
+    def accepted(self, now: float) -> float:
+        """What was answered within the last window; 0 where we have not counted for so long."""
+        self._answers.sweep(now)
+        return self._answers.total if self._since is not None and now - self._since >= self.spec.window_seconds else 0.0
 
     def admits(self, now: float, lane: int, weight: float, idle: tuple[bool, ...]) -> bool:
         self._drain(now)
@@ -79,7 +88,9 @@ class Bucket(Meter):
         held = (self._held + self.flying + weight - self.ceiling) / self.rate
         at = now + max(0.0, paced, held)
         if self.bounded and (ramped := self.ramped(now)) < 1.0 and needed > max(1.0, self.budget * ramped) + NEAR:
-            at = max(at, min(self.ramps_to(needed / self.budget), now + (needed - self.budget * ramped) / self.pace))
+            grows = self.budget * (1.0 - self.ramp_start) / (self.ramp_ends - self.ramp_at)  # towards what drains
+            met = (needed - self.budget * ramped) / (self.pace + grows)
+            at = max(at, now + min(met, (needed - 1.0) / self.pace))
         return at
 
     def take(self, now: float, lane: int, weight: float, idle: tuple[bool, ...]) -> Mark | None:
@@ -97,6 +108,9 @@ class Bucket(Meter):
         self._drain(now)
         self.flying = max(0.0, self.flying - weight)
         self._held += weight
+        self._since = now if self._since is None else self._since
+        self._answers.sweep(now)
+        self._answers.push(now + self.step_seconds, weight)
 
     def undo(self, mark: Mark | None, weight: float) -> None:
         self.flying = max(0.0, self.flying - weight)
@@ -116,6 +130,7 @@ class Bucket(Meter):
         self._drain(now)
         return {
             "window": self.spec.window_seconds,
+            "level": True,
             "flying": max(0.0, self.flying - sum(weight for _, weight in self._late)),
             "held": ([[now, self._held]] if self._held else []) + [[at, weight] for at, weight in self._late],
             "sent": [[now, self._sent, Lane.NORMAL.value]] if self._sent else [],
@@ -125,16 +140,17 @@ class Bucket(Meter):
         self._held = self._sent = 0.0
 
     def absorb(self, now: float, state: Mapping[str, Any], late_seconds: float = math.inf) -> None:
-        late = list(self._late)
+        self._drain(now)
+        late, held = list(self._late), []
         for at, weight in state.get("held", ()):
             if at > now:  # it may arrive yet
                 late.append((min(at, now + late_seconds), weight))
                 self.flying += weight
             else:
-                self._held += max(0.0, weight - self.rate * (now - at))
+                held.append((at, weight))
         self._late = deque(sorted(late))
-        for at, weight, *_ in state.get("sent", ()):
-            self._sent += max(0.0, weight - self.pace * max(0.0, now - at))
+        self._held += _level(held, now, self.rate)
+        self._sent += _level([(at, weight) for at, weight, *_ in state.get("sent", ())], now, self.pace)
         self._held, self._sent = min(self._held, self.ceiling), min(self._sent, self.budget)  # full is full
         self._drained_at = now
 
@@ -170,6 +186,16 @@ class Bucket(Meter):
             self._held = max(0.0, self._held - self.rate * gone) if math.isfinite(gone) else 0.0
             self._sent = max(0.0, self._sent - self.pace * gone) if math.isfinite(gone) else 0.0
             self._drained_at = now
+
+
+def _level(entries: Iterable[tuple[float, float]], now: float, rate: float) -> float:
+    """What is left of these amounts, which came at these moments and drain at one rate together."""
+    level, last = 0.0, -math.inf
+    for at, weight in sorted(entries):
+        at = min(at, now)
+        level = (max(0.0, level - rate * (at - last)) if level else 0.0) + weight
+        last = at
+    return max(0.0, level - rate * (now - last)) if level else 0.0
 
 
 Tier = Window | Bucket

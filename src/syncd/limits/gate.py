@@ -9,7 +9,7 @@ from typing import Any
 
 from syncd import metrics
 from syncd.clock import Clock
-from syncd.limits.book import Book
+from syncd.limits.book import Book, Call
 from syncd.limits.breaker import BreakerPolicy, BreakerState
 from syncd.limits.breakers import Breakers, Hold
 from syncd.limits.lessons import Lessons
@@ -23,8 +23,6 @@ from syncd.model import Lane
 from syncd.ports import SlotKeeper
 
 _LONGEST_PAUSE = 7 * 86400.0
-_FADES = 0.999
-"""What a slow call said of the partner fades by so much with each save, of which there is one a second at most."""
 DEFAULT_LANES: Mapping[Lane, float] = {Lane.HIGH: 0.1, Lane.NORMAL: 0.1, Lane.LOW: 0.05}
 
 TierLike = TierSpec | str | Mapping[str, Any]
@@ -76,8 +74,6 @@ class Gate:
         self._pauses = 0
         self.lessons = Lessons(scope, self.book, clock, self._notify)
         self.deadline_seconds = deadline_seconds
-        self.slowest_seconds = 0.0
-        """About the longest that one call has held its seat lately."""
         self.away_seconds = 0.0
         """How old the state was that was read back: so long, at least, nobody called for this scope."""
         self.unsaved = False
@@ -111,12 +107,8 @@ class Gate:
     async def stand(self, call: Slot, now: float) -> None:
         """Wait in line, and then for the record where one is due."""
         try:
-            most = self.book.limit_of(call.budgets)
-            if call.weight > most:
-                raise OverBudgetError(
-                    f"a call of weight {call.weight:g} never fits into {self.scope}: {most:g} is the most",
-                    hopeless=True,
-                )
+            if call.weight > self.book.limit_of(call.budgets):
+                raise self._hopeless(call)
             await self.room.stand(call, now)
         except BaseException:
             self._abandon(call)
@@ -139,6 +131,17 @@ class Gate:
             self._abandon(call)
             raise
 
+    def _hopeless(self, call: Call) -> OverBudgetError:
+        most = self.book.limit_of(call.budgets)
+        return OverBudgetError(
+            f"a call of weight {call.weight:g} never fits into {self.scope}: {most:g} is the most", hopeless=True
+        )
+
+    def _refuse_hopeless(self) -> None:
+        """A limit was lowered: who weighs more than all of it would wait for ever, and everybody behind it too."""
+        for call in self.room.of_more_than(self.book.limit_of):
+            self.room.refuse(call, self._hopeless(call))
+
     def _abandon(self, call: Slot) -> None:
         """It is not sent after all."""
         self.breakers.of(call.group).abandon(call.leave)
@@ -151,8 +154,6 @@ class Gate:
         now = self.clock.monotonic()
         if call.open:
             self.book.answer(call, now, grace_seconds=0.0 if heard else self.lost_seconds)
-        if now - call.sent_at > self.slowest_seconds:
-            self.slowest_seconds = now - call.sent_at
         self.book.vacate(call)
         if not call.judged:
             self.breakers.of(call.group).abandon(call.leave)
@@ -178,9 +179,14 @@ class Gate:
 
     def told(self, call: Slot, readings: Iterable[Reading]) -> None:
         """What the answer to a call said of the partner's limits."""
+        if not self.book.crowd:
+            self.lessons.told(call, readings)
+            return
+        before = [tier.ceiling for tier in self.book.tiers]
         self.lessons.told(call, readings)
-        if self.book.crowd:
-            self.room.dispatch()
+        if any(tier.ceiling < ceiling for tier, ceiling in zip(self.book.tiers, before, strict=True)):
+            self._refuse_hopeless()
+        self.room.dispatch()
 
     def limited(
         self, until: datetime | float | None, reason: str, *, call: Slot | None = None, about: str = "calls"
@@ -190,10 +196,12 @@ class Gate:
         429s of calls that were sent before the last one taught are the same event. `about` says what there was too much
         of: `calls`, `seats` (calls at once), or `object`, which is the partner's lock on one thing and teaches nothing.
         """
-        if call is not None or self.paused_until is None:
-            self.lessons.refused(call, about)
+        told = until - self.clock.now() if isinstance(until, datetime) else timedelta(seconds=until or 0.0)
+        news = (call is not None or self.paused_until is None) and self.lessons.refused(
+            call, about, told.total_seconds()
+        )
         # Told no time, only the first of the calls that were under way begins a pause: they are one event.
-        if until is not None or self.paused_until is None:
+        if until is not None or news:
             self.pause(until, reason)
         self.room.dispatch()
 
@@ -279,6 +287,7 @@ class Gate:
         lanes: Lanes | None = None,
         breaker: BreakerPolicy | None = None,
         members: Mapping[str, float] | None = None,
+        deadline_seconds: float | None = None,
     ) -> None:
         """Take new numbers; slots in use, seats, breakers, pauses and who waits all stay.
 
@@ -290,6 +299,9 @@ class Gate:
         self.book.configure(specs, now=now, concurrency=concurrency, share=share, lanes=reserved)
         self.book.share_among(members or {})
         self.breakers.configure(breaker or BreakerPolicy())
+        if deadline_seconds is not None:
+            self.deadline_seconds = deadline_seconds
+        self._refuse_hopeless()
         self.room.dispatch()
 
     def snapshot(self) -> dict[str, Any]:
@@ -314,22 +326,25 @@ class Gate:
             self.away_seconds = max(now - (float(state.get("saved_at", 0.0)) - ahead), 0.0)
             self.breakers.absorb(state.get("breakers"), now, away_seconds=self.away_seconds)
             if self.book.concurrency is not None and not (state.get("clean") if clean is None else clean):
-                # The partner may still work at what a killed process had asked, and count it among the calls at once.
-                # Twice as long as its slowest call took lately: its deadline would be sure, and silence for 30 s each time.
-                busy = min(2.0 * float(state.get("slowest_seconds", 0.0)), self.deadline_seconds)
+                # The partner may still work at what a killed process had asked, and count it among the calls at once:
+                # until the deadline of those calls, which nothing else makes sure.
                 known, unknown = self.recorder.left_behind(state)
-                self.book.haunt(known, float(state.get("saved_at", 0.0)) - ahead + busy)
-                self.book.haunt(unknown, now + busy)
+                for until_at, seats in state.get("ghosts", ()):
+                    self.book.haunt(seats, min(until_at - ahead, now + self.deadline_seconds))
+                self.book.haunt(known, float(state.get("saved_at", 0.0)) - ahead + self.deadline_seconds)
+                self.book.haunt(unknown, now + self.deadline_seconds)
             self.lessons.absorb(state)
         await self.recorder.persist(clean=False)
         self.room.dispatch()
 
     def _remember(self) -> dict[str, Any]:
         """For the stored state: the pause and what was learned of seats."""
-        now = self.clock.monotonic()
-        flown = max((now - call.sent_at for call in self.book.flying.values()), default=0.0)
-        self.slowest_seconds = max(self.slowest_seconds * _FADES, flown)
-        told: dict[str, Any] = {"under_way": self.book.seats_used, "slowest_seconds": self.slowest_seconds}
+        told: dict[str, Any] = {}
+        if self.book.concurrency is not None:
+            ghosts = self.book.ghosts(self.clock.monotonic())
+            ahead = self.clock.now().timestamp() - self.clock.monotonic()
+            told["under_way"] = self.book.seats_used - sum(seats for _, seats in ghosts)
+            told["ghosts"] = [[until + ahead, seats] for until, seats in ghosts]
         until = self.paused_until
         if until is not None:
             told |= {"paused_until": until.timestamp(), "pause_reason": self.room.pause_reason}

@@ -51,19 +51,25 @@ class Lessons:
                 others=tier.foreign,
             )
 
-    def refused(self, call: Call | None, about: str) -> None:
-        """A 429. Those of calls sent before the last one that taught are the same event."""
+    def refused(self, call: Call | None, about: str, wait_seconds: float = 0.0) -> bool:
+        """A 429, with the wait it told; is it news? Calls sent before the last one that taught belong to its event."""
         self.refusals += 1
-        if about == "object" or (call is not None and call.number <= self._event_number):
-            return
+        if call is not None and call.number <= self._event_number:
+            return False
+        if about == "object":
+            return True
         self._event_number = self._book.granted
         if about == "seats":
-            most = self._book.concurrency or max(1, self._book.seats_used)
-            self._seats.broke(self._clock.monotonic(), float(most), float(self._book.seats_used), _STEP_SECONDS)
+            used = self._book.seats_used
+            most = self._book.concurrency or max(1, used)
+            # Fewer than half of them in use: then it was not their number.
+            told = used if 2 * used >= (self.seats or most) else 0
+            self._seats.broke(self._clock.monotonic(), float(most), float(told), _STEP_SECONDS)
             self._book.slowed = self.seats
         else:
             self._book.slowed = 1  # one after another, until one is accepted
-            self._break_down(call)
+            self._break_down(call, wait_seconds)
+        return True
 
     def accepted(self, call: Call) -> None:
         """A call was answered well. One sent after the last 429 shows that more may go again."""
@@ -90,24 +96,25 @@ class Lessons:
             self._seats.absorb(known, self._clock.monotonic(), _STEP_SECONDS)
             self._book.slowed = self.seats
 
-    def _break_down(self, call: Call | None) -> None:
+    def _break_down(self, call: Call | None, wait_seconds: float) -> None:
         now = self._clock.monotonic()
-        tier = self._book.binding(call.budgets if call is not None else ("read",), now)
+        tier = self._book.to_blame(call, now, wait_seconds)
         if tier is None:
             return
         weight = 1.0 if call is None or not tier.weighted else call.weight
         own = weight if call is not None and not call.open else 0.0
-        accepted = tier.held_now(now) - tier.flying - own
+        accepted = tier.accepted(now) - own
         if now < tier.left_until and tier.foreign > 0 and accepted + tier.foreign >= _EXPLAINED * tier.most:
             return  # by the partner's own figures others had spent the rest: what is allowed is no less than before
         self._learned(tier, tier.break_down(now, accepted))
 
     def _learned(self, tier: Tier, observed: float | None) -> None:
+        facts = {"yaml": tier.yaml} if tier.is_proven else {}  # one stray 429 is no reason to change a file
         self._notify(
             "limit_learned",
             scope=self._scope,
             tier=tier.name,
             stated=tier.spec.stated_or_limit,
             observed=observed,
-            yaml=tier.yaml,
+            **facts,
         )

@@ -32,6 +32,7 @@ class Meter:
     """One limit's numbers. `ceiling` may never be exceeded at the partner; `budget` is how much of it we send."""
 
     def __init__(self, spec: TierSpec, *, share: float, reserved: Mapping[Lane, float]) -> None:
+        self.spec = spec
         self.learned = Learned()
         self.told_limit: float | None = None
         """A limit told by the partner that is smaller than the written one."""
@@ -56,17 +57,21 @@ class Meter:
         self.bounded = False
         """Is anything but the plain numbers in force: a remainder, a gap, a ramp?"""
         self._told_number = 0
+        self._remaining = 0, 0.0
+        """The last remainder told, and by the answer to which call."""
         self.configure(spec, share=share, reserved=reserved)
 
     def configure(self, spec: TierSpec, *, share: float, reserved: Mapping[Lane, float]) -> None:
         """Take new numbers; what is counted stays counted, and what was learned of the old ones stays known."""
+        if spec.limit < self.spec.limit and self._says(spec):
+            self.learned = Learned()
         self.spec = spec
         self.key = spec.key
         self.name = spec.name
         self.weighted = spec.weighted
         self.portion = spec.share or share
         self.shares = [reserved.get(lane, 0.0) for lane in LANES]
-        self.hold_seconds = spec.window_seconds * (1 + DRIFT) + GUARD
+        self.hold_seconds = self.step_seconds = spec.window_seconds * (1 + DRIFT) + GUARD
         self.is_short = self.hold_seconds <= SHORT_SECONDS * 1.01
         """Is one window quicker waited out than remembered?"""
         if self.told_limit is not None and self.told_limit >= spec.limit:
@@ -84,7 +89,7 @@ class Meter:
             self.per_window = max(1.0, min(self.per_window, self.learned.limit))
         self.gap_seconds = self._low_gap
         if self.learned.growing:
-            self.gap_seconds = max(self.gap_seconds, self.hold_seconds / self.per_window)
+            self.gap_seconds = max(self.gap_seconds, self.step_seconds / self.per_window)
         if not self.gap_seconds:
             self.next_at = -math.inf
         self._schedule()
@@ -95,7 +100,7 @@ class Meter:
             self.left, self.left_until, self._low_gap, self.foreign = math.inf, -math.inf, 0.0, 0.0
         if now >= self.ramp_ends:
             self.ramp_at = self.ramp_ends = -math.inf
-        self.learned.grow(now, self.configured, self.hold_seconds)
+        self.learned.grow(now, self.configured, self.step_seconds)
         self.settle()
 
     # -- what the partner says
@@ -118,8 +123,11 @@ class Meter:
         if remaining is not None:
             most = self.most if limit is None else limit
             until = now + (
-                min(self.spec.window_seconds, LONGEST_TOLD_SECONDS) if reset_seconds is None else reset_seconds
+                min(self.spec.window_seconds, LONGEST_TOLD_SECONDS)
+                if reset_seconds is None
+                else min(reset_seconds, max(self.step_seconds, self.hold_seconds))  # no count lasts longer than that
             )
+            self._remaining = number, remaining
             left = max(0.0, remaining - flying)
             self.left = left if fresh or now >= self.left_until else min(left, self.left)
             self.left_until = until
@@ -140,9 +148,18 @@ class Meter:
             return "relaxed"
         return ""
 
+    def has_left(self, number: int) -> bool:
+        """Does the answer to this call say that there is more to spend?"""
+        return self._remaining[0] == number and self._remaining[1] >= 1.0
+
+    @property
+    def is_proven(self) -> bool:
+        """Is it known what the partner really allows, and not only that it once was less?"""
+        return self.told_limit is not None or math.isfinite(self.learned.broke_at)
+
     def break_down(self, now: float, accepted: float) -> float:
         """The partner said 429 to a call within this limit; returns what is sent in a window from now on."""
-        self.learned.broke(now, self.configured, accepted, self.hold_seconds)
+        self.learned.broke(now, self.configured, accepted, self.step_seconds)
         self.settle()
         return self.per_window
 
@@ -243,17 +260,26 @@ class Meter:
     def lessons(self) -> dict[str, Any]:
         """What was learned, as JSON, for the stored state."""
         told = self.learned.export()
-        return {} if told is None else {"learned": told}
+        return {} if told is None else {"learned": told | {"of": self.spec.limit}}
 
     def relearn(self, state: Mapping[str, Any], now: float) -> None:
         """Take over what a former owner had learned."""
         told = state.get("learned")
         if isinstance(told, Mapping):
-            self.learned.absorb(told, now, self.hold_seconds)
-            self.learned.grow(now, self.configured, self.hold_seconds)
+            self.learned.absorb(told, now, self.step_seconds)
+            if self.spec.limit < float(told.get("of", 0.0)) and self._says(self.spec):
+                self.learned = Learned()
+            self.learned.grow(now, self.configured, self.step_seconds)
             self.settle()
 
     # -- inside
+
+    def _says(self, spec: TierSpec) -> bool:
+        """Does the limit that is written now say what was learned?"""
+        known = self.learned
+        if known.limit is None:
+            return False
+        return spec.limit <= (known.broke_at if math.isfinite(known.broke_at) else known.limit)
 
     def _within(self, limit: float) -> float:
         return max(1.0, math.floor(limit * self.portion + NEAR))

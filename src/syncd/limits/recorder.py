@@ -9,7 +9,9 @@ The rule for a stop that was not clean (kill -9, power):
   as spent now what was in flight then and what the last commit had allowed. The commit at its own start allows nothing
   yet, so a process that is killed before it calls costs nothing;
 * what comes back after a day or later (daily and monthly budgets) allows at most 20 calls, or a hundredth;
-* where fewer than 20 calls a window are allowed (rare, dear: token requests) each is stored before it leaves.
+* where fewer than 20 calls a window are allowed (rare, dear: token requests) each is stored before it leaves;
+* where calls at once are counted, the first call of a process sees a commit: from then on any number of them may be under
+  way when it is killed, but for what longer windows bound.
 
 Saves are shared: one commit carries every call that waits for it. While calls are made, state is stored about once a
 second by one of them.
@@ -68,6 +70,8 @@ class Recorder:
         """By tier: what the last commit allowed to be spent before the next."""
         self._clean = False
         """The last commit says that nothing follows it."""
+        self._seated = False
+        """The last commit says that calls may be under way."""
         self._recalled = False
         self.told: Callable[[], Mapping[str, Any]] = dict
         """What the gate wants remembered beside the slots, as JSON; moments on the wall clock."""
@@ -79,7 +83,7 @@ class Recorder:
         if self.keeper is None:
             return False
         loose, allowed = self._loose, self._allowed
-        due = self._clean
+        due = self._clean or self._unseated
         for tier, _ in call.holds:
             if not tier.is_short:
                 key = tier.key
@@ -98,11 +102,15 @@ class Recorder:
     def _required(self, call: Call) -> bool:
         if self._saved >= call.number:
             return False
-        if self._clean:
+        if self._clean or self._unseated:
             return True
         loose, allowed = self._loose, self._allowed
         keys = [tier.key for tier, _ in call.holds if not tier.is_short]
         return any(loose.get(key, 0.0) > allowed.get(key, 0.0) for key in keys)
+
+    @property
+    def _unseated(self) -> bool:
+        return self.book.concurrency is not None and not self._seated
 
     def _stale(self) -> bool:
         return any(self._loose.values()) and self.clock.monotonic() - self._saved_at >= SAVE_EVERY_SECONDS
@@ -131,15 +139,19 @@ class Recorder:
             running = max(0.0, self._allowed.get(key, 0.0) - loose.get(key, 0.0))  # may leave while this is under way
             allowed[key] = 0.0 if clean else max(allowance(tier) if allow else 0.0, running)
         self._clean = self._clean or clean
-        await self.keeper.save(self.scope, self.snapshot(clean=clean, allowed=allowed))
-        self._clean = clean
+        seated = not clean and (allow or self._seated)
+        self._seated = self._seated and seated
+        await self.keeper.save(self.scope, self.snapshot(clean=clean, allowed=allowed, seated=seated))
+        self._clean, self._seated = clean, seated
         self._saved = max(self._saved, covers)
         self._saved_at = started
         self._allowed = allowed
         for key, amount in loose.items():
             self._loose[key] = max(0.0, self._loose.get(key, 0.0) - amount)
 
-    def snapshot(self, *, clean: bool = False, allowed: Mapping[str, float] | None = None) -> dict[str, Any]:
+    def snapshot(
+        self, *, clean: bool = False, allowed: Mapping[str, float] | None = None, seated: bool = True
+    ) -> dict[str, Any]:
         """The book as JSON: moments as seconds of the wall clock's epoch."""
         now = self.clock.monotonic()
         wall = self.clock.now().timestamp()
@@ -158,6 +170,7 @@ class Recorder:
         return {
             "version": 1,
             "clean": clean,
+            "seated": seated,
             "saved_at": wall,
             "saved_monotonic": now,
             "boot": self.clock.boot,
@@ -203,6 +216,8 @@ class Recorder:
 
     def left_behind(self, state: Mapping[str, Any]) -> tuple[float, float]:
         """Calls that were under way when the state was stored, and at most so many that left later, unseen."""
+        if not state.get("seated", True):
+            return float(state.get("under_way", 0.0)), 0.0
         stored: Mapping[str, Any] = state.get("tiers") or {}
         allowed = [
             float(known.get("allowed", allowance(tier)))

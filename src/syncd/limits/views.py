@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def view_of(gate: Gate) -> dict[str, Any]:
     """Everything a person wants to see of this scope; plain data."""
     now, wall = gate.clock.monotonic(), gate.clock.now()
+    gate.book.ghosts(now)  # those whose time is over are gone, though nobody called since
     tiers = [tier.view(now) for tier in gate.book.tiers]
     for tier in tiers:
         lesson = tier["learned"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -47,11 +48,6 @@ class WaitingRoom:
 
     def __len__(self) -> int:
         return len(self._waiting)
-
-    @property
-    def busy(self) -> bool:
-        """Does anybody wait?"""
-        return self._busy_since is not None
 
     async def stand(self, call: Call, now: float) -> None:
         """Wait in line until let go. Raises OverBudgetError, or what `refuse` was given; cancelled, it leaves no trace."""
@@ -132,6 +128,10 @@ class WaitingRoom:
     def of_group(self, group: str) -> list[Call]:
         """Who waits for this endpoint group."""
         return [call for call in self._waiting if call.group == group and call.waiting]
+
+    def of_more_than(self, most: Callable[[Sequence[str]], float]) -> list[Call]:
+        """Who waits with more weight than `most` allows calls of its budgets."""
+        return [call for call in self._waiting if call.waiting and call.weight > most(call.budgets)]
 
     def busy_seconds(self) -> float:
         """Seconds so far in which somebody waited."""

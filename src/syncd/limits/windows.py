@@ -60,6 +60,10 @@ class Window(Meter):
         self._renew(now)
         return self.sent.total
 
+    def accepted(self, now: float) -> float:
+        """What was answered within the last window."""
+        return self.held_now(now) - self.flying
+
     def held_now(self, now: float) -> float:
         """Calls the partner may still be counting; at most the written limit."""
         self._renew(now)
@@ -177,6 +181,9 @@ class Window(Meter):
     def absorb(self, now: float, state: Mapping[str, Any], late_seconds: float = math.inf) -> None:
         """Count what `export` told. Requests without an answer have moments in the future, when they may arrive at last;
         later ones than `late_seconds` from now mean a clock that was set back."""
+        if state.get("level"):  # a bucket's: how many calls within a window made it, it does not tell
+            self.charge(now, self.ceiling, late_seconds=min(late_seconds, 0.0))
+            return
         for at, weight in state.get("held", ()):
             self.held.push(min(at, now + late_seconds) + self.hold_seconds, weight)
         for at, weight, *lane in state.get("sent", ()):
@@ -238,15 +245,26 @@ class Window(Meter):
         if needed > self.budget + NEAR:
             at = self.sent.frees(needed - self.budget) or math.inf
         if ramped < 1.0 and needed > max(1.0, self.budget * ramped) + NEAR:
-            # Either the ramp grows to what is wanted, or enough comes back before.
-            grown = self.ramps_to(needed / self.budget)
-            freed = self.sent.frees(needed - max(1.0, self.budget * ramped)) or math.inf
-            at = max(at, min(grown, freed))
+            at = max(at, self._ramp_frees(now, needed))
         back = min(self._kept_back(lane), max(0.0, self.ceiling - weight))  # what needs the whole limit goes alone
         over = self.held.total + self.flying + weight + back - self.ceiling
         if over > NEAR:
             at = max(at, self.held.frees(over) or math.inf)
         return max(at, self.barred_until(now, lane, weight)) if self.bounded else at
+
+    def _ramp_frees(self, now: float, needed: float) -> float:
+        """When the ramp, which grows, meets what is wanted of it, which shrinks with each slot that comes back."""
+        best, at = math.inf, now
+        for mark in (None, *self.sent.marks):
+            if mark is not None:
+                needed -= mark.weight
+                at = mark.free_at
+            if at >= best:
+                break
+            if needed <= self.budget + NEAR:
+                grown = -math.inf if needed <= 1.0 + NEAR else self.ramps_to(needed / self.budget)
+                best = min(best, max(at, grown))
+        return best
 
     def _kept_back(self, lane: int) -> float:
         """What is never lent of the highest lane's reserve, while that lane has not used it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from syncd.errors import BreakerOpenError, TransientError
 from syncd.limits import BreakerPolicy, Gate, OverBudgetError, Slot
+from syncd.limits.bucket import Bucket
 from syncd.limits.tiers import TierSpec
 from syncd.model import Lane
 from syncd.testing.clock import FakeClock
@@ -108,7 +109,11 @@ class World:
         tiers = process.gate.book.tiers
         waiting = len(process.tasks) + 1
         heaviest = max((worker.weight for worker in process.tasks.values()), default=1)
-        each = max(t.hold_seconds / min(t.budget, t.ceiling) * heaviest + t.hold_seconds for t in tiers)
+        each = max(
+            (1 / t.pace if isinstance(t, Bucket) else t.hold_seconds / min(t.budget, t.ceiling)) * heaviest
+            + t.hold_seconds
+            for t in tiers
+        )
         limit = self.clock.monotonic() + waiting * (each + self.plan.latency[1] + self.plan.outlier_seconds) + 120
         while process.tasks:
             await self.clock.settle()
