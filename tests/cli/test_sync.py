@@ -180,6 +180,53 @@ def test_a_single_record_is_not_followed_and_says_where_to_look(run, start, dire
     assert "shop/customers cus_1  taken; what came of it: syncd records show shop/customers cus_1" in done.stdout
 
 
+def test_a_single_record_is_waited_for_while_its_row_waits_and_no_longer(run, start, directory: Path, hurry):
+    stage = start()
+    stage.status.known = {"shop": ["customers"]}
+    slept = hurry()
+    waiting = row(external_id="cus_1", state=RunState.WAITING, waiting_reason="limit 600/min")
+    looks = [[row(external_id="cus_1")], [waiting], [waiting], []]
+    unread = iter(looks)
+
+    async def progress(wishes):
+        return next(unread)  # a look after the row was gone would fail
+
+    stage.status.progress = progress
+    done = run("sync", "shop/customers", "--id", "cus_1", "--config", directory)
+    assert done.exit_code == 0
+    assert "shop/customers cus_1  taken; what came of it: syncd records show shop/customers cus_1" in done.stdout
+    assert len(slept) == len(looks) - 1
+
+
+def test_what_ends_soon_is_seen_soon_and_what_lasts_is_looked_at_seldom(run, start, directory: Path, hurry):
+    stage = start()
+    stage.status.known = {"shop": ["customers"]}
+    slept = hurry()
+
+    async def progress(wishes):
+        return [row(state=RunState.RUNNING if len(slept) < 20 else RunState.DONE)]
+
+    stage.status.progress = progress
+    assert run("sync", "shop/customers", "--config", directory).exit_code == 0
+    assert slept[0] == verb.FIRST_LOOK_SECONDS < verb.LOOK_SECONDS
+    assert slept == sorted(slept)
+    assert set(slept[10:]) == {verb.LOOK_SECONDS}
+
+
+def test_no_record_asked_for_means_a_run_left_out_once_has_not_ended(run, start, directory: Path, hurry):
+    stage = start()
+    stage.status.known = {"shop": ["customers"]}
+    hurry()
+    looks = iter([[row(state=RunState.RUNNING)], [], [row(state=RunState.DONE, added=3)]])
+
+    async def progress(wishes):
+        return next(looks)
+
+    stage.status.progress = progress
+    done = run("sync", "shop/customers", "--config", directory)
+    assert "done: page 0, 3 new" in done.stdout
+
+
 def test_a_daemon_that_stays_away_ends_the_display_with_69(run, start, directory: Path, hurry, monkeypatch):
     from syncd.cli.link import Link, Unreachable
 

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from syncd.cli.link import Link
 
 LOOK_SECONDS = 0.5
+FIRST_LOOK_SECONDS = 0.1
+"""After the first look; each pause is half as long again as the one before, up to LOOK_SECONDS. One record is often there
+at once."""
 LINE_SECONDS = 10.0
 AWAY_SECONDS = 30.0
 """How long a daemon may be away (a restart) before the display gives up."""
 MISSES = 10
-"""Looks at which the daemon may leave a wish out before it counts as ended."""
+"""Looks at which the daemon may leave a run out before it counts as ended. A single record is a row from before its wish is
+answered until it was dealt with: left out once, it has ended."""
 ENDED = frozenset({"done", "failed", "cut", "unknown"})
 
 Row = dict[str, Any]
@@ -89,6 +93,7 @@ async def follow(app: App, link: Link, board: Board, screen: Screen) -> list[Row
     rows: list[Row] = []
     shown_at = seen_at = app.clock.monotonic()
     away = False
+    pause = FIRST_LOOK_SECONDS
     try:
         while True:
             now = app.clock.monotonic()
@@ -108,7 +113,8 @@ async def follow(app: App, link: Link, board: Board, screen: Screen) -> list[Row
             if now - shown_at >= screen.every_seconds:
                 screen.show(rows, app.clock.now())
                 shown_at = now
-            await app.clock.sleep(LOOK_SECONDS)
+            await app.clock.sleep(pause)
+            pause = min(pause * 1.5, LOOK_SECONDS)
     finally:
         screen.close()
 
@@ -120,6 +126,7 @@ class Board:
     def __init__(self, wishes: Sequence[int], place: Row) -> None:
         self.wishes = tuple(wishes)
         self._place = place
+        self._misses = MISSES if place.get("external_id") is None else 1
         self._last: dict[int, Row | None] = dict.fromkeys(wishes)
         self._missed = dict.fromkeys(wishes, 0)
 
@@ -130,7 +137,7 @@ class Board:
                 self._last[wish], self._missed[wish] = found[wish], 0
             elif last is None or last.get("state") not in ENDED:
                 self._missed[wish] += 1
-                if self._missed[wish] >= MISSES:
+                if self._missed[wish] >= self._misses:
                     self._last[wish] = {**self._place, **(last or {}), "wish_id": wish, "state": "unknown"}
         return [row for row in self._last.values() if row is not None]
 
