@@ -103,7 +103,19 @@ def test_a_hold_needs_a_reason(run, start, directory: Path):
     assert stage.status.asked == []
 
 
-@pytest.mark.parametrize("words", [["release", "--reason", "x"], ["reset", "--for", "2h"], ["close"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["release", "--reason", "x"],
+        ["reset", "--for", "2h"],
+        ["close"],
+        ["--reason", "x"],
+        ["--for", "5m"],
+        ["show", "--for", "5m"],
+        ["hold", "--reason", "x", "--for", "0s"],
+        ["hold", "--reason", "x", "--for", "999999w"],
+    ],
+)
 def test_what_makes_no_sense_is_a_usage_error(run, start, directory: Path, words: list[str]):
     stage = start()
     assert run("breaker", "acme", *words, "--config", directory).exit_code == 2
@@ -124,6 +136,44 @@ def test_release_and_reset_say_what_they_did(run, start, directory: Path):
     stage.status.closed = ["reports"]
     done = run("breaker", "acme", "reset", "--json", "--config", directory)
     assert json.loads(done.stdout)["closed"] == ["reports"]
+
+
+def test_options_of_a_hold_without_a_name_are_a_usage_error_too(run, start, directory: Path):
+    stage = start()
+    done = run("breaker", "--reason", "x", "--config", directory)
+    assert done.exit_code == 2
+    assert 'syncd breaker INTEGRATION hold --reason "..."' in done.stderr
+    assert stage.status.asked == []
+
+
+@pytest.mark.parametrize("words", [["hold"], ["hold", "--reason", "x"], ["hold", "acme"], ["release"], ["show"]])
+def test_an_action_without_an_integration_before_it_is_told_so(run, start, directory: Path, words: list[str]):
+    stage = start()
+    done = run("breaker", *words, "--config", directory)
+    assert done.exit_code == 2
+    assert "name an integration first" in done.stderr
+    assert stage.status.asked == []
+
+
+@pytest.mark.parametrize("named", [[], ["acme"], ["acme", "--json"]])
+def test_what_is_shown_is_of_the_group_alone_and_of_a_group_there_is(run, start, directory: Path, named: list[str]):
+    stage = start()
+    stage.status.breakers = [
+        scope(group(), group("token", state="open", failures=3)),
+        scope(group(), scope="plain/other", integrations=["other"]),
+    ]
+    done = run("breaker", *named, "--group", "token", "--config", directory)
+    assert done.exit_code == 0
+    assert "token" in done.stdout
+    assert "plain/other" not in done.stdout
+    assert "all" not in done.stdout
+    done = run("breaker", *named, "--group", "tokn", "--config", directory)
+    assert done.exit_code == 2
+    assert "did you mean 'token'?" in done.stderr
+    done = run("breaker", *named, "--group", "nosuch", "--config", directory)
+    assert done.exit_code == 2
+    assert "known here: token" in done.stderr
+    assert done.stdout == ""
 
 
 def test_an_unknown_group_is_suggested(run, start, directory: Path):

@@ -41,6 +41,15 @@ def test_a_bare_number_is_no_duration(run, directory: Path):
     assert "names its unit" in done.stderr
 
 
+@pytest.mark.parametrize("lasting", ["0s", "0m", "999999w"])
+def test_a_pause_that_ends_at_once_or_in_another_age_is_a_usage_error(run, start, directory: Path, lasting: str):
+    stage = start()
+    done = run("pause", "shop", "--for", lasting, "--config", directory)
+    assert done.exit_code == 2
+    assert "at once" in done.stderr or "at most 3660d" in done.stderr
+    assert stage.status.asked == []
+
+
 def test_resume_says_when_there_was_no_pause(run, start, directory: Path):
     stage = start()
     stage.status.known = {"shop": ["customers"]}

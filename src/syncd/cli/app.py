@@ -154,8 +154,12 @@ class Target(Parameter):
         return integration, resource or None
 
 
+LONGEST_DAYS = 3660
+"""Ten years: whoever means longer means for ever, and dates end somewhere."""
+
+
 class Lasting(Parameter):
-    """A duration with its unit: 30m, 2h, 1h30m."""
+    """A duration with its unit that has not ended when it begins: 30m, 2h, 1h30m."""
 
     name = "duration"
 
@@ -165,9 +169,12 @@ class Lasting(Parameter):
         from syncd.config.units import DURATION_HELP, parse_duration
 
         try:
-            return parse_duration(str(value))
+            found = parse_duration(str(value))
         except ValueError as error:
             self.fail(f"{error}; {DURATION_HELP}", param, ctx)
+        if not 0 < found <= LONGEST_DAYS * 86_400:
+            self.fail(f"{value} would end at once" if not found else f"at most {LONGEST_DAYS}d", param, ctx)
+        return found
 
 
 def known_integration(config: Config, name: str) -> tuple[PartnerConfig, IntegrationConfig]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,9 +16,19 @@ ACTIONS = ("show", "hold", "release", "reset")
 COLOURS = {"open": "red", "half_open": "yellow", "closed": "green"}
 
 
+class Action(click.Choice):  # type: ignore[type-arg]
+    """One of ACTIONS, which follows the integration's name."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        first = ctx.params.get("integration") if ctx is not None else None
+        if first in ACTIONS and value not in ACTIONS:
+            self.fail(f"name an integration first: syncd breaker {value} {first}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command(short_help="Why calls stop, and holding them by hand.")
 @click.argument("integration", required=False)
-@click.argument("action", required=False, type=click.Choice(ACTIONS), default="show")
+@click.argument("action", required=False, type=Action(ACTIONS))
 @click.option(
     "--reason", default="", metavar="TEXT", help="Why; a hold needs one, and it is shown wherever it matters."
 )
@@ -26,7 +36,7 @@ COLOURS = {"open": "red", "half_open": "yellow", "closed": "green"}
 @click.option("--group", default=None, metavar="GROUP", help="One endpoint group alone, such as token.")
 @common(json=True)
 def breaker(
-    app: App, integration: str | None, action: str, reason: str, lasts: float | None, group: str | None
+    app: App, integration: str | None, action: str | None, reason: str, lasts: float | None, group: str | None
 ) -> Exit:
     """Why calls to a partner stop, and holding them by hand.
 
@@ -37,9 +47,16 @@ def breaker(
 
     A breaker belongs to what the partner counts (an account, a client id); integrations that share it are named.
     """
-    if action == "show":
+    if action is None and integration in ACTIONS:
+        do = "syncd breaker" if integration == "show" else f"syncd breaker INTEGRATION {integration}"
+        raise Failure(f"name an integration first: {integration!r} is what to do with it", do=do, exit=Exit.USAGE)
+    if action != "hold" and (reason or lasts is not None):
+        do = f'syncd breaker {integration or "INTEGRATION"} hold --reason "..."'
+        raise Failure(f"--reason and --for belong to hold, not to {action or 'show'}", do=do, exit=Exit.USAGE)
+    if action in (None, "show"):
         return _show(app, integration, group)
     assert integration is not None
+    assert action is not None
     said: dict[str, Any] = {"integration": integration}
     if group is not None:
         said["group"] = group
@@ -50,8 +67,6 @@ def breaker(
         said["reason"] = reason
         if lasts is not None:
             said["until"] = (app.clock.now() + timedelta(seconds=lasts)).isoformat()
-    elif reason or lasts is not None:
-        raise Failure(f"--reason and --for belong to hold, not to {action}", exit=Exit.USAGE)
     found = app.link().post(f"breaker/{action}", said)
     if app.as_json:
         result_json(found)
@@ -88,29 +103,45 @@ def _print(action: str, integration: str, group: str | None, said: Mapping[str, 
 
 def _show(app: App, integration: str | None, group: str | None) -> Exit:
     found = app.link().get("breakers", {"integration": integration} if integration else None)
-    if app.as_json:
-        result_json(found)
-        return Exit.OK
     scopes = found.get("scopes") or []
+    if group is not None:
+        scopes = _only(group, scopes, integration)
+    if app.as_json:
+        result_json({**found, "scopes": scopes})
+        return Exit.OK
     now = app.clock.now()
     for scope in scopes:
-        for line in _scope(scope, now, group, verbose=integration is not None):
+        for line in _scope(scope, now, verbose=integration is not None):
             result(line)
     if not scopes:
         result("nothing runs here")
     return Exit.OK
 
 
-def _scope(scope: Mapping[str, Any], now: datetime, group: str | None, *, verbose: bool) -> Iterator[str]:
+def _only(group: str, scopes: Sequence[Mapping[str, Any]], integration: str | None) -> list[dict[str, Any]]:
+    """Of the scopes those that have such a group, with nothing else. A Failure with the known ones where none has."""
+    known = {str(one.get("group")) for scope in scopes for one in scope.get("groups") or [] if one.get("group")}
+    if group not in known:
+        from syncd.config import did_you_mean
+
+        whose = f"{integration} has no" if integration else "there is no"
+        do = did_you_mean(group, known) or "leave --group out: there are no endpoint groups here"
+        raise Failure(f"{whose} endpoint group {group!r}", do=do, exit=Exit.USAGE)
+    chosen = [
+        {**scope, "groups": [one for one in scope.get("groups") or [] if one.get("group") == group]} for scope in scopes
+    ]
+    return [scope for scope in chosen if scope["groups"]]
+
+
+def _scope(scope: Mapping[str, Any], now: datetime, *, verbose: bool) -> Iterator[str]:
     names = [str(name) for name in scope.get("integrations") or []]
     head = f"{scope.get('scope')} ({', '.join(names)})"
     if not scope.get("owned"):
         yield f"{head}: another instance calls for it and knows its breakers; holds are the same everywhere"
     else:
         yield head
-    known = scope.get("groups") or []
-    unnamed = "all calls" if len(known) == 1 else "all other calls"
-    groups = [one for one in known if group in (None, one.get("group"))]
+    groups = scope.get("groups") or []
+    unnamed = "all calls" if len(groups) == 1 else "all other calls"
     width = max((len(one.get("group") or unnamed) for one in groups), default=0)
     for one in groups:
         yield f"  {one.get('group') or unnamed:<{width}}  {_line(one, now)}".rstrip()
