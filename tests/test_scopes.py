@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from syncd.build import Scopes
+from syncd.build import GateSettings, Scopes
+from syncd.limits import BreakerPolicy
 from syncd.store import Store
 from syncd.testing.clock import FakeClock
 
@@ -37,3 +38,15 @@ def test_each_word_of_a_gate_is_one_line(event: str, facts: dict[str, Any], leve
     with capture_logs() as lines:
         scopes._told("guesty/acme")(event, scope="guesty/acme", **facts)
     assert lines == [{"event": event, "log_level": level, "scope": "guesty/acme", **shown}]
+
+
+def test_a_reload_changes_how_long_a_call_of_a_killed_process_may_keep_its_partner_busy() -> None:
+    scopes = Scopes(STORE, "me", FakeClock(), lambda state: None)
+    before, after = (
+        GateSettings((), None, 0.7, None, BreakerPolicy(), {"acme": 1.0}, deadline_seconds=seconds)
+        for seconds in (30, 5)
+    )
+    state = scopes.get("guesty/acme", before)
+    assert state.gate.deadline_seconds == 30
+    state.gate.reconfigure(after.tiers, **after.rest())
+    assert state.gate.deadline_seconds == 5
