@@ -10,6 +10,8 @@ import pytest
 
 from syncd.cli import limits, status
 from syncd.cli.output import wrapped
+from syncd.limits.tiers import TierSpec
+from syncd.sync.scope import label as scope_label
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -137,6 +139,35 @@ def test_what_limits_cost_is_told_by_reason_in_the_tiers_own_name():
     told = scope(waited_seconds={"600/60s": 41.0, "paused": 72.0, "lane": 0.1}, utilisation=0.96, refusals=2)
     line = shown(told).splitlines()[-1]
     assert line == "    calls waited 1m 12s for paused, 41s for 600/min; 96 % of the budget used meanwhile; 429s: 2"
+
+
+def test_a_wait_for_a_limit_that_is_gone_is_told_in_peoples_words_too():
+    told = scope(waited_seconds={"72/60s": 3180.0, "write 25/1s": 2.0, "lane": 1.0})
+    line = shown(told).splitlines()[-1]
+    assert line == "    calls waited 53m for 72/min, 2s for write 25/s, 1s for lane"
+
+
+def test_an_integrations_fullest_limit_has_its_label():
+    raw = tier(name="token 5/86400s", used=1.0, budget=5.0)
+    del raw["label"]
+    text = "\n".join(
+        status.render({"integrations": [{"name": "acme", "state": "healthy", "limits": {"tiers": [raw]}}]}, NOW)
+    )
+    assert "1/5 · 20 % of token 5/d" in text
+    assert "86400" not in text
+
+
+@pytest.mark.parametrize("budget", ["", "write", "/rooms/{id}"])
+@pytest.mark.parametrize("window", [0.5, 1, 10, 60, 90, 120, 300, 3600, 7200, 86400, 2592000])
+def test_a_limits_name_is_written_as_the_daemon_labels_it(window: float, budget: str):
+    spec = TierSpec(100, window, budget=budget)
+    told = {"name": spec.name, "configured": 100.0, "window_seconds": window}
+    assert limits.written(spec.name) == scope_label(told)
+
+
+@pytest.mark.parametrize("reason", ["paused", "lane", "seats", "limit", "breaker /a/5s/b"])
+def test_what_is_no_limits_name_is_left_as_it_is(reason: str):
+    assert limits.written(reason) == reason
 
 
 def test_a_scope_that_several_share_is_shown_once_with_their_names():

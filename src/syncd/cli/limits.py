@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from syncd.cli.output import ago, clock_time, lasting, moment_of, number, paint, plural
 
+_RATE = re.compile(r"(\d)/(\d+)s$")
+_UNITS = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0))
 WIDE = 80
 NARROW = 60
 FULL = 0.9
@@ -131,7 +134,7 @@ def _history(scope: Mapping[str, Any]) -> Iterator[str]:
     """What limits cost since the start of the process: time by reason, 429s, and how well the time was used."""
     labels = {str(tier.get("name")): _label(tier) for tier in scope.get("tiers") or []}
     waits = {
-        labels.get(why, why): seconds
+        labels.get(why) or written(why): seconds
         for why, seconds in (scope.get("waited_seconds") or {}).items()
         if float(seconds) >= 0.5
     }
@@ -172,7 +175,24 @@ def _is_used(tier: Mapping[str, Any]) -> bool:
 
 
 def _label(tier: Mapping[str, Any]) -> str:
-    return str(tier.get("label") or tier.get("name") or "limit")
+    return str(tier.get("label") or written(str(tier.get("name") or "limit")))
+
+
+def written(name: str) -> str:
+    """A limit's stable name, `token 5/86400s`, as people write it: `token 5/d`. Anything else as it is.
+
+    The daemon labels the limits it has now; a wait may be for one it had before a reload. (The same words as
+    `syncd.sync.scope.rate`, which a command that must start at once cannot afford to import.)
+    """
+    rate = _RATE.search(name)
+    if rate is None:
+        return name
+    seconds = float(rate[2])
+    for unit, length in _UNITS:
+        count = seconds / length
+        if count == 1 or (count >= 1 and count == int(count) and (unit != "min" or count > 2)):
+            return f"{name[: rate.start(2)]}{'' if count == 1 else int(count)}{unit}"
+    return name
 
 
 def _percent(share: float) -> str:
