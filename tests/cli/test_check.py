@@ -71,7 +71,25 @@ def test_a_warning_is_0_and_78_under_strict(run, directory: Path):
     assert done.exit_code == 0
     assert "warning" in done.stdout
     assert "rk_live_literal_1" not in done.output
-    assert run("check", "--strict", "--config", directory).exit_code == 78
+    assert "✓" in done.stderr
+    strict = run("check", "--strict", "--config", directory)
+    assert strict.exit_code == 78
+    assert "✓" not in strict.output
+
+
+def test_a_warning_that_stays_one_ends_strict_without_a_tick_and_says_why(run, directory: Path):
+    text = (directory / "partners" / "plain.yaml").read_text()
+    (directory / "partners" / "plain.yaml").write_text(
+        text.replace("  auth:", "  limits: {tiers: [60/h]}\n  auth:").replace(
+            "integrations:", "resources: {customers: {every: 10s}}\nintegrations:"
+        )
+    )
+    strict = run("check", "--strict", "--config", directory)
+    assert strict.exit_code == 78
+    assert "1 warning" in strict.stdout
+    assert "✓" not in strict.output
+    assert "warnings are errors under --strict" in strict.stderr
+    assert "✓" in run("check", "--config", directory).stderr
 
 
 def test_files_stand_for_the_configuration_they_belong_to(run, directory: Path):

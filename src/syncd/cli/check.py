@@ -40,7 +40,7 @@ def check(app: App, files: tuple[Path, ...], env: bool, live: bool, strict: bool
         bad = bool(loaded.errors) or (strict and bool(loaded.problems))
         told += [_told(problem) for problem in loaded.problems]
         if not app.as_json:
-            _print(directory, loaded, form)
+            _print(directory, loaded, form, bad)
         if bad:
             worst = Exit.CONFIG
         elif loaded.config is not None and (env or live):
@@ -82,12 +82,15 @@ def _badness(exit: Exit) -> int:
     return [Exit.OK, Exit.FAILURES, Exit.TRY_LATER, Exit.REFUSED, Exit.CONFIG].index(exit)
 
 
-def _print(directory: Path, loaded: Loaded, form: str) -> None:
+def _print(directory: Path, loaded: Loaded, form: str, bad: bool) -> None:
     from syncd.config import render
 
     if loaded.problems:
         result(render(loaded.problems, "github" if form == "github" else "text"))
     if loaded.errors or loaded.config is None:
+        return
+    if bad:
+        say(f"{paint('✗', 'red', err=True)} {directory}: warnings are errors under --strict")
         return
     integrations = loaded.config.integrations
     say(
