@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 from syncd import __version__, drivers, log, metrics
 from syncd.build import Builder, Scopes, ScopeState
 from syncd.clock import Clock, SystemClock
-from syncd.config import Config, load
+from syncd.config import Config, load, main_file
 from syncd.errors import ConfigError, SchemaError, StoreError, SyncdError
 from syncd.opening import OpenedStore, open_store
 from syncd.overview import Engine
@@ -143,6 +143,7 @@ class Daemon:
                     embedded=self.options.embedded,
                     state_directory=self.options.state_directory,
                     url=self.options.database_url,
+                    said_in=main_file(self.options.config),
                 )
                 if said:
                     say.info("database_reached")

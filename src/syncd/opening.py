@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncd.clock import Clock
-from syncd.config import Config
+from syncd.config import MAIN_FILE, Config
 from syncd.errors import ConfigError
 from syncd.secrets import Ref, SecretError, Vault
 from syncd.store import KeyRing, Store
@@ -21,7 +21,7 @@ KEY_FILE = "syncd.key"
 """Where the key lives in the state directory when nobody else keeps it."""
 
 NO_DATABASE = (
-    "set database.url in config/syncd.yaml (for example {env: SYNCD_DATABASE_URL}), "
+    "set database.url in %s (for example {env: SYNCD_DATABASE_URL}), "
     "or run with --embedded, which keeps a PostgreSQL of its own under the state directory"
 )
 
@@ -48,8 +48,10 @@ async def open_store(
     state_directory: Path | None = None,
     url: str | None = None,
     migrate: bool = True,
+    said_in: Path = MAIN_FILE,
 ) -> OpenedStore:
-    """Open the configured database, or the embedded one. Raises StoreError while it is away, ConfigError for none at all."""
+    """Open the configured database, or the embedded one. Raises StoreError while it is away, ConfigError for none at all,
+    which names `said_in` as the file to name one in."""
     state = state_directory or config.state_directory or Path("/var/lib/syncd")
     server: EmbeddedServer | None = None
     if url is None and embedded:
@@ -57,7 +59,7 @@ async def open_store(
         server = await asyncio.to_thread(start, state)
         url = server.url
     if url is None:
-        url = database_url(config, vault)
+        url = database_url(config, vault, said_in)
     try:
         store = await Store.open(
             url,
@@ -73,10 +75,10 @@ async def open_store(
     return OpenedStore(store, server)
 
 
-def database_url(config: Config, vault: Vault) -> str:
+def database_url(config: Config, vault: Vault, said_in: Path = MAIN_FILE) -> str:
     """The configured URL. Raises ConfigError saying how to get a database where none is named."""
     if config.database.url is None:
-        raise ConfigError("no database is configured", hint=NO_DATABASE)
+        raise ConfigError("no database is configured", hint=NO_DATABASE % said_in)
     return vault.resolve(config.database.url).reveal()
 
 

@@ -311,6 +311,7 @@ def test_run_without_a_database_says_how_to_get_one(run, directory: Path):
     done = run("run", "--config", directory)
     assert done.exit_code == 78
     assert "SYNCD_DATABASE_URL=postgresql://" in done.stderr
+    assert f"set in {directory / 'syncd.yaml'}   database: {{url: {{env: SYNCD_DATABASE_URL}}}}" in done.stderr
     assert "syncd run --embedded" in done.stderr
 
 

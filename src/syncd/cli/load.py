@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure
-from syncd.config import Config, Loaded, PartnerConfig, load
+from syncd.config import Config, Loaded, PartnerConfig, load, main_file
 from syncd.config.facts import Finding
 from syncd.secrets import Vault
 
@@ -18,9 +18,16 @@ if TYPE_CHECKING:
     from syncd.cli.app import App
     from syncd.store import KeyRing, Store
 
-HOW_TO_GET_ONE = """set in config/syncd.yaml   database: {url: {env: SYNCD_DATABASE_URL}}
-and in the environment    SYNCD_DATABASE_URL=postgresql://user@host/syncd
-or let syncd keep one     syncd run --embedded   (pip install 'syncd[demo]')"""
+
+def how_to_get_a_database(app: App) -> str:
+    """What to write where, a line each; the first alone will do."""
+    steps = [
+        (f"set in {main_file(app.config_directory)}", "database: {url: {env: SYNCD_DATABASE_URL}}"),
+        ("and in the environment", "SYNCD_DATABASE_URL=postgresql://user@host/syncd"),
+        ("or let syncd keep one", "syncd run --embedded   (pip install 'syncd[demo]')"),
+    ]
+    width = max(len(step) for step, _ in steps)
+    return "\n".join(f"{step:<{width}}   {how}" for step, how in steps)
 
 
 def read_config(directory: Path, *, strict: bool = False, forecast: bool = False) -> Loaded:
@@ -57,7 +64,8 @@ def database_url(app: App, config: Config) -> Iterator[str]:
     """The URL to connect to; an embedded server runs, or is joined, inside the block."""
     if not app.embedded:
         if config.database.url is None:
-            raise Failure("no database is configured", "database.url is not set", HOW_TO_GET_ONE, exit=Exit.CONFIG)
+            how = how_to_get_a_database(app)
+            raise Failure("no database is configured", "database.url is not set", how, exit=Exit.CONFIG)
         yield vault_of(config).resolve(config.database.url).reveal()
         return
     from syncd.store import embedded

@@ -72,12 +72,12 @@ def _secrets(config: Config) -> Iterator[Finding]:
 
 
 async def _database(app: App, config: Config) -> AsyncIterator[Finding]:
-    from syncd.cli.load import HOW_TO_GET_ONE, database_url
+    from syncd.cli.load import database_url, how_to_get_a_database
     from syncd.store.database import Database
     from syncd.store.migrate import Migrations
 
     if config.database.url is None and not app.embedded:
-        yield Finding("database", False, "none is configured", HOW_TO_GET_ONE.splitlines()[0], Exit.CONFIG)
+        yield Finding("database", False, "none is configured", how_to_get_a_database(app).splitlines()[0], Exit.CONFIG)
         return
     try:
         with database_url(app, config) as url:

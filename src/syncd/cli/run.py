@@ -19,14 +19,15 @@ def run(app: App) -> Exit:
     A wrong configuration ends it with exit code 78 before anything is opened. SIGHUP reads the configuration anew.
     """
     from syncd.cli.app import arun
-    from syncd.cli.load import HOW_TO_GET_ONE, load_config
+    from syncd.cli.load import how_to_get_a_database, load_config
     from syncd.daemon import Options
     from syncd.daemon import run as serve
 
     directory = app.config_directory
     config = load_config(directory)
     if config.database.url is None and not app.embedded:
-        raise Failure("no database is configured", "database.url is not set", HOW_TO_GET_ONE, exit=Exit.CONFIG)
+        how = how_to_get_a_database(app)
+        raise Failure("no database is configured", "database.url is not set", how, exit=Exit.CONFIG)
     if _on_a_terminal():
         from syncd import __version__
 

@@ -112,7 +112,7 @@ def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False, co
     for item in integrations:
         lines += _integration(item, now, width, verbose)
     if not integrations:
-        lines.append("no integrations: put a file into config/partners/, then `syncd reload --wait`")
+        lines.append("no integrations: put a file into partners/ beside syncd.yaml, then `syncd reload --wait`")
     told = limits.render(found.get("scopes", []), now, verbose=verbose, width=columns or limits.WIDE)
     lines += ["", *told] if told else []
     foot = _footer(found)

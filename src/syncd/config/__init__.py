@@ -5,7 +5,7 @@ alone understands stays a mapping here. Secrets are references; `syncd.secrets.V
 """
 
 from syncd.config.facts import DriverFacts, Facts, Finding
-from syncd.config.load import Loaded, load
+from syncd.config.load import MAIN_FILE, Loaded, load, main_file
 from syncd.config.models import (
     Config,
     DatabaseConfig,
@@ -29,6 +29,7 @@ from syncd.config.units import Address, Rate, format_duration, parse_duration, p
 from syncd.secrets import Ref
 
 __all__ = [
+    "MAIN_FILE",
     "Address",
     "BreakerConfig",
     "Config",
@@ -55,6 +56,7 @@ __all__ = [
     "did_you_mean",
     "format_duration",
     "load",
+    "main_file",
     "parse_duration",
     "parse_rate",
     "parse_size",

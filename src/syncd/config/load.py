@@ -24,6 +24,7 @@ from syncd.config.problems import ConfigProblems, Problem
 from syncd.config.switches import Switches
 from syncd.config.wording import note_all, type_name
 
+MAIN_FILE = Path("syncd.yaml")
 _NAME = re.compile(NAME_PATTERN)
 M = TypeVar("M", bound=BaseModel)
 
@@ -78,6 +79,11 @@ class Loaded:
         return self.config.model_copy(update={"partners": partners})
 
 
+def main_file(path: Path) -> Path:
+    """The main file of a configuration that was named by its directory, or by that file."""
+    return path / MAIN_FILE if path.is_dir() else path
+
+
 def load(
     path: Path,
     *,
@@ -92,7 +98,8 @@ def load(
     and the default for `state_directory`; references are not resolved here. `strict` makes literal secrets errors.
     `advise` tells of a sound partner what is legal and will not work; each finding becomes a warning.
     """
-    directory, main_path = (path, path / "syncd.yaml") if path.is_dir() else (path.parent, path)
+    main_path = main_file(path)
+    directory = main_path.parent
     if main_path.exists() or not (directory / "partners").is_dir():
         main = read(main_path, _shown(main_path))
     else:

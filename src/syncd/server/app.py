@@ -175,11 +175,11 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
 def _explained(address: Address, error: OSError) -> ListenError:
     reason = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
-        hint = "another syncd? see `syncd status`, or choose another address in config/syncd.yaml"
+        hint = "another syncd? see `syncd status`, or choose another address in syncd.yaml"
         if address.path is None:
-            hint = f"see who has it: ss -ltnp 'sport = :{address.port}'; or choose another in config/syncd.yaml"
+            hint = f"see who has it: ss -ltnp 'sport = :{address.port}'; or choose another in syncd.yaml"
     elif error.errno in {errno.EACCES, errno.EPERM}:
         hint = "ports below 1024 and foreign directories need rights syncd should not have: choose another address"
     else:
-        hint = "choose another address in config/syncd.yaml, section server"
+        hint = "choose another address in syncd.yaml, section server"
     return ListenError(f"cannot listen at {address}: {reason}", hint=hint)
