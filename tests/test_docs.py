@@ -148,6 +148,27 @@ def test_every_environment_variable_a_document_names_is_read() -> None:
     assert sorted(name for name in named - switches if name not in read) == []
 
 
+def test_every_call_of_the_admin_api_is_in_its_table() -> None:
+    from syncd.server.admin import routes
+    from tests.server.fakes import FakeStatus
+
+    table = (ROOT / "docs" / "cli.md").read_text("utf-8").partition("## The admin API")[2]
+    known = {f"{route.method} {route.path}" for route in routes(FakeStatus())}
+    assert set(re.findall(r"^\| `((?:GET|POST) /api/v1/[a-z/]+)", table, re.MULTILINE)) == known
+
+
+def test_every_call_and_misbehaviour_of_a_simulator_is_in_the_section_on_sim() -> None:
+    from syncd.testing import admin
+    from syncd.testing.misbehaviour import KINDS
+
+    section = (ROOT / "docs" / "cli.md").read_text("utf-8").partition("### `syncd sim`")[2].partition("\n## ")[0]
+    calls = re.findall(r"^(GET|POST) +(/_sim/[^ ?]+)", admin.__doc__ or "", re.MULTILINE)
+    assert len(calls) > 10
+    assert set(re.findall(r"^\| `(GET|POST) (/_sim/[^ ?`]+)", section, re.MULTILINE)) == set(calls)
+    kinds = section.partition("Kinds of misbehaviour:")[2]
+    assert [kind for kind in KINDS if f"`{kind}`" not in kinds] == []
+
+
 def test_every_decision_is_in_the_index_under_its_number() -> None:
     folder = ROOT / "docs" / "decisions"
     index = (folder / "README.md").read_text("utf-8")
