@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import os
 import pickle
 import stat
 import subprocess
@@ -91,6 +92,16 @@ async def test_without_a_key_nothing_is_stored_and_the_error_says_what_to_do(dat
         with pytest.raises(StoreError) as caught:
             await store.credentials.put("acme", "oauth2", SECRET, expires_at=None, replaces=None)
         assert "secrets.key" in caught.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_a_key_that_root_makes_belongs_to_whoever_the_directory_belongs_to(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, 4711, 4712)
+    KeyRing.load_or_create(state / "syncd.key")
+    made = (state / "syncd.key").stat()
+    assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (4711, 4712, 0o600)
 
 
 async def test_without_a_key_already_the_question_for_a_token_fails_so_that_none_is_asked_for(database: str):

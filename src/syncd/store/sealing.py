@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,7 @@ class KeyRing:
 
     @classmethod
     def load_or_create(cls, path: Path) -> KeyRing:
-        """The ring in this file; made, with mode 0600, where there is none. For `--embedded`."""
+        """The ring in this file; made where there is none, with mode 0600, for the owner of its directory."""
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -77,6 +78,10 @@ class KeyRing:
                 raise StoreError(f"{path} may be read by others", hint=f"chmod 600 {path}") from None
             return cls.parse(path.read_text("ascii"))
         with os.fdopen(handle, "w", encoding="ascii") as file:
+            if os.geteuid() == 0:  # `sudo syncd check --live` before the first start: the service must read it too
+                owner = path.parent.stat()
+                with contextlib.suppress(PermissionError):  # a root that may not give files away
+                    os.fchown(handle, owner.st_uid, owner.st_gid)
             file.write(new_key_line())
             file.flush()
             os.fsync(file.fileno())
