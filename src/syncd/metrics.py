@@ -137,7 +137,7 @@ SCOPE_GAUGES = {
         "syncd_limit_utilisation_ratio",
         "Used share of the binding budget while calls waited, since the start.",
     ),
-    "next_call": ("syncd_limit_next_call_seconds", "Until the next scheduled call may leave; 0: now."),
+    "next_call": ("syncd_limit_next_call_seconds", "Until the limits let the next scheduled call leave; 0: now."),
     "ramp": ("syncd_limit_ramp_ratio", "Share of the budget in force after an outage; 1: all of it."),
     "paused": ("syncd_limit_paused", "1 while the partner's own word holds all calls."),
     "seats_used": ("syncd_limit_seats_used", "Calls under way."),

@@ -43,6 +43,11 @@ def test_whatever_happens_the_partner_never_counts_too_much_and_nobody_waits_who
         assert seen[happening], happening
 
 
+def test_what_once_went_wrong_goes_well():
+    wrong, _ = asyncio.run(lived((978341161, 978350783)))
+    assert not wrong
+
+
 @pytest.mark.parametrize("part", range(2))
 def test_seeds_never_seen_before_go_well_too(part):
     first = random.SystemRandom().randrange(10**6, 10**9)

@@ -151,7 +151,8 @@ class Bucket(Meter):
         self._late = deque(sorted(late))
         self._held += _level(held, now, self.rate)
         self._sent += _level([(at, weight) for at, weight, *_ in state.get("sent", ())], now, self.pace)
-        self._held, self._sent = min(self._held, self.ceiling), min(self._sent, self.budget)  # full is full
+        # Calls that were under way when the limit was first written may have made it more than full.
+        self._sent = min(self._sent, self.budget)
         self._drained_at = now
 
     def charge(self, now: float, weight: float, *, flown: float = 0.0, late_seconds: float = 0.0) -> None:

@@ -187,9 +187,6 @@ class Recorder:
         again, self._recalled = self._recalled, True
         if state is None:
             return
-        if again:
-            for tier in self.book.tiers:
-                tier.forget()
         now = self.clock.monotonic()
         ahead = self.ahead(state)
         ended_well = bool(state.get("clean")) if clean is None else clean
@@ -197,6 +194,8 @@ class Recorder:
         stored: Mapping[str, Any] = state.get("tiers") or {}
         for tier in self.book.tiers:
             known = stored.get(tier.key)
+            if again and (tier.is_short or (known is not None and "held" in known)):
+                tier.forget()  # but what a tier counts that was written after the state was stored, only we know
             if known is not None:
                 tier.relearn(_moved(known, -ahead), now)
             if tier.is_short and (known is None or "held" not in known or not ended_well):
