@@ -201,7 +201,7 @@ class Recorder:
             if tier.is_short and (known is None or "held" not in known or not ended_well):
                 tier.charge(now, tier.ceiling, late_seconds=late_seconds)
                 continue
-            known = known or _nearest(tier, stored)
+            known = known or (None if again else _nearest(tier, stored))
             if known is None:
                 continue
             moved = {

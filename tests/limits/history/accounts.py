@@ -76,8 +76,10 @@ class Account:
     def blind_until(self, moment: float, more: float) -> None:
         """Until then it may come to count what we do not know of, and keep it for as long as it keeps anything."""
         self.settled_at = moment if self.bucket else moment + self.span
-        if self.bucket:  # it may be full then, and more: only what drains since is sure
-            self._sent, self._held, self._at = self._full + more, self.ceiling + more, moment
+        if self.bucket:  # it may be full then, and more, or as full as it was: only what drains since is sure
+            self._drain(moment)
+            self._sent = max(self._sent, self._full + more)
+            self._held = max(self._held, self.ceiling + more)
 
     def room(self, now: float, lost_seconds: float) -> Room:
         return self._level(now) if self.bucket else self._window(now, lost_seconds)
