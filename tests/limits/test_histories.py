@@ -44,7 +44,7 @@ def test_whatever_happens_the_partner_never_counts_too_much_and_nobody_waits_who
 
 
 def test_what_once_went_wrong_goes_well():
-    wrong, _ = asyncio.run(lived((978341161, 978350783)))
+    wrong, _ = asyncio.run(lived((978341161, 978350783, 52001452, 52001733)))
     assert not wrong
 
 

@@ -149,9 +149,9 @@ class Bucket(Meter):
             else:
                 held.append((at, weight))
         self._late = deque(sorted(late))
-        self._held += _level(held, now, self.rate)
+        full = max(self._held, self.ceiling)  # full is full
+        self._held = min(self._held + _level(held, now, self.rate), full)
         self._sent += _level([(at, weight) for at, weight, *_ in state.get("sent", ())], now, self.pace)
-        # Calls that were under way when the limit was first written may have made it more than full.
         self._sent = min(self._sent, self.budget)
         self._drained_at = now
 
