@@ -1,0 +1,4 @@
+-- Tasks that end with the process.
+-- previous release: runs
+
+SELECT 1;

@@ -1,0 +1,4 @@
+-- Dead letters on their way back.
+-- previous release: runs
+
+SELECT 1;

@@ -1,0 +1,4 @@
+-- Subscriptions at partners.
+-- previous release: runs
+
+SELECT 1;

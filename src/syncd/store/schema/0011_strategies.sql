@@ -1,0 +1,4 @@
+-- Comparisons and backfills.
+-- previous release: runs
+
+SELECT 1;
