@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -154,6 +156,9 @@ def test_every_call_of_the_admin_api_is_in_its_table() -> None:
 
     table = (ROOT / "docs" / "cli.md").read_text("utf-8").partition("## The admin API")[2]
     known = {f"{route.method} {route.path}" for route in routes(FakeStatus())}
+    for path in (ROOT / "src" / "syncd" / "server").glob("desk_*.py"):
+        desk: Any = object()  # routes are only named here, not served
+        known |= {f"{route.method} {route.path}" for route in import_module(f"syncd.server.{path.stem}").routes(desk)}
     assert set(re.findall(r"^\| `((?:GET|POST) /api/v1/[a-z/]+)", table, re.MULTILINE)) == known
 
 

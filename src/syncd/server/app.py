@@ -1,4 +1,4 @@
-"""The two sites: public (probes, metrics, later webhooks) and admin (the API). Built here, guarded in `guard.py`."""
+"""The two sites: public (probes, metrics, webhooks) and admin (the API). Built here, guarded in `guard.py`."""
 
 from __future__ import annotations
 
@@ -112,9 +112,12 @@ class Server:
         *,
         clock: Clock,
         admin_token: Secret | None = None,
+        webhooks: Sequence[web.RouteDef] = (),
+        desks: Sequence[web.RouteDef] = (),
         exposition: Callable[[], bytes] = metrics.exposition,
     ) -> None:
-        """`admin_token` is what `config.admin_token` resolves to. Raises ConfigError for what must never be served."""
+        """`admin_token` is what `config.admin_token` resolves to; `webhooks` are routes of the public site, `desks` further
+        ones of the admin API. Raises ConfigError for what must never be served."""
         if not is_local(config.admin) and admin_token is None:
             raise ConfigError(
                 f"the admin API would be open to the network at {config.admin} without a token",
@@ -123,7 +126,7 @@ class Server:
         self._public = Site(
             "public",
             config.listen,
-            health.routes(status, clock=clock, exposition=exposition),
+            [*health.routes(status, clock=clock, exposition=exposition), *webhooks],
             clock=clock,
             config=config,
             connections=config.max_connections,
@@ -132,7 +135,7 @@ class Server:
         self._admin = Site(
             "admin",
             config.admin,
-            admin.routes(status),
+            [*admin.routes(status), *desks],
             clock=clock,
             config=config,
             connections=ADMIN_CONNECTIONS,
