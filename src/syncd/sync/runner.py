@@ -25,6 +25,7 @@ from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Later, RetryPolicy, decide
 from syncd.sync.feeder import GIVE_BACK_SECONDS, Feeder
 from syncd.sync.letters import letter_of_run
+from syncd.sync.part import Part
 from syncd.sync.pool import Pool
 from syncd.sync.probing import Group, Probing
 from syncd.sync.pull import PROBE, Pull
@@ -71,14 +72,18 @@ class Runner:
         """The last wishes and what became of them, for who watches."""
         self.paused: dict[str, Control] = {}
         """Pauses in force, by `integration` or `integration/resource`."""
+        self.parts: list[Part] = []
+        """What works beside the feeder."""
         for account in self.accounts.values():
-            account.tasks_added = self.wake
+            account.tasks_added = self._wake.set
 
     # -- what others call ------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Something may be due: look now."""
         self._wake.set()
+        for part in self.parts:
+            part.wake()
 
     def set_pauses(self, controls: Mapping[str, Control]) -> None:
         """Take over the pauses now in force; a unit let go is looked at again at once."""
@@ -102,6 +107,8 @@ class Runner:
         """Schedule and feed for ever."""
         async with anyio.create_task_group() as parts:
             parts.start_soon(self.pool.run)
+            for part in self.parts:
+                parts.start_soon(part.run)
             await self._prepare()
             while not self._stopping:
                 self._wake.clear()
@@ -109,7 +116,7 @@ class Runner:
                 try:
                     await self._returning.come_back()
                     if await self._feeder.feed(self.paused):
-                        self.wake()
+                        self._wake.set()
                     wait = self._offer_due()
                 except OwnershipError:
                     pass
@@ -130,6 +137,8 @@ class Runner:
         try:
             async with anyio.create_task_group() as parts:
                 parts.start_soon(self._send_away)
+                for part in self.parts:
+                    await part.stop()
                 await self.pool.drained()
                 parts.cancel_scope.cancel()
         finally:  # also where something held lasts longer than we are given
@@ -235,7 +244,7 @@ class Runner:
             unit.running = False
             self._probing.ended(unit.key)
             account.moved()
-            self.wake()
+            self._wake.set()
 
     async def _ended(self, unit: Unit, pull: Pull, wishes: list[Task], began_at: datetime) -> None:
         account, tally = self.accounts[unit.integration], pull.tally
