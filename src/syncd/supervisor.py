@@ -133,6 +133,15 @@ class Supervisor:
         for running in self.running.values():
             running.runner.wake()
 
+    def arrived(self, integration: str) -> bool:
+        """Deliveries or pushes of this integration were stored: look now. False: it is not ours to work on."""
+        for running in self.running.values():
+            account = running.runner.accounts.get(integration)
+            if account is not None:
+                running.runner.arrived()
+                return account.ownership.held
+        return False
+
     def stuck(self, after_seconds: float) -> list[str]:
         """Partners whose workers take nothing although they could."""
         return [f"workers of {name}" for name, one in self.running.items() if one.runner.pool.stuck(after_seconds)]

@@ -82,6 +82,10 @@ class Runner:
     def wake(self) -> None:
         """Something may be due: look now."""
         self._wake.set()
+        self.arrived()
+
+    def arrived(self) -> None:
+        """Rows came for what works beside the feeder."""
         for part in self.parts:
             part.wake()
 
