@@ -103,6 +103,7 @@ async def test_messages_can_come_twice_and_be_redelivered_in_reverse(partner, ho
     async with asyncio.timeout(15):
         while partner.simulator.deliveries.delivered < 3:
             await asyncio.sleep(0.01)
+    assert len(await control.acknowledged()) == 3
     assert (await control.ask("POST", "redeliver", {"count": 2}))["redelivered"] == 2
     await hook.wait(5)
     assert set(hook.got[3:]) == set(hook.got[:3])

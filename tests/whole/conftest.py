@@ -10,7 +10,7 @@ import pytest
 from syncd.testing.control import Control
 from syncd.testing.process import Spawned, spawn
 from tests.whole.daemon import Rows
-from tests.whole.plain import KEY
+from tests.whole.plain import KEY, WEBHOOK_SECRET
 
 PLAIN: dict[str, Any] = {
     "auth": {"kind": "api_key", "header": "X-Api-Key"},
@@ -44,6 +44,23 @@ PLAIN: dict[str, Any] = {
     },
 }
 """The plain API as a partner's file describes it, with every resource; tests switch off what they do not need."""
+
+HOOKS: dict[str, Any] = {
+    "verify": "standard",
+    "event_id": "header:webhook-id",
+    "type": "type",
+    "id": "thing.id",
+    "at": "at",
+    "routes": {"thing.created": "things", "thing.updated": "things", "thing.deleted": "things"},
+    "deletes": ["thing.deleted"],
+}
+"""The plain API's deliveries; `hooked()` is a partner file with them."""
+
+
+def hooked(base_url: str, **more: Any) -> dict[str, Any]:
+    """As `partner`, and the plain API's deliveries are taken at /webhooks/plain/acme."""
+    integration = {"credentials": {"api_key": KEY}, "webhook": {"secrets": [WEBHOOK_SECRET]}}
+    return partner(base_url, rest={**PLAIN, "webhooks": HOOKS}, integrations={"acme": integration}, **more)
 
 
 def partner(base_url: str, **more: Any) -> dict[str, Any]:

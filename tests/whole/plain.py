@@ -1,20 +1,29 @@
 """A plain REST API as a simulator: offset and cursor listings, changed-since, children, an API key, any limits.
 
 No partner is like it; it is what the tests of the whole daemon pull from, in a process of its own. Options: `things`
-(records), `size` (bytes a record, about), `notes` (children of each of the first 50 things).
+(records), `size` (bytes a record, about), `notes` (children of each of the first 50 things). Of each change of a thing
+it sends a thin delivery, signed as Standard Webhooks are: `{"type": "thing.updated", "at": ..., "thing": {"id": ...}}`.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from aiohttp import web
 
 from syncd.testing.base import Call, Simulator
 from syncd.testing.collection import Entry, Raw, World, joined, merged
+from syncd.testing.deliveries import Target
 from syncd.testing.dice import Dice, iso
 
 KEY = "plain-api-key-0123456789"
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"the plain partner's signing key").decode()
+EVENTS = {"create": "thing.created", "update": "thing.updated", "delete": "thing.deleted"}
 
 
 class Plain(Simulator):
@@ -54,6 +63,24 @@ class Plain(Simulator):
     def alter(self, resource: str, raw: Raw, changes: Raw | None) -> Raw:
         new = changes or {"number": self.dice.below(10**6)}
         return merged(raw, {**new, "updated_at": iso(self.now(), 6)})
+
+    def announce(self, what: str, resource: str, before: Entry | None, after: Entry | None) -> None:
+        if resource != "things" or not self.deliveries.targets:
+            return
+        changed = after or before
+        assert changed is not None
+        told = {"type": EVENTS[what], "at": iso(self.now(), 6), "thing": {"id": changed.id}}
+        self.deliveries.post(told["type"], orjson.dumps(told), f"evt_{self.dice.hexadecimal(16)}")
+
+    def sign(self, target: Target, body: bytes, message_id: str) -> Mapping[str, str]:
+        stamp = str(int(self.now()))
+        key = base64.b64decode(target.secrets[0].removeprefix("whsec_"))
+        seal = hmac.new(key, b"%s.%s.%s" % (message_id.encode(), stamp.encode(), body), hashlib.sha256).digest()
+        return {
+            "webhook-id": message_id,
+            "webhook-timestamp": stamp,
+            "webhook-signature": "v1," + base64.b64encode(seal).decode(),
+        }
 
     def authorise(self, call: Call) -> web.Response | None:
         if call.request.headers.get("X-Api-Key") != KEY:

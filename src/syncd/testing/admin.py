@@ -9,6 +9,7 @@ POST   /_sim/mutate                   {"op": create|update|delete|random, "resou
 POST   /_sim/stream                   {"per_second", "total", "resources"}; DELETE stops it
 POST   /_sim/misbehave                {"kind", "match", "count", "share", "after", ...}; GET; DELETE ?kind=
 POST   /_sim/webhooks                 {"url", "secrets", "events", "duplicate"}; GET shows, DELETE forgets all
+GET    /_sim/acknowledged             ids of the deliveries that were answered with a 2xx, in that order
 POST   /_sim/redeliver                {"count"}: the last deliveries again, in reverse
 POST   /_sim/limits                   {"share", "tier", "silent"}: scale every limit or one; silent: without a word
 POST   /_sim/do/{action}              the partner's own, such as expire_tokens
@@ -91,6 +92,8 @@ def act(simulator: Simulator, method: str, parts: list[str], params: dict[str, A
             return {"id": target.id}
         case ("DELETE", "webhooks"):
             simulator.deliveries.targets.clear()
+        case ("GET", "acknowledged"):
+            return list(simulator.deliveries.acknowledged)
         case ("POST", "redeliver"):
             return {"redelivered": simulator.deliveries.redeliver(int(params.get("count", 1)))}
         case ("POST", "limits"):

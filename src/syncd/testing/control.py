@@ -82,6 +82,10 @@ class Control:
         """Send signed deliveries of every mutation to a URL; returns the subscription's id."""
         return str((await self.ask("POST", "webhooks", {"url": url, "secret": secret, **params}))["id"])
 
+    async def acknowledged(self) -> list[str]:
+        """Ids of the deliveries that were answered with a 2xx, in the order of the answers."""
+        return list(await self.ask("GET", "acknowledged"))
+
     async def do(self, action: str, **params: Any) -> Any:
         """A partner's own action."""
         return await self.ask("POST", f"do/{action}", params)

@@ -15,6 +15,8 @@ from syncd.clock import Clock
 PARALLEL = 16
 KEPT = 10_000
 """Finished deliveries remembered for `view` and redelivery."""
+KNOWN = 500_000
+"""Ids of acknowledged deliveries remembered."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,8 @@ class Deliveries:
         self.targets: dict[str, Target] = {}
         self.waiting: deque[Delivery] = deque()
         self.done: deque[Delivery] = deque(maxlen=KEPT)
+        self.acknowledged: deque[str] = deque(maxlen=KNOWN)
+        """Ids of messages that were answered with a 2xx, in the order of the answers; a duplicate stands there again."""
         self.delivered = self.failed = self.attempts = self.retrying = 0
         self.duplicate = 0
         """Send each message so many times more, as partners do."""
@@ -115,6 +119,7 @@ class Deliveries:
             delivery.status = await self._send(delivery)
             if 200 <= delivery.status < 300:
                 self.delivered += 1
+                self.acknowledged.append(delivery.id)
                 self.done.append(delivery)
                 return
             if pause is not None:
