@@ -74,6 +74,10 @@ class Headers(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._items[name.lower()]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """As a mapping's own, without an exception for each header that is not there."""
+        return self._items.get(name.lower(), default)
+
     def __iter__(self):  # type: ignore[no-untyped-def]
         return iter(self._items)
 

@@ -30,6 +30,7 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 def driver(**webhooks: Any) -> Driver:
+    webhooks.setdefault("verify", "attio")
     return RestDriver(parse({"name": "acme", "webhooks": webhooks}))
 
 
@@ -177,6 +178,46 @@ def test_an_event_of_ours_without_an_id_is_refused_and_not_lost() -> None:
         driver(**RULES).events(deliver({"events": {}}))
     with pytest.raises(PayloadError):
         driver(**RULES).events(Delivery(b"{", Headers()))
+
+
+def test_what_an_unsigned_partner_says_is_only_where_to_look() -> None:
+    unsigned = driver(**RULES, verify="none")
+    facts = [
+        {"event_type": "record.updated", "id": {"record_id": 5}, "record": {"a": 1}},
+        {"event_type": "record.deleted", "id": {"record_id": 6}},
+    ]
+    assert unsigned.events(deliver({"events": facts}, route="the-secret")) == [
+        Event("people", "5", "record.updated"),
+        Event("people", "6", "record.deleted"),
+    ]
+    assert unsigned.event_type(deliver({"events": facts}, route="the-secret")) == "record.updated"
+    assert driver(verify="none").event_type(deliver({}, route="the-secret")) == ""
+    there = deliver({}, route="the-secret")
+    assert unsigned.verify(there, [Secret("old-secret"), Secret("the-secret")], NOW)
+    assert not unsigned.verify(there, [Secret("old-secret")], NOW)
+
+
+def test_stated_parts_make_an_id_where_the_partner_sends_none() -> None:
+    stated = driver(event_id="header:x-id", composite=["@route", "header:x-type", "id", "@body"])
+    one = deliver({"id": 1}, route="a")
+    assert stated.event_id(one) == stated.event_id(deliver({"id": 1}, route="a"))
+    others = [deliver({"id": 1}, route="b"), deliver({"id": 2}, route="a"), deliver({"id": "1"}, route="a")]
+    assert len({stated.event_id(each) for each in [one, *others]}) == 4
+    assert stated.event_id(deliver({"no": "id"}, route="a")) is None, "two that lack a part would count as one"
+    assert stated.event_id(Delivery(b"{}", Headers({"x-id": "own"}))) == "own"
+    assert driver(composite=["a"]).event_id(deliver({"a": {"y": 1, "x": 2}})) == driver(composite=["a"]).event_id(
+        deliver({"a": {"x": 2, "y": 1}})
+    )
+
+
+def test_a_body_is_parsed_once_and_a_form_by_its_names() -> None:
+    delivery = Delivery(b'{"a": [1]}', Headers())
+    assert delivery.json() is delivery.json()
+    form = Delivery(
+        b"SmsSid=SM1&To=%2B1", Headers({"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"})
+    )
+    assert form.json() == {"SmsSid": "SM1", "To": "+1"}
+    assert driver(type="SmsSid").event_type(form) == "SM1"
 
 
 def test_a_composite_id_tells_its_parts_apart() -> None:

@@ -17,16 +17,20 @@ from syncd.kit.driver import Driver, Reading
 from syncd.kit.options import checked as checked_options
 from syncd.kit.paging import with_params
 from syncd.kit.paths import MISSING, getter, put
+from syncd.kit.receiver import Accepted, Receiver, Refused
 from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
 from syncd.kit.rest import RestDriver, since_text, since_value
 from syncd.kit.shapes import Deleted, MappedField, Stamp
+from syncd.kit.signatures import Verdict
 from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Word
+from syncd.kit.verifying import Verifier
 from syncd.kit.webhooks import Change, Delivery, Event, composite_id
 from syncd.model import Checkpoint, Headers, Identity, Item, Mode, Raw, Record, Request, Response
 from syncd.secrets import Secret
 
 __all__ = [
     "MISSING",
+    "Accepted",
     "Adapter",
     "Auth",
     "AuthError",
@@ -58,7 +62,9 @@ __all__ = [
     "RateLimitError",
     "Raw",
     "Reading",
+    "Receiver",
     "Record",
+    "Refused",
     "RejectedError",
     "Request",
     "Resource",
@@ -72,6 +78,8 @@ __all__ = [
     "Stamp",
     "Tier",
     "TransientError",
+    "Verdict",
+    "Verifier",
     "Webhooks",
     "Word",
     "checked_options",

@@ -16,8 +16,11 @@ from typing import Any, ClassVar, NamedTuple
 from syncd.client.auth import Sign
 from syncd.config.facts import Facts, Finding
 from syncd.errors import ConfigError, PartnerError, RejectedError
+from syncd.kit import coerce
 from syncd.kit.resource import Resource
+from syncd.kit.signatures import verdict
 from syncd.kit.spec import Auth, DriverSpec, Limits
+from syncd.kit.verifying import Verifier
 from syncd.kit.webhooks import Change, Delivery, Event
 from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Response
 from syncd.secrets import Secret
@@ -201,13 +204,38 @@ class Driver(ABC):
 
     # Webhooks and pushes.
 
+    @property
+    def takes_webhooks(self) -> bool:
+        """Does its partner send us anything?"""
+        mine = type(self)
+        return (
+            self.spec.webhooks is not None or mine.verify is not Driver.verify or mine.verifier is not Driver.verifier
+        )
+
+    def verifier(self, secrets: Sequence[Secret], *, tolerance_seconds: float | None = None) -> Verifier:
+        """What tells whether a delivery is really the partner's: on the raw bytes, in constant time, with any of the secrets.
+
+        Made once for many deliveries. `tolerance_seconds`: how far a signed time may be from ours, where a file says so.
+        """
+        return lambda delivery, now: verdict(self.verify(delivery, secrets, coerce.epoch_moment(now)))
+
     def verify(self, delivery: Delivery, secrets: Sequence[Secret], now: datetime) -> bool:
-        """Is the delivery really the partner's? On the raw bytes, in constant time, with any of the secrets."""
-        return False
+        """The same of one delivery. A driver with a scheme of its own overrides this, or `verifier`."""
+        if type(self).verifier is Driver.verifier:
+            return False
+        return bool(self.verifier(secrets)(delivery, now.timestamp()))
 
     def event_id(self, delivery: Delivery) -> str | None:
         """What is the same on every try of one delivery; None where the partner sends nothing of the kind."""
         return None
+
+    def event_type(self, delivery: Delivery) -> str:
+        """What the partner calls what happened, for counting; "" where it does not say. Never raises PayloadError."""
+        return ""
+
+    def kept_headers(self) -> tuple[str, ...]:
+        """Names of the headers a stored delivery is read by, in lower case."""
+        return ()
 
     def events(self, delivery: Delivery) -> list[Event]:
         """The facts in a verified delivery."""

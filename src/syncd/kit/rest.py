@@ -21,6 +21,8 @@ from syncd.kit.driver import Driver, Reading
 from syncd.kit.options import checked
 from syncd.kit.paths import kind, put
 from syncd.kit.resource import PLACEHOLDER, Resource
+from syncd.kit.signatures import Verdict
+from syncd.kit.verifying import Verifier, verifier
 from syncd.kit.webhooks import Delivery, Event
 from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Response
 from syncd.secrets import Secret
@@ -180,12 +182,26 @@ class RestDriver(Driver):
 
     # Webhooks.
 
-    def verify(self, delivery: Delivery, secrets: Sequence[Secret], now: datetime) -> bool:
+    @property
+    def takes_webhooks(self) -> bool:
+        return self.spec.webhooks is not None or type(self).verify is not Driver.verify
+
+    def verifier(self, secrets: Sequence[Secret], *, tolerance_seconds: float | None = None) -> Verifier:
         rules = self.spec.webhooks
-        return rules is not None and webhooks.verified(rules, delivery, [secret.reveal() for secret in secrets], now)
+        if type(self).verify is not Driver.verify:
+            return super().verifier(secrets, tolerance_seconds=tolerance_seconds)
+        if rules is None:
+            return lambda delivery, now: Verdict.FORGED
+        return verifier(rules, [secret.reveal() for secret in secrets], tolerance_seconds=tolerance_seconds)
 
     def event_id(self, delivery: Delivery) -> str | None:
         return None if self.spec.webhooks is None else webhooks.event_id(self.spec.webhooks, delivery)
+
+    def event_type(self, delivery: Delivery) -> str:
+        return "" if self.spec.webhooks is None else webhooks.event_type(self.spec.webhooks, delivery)
+
+    def kept_headers(self) -> tuple[str, ...]:
+        return () if self.spec.webhooks is None else webhooks.kept_headers(self.spec.webhooks)
 
     def events(self, delivery: Delivery) -> list[Event]:
         return [] if self.spec.webhooks is None else webhooks.events(self.spec.webhooks, delivery)

@@ -12,6 +12,10 @@ from syncd.kit.paths import getter
 HEADER: Final = "header:"
 """A path that begins with it names a response header instead of a place in the body."""
 
+BODY: Final = "@body"
+ROUTE: Final = "@route"
+"""Parts of a webhook's delivery that are no place in its JSON: all of its bytes, the last part of our URL."""
+
 
 class Model(BaseModel):
     """Base of all: unknown keys are errors, instances do not change."""
@@ -33,6 +37,8 @@ def _no_header(value: str) -> str:
 
 Path = Annotated[str, AfterValidator(_check_path)]
 """A path into the answer (`paging.next`), or `header:NAME`."""
+PartPath = Annotated[str, AfterValidator(lambda value: value if value in {BODY, ROUTE} else _check_path(value))]
+"""A path into a delivery, `header:NAME`, `@body` or `@route`."""
 RecordPath = Annotated[Path, AfterValidator(_no_header)]
 """A path into one raw record."""
 

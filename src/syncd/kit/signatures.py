@@ -1,7 +1,9 @@
 """Signatures of deliveries: pure functions over raw bytes. Each compares in constant time and takes several secrets.
 
-A wrong, missing, malformed or non-ASCII signature is simply False, an empty secret fits nothing; no input raises. Times
-are Unix seconds, given by the caller. What does not live here: which header holds what (`webhooks.py`).
+The answer is a `Verdict`, true only where the delivery is the partner's and of now. A signature that fits and is too old
+is told apart from one that fits nothing: the first is a clock or a replay, the second a wrong secret or a forger. An empty
+secret fits nothing; no input raises. Times are Unix seconds, given by the caller. What does not live here: which header
+holds what (`verifying.py`).
 """
 
 from __future__ import annotations
@@ -10,16 +12,38 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Final, Literal
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+Algorithm = Literal["sha256", "sha1"]
 TOLERANCE_SECONDS: Final = 300.0
 _MILLISECONDS_FROM: Final = 10**12
 """A timestamp this large counts milliseconds (seconds reach it in the year 33658)."""
 MOST_SIGNATURES: Final = 16
 """Signatures looked at in one header: each costs a comparison, and senders put one or two."""
 _PORTS: Final = {"https": 443, "http": 80}
+
+
+class Verdict(Enum):
+    """What a look at a signature found. Only `FITS` is true."""
+
+    FITS = "fits"
+    FORGED = "signature"
+    """None there, or none that any of the secrets makes."""
+    STALE = "stale"
+    """Rightly signed, at a time too far from ours."""
+    MALFORMED = "malformed"
+    """There is one, and it cannot be read as the scheme's."""
+
+    def __bool__(self) -> bool:
+        return self is Verdict.FITS
+
+
+def verdict(fits: bool) -> Verdict:
+    """Of a scheme that signs no time."""
+    return Verdict.FITS if fits else Verdict.FORGED
 
 
 def same(given: str | bytes, expected: bytes) -> bool:
@@ -32,7 +56,7 @@ def same(given: str | bytes, expected: bytes) -> bool:
 def digest(
     key: bytes,
     message: bytes,
-    algorithm: Literal["sha256", "sha1"] = "sha256",
+    algorithm: Algorithm = "sha256",
     encoding: Literal["hex", "base64"] = "hex",
 ) -> bytes:
     """HMAC of a message as it stands in a header, without any prefix."""
@@ -45,20 +69,24 @@ def hmac_body(
     signature: str | None,
     secrets: Iterable[str],
     *,
-    algorithm: Literal["sha256", "sha1"] = "sha256",
+    algorithm: Algorithm = "sha256",
     encoding: Literal["hex", "base64"] = "hex",
     prefix: str = "",
-) -> bool:
+) -> Verdict:
     """HMAC over the body alone, as hex (either case) or base64 after an optional prefix such as `sha256=`."""
-    if not signature or not signature.startswith(prefix):
-        return False
+    if not signature:
+        return Verdict.FORGED
+    if not signature.startswith(prefix):
+        return Verdict.MALFORMED
     given = signature[len(prefix) :].strip()
     if encoding == "hex":
         given = given.lower()
-    return _any(same(given, digest(secret.encode(), body, algorithm, encoding)) for secret in secrets if secret)
+    return verdict(
+        _any(same(given, digest(secret.encode(), body, algorithm, encoding)) for secret in secrets if secret)
+    )
 
 
-def attio(body: bytes, signature: str | None, secrets: Iterable[str]) -> bool:
+def attio(body: bytes, signature: str | None, secrets: Iterable[str]) -> Verdict:
     """Attio: hex of HMAC-SHA256 over the body, keyed by the secret's own text."""
     return hmac_body(body, signature, secrets)
 
@@ -71,17 +99,12 @@ def stripe(
     *,
     tolerance_seconds: float = TOLERANCE_SECONDS,
     future: bool = True,
-) -> bool:
+) -> Verdict:
     """Stripe: `t=…,v1=…[,v1=…]`, hex of HMAC-SHA256 over `t.body`, keyed by the secret's text with its `whsec_`.
 
     `future` lets a timestamp lie ahead of our clock by any amount, as Stripe's own libraries do.
     """
-    parts = _pairs(header)
-    stamp = next((value for name, value in parts if name == "t"), "")
-    given = [value for name, value in parts if name == "v1"]
-    if not _recent(stamp, now, tolerance_seconds, future=future):
-        return False
-    return _stamped(stamp, given, body, secrets)
+    return _stamped(header, body, secrets, now, tolerance_seconds, future=future)
 
 
 def maintainx(
@@ -91,14 +114,9 @@ def maintainx(
     now: float,
     *,
     tolerance_seconds: float = TOLERANCE_SECONDS,
-) -> bool:
+) -> Verdict:
     """MaintainX: as Stripe's, over the body or over the full URI; `t` may be milliseconds, it is signed as written."""
-    parts = _pairs(header)
-    stamp = next((value for name, value in parts if name == "t"), "")
-    given = [value for name, value in parts if name == "v1"]
-    if not _recent(stamp, now, tolerance_seconds, milliseconds=True):
-        return False
-    return _stamped(stamp, given, message, secrets)
+    return _stamped(header, message, secrets, now, tolerance_seconds, milliseconds=True)
 
 
 def standard(
@@ -110,46 +128,55 @@ def standard(
     now: float,
     *,
     tolerance_seconds: float = TOLERANCE_SECONDS,
-) -> bool:
+) -> Verdict:
     """Standard Webhooks and Svix: base64 of HMAC-SHA256 over `id.timestamp.body`; the key is base64 after `whsec_`."""
-    if not identifier or not timestamp or not header or not _recent(timestamp, now, tolerance_seconds):
-        return False
+    if not header:
+        return Verdict.FORGED
+    sent = _seconds(timestamp or "")
+    if not identifier or not timestamp or sent is None:
+        return Verdict.MALFORMED
     given = [part.removeprefix("v1,") for part in header.split() if part.startswith("v1,")][:MOST_SIGNATURES]
     message = b".".join((_bytes(identifier), _bytes(timestamp), body))
     expected = [digest(key, message, encoding="base64") for key in map(_standard_key, secrets) if key]
-    return _any(same(one, other) for one in given for other in expected)
+    return _in_time(_any(same(one, other) for one in given for other in expected), sent, now, tolerance_seconds)
 
 
 def twilio(
     url: str, body: bytes, content_type: str | None, signature: str | None, secrets: Iterable[str], method: str = "POST"
-) -> bool:
+) -> Verdict:
     """Twilio: base64 of HMAC-SHA1 over the public URL and, of a form, its sorted parameters.
 
     A JSON body is covered by its SHA-256 in the URL's `bodySHA256`. The URL is tried with and without the port, since
     Twilio signs either.
     """
     if not signature:
-        return False
-    query = parse_qs(urlsplit(url).query)
+        return Verdict.FORGED
+    try:
+        query = parse_qs(urlsplit(url).query, max_num_fields=1000)
+        urls = _with_and_without_port(url)
+    except ValueError:
+        return Verdict.MALFORMED
     tail = ""
     if "bodySHA256" in query:
         if not same(query["bodySHA256"][0].lower(), hashlib.sha256(body).hexdigest().encode()):
-            return False
+            return Verdict.FORGED
     elif method.upper() == "POST" and (content_type or "").split(";")[0].strip().lower() in {
         "application/x-www-form-urlencoded", "",
     }:  # fmt: skip
         tail = _form_text(body)
-    return _any(
-        same(signature.strip(), digest(secret.encode(), _bytes(one + tail), "sha1", "base64"))
-        for secret in secrets
-        if secret
-        for one in _with_and_without_port(url)
+    return verdict(
+        _any(
+            same(signature.strip(), digest(secret.encode(), _bytes(one + tail), "sha1", "base64"))
+            for secret in secrets
+            if secret
+            for one in urls
+        )
     )
 
 
-def secret_in_url(given: str | None, secrets: Iterable[str]) -> bool:
+def secret_in_url(given: str | None, secrets: Iterable[str]) -> Verdict:
     """For a partner that signs nothing: the unguessable part of the URL we gave it."""
-    return _any(same(given, _bytes(secret)) for secret in secrets if secret) if given else False
+    return verdict(bool(given) and _any(same(given or "", _bytes(secret)) for secret in secrets if secret))
 
 
 def sign_standard(body: bytes, identifier: str, timestamp: str, secret: str) -> str:
@@ -186,19 +213,40 @@ def _pairs(header: str | None) -> list[tuple[str, str]]:
     return [(name.strip(), value) for name, separator, value in parts if separator]
 
 
-def _stamped(stamp: str, given: Sequence[str], body: bytes, secrets: Iterable[str]) -> bool:
+def _stamped(
+    header: str | None,
+    body: bytes,
+    secrets: Iterable[str],
+    now: float,
+    tolerance: float,
+    *,
+    future: bool = False,
+    milliseconds: bool = False,
+) -> Verdict:
+    if not header:
+        return Verdict.FORGED
+    parts = _pairs(header)
+    stamp = next((value for name, value in parts if name == "t"), "")
+    given = [value for name, value in parts if name == "v1"][:MOST_SIGNATURES]
+    sent = _seconds(stamp, milliseconds=milliseconds)
+    if sent is None or not given:
+        return Verdict.MALFORMED
     message = _bytes(stamp) + b"." + body
     expected = [digest(secret.encode(), message) for secret in secrets if secret]
-    return _any(same(one, other) for one in given[:MOST_SIGNATURES] for other in expected)
+    return _in_time(_any(same(one, other) for one in given for other in expected), sent, now, tolerance, future=future)
 
 
-def _recent(stamp: str, now: float, tolerance: float, *, future: bool = False, milliseconds: bool = False) -> bool:
+def _in_time(fits: bool, sent: float, now: float, tolerance: float, *, future: bool = False) -> Verdict:
+    if not fits:
+        return Verdict.FORGED
+    return Verdict.FITS if now - sent <= tolerance and (future or sent - now <= tolerance) else Verdict.STALE
+
+
+def _seconds(stamp: str, *, milliseconds: bool = False) -> float | None:
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 16):
-        return False
+        return None
     sent: float = int(stamp)
-    if milliseconds and sent >= _MILLISECONDS_FROM:
-        sent /= 1000
-    return now - sent <= tolerance and (future or sent - now <= tolerance)
+    return sent / 1000 if milliseconds and sent >= _MILLISECONDS_FROM else sent
 
 
 def _standard_key(secret: str) -> bytes | None:

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from syncd.config.facts import Facts
 from syncd.config.units import Duration, Rate, RateText
 from syncd.kit.resource import NAME, Resource
-from syncd.kit.shapes import Model, Path, RecordPath
+from syncd.kit.shapes import Model, PartPath, Path, RecordPath
 from syncd.limits.dialects import LimitDialect
 from syncd.limits.tiers import TierSpec
 from syncd.limits.waits import WaitDialect
@@ -197,13 +197,20 @@ class Webhooks(Model):
     """How deliveries are verified and what they mean."""
 
     verify: Literal["hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "none"] = Field(
-        "none", description="The scheme; `standard` is Standard Webhooks and Svix."
+        "none",
+        description="The scheme; `standard` is Standard Webhooks and Svix. `none`: nothing is signed, so the last part of "
+        "the URL is the secret, and what a delivery says is only where to look again.",
     )
     header: str | None = Field(None, description="Header with the signature.")
     encoding: Literal["hex", "base64"] = Field("hex", description="hmac: how the signature is written.")
     prefix: str = Field("", description="Text before the signature, such as sha256=.")
     tolerance: Duration = Field(300.0, description="How old a signed timestamp may be.")
     event_id: Path | None = Field(None, description="What is the same on every try; may be header:NAME.")
+    composite: tuple[PartPath, ...] = Field(
+        (),
+        description="What makes a delivery's id where the partner sends none: places in it, header:NAME, @route (the last "
+        "part of our URL), @body (all of it). Two deliveries with the same parts count as one.",
+    )
     events: RecordPath | None = Field(None, description="Where a list of events sits; left out: the body is one event.")
     type: Path | None = Field(None, description="Where an event names its type.")
     id: RecordPath | None = Field(None, description="Where an event names the record's id.")

@@ -1,41 +1,56 @@
-"""Deliveries and what is in them: the nouns of webhooks and pushes, and the verifiers a description can name.
+"""Deliveries and what is in them: the nouns of webhooks and pushes, and how a description reads a delivery.
 
-Pure; the store keeps deliveries, the server answers them. The mathematics of signatures: `signatures.py`.
+Pure; the store keeps deliveries, the server answers them. Whether one is the partner's: `verifying.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
-from syncd.codec import loads
+from syncd.codec import canonical, loads
 from syncd.errors import PayloadError
-from syncd.kit import coerce, signatures
-from syncd.kit.coerce import EPOCH
+from syncd.kit import coerce
 from syncd.kit.paths import MISSING, getter
-from syncd.kit.shapes import HEADER
+from syncd.kit.shapes import BODY, HEADER, ROUTE
 from syncd.kit.spec import Webhooks
 from syncd.model import Headers, Raw
+from syncd.secrets import Secret
+
+FORM: Final = "application/x-www-form-urlencoded"
 
 
-@dataclass(frozen=True, slots=True)
+_UNREAD: Final = object()
+
+
+# Not frozen because one is made for every request, and a frozen dataclass takes five times as long to make.
+@dataclass(slots=True)
 class Delivery:
     """One webhook request as it came, nothing decoded."""
 
     body: bytes
     headers: Headers
     url: str = ""
-    """The public URL the partner called, from configuration: a proxy may have changed what we see."""
+    """The path and query the partner called, as they came; or the whole public URL, where that is known."""
     method: str = "POST"
     route: str = ""
     """The last part of our URL, where a partner needs one per event family."""
+    _parsed: Any = field(default=_UNREAD, init=False, repr=False, compare=False)
 
     def json(self) -> Any:
-        """The parsed body. Raises PayloadError."""
-        return loads(self.body)
+        """The parsed body, parsed once; of a form its parameters by name. Raises PayloadError."""
+        if self._parsed is _UNREAD:
+            self._parsed = _form(self.body) if self._is_form else loads(self.body)
+        return self._parsed
+
+    @property
+    def _is_form(self) -> bool:
+        kind: str = self.headers.get("content-type", "")
+        return kind.partition(";")[0].strip().lower() == FORM
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,10 @@ class Event:
     deleted: bool = False
     raw: Raw | None = None
     """The whole record, where the event carries one that can be trusted; else it has to be read."""
+    revoked: bool = False
+    """The account took our access away; resource and id are empty."""
+    credentials: Mapping[str, Secret] | None = None
+    """New ones the partner hands us, by the names of the integration's `credentials`; resource and id are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,60 +85,56 @@ class Change:
     """The same on every try."""
 
 
-def verified(rules: Webhooks, delivery: Delivery, secrets: Sequence[str], now: datetime) -> bool:
-    """Does the delivery carry the signature its partner's rules ask for? `verify: none` is never verified here."""
-    headers, body = delivery.headers, delivery.body
-    seconds = (now - EPOCH).total_seconds()
-    header = headers.get(rules.header) if rules.header else None
-    match rules.verify:
-        case "hmac_sha256" | "hmac_sha1":
-            algorithm = "sha1" if rules.verify == "hmac_sha1" else "sha256"
-            return signatures.hmac_body(
-                body,
-                header,
-                secrets,
-                algorithm=algorithm,  # type: ignore[arg-type]
-                encoding=rules.encoding,
-                prefix=rules.prefix,
-            )
-        case "attio":
-            given = header or headers.get("attio-signature") or headers.get("x-attio-signature")
-            return signatures.attio(body, given, secrets)
-        case "stripe":
-            given = header or headers.get("stripe-signature")
-            return signatures.stripe(body, given, secrets, seconds, tolerance_seconds=rules.tolerance)
-        case "maintainx":
-            given = header or headers.get("x-maintainx-webhook-body-signature")
-            return signatures.maintainx(body, given, secrets, seconds, tolerance_seconds=rules.tolerance)
-        case "standard":
-            brand = "svix" if "svix-id" in headers else "webhook"
-            return signatures.standard(
-                body,
-                headers.get(f"{brand}-id"),
-                headers.get(f"{brand}-timestamp"),
-                header or headers.get(f"{brand}-signature"),
-                secrets,
-                seconds,
-                tolerance_seconds=rules.tolerance,
-            )
-        case "twilio":
-            given = header or headers.get("x-twilio-signature")
-            kind = headers.get("content-type")
-            return signatures.twilio(delivery.url, body, kind, given, secrets, delivery.method)
-    return False
-
-
 def event_id(rules: Webhooks, delivery: Delivery) -> str | None:
-    """What is the same on every try of this delivery; None where the partner sends nothing of the kind."""
-    if rules.event_id is None:
+    """What is the same on every try of this delivery: the partner's own id, else the stated parts as one.
+
+    None where neither is there. A part that is missing makes no id: two deliveries that lack it are not one.
+    """
+    if rules.event_id is not None:
+        own = _part(rules.event_id, delivery)
+        if isinstance(own, str) and own:
+            return own
+    if not rules.composite:
         return None
-    if rules.event_id.startswith(HEADER):
-        return delivery.headers.get(rules.event_id.removeprefix(HEADER).strip()) or None
+    parts = [_part(place, delivery) for place in rules.composite]
+    return composite_id(*(part for part in parts if part is not None)) if None not in parts else None
+
+
+def _part(place: str, delivery: Delivery) -> str | bytes | None:
+    """What stands at one stated place of a delivery; None where nothing does."""
+    if place == BODY:
+        return delivery.body
+    if place == ROUTE:
+        return delivery.route
+    if place.startswith(HEADER):
+        return delivery.headers.get(place.removeprefix(HEADER).strip()) or None
     try:
-        value = getter(rules.event_id)(delivery.json())
+        value = getter(place)(delivery.json())
     except PayloadError:
         return None
-    return None if value is None or value is MISSING or isinstance(value, dict | list) else coerce.text(value)
+    if value is None or value is MISSING:
+        return None
+    return canonical(value) if isinstance(value, dict | list) else coerce.text(value)
+
+
+def event_type(rules: Webhooks, delivery: Delivery) -> str:
+    """What the partner calls what happened, as far as one word can say it of a delivery; "" where it says nothing."""
+    try:
+        if rules.type is None or rules.type.startswith(HEADER):
+            return _type(rules, None, delivery)
+        body = delivery.json()
+        facts = body if rules.events is None else getter(rules.events)(body)
+        return _type(rules, facts[0] if isinstance(facts, list) and facts else facts, delivery)
+    except PayloadError:
+        return ""
+
+
+def kept_headers(rules: Webhooks) -> tuple[str, ...]:
+    """The headers a delivery is read by once it is stored, in lower case. Signatures are not among them."""
+    named = [rules.event_id, rules.type, *rules.composite]
+    own = [place.removeprefix(HEADER).strip().lower() for place in named if place and place.startswith(HEADER)]
+    signed = ["svix-id", "svix-timestamp", "webhook-id", "webhook-timestamp"] if rules.verify == "standard" else []
+    return tuple(dict.fromkeys(["content-type", "user-agent", *own, *signed]))
 
 
 def composite_id(*parts: str | bytes) -> str:
@@ -140,25 +155,33 @@ def events(rules: Webhooks, delivery: Delivery) -> list[Event]:
     return [found for fact in facts if (found := _event(rules, fact, delivery)) is not None]
 
 
-def _event(rules: Webhooks, fact: Any, delivery: Delivery) -> Event | None:
+def _type(rules: Webhooks, fact: Any, delivery: Delivery) -> str:
     if rules.type is None:
-        kind = delivery.route
-    elif rules.type.startswith(HEADER):
-        kind = delivery.headers.get(rules.type.removeprefix(HEADER).strip(), "")
+        # The route of a partner that signs nothing is a secret, and no type.
+        return delivery.route if rules.verify != "none" else ""
+    if rules.type.startswith(HEADER):
+        kind = delivery.headers.get(rules.type.removeprefix(HEADER).strip())
     else:
         kind = getter(rules.type)(fact)
-    if not isinstance(kind, str) or kind not in rules.routes:
+    return kind if isinstance(kind, str) else ""
+
+
+def _event(rules: Webhooks, fact: Any, delivery: Delivery) -> Event | None:
+    kind = _type(rules, fact, delivery)
+    if kind not in rules.routes:
         return None
     found = getter(rules.id or "id")(fact)
     if found is None or found is MISSING or found == "":
         raise PayloadError(f"event {kind}: no record id at `{rules.id or 'id'}`")
-    record = getter(rules.record)(fact) if rules.record else None
+    signed = rules.verify != "none"
+    # What anybody may have written is no record and no deletion: it says where to look.
+    record = getter(rules.record)(fact) if rules.record and signed else None
     return Event(
         rules.routes[kind],
         coerce.text(found),
         kind,
         _moment(getter(rules.at)(fact)) if rules.at else None,
-        kind in rules.deletes,
+        signed and kind in rules.deletes,
         record if isinstance(record, dict) else None,
     )
 
@@ -167,3 +190,10 @@ def _moment(value: Any) -> datetime | None:
     if value is None or value is MISSING:
         return None
     return coerce.moment(value) if isinstance(value, str) else coerce.epoch_moment(value)
+
+
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000))
+    except ValueError:
+        raise PayloadError("the form has too many fields") from None

@@ -1,0 +1,140 @@
+"""What intake knows of one integration: whether a delivery is its partner's, and what it is called.
+
+Made once and asked thousands of times a second, so all that does not depend on the delivery is decided when it is made.
+Knows nothing of the partner's transport, gate or credential: a delivery is judged while the partner is down (R16).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+
+from syncd.kit.driver import Driver
+from syncd.kit.signatures import Verdict
+from syncd.kit.webhooks import Delivery, composite_id
+from syncd.secrets import Secret
+
+PER_SECOND: Final = 2_000.0
+"""Deliveries a second from one integration before the rest are told to come later."""
+LONGEST_ID: Final = 200
+"""Characters of an event id that are stored as they are; of a longer one its hash."""
+LONGEST_TYPE: Final = 120
+LONGEST_HEADER: Final = 1_000
+
+Reason = Literal["signature", "stale", "malformed", "disabled"]
+
+
+class Accepted(NamedTuple):
+    """The partner's own delivery. All text in it can be stored."""
+
+    event_id: str
+    """The same on every try of it; a random one where nothing makes it that delivery: better twice than lost."""
+    event_type: str
+    """What the partner calls it; "" where it does not say."""
+    headers: dict[str, str]
+    """The few it is read by later."""
+
+
+class Refused(NamedTuple):
+    """Not to be stored. The reason is for our metrics and log, never for the answer."""
+
+    reason: Reason
+    """`signature`: none, or of no secret of ours; `stale`: rightly signed, too long ago; `malformed`: not to be read;
+    `disabled`: the integration is switched off, or has no secret to judge by."""
+
+
+_REFUSED: Final = {
+    Verdict.FORGED: Refused("signature"),
+    Verdict.STALE: Refused("stale"),
+    Verdict.MALFORMED: Refused("malformed"),
+}
+DISABLED: Final = Refused("disabled")
+# What PostgreSQL's text cannot hold: NUL, and the halves of a surrogate pair (aiohttp decodes headers with them).
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+
+
+class Receiver:
+    """The judge of one integration's deliveries."""
+
+    __slots__ = ("_base", "_driver", "_event_id", "_event_type", "_kept", "_path", "_verify", "integration", "partner",
+                 "per_second", "url")  # fmt: skip
+
+    def __init__(
+        self,
+        partner: str,
+        integration: str,
+        driver: Driver,
+        secrets: Sequence[Secret],
+        *,
+        url: str = "",
+        per_second: float = PER_SECOND,
+        tolerance_seconds: float | None = None,
+        enabled: bool = True,
+    ) -> None:
+        """`url`: what stands before any route in the address the partner calls (`https://host/webhooks/attio/acme`), which
+        a scheme that signs the address is judged by. Without secrets, or not enabled, everything is refused."""
+        self.partner = partner
+        self.integration = integration
+        self.url = url.rstrip("/")
+        self.per_second = per_second
+        self._driver = driver
+        self._path = f"/webhooks/{partner}/{integration}"
+        self._verify = (
+            driver.verifier(secrets, tolerance_seconds=tolerance_seconds) if enabled and any(secrets) else None
+        )
+        self._event_id: Callable[[Delivery], str | None] = driver.event_id
+        self._event_type: Callable[[Delivery], str] = driver.event_type
+        self._kept = driver.kept_headers()
+
+    def __repr__(self) -> str:
+        return f"Receiver({self.partner}/{self.integration})"
+
+    def judge(self, delivery: Delivery, now: datetime) -> Accepted | Refused:
+        """Never raises, whatever the bytes. `delivery.url` may be the path and query as they came."""
+        if self._verify is None:
+            return DISABLED
+        try:
+            if self.url and delivery.url.startswith("/"):
+                delivery.url = self.public(delivery.url)
+            verdict = self._verify(delivery, now.timestamp())
+            if verdict is not Verdict.FITS:
+                return _REFUSED[verdict]
+        except Exception:
+            # Bytes that break a verifier are no partner's; a fault of a driver's own must not become a 500 either.
+            return _REFUSED[Verdict.MALFORMED]
+        return Accepted(self._id(delivery), self._type(delivery), self._headers(delivery.headers))
+
+    def public(self, path: str) -> str:
+        """The address the partner called, whatever a proxy made of it: our own, with the route and query that came."""
+        return self.url + path[len(self._path) :] if path.startswith(self._path) else path
+
+    def _id(self, delivery: Delivery) -> str:
+        try:
+            found = self._event_id(delivery)
+        except Exception:  # what is signed is stored, even where it cannot be read
+            found = None
+        if not found:
+            return f"~{os.urandom(16).hex()}"
+        return found if len(found) <= LONGEST_ID and not _UNSTORABLE.search(found) else f"#{composite_id(found)}"
+
+    def _type(self, delivery: Delivery) -> str:
+        try:
+            return _text(self._event_type(delivery), LONGEST_TYPE)
+        except Exception:
+            return ""
+
+    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        kept = {}
+        for name in self._kept:
+            value = headers.get(name)
+            if value is not None:
+                kept[name] = _text(value, LONGEST_HEADER)
+        return kept
+
+
+def _text(value: str, longest: int) -> str:
+    text = value if len(value) <= longest else value[:longest]
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text) if _UNSTORABLE.search(text) else text

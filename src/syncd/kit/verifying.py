@@ -1,0 +1,108 @@
+"""From a description's rules to a verifier: which header holds what, decided once and not for each delivery.
+
+The mathematics lives in `signatures.py`. A partner that signs nothing (`verify: none`) is known by a secret in its URL:
+the last part of `/webhooks/{partner}/{integration}/{secret}`. Its deliveries say only where to look again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from syncd.kit import signatures
+from syncd.kit.signatures import Verdict
+from syncd.kit.spec import Webhooks
+from syncd.kit.webhooks import Delivery
+
+Verifier = Callable[[Delivery, float], Verdict]
+"""Takes a delivery and our clock's Unix seconds. Works on the raw bytes, in constant time."""
+
+
+def verifier(rules: Webhooks, secrets: Sequence[str], *, tolerance_seconds: float | None = None) -> Verifier:
+    """What the rules ask for, with these secrets. Without any, nothing is ever let in."""
+    held = tuple(secret for secret in secrets if secret)
+    tolerance = rules.tolerance if tolerance_seconds is None else tolerance_seconds
+    named = rules.header.lower() if rules.header else None
+    match rules.verify:
+        case "hmac_sha256" | "hmac_sha1":
+            return _hmac(rules, named or "", held)
+        case "attio":
+            return _attio((named,) if named else ("attio-signature", "x-attio-signature"), held)
+        case "stripe":
+            return _stripe(named or "stripe-signature", held, tolerance)
+        case "maintainx":
+            return _maintainx(named or "x-maintainx-webhook-body-signature", held, tolerance)
+        case "standard":
+            return _standard(named, held, tolerance)
+        case "twilio":
+            return _twilio(named or "x-twilio-signature", held)
+        case "none":
+            return lambda delivery, now: signatures.secret_in_url(delivery.route, held)
+
+
+def times(rules: Webhooks) -> bool:
+    """Does the scheme sign a time, so that an old delivery can be told?"""
+    return rules.verify in {"stripe", "maintainx", "standard"}
+
+
+def _hmac(rules: Webhooks, header: str, secrets: Sequence[str]) -> Verifier:
+    algorithm: signatures.Algorithm = "sha1" if rules.verify == "hmac_sha1" else "sha256"
+
+    def verify(delivery: Delivery, now: float) -> Verdict:
+        given = delivery.headers.get(header)
+        return signatures.hmac_body(
+            delivery.body, given, secrets, algorithm=algorithm, encoding=rules.encoding, prefix=rules.prefix
+        )
+
+    return verify
+
+
+def _attio(headers: Sequence[str], secrets: Sequence[str]) -> Verifier:
+    def verify(delivery: Delivery, now: float) -> Verdict:
+        given = next((found for header in headers if (found := delivery.headers.get(header))), None)
+        return signatures.attio(delivery.body, given, secrets)
+
+    return verify
+
+
+def _stripe(header: str, secrets: Sequence[str], tolerance: float) -> Verifier:
+    def verify(delivery: Delivery, now: float) -> Verdict:
+        given = delivery.headers.get(header)
+        return signatures.stripe(delivery.body, given, secrets, now, tolerance_seconds=tolerance)
+
+    return verify
+
+
+def _maintainx(header: str, secrets: Sequence[str], tolerance: float) -> Verifier:
+    def verify(delivery: Delivery, now: float) -> Verdict:
+        given = delivery.headers.get(header)
+        return signatures.maintainx(delivery.body, given, secrets, now, tolerance_seconds=tolerance)
+
+    return verify
+
+
+def _standard(header: str | None, secrets: Sequence[str], tolerance: float) -> Verifier:
+    def verify(delivery: Delivery, now: float) -> Verdict:
+        found = delivery.headers
+        # Svix writes `svix-`, or `webhook-` for a sender that wants no name of Svix's to be seen.
+        brand = "svix" if "svix-id" in found else "webhook"
+        return signatures.standard(
+            delivery.body,
+            found.get(f"{brand}-id"),
+            found.get(f"{brand}-timestamp"),
+            found.get(header or f"{brand}-signature"),
+            secrets,
+            now,
+            tolerance_seconds=tolerance,
+        )
+
+    return verify
+
+
+def _twilio(header: str, secrets: Sequence[str]) -> Verifier:
+    def verify(delivery: Delivery, now: float) -> Verdict:
+        found = delivery.headers
+        return signatures.twilio(
+            delivery.url, delivery.body, found.get("content-type"), found.get(header), secrets, delivery.method
+        )
+
+    return verify

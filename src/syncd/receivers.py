@@ -1,0 +1,121 @@
+"""Every integration's receiver, made from configuration and from the secrets that registration obtained.
+
+Independent of whether the partner could be built or its credential works: deliveries are judged as long as there is a
+secret to judge by (R16). The mapping is swapped whole (R13); an integration whose secret cannot be read keeps the receiver
+it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import structlog
+
+from syncd import drivers
+from syncd.config import Config, IntegrationConfig, PartnerConfig
+from syncd.errors import StoreError, SyncdError
+from syncd.kit import Driver
+from syncd.kit.receiver import Receiver
+from syncd.ports import StoredCredential
+from syncd.secrets import Secret, Vault
+from syncd.store import Store
+
+say = structlog.get_logger()
+
+KIND: Final = "webhook"
+"""Of the sealed rows that hold what partners gave us to verify their deliveries with: by subscription, its secret."""
+CHANNEL: Final = "syncd_receivers"
+"""What every instance listens to; the payload is the integration."""
+
+Key = tuple[str, str]
+
+
+class Receivers:
+    """`current` is what intake asks; `load` at the start and at each reload, `refresh` whenever sealed secrets changed."""
+
+    def __init__(self, vault: Vault, store: Callable[[], Store | None]) -> None:
+        self._vault = vault
+        self._store = store
+        self._config: Config | None = None
+        self._sealed: dict[str, tuple[Secret, ...]] = {}
+        self.ready = False
+        """The sealed secrets were read. Before that a refusal may be wrong: answer 503, not 401."""
+        self.current: Mapping[Key, Receiver] = MappingProxyType({})
+        """By (partner, integration)."""
+
+    def load(self, config: Config) -> dict[str, str]:
+        """Take a configuration over, part by part. Returns what stands against each integration left as it was."""
+        self._config = config
+        kept: dict[str, str] = {}
+        made: dict[Key, Receiver] = {}
+        for partner in config.partners.values():
+            made |= self._of(partner, kept)
+        self.current = MappingProxyType(made)
+        for name, trouble in kept.items():
+            say.warning("receiver_kept", integration=name, reason=trouble)
+        return kept
+
+    async def refresh(self) -> None:
+        """Read the sealed secrets anew. Raises StoreError where the database cannot be asked."""
+        store = self._store()
+        if store is None:
+            raise StoreError("the database has not been reached yet", hint="syncd check --env")
+        sealed: dict[str, tuple[Secret, ...]] = {}
+        for note in await store.credentials.list():
+            if note.kind != KIND:
+                continue
+            try:
+                found = await store.credentials.get(note.integration, KIND)
+            except StoreError as error:
+                # One row that does not open is one integration's trouble; what was known of it stays.
+                say.error("webhook_secret_not_opened", integration=note.integration, reason=str(error))
+                sealed[note.integration] = self._sealed.get(note.integration, ())
+                continue
+            sealed[note.integration] = _secrets(found)
+        self._sealed = sealed
+        self.ready = True
+        if self._config is not None:
+            self.load(self._config)
+
+    def _of(self, partner: PartnerConfig, kept: dict[str, str]) -> dict[Key, Receiver]:
+        made: dict[Key, Receiver] = {}
+        try:
+            driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
+        except SyncdError as error:
+            for name in partner.integrations:
+                self._keep((partner.name, name), str(error), made, kept)
+            return made
+        if not driver.takes_webhooks:
+            return made
+        for name, integration in partner.integrations.items():
+            key = partner.name, name
+            try:
+                made[key] = self._receiver(driver, partner, integration, name)
+            except SyncdError as error:
+                trouble = f"{error}" + (f" ({error.hint})" if error.hint else "")
+                self._keep(key, trouble, made, kept)
+        return made
+
+    def _keep(self, key: Key, trouble: str, made: dict[Key, Receiver], kept: dict[str, str]) -> None:
+        kept[key[1]] = trouble
+        if key in self.current:
+            made[key] = self.current[key]
+
+    def _receiver(self, driver: Driver, partner: PartnerConfig, integration: IntegrationConfig, name: str) -> Receiver:
+        hook = integration.webhook
+        stated = [self._vault.resolve(ref) for ref in hook.secrets] if hook is not None else []
+        tolerance = hook.tolerance if hook is not None and "tolerance" in hook.model_fields_set else None
+        return Receiver(
+            partner.name,
+            name,
+            driver,
+            [*stated, *self._sealed.get(name, ())],
+            tolerance_seconds=tolerance,
+            enabled=partner.is_enabled(name),
+        )
+
+
+def _secrets(found: StoredCredential | None) -> tuple[Secret, ...]:
+    return tuple(Secret(value) for value in found.value.values() if value) if found is not None else ()
