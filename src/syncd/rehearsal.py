@@ -1,0 +1,298 @@
+"""A delivery as a partner would send it, made from its driver's samples: for `syncd webhook send`.
+
+The body is that of a sample of the type asked for, of a sample of another type with this type's name in it, or the least
+that the description can read; with ids and times of its own. Nothing is sent or stored here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+from syncd import codec, drivers
+from syncd.errors import ConfigError, SyncdError
+from syncd.kit import Driver
+from syncd.kit.paths import MISSING, getter, steps
+from syncd.kit.shapes import HEADER
+from syncd.kit.signing import signed
+from syncd.kit.spec import Webhooks
+from syncd.kit.verifying import times
+from syncd.kit.webhooks import FORM, Delivery, Event
+from syncd.model import Headers
+from syncd.secrets import Secret
+
+_MILLISECONDS_FROM: Final = 10**12
+_STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d{1,4})\]")
+JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One `samples/*.webhook.json`."""
+
+    name: str
+    body: str
+    headers: Mapping[str, str]
+    event_id: str | None
+    external_id: str | None
+    """Of the first record it tells of."""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What to send."""
+
+    type: str
+    external_id: str | None = None
+    """The record it is to tell of; None: the sample's."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Values by their path in the body."""
+    forged: bool = False
+    stale_seconds: float = 0.0
+    """So long ago it was signed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """A delivery, ready to be posted."""
+
+    delivery: Delivery
+    sample: str
+    """The sample it was made from; empty where there was none."""
+    events: Sequence[Event]
+    event_id: str | None
+
+
+def webhooks_of(driver: Driver) -> Webhooks:
+    """How its partner's deliveries are described. Raises ConfigError where it sends none."""
+    rules = driver.spec.webhooks
+    if rules is None:
+        raise ConfigError(f"driver {driver.spec.name} takes no webhooks", hint="its file may describe them: webhooks:")
+    return rules
+
+
+def samples_of(driver_name: str) -> list[Sample]:
+    """A driver's sample deliveries, by name. Raises DriverError for an unknown driver."""
+    return [_sample(file.name, codec.loads(file.read_bytes())) for file in _files(driver_name)]
+
+
+def _files(driver_name: str) -> Iterator[Any]:
+    yield from sorted((drivers.folder(driver_name) / "samples").glob("*.webhook.json"))
+
+
+def _sample(name: str, told: Mapping[str, Any]) -> Sample:
+    events = told.get("events") or [{}]
+    return Sample(
+        name.removesuffix(".webhook.json"),
+        str(told["body"]),
+        {key.lower(): str(value) for key, value in told.get("headers", {}).items()},
+        told.get("event_id"),
+        events[0].get("external_id"),
+        str(told.get("url", "")),
+    )
+
+
+def types_of(driver: Driver, samples: Sequence[Sample]) -> list[str]:
+    """The types that can be sent, sorted: those that lead somewhere, and those of the samples."""
+    rules = webhooks_of(driver)
+    told = {driver.event_type(Delivery(one.body.encode(), Headers(one.headers), one.url)) for one in samples}
+    return sorted({*rules.routes, *told} - {""})
+
+
+def rehearse(
+    driver: Driver,
+    samples: Sequence[Sample],
+    wish: Wish,
+    secret: Secret,
+    now: datetime,
+    fresh: str,
+    *,
+    url: str = "",
+) -> Rehearsal:
+    """The delivery, signed at `now` less what the wish says. `fresh`: hexadecimal digits nobody has used before.
+
+    `url`: the public URL, for schemes that sign it. Raises ConfigError for a type nothing is known of, and for a stale one
+    where the partner signs no time.
+    """
+    rules = webhooks_of(driver)
+    if wish.stale_seconds and not times(rules):
+        raise ConfigError(
+            f"{driver.spec.title or driver.spec.name} signs no time, so no delivery of it is ever too old",
+            hint="leave --stale out",
+        )
+    for sure, body, headers, sample in _bodies(driver, rules, samples, wish.type):
+        draft = _Draft(rules, body, headers, wish.type)
+        draft.freshen(sample, fresh, now)
+        if wish.external_id is not None:
+            draft.about(wish.external_id, sample)
+        for path, value in wish.settings.items():
+            _put(draft.body, path, value)
+        delivery = draft.delivery(url)
+        try:
+            events = driver.events(delivery)
+        except SyncdError:
+            events = []  # not of this type, or made so by the settings
+        if not sure and not events:
+            continue
+        at = now.timestamp() - wish.stale_seconds
+        route = delivery.route if rules.verify != "none" else secret.reveal() + ("0" if wish.forged else "")
+        seal = signed(rules, delivery, secret.reveal(), at, forged=wish.forged)
+        sent = Delivery(delivery.body, Headers({**draft.headers, **seal}), url, route=route)
+        name = sample.name if sample is not None else ""
+        return Rehearsal(delivery=sent, sample=name, events=events, event_id=driver.event_id(sent))
+    raise _unknown(driver, samples, wish.type)
+
+
+def _unknown(driver: Driver, samples: Sequence[Sample], kind: str) -> ConfigError:
+    from syncd.config import did_you_mean
+
+    known = types_of(driver, samples)
+    hint = did_you_mean(kind, known) or f"it has: {', '.join(known)}"
+    return ConfigError(f"{driver.spec.title or driver.spec.name} is not known to send {kind!r}", hint=hint)
+
+
+def _bodies(
+    driver: Driver, rules: Webhooks, samples: Sequence[Sample], kind: str
+) -> Iterator[tuple[bool, dict[str, Any], dict[str, str], Sample | None]]:
+    """What the delivery may be made from, the likeliest first: is it surely of this type, body, headers, sample."""
+    read = [(one, Delivery(one.body.encode(), Headers(one.headers), one.url)) for one in samples]
+    same = [pair for pair in read if driver.event_type(pair[1]) == kind]
+    family = kind.partition(".")[0]
+    near = [pair for pair in read if pair not in same and driver.event_type(pair[1]).partition(".")[0] == family]
+    for one, delivery in [*same, *near]:
+        body = delivery.json()
+        if isinstance(body, dict):
+            yield (one, delivery) in same, body, dict(one.headers), one
+    if kind in rules.routes:
+        yield True, {}, {"content-type": JSON}, None
+
+
+class _Draft:
+    """A body and headers on their way to being a delivery."""
+
+    def __init__(self, rules: Webhooks, body: dict[str, Any], headers: dict[str, str], kind: str) -> None:
+        self.rules = rules
+        self.headers = {"content-type": JSON, **headers, "user-agent": "syncd webhook send"}
+        self.body = body
+        self.route = ""
+        self.kind = kind
+        self._name_the_type()
+
+    @property
+    def _fact(self) -> dict[str, Any]:
+        """The event in the body: the first of a list, or the body itself."""
+        if self.rules.events is None:
+            return self.body
+        found = getter(self.rules.events)(self.body)
+        if not (isinstance(found, list) and found and isinstance(found[0], dict)):
+            found = [{}]
+            _put(self.body, self.rules.events, found)
+        first: dict[str, Any] = found[0]
+        return first
+
+    def _name_the_type(self) -> None:
+        place = self.rules.type
+        if place is None:
+            self.route = self.kind
+        elif place.startswith(HEADER):
+            self.headers[place.removeprefix(HEADER).strip().lower()] = self.kind
+        else:
+            _put_one(self._fact, place, self.kind)
+
+    def freshen(self, sample: Sample | None, fresh: str, now: datetime) -> None:
+        """An id of its own, or it would be a duplicate of the last one sent; and the time of now."""
+        place = self.rules.event_id
+        if place is not None and place.startswith(HEADER):
+            self.headers[place.removeprefix(HEADER).strip().lower()] = f"sample_{fresh}"
+        elif place is not None:
+            _put_one(self.body, place, f"sample_{fresh}")
+        for brand in ("svix", "webhook"):
+            if f"{brand}-id" in self.headers or (self.rules.verify == "standard" and sample is None):
+                self.headers[f"{brand}-id"] = f"sample_{fresh}"
+                break
+        fact = self._fact
+        for each in (self.rules.at or "").split("||"):
+            found = getter(each.strip())(fact) if each.strip() else MISSING
+            if found is not MISSING and found is not None:
+                _put(fact, each.strip(), _moment_like(found, now))
+        if sample is None:
+            if self.rules.at:
+                _put_one(fact, self.rules.at, now.astimezone(UTC).isoformat())
+            _put_one(fact, self.rules.id or "id", f"sample-{fresh}")
+
+    def about(self, external_id: str, sample: Sample | None) -> None:
+        """Tell of this record instead."""
+        if sample is None:
+            _put_one(self._fact, self.rules.id or "id", external_id)
+        elif sample.external_id is not None:
+            self.body = _instead(self.body, sample.external_id, external_id)
+
+    def delivery(self, url: str) -> Delivery:
+        if self.headers["content-type"].partition(";")[0].strip() == FORM:
+            body = urlencode({key: str(value) for key, value in self.body.items()}).encode()
+        else:
+            body = codec.dumps(self.body)
+        return Delivery(body, Headers(self.headers), url, route=self.route)
+
+
+def _moment_like(found: Any, now: datetime) -> Any:
+    """`now`, written as what stands there is."""
+    if isinstance(found, str):
+        return now.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    seconds = now.timestamp()
+    return int(seconds * 1000) if isinstance(found, int) and found >= _MILLISECONDS_FROM else int(seconds)
+
+
+def _instead(value: Any, old: str, new: str) -> Any:
+    """The same with one text in place of another, wherever it is a whole value."""
+    if isinstance(value, dict):
+        return {key: _instead(each, old, new) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_instead(each, old, new) for each in value]
+    return new if value == old and isinstance(value, str) else value
+
+
+def _put_one(body: dict[str, Any], place: str, value: Any) -> None:
+    """Set the first alternative that is there, else the first that is a plain path."""
+    plain = [each.strip() for each in place.split("||") if steps(each.strip())]
+    there = [each for each in plain if getter(each)(body) is not MISSING]
+    for each in there or plain[:1]:
+        _put(body, each, value)
+
+
+def _put(body: Any, path: str, value: Any) -> None:
+    """Set a value at `data.rooms[0].name`, making the objects on the way. Raises ConfigError where there is no such way."""
+    way = [match[1] if match[1] is not None else int(match[2]) for match in _STEP.finditer(path)]
+    if not way or "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in way).lstrip(".") != path:
+        raise ConfigError(f"{path!r} is no place in a body", hint="for example data.status, or rooms[0].name")
+    try:
+        for step, after in pairwise(way):
+            if isinstance(step, str) and body.get(step) is None:
+                body[step] = [] if isinstance(after, int) else {}
+            body = body[step]
+        if isinstance(body, list) and way[-1] == len(body):
+            body.append(value)
+        elif isinstance(body, list if isinstance(way[-1], int) else dict):
+            cast(Any, body)[way[-1]] = value
+        else:
+            raise TypeError
+    except (TypeError, IndexError, KeyError, AttributeError):
+        raise ConfigError(f"there is no place {path!r} in this body", hint="see it with --dry-run") from None
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """`path=value`, the value as JSON where it is such, else as text. Raises ConfigError."""
+    path, sign, value = text.partition("=")
+    if not sign or not path:
+        raise ConfigError(f"{text!r} is not PATH=VALUE", hint="for example --set data.status=canceled")
+    try:
+        return path, json.loads(value)
+    except ValueError:
+        return path, value
