@@ -89,3 +89,18 @@ def test_kinds_are_named_as_a_person_would() -> None:
     values = [MISSING, None, True, 1, 1.5, "x", "", [], {}]
     named = ["nothing", "null", "a boolean", "an integer", "a number", "text", "empty text", "a list", "an object"]
     assert [kind(value) for value in values] == named
+
+
+@given(
+    value=st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(-1, 1), st.sampled_from(["", "x"]), st.floats(0, 1)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=2), st.dictionaries(st.sampled_from(["a", "b", "c"]), inner, max_size=3)
+        ),
+        max_leaves=8,
+    ),
+    path=st.sampled_from(["a || b", "a.b || b.c || c", "a || b[0] || a.c", "c||a"]),
+)
+def test_the_first_of_several_plain_paths_is_found_as_jmespath_would(value: Any, path: str) -> None:
+    expected = jmespath.search(path, value)
+    assert getter(path)(value) == (MISSING if expected is None else expected)

@@ -74,7 +74,8 @@ def test_attios_own_vector_is_accepted() -> None:
 def guesty(now: float, **change: object) -> bool:
     given = {"body": GUESTY_BODY, "identifier": GUESTY_ID, "timestamp": GUESTY_TIME, "header": GUESTY_SIGNATURE}
     given |= {"secrets": [GUESTY_SECRET], **change}
-    return signatures.standard(**given, now=now)  # type: ignore[arg-type]
+    keys = signatures.standard_keys(given.pop("secrets"))  # type: ignore[arg-type]
+    return bool(signatures.standard(**given, keys=keys, now=now))  # type: ignore[arg-type]
 
 
 def test_guestys_own_vector_is_accepted_within_five_minutes_of_its_time() -> None:
@@ -144,7 +145,9 @@ TWILIO_URL = "https://sync.example.com/hooks/twilio?integration=1"
 TWILIO_FORM = {"To": "+4520550199", "From": "+4515550100", "MessageStatus": "undelivered", "Body": " kept + "}
 
 
-def twilio(form: dict[str, str], signature: str | None, url: str = TWILIO_URL, secret: str = "token") -> bool:
+def twilio(
+    form: dict[str, str], signature: str | None, url: str = TWILIO_URL, secret: str = "token"
+) -> signatures.Verdict:
     body = urlencode(form).encode()
     return signatures.twilio(url, body, "application/x-www-form-urlencoded; charset=utf-8", signature, [secret])
 
@@ -205,7 +208,7 @@ def every_verifier(header: str, body: bytes, secret: str, now: float) -> list[bo
         signatures.attio(body, header, [secret]),
         signatures.stripe(body, header, [secret], now),
         signatures.maintainx(body, header, [secret], now),
-        signatures.standard(body, header, header, header, [secret], now),
+        signatures.standard(body, header, header, header, signatures.standard_keys([secret]), now),
         signatures.twilio(header, body, "application/x-www-form-urlencoded", header, [secret]),
         signatures.twilio(f"https://x/?bodySHA256={header}", body, "application/json", header, [secret]),
         signatures.hmac_body(body, header, [secret], encoding="base64"),

@@ -29,6 +29,9 @@ class Missing:
 
 MISSING: Final = Missing()
 
+_NUMBERS: Final = frozenset({int, float})
+"""Zero is true in JMESPath."""
+
 Getter = Callable[[Any], Any]
 """Takes the parsed JSON and returns what sits at the path, or MISSING. Never raises for any shape of input."""
 
@@ -55,6 +58,9 @@ def getter(path: str) -> Getter:
         return lambda value: value
     plain = steps(path)
     if plain is None:
+        either = [one.strip() for one in path.split("||")]
+        if len(either) > 1 and all(one and steps(one) for one in either):
+            return _first([getter(one) for one in either])
         return _jmespath(path)
     if len(plain) == 1 and isinstance(plain[0], str):
         return _one_key(plain[0])
@@ -93,6 +99,20 @@ def _many(plain: tuple[str | int, ...]) -> Getter:
         except (KeyError, TypeError, IndexError):
             return MISSING
         return value
+
+    return get
+
+
+def _first(getters: list[Getter]) -> Getter:
+    """`a || b`: the first that JMESPath calls true, which 0 is; else whatever the last one says."""
+
+    def get(value: Any) -> Any:
+        found: Any = MISSING
+        for one in getters:
+            found = one(value)
+            if found or (type(found) in _NUMBERS):
+                return found
+        return MISSING if found is None else found
 
     return get
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final, Literal
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -81,9 +82,11 @@ def hmac_body(
     given = signature[len(prefix) :].strip()
     if encoding == "hex":
         given = given.lower()
-    return verdict(
-        _any(same(given, digest(secret.encode(), body, algorithm, encoding)) for secret in secrets if secret)
-    )
+    sent, fits = _bytes(given), False
+    for secret in secrets:
+        if secret:
+            fits |= hmac.compare_digest(sent, digest(secret.encode(), body, algorithm, encoding))
+    return verdict(fits)
 
 
 def attio(body: bytes, signature: str | None, secrets: Iterable[str]) -> Verdict:
@@ -124,21 +127,34 @@ def standard(
     identifier: str | None,
     timestamp: str | None,
     header: str | None,
-    secrets: Iterable[str],
+    keys: Sequence[bytes],
     now: float,
     *,
     tolerance_seconds: float = TOLERANCE_SECONDS,
 ) -> Verdict:
-    """Standard Webhooks and Svix: base64 of HMAC-SHA256 over `id.timestamp.body`; the key is base64 after `whsec_`."""
+    """Standard Webhooks and Svix: base64 of HMAC-SHA256 over `id.timestamp.body`. `keys`: of `standard_keys`."""
     if not header:
         return Verdict.FORGED
     sent = _seconds(timestamp or "")
     if not identifier or not timestamp or sent is None:
         return Verdict.MALFORMED
-    given = [part.removeprefix("v1,") for part in header.split() if part.startswith("v1,")][:MOST_SIGNATURES]
-    message = b".".join((_bytes(identifier), _bytes(timestamp), body))
-    expected = [digest(key, message, encoding="base64") for key in map(_standard_key, secrets) if key]
-    return _in_time(_any(same(one, other) for one in given for other in expected), sent, now, tolerance_seconds)
+    given = [_bytes(part[3:]) for part in header.split(None, MOST_SIGNATURES)[:MOST_SIGNATURES] if part[:3] == "v1,"]
+    message = b".".join((_bytes(identifier), timestamp.encode(), body))
+    fits = False
+    for key in keys:
+        expected = binascii.b2a_base64(hmac.digest(key, message, "sha256"), newline=False)
+        for one in given:
+            fits |= hmac.compare_digest(one, expected)
+    return _in_time(fits, sent, now, tolerance_seconds)
+
+
+def standard_keys(secrets: Iterable[str]) -> tuple[bytes, ...]:
+    """The keys in secrets of Standard Webhooks: base64 after `whsec_`. What is none is left out."""
+    keys = []
+    for secret in secrets:
+        with contextlib.suppress(binascii.Error, ValueError):
+            keys.append(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+    return tuple(key for key in keys if key)
 
 
 def twilio(
@@ -181,7 +197,7 @@ def secret_in_url(given: str | None, secrets: Iterable[str]) -> Verdict:
 
 def sign_standard(body: bytes, identifier: str, timestamp: str, secret: str) -> str:
     """The signature header a Standard Webhooks sender would send. For samples and simulators."""
-    key = _standard_key(secret) or b""
+    key = next(iter(standard_keys([secret])), b"")
     return "v1," + digest(key, b".".join((_bytes(identifier), _bytes(timestamp), body)), encoding="base64").decode()
 
 
@@ -208,11 +224,6 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _pairs(header: str | None) -> list[tuple[str, str]]:
-    parts = (part.partition("=") for part in (header or "").split(",")[: 2 * MOST_SIGNATURES])
-    return [(name.strip(), value) for name, separator, value in parts if separator]
-
-
 def _stamped(
     header: str | None,
     body: bytes,
@@ -225,15 +236,25 @@ def _stamped(
 ) -> Verdict:
     if not header:
         return Verdict.FORGED
-    parts = _pairs(header)
-    stamp = next((value for name, value in parts if name == "t"), "")
-    given = [value for name, value in parts if name == "v1"][:MOST_SIGNATURES]
+    stamp, given = "", []
+    for part in header.split(",", 2 * MOST_SIGNATURES)[: 2 * MOST_SIGNATURES]:
+        name, _, value = part.partition("=")
+        name = name.strip()
+        if name == "v1":
+            given.append(_bytes(value))
+        elif name == "t" and not stamp:
+            stamp = value
     sent = _seconds(stamp, milliseconds=milliseconds)
     if sent is None or not given:
         return Verdict.MALFORMED
-    message = _bytes(stamp) + b"." + body
-    expected = [digest(secret.encode(), message) for secret in secrets if secret]
-    return _in_time(_any(same(one, other) for one in given for other in expected), sent, now, tolerance, future=future)
+    message = stamp.encode() + b"." + body
+    fits = False
+    for secret in secrets:
+        if secret:
+            expected = hmac.digest(secret.encode(), message, "sha256").hex().encode()
+            for one in given[:MOST_SIGNATURES]:
+                fits |= hmac.compare_digest(one, expected)
+    return _in_time(fits, sent, now, tolerance, future=future)
 
 
 def _in_time(fits: bool, sent: float, now: float, tolerance: float, *, future: bool = False) -> Verdict:
@@ -247,13 +268,6 @@ def _seconds(stamp: str, *, milliseconds: bool = False) -> float | None:
         return None
     sent: float = int(stamp)
     return sent / 1000 if milliseconds and sent >= _MILLISECONDS_FROM else sent
-
-
-def _standard_key(secret: str) -> bytes | None:
-    try:
-        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except (binascii.Error, ValueError):
-        return None
 
 
 def _form_text(body: bytes) -> str:

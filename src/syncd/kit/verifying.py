@@ -81,6 +81,8 @@ def _maintainx(header: str, secrets: Sequence[str], tolerance: float) -> Verifie
 
 
 def _standard(header: str | None, secrets: Sequence[str], tolerance: float) -> Verifier:
+    keys = signatures.standard_keys(secrets)
+
     def verify(delivery: Delivery, now: float) -> Verdict:
         found = delivery.headers
         # Svix writes `svix-`, or `webhook-` for a sender that wants no name of Svix's to be seen.
@@ -90,7 +92,7 @@ def _standard(header: str | None, secrets: Sequence[str], tolerance: float) -> V
             found.get(f"{brand}-id"),
             found.get(f"{brand}-timestamp"),
             found.get(header or f"{brand}-signature"),
-            secrets,
+            keys,
             now,
             tolerance_seconds=tolerance,
         )
