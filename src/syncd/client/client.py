@@ -23,7 +23,7 @@ from syncd.client.stats import CallStats
 from syncd.client.teller import Teller
 from syncd.client.token_call import TokenCaller
 from syncd.client.transport import Answer, LostError, Outgoing, PartnerTransport, checked_header
-from syncd.client.trip import AgainError, Patience, Trip, route_of
+from syncd.client.trip import AgainError, Judging, Leaving, Patience, Trip, route_of
 from syncd.errors import (
     AuthError,
     ConfigError,
@@ -116,8 +116,17 @@ class Session:
         """Fresh counters for one run, to be handed to `call`."""
         return CallStats()
 
-    async def call(self, request: Request, *, lane: Lane = Lane.NORMAL, stats: CallStats | None = None) -> Response:
-        """Make the call and return its sound, complete answer.
+    async def call(
+        self,
+        request: Request,
+        *,
+        lane: Lane = Lane.NORMAL,
+        stats: CallStats | None = None,
+        judging: Judging | None = None,
+        leaving: Leaving | None = None,
+    ) -> Response:
+        """Make the call and return its sound, complete answer. `judging` goes round what the driver makes of each answer;
+        `leaving` is called right before each try is sent, for whoever has to remember that it may arrive.
 
         Raises what `classify` says of the last answer; TransientError when none came; RateLimitError when the wait would
         be long (OverBudgetError: our own gate refused); AuthError when the credential is refused for good; RejectedError
@@ -125,7 +134,7 @@ class Session:
         that holds a secret.
         """
         route = request.route or route_of(request.path)
-        trip, error = self._departure(request, route, lane, stats or CallStats())
+        trip, error = self._departure(request, route, lane, stats or CallStats(), judging, leaving)
         if trip is not None:
             self._retries.earn()
             response, error = await self._pass(trip)
@@ -191,7 +200,13 @@ class Session:
     # -- gate, auth, http
 
     def _departure(
-        self, request: Request, route: str, lane: Lane, stats: CallStats
+        self,
+        request: Request,
+        route: str,
+        lane: Lane,
+        stats: CallStats,
+        judging: Judging | None,
+        leaving: Leaving | None,
     ) -> tuple[Trip | None, SyncdError | None]:
         """Everything that can be decided before the first try."""
         left = self.patience.deadline_seconds if request.deadline_seconds is None else request.deadline_seconds
@@ -222,6 +237,8 @@ class Session:
             body=body,
             # Who grants a call more time also means the silence before its answer.
             timeouts=replace(timeouts, read=left) if left > 2 * timeouts.read else None,
+            judging=judging,
+            leaving=leaving,
         )
         return trip, None
 
@@ -253,6 +270,8 @@ class Session:
                 self._waited(trip, slot.waited_seconds)
                 if home:
                     mark = self.auth.stamp(out, self.clock.now())
+                if trip.leaving is not None:
+                    await trip.leaving()
                 answer, error = await self._send(trip, out, slot)
         except LostError as lost:
             return None, lost.error
@@ -299,10 +318,11 @@ class Session:
                 self._teller.call(trip.route, "cut", seconds)  # cancelled: no verdict for the breaker
         response = answer.response
         error = answer.failure.error if response is None and answer.failure is not None else None
-        if response is not None:
-            error = self._judged(trip, response)
-            self._price(trip, slot, response)
-            self._heed(slot, response)
+        if response is not None and trip.judging is not None:
+            async with trip.judging():
+                error = self._read(trip, slot, response)
+        elif response is not None:
+            error = self._read(trip, slot, response)
         if isinstance(error, TransientError) and error.breaks:
             self._sick(slot, self._teller.complete(error, out.method, trip.route))
         elif isinstance(error, RateLimitError):
@@ -316,6 +336,12 @@ class Session:
         if response is None:
             raise LostError(answer, error)
         return answer, error
+
+    def _read(self, trip: Trip, slot: Slot, response: Response) -> PartnerError | None:
+        error = self._judged(trip, response)
+        self._price(trip, slot, response)
+        self._heed(slot, response)
+        return error
 
     def _sick(self, slot: Slot, error: TransientError) -> None:
         """Tell the breaker. A probe that failed says nothing about the work it was made for: that waits for the next."""

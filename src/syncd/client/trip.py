@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +12,11 @@ from syncd.client.stats import CallStats
 from syncd.client.transport import Timeouts
 from syncd.errors import SyncdError
 from syncd.model import Lane, Request
+
+Judging = Callable[[], AbstractAsyncContextManager[None]]
+"""Entered round whatever is done with an answer, from the moment it is complete: for work that may end the process."""
+Leaving = Callable[[], Awaitable[None]]
+"""Called inside the gate right before each try is sent; what it raises keeps the try from being sent."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KINDS = frozenset({"read", "write"})
@@ -41,7 +48,9 @@ class Trip:
         "budgets",
         "headers",
         "hops",
+        "judging",
         "lane",
+        "leaving",
         "left",
         "limited",
         "replayed",
@@ -64,9 +73,13 @@ class Trip:
         headers: dict[str, str],
         body: bytes,
         timeouts: Timeouts | None = None,
+        judging: Judging | None = None,
+        leaving: Leaving | None = None,
     ) -> None:
         self.request = request
+        self.judging = judging
         self.lane = lane
+        self.leaving = leaving
         self.stats = stats
         self.target = target
         """Where it goes; a redirect changes it."""

@@ -107,6 +107,26 @@ class Pages:
         """Store records outside a listing (task results, webhooks). The fence is checked, no cursor moves."""
         return await self._store(page, listing=False)
 
+    async def remember(self, page: PageWrite) -> None:
+        """Say whose page it is; before `commit_within`, which cannot."""
+        await self._remember(page.integration, page.partner)
+
+    async def commit_within(self, connection: asyncpg.Connection, page: PageWrite) -> PageResult:
+        """`commit_one` inside a transaction of the caller's, for records that are stored with the row that brought them.
+
+        Raises OwnershipError, ConflictError: then the whole transaction is to be given up.
+        """
+        try:
+            with border():
+                async with connection.transaction():
+                    return await self._rounds_within(connection, page, listing=False)
+        except DataRefusedError:
+            sound, refused = await self._without_refused(page)
+            with border():
+                result = await self._rounds_within(connection, sound, listing=False)
+            result.refused = refused
+            return result
+
     @again_after_conflict
     async def delete(
         self,
@@ -178,30 +198,35 @@ class Pages:
             found = await self._database.fetchrow(_STORE_PAGE, *_values(page, columns, now, listing))
             return _result(found)
         async with self._database.transaction() as connection:
-            # The page's own statement goes first: it checks that we may write at all.
-            columns = _columns(first, page.cause, page.history, page.seen_ids)
-            result = _result(await connection.fetchrow(_STORE_PAGE, *_values(page, columns, now, listing)))
-            before = {*result.added, *result.updated}
-            for rows in rounds:
-                values = _columns(rows, page.cause, page.history)
-                extra = _result(await connection.fetchrow(_STORE_ROWS, page.integration, now, values, False))
-                if page.run_id is not None:
-                    await connection.execute(
-                        _COUNT_MORE,
-                        page.integration,
-                        page.run_id,
-                        len(extra.added),
-                        len(extra.updated),
-                        len(extra.deleted),
-                        extra.unchanged,
-                        extra.stale,
-                    )
-                result.include(extra)
-            news = {*result.added, *result.updated} - before
-            if tasks := [task for task in page.tasks if task.parent_id in news]:
-                wanted = tasks_json(tasks, page.resource, page.cause)
-                await connection.execute("SELECT syncd.put_tasks($1, $2, $3::jsonb)", page.integration, now, wanted)
-            return result
+            return await self._rounds_within(connection, page, listing=listing)
+
+    async def _rounds_within(self, connection: asyncpg.Connection, page: PageWrite, *, listing: bool) -> PageResult:
+        now = self._database.clock.now()
+        first, *rounds = _rounds(page.rows)
+        # The page's own statement goes first: it checks that we may write at all.
+        columns = _columns(first, page.cause, page.history, page.seen_ids)
+        result = _result(await connection.fetchrow(_STORE_PAGE, *_values(page, columns, now, listing)))
+        before = {*result.added, *result.updated}
+        for rows in rounds:
+            values = _columns(rows, page.cause, page.history)
+            extra = _result(await connection.fetchrow(_STORE_ROWS, page.integration, now, values, False))
+            if page.run_id is not None:
+                await connection.execute(
+                    _COUNT_MORE,
+                    page.integration,
+                    page.run_id,
+                    len(extra.added),
+                    len(extra.updated),
+                    len(extra.deleted),
+                    extra.unchanged,
+                    extra.stale,
+                )
+            result.include(extra)
+        news = {*result.added, *result.updated} - before
+        if tasks := [task for task in page.tasks if task.parent_id in news]:
+            wanted = tasks_json(tasks, page.resource, page.cause)
+            await connection.execute("SELECT syncd.put_tasks($1, $2, $3::jsonb)", page.integration, now, wanted)
+        return result
 
     async def _without_refused(self, page: PageWrite) -> tuple[PageWrite, list[str]]:
         """The page without the rows that the database cannot hold; they become rejects. Rare, so it may be slow."""

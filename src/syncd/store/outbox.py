@@ -1,0 +1,389 @@
+"""Table `outbox`: changes of ours on their way to the partners, each sent once in effect.
+
+Every step is one conditional statement (R4). Two columns tell what may have happened out there: `sent_at`, when a try last
+left (written before its first byte does), and `unsure_since`, set with it and taken back only by an answer that tells. So a
+row that a dead process had taken is `unknown` when it may have arrived, and waits again when it cannot have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from syncd.errors import OwnershipError
+from syncd.store.database import Database, affected, again_after_conflict
+from syncd.store.dead_letters import NewDeadLetter, insert_letter
+from syncd.store.pages import Pages
+from syncd.store.rows import PageResult, PageWrite
+
+OUTBOX = "syncd_outbox"
+"""NOTIFY channel: pushes were written. The payload is the integration."""
+OPEN = ("waiting", "taken", "unknown")
+"""States of a push that is not over."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPush:
+    """A change to send."""
+
+    integration: str
+    resource: str
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    external_id: str | None = None
+    idempotency_key: str | None = None
+    """None: a random one."""
+    cause: str = ""
+    expires_at: datetime | None = None
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PushRow:
+    """One push as stored."""
+
+    integration: str
+    id: int
+    resource: str
+    external_id: str | None
+    operation: str
+    payload: Mapping[str, Any]
+    idempotency_key: str
+    state: str
+    attempts: int
+    """Takes, this one included; those that failed nobody are taken back."""
+    lost: int
+    """Takes that ended with the process."""
+    not_before: datetime | None
+    expires_at: datetime | None
+    taken_fence: int | None
+    sent_at: datetime | None
+    unsure_since: datetime | None
+    """Since when a try may have arrived, and nobody knows."""
+    created_at: datetime
+    finished_at: datetime | None
+    cause: str
+    reason: str | None
+    answer: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A push whose turn it is."""
+
+    integration: str
+    id: int
+    resource: str
+    lost: int
+
+
+_COLUMNS = ", ".join(PushRow.__slots__)
+_OURS = "integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3"
+_FIRST = (  # nothing older of the same record is under way
+    "NOT EXISTS (SELECT FROM syncd.outbox p WHERE p.integration = o.integration AND p.resource = o.resource "
+    "AND p.record_key = o.record_key AND p.id < o.id AND p.state IN ('waiting', 'taken', 'unknown'))"
+)
+
+
+class Outbox:
+    """Pushes that wait, are under way, or are over."""
+
+    def __init__(self, database: Database, pages: Pages) -> None:
+        self._database = database
+        self._pages = pages
+
+    # -- writing pushes --------------------------------------------------------------------------------------------
+
+    async def put(self, push: NewPush) -> tuple[int, bool]:
+        """Write one; returns its id, and False where its key stands for an equal one already.
+
+        Raises StoreError for a key that was used for another push.
+        """
+        async with self._database.transaction() as connection:
+            made: int = await connection.fetchval(
+                "SELECT syncd.push($1, $2, $3, $4::jsonb, $5, $6, $7, $8, $9)",
+                push.integration,
+                push.resource,
+                push.kind,
+                dict(push.data),
+                push.external_id,
+                push.idempotency_key,
+                push.cause,
+                push.expires_at,
+                push.not_before,
+            )
+            fresh: bool = await connection.fetchval(
+                "SELECT xmin = pg_current_xact_id()::xid FROM syncd.outbox WHERE integration = $1 AND id = $2",
+                push.integration,
+                made,
+            )
+        return made, fresh
+
+    # -- taking them -----------------------------------------------------------------------------------------------
+
+    async def free(self, integrations: Sequence[str], *, fence: int) -> int:
+        """At a new fence: what an older one had taken is unknown where it may have arrived, and else waits again."""
+        return await self._database.execute(
+            "UPDATE syncd.outbox SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, "
+            "lost = greatest(lost, least(lost + 1, 2)), taken_fence = NULL, taken_at = NULL, "
+            "reason = CASE WHEN unsure_since IS NULL THEN 'the process ended before it left' "
+            "ELSE 'the process ended before its answer came' END "
+            "WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2",
+            list(integrations),
+            fence,
+        )
+
+    async def unordered(self, integrations: Sequence[str], *, limit: int = 500) -> list[PushRow]:
+        """Pushes without an id of which nobody has said yet what identifies their record."""
+        found = await self._database.fetch(
+            f"SELECT {_COLUMNS} FROM syncd.outbox WHERE integration = ANY($1::text[]) AND state = 'waiting' "
+            "AND external_id IS NULL AND ordered_by IS NULL ORDER BY id LIMIT $2",
+            list(integrations),
+            limit,
+        )
+        return [_row(each) for each in found]
+
+    async def order(self, keys: Mapping[tuple[str, int], str]) -> None:
+        """Say what identifies the record of each; empty: nothing does, and it goes at any time."""
+        names, ids = [name for name, _ in keys], [number for _, number in keys]
+        await self._database.execute(
+            "UPDATE syncd.outbox o SET ordered_by = k.value FROM unnest($1::text[], $2::bigint[], $3::text[]) "
+            "AS k(name, id, value) WHERE o.integration = k.name AND o.id = k.id AND o.ordered_by IS NULL",
+            names,
+            ids,
+            list(keys.values()),
+        )
+
+    async def ready(self, integrations: Sequence[str], *, limit: int, without: Sequence[str] = ()) -> list[Ready]:
+        """Those whose turn it is, oldest first: of each record only its oldest. `without`: `integration/resource`."""
+        found = await self._database.fetch(
+            "SELECT r.integration, r.id, r.resource, r.lost FROM unnest($1::text[]) AS i(name) CROSS JOIN LATERAL ("
+            "SELECT o.integration, o.id, o.resource, o.lost FROM syncd.outbox o WHERE o.integration = i.name "
+            "AND o.state IN ('waiting', 'unknown') AND (o.not_before IS NULL OR o.not_before <= $2) "
+            "AND (o.external_id IS NOT NULL OR o.ordered_by IS NOT NULL) "
+            "AND o.integration || '/' || o.resource <> ALL($4::text[]) "
+            f"AND {_FIRST} ORDER BY o.id LIMIT $3) r",
+            list(integrations),
+            self._database.clock.now(),
+            limit,
+            list(without),
+        )
+        return [Ready(*each) for each in found]
+
+    async def take(self, integration: str, push_id: int, *, fence: int) -> PushRow | None:
+        """Take one; None when it is not its turn, or somebody else has it. Its state tells how it was found."""
+        found = await self._database.fetchrow(
+            "WITH was AS (SELECT o.integration, o.id, o.state FROM syncd.outbox o WHERE o.integration = $1 AND o.id = $2 "
+            f"AND o.state IN ('waiting', 'unknown') AND (o.not_before IS NULL OR o.not_before <= $4) AND {_FIRST} "
+            "FOR UPDATE SKIP LOCKED) "
+            "UPDATE syncd.outbox t SET state = 'taken', taken_fence = $3, taken_at = $4, attempts = t.attempts + 1 "
+            "FROM was WHERE t.integration = was.integration AND t.id = was.id "
+            f"RETURNING {', '.join('was.state' if name == 'state' else f't.{name}' for name in PushRow.__slots__)}",
+            integration,
+            push_id,
+            fence,
+            self._database.clock.now(),
+        )
+        return _row(found) if found is not None else None
+
+    async def leaving(self, push: PushRow, scope: str) -> None:
+        """A try leaves now. Raises OwnershipError when it is no longer ours to send."""
+        now = self._database.clock.now()
+        if not await self._database.execute(
+            "UPDATE syncd.outbox SET sent_at = $4, unsure_since = coalesce(unsure_since, $4) "
+            f"WHERE {_OURS} AND EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $5 AND l.fence = $3)",
+            *_key(push),
+            now,
+            scope,
+        ):
+            raise OwnershipError(f"push {push.id} of {push.integration} is no longer ours to send")
+
+    async def suspect(self, push: PushRow, by: int) -> None:
+        """One whose takes have ended with the process is about to be handled (1), or was handled unharmed (-1)."""
+        await self._database.execute(f"UPDATE syncd.outbox SET lost = lost + $4 WHERE {_OURS}", *_key(push), by)
+
+    # -- their outcomes --------------------------------------------------------------------------------------------
+
+    @again_after_conflict
+    async def done(
+        self,
+        push: PushRow,
+        *,
+        answer: Mapping[str, Any],
+        external_id: str | None = None,
+        page: PageWrite | None = None,
+    ) -> PageResult | None:
+        """It is done, and what its answer brought is stored, in one transaction.
+
+        Raises OwnershipError when it was no longer ours: nothing was written.
+        """
+        if page is not None:
+            await self._pages.remember(page)
+        async with self._database.transaction() as connection:
+            tag = await connection.execute(
+                "UPDATE syncd.outbox SET state = 'done', finished_at = $4, answer = $5, unsure_since = NULL, lost = 0, "
+                f"external_id = coalesce(external_id, $6), reason = NULL WHERE {_OURS}",
+                *_key(push),
+                self._database.clock.now(),
+                dict(answer),
+                external_id,
+            )
+            if not affected(tag):
+                raise OwnershipError(f"push {push.id} of {push.integration} is no longer ours")
+            return await self._pages.commit_within(connection, page) if page is not None else None
+
+    async def later(self, push: PushRow, at: datetime | None, *, counts: bool = True, reason: str = "") -> bool:
+        """Nothing of this try arrived; put it back as it was found. `counts=False` takes the attempt back."""
+        return bool(
+            await self._database.execute(
+                "UPDATE syncd.outbox SET state = CASE WHEN $7::timestamptz IS NULL THEN 'waiting' ELSE 'unknown' END, "
+                "not_before = $4, attempts = attempts - $5, reason = $6, unsure_since = $7, taken_fence = NULL, "
+                f"taken_at = NULL, lost = 0 WHERE {_OURS}",
+                *_key(push),
+                at,
+                0 if counts else 1,
+                reason or None,
+                push.unsure_since,
+            )
+        )
+
+    async def unknown(self, push: PushRow, at: datetime | None, *, reason: str) -> bool:
+        """This try may have arrived, and no answer says so: to be resolved, not before `at`."""
+        return bool(
+            await self._database.execute(
+                "UPDATE syncd.outbox SET state = 'unknown', not_before = $4, reason = $5, taken_fence = NULL, "
+                f"taken_at = NULL, lost = 0, unsure_since = coalesce(unsure_since, sent_at, $6) WHERE {_OURS}",
+                *_key(push),
+                at,
+                reason,
+                self._database.clock.now(),
+            )
+        )
+
+    async def settled(self, push: PushRow) -> bool:
+        """A look-up told that nothing has arrived so far; it stays taken, to be sent."""
+        return bool(
+            await self._database.execute(f"UPDATE syncd.outbox SET unsure_since = NULL WHERE {_OURS}", *_key(push))
+        )
+
+    async def drop(self, push: PushRow, reason: str) -> bool:
+        """It is not to be sent any more."""
+        return bool(
+            await self._database.execute(
+                f"UPDATE syncd.outbox SET state = 'dropped', finished_at = $4, reason = $5 WHERE {_OURS}",
+                *_key(push),
+                self._database.clock.now(),
+                reason,
+            )
+        )
+
+    async def bury(self, push: PushRow, letter: NewDeadLetter, *, unsure: bool) -> bool:
+        """To the dead letters. `unsure`: a replay has to find out first whether it has arrived.
+
+        False, and no letter, when it was no longer ours.
+        """
+        now = self._database.clock.now()
+        async with self._database.transaction() as connection:
+            tag = await connection.execute(
+                "UPDATE syncd.outbox SET state = 'buried', finished_at = $4, reason = $5, "
+                f"unsure_since = CASE WHEN $6 THEN coalesce(unsure_since, sent_at) END WHERE {_OURS}",
+                *_key(push),
+                now,
+                letter.message,
+                unsure,
+            )
+            if not affected(tag):
+                return False
+            await insert_letter(connection, letter, now)
+        return True
+
+    async def expire(self, integrations: Sequence[str]) -> int:
+        """Drop what waits past its time and cannot have arrived; returns how many."""
+        return await self._database.execute(
+            "UPDATE syncd.outbox SET state = 'dropped', finished_at = $2, reason = 'its time was over before it could go' "
+            "WHERE integration = ANY($1::text[]) AND state = 'waiting' AND expires_at <= $2",
+            list(integrations),
+            self._database.clock.now(),
+        )
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def get(self, integration: str, push_id: int) -> PushRow | None:
+        found = await self._database.fetchrow(
+            f"SELECT {_COLUMNS} FROM syncd.outbox WHERE integration = $1 AND id = $2", integration, push_id
+        )
+        return _row(found) if found is not None else None
+
+    async def list(
+        self,
+        integration: str | None = None,
+        *,
+        resource: str | None = None,
+        states: Sequence[str] | None = None,
+        limit: int = 100,
+    ) -> list[PushRow]:
+        """Newest first."""
+        found = await self._database.fetch(
+            f"SELECT {_COLUMNS} FROM syncd.outbox WHERE ($1::text IS NULL OR integration = $1) "
+            "AND ($2::text IS NULL OR resource = $2) AND ($3::text[] IS NULL OR state = ANY($3)) "
+            "ORDER BY id DESC LIMIT $4",
+            integration,
+            resource,
+            list(states) if states is not None else None,
+            limit,
+        )
+        return [_row(each) for each in found]
+
+    async def counts(self) -> dict[str, dict[str, Any]]:
+        """By integration: how many wait, are taken, are unknown, and when the oldest was written (`oldest_at`)."""
+        found = await self._database.fetch(
+            "SELECT integration, state, count(*), min(created_at) FROM syncd.outbox "
+            "WHERE state IN ('waiting', 'taken', 'unknown') GROUP BY 1, 2"
+        )
+        counted: dict[str, dict[str, Any]] = {}
+        for name, state, count, oldest in found:
+            held = counted.setdefault(name, {**dict.fromkeys(OPEN, 0), "oldest_at": oldest})
+            held[state] = count
+            held["oldest_at"] = min(held["oldest_at"], oldest)
+        return counted
+
+
+async def revive(connection: asyncpg.Connection, integration: str, ids: Sequence[int]) -> list[int]:
+    """Inside the caller's transaction: buried pushes go out again; returns the ids of those that were buried.
+
+    One that may have arrived is resolved first. One of which nobody could tell is sent: whoever replays it has looked.
+    """
+    found = await connection.fetch(
+        "UPDATE syncd.outbox SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, attempts = 0, "
+        "lost = 0, not_before = NULL, finished_at = NULL, expires_at = NULL, reason = 'replayed', taken_fence = NULL "
+        "WHERE integration = $1 AND id = ANY($2::bigint[]) AND state = 'buried' RETURNING id",
+        integration,
+        list(ids),
+    )
+    if found:
+        await connection.execute("SELECT pg_notify($1, $2)", OUTBOX, integration)
+    return [each["id"] for each in found]
+
+
+async def discard(connection: asyncpg.Connection, integration: str, ids: Sequence[int], now: datetime) -> list[int]:
+    """Inside the caller's transaction: buried pushes are given up; returns the ids of those that were buried."""
+    found = await connection.fetch(
+        "UPDATE syncd.outbox SET state = 'dropped', finished_at = $3 "
+        "WHERE integration = $1 AND id = ANY($2::bigint[]) AND state = 'buried' RETURNING id",
+        integration,
+        list(ids),
+        now,
+    )
+    return [each["id"] for each in found]
+
+
+def _key(push: PushRow) -> tuple[str, int, int | None]:
+    return push.integration, push.id, push.taken_fence
+
+
+def _row(found: asyncpg.Record) -> PushRow:
+    return PushRow(**dict(found))
