@@ -28,7 +28,7 @@ from syncd.store import Guard, Store
 from syncd.sync.account import Account
 from syncd.sync.health import Health
 from syncd.sync.ownership import Ownership
-from syncd.sync.plan import ResourcePlan, Strategy
+from syncd.sync.plan import WEBHOOKS, ResourcePlan, Strategy
 from syncd.sync.processor import Processor, Target
 from syncd.sync.runner import Runner
 from syncd.sync.schedule import Schedule
@@ -38,6 +38,7 @@ log = structlog.get_logger()
 
 DEFAULT_EVERY_SECONDS = 900.0
 MOST_JITTER_SECONDS = 30.0
+MOST_BACKUP_JITTER_SECONDS = 600.0
 GOOD_NEWS = frozenset({"limit_relaxed", "breaker_closed", "breaker_released"})
 """What gates tell that is no warning: each ends what a warning had begun."""
 
@@ -300,7 +301,12 @@ def resource_plans(driver: Driver, partner: PartnerConfig, name: str) -> dict[st
         stated = resource.name in partner.resources or resource.name in partner.integrations[name].resources
         if not settings.enabled or not (resource.enabled or stated):
             continue
-        plans[resource.name] = resource_plan(resource, settings, partner.integrations[name].adapter or "v1")
+        plans[resource.name] = resource_plan(
+            resource,
+            settings,
+            partner.integrations[name].adapter or "v1",
+            unfed=no_webhooks(driver, partner, name),
+        )
     for plan in list(plans.values()):
         if plan.resource.parent is not None and plan.resource.parent not in plans:
             raise ConfigError(
@@ -310,9 +316,19 @@ def resource_plans(driver: Driver, partner: PartnerConfig, name: str) -> dict[st
     return plans
 
 
-def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str) -> ResourcePlan:
-    """One resource's settings in force."""
-    strategy = Strategy.CHILDREN if resource.parent is not None else Strategy(settings.strategy or resource.reads)
+def no_webhooks(driver: Driver, partner: PartnerConfig, name: str) -> str:
+    """Why no delivery can tell of this integration's records; empty: one can."""
+    if driver.spec.webhooks is None:
+        return "its driver knows no webhooks"
+    return "" if partner.integrations[name].webhook is not None else "the integration has no webhook section"
+
+
+def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str, *, unfed: str = "") -> ResourcePlan:
+    """One resource's settings in force. `unfed`: why webhooks cannot tell of it, if they cannot."""
+    told = settings.strategy or resource.strategy
+    reads = resource.reads if settings.strategy in (None, WEBHOOKS) else settings.strategy
+    strategy = Strategy.CHILDREN if resource.parent is not None else Strategy(reads)
+    by_webhooks = told == WEBHOOKS and strategy is not Strategy.CHILDREN
     every = settings.every or (None if settings.cron else resource.every or DEFAULT_EVERY_SECONDS)
     if strategy is Strategy.CHILDREN and settings.every is None and settings.cron is None:
         every = settings.full_every
@@ -333,6 +349,13 @@ def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str) ->
         guard=Guard(settings.guard.share, settings.guard.records),
         adapter=adapter,
         expires_seconds=settings.expires,
+        backup=None
+        if unfed or not by_webhooks
+        else Schedule(
+            every_seconds=settings.backup_every,
+            jitter_seconds=min(settings.backup_every / 10, MOST_BACKUP_JITTER_SECONDS),
+        ),
+        unfed=unfed if by_webhooks else "",
     )
 
 

@@ -45,6 +45,25 @@ WEBHOOK_FAILURES = Counter(
     "webhook_failures_total", "Deliveries refused or failed.", ["partner", "error_type"], registry=REGISTRY
 )
 
+# Intake. Not counted as failures: `webhook_failures_total` has them by what refused them (signature, stale, malformed,
+# disabled, unknown, flood, not_stored, intake_full).
+WEBHOOK_DUPLICATES = Counter(
+    "syncd_webhook_duplicates_total", "Deliveries that were known already.", ["partner"], registry=REGISTRY
+)
+INTAKE_UP = Gauge("syncd_intake_up", "1 while deliveries can be stored.", registry=REGISTRY)
+INTAKE_BATCH_ROWS = Histogram(
+    "syncd_intake_batch_rows",
+    "Deliveries that shared a commit.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+    registry=REGISTRY,
+)
+INTAKE_COMMIT_SECONDS = Histogram(
+    "syncd_intake_commit_seconds",
+    "Seconds to commit one batch of deliveries.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    registry=REGISTRY,
+)
+
 # Limits. What a gate counts anyway is read when scraped, see `Scopes` below.
 LIMIT_WAIT_SECONDS = Counter(
     "syncd_limit_wait_seconds_total", "Seconds calls waited before being sent.", ["scope", "reason"], registry=REGISTRY
@@ -84,6 +103,18 @@ SYNC_LAG = Gauge(
 )
 OLDEST_WORK = Gauge(
     "syncd_oldest_work_seconds", "Age of the oldest waiting item of a queue.", ["queue_name"], registry=REGISTRY
+)
+DRIFT = Gauge(
+    "syncd_drift_records",
+    "Records the last complete pass had to add, change or delete which fresher ways had missed: added, updated, deleted.",
+    ["integration", "resource", "kind"],
+    registry=REGISTRY,
+)
+TASKS = Counter(
+    "syncd_tasks_total",
+    "Tasks ended: done, buried, or skipped for a reason: expired, stale, unconfigured, unreadable, poison.",
+    ["integration", "result"],
+    registry=REGISTRY,
 )
 HELD_DELETIONS = Gauge(
     "syncd_held_deletions", "Deletions waiting for a person.", ["integration", "resource"], registry=REGISTRY

@@ -11,8 +11,9 @@ from syncd.explain import Explanation, State
 from syncd.model import Outcome
 from syncd.store import Run
 from syncd.supervisor import Supervisor
-from syncd.sync import measured, scope
+from syncd.sync import drift, feeding, measured, scope
 from syncd.sync.account import Account
+from syncd.sync.health import Drift
 from syncd.sync.runner import Runner
 from syncd.sync.unit import Unit
 
@@ -70,6 +71,7 @@ def _resource(
     now: datetime,
 ) -> dict[str, Any]:
     plan = account.plans[name]
+    fed = feeding.is_fed(account.health, plan, now)
     state, told = account.health.resource_state(name, view, now, account.needs(name))
     run = last.get((account.name, name))
     known = account.health.of(name)
@@ -78,22 +80,41 @@ def _resource(
         "name": name,
         "state": str(state),
         "explanation": told.as_dict() if told is not None else None,
-        "strategy": str(plan.strategy),
+        "strategy": plan.shown,
+        "fed": fed if plan.backup is not None else None,
         "last_run": None if run is None else _run(run),
         "last_success_at": good_at,
-        "stale_since": plan.stale_since(good_at, now) if state is not State.HEALTHY or view["ramp"] else None,
+        "stale_since": plan.stale_since(good_at, now, fed=fed) if state is not State.HEALTHY or view["ramp"] else None,
         "next_run_at": unit.due_at if unit is not None and not unit.running else None,
         "running": unit is not None and unit.running,
         "records": counts.get((account.name, name), 0),
         "held_deletions": known.held_count,
+        "drift": _drift(known.drift),
         "hint": _outlasting(account, name, [run, ended.get((account.name, name))], now),
+        "remarks": _remarks(account, name, counts.get((account.name, name), 0), now),
     }
 
 
 def _outlasting(account: Account, name: str, runs: Sequence[Run | None], now: datetime) -> str | None:
     """What to say of the first of these runs that lasts longer than its schedule allows."""
-    told = (measured.lagging(account.plans[name], run, now) for run in runs if run is not None)
+    fed = feeding.is_fed(account.health, account.plans[name], now)
+    told = (measured.lagging(account.plans[name], run, now, fed=fed) for run in runs if run is not None)
     return next((hint for hint in told if hint is not None), None)
+
+
+def _drift(found: Drift | None) -> dict[str, int] | None:
+    return None if found is None else {"added": found.added, "updated": found.updated, "deleted": found.deleted}
+
+
+def _remarks(account: Account, name: str, live: int, now: datetime) -> list[str]:
+    """What is worth knowing of a resource and no trouble, each a sentence."""
+    plan, known = account.plans[name], account.health.of(name)
+    by_events = plan.backup is not None or any(name in other.resource.feeds for other in account.plans.values())
+    told = [
+        feeding.remark(account.name, account.health, plan, now),
+        drift.remark(name, known.drift, live, tells_deletions=by_events),
+    ]
+    return [each for each in told if each is not None]
 
 
 def _run(run: Run) -> dict[str, Any]:

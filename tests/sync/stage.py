@@ -21,6 +21,10 @@ from syncd.sync.unit import Unit
 NAMES = [f"r{number}" for number in range(20)]
 
 
+async def _none(_: object) -> dict[Any, Any]:
+    return {}
+
+
 class Tasks:
     """The table, as far as the feeder asks it: remembers what was taken."""
 
@@ -28,11 +32,18 @@ class Tasks:
         self.waiting = list(waiting)
         self.asked: list[Any] = []
         self.freed: list[tuple[str, int]] = []
+        self.parks: set[tuple[str, str]] = set()
         self.back: list[int] = []
 
     async def free(self, name: str, *, fence: int) -> int:
         self.freed.append((name, fence))
         return 0
+
+    async def poison(self, name: str) -> list[Task]:
+        return []
+
+    async def parked(self, names: list[str]) -> set[tuple[str, str]]:
+        return self.parks
 
     async def give_back(self, task: Task) -> bool:
         self.back.append(task.id)
@@ -86,6 +97,7 @@ class Checkpoints:
 def task(number: int, resource: str, *, kind: str = "fetch", lane: Lane = Lane.NORMAL) -> Task:
     known = dict.fromkeys(Task.__slots__)
     known |= {"integration": "acme", "id": number, "kind": kind, "resource": resource, "payload": {}, "lane": lane}
+    known |= {"lost": 0, "suspicion": 0, "attempts": 1}
     return Task(**known)
 
 
@@ -109,7 +121,9 @@ class Stage:
         )  # fmt: skip
         self.account = account
         self.checkpoints = Checkpoints()
-        store: Any = SimpleNamespace(tasks=self.tasks, checkpoints=self.checkpoints)
+        store: Any = SimpleNamespace(
+            tasks=self.tasks, losses=self.tasks, checkpoints=self.checkpoints, runs=SimpleNamespace(drifts=_none)
+        )
         self.runner = Runner("plain", {"acme": account}, store, clock)
         for number, name in enumerate(NAMES):
             unit = self.runner.units["acme", name] = Unit("acme", plans[name], clock.now())

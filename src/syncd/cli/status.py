@@ -204,7 +204,8 @@ def _resource(
     if why.get("reason") == said:
         why = {}
     held = item.get("held_deletions") or 0
-    if shown or why or held or item.get("hint"):
+    remarks = item.get("remarks") or []
+    if shown or why or held or item.get("hint") or remarks:
         text = f"{indent}{item.get('name', '?')}: "
         parts = []
         if item.get("records") is not None:
@@ -239,6 +240,7 @@ def _resource(
         lines.append(f"{indent}  {plural(held, 'deletion')} held by the guard; look, then: {command}")
     if item.get("hint"):
         lines.append(f"{indent}  {item['hint']}; see syncd plan {integration}")
+    lines += [f"{indent}  {told}" for told in remarks]
     return lines
 
 

@@ -77,10 +77,10 @@ def _check_integration(
             severity="warning",
             help="use https, or accept_risk: true in the integration",
         )
-    signs = True
+    signs = knows = True
     if driver is not None:
         facts = driver.facts(partner.options_for(name), partner.rest)
-        signs = facts.signs_webhooks
+        signs, knows = facts.signs_webhooks, facts.webhooks
         _check_resources(document, (*here, "resources"), integration.resources, facts)
         _check_options(document, (*here, "options"), integration.options, facts)
         if _knows(facts.options, partner.options_for(name)):
@@ -94,6 +94,9 @@ def _check_integration(
             )
         if facts.base_url is None and url is None:
             document.problem(here, f"integration {name!r} has no base_url, and its driver knows none", key=True)
+    _check_strategies(document, partner, name, knows=knows)
+    if hook is not None and hook.rules:
+        _check_rules(document, (*here, "webhook", "rules"), partner, name, driver)
     if hook is not None and not hook.secrets and signs and not integration.accept_risk:
         document.problem(
             (*here, "webhook"),
@@ -101,6 +104,38 @@ def _check_integration(
             severity="warning",
             help="secrets: [{file: ...}], or accept_risk: true in the integration",
             key=True,
+        )
+
+
+def _check_rules(
+    document: Document, path: tuple[str | int, ...], partner: PartnerConfig, name: str, driver: DriverFacts | None
+) -> None:
+    """An account's own rules are the description's with these keys in place of its own, and must be as sound."""
+    rest = partner.rest_for(name)
+    if rest is None:
+        document.problem(path, "only a partner described under `rest:` takes other rules", key=True)
+        return
+    facts = driver.facts(partner.options_for(name), rest) if driver is not None else Facts()
+    for finding in facts.findings:
+        if tuple(finding.path[:2]) == ("rest", "webhooks"):
+            document.problem((*path, *finding.path[2:]), finding.message, help=finding.help or None)
+
+
+def _check_strategies(document: Document, partner: PartnerConfig, name: str, *, knows: bool) -> None:
+    """`strategy: webhooks` where no delivery can come: it is polled, which is surely not what was meant."""
+    integration = partner.integrations[name]
+    if knows and integration.webhook is not None:
+        return
+    for resource in {**partner.resources, **integration.resources}:
+        if partner.resource(name, resource).strategy != "webhooks":
+            continue
+        stated = integration.resources.get(resource)
+        own = stated is not None and "strategy" in stated.model_fields_set
+        path = (*(("integrations", name) if own else ()), "resources", resource, "strategy")
+        why = f"{name} has no webhook section" if knows else f"driver {partner.driver} knows no webhooks"
+        help = f"webhook: {{secrets: [{{file: ...}}]}} under integrations.{name}, or another strategy"
+        document.problem(
+            path, f"{why}: {resource} is polled", severity="warning", help=help if knows else "choose another strategy"
         )
 
 

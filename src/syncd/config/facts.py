@@ -35,6 +35,8 @@ class Facts:
     """The driver's own; where it has none the file must name one."""
     signs_webhooks: bool = True
     """False: this partner signs nothing, so a webhook without a secret is no mistake."""
+    webhooks: bool = True
+    """False: it knows no deliveries of this partner at all."""
     findings: Sequence[Finding] = field(default=())
 
     def facts(self, options: Mapping[str, Any], rest: Mapping[str, Any] | None) -> Facts:

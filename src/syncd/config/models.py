@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from syncd.config.partner import IntegrationConfig, PartnerConfig
 from syncd.config.settings import DAY, PathText, Settings, mistake
-from syncd.config.units import Address, Duration, Listen, Size
+from syncd.config.units import Address, BaseUrl, Duration, Listen, Size
 from syncd.secrets import Ref
 
 
@@ -35,6 +35,12 @@ class ServerConfig(Settings):
     admin: Listen = Field(
         Address("127.0.0.1:8081"),
         description="The admin API and page: loopback or a Unix socket; elsewhere only with `admin_token`.",
+    )
+    public_url: BaseUrl | None = Field(
+        None,
+        description="Where partners reach the public listener from outside, through whatever proxy stands before it: needed "
+        "to register webhooks, and where a partner signs the address it calls (Twilio).",
+        examples=["https://sync.example.com"],
     )
     admin_token: Ref | None = Field(None, description="What admin clients must present as a bearer token.")
     max_connections: int = Field(
@@ -131,6 +137,14 @@ class Config(Settings):
     partners: dict[str, PartnerConfig] = Field(
         default_factory=dict, description="Filled from the files in partners/, never written in this file."
     )
+
+    def webhook_url(self, integration: str) -> str:
+        """Where the partner of an integration sends its deliveries; empty where nothing tells it."""
+        partner, settings = self.integrations[integration]
+        if settings.webhook is not None and settings.webhook.url is not None:
+            return settings.webhook.url
+        base = self.server.public_url
+        return f"{base}/webhooks/{partner.name}/{integration}" if base else ""
 
     @property
     def integrations(self) -> dict[str, tuple[PartnerConfig, IntegrationConfig]]:

@@ -53,8 +53,15 @@ class ResourceConfig(Settings):
     jitter: Duration | None = Field(
         None, description="Runs are spread over up to this time. Default: a tenth of the interval, at most 30s."
     )
-    strategy: Literal["full", "incremental", "feed"] | None = Field(
-        None, description="How it is kept fresh: whole listings, changes since, or the partner's event log."
+    strategy: Literal["full", "incremental", "feed", "webhooks"] | None = Field(
+        None,
+        description="How it is kept fresh: whole listings, changes since, the partner's event log, or webhooks with a "
+        "seldom backup.",
+    )
+    backup_every: Duration = Field(
+        DAY,
+        description="With `strategy: webhooks`, instead of `every`: time between backup runs while deliveries come. Until "
+        "the first one, and where the integration has no `webhook`, `every` holds.",
     )
     full_every: Duration = Field(
         DAY, description="Time between complete passes, which find deletions and what incremental runs missed."
@@ -88,7 +95,7 @@ class ResourceConfig(Settings):
             ) from None
         return value
 
-    @field_validator("every", "full_every", "expires")
+    @field_validator("every", "full_every", "backup_every", "expires")
     @classmethod
     def _positive(cls, value: float | None) -> float | None:
         if value is not None and value < 1:
@@ -197,7 +204,22 @@ class WebhookConfig(Settings):
         description="Signing secrets; during a rotation two are valid.",
         examples=[[{"file": "guesty/acme_webhook"}]],
     )
-    tolerance: Duration = Field(300.0, description="How far a signed time may be from our clock.")
+    tolerance: Duration | None = Field(
+        None,
+        description="How far a signed time may be from our clock. Default: the driver's, 5m.",
+        examples=["5m"],
+    )
+    url: BaseUrl | None = Field(
+        None,
+        description="Where this partner reaches us, if not at /webhooks/<partner>/<integration> below `server.public_url`. "
+        "What is registered, and what a signature of the address is checked against.",
+    )
+    per_second: Positive = Field(2_000, description="Deliveries a second; more are told to come later (429).")
+    rules: Annotated[dict[str, Any], Empty] = Field(
+        default_factory=dict,
+        description="With `driver: rest`: keys of `rest.webhooks` that are different for this account.",
+        examples=[{"header": "X-Other-Signature"}],
+    )
 
 
 class IntegrationConfig(Settings):
@@ -271,6 +293,14 @@ class PartnerConfig(Settings):
     def options_for(self, integration: str) -> dict[str, Any]:
         """The driver's options in force for one integration."""
         return {**self.options, **self.integrations[integration].options}
+
+    def rest_for(self, integration: str) -> dict[str, Any] | None:
+        """The description with what an account's `webhook.rules` say in place of its own."""
+        hook = self.integrations[integration].webhook
+        if self.rest is None or hook is None or not hook.rules:
+            return self.rest
+        stated = self.rest.get("webhooks")
+        return {**self.rest, "webhooks": {**(stated if isinstance(stated, dict) else {}), **hook.rules}}
 
     def base_url_for(self, integration: str) -> str | None:
         """Where its API is; None: where the driver says."""

@@ -70,12 +70,16 @@ class Pages(Model):
 
 
 class Since(Model):
-    """How a listing is asked for what changed since a moment."""
+    """How a listing is asked for what changed since a moment, and where the partner can, until another."""
 
     param: str | None = Field(None, description="Query parameter, such as updated_after or created[gte].")
     body: str | None = Field(None, description="Dotted path in the JSON body instead, such as filter.created_at.$gte.")
     format: Literal["iso", "iso_seconds", "iso_ns", "plain", "epoch", "epoch_ms", "date"] = Field(
         "iso", description="iso has milliseconds; plain is 2026-01-31 23:59:59. All are UTC and rounded down."
+    )
+    until: str | None = Field(
+        None,
+        description="Parameter (with `body`: dotted path) of an upper bound, such as updated_before; for backfills.",
     )
     overlap: Duration = Field(120.0, description="How far behind the watermark is read again.")
     params: dict[str, Any] = Field(default_factory=dict, description="Further parameters sent with it, such as a sort.")
@@ -175,8 +179,10 @@ class Resource(Model):
     many: Many | None = Field(None, description="How several are read by their ids in one call.")
 
     every: Duration | None = Field(None, description="How often, unless the configuration says.")
-    strategy: Literal["full", "incremental", "feed"] | None = Field(
-        None, description="Default: incremental where `since` is given, else full. A feed brings records of others."
+    strategy: Literal["full", "incremental", "feed", "webhooks"] | None = Field(
+        None,
+        description="Default: incremental where `since` is given, else full. A feed brings records of others. `webhooks`: "
+        "as the default, and seldom while deliveries tell of its changes.",
     )
     feeds: tuple[str, ...] = Field((), description="Of a feed: the resources it brings changes of.")
     group: str = Field("", description="Endpoint group with a breaker of its own.")
@@ -224,7 +230,9 @@ class Resource(Model):
     @property
     def reads(self) -> Literal["full", "incremental", "feed"]:
         """The strategy, decided."""
-        return self.strategy or ("incremental" if self.since is not None else "full")
+        if self.strategy is None or self.strategy == "webhooks":
+            return "incremental" if self.since is not None else "full"
+        return self.strategy
 
     @property
     def overlap_seconds(self) -> float:

@@ -307,6 +307,7 @@ class DriverSpec(Model):
             adapters=tuple(sorted(adapters)),
             base_url=self.base_url,
             signs_webhooks=self.webhooks is not None and self.webhooks.verify != "none",
+            webhooks=self.webhooks is not None,
         )
 
 

@@ -62,6 +62,10 @@ class Run:
     waited_seconds: float
     watermark: datetime | None
     explanation: Mapping[str, Any] | None
+    drift_added: int | None = None
+    """Of a complete pass: records it added that fresher ways had missed; None: not a pass that can tell."""
+    drift_updated: int | None = None
+    drift_deleted: int | None = None
 
 
 _RUN_COLUMNS = ", ".join(Run.__slots__)
@@ -344,6 +348,48 @@ class Runs:
             each,
         )
         return [Run(**dict(each)) for each in found]
+
+    async def add_drift(
+        self, integration: str, run_id: int, *, added: int = 0, updated: int = 0, deleted: int = 0
+    ) -> None:
+        """Count what a complete pass mended; zeros say that it can tell."""
+        await self._database.execute(
+            "UPDATE syncd.runs SET drift_added = coalesce(drift_added, 0) + $3, "
+            "drift_updated = coalesce(drift_updated, 0) + $4, drift_deleted = coalesce(drift_deleted, 0) + $5 "
+            "WHERE integration = $1 AND id = $2",
+            integration,
+            run_id,
+            added,
+            updated,
+            deleted,
+        )
+
+    async def drifts(self, integrations: Sequence[str]) -> dict[tuple[str, str], tuple[int, int, int]]:
+        """What the last complete pass of each resource mended, where it could tell: added, updated, deleted."""
+        found = await self._database.fetch(
+            "SELECT c.integration, c.resource, d.added, d.updated, d.deleted FROM syncd.checkpoints c "
+            "CROSS JOIN LATERAL (SELECT coalesce(pass_id, id) AS first FROM syncd.runs "
+            "WHERE integration = c.integration AND resource = c.resource AND mode = 'full' AND outcome = 'done' "
+            "ORDER BY id DESC LIMIT 1) pass "
+            "CROSS JOIN LATERAL (SELECT sum(drift_added)::bigint AS added, sum(drift_updated)::bigint AS updated, "
+            "sum(drift_deleted)::bigint AS deleted FROM syncd.runs WHERE integration = c.integration "
+            "AND resource = c.resource AND id >= pass.first AND coalesce(pass_id, id) = pass.first) d "
+            "WHERE c.integration = ANY($1::text[]) AND d.added IS NOT NULL",
+            list(integrations),
+        )
+        return {(each[0], each[1]): (each[2], each[3], each[4]) for each in found}
+
+    async def drift_of_pass(self, integration: str, resource: str, pass_id: int) -> tuple[int, int, int]:
+        """What all runs of one pass mended: added, updated, deleted."""
+        found = await self._database.fetchrow(
+            "SELECT coalesce(sum(drift_added), 0)::bigint, coalesce(sum(drift_updated), 0)::bigint, "
+            "coalesce(sum(drift_deleted), 0)::bigint FROM syncd.runs "
+            "WHERE integration = $1 AND resource = $2 AND id >= $3 AND coalesce(pass_id, id) = $3",
+            integration,
+            resource,
+            pass_id,
+        )
+        return (found[0], found[1], found[2]) if found is not None else (0, 0, 0)
 
     async def add_calls(self, integration: str, run_id: int, *, calls: int, waited_seconds: float) -> None:
         """Count calls that stored no page."""

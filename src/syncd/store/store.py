@@ -13,15 +13,19 @@ from syncd.store.controls import Controls
 from syncd.store.credentials import Credentials
 from syncd.store.database import Database
 from syncd.store.dead_letters import DeadLetters
+from syncd.store.deliveries import Deliveries
 from syncd.store.leases import Leases
 from syncd.store.limit_state import LimitState
+from syncd.store.losses import Losses
 from syncd.store.migrate import Migrations
+from syncd.store.outbox import Outbox
 from syncd.store.pages import Pages, remember_partner
 from syncd.store.passes import Passes
 from syncd.store.prune import Prune
 from syncd.store.queues import Queues
 from syncd.store.records import Records
 from syncd.store.rejects import Rejects
+from syncd.store.replays import Replays
 from syncd.store.sealing import KeyRing
 from syncd.store.tasks import Tasks
 from syncd.store.views import Views
@@ -42,12 +46,16 @@ class Store:
         self.passes = Passes(database)
         self.leases = Leases(database, wire)
         self.tasks = Tasks(database)
+        self.losses = Losses(database)
         self.controls = Controls(database)
         self.credentials = Credentials(database, key_ring)
         self.limit_state = LimitState(database)
         self.dead_letters = DeadLetters(database)
+        self.replays = Replays(database)
+        self.deliveries = Deliveries(database)
         self.rejects = Rejects(database)
         self.changes = Changes(database)
+        self.outbox = Outbox(database, self.pages)
         self.queues = Queues(database)
         self.audit = Audit(database)
         self.views = Views(database)

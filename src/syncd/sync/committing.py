@@ -14,6 +14,8 @@ from syncd.model import Mode
 from syncd.store import PageResult, PageWrite
 from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
+from syncd.sync.drift import Measure
+from syncd.sync.health import Drift
 from syncd.sync.line import Line
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import PageRead, merged
@@ -47,6 +49,8 @@ class Committer:
     """Rows read and not yet stored, by record; those stored are taken off."""
     empty: bool
     """Nothing of this resource was stored when the run began."""
+    measure: Measure | None = None
+    """Tells what fresher ways had missed."""
 
     async def run(self, read: Line[ReadPage], fetched: Line[Fetched]) -> None:
         """Store what is read, all that waits in one transaction. A failure ends the other stages too.
@@ -130,11 +134,24 @@ class Committer:
         if self.unstored:
             self.unstored -= Counter((row.resource, row.external_id) for row in read.rows)
         tally.absorb(len(pages), read, result)
+        await self._count_drift(read, result)
         account.count(plan.name, read, result, pages=len(pages))
         account.moved()
         if read.tasks:
             account.tasks_added()
         return result
+
+    async def _count_drift(self, read: PageRead, result: PageResult) -> None:
+        """Beside the page's transaction, since only its result tells: a death in between loses the count of one page."""
+        if self.measure is None or not (result.added or result.updated):
+            return
+        found = self.measure.of(self.plan.name, read.rows, result.added, result.updated)
+        if found.total and self.tally.run_id is not None:
+            before = self.tally.drift or Drift()
+            self.tally.drift = Drift(before.added + found.added, before.updated + found.updated, before.deleted)
+            await self.account.store.runs.add_drift(
+                self.account.name, self.tally.run_id, added=found.added, updated=found.updated
+            )
 
 
 async def _either(under_way: asyncio.Task[Any], other: Coroutine[Any, Any, None]) -> None:

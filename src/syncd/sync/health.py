@@ -24,6 +24,19 @@ DOWN_AFTER = 3
 """Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Records a complete pass added, changed or deleted which webhooks, feeds and incremental runs should have brought."""
+
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.added + self.updated + self.deleted
+
+
 @dataclass(slots=True)
 class ResourceHealth:
     """What is known of one resource."""
@@ -41,6 +54,12 @@ class ResourceHealth:
     """The last run was put off: its next call could not have left for so long."""
     limited_by: str = ""
     """What held it."""
+    told_at: datetime | None = None
+    """When a webhook last told of a record of it."""
+    silent: bool = False
+    """The silence watch misses deliveries: it is polled until one comes."""
+    drift: Drift | None = None
+    """What the last complete pass had to mend; None: no pass could tell yet."""
 
 
 @dataclass(slots=True)

@@ -83,7 +83,7 @@ def seconds_of(run: Run) -> float:
     return (run.ended_at - run.started_at).total_seconds() if run.ended_at is not None else 0.0
 
 
-def lagging(plan: ResourcePlan, run: Run, now: datetime) -> str | None:
+def lagging(plan: ResourcePlan, run: Run, now: datetime, *, fed: bool = False) -> str | None:
     """What to say where the last run lasted longer than its schedule allows, or has by now; None where it did not."""
     took = ((run.ended_at or now) - run.started_at).total_seconds()
     if run.outcome not in (Outcome.DONE, Outcome.RUNNING):
@@ -91,8 +91,9 @@ def lagging(plan: ResourcePlan, run: Run, now: datetime) -> str | None:
     if plan.strategy is Strategy.INCREMENTAL and run.mode == Mode.FULL:
         allowed, setting = plan.full_every_seconds, f"full_every: {format_duration(plan.full_every_seconds)}"
     else:
-        allowed = (plan.schedule.after(run.started_at, 0.0) - run.started_at).total_seconds()
-        setting = written(plan.schedule)
+        schedule = plan.paced(fed=fed)
+        allowed = (schedule.after(run.started_at, 0.0) - run.started_at).total_seconds()
+        setting = written(schedule)
     if took <= allowed:
         return None
     return f"a run took {format_duration(float(math.ceil(took)))}, longer than {setting}"

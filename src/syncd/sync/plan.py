@@ -28,6 +28,10 @@ class Strategy(StrEnum):
     """Listed below each changed parent; a complete pass goes through all parents."""
 
 
+WEBHOOKS = "webhooks"
+"""What a resource with a backup is called; its strategy says how the backup and the polls before the first delivery read."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResourcePlan:
     """One resource of one integration, ready to run."""
@@ -35,19 +39,33 @@ class ResourcePlan:
     resource: Resource
     strategy: Strategy
     schedule: Schedule
+    """When it is polled."""
     full_every_seconds: float = DAY_SECONDS
     overlap_seconds: float = DEFAULT_OVERLAP_SECONDS
     history: History = History.CHANGES
     guard: Guard = field(default_factory=Guard)
     adapter: str = "v1"
     expires_seconds: float | None = None
+    backup: Schedule | None = None
+    """When it is read instead, for as long as webhooks bring its changes; None: webhooks do not change its schedule."""
+    unfed: str = ""
+    """Why webhooks were meant to bring its changes and cannot; it is polled."""
+
+    @property
+    def shown(self) -> str:
+        """The strategy as a person names it."""
+        return WEBHOOKS if self.backup is not None or self.unfed else str(self.strategy)
+
+    def paced(self, *, fed: bool) -> Schedule:
+        """When it is read: seldom while webhooks bring its changes."""
+        return self.backup if fed and self.backup is not None else self.schedule
 
     @property
     def name(self) -> str:
         return self.resource.name
 
-    def mode(self, stand: Stand | None, now: datetime, *, wanted: bool) -> Mode:
-        """Which way the next run reads. `wanted`: a person asked for a complete pass.
+    def mode(self, stand: Stand | None, now: datetime, *, wanted: bool, fed: bool = False) -> Mode:
+        """Which way the next run reads. `wanted`: a person asked for a complete pass; `fed`: webhooks bring its changes.
 
         A run in progress goes on as it began: its cursor belongs to that way of reading.
         """
@@ -60,15 +78,21 @@ class ResourcePlan:
             return checkpoint.mode
         if checkpoint.watermark is None or stand.passed_at is None:
             return Mode.FULL
-        if now - stand.passed_at >= timedelta(seconds=self.full_every_seconds):
+        if now - stand.passed_at >= timedelta(seconds=self.full_every_seconds - self._early_seconds(fed)):
             return Mode.FULL
         return Mode.INCREMENTAL
 
-    def stale_since(self, good_at: datetime | None, now: datetime) -> datetime | None:
+    def _early_seconds(self, fed: bool) -> float:
+        """Backups are so far apart that the one nearest to when a complete pass is due has to be it."""
+        if not fed or self.backup is None or self.backup.every_seconds is None:
+            return 0.0
+        return min(self.backup.every_seconds, self.full_every_seconds) / 2
+
+    def stale_since(self, good_at: datetime | None, now: datetime, *, fed: bool = False) -> datetime | None:
         """When the next run should have brought news after the last good one; None where that is still to come."""
         if good_at is None:
             return None
-        due = self.schedule.after(good_at, 1.0)
+        due = self.paced(fed=fed).after(good_at, 1.0)
         return due if due <= now else None
 
     def since(self, watermark: datetime | None) -> datetime | None:

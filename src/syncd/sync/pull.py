@@ -26,7 +26,9 @@ from syncd.model import Checkpoint, Lane, Mode, Outcome
 from syncd.store import Stand
 from syncd.sync.account import Account
 from syncd.sync.committing import Committer, ReadPage
-from syncd.sync.health import explain_error
+from syncd.sync.drift import Measure, measure, tell
+from syncd.sync.feeding import is_fed
+from syncd.sync.health import Drift, explain_error
 from syncd.sync.line import Line
 from syncd.sync.listing import ChildListing, Listing, Step, needs_fields
 from syncd.sync.plan import ResourcePlan, Strategy
@@ -63,6 +65,7 @@ class Pull:
     _rejected: set[tuple[str, str]] = field(default_factory=set)
     """Records with a reject row."""
     _pages_read: int = 0
+    _measure: Measure | None = None
     _unstored: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Rows read and not yet stored, by record: what the store knows of these is not what it will know."""
     _empty: bool = False
@@ -74,11 +77,17 @@ class Pull:
     async def run(self) -> Tally:
         account, plan, tally = self.account, self.plan, self.tally
         before = await account.store.checkpoints.stand(account.name, plan.name)
-        mode = plan.mode(before, account.clock.now(), wanted=self.wanted_full)
+        fed = is_fed(account.health, plan, account.clock.now())
+        mode = plan.mode(before, account.clock.now(), wanted=self.wanted_full, fed=fed)
+        by_feed = any(plan.name in other.resource.feeds for other in account.plans.values())
+        self._measure = measure(plan, mode, before, fed=fed, by_feed=by_feed)
         checkpoint, run_id = await account.store.checkpoints.begin(
             account.name, plan.name, mode, scope=account.scope, fence=account.fence, trigger=self.trigger
         )
         tally.run_id, tally.mode, tally.started_at = run_id, mode, account.clock.now()
+        if self._measure is not None:
+            tally.drift = Drift()
+            await account.store.runs.add_drift(account.name, run_id)
         resumed = checkpoint.cursor is not None
         checkpoint = await self._with_since(checkpoint)
         say = log.debug if self.trigger == PROBE else log.info  # an outage of days is no news with each probe
@@ -152,7 +161,7 @@ class Pull:
         self._rejected = await account.rejected_ids()
         self._empty = not await account.store.records.some(account.name, plan.name)
         fetched: Line[Fetched] = Line(ANSWERS_WAITING, BYTES_AHEAD)
-        committer = Committer(account, plan, self.tally, self._unstored, self._empty)
+        committer = Committer(account, plan, self.tally, self._unstored, self._empty, self._measure)
         read: Line[ReadPage] = Line(PAGES_WAITING, BYTES_AHEAD)
         walking = asyncio.create_task(walk(listing, first, self._fetch, fetched))
         committing = asyncio.create_task(committer.run(read, fetched))
@@ -280,6 +289,18 @@ class Pull:
                 history=account.history,
             )
             tally.deleted += tally.sweep.deleted
+            await self._tell_drift(stand)
+
+    async def _tell_drift(self, stand: Stand | None) -> None:
+        """What the whole pass, cut and resumed or not, had to mend."""
+        account, plan, tally = self.account, self.plan, self.tally
+        if self._measure is None or tally.run_id is None or tally.sweep is None:
+            return
+        if tally.sweep.deleted:
+            await account.store.runs.add_drift(account.name, tally.run_id, deleted=tally.sweep.deleted)
+        pass_id = stand.pass_id if stand is not None and stand.pass_id is not None else tally.run_id
+        tally.drift = Drift(*await account.store.runs.drift_of_pass(account.name, plan.name, pass_id))
+        tell(account.health, plan.name, tally.drift)
 
     async def _whole(self, stand: Stand | None) -> bool:
         """Can this pass prove an absence? Not if it showed fewer records than the partner stated, or one without an id."""

@@ -14,6 +14,7 @@ import structlog
 from syncd.clock import Clock
 from syncd.store import Stand, Store
 from syncd.sync.account import Account
+from syncd.sync.feeding import is_fed
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.unit import Unit
 
@@ -50,10 +51,11 @@ class Returning:
             for plan in account.plans.values():
                 stand = stands.get((name, plan.name))
                 last = stand.updated_at if stand is not None else None
-                overdue = overdue or (last is not None and plan.schedule.after(last, 0.0) <= now)
+                fed = is_fed(account.health, plan, now)
+                overdue = overdue or (last is not None and plan.paced(fed=fed).after(last, 0.0) <= now)
                 if stand is not None:
                     account.health.recall(plan.name, stand)
-                due_at = self._due_at(plan, stand, now)
+                due_at = self._due_at(plan, stand, now, fed)
                 unit = self._units.get((name, plan.name))
                 if unit is None:
                     unit = self._units[name, plan.name] = Unit(name, plan, due_at)
@@ -75,10 +77,10 @@ class Returning:
                 log.info("scope_ramped", scope=account.scope, away_seconds=round(gate.away_seconds))
             gate.away_seconds = 0.0
 
-    def _due_at(self, plan: ResourcePlan, stand: Stand | None, now: datetime) -> datetime:
+    def _due_at(self, plan: ResourcePlan, stand: Stand | None, now: datetime, fed: bool) -> datetime:
         if stand is None and plan.strategy is Strategy.CHILDREN:
             # The first import brings the children as tasks of their parents; a pass on top would ask twice.
             return plan.schedule.after(now, self._clock.random())
         if stand is not None and (stand.checkpoint.run_id is not None or stand.checkpoint.cursor is not None):
             return now  # a run that died or was cut goes on at once
-        return plan.schedule.first(stand.updated_at if stand is not None else None, now, self._clock.random())
+        return plan.paced(fed=fed).first(stand.updated_at if stand is not None else None, now, self._clock.random())

@@ -24,12 +24,14 @@ from syncd.store import Control, NewDeadLetter, Store, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Later, RetryPolicy, decide
 from syncd.sync.feeder import GIVE_BACK_SECONDS, Feeder
+from syncd.sync.feeding import Feeding, is_fed
 from syncd.sync.letters import letter_of_run
 from syncd.sync.part import Part
 from syncd.sync.pool import Pool
 from syncd.sync.probing import Group, Probing
 from syncd.sync.pull import PROBE, Pull
 from syncd.sync.returning import Returning
+from syncd.sync.schedule import Schedule
 from syncd.sync.unit import Unit, Wish
 from syncd.sync.work import Worker
 
@@ -65,6 +67,7 @@ class Runner:
         workers_of = {name: Worker(account, self._policy) for name, account in accounts.items()}
         self._returning = Returning(self.accounts, self.units, store, clock)
         self._probing = Probing(self.accounts)
+        self._feeding = Feeding(self.accounts, self.units, store, clock)
         self._feeder = Feeder(partner, self.accounts, self.pool, workers_of, self._wish, store, clock, self._probing)
         self._wake = asyncio.Event()
         self._stopping = False
@@ -118,6 +121,7 @@ class Runner:
                 self._wake.clear()
                 wait = LOOK_SECONDS
                 try:
+                    await self._feeding.look()
                     await self._returning.come_back()
                     if await self._feeder.feed(self.paused):
                         self._wake.set()
@@ -167,6 +171,7 @@ class Runner:
         """Find out when each unit is due; keep trying while the database is away."""
         while not self._stopping:
             try:
+                await self._feeding.recall()
                 await self._returning.look(self.accounts)
                 return
             except StoreError as error:
@@ -194,7 +199,7 @@ class Runner:
             if unit.barred and takes == MANY:
                 unit.barred = False
                 # What somebody waits for goes at once, the rest not all in one moment.
-                unit.due_at = now if unit.wishes else unit.plan.schedule.catch_up(now, self._clock.random())
+                unit.due_at = now if unit.wishes else self._pace(unit).catch_up(now, self._clock.random())
             if unit.due(now):
                 self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit), long=True)
             elif not unit.running:
@@ -260,7 +265,7 @@ class Runner:
             return
         unit.attempt = 0
         # Who asked while it ran wants what is there now: once more, at once.
-        unit.due_at = now if unit.wishes else max(unit.plan.schedule.after(began_at, self._clock.random()), now)
+        unit.due_at = now if unit.wishes else max(self._pace(unit).after(began_at, self._clock.random()), now)
         if account.health.succeeded(unit.plan.name, now, rejected=tally.rejected, seen=tally.seen):
             log.info("trouble_healed", partner=self.partner, integration=unit.integration, resource=unit.plan.name)
         metrics.LAST_SUCCESS.labels(unit.integration, unit.plan.name).set(now.timestamp())
@@ -315,7 +320,7 @@ class Runner:
         news = account.health.failed(unit.plan.name, error, now)
         metrics.RUNS.labels(unit.integration, unit.plan.name, "failed").inc()
         outcome = decide(error, unit.attempt, now, self._policy, self._clock.random())
-        regular = unit.plan.schedule.after(unit.last_started_at or now, self._clock.random())
+        regular = self._pace(unit).after(unit.last_started_at or now, self._clock.random())
         if news:
             told = account.health.of(unit.plan.name).trouble
             log.warning(
@@ -349,6 +354,10 @@ class Runner:
         if isinstance(outcome, Bury):
             letter = letter_of_run(unit.integration, unit.plan.name, pull.tally.run_id, error, unit.attempt)
         await self._settle(wishes if not keeps else [], letter)
+
+    def _pace(self, unit: Unit) -> Schedule:
+        health = self.accounts[unit.integration].health
+        return unit.plan.paced(fed=is_fed(health, unit.plan, self._clock.now()))
 
     async def _settle(self, wishes: list[Task], letter: NewDeadLetter | None = None) -> None:
         """Note what a run came to. If the database is away now, the next owner finds the wishes taken, and frees them."""

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from syncd.model import Mode, Outcome
 from syncd.store import PageResult, Sweep
+from syncd.sync.health import Drift
 from syncd.sync.processor import PageRead
 
 
@@ -32,6 +33,8 @@ class Tally:
     total: int | None = None
     started_at: datetime | None = None
     sweep: Sweep | None = None
+    drift: Drift | None = None
+    """What it had to mend that fresher ways had missed; None: it cannot tell."""
 
     def eta_seconds(self, now: datetime) -> float | None:
         """How long the rest will take at the pace so far; None where the partner states no total."""

@@ -1,0 +1,83 @@
+"""What a complete pass has to mend that the fresh ways (webhooks, a feed, incremental runs, listings below parents) missed.
+
+Not everything a pass changes is drift: the partner goes on changing while it is read. A record with a partner's stamp counts
+only if the fresh way had had its time: for incremental runs if its stamp lies before what they asked for last, for webhooks
+and feeds if it lies some minutes before the page was asked for. Where there is no stamp every change counts, so that a few
+are no alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from syncd import metrics
+from syncd.model import Mode
+from syncd.store import Row, Stand
+from syncd.sync.health import Drift, Health
+from syncd.sync.plan import ResourcePlan, Strategy
+
+IN_FLIGHT = timedelta(minutes=5)
+"""A webhook, or the next look at a feed, may be so long under way."""
+LITTLE_RECORDS = 10
+LITTLE_SHARE = 0.01
+"""So many, or such a share of the live records, are worth no remark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How one complete pass tells what was missed."""
+
+    covered_at: datetime | None
+    """Changes before this were brought by incremental runs; None: it is counted from each page's own time."""
+    tells_deletions: bool
+    """The fresh way tells of deletions, so that one found by the pass was missed."""
+
+    def missed(self, row: Row) -> bool:
+        """Had the fresh way had its time to bring this version of the record?"""
+        stamp = row.source_updated_at
+        if stamp is None:
+            return True
+        return stamp < (row.fetched_at - IN_FLIGHT if self.covered_at is None else self.covered_at)
+
+    def of(self, resource: str, rows: Iterable[Row], added: Iterable[str], updated: Iterable[str]) -> Drift:
+        """What of a stored page was drift. `added` and `updated` are ids as the store tells them."""
+        late = {row.external_id for row in rows if row.resource == resource and self.missed(row)}
+        return Drift(sum(1 for one in added if one in late), sum(1 for one in updated if one in late))
+
+
+def measure(plan: ResourcePlan, mode: Mode, stand: Stand | None, *, fed: bool, by_feed: bool) -> Measure | None:
+    """How this run tells drift; None where it cannot: no complete pass, the first one, or no fresh way beside passes.
+
+    `fed`: webhooks bring its changes; `by_feed`: a feed of the partner does.
+    """
+    if mode is not Mode.FULL or stand is None or stand.passed_at is None:
+        return None
+    if fed or by_feed:
+        return Measure(None, tells_deletions=True)
+    if plan.strategy is Strategy.CHILDREN:
+        return Measure(None, tells_deletions=False)
+    if plan.strategy is Strategy.INCREMENTAL and stand.checkpoint.watermark is not None:
+        return Measure(plan.since(stand.checkpoint.watermark), tells_deletions=False)
+    return None
+
+
+def tell(health: Health, resource: str, drift: Drift) -> None:
+    """Keep what the last complete pass mended for the status, and for who watches the metrics."""
+    health.of(resource).drift = drift
+    for what in ("added", "updated", "deleted"):
+        metrics.DRIFT.labels(health.integration, resource, what).set(getattr(drift, what))
+
+
+def remark(resource: str, drift: Drift | None, live: int, *, tells_deletions: bool) -> str | None:
+    """What the status says of a pass that had to mend more than a little."""
+    if drift is None:
+        return None
+    counted = drift.added + drift.updated + (drift.deleted if tells_deletions else 0)
+    if counted <= max(LITTLE_RECORDS, LITTLE_SHARE * live):
+        return None
+    parts = [f"{number} {what}" for number, what in ((drift.added, "missing"), (drift.updated, "outdated")) if number]
+    if drift.deleted and tells_deletions:
+        parts.append(f"{drift.deleted} gone")
+    return f"drift: the last complete pass of {resource} found {', '.join(parts)} that fresher ways had missed"
