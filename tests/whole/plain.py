@@ -1,8 +1,10 @@
 """A plain REST API as a simulator: offset and cursor listings, changed-since, children, an API key, any limits.
 
 No partner is like it; it is what the tests of the whole daemon pull from, in a process of its own. Options: `things`
-(records), `size` (bytes a record, about), `notes` (children of each of the first 50 things). Of each change of a thing
-it sends a thin delivery, signed as Standard Webhooks are: `{"type": "thing.updated", "at": ..., "thing": {"id": ...}}`.
+(records), `size` (bytes a record, about), `notes` (children of each of the first 50 things), `kept` (so many of the first
+things are never deleted), `honours` (an `Idempotency-Key` that came before is answered as before). Of each change of a
+thing it sends a thin delivery, signed as Standard Webhooks are: `{"type": "thing.updated", "at": ..., "thing": {"id":
+...}}`. What is pushed to it are labels of things, and it counts how often each label was put on (`do/labels`).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,10 +38,18 @@ class Plain(Simulator):
         ("GET", "/v1/flow", "flow"),
         ("GET", "/v1/things/{id}", "thing"),
         ("GET", "/v1/things/{id}/notes", "notes"),
+        ("POST", "/v1/things/{id}/labels", "put_label"),
     )
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.put_on: Counter[str] = Counter()
+        """How often each label was put on."""
+        self.answered: dict[str, bytes] = {}
+        """By idempotency key."""
+
     def defaults(self) -> dict[str, Any]:
-        return {"things": 1000, "size": 300, "notes": 0}
+        return {"things": 1000, "size": 300, "notes": 0, "kept": 0, "honours": True}
 
     def make_world(self, dice: Dice) -> World:
         world = World(["things", "notes"])
@@ -48,6 +59,8 @@ class Plain(Simulator):
             at = start + number * 0.01
             external_id = f"t{dice.hexadecimal(12)}"
             raw = {"id": external_id, "name": f"Thing {number}", "number": number, "updated_at": iso(at, 6), "pad": pad}
+            if number < self.options["kept"]:
+                raw["kept"] = True
             world["things"].add(external_id, raw, at)
             if number < 50:
                 for below in range(self.options["notes"]):
@@ -63,6 +76,16 @@ class Plain(Simulator):
     def alter(self, resource: str, raw: Raw, changes: Raw | None) -> Raw:
         new = changes or {"number": self.dice.below(10**6)}
         return merged(raw, {**new, "updated_at": iso(self.now(), 6)})
+
+    def delete(self, resource: str, external_id: str) -> None:
+        """A kept one is changed instead."""
+        if self.state[resource].entries[external_id].raw.get("kept"):
+            self.update(resource, external_id)
+        else:
+            super().delete(resource, external_id)
+
+    def action(self, name: str, params: Raw) -> Any:
+        return dict(self.put_on) if name == "labels" else None
 
     def announce(self, what: str, resource: str, before: Entry | None, after: Entry | None) -> None:
         if resource != "things" or not self.deliveries.targets:
@@ -135,6 +158,21 @@ class Plain(Simulator):
     def thing(self, call: Call) -> web.Response:
         entry = self.state["things"].get(call.args["id"])
         return self.failure(404, call) if entry is None else self.reply(entry.encoded)
+
+    def put_label(self, call: Call) -> web.Response:
+        """One label more on a thing. Putting it on twice is what must not happen."""
+        key = call.request.headers.get("Idempotency-Key", "")
+        if self.options["honours"] and key in self.answered:
+            return self.reply(self.answered[key])
+        entry = self.state["things"].get(call.args["id"])
+        if entry is None:
+            return self.failure(404, call)
+        label = str(call.json()["label"])
+        self.put_on[label] += 1
+        after = self.update("things", entry.id, {"labels": [*entry.raw.get("labels", []), label]})
+        if key:
+            self.answered[key] = after.encoded
+        return self.reply(after.encoded)
 
     def notes(self, call: Call) -> web.Response:
         if self.state["things"].get(call.args["id"]) is None:
