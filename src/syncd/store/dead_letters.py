@@ -1,7 +1,12 @@
-"""Table `dead_letters`: what needs a human, with all that human needs, and the way back to where it came from."""
+"""Table `dead_letters`: what needs a human, with all that human needs, and the way back to where it came from.
+
+Of one thing (a task's dedupe key, a resource's runs, a delivery, a push) at most one letter is open: what is buried again
+is counted on it. A letter whose replay ended in a letter again names the former one. The way back itself is `replays.py`.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +16,12 @@ import asyncpg
 
 from syncd import codec
 from syncd.store.database import Database, affected
+
+BATCH = 1000
+"""Letters settled or removed in one transaction."""
+_LONGEST_THING = 500
+_QUEUES = ("inbox", "outbox")
+"""Origins whose rows stay where they are, buried, until their letter is settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,10 @@ class NewDeadLetter:
     payload: Mapping[str, Any] = field(default_factory=dict)
     """What it takes to do the work again."""
     attempts: int = 0
+    former_id: int | None = None
+    """The letter whose replay ended in this one. Of inbox and outbox the row knows it, of a task `Tasks.bury`."""
+    history: Sequence[Mapping[str, Any]] = ()
+    """Earlier attempts: `{"attempt", "at", "error"}`. Of inbox and outbox the row knows them, of a task `Tasks.bury`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +56,19 @@ class DeadLetter(NewDeadLetter):
 
     id: int = 0
     state: str = "open"
+    """open, replayed, discarded."""
     buried_at: datetime | None = None
+    last_at: datetime | None = None
+    """When it was buried last; None: at `buried_at`."""
+    times: int = 1
+    """How often it was buried while it was open."""
+    replays: int = 0
+    """How often it was replayed before."""
+    replay_id: int | None = None
+    """The replay that is to take it, or has taken it."""
     settled_at: datetime | None = None
     settled_by: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +85,118 @@ class Trouble:
     last_at: datetime
     examples: Sequence[str]
     """Some record ids."""
+    letters: Sequence[int] = ()
+    """Some letters, the latest first."""
+    again: int = 0
+    """Of so many a replay failed before."""
 
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which open letters are meant; what is None or empty does not narrow."""
+
+    integration: str | None = None
+    ids: Sequence[int] = ()
+    cause: tuple[str, str, str] | None = None
+    """Integration, resource, fingerprint."""
+    since: datetime | None = None
+    """Buried (last) at or after."""
+    until: datetime | None = None
+    """Buried (last) before."""
+    upto: int | None = None
+    """No letter with a higher id: none that a person was not told of."""
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """What `CHOSEN` names $1 to $8."""
+        cause = self.cause or (None, None, None)
+        ids = list(self.ids) or None
+        return (self.integration, ids, *cause, self.since, self.until, self.upto)
+
+
+CHOSEN = (
+    "d.state = 'open' AND ($1::text IS NULL OR d.integration = $1) AND ($2::bigint[] IS NULL OR d.id = ANY($2)) "
+    "AND ($3::text IS NULL OR (d.integration = $3 AND d.resource = $4 AND d.fingerprint = $5)) "
+    "AND ($6::timestamptz IS NULL OR coalesce(d.last_at, d.buried_at) >= $6) "
+    "AND ($7::timestamptz IS NULL OR coalesce(d.last_at, d.buried_at) < $7) AND ($8::bigint IS NULL OR d.id <= $8)"
+)
+"""The condition a Selection stands for, of a letter `d`."""
 
 _NEW = tuple(NewDeadLetter.__slots__)
 _ALL = (*_NEW, *DeadLetter.__slots__)
+_MADE = (*_NEW, "thing", "replays", "failed_in", "buried_at")
+_INSERT = f"""
+INSERT INTO syncd.dead_letters AS d ({", ".join(_MADE)})
+VALUES ({", ".join(f"${n}" for n in range(1, len(_MADE) + 1))})
+ON CONFLICT (integration, thing) WHERE state = 'open' AND thing IS NOT NULL DO UPDATE SET
+    error_class = excluded.error_class, message = excluded.message, fingerprint = excluded.fingerprint,
+    origin_id = excluded.origin_id, external_id = excluded.external_id, request = excluded.request,
+    response = excluded.response, traceback = excluded.traceback, payload = excluded.payload,
+    attempts = excluded.attempts, history = excluded.history, times = d.times + 1, last_at = excluded.buried_at,
+    former_id = coalesce(excluded.former_id, d.former_id), replays = greatest(excluded.replays, d.replays),
+    failed_in = coalesce(excluded.failed_in, d.failed_in)
+RETURNING id
+"""
 
 
 async def insert_letter(connection: asyncpg.Connection, letter: NewDeadLetter, now: datetime) -> int:
-    """Bury inside a transaction of the caller's; returns the letter's id."""
+    """Bury inside a transaction of the caller's; returns the letter's id.
+
+    That of an open one of the same thing, which is then brought up to date: there are never two. The attempts before, and
+    the letter whose replay this was, are read from the row the work came from where the letter does not say.
+    """
+    former_id, history = letter.former_id, list(letter.history)
+    if letter.origin in _QUEUES and (letter.origin_id or "").isdecimal():
+        row = await _origin(connection, letter.origin, letter.integration, int(letter.origin_id or 0))
+        if row is not None:
+            former_id, history = former_id or row["letter_id"], history or row["history"]
+    if letter.attempts > len(history) or not history:
+        history = [*history[:9], {"attempt": letter.attempts, "at": now, "error": letter.message[:500]}]
+    former = None
+    if former_id is not None:
+        former = await connection.fetchrow(
+            "SELECT replays, replay_id FROM syncd.dead_letters WHERE integration = $1 AND id = $2",
+            letter.integration,
+            former_id,
+        )
+    values = {name: _value(getattr(letter, name)) for name in _NEW}
+    values |= {"former_id": former_id if former is not None else None, "history": history}
     made: int = await connection.fetchval(
-        f"INSERT INTO syncd.dead_letters ({', '.join(_NEW)}, buried_at) "
-        f"VALUES ({', '.join(f'${n}' for n in range(1, len(_NEW) + 2))}) RETURNING id",
-        *(_value(getattr(letter, name)) for name in _NEW),
+        _INSERT,
+        *values.values(),
+        _thing(letter),
+        former["replays"] + 1 if former is not None else 0,
+        former["replay_id"] if former is not None else None,
         now,
     )
     return made
+
+
+async def _origin(connection: asyncpg.Connection, table: str, integration: str, row_id: int) -> asyncpg.Record | None:
+    """What the row of a delivery or push knows; each half of the question has an index of its own."""
+    busy = "'waiting', 'taken'" if table == "inbox" else "'waiting', 'taken', 'unknown'"
+    return await connection.fetchrow(
+        f"SELECT letter_id, history FROM syncd.{table} WHERE integration = $1 AND id = $2 AND state = 'buried' UNION ALL "
+        f"SELECT letter_id, history FROM syncd.{table} WHERE integration = $1 AND id = $2 AND state IN ({busy}) LIMIT 1",
+        integration,
+        row_id,
+    )
+
+
+def _thing(letter: NewDeadLetter) -> str | None:
+    """What the work is of, or None where it is like no other."""
+    if letter.origin == "run":
+        return f"run:{letter.resource}"
+    key = letter.payload.get("dedupe_key") if letter.origin == "task" else None
+    if isinstance(key, str) and key:
+        thing = f"task:{key}"
+    elif letter.origin_id:
+        thing = f"{letter.origin}:#{letter.origin_id}"
+    else:
+        return None
+    if len(thing) > _LONGEST_THING:
+        thing = f"{letter.origin}:{hashlib.sha256(thing.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return str(codec.storable(thing))
 
 
 class DeadLetters:
@@ -88,25 +210,34 @@ class DeadLetters:
         async with self._database.transaction() as connection:
             return await insert_letter(connection, letter, self._database.clock.now())
 
-    async def get(self, integration: str, letter_id: int) -> DeadLetter | None:
+    async def get(self, integration: str | None, letter_id: int) -> DeadLetter | None:
+        """One by its id, whatever its state; ids are unique over all integrations."""
         found = await self._database.fetchrow(
-            f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE integration = $1 AND id = $2",
+            f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE id = $2 AND ($1::text IS NULL OR integration = $1)",
             integration,
             letter_id,
         )
         return DeadLetter(**dict(found)) if found is not None else None
 
     async def list(
-        self, integration: str | None = None, *, state: str = "open", fingerprint: str | None = None, limit: int = 100
+        self,
+        integration: str | None = None,
+        *,
+        state: str = "open",
+        fingerprint: str | None = None,
+        resource: str | None = None,
+        limit: int = 100,
     ) -> list[DeadLetter]:
         """Newest first."""
         found = await self._database.fetch(
             f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE ($1::text IS NULL OR integration = $1) "
-            "AND state = $2 AND ($3::text IS NULL OR fingerprint = $3) ORDER BY id DESC LIMIT $4",
+            "AND state = $2 AND ($3::text IS NULL OR fingerprint = $3) AND ($5::text IS NULL OR resource = $5) "
+            "ORDER BY id DESC LIMIT $4",
             integration,
             state,
             fingerprint,
             limit,
+            resource,
         )
         return [DeadLetter(**dict(each)) for each in found]
 
@@ -114,9 +245,9 @@ class DeadLetters:
         """Open ones by cause, most frequent first."""
         found = await self._database.fetch(
             "SELECT integration, resource, fingerprint, (array_agg(message ORDER BY id DESC))[1] AS message, "
-            "count(*) AS count, min(buried_at) AS first_at, max(buried_at) AS last_at, "
+            "count(*) AS count, min(buried_at) AS first_at, max(coalesce(last_at, buried_at)) AS last_at, "
             "coalesce((array_agg(external_id ORDER BY id DESC) FILTER (WHERE external_id IS NOT NULL))[1:5], '{}') "
-            "AS examples "
+            "AS examples, (array_agg(id ORDER BY id DESC))[1:5] AS letters, count(*) FILTER (WHERE replays > 0) AS again "
             "FROM syncd.dead_letters WHERE state = 'open' AND ($1::text IS NULL OR integration = $1) "
             "GROUP BY 1, 2, 3 ORDER BY count DESC, 1, 2, 3",
             integration,
@@ -124,7 +255,7 @@ class DeadLetters:
         return [Trouble(**dict(each)) for each in found]
 
     async def settle(self, integration: str, ids: Sequence[int], *, state: str, by: str) -> int:
-        """Mark open ones as `replayed` or `discarded`; returns how many were open still."""
+        """Mark open ones as `replayed` or `discarded`; returns how many were open still. The work stays where it is."""
         async with self._database.transaction() as connection:
             tag = await connection.execute(
                 "UPDATE syncd.dead_letters SET state = $3, settled_at = $4, settled_by = $5 "
@@ -137,12 +268,103 @@ class DeadLetters:
             )
         return affected(tag)
 
+    async def healed(self, integration: str, resource: str, *, by: str) -> int:
+        """A run of the resource went well: the open letter of its runs needs nobody any more."""
+        return await self._database.execute(
+            "UPDATE syncd.dead_letters SET state = 'replayed', settled_at = $3, settled_by = $4 "
+            "WHERE integration = $1 AND thing = $2 AND state = 'open'",
+            integration,
+            f"run:{resource}",
+            self._database.clock.now(),
+            by,
+        )
+
+    async def discard(self, selection: Selection, *, by: str, reason: str) -> int:
+        """Settle for good what is selected, and let go of the work; returns how many letters there were."""
+        now, total = self._database.clock.now(), 0
+        while True:
+            async with self._database.transaction() as connection:
+                gone = await connection.fetch(
+                    "UPDATE syncd.dead_letters l SET state = 'discarded', settled_at = $9, settled_by = $10, reason = $11 "
+                    f"FROM (SELECT d.integration, d.id FROM syncd.dead_letters d WHERE {CHOSEN} ORDER BY d.id LIMIT $12 "
+                    "FOR UPDATE) c WHERE l.integration = c.integration AND l.id = c.id "
+                    "RETURNING l.integration, l.origin, l.origin_id",
+                    *selection.values,
+                    now,
+                    by,
+                    str(codec.storable(reason)) or None,
+                    BATCH,
+                )
+                await _let_go(connection, gone, now, f"discarded by {by}" + (f": {reason}" if reason else ""))
+            total += len(gone)
+            if len(gone) < BATCH:
+                return total
+
+    async def purge(self, before: datetime | None, *, integration: str | None = None, open_too: bool = True) -> int:
+        """Remove letters last touched before then (None: all), settled ones and open ones; returns how many.
+
+        What a replay under way still has to count stays.
+        """
+        total = 0
+        while True:
+            async with self._database.transaction() as connection:
+                gone = await connection.fetch(
+                    f"DELETE FROM syncd.dead_letters l USING (SELECT d.integration, d.id FROM syncd.dead_letters d "
+                    f"WHERE {_OVER} ORDER BY d.id LIMIT $4 FOR UPDATE) c "
+                    "WHERE l.integration = c.integration AND l.id = c.id RETURNING l.integration, l.origin, "
+                    "CASE WHEN l.state = 'open' THEN l.origin_id END AS origin_id",
+                    before,
+                    integration,
+                    open_too,
+                    BATCH,
+                )
+                await _let_go(connection, gone, self._database.clock.now(), "its dead letter was purged")
+            total += len(gone)
+            if len(gone) < BATCH:
+                return total
+
+    async def purgeable(
+        self, before: datetime | None, *, integration: str | None = None, open_too: bool = True
+    ) -> dict[str, int]:
+        """How many letters of each state `purge` would remove."""
+        found = await self._database.fetch(
+            f"SELECT d.state, count(*) FROM syncd.dead_letters d WHERE {_OVER} GROUP BY 1",
+            before,
+            integration,
+            open_too,
+        )
+        return {each[0]: each[1] for each in found}
+
     async def counts(self) -> dict[str, int]:
         """Open ones by integration."""
         found = await self._database.fetch(
             "SELECT integration, count(*) FROM syncd.dead_letters WHERE state = 'open' GROUP BY 1"
         )
         return {each[0]: each[1] for each in found}
+
+
+_OVER = (
+    "($1::timestamptz IS NULL OR coalesce(d.settled_at, d.last_at, d.buried_at) < $1) "
+    "AND ($2::text IS NULL OR d.integration = $2) AND ($3::boolean OR d.state <> 'open') "
+    "AND (d.replay_id IS NULL OR NOT EXISTS (SELECT FROM syncd.replays r WHERE r.integration = d.integration "
+    "AND r.id = d.replay_id AND r.ended_at IS NULL))"
+)
+
+
+async def _let_go(connection: asyncpg.Connection, letters: Sequence[asyncpg.Record], now: datetime, why: str) -> None:
+    """Nobody will come back for these: their rows of inbox and outbox are over, and retention may have them."""
+    for table in _QUEUES:
+        mine = [one for one in letters if one["origin"] == table and (one["origin_id"] or "").isdecimal()]
+        if mine:
+            await connection.execute(
+                f"UPDATE syncd.{table} q SET state = 'dropped', finished_at = $3, reason = $4 "
+                "FROM unnest($1::text[], $2::bigint[]) AS l(integration, id) "
+                "WHERE q.integration = l.integration AND q.id = l.id AND q.state = 'buried'",
+                [one["integration"] for one in mine],
+                [int(one["origin_id"]) for one in mine],
+                now,
+                codec.storable(why),
+            )
 
 
 def _value(value: Any) -> Any:

@@ -1,0 +1,336 @@
+"""Table `replays`: dead letters on their way back to where they came from, a canary first.
+
+A replay is a row, and so is everything it does: `begin` marks the letters it is to take, and each `step` is one transaction
+in which letters turn from `open` to `replayed` while their work is returned. Whoever is killed, at whatever moment, the next
+step goes on from the rows; no letter is lost and none is returned twice.
+
+The work goes back as it came: a task or the wish for a run becomes a row of `tasks`, a delivery or push that was buried
+waits again, the push under its own idempotency key. A letter whose work cannot be returned stays open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from syncd.model import Lane
+from syncd.store.database import Database, again_after_conflict
+from syncd.store.dead_letters import CHOSEN, Selection
+from syncd.store.returns import IN_FLIGHT, Returned, give_back
+
+REPLAYS = "syncd_replays"
+"""NOTIFY channel: there is a replay to carry on with."""
+PORTION: Mapping[str, int] = {"task": 500, "run": 500, "inbox": 100, "outbox": 100}
+"""So many pieces of returned work of one replay may be unfinished at once (R12), by origin. Deliveries go before newer ones
+of their integration, so only few of them at a time."""
+ENOUGH_FAILED = 10
+"""From so many letters that were buried again, and more than half of those that ended, a replay goes no further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Letters of one cause that a selection names."""
+
+    integration: str
+    resource: str
+    fingerprint: str
+    message: str
+    origin: str
+    kind: str
+    """Of a task its kind: fetch, children."""
+    count: int
+    running: int
+    """So many of them belong to a replay under way."""
+    again: int
+    """Of so many a replay failed before."""
+    upto: int
+    """The highest id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One replay of one cause."""
+
+    integration: str
+    id: int
+    resource: str
+    fingerprint: str
+    message: str
+    who: str
+    state: str
+    """canary: one letter is ahead; following: the others come after it; done, stopped, cancelled."""
+    total: int
+    sent: int
+    """Letters whose work was returned."""
+    overtaken: int
+    unable: int
+    canary_id: int | None
+    reason: str | None
+    begun_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a replay stands now."""
+
+    replay: Replay
+    waiting: int
+    """Letters that have not been returned yet, and are open."""
+    in_flight: int
+    """Returned and not yet done."""
+    failed: int
+    """Returned and buried again."""
+    held_until: datetime | None = None
+    """The work in flight waits until then, all of it."""
+    held_by: str | None = None
+    """Why it does."""
+
+    @property
+    def done(self) -> int:
+        """Returned and done."""
+        return max(self.replay.sent - self.in_flight - self.failed, 0)
+
+
+_COLUMNS = ", ".join(Replay.__slots__)
+_WAITING = "SELECT count(*) FROM syncd.dead_letters WHERE integration = $1 AND replay_id = $2 AND state = 'open'"
+_FAILED = "SELECT count(*) FROM syncd.dead_letters WHERE integration = $1 AND failed_in = $2"
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext('syncd replays'))"
+_NEXT = (
+    "SELECT id, origin, origin_id, resource, external_id, error_class, payload FROM syncd.dead_letters "
+    "WHERE integration = $1 AND replay_id = $2 AND state = 'open' ORDER BY id LIMIT $3 FOR UPDATE"
+)
+
+
+class Replays:
+    """Dead letters on their way back."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def groups(self, selection: Selection) -> list[Group]:
+        """What a selection would replay, by cause, the most frequent first."""
+        found = await self._database.fetch(
+            "SELECT d.integration, d.resource, d.fingerprint, (array_agg(d.message ORDER BY d.id DESC))[1] AS message, "
+            "d.origin, coalesce(d.payload ->> 'kind', '') AS kind, count(*) AS count, "
+            "count(r.id) AS running, count(*) FILTER (WHERE d.replays > 0) AS again, max(d.id) AS upto "
+            "FROM syncd.dead_letters d LEFT JOIN syncd.replays r ON r.integration = d.integration AND r.id = d.replay_id "
+            f"AND r.ended_at IS NULL WHERE {CHOSEN} GROUP BY 1, 2, 3, 5, 6 ORDER BY count DESC, 1, 2, 3, 5, 6",
+            *selection.values,
+        )
+        return [Group(**dict(each)) for each in found]
+
+    @again_after_conflict
+    async def begin(self, selection: Selection, *, who: str) -> list[tuple[str, int]]:
+        """Have what is selected replayed: one replay a cause, ids by integration. Committed when this comes back.
+
+        Letters that belong to a replay under way stay with it; its id is among those returned.
+        """
+        now = self._database.clock.now()
+        async with self._database.transaction() as connection:
+            await connection.execute(_LOCK)
+            ids = await connection.fetch(
+                "SELECT DISTINCT r.integration, r.id FROM syncd.dead_letters d JOIN syncd.replays r "
+                f"ON r.integration = d.integration AND r.id = d.replay_id AND r.ended_at IS NULL WHERE {CHOSEN}",
+                *selection.values,
+            )
+            free = f"{CHOSEN} AND NOT EXISTS ({_RUNS})"
+            made = await connection.fetch(
+                "INSERT INTO syncd.replays (integration, resource, fingerprint, message, who, total, begun_at) "
+                "SELECT d.integration, d.resource, d.fingerprint, (array_agg(d.message ORDER BY d.id DESC))[1], $9, "
+                f"count(*), $10 FROM syncd.dead_letters d WHERE {free} GROUP BY 1, 2, 3 "
+                "RETURNING integration, id, resource, fingerprint, total",
+                *selection.values,
+                who,
+                now,
+            )
+            if made:
+                await connection.execute(
+                    "UPDATE syncd.dead_letters d SET replay_id = m.id "
+                    "FROM unnest($9::text[], $10::bigint[], $11::text[], $12::text[]) "
+                    "AS m(integration, id, resource, fingerprint) WHERE d.integration = m.integration "
+                    f"AND d.resource = m.resource AND d.fingerprint = m.fingerprint AND {free}",
+                    *selection.values,
+                    *([one[name] for one in made] for name in ("integration", "id", "resource", "fingerprint")),
+                )
+                await connection.executemany(
+                    "INSERT INTO syncd.audit_log (integration, at, actor, action, after) VALUES ($1, $2, $3, $4, $5)",
+                    [
+                        (one["integration"], now, who, "dead_letters_replayed", _noted(one["id"], one["total"], one))
+                        for one in made
+                    ],
+                )
+                await connection.execute("SELECT pg_notify($1, '')", REPLAYS)
+        return sorted((one["integration"], one["id"]) for one in (*ids, *made))
+
+    async def running(self) -> list[tuple[str, int]]:
+        """Those under way, the oldest first."""
+        found = await self._database.fetch(
+            "SELECT integration, id FROM syncd.replays WHERE ended_at IS NULL ORDER BY id LIMIT 1000"
+        )
+        return [(each["integration"], each["id"]) for each in found]
+
+    async def get(self, integration: str, replay_id: int) -> Replay | None:
+        found = await self._database.fetchrow(
+            f"SELECT {_COLUMNS} FROM syncd.replays WHERE integration = $1 AND id = $2", integration, replay_id
+        )
+        return Replay(**dict(found)) if found is not None else None
+
+    async def standing(self, integration: str, replay_id: int) -> Standing | None:
+        """Where it stands, for who watches."""
+        replay = await self.get(integration, replay_id)
+        if replay is None:
+            return None
+        flying, until, why = (await self._database.fetch(IN_FLIGHT, integration, replay_id))[0]
+        return Standing(
+            replay,
+            await self._database.fetchval(_WAITING, integration, replay_id),
+            flying,
+            await self._database.fetchval(_FAILED, integration, replay_id),
+            until if flying else None,
+            why if flying else None,
+        )
+
+    async def cancel(self, selection: Selection, *, who: str) -> list[tuple[str, int, int]]:
+        """End the replays that hold letters of the selection: (integration, id, letters left open).
+
+        What was returned already goes on.
+        """
+        async with self._database.transaction() as connection:
+            await connection.execute(_LOCK)
+            found = await connection.fetch(
+                "SELECT DISTINCT r.integration, r.id FROM syncd.dead_letters d JOIN syncd.replays r "
+                f"ON r.integration = d.integration AND r.id = d.replay_id AND r.ended_at IS NULL WHERE {CHOSEN} "
+                "ORDER BY r.integration, r.id",
+                *selection.values,
+            )
+            ended = []
+            for each in found:
+                left = await self._end(connection, each["integration"], each["id"], "cancelled", f"cancelled by {who}")
+                if left is not None:
+                    ended.append((each["integration"], each["id"], left))
+        return ended
+
+    @again_after_conflict
+    async def step(self, integration: str, replay_id: int) -> bool:
+        """Carry one replay on as far as it goes now. False: nothing could be done, look again in a while.
+
+        Any number of instances may call this at once; one of them does it.
+        """
+        async with self._database.transaction() as connection:
+            found = await connection.fetchrow(
+                f"SELECT {_COLUMNS} FROM syncd.replays WHERE integration = $1 AND id = $2 AND ended_at IS NULL "
+                "FOR UPDATE SKIP LOCKED",
+                integration,
+                replay_id,
+            )
+            if found is None:
+                return False
+            replay = Replay(**dict(found))
+            flying, _, _ = await connection.fetchrow(IN_FLIGHT, integration, replay_id)
+            if replay.state == "canary":
+                return await self._canary(connection, replay, flying)
+            failed = await connection.fetchval(_FAILED, integration, replay_id)
+            ended = replay.sent - flying
+            if failed >= ENOUGH_FAILED and 2 * failed > ended:
+                why = f"{failed} of {ended} were buried again"
+                await self._end(connection, integration, replay_id, "stopped", why)
+                return True
+            returned = await self._send(connection, replay, flying, Lane.LOW)
+            if returned.touched or flying:
+                return returned.touched > 0
+            if returned.put_off:
+                return False
+            await self._end(connection, integration, replay_id, "done", None)
+            return True
+
+    async def _canary(self, connection: asyncpg.Connection, replay: Replay, flying: int) -> bool:
+        """One letter ahead; the others stay open until its work is done, and if it is buried again."""
+        key = (replay.integration, replay.id)
+        if replay.canary_id is None:
+            returned = await self._send(connection, replay, 0, Lane.NORMAL, most=1)
+            if returned.ids:
+                await connection.execute(
+                    "UPDATE syncd.replays SET canary_id = $3 WHERE integration = $1 AND id = $2", *key, returned.ids[0]
+                )
+            elif not returned.touched and not returned.put_off:
+                await self._end(connection, *key, "done", None)
+            return bool(returned.touched or not returned.put_off)
+        if flying:
+            return False
+        again = await connection.fetchrow(
+            "SELECT id, fingerprint, message FROM syncd.dead_letters WHERE integration = $1 AND failed_in = $2 "
+            "AND former_id = $3 ORDER BY id DESC LIMIT 1",
+            *key,
+            replay.canary_id,
+        )
+        if again is None:
+            await connection.execute(
+                "UPDATE syncd.replays SET state = 'following' WHERE integration = $1 AND id = $2", *key
+            )
+            return True
+        same = "for the same reason" if again["fingerprint"] == replay.fingerprint else "for another reason"
+        await self._end(connection, *key, "stopped", f"the canary failed {same}: {again['message'][:500]}")
+        return True
+
+    async def _send(
+        self, connection: asyncpg.Connection, replay: Replay, flying: int, lane: Lane, *, most: int | None = None
+    ) -> Returned:
+        """Return the next letters, as many as there is room for, all of one origin."""
+        letters = await connection.fetch(_NEXT, replay.integration, replay.id, most or max(PORTION.values()))
+        if not letters:
+            return Returned()
+        origin = letters[0]["origin"]
+        room = most or PORTION.get(origin, 1) - flying
+        mine = [letter for letter in letters if letter["origin"] == origin][: max(room, 0)]
+        if not mine:
+            return Returned()
+        now = self._database.clock.now()
+        returned = await give_back(connection, replay.integration, origin, mine, lane, now, by=replay.who)
+        await connection.execute(
+            "UPDATE syncd.replays SET sent = sent + $3, overtaken = overtaken + $4, unable = unable + $5 "
+            "WHERE integration = $1 AND id = $2",
+            replay.integration,
+            replay.id,
+            len(returned.ids) + len(returned.standing),
+            len(returned.overtaken),
+            len(returned.unable),
+        )
+        return returned
+
+    async def _end(
+        self, connection: asyncpg.Connection, integration: str, replay_id: int, state: str, reason: str | None
+    ) -> int | None:
+        """It is over; letters that were not returned are as they were. Returns how many; None: it was over already."""
+        over = await connection.fetchval(
+            "UPDATE syncd.replays SET state = $3, reason = $4, ended_at = $5 "
+            "WHERE integration = $1 AND id = $2 AND ended_at IS NULL RETURNING true",
+            integration,
+            replay_id,
+            state,
+            reason,
+            self._database.clock.now(),
+        )
+        if not over:
+            return None
+        left: int = await connection.fetchval(
+            "WITH freed AS (UPDATE syncd.dead_letters SET replay_id = NULL "
+            "WHERE integration = $1 AND replay_id = $2 AND state = 'open' RETURNING 1) SELECT count(*) FROM freed",
+            integration,
+            replay_id,
+        )
+        return left
+
+
+_RUNS = "SELECT FROM syncd.replays r WHERE r.integration = d.integration AND r.id = d.replay_id AND r.ended_at IS NULL"
+
+
+def _noted(replay_id: int, total: int, cause: Mapping[str, Any] | asyncpg.Record) -> dict[str, Any]:
+    return {"replay": replay_id, "letters": total, "resource": cause["resource"], "cause": cause["fingerprint"]}
+
+
+__all__: Sequence[str] = ("REPLAYS", "Group", "Replay", "Replays", "Standing")

@@ -1,0 +1,281 @@
+"""How the work of dead letters goes back to where it came from; each origin has its own way.
+
+Everything here happens inside one transaction of a replay's step. What is newer wins: a fetch reads anew, a delivery is
+judged like any other when it is handled, and a push is dropped where a newer one of the same record was done meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from syncd.errors import PoisonError
+from syncd.model import Lane
+from syncd.store.outbox import discard, revive
+from syncd.store.tasks import POISON, WISHES
+
+IN_FLIGHT = """
+SELECT count(*), CASE WHEN count(*) = count(w.not_before) THEN min(w.not_before) END, min(w.why)
+FROM (
+    SELECT letter_id, not_before, coalesce(reason, history -> -1 ->> 'error') AS why
+    FROM syncd.tasks WHERE integration = $1 AND letter_id IS NOT NULL
+    UNION ALL
+    SELECT letter_id, not_before, coalesce(reason, history -> -1 ->> 'error')
+    FROM syncd.inbox WHERE integration = $1 AND letter_id IS NOT NULL AND state IN ('waiting', 'taken')
+    UNION ALL
+    SELECT letter_id, not_before, coalesce(reason, history -> -1 ->> 'error')
+    FROM syncd.outbox WHERE integration = $1 AND letter_id IS NOT NULL AND state IN ('waiting', 'taken', 'unknown')
+) w
+JOIN syncd.dead_letters d ON d.integration = $1 AND d.id = w.letter_id
+WHERE d.replay_id = $2
+"""
+"""Work that a replay has returned and that is not done: how much, until when all of it waits, and why."""
+
+INBOX_WOKEN = "syncd_inbox"
+"""NOTIFY channel of those who take deliveries."""
+
+
+@dataclass(slots=True)
+class Returned:
+    """What became of some letters, by their ids."""
+
+    ids: list[int] = field(default_factory=list)
+    """Their work is a row again."""
+    standing: list[int] = field(default_factory=list)
+    """Their work had been returned or done by somebody else: settled all the same."""
+    overtaken: list[int] = field(default_factory=list)
+    """Pushes dropped: a newer one of the same record was done."""
+    unable: list[int] = field(default_factory=list)
+    """Left open: what it takes to do them is no longer there."""
+    put_off: list[int] = field(default_factory=list)
+    """Not now: a newer push of the same record is under way."""
+
+    @property
+    def touched(self) -> int:
+        return len(self.ids) + len(self.standing) + len(self.overtaken) + len(self.unable)
+
+
+async def give_back(
+    connection: asyncpg.Connection,
+    integration: str,
+    origin: str,
+    letters: Sequence[asyncpg.Record],
+    lane: Lane,
+    now: datetime,
+    *,
+    by: str,
+) -> Returned:
+    """Return the work of letters of one origin and settle them, inside the caller's transaction.
+
+    The letters are locked; each has `id`, `origin_id`, `resource`, `external_id`, `error_class`, `payload`.
+    """
+    if origin in ("task", "run"):
+        found = await _tasks(connection, integration, letters, lane, now)
+    elif origin == "inbox":
+        found = await _deliveries(connection, integration, letters)
+    elif origin == "outbox":
+        found = await _pushes(connection, integration, letters, now)
+    else:
+        found = Returned(unable=[letter["id"] for letter in letters])
+    await _settle(connection, integration, found.ids, "replayed", by, None, now)
+    await _settle(
+        connection, integration, found.standing, "replayed", by, "its work was done or under way already", now
+    )
+    await _settle(connection, integration, found.overtaken, "discarded", by, "a newer push of the record was done", now)
+    if found.unable:
+        await connection.execute(
+            "UPDATE syncd.dead_letters SET replay_id = NULL WHERE integration = $1 AND id = ANY($2::bigint[])",
+            integration,
+            found.unable,
+        )
+    return found
+
+
+async def _settle(
+    connection: asyncpg.Connection,
+    integration: str,
+    ids: Sequence[int],
+    state: str,
+    by: str,
+    reason: str | None,
+    now: datetime,
+) -> None:
+    if ids:
+        await connection.execute(
+            "UPDATE syncd.dead_letters SET state = $3, settled_at = $4, settled_by = $5, reason = $6 "
+            "WHERE integration = $1 AND id = ANY($2::bigint[]) AND state = 'open'",
+            integration,
+            list(ids),
+            state,
+            now,
+            by,
+            reason,
+        )
+
+
+# -- tasks and runs ----------------------------------------------------------------------------------------------------
+
+_PUT_TASKS = """
+INSERT INTO syncd.tasks AS k (
+    integration, kind, resource, external_id, parent_id, payload, lane, dedupe_key, created_at, wanted_at, cause, suspicion,
+    letter_id)
+SELECT $1, t.kind, coalesce(t.resource, ''), t.external_id, t.parent_id, coalesce(t.payload, '{}'), $4, t.dedupe_key, $2, $2,
+       'replay of letter ' || t.letter_id, t.suspicion, t.letter_id
+FROM jsonb_to_recordset($3) AS t(
+    kind text, resource text, external_id text, parent_id text, payload jsonb, dedupe_key text, suspicion smallint,
+    letter_id bigint)
+ORDER BY t.letter_id
+ON CONFLICT (integration, dedupe_key) WHERE state = 'waiting' AND dedupe_key IS NOT NULL
+DO UPDATE SET letter_id = excluded.letter_id, lane = least(k.lane, excluded.lane),
+    wanted_at = greatest(k.wanted_at, excluded.wanted_at), suspicion = greatest(k.suspicion, excluded.suspicion)
+"""
+
+
+async def _tasks(
+    connection: asyncpg.Connection, integration: str, letters: Sequence[asyncpg.Record], lane: Lane, now: datetime
+) -> Returned:
+    """A task as it was, with all its attempts ahead of it. Where an equal one waits, that one stands for both."""
+    made, unable = [], []
+    for letter in letters:
+        task = _task(letter)
+        if task is None:
+            unable.append(letter["id"])
+        else:
+            made.append(task)
+    if made:
+        await connection.execute(_PUT_TASKS, integration, now, made, int(lane))
+        await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
+    return Returned(ids=[task["letter_id"] for task in made], unable=unable)
+
+
+def _task(letter: asyncpg.Record) -> dict[str, Any] | None:
+    held = letter["payload"]
+    kind = held.get("kind") if isinstance(held, Mapping) else None
+    if not isinstance(kind, str) or not kind:
+        return None
+    task = {name: held.get(name) for name in ("resource", "external_id", "parent_id", "payload", "dedupe_key")}
+    if kind == "sync":
+        task["dedupe_key"] = f"sync:{task['resource'] or letter['resource']}:"
+    # What is said to kill the process gets one more life, not five.
+    suspicion = POISON - 1 if letter["error_class"] == PoisonError.__name__ else 0
+    return {
+        **task,
+        "kind": kind,
+        "resource": task["resource"] or letter["resource"],
+        "suspicion": suspicion,
+        "letter_id": letter["id"],
+    }
+
+
+# -- deliveries --------------------------------------------------------------------------------------------------------
+
+_ROWS = "unnest($2::bigint[], $3::bigint[]) AS l(id, letter_id)"
+
+
+async def _deliveries(connection: asyncpg.Connection, integration: str, letters: Sequence[asyncpg.Record]) -> Returned:
+    """The delivery waits again, as it was received."""
+    ids, of, unable = _named(letters)
+    back = await connection.fetch(
+        "UPDATE syncd.inbox q SET state = 'waiting', attempts = 0, not_before = NULL, taken_fence = NULL, "
+        "finished_at = NULL, reason = NULL, history = '[]', letter_id = l.letter_id "
+        f"FROM {_ROWS} WHERE q.integration = $1 AND q.id = l.id AND q.state = 'buried' AND q.body IS NOT NULL "
+        "RETURNING l.letter_id",
+        integration,
+        ids,
+        of,
+    )
+    found = Returned(ids=[each[0] for each in back], unable=unable)
+    rest = [(row, letter) for row, letter in zip(ids, of, strict=True) if letter not in found.ids]
+    if rest:
+        # Somebody returned the delivery by itself; or its body is gone.
+        others = await connection.fetch(
+            f"SELECT l.letter_id FROM {_ROWS} JOIN syncd.inbox q ON q.integration = $1 AND q.id = l.id "
+            "WHERE q.state <> 'buried'",
+            integration,
+            *([pair[at] for pair in rest] for at in (0, 1)),
+        )
+        found.standing = [each[0] for each in others]
+        found.unable += [letter for _, letter in rest if letter not in found.standing]
+    if found.ids:
+        await connection.execute("SELECT pg_notify($1, $2)", INBOX_WOKEN, integration)
+    return found
+
+
+# -- pushes ------------------------------------------------------------------------------------------------------------
+
+_NEWER = (
+    "syncd.outbox o JOIN syncd.outbox n ON n.integration = o.integration AND n.resource = o.resource AND n.id > o.id "
+    "AND (n.record_key = o.record_key OR n.ordered_by = nullif(o.ordered_by, '')) "
+    "WHERE o.integration = $1 AND o.id = ANY($2::bigint[])"
+)
+"""Newer pushes `n` of the records of some pushes `o`."""
+_SAME_FIELDS = "n.operation = o.operation AND n.payload ?| ARRAY(SELECT jsonb_object_keys(o.payload))"
+"""The newer one said something of what the older one says: to send the older one now would take that back."""
+
+
+async def _pushes(
+    connection: asyncpg.Connection, integration: str, letters: Sequence[asyncpg.Record], now: datetime
+) -> Returned:
+    """The push waits again under its own idempotency key, unless a newer one of the record was done."""
+    ids, of, unable = _named(letters)
+    found = Returned(unable=unable)
+    rows = await connection.fetch(
+        "SELECT l.letter_id, o.id, o.state FROM "
+        f"{_ROWS} JOIN syncd.outbox o ON o.integration = $1 AND o.id = l.id ORDER BY o.id FOR UPDATE OF o",
+        integration,
+        ids,
+        of,
+    )
+    # Newer ones that wait are locked: none of them begins between this look and our commit.
+    newer = await connection.fetch(
+        f"SELECT o.id, n.state FROM {_NEWER} AND n.state IN ('waiting', 'taken', 'unknown') ORDER BY n.id FOR UPDATE OF n",
+        integration,
+        ids,
+    )
+    under_way = {each["id"] for each in newer if each["state"] != "waiting"}
+    done = await connection.fetch(
+        f"SELECT DISTINCT o.id FROM {_NEWER} AND n.state = 'done' AND {_SAME_FIELDS}", integration, ids
+    )
+    overtaken = {each["id"] for each in done}
+    back: dict[int, int] = {}
+    for row in rows:
+        if row["state"] != "buried":
+            found.standing.append(row["letter_id"])
+        elif row["id"] in overtaken:
+            found.overtaken.append(row["letter_id"])
+        elif row["id"] in under_way:
+            found.put_off.append(row["letter_id"])
+        else:
+            back[row["id"]] = row["letter_id"]
+    known = {row["letter_id"] for row in rows}
+    found.unable += [letter for letter in of if letter not in known]
+    dropped = [row["id"] for row in rows if row["letter_id"] in found.overtaken]
+    if dropped:
+        await discard(connection, integration, dropped, now)
+    revived = await revive(connection, integration, list(back)) if back else []
+    if revived:
+        found.ids = [back[push] for push in revived]
+        await connection.execute(
+            f"UPDATE syncd.outbox q SET history = '[]', letter_id = l.letter_id FROM {_ROWS} "
+            "WHERE q.integration = $1 AND q.id = l.id",
+            integration,
+            revived,
+            found.ids,
+        )
+    return found
+
+
+def _named(letters: Sequence[asyncpg.Record]) -> tuple[list[int], list[int], list[int]]:
+    """Rows, the letters of these rows, and letters that name none."""
+    rows, of, unable = [], [], []
+    for letter in letters:
+        if (letter["origin_id"] or "").isdecimal():
+            rows.append(int(letter["origin_id"]))
+            of.append(letter["id"])
+        else:
+            unable.append(letter["id"])
+    return rows, of, unable
