@@ -8,17 +8,19 @@ from syncd.store.changes import CHANGES, Change
 from syncd.store.checkpoints import Run, Stand
 from syncd.store.controls import BREAKER_HOLD, BREAKER_RESET, CONFIRM_DELETIONS, PAUSE, Control
 from syncd.store.credentials import CredentialNote
-from syncd.store.dead_letters import DeadLetter, NewDeadLetter, Trouble
+from syncd.store.dead_letters import DeadLetter, NewDeadLetter, Selection, Trouble
 from syncd.store.leases import Lease
 from syncd.store.migrate import Migration, SchemaStatus
+from syncd.store.outbox import OUTBOX, NewPush, PushRow
 from syncd.store.passes import Guard, Sweep
 from syncd.store.prune import Retention
 from syncd.store.records import Records, StoredRecord
 from syncd.store.rejects import StoredReject
+from syncd.store.replays import REPLAYS, Group, Replay, Standing
 from syncd.store.rows import Known, NewTask, PageResult, PageWrite, Reject, Row
 from syncd.store.sealing import KeyRing, new_key_line
 from syncd.store.store import Store
-from syncd.store.tasks import WISHES, Task
+from syncd.store.tasks import POISON, SUSPECT, WISHES, Task
 from syncd.store.views import view_name
 
 __all__ = [
@@ -26,28 +28,38 @@ __all__ = [
     "BREAKER_RESET",
     "CHANGES",
     "CONFIRM_DELETIONS",
+    "OUTBOX",
     "PAUSE",
+    "POISON",
+    "REPLAYS",
+    "SUSPECT",
     "WISHES",
     "Change",
     "Control",
     "CredentialNote",
     "DeadLetter",
+    "Group",
     "Guard",
     "KeyRing",
     "Known",
     "Lease",
     "Migration",
     "NewDeadLetter",
+    "NewPush",
     "NewTask",
     "PageResult",
     "PageWrite",
+    "PushRow",
     "Records",
     "Reject",
+    "Replay",
     "Retention",
     "Row",
     "Run",
     "SchemaStatus",
+    "Selection",
     "Stand",
+    "Standing",
     "Store",
     "StoredRecord",
     "StoredReject",
