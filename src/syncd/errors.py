@@ -17,7 +17,8 @@ and only `store/` one of the database library: both translate into this tree at 
     │  ├─ GoneError           the record no longer exists there: tombstone
     │  └─ PayloadError        the answer has the wrong shape: keep the raw, carry on with the next record
     ├─ BreakerOpenError       nothing was sent; wait until .retry_at
-    └─ StaleWorkError         newer data is already stored: drop
+    ├─ StaleWorkError         newer data is already stored: drop
+    └─ PoisonError            the work ended with the process again and again: dead letter
 """
 
 from __future__ import annotations
@@ -164,3 +165,7 @@ class BreakerOpenError(SyncdError):
 
 class StaleWorkError(SyncdError):
     """Newer data is stored already, or the work is past its time: drop it and count it."""
+
+
+class PoisonError(SyncdError):
+    """Work that ends the process whenever it is handled: a dead letter, and not tried again before a person says so."""

@@ -12,6 +12,7 @@ from syncd.kit import Resource
 from syncd.limits import BreakerPolicy, Gate
 from syncd.model import Lane
 from syncd.store import Task
+from syncd.sync.flow import Flow
 from syncd.sync.health import Health
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.runner import Runner
@@ -52,8 +53,11 @@ class Tasks:
     async def done(self, task: Task) -> bool:
         return True
 
-    async def expire(self, names: list[str]) -> int:
+    async def expire(self, name: str, *, limit: int) -> int:
         return 0
+
+    async def newest(self, name: str) -> int | None:
+        return None
 
     async def ready(self, names: list[str], *, resources: list[str] | None = None) -> list[str]:
         return [name for name in names if self._fit([name], resources)]
@@ -117,13 +121,14 @@ class Stage:
         account: Any = SimpleNamespace(
             name="acme", partner="plain", scope="s", gate=self.gate, plans=plans, fence=1, may_call=lambda: True,
             ownership=SimpleNamespace(held=True), needs=lambda name: (plans[name].resource.group,),
-            health=Health("acme"), moved=lambda: None,
+            health=Health("acme"), moved=lambda: None, flow=Flow(),
         )  # fmt: skip
         self.account = account
         self.checkpoints = Checkpoints()
         store: Any = SimpleNamespace(
             tasks=self.tasks, losses=self.tasks, checkpoints=self.checkpoints, runs=SimpleNamespace(drifts=_none)
         )
+        account.store = store
         self.runner = Runner("plain", {"acme": account}, store, clock)
         for number, name in enumerate(NAMES):
             unit = self.runner.units["acme", name] = Unit("acme", plans[name], clock.now())

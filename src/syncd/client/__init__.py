@@ -7,7 +7,7 @@ from syncd.client.client import Classify, Session
 from syncd.client.kinds import AuthFacts, build
 from syncd.client.stats import CallStats
 from syncd.client.transport import USER_AGENT, PartnerTransport, Timeouts
-from syncd.client.trip import Patience
+from syncd.client.trip import Judging, Patience
 
 __all__ = [
     "USER_AGENT",
@@ -16,6 +16,7 @@ __all__ = [
     "AuthFacts",
     "CallStats",
     "Classify",
+    "Judging",
     "Origin",
     "PartnerTransport",
     "Patience",

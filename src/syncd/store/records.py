@@ -65,6 +65,17 @@ class Records:
         )
         return {row[0]: Known(row[1], row[2]) for row in found}
 
+    async def fetched(self, integration: str, resource: str, ids: Sequence[str]) -> dict[str, datetime]:
+        """When the requests began that brought these records as they are stored, tombstones included."""
+        found = await self._database.fetch(
+            "SELECT r.external_id, r.fetched_at FROM unnest($3::text[]) AS i(id) JOIN syncd.records r "
+            "ON r.integration = $1 AND r.resource = $2 AND r.external_id = i.id",
+            integration,
+            resource,
+            list(ids),
+        )
+        return {each[0]: each[1] for each in found}
+
     async def some(self, integration: str, resource: str) -> bool:
         """Is anything of this resource stored, tombstones included?"""
         found: bool = await self._database.fetchval(

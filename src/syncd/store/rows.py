@@ -76,6 +76,8 @@ class NewTask:
     not_before: datetime | None = None
     expires_at: datetime | None = None
     cause: str = ""
+    suspicion: int = 0
+    """Of work that comes back from a dead letter saying it killed the process: one more time and it is one again."""
 
     def as_json(self, resource: str, cause: str) -> dict[str, Any]:
         made: dict[str, Any] = {
@@ -92,6 +94,8 @@ class NewTask:
         if self.parent_id is not None:
             made["parent_id"] = self.parent_id
             made["parent_resource"] = self.parent_resource or resource
+        if self.suspicion:
+            made["suspicion"] = self.suspicion
         return made
 
 

@@ -1,7 +1,9 @@
 """Table `tasks`: work derived from rows, and the wishes of people. Done and dropped tasks are deleted.
 
 Every step is one conditional statement (R4): 0 rows means that somebody else has done it. Attempts rise when a task is
-taken, so one that kills its process is counted too.
+taken, so one that kills its process is counted too. While one task of a dedupe key is under way the next one of it waits,
+so a record's work is done in order.
+What becomes of tasks that were taken when the process died is in `losses.py`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,17 @@ from typing import Any
 
 import asyncpg
 
+from syncd import codec
 from syncd.model import Lane
 from syncd.store.database import ConflictError, Database, affected
 from syncd.store.dead_letters import NewDeadLetter, insert_letter
 from syncd.store.pages import tasks_json
 from syncd.store.rows import NewTask
 
+SUSPECT = 2
+"""From this suspicion on a task may be what ends the process."""
+POISON = 5
+"""At this suspicion it is taken no more."""
 WISHES = "syncd_wishes"
 """NOTIFY channel: somebody has asked for something (a task put by hand, a control set). The payload is the integration."""
 
@@ -45,21 +52,57 @@ class Task:
     cause: str
     reason: str | None
     """Why it was put off, if it was."""
+    lost: int = 0
+    """Takes that ended with the process."""
+    suspicion: int = 0
+    wanted_at: datetime | None = None
+    """When it was last asked for."""
+    letter_id: int | None = None
+    """The dead letter it was returned from by a replay."""
+    history: Sequence[Mapping[str, Any]] = ()
+    """Failed attempts, for the letter it may become: `{"attempt", "at", "error"}`, the first and the latest."""
+
+    @property
+    def suspect(self) -> bool:
+        """Were earlier takes lost with the process? Then it goes alone, and says so before it is handled."""
+        return self.suspicion >= SUSPECT
+
+    @property
+    def tries(self) -> int:
+        """Attempts that were tried to the end, this one included: what patience is measured by."""
+        return max(self.attempts - self.lost, 1)
+
+    @property
+    def since(self) -> datetime:
+        """What was fetched after this moment answers it."""
+        return self.wanted_at or self.created_at
 
 
-_COLUMNS = ", ".join(Task.__slots__)
+COLUMNS = ", ".join(Task.__slots__)
+_IN_TURN = (
+    "(w.kind IN ('sync', 'reconcile') OR w.dedupe_key IS NULL OR NOT EXISTS (SELECT FROM syncd.tasks u "
+    "WHERE u.integration = w.integration AND u.dedupe_key = w.dedupe_key AND u.state = 'taken'))"
+)
+"""No task of the same key is under way. Wishes for runs need no turn: a run never overlaps itself."""
 _TAKE = f"""
 UPDATE syncd.tasks t
 SET state = 'taken', attempts = t.attempts + 1, taken_fence = $2, taken_at = $3
 FROM (
-    SELECT integration, id FROM syncd.tasks
-    WHERE integration = ANY($1::text[]) AND state = 'waiting'
-      AND (not_before IS NULL OR not_before <= $3) AND (expires_at IS NULL OR expires_at > $3)
-      AND ($5::smallint[] IS NULL OR lane = ANY($5)) AND ($6::text[] IS NULL OR kind = ANY($6))
-      AND ($7::text[] IS NULL OR integration || '/' || resource = ANY($7))
-    ORDER BY lane, id
+    SELECT first.integration, first.id
+    FROM unnest($1::text[]) AS i(name) CROSS JOIN unnest($5::smallint[]) AS l(lane)
+    CROSS JOIN LATERAL (  -- each from the beginning of its own queue: the length of none matters
+        SELECT w.integration, w.lane, w.id FROM syncd.tasks w
+        WHERE w.integration = i.name AND w.lane = l.lane AND w.state = 'waiting'
+          AND (w.not_before IS NULL OR w.not_before <= $3) AND (w.expires_at IS NULL OR w.expires_at > $3)
+          AND ($6::text[] IS NULL OR w.kind = ANY($6))
+          AND ($7::text[] IS NULL OR w.integration || '/' || w.resource = ANY($7))
+          AND w.suspicion < {POISON} AND {_IN_TURN}
+        ORDER BY w.id
+        LIMIT $4
+        FOR UPDATE SKIP LOCKED
+    ) first
+    ORDER BY first.lane, first.id
     LIMIT $4
-    FOR UPDATE SKIP LOCKED
 ) ready
 WHERE t.integration = ready.integration AND t.id = ready.id
 RETURNING {", ".join(f"t.{name}" for name in Task.__slots__)}
@@ -108,10 +151,10 @@ class Tasks:
         if not ids:
             return []
         found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.tasks WHERE id = ANY($1::bigint[])",
+            f"SELECT {COLUMNS} FROM syncd.tasks WHERE id = ANY($1::bigint[])",
             list(ids),
         )
-        return [_task(each) for each in found]
+        return [task_of(each) for each in found]
 
     async def ready(self, integrations: Sequence[str], *, resources: Sequence[str] | None = None) -> list[str]:
         """Those of the integrations that have a task ready to be taken; of these `integration/resource` where given."""
@@ -119,6 +162,7 @@ class Tasks:
             "SELECT i.name FROM unnest($1::text[]) AS i(name) WHERE EXISTS (SELECT FROM syncd.tasks t "
             "WHERE t.integration = i.name AND t.state = 'waiting' AND (t.not_before IS NULL OR t.not_before <= $2) "
             "AND (t.expires_at IS NULL OR t.expires_at > $2) "
+            f"AND t.suspicion < {POISON} "
             "AND ($3::text[] IS NULL OR t.integration || '/' || t.resource = ANY($3)))",
             list(integrations),
             self._database.clock.now(),
@@ -146,19 +190,40 @@ class Tasks:
             fence,
             self._database.clock.now(),
             limit,
-            list(map(int, lanes)) if lanes is not None else None,
+            list(map(int, lanes if lanes is not None else Lane)),
             list(kinds) if kinds is not None else None,
             list(resources) if resources is not None else None,
         )
-        return sorted((_task(each) for each in found), key=lambda task: (task.lane, task.id))
+        return sorted((task_of(each) for each in found), key=lambda task: (task.lane, task.id))
 
-    async def expire(self, integrations: str | Sequence[str]) -> int:
-        """Drop waiting tasks whose time is over; returns how many."""
+    async def expire(self, integration: str, *, limit: int = 5000) -> int:
+        """Drop waiting tasks whose time is over, at most so many; returns how many."""
         return await self._database.execute(
-            "DELETE FROM syncd.tasks WHERE integration = ANY($1::text[]) AND state = 'waiting' AND expires_at <= $2",
-            [integrations] if isinstance(integrations, str) else list(integrations),
+            "DELETE FROM syncd.tasks WHERE integration = $1 AND state = 'waiting' AND id = ANY(ARRAY("
+            "SELECT id FROM syncd.tasks WHERE integration = $1 AND state = 'waiting' AND expires_at <= $2 "
+            "ORDER BY expires_at LIMIT $3 FOR UPDATE SKIP LOCKED))",
+            integration,
+            self._database.clock.now(),
+            limit,
+        )
+
+    async def newest(self, integration: str) -> int | None:
+        """The id of the task that came last, of those waiting or taken."""
+        found: int | None = await self._database.fetchval(
+            "SELECT id FROM syncd.tasks WHERE integration = $1 ORDER BY id DESC LIMIT 1", integration
+        )
+        return found
+
+    async def any_ready(self, integration: str, *, up_to: int) -> bool:
+        """Is one of those up to this id taken, or ready to be?"""
+        found: bool = await self._database.fetchval(
+            "SELECT EXISTS (SELECT FROM syncd.tasks WHERE integration = $1 AND id <= $2 "
+            "AND (state = 'taken' OR not_before IS NULL OR not_before <= $3))",
+            integration,
+            up_to,
             self._database.clock.now(),
         )
+        return found
 
     async def done(self, task: Task) -> bool:
         """It is done, or dropped: gone. False when it was no longer ours."""
@@ -184,17 +249,29 @@ class Tasks:
         try:
             if await self._database.execute(
                 "UPDATE syncd.tasks t SET state = 'waiting', not_before = $4, attempts = attempts - $5, reason = $6, "
-                "taken_fence = NULL, taken_at = NULL "
+                "suspicion = $7, taken_fence = NULL, taken_at = NULL, "
+                "history = CASE WHEN $5 = 0 THEN syncd.with_attempt(history, attempts, $8, $6) ELSE history END "
                 "WHERE integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3 AND NOT EXISTS ("
                 "SELECT FROM syncd.tasks w WHERE w.integration = $1 AND w.dedupe_key = t.dedupe_key AND w.state = 'waiting')",
                 *key,
                 at,
                 0 if counts else 1,
-                reason or None,
+                codec.storable(reason) or None,
+                task.suspicion,
+                self._database.clock.now(),
             ):
                 return True
         except ConflictError:
             pass  # an equal one came to wait in this very moment
+        if task.suspicion or task.letter_id is not None:
+            await self._database.execute(
+                "UPDATE syncd.tasks SET suspicion = greatest(suspicion, $3), letter_id = coalesce(letter_id, $4) "
+                "WHERE integration = $1 AND dedupe_key = $2 AND state = 'waiting'",
+                task.integration,
+                task.dedupe_key,
+                task.suspicion,
+                task.letter_id,
+            )
         return await self.done(task)
 
     async def give_back(self, task: Task) -> bool:
@@ -215,25 +292,6 @@ class Tasks:
                 return False
             await insert_letter(connection, letter, now)
         return True
-
-    async def free(self, integrations: str | Sequence[str], *, fence: int) -> int:
-        """At boot: what was taken under an older fence is free again. Their attempts stay counted."""
-        names = [integrations] if isinstance(integrations, str) else list(integrations)
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                "DELETE FROM syncd.tasks t WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2 "
-                "AND EXISTS (SELECT FROM syncd.tasks o WHERE o.integration = t.integration AND o.dedupe_key = t.dedupe_key "
-                "AND (o.state = 'waiting' OR (o.id > t.id AND o.taken_fence < $2)))",
-                names,
-                fence,
-            )
-            tag = await connection.execute(
-                "UPDATE syncd.tasks SET state = 'waiting', taken_fence = NULL, taken_at = NULL "
-                "WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2",
-                names,
-                fence,
-            )
-        return affected(tag)
 
     async def next_at(self, integrations: str | Sequence[str]) -> datetime | None:
         """When the next waiting task becomes ready; a time in the past where one is ready now; None without any."""
@@ -257,13 +315,13 @@ class Tasks:
     async def list(self, integration: str, *, limit: int = 100) -> list[Task]:
         """Waiting and taken ones, oldest first."""
         found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.tasks WHERE integration = $1 ORDER BY id LIMIT $2",
+            f"SELECT {COLUMNS} FROM syncd.tasks WHERE integration = $1 ORDER BY id LIMIT $2",
             integration,
             limit,
         )
-        return [_task(each) for each in found]
+        return [task_of(each) for each in found]
 
 
-def _task(row: asyncpg.Record) -> Task:
+def task_of(row: asyncpg.Record) -> Task:
     values = dict(row)
     return Task(**{**values, "lane": Lane(values["lane"])})

@@ -13,6 +13,7 @@ from syncd.kit import Driver
 from syncd.limits import Gate
 from syncd.model import History
 from syncd.store import PageResult, Store
+from syncd.sync.flow import Flow
 from syncd.sync.health import Health
 from syncd.sync.ownership import Ownership
 from syncd.sync.plan import ResourcePlan
@@ -39,6 +40,8 @@ class Account:
     """Called when rows for the task feeder were committed."""
     moved: Callable[[], None] = lambda: None
     """Called whenever work made progress; feeds the watchdog."""
+    flow: Flow = field(default_factory=Flow)
+    """What its queues got done, and what was not worth doing."""
     history: Mapping[str, History] = field(init=False)
     _counters: dict[tuple[str, str], Any] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -16,16 +17,21 @@ import structlog
 from syncd.clock import Clock
 from syncd.errors import StoreError
 from syncd.model import Lane
-from syncd.store import Store, Task
+from syncd.store import POISON, Store, Task
 from syncd.sync.account import Account
+from syncd.sync.backlog import Backlog
+from syncd.sync.letters import letter_of_task
 from syncd.sync.pool import Pool
 from syncd.sync.probing import Group, Probing
+from syncd.sync.suspects import poison
 from syncd.sync.work import Worker, batches
 
 log = structlog.get_logger()
 
 TAKE_AT_ONCE = 50
 EXPIRE_SECONDS = 60.0
+EXPIRE_AT_ONCE = 5000
+"""Of more than these the rest goes at the next looks: no statement lasts long."""
 GIVE_BACK_SECONDS = 3.0
 WISHES = ("sync", "reconcile")
 """Kinds that ask for a run instead of being work themselves."""
@@ -57,6 +63,7 @@ class Feeder:
         self._taken: dict[str, list[Task]] = {}
         """Batches that wait in the pool or are being worked on, by their key there."""
         self._expire_at = 0.0
+        self._backlog = Backlog(partner, accounts, store, clock)
         self._most = {
             f"{name}/{plan.name}": plan.resource.many.max
             for name, account in accounts.items()
@@ -74,6 +81,7 @@ class Feeder:
             return False
         await self._free(owned)
         await self._expire(list(owned))
+        await self._backlog.look()
         free: list[str] | None = None
         if self._probing.barred(owned):
             # While a breaker is open its work stays in the rows, untouched; while it is half-open one piece goes.
@@ -98,11 +106,24 @@ class Feeder:
         return taken
 
     async def _hand_over(self, taken: list[Task], probe: Group | None) -> None:
+        taken = await self._without_parked(taken)
         for task in taken:
             if task.kind in WISHES:
                 self._wished(task)
         for batch in batches([task for task in taken if task.kind not in WISHES], self._most):
             await self._offer(batch, probe)
+
+    async def _without_parked(self, taken: list[Task]) -> list[Task]:
+        """Without those equal to one that lies in the dead letters for having killed the process."""
+        if not taken:
+            return taken
+        parked = await self._store.losses.parked(sorted({task.integration for task in taken}))
+        if not parked:
+            return taken
+        for task in taken:
+            if (task.integration, task.dedupe_key) in parked and await self._store.tasks.drop(task):
+                self._accounts[task.integration].flow.skip(task.integration, task.lane, "poison")
+        return [task for task in taken if (task.integration, task.dedupe_key) not in parked]
 
     async def give_back_batches(self, keys: Iterable[str]) -> None:
         """Return the batches with these keys, which never began."""
@@ -126,17 +147,47 @@ class Feeder:
         """
         for name, fence in owned.items():
             if self._freed.get(name) != fence:
-                await self._store.tasks.free(name, fence=fence if name in self._freed else fence + 1)
+                older = fence if name in self._freed else fence + 1
+                freed = await self._store.losses.free(name, fence=older)
+                await self._bury_poison(name)
+                if freed:
+                    log.info("lost_tasks_freed", partner=self._partner, integration=name, count=freed)
                 self._freed[name] = fence
+                await self._backlog.begin(name)
+
+    async def _bury_poison(self, name: str) -> None:
+        """What ended the process again and again becomes a dead letter; the others go on."""
+        for task in await self._store.losses.poison(name):
+            error = poison(task)
+            letter = letter_of_task(task, error)
+            # Replayed, it has one more try, not five: each costs everybody the process.
+            letter = replace(letter, payload={**letter.payload, "suspicion": POISON - 1})
+            if await self._store.losses.bury_poison(task, letter):
+                self._accounts[name].flow.buried(name, task.lane)
+                log.error(
+                    "task_buried",
+                    partner=self._partner,
+                    integration=name,
+                    resource=task.resource,
+                    record_id=task.external_id or task.parent_id,
+                    attempt=task.attempts,
+                    reason=str(error),
+                    action=error.hint,
+                )
 
     async def _expire(self, owned: list[str]) -> None:
         now = self._clock.monotonic()
         if now < self._expire_at:
             return
-        self._expire_at = now + EXPIRE_SECONDS
-        dropped = await self._store.tasks.expire(owned)
-        if dropped:
-            log.info("tasks_expired", partner=self._partner, count=dropped)
+        more = False
+        for name in owned:
+            dropped = await self._store.tasks.expire(name, limit=EXPIRE_AT_ONCE)
+            more = more or dropped >= EXPIRE_AT_ONCE
+            if dropped:
+                self._accounts[name].flow.skip(name, None, "expired", dropped)
+                log.info("tasks_expired", partner=self._partner, integration=name, count=dropped)
+        if not more:
+            self._expire_at = now + EXPIRE_SECONDS
 
     async def _offer(self, batch: list[Task], probe: Group | None) -> None:
         first = batch[0]

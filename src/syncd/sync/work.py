@@ -2,6 +2,7 @@
 
 A batch holds tasks of one integration, kind and resource. Records wanted by id are read many at a time where the partner
 allows; a listing below a parent is read to its end. Every outcome is written to the row: done, later, dropped or buried.
+What is not worth doing any more, because its time is over or newer data is stored, costs no call.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from typing import Any
 
 import structlog
 
-from syncd.errors import GoneError
+from syncd.errors import GoneError, OwnershipError
 from syncd.kit import Item, Response
 from syncd.model import Lane
 from syncd.store import PageWrite, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
+from syncd.sync.flow import Reason
+from syncd.sync.freshness import Freshness
 from syncd.sync.letters import letter_of_task
 from syncd.sync.listing import below, needs_fields
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import PageIn
 from syncd.sync.pull import observed_at
+from syncd.sync.suspects import Suspects
 
 log = structlog.get_logger()
 
@@ -32,35 +36,65 @@ class Worker:
     def __init__(self, account: Account, policy: RetryPolicy) -> None:
         self._account = account
         self._policy = policy
+        self._suspects = Suspects(account.store)
+        self._fresh = Freshness(account.store, account.name)
 
     async def run(self, tasks: Sequence[Task]) -> None:
         """Do the batch; whatever happens, every task of it gets an outcome."""
-        tasks_store = self._account.store.tasks
         plan = self._account.plans.get(tasks[0].resource)
         try:
-            if plan is None:
-                # The resource is no longer configured: its work means nothing any more.
-                for task in tasks:
-                    await tasks_store.drop(task)
-            elif tasks[0].kind == "fetch":
-                await self._fetch(plan, tasks)
+            wanted = await self._worth(plan, tasks)
+            if plan is None or not wanted:
+                pass
+            elif wanted[0].kind == "fetch":
+                await self._fetch(plan, wanted)
             else:
-                for task in tasks:
+                for task in wanted:
                     await self._children(plan, task)
         except Exception as error:
             await self._ended_badly(tasks, error)
         self._account.moved()
 
+    async def _worth(self, plan: ResourcePlan | None, tasks: Sequence[Task]) -> list[Task]:
+        """Those still worth doing; the others are dropped and counted. A batch may have waited long for its turn."""
+        now = self._account.clock.now()
+        answered = await self._fresh.answered(plan, tasks) if plan is not None and tasks[0].kind == "fetch" else set()
+        wanted = []
+        for task in tasks:
+            if plan is None:
+                await self._skip(task, "unconfigured")  # the resource is not synced any more: its work means nothing
+            elif task.expires_at is not None and task.expires_at <= now:
+                await self._skip(task, "expired")
+            elif task.id in answered:
+                await self._skip(task, "stale")
+            else:
+                wanted.append(task)
+        return wanted
+
+    async def _skip(self, task: Task, reason: Reason) -> None:
+        if await self._account.store.tasks.drop(task):
+            self._account.flow.skip(self._account.name, task.lane, reason)
+
+    async def _done(self, task: Task) -> None:
+        if await self._account.store.tasks.done(task):
+            self._account.flow.ran(self._account.name, task.lane)
+
     async def _ended_badly(self, tasks: Sequence[Task], error: Exception) -> None:
         account, store = self._account, self._account.store.tasks
+        if isinstance(error, OwnershipError):
+            for task in tasks:  # whoever owns the scope now does it; where nobody has freed it yet it is free at once
+                await store.give_back(task)
+            return
         account.health.task_failed(tasks[0].resource, error, account.clock.now())
         for task in tasks:
-            outcome = decide(error, task.attempts, account.clock.now(), self._policy, account.clock.random())
+            outcome = decide(error, task.tries, account.clock.now(), self._policy, account.clock.random())
             match outcome:
                 case Later(at=at, counts=counts):
                     await store.later(task, at, counts=counts, reason=str(error))
-                case Done() | Drop():
-                    await store.done(task)
+                case Done():
+                    await self._done(task)
+                case Drop():
+                    await self._skip(task, "stale")
                 case Bury():
                     log.warning(
                         "task_buried",
@@ -71,7 +105,8 @@ class Worker:
                         attempt=task.attempts,
                         reason=str(error),
                     )
-                    await store.bury(task, letter_of_task(task, error))
+                    if await store.bury(task, letter_of_task(task, error)):
+                        account.flow.buried(account.name, task.lane)
 
     async def _fetch(self, plan: ResourcePlan, tasks: Sequence[Task]) -> None:
         account, resource = self._account, plan.resource
@@ -81,11 +116,13 @@ class Worker:
             for task in tasks:
                 await self._fetch_one(plan, task)
             return
+        asked_at = account.clock.now()
         response = await account.session.call(request, lane=tasks[0].lane)
         found = set(await self._take(plan, response, account.driver.several(resource, response), None))
         for task in tasks:
             if task.external_id in found:
-                await account.store.tasks.done(task)
+                self._fresh.asked(task, asked_at)
+                await self._done(task)
         for task in tasks:
             if task.external_id not in found:
                 # Not among the answers to a question by id: its own URL says whether it is gone.
@@ -94,14 +131,14 @@ class Worker:
     async def _fetch_one(self, plan: ResourcePlan, task: Task) -> None:
         account, resource = self._account, plan.resource
         assert task.external_id is not None
-        request = account.driver.one(resource, task.external_id)
+        async with self._suspects.handled(task):
+            request = account.driver.one(resource, task.external_id)
         if request is None:
-            # The partner has no way to read one record: the next pass brings it.
-            await account.store.tasks.drop(task)
+            await self._skip(task, "unreadable")  # the partner has no way to read one record: the next pass brings it
             return
         asked_at = account.clock.now()
         try:
-            response = await account.session.call(request, lane=task.lane)
+            response = await account.session.call(request, lane=task.lane, judging=self._suspects.judging(task))
         except GoneError:
             await account.store.pages.delete(
                 account.name,
@@ -114,10 +151,11 @@ class Worker:
                 cause=f"task {task.id}: gone at the partner",
                 history=account.history,
             )
-            await account.store.tasks.done(task)
-            return
-        await self._take(plan, response, [account.driver.item(resource, response)], None)
-        await account.store.tasks.done(task)
+        else:
+            async with self._suspects.handled(task):
+                await self._take(plan, response, [account.driver.item(resource, response)], None)
+        self._fresh.asked(task, asked_at)
+        await self._done(task)
 
     async def _children(self, plan: ResourcePlan, task: Task) -> None:
         """List below one parent, page by page; what two such listings in a row miss is gone (R9)."""
@@ -127,20 +165,24 @@ class Worker:
         if needs_fields(child):
             stored = await account.store.records.get(account.name, child.parent or "", task.parent_id)
             if stored is None or stored.deleted_at is not None:
-                await account.store.tasks.drop(task)
+                await self._skip(task, "stale")
                 return
             fields = stored.data
         began_at = account.clock.now()
         listing = below(account.driver, child, task.parent_id, fields)
-        step = await listing.first()
+        async with self._suspects.handled(task):
+            step = await listing.first()
         seen: list[str] = []
         while step is not None:
             try:
-                response = await account.session.call(step.request, lane=task.lane)
+                response = await account.session.call(
+                    step.request, lane=task.lane, judging=self._suspects.judging(task)
+                )
             except GoneError:
                 break
-            seen += await self._take(plan, response, account.driver.items(child, response), task.parent_id)
-            step = await listing.after(step, response)
+            async with self._suspects.handled(task):
+                seen += await self._take(plan, response, account.driver.items(child, response), task.parent_id)
+                step = await listing.after(step, response)
         sweep = await account.store.passes.sweep_children(
             account.name,
             plan.name,
@@ -154,7 +196,7 @@ class Worker:
         )
         if sweep.held:
             account.health.holds(plan.name, sweep, began_at)
-        await account.store.tasks.done(task)
+        await self._done(task)
 
     async def _take(
         self, plan: ResourcePlan, response: Response, items: list[Item], parent_id: str | None
@@ -193,11 +235,16 @@ class Worker:
 
 
 def batches(tasks: Sequence[Task], most: dict[str, int]) -> list[list[Task]]:
-    """Group tasks into calls: same integration, kind, resource and lane; `most` says how many ids a call may name."""
+    """Group tasks into calls: same integration, kind, resource and lane; `most` says how many ids a call may name.
+
+    A suspect goes alone: what happens to it must be its own doing.
+    """
     grouped: dict[tuple[str, str, str, Lane], list[Task]] = {}
+    made: list[list[Task]] = [[task] for task in tasks if task.suspect]
     for task in tasks:
+        if task.suspect:
+            continue
         grouped.setdefault((task.integration, task.kind, task.resource, task.lane), []).append(task)
-    made: list[list[Task]] = []
     for (integration, kind, resource, _), group in grouped.items():
         size = most.get(f"{integration}/{resource}", 1) if kind == "fetch" else 1
         made += [group[at : at + size] for at in range(0, len(group), size)]

@@ -1,4 +1,53 @@
--- Tasks that end with the process.
+-- Tasks that end with the process, tasks asked for again, one of a record at a time, and counts that stay cheap.
 -- previous release: runs
 
-SELECT 1;
+ALTER TABLE syncd.tasks
+    ADD COLUMN lost      integer NOT NULL DEFAULT 0,
+    ADD COLUMN suspicion smallint NOT NULL DEFAULT 0,
+    ADD COLUMN wanted_at timestamptz;
+COMMENT ON COLUMN syncd.tasks.lost IS 'Takes that ended with the process. They are among the attempts and are nobody''s failure.';
+COMMENT ON COLUMN syncd.tasks.suspicion IS
+    'How likely it is that the task itself ends the process: two of the takes that were lost count, then only those lost while it was being handled. Five: a dead letter.';
+COMMENT ON COLUMN syncd.tasks.wanted_at IS 'When it was last asked for. What was fetched later than that answers it.';
+
+-- A record's work is done in order: while one task of a key is under way, the next waits.
+CREATE INDEX tasks_under_way ON syncd.tasks (integration, dedupe_key) WHERE state = 'taken' AND dedupe_key IS NOT NULL;
+CREATE INDEX tasks_poison ON syncd.tasks (integration, id) WHERE state = 'waiting' AND suspicion >= 5;
+CREATE INDEX tasks_expiring ON syncd.tasks (integration, expires_at) WHERE state = 'waiting' AND expires_at IS NOT NULL;
+CREATE INDEX dead_letters_poison ON syncd.dead_letters (integration, id) WHERE state = 'open' AND error_class = 'PoisonError';
+
+CREATE OR REPLACE FUNCTION syncd.put_tasks(p_integration text, p_now timestamptz, wanted jsonb) RETURNS integer
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    made integer;
+BEGIN
+    INSERT INTO syncd.tasks AS k (
+        integration, kind, resource, external_id, parent_id, payload, lane, dedupe_key, not_before, expires_at, created_at,
+        wanted_at, cause, suspicion)
+    SELECT DISTINCT ON (coalesce('=' || t.dedupe_key, n::text))
+        p_integration, t.kind, coalesce(t.resource, ''), t.external_id, t.parent_id, coalesce(t.payload, '{}'),
+        coalesce(t.lane, 1), t.dedupe_key, t.not_before, t.expires_at, p_now, p_now, coalesce(t.cause, ''),
+        coalesce(t.suspicion, 0)
+    FROM ROWS FROM (jsonb_to_recordset(wanted) AS (
+            kind text, resource text, external_id text, parent_id text, payload jsonb, lane smallint, dedupe_key text,
+            not_before timestamptz, expires_at timestamptz, cause text, suspicion smallint)) WITH ORDINALITY
+        AS t(kind, resource, external_id, parent_id, payload, lane, dedupe_key, not_before, expires_at, cause, suspicion, n)
+    ORDER BY coalesce('=' || t.dedupe_key, n::text), coalesce(t.lane, 1)
+    ON CONFLICT (integration, dedupe_key) WHERE state = 'waiting' AND dedupe_key IS NOT NULL
+    DO UPDATE SET
+        lane = least(k.lane, excluded.lane),
+        payload = excluded.payload,
+        wanted_at = greatest(k.wanted_at, excluded.wanted_at),
+        suspicion = greatest(k.suspicion, excluded.suspicion),
+        not_before = CASE  -- NULL is at once; work that is being put off after a failure stays put off
+            WHEN k.attempts > k.lost THEN k.not_before
+            WHEN k.not_before IS NOT NULL AND excluded.not_before IS NOT NULL THEN least(k.not_before, excluded.not_before)
+        END,
+        expires_at = CASE
+            WHEN k.expires_at IS NOT NULL AND excluded.expires_at IS NOT NULL THEN greatest(k.expires_at, excluded.expires_at)
+        END;
+    GET DIAGNOSTICS made = ROW_COUNT;
+    RETURN made;
+END
+$$;

@@ -1,0 +1,114 @@
+"""Tasks that were taken when the process died: free again at once, and the one that killed it found.
+
+Which one was it? All that were taken are suspected, twice; from then on only one that was being handled in that moment
+(`handles`), and of those one goes at a time. So five takes find the guilty one, however many innocents died with it,
+however often: whoever waits for a limit is not being handled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from syncd.errors import OwnershipError
+from syncd.store.database import Database, affected
+from syncd.store.dead_letters import NewDeadLetter, insert_letter
+from syncd.store.tasks import COLUMNS, POISON, SUSPECT, Task, task_of
+
+_MORE_SUSPECT = f"CASE WHEN suspicion < {SUSPECT} THEN suspicion + 1 ELSE suspicion END"
+"""Having been taken when the process died says little: only being handled in that moment says more."""
+
+
+class Losses:
+    """What became of tasks whose taker is dead."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def handles(self, task: Task, *, now: bool) -> None:
+        """A suspect is handled from here on, or (`now=False`) no longer: a process that dies between the two is its doing.
+
+        Raises OwnershipError when it is no longer ours.
+        """
+        if (
+            not await self._database.execute(
+                "UPDATE syncd.tasks SET suspicion = $4 "
+                "WHERE integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3",
+                task.integration,
+                task.id,
+                task.taken_fence,
+                task.suspicion + now,
+            )
+            and now
+        ):
+            raise OwnershipError(f"task {task.id} is no longer ours")
+
+    async def free(self, integrations: str | Sequence[str], *, fence: int) -> int:
+        """At boot: what was taken under an older fence is free again. Their attempts stay counted, and the take as lost.
+
+        Where an equal task waits already, or was taken later, that one stands for both and inherits what is suspected.
+        """
+        names = [integrations] if isinstance(integrations, str) else list(integrations)
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                f"UPDATE syncd.tasks w SET lost = w.lost + o.lost, attempts = w.attempts + o.attempts, "
+                "suspicion = greatest(w.suspicion, o.suspicion), letter_id = coalesce(w.letter_id, o.letter_id) "
+                "FROM (SELECT integration, dedupe_key, sum(lost + 1)::integer AS lost, sum(attempts)::integer AS attempts, "
+                f"max({_MORE_SUSPECT}) AS suspicion, max(letter_id) AS letter_id FROM syncd.tasks "
+                "WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2 AND dedupe_key IS NOT NULL "
+                "GROUP BY 1, 2) o "
+                "WHERE w.integration = o.integration AND w.dedupe_key = o.dedupe_key AND w.state = 'waiting'",
+                names,
+                fence,
+            )
+            await connection.execute(
+                "DELETE FROM syncd.tasks t WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2 "
+                "AND EXISTS (SELECT FROM syncd.tasks o WHERE o.integration = t.integration AND o.dedupe_key = t.dedupe_key "
+                "AND (o.state = 'waiting' OR (o.id > t.id AND o.taken_fence < $2)))",
+                names,
+                fence,
+            )
+            tag = await connection.execute(
+                "UPDATE syncd.tasks SET state = 'waiting', taken_fence = NULL, taken_at = NULL, lost = lost + 1, "
+                f"suspicion = {_MORE_SUSPECT}, "
+                "history = syncd.with_attempt(history, attempts, $3, 'the process ended while it was under way') "
+                "WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2",
+                names,
+                fence,
+                self._database.clock.now(),
+            )
+        return affected(tag)
+
+    async def poison(self, integration: str) -> list[Task]:
+        """Waiting tasks that ended the process too often: not taken any more, to be buried by `bury_poison`."""
+        found = await self._database.fetch(
+            f"SELECT {COLUMNS} FROM syncd.tasks WHERE integration = $1 AND state = 'waiting' AND suspicion >= {POISON} "
+            "ORDER BY id",
+            integration,
+        )
+        return [task_of(each) for each in found]
+
+    async def bury_poison(self, task: Task, letter: NewDeadLetter) -> bool:
+        """Move such a task to the dead letters. False, and no letter, when somebody else did."""
+        now = self._database.clock.now()
+        async with self._database.transaction() as connection:
+            tag = await connection.execute(
+                f"DELETE FROM syncd.tasks WHERE integration = $1 AND id = $2 AND state = 'waiting' AND suspicion >= {POISON}",
+                task.integration,
+                task.id,
+            )
+            if affected(tag) == 0:
+                return False
+            await insert_letter(connection, letter, now)
+        return True
+
+    async def parked(self, integrations: Sequence[str]) -> set[tuple[str, str]]:
+        """(integration, dedupe key) of tasks that lie in the dead letters for having killed the process.
+
+        Another one of such a key would kill it again: it is not worth trying before a person has replayed the letter.
+        """
+        found = await self._database.fetch(
+            "SELECT integration, payload ->> 'dedupe_key' FROM syncd.dead_letters "
+            "WHERE integration = ANY($1::text[]) AND state = 'open' AND error_class = 'PoisonError' AND origin = 'task'",
+            list(integrations),
+        )
+        return {(each[0], each[1]) for each in found if each[1]}
