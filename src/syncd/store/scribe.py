@@ -1,0 +1,125 @@
+"""One connection of intake: it writes many deliveries with one statement, which is one transaction and one answer.
+
+What does not live here: who waits for what, and how long (`intake.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import asyncpg
+
+from syncd.clock import Clock
+from syncd.errors import StoreError
+from syncd.store.database import border
+
+Row = tuple[str, str, str, str | None, str, bytes, datetime]
+"""integration, event_id, route, event_type, headers as JSON, body, received_at: what the statement takes, in its order."""
+
+CONNECT_SECONDS = 1.0
+"""Longest try for a connection: who waits for it is answered within 5 s, and a database that returns is found at once."""
+STATEMENT_SECONDS = 3.0
+"""Longest work on one batch, by the server's clock; `Intake` cuts the connection when not even that is said in time."""
+INBOX = "syncd_inbox"
+"""The channel that tells other instances of arrivals; the payload is the integration."""
+
+_SETTINGS = {
+    "application_name": "syncd intake",
+    "timezone": "UTC",
+    "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    "lock_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+
+# A server may be told to answer COMMIT before the log is on disk. What we acknowledge has to be there.
+_PROBE = """
+SELECT current_setting('transaction_read_only') = 'off',
+    CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
+"""
+
+_INSERT = """
+INSERT INTO syncd.inbox (integration, event_id, route, event_type, headers, body, received_at)
+SELECT i, e, r, t, h::jsonb, b, a
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::timestamptz[])
+    AS n(i, e, r, t, h, b, a)
+ON CONFLICT (integration, event_id) DO NOTHING
+RETURNING integration, event_id
+"""
+
+_TELL = "SELECT pg_notify($1, name) FROM unnest($2::text[]) name"
+
+_MET = frozenset({"40001", "40P01"})
+"""SQLSTATEs of two writers that met: this one was rolled back and may try again at once."""
+_BAD_VALUES = ("22", "23", "54")
+"""Classes of SQLSTATE that blame a value of a row: it is wrong, breaks a constraint, or is too large for an index."""
+
+
+class Scribe:
+    """An open connection. Whatever it raises is a StoreError, after which it is of no use and has to be `cut`."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, url: str, *, clock: Clock) -> Scribe:
+        """Connect and see that a delivery could be stored now. Raises StoreError when not."""
+        connection: asyncpg.Connection | None = None
+        try:
+            with border():
+                async with clock.timeout(CONNECT_SECONDS):
+                    connection = await asyncpg.connect(url, timeout=None, server_settings=_SETTINGS)
+                    writable, _ = await connection.fetchrow(_PROBE)
+                    await connection.prepare(_INSERT)
+        except ValueError as error:
+            raise StoreError(f"the database URL cannot be used: {error}", hint="check database.url") from None
+        except BaseException:
+            if connection is not None:
+                connection.terminate()
+            raise
+        if not writable:
+            connection.terminate()
+            raise StoreError("the database is read-only: a standby?", hint="check database.url")
+        return cls(connection)
+
+    @property
+    def up(self) -> bool:
+        """False once the connection is known to be gone."""
+        return not self._connection.is_closed()
+
+    async def store(self, rows: Sequence[Row]) -> list[bool | str]:
+        """Commit the rows; for each, in order: True (stored now), False (known already) or why it alone was refused.
+
+        No two rows may have one key. They are written in the order of their keys, so that two writers never wait for each
+        other in a circle. Raises StoreError where nothing is known: any of them may be stored, or none.
+        """
+        with border():
+            try:
+                return await self._insert(rows)
+            except asyncpg.PostgresError as error:
+                state = error.sqlstate or ""
+                if state in _MET:
+                    return await self._insert(rows)
+                if not state.startswith(_BAD_VALUES):
+                    raise
+                if len(rows) == 1:
+                    return [f"the database refuses a value of this delivery: {error}"]
+        middle = len(rows) // 2  # one row is to blame: find it by halves, the others shall not suffer
+        return [*await self.store(rows[:middle]), *await self.store(rows[middle:])]
+
+    async def _insert(self, rows: Sequence[Row]) -> list[bool | str]:
+        stored = await self._connection.fetch(_INSERT, *zip(*rows, strict=True))
+        if len(stored) == len(rows):
+            return [True] * len(rows)
+        fresh = {(integration, event_id) for integration, event_id in stored}
+        return [row[:2] in fresh for row in rows]
+
+    async def tell(self, integrations: Iterable[str]) -> None:
+        """Say NOTIFY for each of them. Raises StoreError."""
+        with border():
+            await self._connection.execute(_TELL, INBOX, list(integrations))
+
+    def cut(self) -> None:
+        """Close at once. A `store` under way fails: what became of it is not known."""
+        self._connection.terminate()

@@ -1,0 +1,191 @@
+"""Deliveries at the public site: acknowledged when stored, and nothing told to those who are not the partner."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from syncd import metrics
+from syncd.errors import StoreError
+from syncd.kit import Receiver
+from syncd.server import webhooks as module
+from syncd.store.intake import Arrival, IntakeFullError
+from syncd.testing.clock import FakeClock
+from tests.server.hooks import FakeKeeper, by_name, hooked, receiver, seal
+
+BODY = b'{"id": "evt_1", "type": "thing.updated"}'
+
+
+class Gate:
+    """A site with two integrations of one partner, and a client."""
+
+    def __init__(self, http: aiohttp.ClientSession, keeper: FakeKeeper, clock: FakeClock) -> None:
+        self.http, self.keeper, self.clock = http, keeper, clock
+        self.receivers = by_name(receiver("one"), receiver("two", key="whsec_other"))
+        self.arrived: list[str] = []
+        self.ours = True
+        self.is_sure = True
+
+    async def post(
+        self, path: str = "/webhooks/acme/one", body: bytes = BODY, **headers: str
+    ) -> tuple[int, bytes, Any]:
+        found = headers or seal(body, self.clock)
+        async with self.http.post(path, data=body, headers=found) as answer:
+            return answer.status, await answer.read(), answer.headers
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[Gate]:
+    clock, keeper = FakeClock(), FakeKeeper()
+    found: list[Gate] = []
+
+    def arrived(name: str) -> bool:
+        found[0].arrived.append(name)
+        return found[0].ours
+
+    more = {"arrived": arrived, "sure": lambda: found[0].is_sure}
+    async with (
+        hooked(lambda: found[0].receivers, keeper, clock=clock, more=more) as url,
+        aiohttp.ClientSession(url) as http,
+    ):
+        found.append(Gate(http, keeper, clock))
+        yield found[0]
+
+
+async def test_a_partners_delivery_is_stored_and_accepted(gate: Gate):
+    status, body, headers = await gate.post()
+    assert (status, body) == (202, b'{"status": "accepted"}\n')
+    assert headers["Content-Type"] == "application/json"
+    row = gate.keeper.rows["one", "evt_1"]
+    assert (row.body, row.event_type, row.route, row.received_at) == (BODY, "thing.updated", "", gate.clock.now())
+    assert gate.arrived == ["one"]
+
+
+async def test_a_known_one_is_answered_200(gate: Gate):
+    assert (await gate.post())[0] == 202
+    assert (await gate.post())[0] == 200
+    assert gate.arrived == ["one"]
+
+
+async def test_a_partner_may_have_a_url_for_each_family_of_events(gate: Gate):
+    assert (await gate.post("/webhooks/acme/one/visitors"))[0] == 202
+    assert gate.keeper.rows["one", "evt_1"].route == "visitors"
+
+
+async def test_who_works_elsewhere_is_told_through_the_database(gate: Gate):
+    gate.ours = False
+    await gate.post()
+    await gate.post()
+    assert gate.keeper.told == ["one"]
+
+
+async def test_outsiders_learn_nothing(gate: Gate):
+    """Forged, stale, unsigned, of another integration, of nobody: one answer to the last byte."""
+    old = seal(BODY, gate.clock)
+    await gate.clock.advance(301)
+    answers = [
+        await gate.post("/webhooks/acme/one", **{"Stripe-Signature": "t=1,v1=00"}),
+        await gate.post("/webhooks/acme/one", **old),
+        await gate.post("/webhooks/acme/one", **{"X-None": "1"}),
+        await gate.post("/webhooks/acme/one", b"\x00\xff" * 100, **{"X-None": "1"}),
+        await gate.post("/webhooks/acme/one", **seal(BODY, gate.clock, key="whsec_other")),
+        await gate.post("/webhooks/acme/nobody"),
+        await gate.post("/webhooks/acme/nobody/route"),
+        await gate.post("/webhooks/nobody/one"),
+    ]
+    shown = {
+        (status, body, tuple((k, v) for k, v in headers.items() if k != "Date")) for status, body, headers in answers
+    }
+    assert len(shown) == 1
+    assert shown.pop()[0] == 401
+    assert gate.keeper.rows == {}
+
+
+async def test_an_unknown_integration_costs_the_work_of_a_known_one(gate: Gate, monkeypatch: pytest.MonkeyPatch):
+    judged: list[str] = []
+    real = Receiver.judge
+
+    def judge(self: Receiver, *args: Any) -> Any:
+        judged.append(self.integration)
+        return real(self, *args)
+
+    monkeypatch.setattr(Receiver, "judge", judge)
+    assert (await gate.post("/webhooks/acme/nobody"))[0] == 401
+    assert (await gate.post("/webhooks/nobody/nobody"))[0] == 401
+    assert len(judged) == 2
+    assert gate.keeper.rows == {}
+
+
+@pytest.mark.parametrize("error", [StoreError("away"), IntakeFullError("full"), RuntimeError("a fault of ours")])
+async def test_in_doubt_the_partner_is_asked_to_come_again(gate: Gate, error: Exception):
+    def refuse(_: Arrival) -> bool:
+        raise error
+
+    gate.keeper.says = refuse
+    status, body, headers = await gate.post()
+    assert status == 503
+    assert 1 <= int(headers["Retry-After"]) <= 5
+    assert b"away" not in body
+
+
+async def test_while_secrets_may_be_missing_a_refusal_is_a_doubt(gate: Gate):
+    gate.is_sure = False
+    forged = await gate.post(**{"Stripe-Signature": "t=1,v1=00"})
+    unknown = await gate.post("/webhooks/acme/nobody")
+    assert (forged[0], unknown[0], forged[1]) == (503, 503, unknown[1])
+    assert (await gate.post())[0] == 202
+
+
+async def test_a_flood_is_slowed_for_its_own_integration_only(gate: Gate):
+    gate.receivers = by_name(receiver("one", per_second=2.0), receiver("two", key="whsec_other"))
+    found = [(await gate.post(body=b'{"id": "%d"}' % n))[0] for n in range(12)]
+    assert found == [202] * 10 + [429] * 2
+    _, _, headers = await gate.post(body=b'{"id": "x"}')
+    assert int(headers["Retry-After"]) >= 1
+    assert (await gate.post("/webhooks/acme/two", **seal(BODY, gate.clock, key="whsec_other")))[0] == 202
+    await gate.clock.advance(1.0)
+    assert [(await gate.post(body=b'{"id": "l%d"}' % n))[0] for n in range(3)] == [202, 202, 429]
+
+
+async def test_forgers_do_not_spend_an_integrations_share(gate: Gate):
+    gate.receivers = by_name(receiver("one", per_second=1.0))
+    for _ in range(50):
+        assert (await gate.post(**{"Stripe-Signature": "t=1,v1=00"}))[0] == 401
+    assert (await gate.post())[0] == 202
+
+
+async def test_compressed_and_oversized_bodies_are_refused_before_anybody_looks(gate: Gate):
+    for path in ("/webhooks/acme/one", "/webhooks/acme/nobody"):
+        assert (await gate.post(path, **seal(BODY, gate.clock), **{"Content-Encoding": "gzip"}))[0] == 415
+        assert (await gate.post(path, b"x" * (1024 * 1024 + 1)))[0] == 413
+
+
+async def test_receivers_are_swapped_whole(gate: Gate):
+    assert (await gate.post())[0] == 202
+    gate.receivers = by_name(receiver("two", key="whsec_other"))
+    assert (await gate.post(body=b'{"id": "2"}'))[0] == 401
+
+
+async def test_event_types_are_counted_by_name_up_to_a_bound(gate: Gate, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "EVENT_TYPES", 3)
+    gate.receivers = by_name(receiver("one", partner="many"))
+    for n in range(5):
+        await gate.post("/webhooks/many/one", b'{"id": "%d", "type": "t%d"}' % (n, n))
+        await gate.post("/webhooks/many/one", b'{"id": "%d", "type": "t%d"}' % (n, n))
+    shown = metrics.exposition().decode()
+    assert 'webhooks_received_total{event_type="t2",partner="many"} 2.0' in shown
+    assert 'webhooks_received_total{event_type="other",partner="many"} 4.0' in shown
+    assert 'event_type="t3",partner="many"' not in shown
+    assert 'syncd_webhook_duplicates_total{partner="many"} 5.0' in shown
+
+
+async def test_what_is_refused_is_counted_by_reason(gate: Gate):
+    gate.receivers = by_name(receiver("one", partner="counted"))
+    await gate.post("/webhooks/counted/one", **{"X-None": "1"})
+    await gate.post("/webhooks/counted/nobody")
+    shown = metrics.exposition().decode()
+    assert 'webhook_failures_total{error_type="signature",partner="counted"} 1.0' in shown
+    assert 'webhook_failures_total{error_type="unknown",partner="counted"} 1.0' in shown
