@@ -25,12 +25,15 @@ from syncd.errors import ConfigError, SchemaError, StoreError, SyncdError
 from syncd.opening import OpenedStore, open_store
 from syncd.overview import Engine
 from syncd.pulse import WORK_STUCK_SECONDS, Pulse
+from syncd.receivers import Receivers
 from syncd.reload import Reloader
 from syncd.sdnotify import Notifier
 from syncd.secrets import Secret, Vault
 from syncd.server.app import Server
 from syncd.server.ports import ReloadReport
+from syncd.server.webhooks import Webhooks
 from syncd.store import Store
+from syncd.store.intake import Intake
 from syncd.supervisor import Supervisor
 from syncd.upkeep import Upkeep
 
@@ -73,6 +76,8 @@ class Daemon:
         self._config = load(options.config, drivers=drivers.facts(), env=self.environ, strict=options.strict).require()
         self._vault = Vault(self._config.secrets.directory, self.environ)
         self._opened: OpenedStore | None = None
+        self._intake = Intake(None, clock=self.clock)
+        self._receivers = Receivers(self._vault, lambda: self._store)
         self._supervisor: Supervisor | None = None
         self._scopes: Scopes | None = None
         self._reloader: Reloader | None = None
@@ -101,7 +106,14 @@ class Daemon:
         metrics.BUILD_INFO.labels(__version__, platform.python_version()).set(1)
         metrics.RELOAD_OK.set(1)
         token = self._vault.resolve(self._config.server.admin_token) if self._config.server.admin_token else None
-        server = Server(self._config.server, self.engine, clock=self.clock, admin_token=token)
+        self._receivers.load(self._config)
+        webhooks = Webhooks(
+            lambda: self._receivers.current, self._intake, clock=self.clock, arrived=self._arrived,
+            sure=lambda: self._receivers.ready,
+        )  # fmt: skip
+        server = Server(
+            self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks.routes()
+        )
         async with anyio.create_task_group() as everything:
             await everything.start(self._signals)
             await everything.start(server.run)
@@ -116,6 +128,8 @@ class Daemon:
                 pid=os.getpid(),
             )
             if await self._open_store(self._config):
+                self._intake.use(self._opened.url if self._opened is not None else "")
+                everything.start_soon(self._receivers.keep, self.clock, name="receivers")
                 await self._start_partners(everything)
                 self._started = True
                 self._notifier.ready()
@@ -185,9 +199,11 @@ class Daemon:
     # -- down ------------------------------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
-        """/ready says no from here on; what is held ends between two pages, leases go back, slots are remembered."""
+        """/ready says no from here on, and so does intake; what is held ends between two pages, leases go back, slots are
+        remembered."""
         self._draining = True
         self._notifier.stopping()
+        await self._intake.aclose()
         seconds = self._config.drain_seconds
         say.info("drain_started", seconds=seconds)
         if self._supervisor is not None:
@@ -225,6 +241,9 @@ class Daemon:
 
     # -- asked by others -------------------------------------------------------------------------------------------
 
+    def _arrived(self, integration: str) -> bool:
+        return self._supervisor is not None and self._supervisor.arrived(integration)
+
     def _stuck_workers(self) -> list[str]:
         return self._supervisor.stuck(WORK_STUCK_SECONDS) if self._supervisor is not None else []
 
@@ -240,6 +259,7 @@ class Daemon:
             self._notifier.reloading()
             try:
                 report, self._config = await self._reloader.reload(self._config, who)
+                self._receivers.load(self._config)
             finally:
                 self._notifier.ready()
             self.engine.reloaded_at, self.engine.reload_ok = self.clock.now(), report.ok

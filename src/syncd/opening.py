@@ -31,6 +31,8 @@ class OpenedStore:
     """The store, and the private server under it if there is one."""
 
     store: Store
+    url: str
+    """Where its database is; holds a password."""
     server: EmbeddedServer | None = None
 
     async def aclose(self) -> None:
@@ -72,7 +74,7 @@ async def open_store(
         if server is not None:
             await asyncio.to_thread(server.stop)
         raise
-    return OpenedStore(store, server)
+    return OpenedStore(store, url, server)
 
 
 def database_url(config: Config, vault: Vault, said_in: Path = MAIN_FILE) -> str:

@@ -7,14 +7,17 @@ it had.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+import anyio
 import structlog
 
 from syncd import drivers
-from syncd.config import Config, IntegrationConfig, PartnerConfig
+from syncd.clock import Clock
+from syncd.config import Config, PartnerConfig, WebhookConfig
 from syncd.errors import StoreError, SyncdError
 from syncd.kit import Driver
 from syncd.kit.receiver import Receiver
@@ -29,6 +32,8 @@ KIND: Final = "webhook"
 CHANNEL: Final = "syncd_receivers"
 """What every instance listens to; the payload is the integration."""
 
+RETRY_SECONDS: Final = 0.5
+
 Key = tuple[str, str]
 
 
@@ -40,6 +45,7 @@ class Receivers:
         self._store = store
         self._config: Config | None = None
         self._sealed: dict[str, tuple[Secret, ...]] = {}
+        self._changed = anyio.Event()
         self.ready = False
         """The sealed secrets were read. Before that a refusal may be wrong: answer 503, not 401."""
         self.current: Mapping[Key, Receiver] = MappingProxyType({})
@@ -51,7 +57,7 @@ class Receivers:
         kept: dict[str, str] = {}
         made: dict[Key, Receiver] = {}
         for partner in config.partners.values():
-            made |= self._of(partner, kept)
+            made |= self._of(config, partner, kept)
         self.current = MappingProxyType(made)
         for name, trouble in kept.items():
             say.warning("receiver_kept", integration=name, reason=trouble)
@@ -79,7 +85,28 @@ class Receivers:
         if self._config is not None:
             self.load(self._config)
 
-    def _of(self, partner: PartnerConfig, kept: dict[str, str]) -> dict[Key, Receiver]:
+    async def keep(self, clock: Clock) -> None:
+        """Read the sealed secrets as soon as the database gives them, and again whenever an instance changed some."""
+        store = self._store()
+        if store is None:
+            raise StoreError("the database has not been reached yet", hint="syncd check --env")
+        said = False
+        with contextlib.suppress(StoreError):  # away at this moment: the wire listens as soon as it is back
+            await store.listen(CHANNEL, lambda _: self._changed.set())
+        while True:
+            self._changed = anyio.Event()
+            try:
+                await self.refresh()
+            except StoreError as error:
+                if not said:
+                    say.warning("webhook_secrets_waited_for", reason=str(error), action="syncd check --env")
+                said = True
+                await clock.sleep(RETRY_SECONDS)
+                continue
+            said = False
+            await self._changed.wait()
+
+    def _of(self, config: Config, partner: PartnerConfig, kept: dict[str, str]) -> dict[Key, Receiver]:
         made: dict[Key, Receiver] = {}
         try:
             driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
@@ -92,7 +119,10 @@ class Receivers:
         for name, integration in partner.integrations.items():
             key = partner.name, name
             try:
-                made[key] = self._receiver(driver, partner, integration, name)
+                own = driver
+                if integration.webhook is not None and integration.webhook.rules:
+                    own = drivers.load(partner.driver, rest=partner.rest_for(name), partner=partner.name)
+                made[key] = self._receiver(own, config, partner, name)
             except SyncdError as error:
                 trouble = f"{error}" + (f" ({error.hint})" if error.hint else "")
                 self._keep(key, trouble, made, kept)
@@ -103,16 +133,17 @@ class Receivers:
         if key in self.current:
             made[key] = self.current[key]
 
-    def _receiver(self, driver: Driver, partner: PartnerConfig, integration: IntegrationConfig, name: str) -> Receiver:
-        hook = integration.webhook
-        stated = [self._vault.resolve(ref) for ref in hook.secrets] if hook is not None else []
-        tolerance = hook.tolerance if hook is not None and "tolerance" in hook.model_fields_set else None
+    def _receiver(self, driver: Driver, config: Config, partner: PartnerConfig, name: str) -> Receiver:
+        hook = partner.integrations[name].webhook or WebhookConfig()
+        stated = [self._vault.resolve(ref) for ref in hook.secrets]
         return Receiver(
             partner.name,
             name,
             driver,
             [*stated, *self._sealed.get(name, ())],
-            tolerance_seconds=tolerance,
+            url=config.webhook_url(name),
+            per_second=hook.per_second,
+            tolerance_seconds=hook.tolerance,
             enabled=partner.is_enabled(name),
         )
 
