@@ -23,6 +23,7 @@ and only `store/` one of the database library: both translate into this tree at 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -59,7 +60,8 @@ class PartnerError(SyncdError):
 
     `status` is the HTTP status or None when no answer came; `code` the partner's own error code; `request_id` what the
     partner's support asks for; `unknown` is True when the request may have taken effect although no answer came;
-    `cooled` is set once the client has spent its own retries on it.
+    `cooled` is set once the client has spent its own retries on it; `evidence` is the call as it was made and answered,
+    bounded and masked (`client/evidence.py`), for the dead letter it may become.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class PartnerError(SyncdError):
         self.resource = resource
         self.unknown = unknown
         self.cooled = False
+        self.evidence: Mapping[str, object] | None = None
 
 
 class TransientError(PartnerError):

@@ -18,6 +18,7 @@ from syncd.client.addresses import Addresses, encode_params
 from syncd.client.auth import Auth
 from syncd.client.classify import REDIRECTS, request_id, unreadable
 from syncd.client.classify import classify as by_status
+from syncd.client.evidence import evidence_of
 from syncd.client.recovery import ANYWHERE, Recovery, check_crossing
 from syncd.client.stats import CallStats
 from syncd.client.teller import Teller
@@ -147,6 +148,8 @@ class Session:
         assert error is not None
         if isinstance(error, TransientError | RateLimitError):
             error.cooled = True
+        if isinstance(error, PartnerError) and error.evidence is None:
+            error.evidence = evidence_of(request, trip.answered if trip is not None else None, route=route)
         # Raised from here alone, without the frames below: they held headers and URLs.
         raise self._teller.complete(error, request.method, route).with_traceback(None)
 
@@ -245,6 +248,7 @@ class Session:
     async def _try(self, trip: Trip) -> tuple[Response | None, SyncdError | None]:
         """Through gate and auth to one answer. Errors are returned, so that nothing foreign hangs on to them."""
         request, home = trip.request, trip.target.home
+        trip.answered = None
         if trip.left <= 0:
             return None, TransientError("the deadline passed before the call could be sent", breaks=False)
         answer: Answer | None = None
@@ -335,6 +339,7 @@ class Session:
         self._teller.line(out.method, trip.route, trip.attempt, seconds, response, error)
         if response is None:
             raise LostError(answer, error)
+        trip.answered = response
         return answer, error
 
     def _read(self, trip: Trip, slot: Slot, response: Response) -> PartnerError | None:

@@ -11,7 +11,7 @@ from syncd.client.addresses import Target
 from syncd.client.stats import CallStats
 from syncd.client.transport import Timeouts
 from syncd.errors import SyncdError
-from syncd.model import Lane, Request
+from syncd.model import Lane, Request, Response
 
 Judging = Callable[[], AbstractAsyncContextManager[None]]
 """Entered round whatever is done with an answer, from the moment it is complete: for work that may end the process."""
@@ -43,6 +43,7 @@ class Trip:
     """The state of one call over its tries."""
 
     __slots__ = (
+        "answered",
         "attempt",
         "body",
         "budgets",
@@ -92,6 +93,8 @@ class Trip:
         self.timeouts = timeouts
         """Where the transport's own do not fit."""
         self.budgets = budgets_of(request, route)
+        self.answered: Response | None = None
+        """What the last try was told, while the call lasts."""
         self.attempt = 1
         self.limited = 0
         self.hops = 0

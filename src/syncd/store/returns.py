@@ -15,7 +15,8 @@ import asyncpg
 
 from syncd.errors import PoisonError
 from syncd.model import Lane
-from syncd.store.outbox import discard, revive
+from syncd.store.outbox import OUTBOX
+from syncd.store.scribe import INBOX
 from syncd.store.tasks import POISON, WISHES
 
 IN_FLIGHT = """
@@ -34,9 +35,6 @@ JOIN syncd.dead_letters d ON d.integration = $1 AND d.id = w.letter_id
 WHERE d.replay_id = $2
 """
 """Work that a replay has returned and that is not done: how much, until when all of it waits, and why."""
-
-INBOX_WOKEN = "syncd_inbox"
-"""NOTIFY channel of those who take deliveries."""
 
 
 @dataclass(slots=True)
@@ -160,13 +158,11 @@ def _task(letter: asyncpg.Record) -> dict[str, Any] | None:
     task = {name: held.get(name) for name in ("resource", "external_id", "parent_id", "payload", "dedupe_key")}
     if kind == "sync":
         task["dedupe_key"] = f"sync:{task['resource'] or letter['resource']}:"
-    # What is said to kill the process gets one more life, not five.
-    suspicion = POISON - 1 if letter["error_class"] == PoisonError.__name__ else 0
     return {
         **task,
         "kind": kind,
         "resource": task["resource"] or letter["resource"],
-        "suspicion": suspicion,
+        "suspicion": _suspicion(letter),
         "letter_id": letter["id"],
     }
 
@@ -174,6 +170,7 @@ def _task(letter: asyncpg.Record) -> dict[str, Any] | None:
 # -- deliveries --------------------------------------------------------------------------------------------------------
 
 _ROWS = "unnest($2::bigint[], $3::bigint[]) AS l(id, letter_id)"
+_LIVES = "unnest($2::bigint[], $3::bigint[], $4::smallint[]) AS l(id, letter_id, suspicion)"
 
 
 async def _deliveries(connection: asyncpg.Connection, integration: str, letters: Sequence[asyncpg.Record]) -> Returned:
@@ -181,12 +178,13 @@ async def _deliveries(connection: asyncpg.Connection, integration: str, letters:
     ids, of, unable = _named(letters)
     back = await connection.fetch(
         "UPDATE syncd.inbox q SET state = 'waiting', attempts = 0, not_before = NULL, taken_fence = NULL, "
-        "finished_at = NULL, reason = NULL, history = '[]', letter_id = l.letter_id "
-        f"FROM {_ROWS} WHERE q.integration = $1 AND q.id = l.id AND q.state = 'buried' AND q.body IS NOT NULL "
+        "finished_at = NULL, reason = NULL, history = '[]', letter_id = l.letter_id, lost = l.suspicion "
+        f"FROM {_LIVES} WHERE q.integration = $1 AND q.id = l.id AND q.state = 'buried' AND q.body IS NOT NULL "
         "RETURNING l.letter_id",
         integration,
         ids,
         of,
+        _lives(letters, of),
     )
     found = Returned(ids=[each[0] for each in back], unable=unable)
     rest = [(row, letter) for row, letter in zip(ids, of, strict=True) if letter not in found.ids]
@@ -201,7 +199,7 @@ async def _deliveries(connection: asyncpg.Connection, integration: str, letters:
         found.standing = [each[0] for each in others]
         found.unable += [letter for _, letter in rest if letter not in found.standing]
     if found.ids:
-        await connection.execute("SELECT pg_notify($1, $2)", INBOX_WOKEN, integration)
+        await connection.execute("SELECT pg_notify($1, $2)", INBOX, integration)
     return found
 
 
@@ -255,18 +253,39 @@ async def _pushes(
     found.unable += [letter for letter in of if letter not in known]
     dropped = [row["id"] for row in rows if row["letter_id"] in found.overtaken]
     if dropped:
-        await discard(connection, integration, dropped, now)
-    revived = await revive(connection, integration, list(back)) if back else []
-    if revived:
-        found.ids = [back[push] for push in revived]
         await connection.execute(
-            f"UPDATE syncd.outbox q SET history = '[]', letter_id = l.letter_id FROM {_ROWS} "
-            "WHERE q.integration = $1 AND q.id = l.id",
+            "UPDATE syncd.outbox SET state = 'dropped', finished_at = $3, reason = $4 "
+            "WHERE integration = $1 AND id = ANY($2::bigint[]) AND state = 'buried'",
             integration,
-            revived,
-            found.ids,
+            dropped,
+            now,
+            "a newer push of the record was done",
         )
+    if back:
+        # One that may have arrived is looked up first: it goes back as unknown.
+        found.ids = list(back.values())
+        await connection.execute(
+            "UPDATE syncd.outbox q SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, "
+            "attempts = 0, lost = 0, suspicion = l.suspicion, not_before = NULL, expires_at = NULL, finished_at = NULL, "
+            "taken_fence = NULL, taken_at = NULL, reason = 'replayed', history = '[]', letter_id = l.letter_id "
+            f"FROM {_LIVES} WHERE q.integration = $1 AND q.id = l.id AND q.state = 'buried'",
+            integration,
+            list(back),
+            found.ids,
+            _lives(letters, found.ids),
+        )
+        await connection.execute("SELECT pg_notify($1, $2)", OUTBOX, integration)
     return found
+
+
+def _lives(letters: Sequence[asyncpg.Record], ids: Sequence[int]) -> list[int]:
+    """How suspicious the work of these letters is: what is said to kill the process gets one more life, not five."""
+    of = {letter["id"]: _suspicion(letter) for letter in letters}
+    return [of[letter] for letter in ids]
+
+
+def _suspicion(letter: asyncpg.Record) -> int:
+    return POISON - 1 if letter["error_class"] == PoisonError.__name__ else 0
 
 
 def _named(letters: Sequence[asyncpg.Record]) -> tuple[list[int], list[int], list[int]]:
