@@ -189,7 +189,7 @@ class Daemon:
         self._supervisor = Supervisor(builder, self.clock, everything)
         self._reloader = Reloader(
             self.options.config, self._vault, builder, self._supervisor, self._scopes, self.clock, self.environ,
-            strict=self.options.strict,
+            receivers=self._receivers, strict=self.options.strict,
         )  # fmt: skip
         upkeep = Upkeep(store, self._supervisor, self.engine, self._notifier, self.clock, lambda: self._config)
         await upkeep.begin()
@@ -259,7 +259,6 @@ class Daemon:
             self._notifier.reloading()
             try:
                 report, self._config = await self._reloader.reload(self._config, who)
-                self._receivers.load(self._config)
             finally:
                 self._notifier.ready()
             self.engine.reloaded_at, self.engine.reload_ok = self.clock.now(), report.ok

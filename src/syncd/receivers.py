@@ -22,7 +22,7 @@ from syncd.errors import StoreError, SyncdError
 from syncd.kit import Driver
 from syncd.kit.receiver import Receiver
 from syncd.ports import StoredCredential
-from syncd.secrets import Secret, Vault
+from syncd.secrets import Ref, Secret, Vault, fingerprint
 from syncd.store import Store
 
 say = structlog.get_logger()
@@ -45,6 +45,7 @@ class Receivers:
         self._store = store
         self._config: Config | None = None
         self._sealed: dict[str, tuple[Secret, ...]] = {}
+        self._in_force: dict[Key, dict[Ref, str]] = {}
         self._changed = anyio.Event()
         self.ready = False
         """The sealed secrets were read. Before that a refusal may be wrong: answer 503, not 401."""
@@ -59,9 +60,14 @@ class Receivers:
         for partner in config.partners.values():
             made |= self._of(config, partner, kept)
         self.current = MappingProxyType(made)
+        self._in_force = {key: known for key, known in self._in_force.items() if key in made}
         for name, trouble in kept.items():
             say.warning("receiver_kept", integration=name, reason=trouble)
         return kept
+
+    def secrets(self) -> dict[Ref, str]:
+        """Short hashes of the secrets of the files that deliveries are judged by."""
+        return {ref: known for refs in self._in_force.values() for ref, known in refs.items()}
 
     async def refresh(self) -> None:
         """Read the sealed secrets anew. Raises StoreError where the database cannot be asked."""
@@ -135,12 +141,13 @@ class Receivers:
 
     def _receiver(self, driver: Driver, config: Config, partner: PartnerConfig, name: str) -> Receiver:
         hook = partner.integrations[name].webhook or WebhookConfig()
-        stated = [self._vault.resolve(ref) for ref in hook.secrets]
+        stated = {ref: self._vault.resolve(ref) for ref in hook.secrets}
+        self._in_force[partner.name, name] = {ref: fingerprint(secret) for ref, secret in stated.items()}
         return Receiver(
             partner.name,
             name,
             driver,
-            [*stated, *self._sealed.get(name, ())],
+            [*stated.values(), *self._sealed.get(name, ())],
             url=config.webhook_url(name),
             per_second=hook.per_second,
             tolerance_seconds=hook.tolerance,

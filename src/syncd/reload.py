@@ -13,7 +13,8 @@ from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig, load
 from syncd.config.difference import difference
 from syncd.errors import AuthError, SyncdError
-from syncd.secrets import Vault, fingerprint
+from syncd.receivers import Receivers
+from syncd.secrets import Ref, Vault, fingerprint
 from syncd.server.ports import ReloadReport
 from syncd.supervisor import Supervisor
 
@@ -38,6 +39,7 @@ class Reloader:
         clock: Clock,
         environ: Mapping[str, str],
         *,
+        receivers: Receivers,
         strict: bool = False,
     ) -> None:
         self._path = path
@@ -47,6 +49,7 @@ class Reloader:
         self._scopes = scopes
         self._clock = clock
         self._environ = environ
+        self._receivers = receivers
         self._strict = strict
 
     async def reload(self, old: Config, who: str) -> tuple[ReloadReport, Config]:
@@ -73,7 +76,7 @@ class Reloader:
         loaded = load(self._path, drivers=drivers.facts(), env=self._environ, strict=self._strict)
         if loaded.config is None:
             return ReloadReport(ok=False, problems=[problem.text() for problem in loaded.errors]), old
-        before = self._supervisor.secrets()
+        before = self._secrets()
         self._vault.reload()
         wanted = loaded.keeping(old)
         kept: dict[str, list[str]] = {
@@ -102,10 +105,16 @@ class Reloader:
         if new.log.level != old.log.level:
             log.set_level(new.log.level)
         await self._forget_scopes(new)
-        changes = difference(old, new, before=before, after=self._supervisor.secrets())
+        for name, why in self._receivers.load(new).items():
+            partner = new.integrations[name][0].name
+            kept.setdefault(partner, []).append(f"webhooks of {name} are judged as before: {why}")
+        changes = difference(old, new, before=before, after=self._secrets())
         later = old.model_copy(update={name: getattr(wanted, name) for name in restart})
         changes += [f"{line} (in force after a restart)" for line in difference(old, later)]
         return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes), new
+
+    def _secrets(self) -> dict[Ref, str]:
+        return {**self._supervisor.secrets(), **self._receivers.secrets()}
 
     def _turned(self, partner: PartnerConfig | None) -> set[str]:
         """Integrations one of whose secrets is another one than the one they work with, or cannot be read any more.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd import drivers
 from syncd.config import ConfigProblems, Facts, Finding, Rate, load, render
 from syncd.errors import ConfigError
 from syncd.model import History
@@ -238,15 +239,51 @@ def test_two_integrations_on_one_credential_are_told_unless_they_share_a_scope(g
     assert loaded(good).problems == ()
 
 
-def test_a_webhook_without_a_secret_is_told_unless_the_partner_signs_nothing(good):
-    text = "driver: attio\nintegrations: {crm: {credentials: {token: {env: A}}, webhook: {}}}\n"
+def test_a_webhook_without_a_secret_is_told_whether_the_partner_signs_or_not(good):
+    text = "driver: attio\nintegrations: {crm: {%s credentials: {token: {env: A}}, webhook: {}}}\n"
+    write(good, "attio", text % "")
+    assert "every delivery is refused until" in loaded(good).warnings[0].message
+    known = {"credentials": {"token": True}, "base_url": "https://x.example"}
+    unsigned = {**DRIVERS, "attio": Facts(**known, signs_webhooks=False)}
+    assert "part of its URL must be one" in load(good, drivers=unsigned, env={}).warnings[0].message
+    deaf = {**DRIVERS, "attio": Facts(**known, signs_webhooks=False, webhooks=False)}
+    assert load(good, drivers=deaf, env={}).problems == ()
+    write(good, "attio", text % "accept_risk: true,")
+    assert loaded(good).problems == ()
+
+
+REST = """\
+driver: rest
+rest: {base_url: 'https://x.example', resources: {boats: {path: /boats, id: id}},
+       webhooks: {verify: hmac_sha256, header: X-Signature, routes: {boat.changed: boats}}}
+integrations:
+  one: {webhook: {secrets: [{env: A}], rules: {%s}}}
+"""
+
+
+def test_an_accounts_own_rules_are_checked_like_the_descriptions(good):
+    write(good, "boats", REST % "header: X-Other, tolerance: 1m")
+    assert load(good, drivers=drivers.facts(), env={}).problems == ()
+    write(good, "boats", REST % "hedaer: X-Other")
+    found = [problem for problem in load(good, drivers=drivers.facts(), env={}).errors if problem.partner == "boats"]
+    assert len(found) == 1 and "hedaer" in found[0].message and found[0].line == 5
+    write(good, "attio", "driver: attio\nintegrations: {crm: {credentials: {token: {env: A}}, "
+          "webhook: {secrets: [{env: A}], rules: {header: X}}}}\n")  # fmt: skip
+    assert any("described under `rest:`" in problem.message for problem in loaded(good).errors)
+
+
+def test_where_a_partner_reaches_us_is_said_once_for_all_or_for_one_account(good):
+    text = (
+        "driver: attio\nintegrations:\n  crm: {credentials: {token: {env: A}}}\n  two: {scope: crm, "
+        "credentials: {token: {env: A}}, webhook: {secrets: [{env: B}], url: 'https://h.example/x/'}}\n"
+    )
     write(good, "attio", text)
-    assert "can forge deliveries" in loaded(good).warnings[0].message
-    unsigned = {
-        **DRIVERS,
-        "attio": Facts(credentials={"token": True}, base_url="https://x.example", signs_webhooks=False),
-    }
-    assert load(good, drivers=unsigned, env={}).problems == ()
+    config = loaded(good).require()
+    assert (config.webhook_url("crm"), config.webhook_url("two")) == ("", "https://h.example/x")
+    public = config.server.model_copy(update={"public_url": "https://sync.example.com"})
+    config = config.model_copy(update={"server": public})
+    assert config.webhook_url("crm") == "https://sync.example.com/webhooks/attio/crm"
+    assert config.webhook_url("two") == "https://h.example/x"
 
 
 def test_plain_http_to_another_machine_is_told_and_to_this_one_is_not(good):

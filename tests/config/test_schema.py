@@ -66,7 +66,7 @@ def test_every_line_commented_out_is_sound_once_it_is_not(tmp_path):
 def test_every_key_stands_in_every_example(kind):
     schema = json_schema(kind)
     keys = {key for part in [schema, *schema["definitions"].values()] for key in part.get("properties", {})}
-    keys -= {"env", "file", "credential", "rest", "rate", "kind", "budget", "burst", "weighted", "literal"}
+    keys -= {"env", "file", "credential", "rest", "rules", "rate", "kind", "budget", "burst", "weighted", "literal"}
     for file in SHIPPED:
         if (file.name == "syncd.yaml") == (kind == "syncd"):
             missing = {key for key in keys if f"{key}:" not in file.read_text()}

@@ -97,10 +97,12 @@ def _check_integration(
     _check_strategies(document, partner, name, knows=knows)
     if hook is not None and hook.rules:
         _check_rules(document, (*here, "webhook", "rules"), partner, name, driver)
-    if hook is not None and not hook.secrets and signs and not integration.accept_risk:
+    if hook is not None and not hook.secrets and knows and not integration.accept_risk:
         document.problem(
             (*here, "webhook"),
-            "a webhook without a secret: anyone who knows its address can forge deliveries",
+            "a webhook without a secret: every delivery is refused until `syncd webhook register` has obtained one"
+            if signs
+            else "a webhook without a secret: this partner signs nothing, so the last part of its URL must be one",
             severity="warning",
             help="secrets: [{file: ...}], or accept_risk: true in the integration",
             key=True,
@@ -118,7 +120,7 @@ def _check_rules(
     facts = driver.facts(partner.options_for(name), rest) if driver is not None else Facts()
     for finding in facts.findings:
         if tuple(finding.path[:2]) == ("rest", "webhooks"):
-            document.problem((*path, *finding.path[2:]), finding.message, help=finding.help or None)
+            document.problem((*path, *finding.path[2:]), finding.message, help=finding.help)
 
 
 def _check_strategies(document: Document, partner: PartnerConfig, name: str, *, knows: bool) -> None:

@@ -1,0 +1,196 @@
+"""Receivers follow the files and the sealed secrets, part by part, and a broken secret leaves the old receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from syncd import drivers
+from syncd.config import Config, load
+from syncd.errors import StoreError
+from syncd.kit import Accepted, Delivery, Headers, Receiver, Refused, signatures
+from syncd.ports import StoredCredential
+from syncd.receivers import CHANNEL, Receivers
+from syncd.secrets import Vault
+from syncd.store.credentials import CredentialNote
+from syncd.testing.clock import FakeClock
+
+NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+BODY = b'{"id": "evt_1", "type": "customer.updated"}'
+STRIPE = """\
+driver: stripe
+integrations:
+  shop:
+    credentials: {api_key: {file: key}}
+    webhook: {secrets: [%s]%s}
+  other:
+    credentials: {api_key: {file: other_key}}
+"""
+
+
+def signed(secret: str, at: datetime = NOW) -> Delivery:
+    header = signatures.sign_stamped(BODY, str(int(at.timestamp())), secret)
+    return Delivery(BODY, Headers({"stripe-signature": header}), "/webhooks/stripe/shop")
+
+
+class Site:
+    """A configuration directory with its secrets."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / "partners").mkdir()
+        (directory / "secrets").mkdir()
+        (directory / "syncd.yaml").write_text(
+            "secrets: {directory: secrets}\nserver: {public_url: https://sync.example.com}\n"
+        )
+        self.vault = Vault(directory / "secrets", {})
+        self.secret("key", "sk_live")
+        self.secret("other_key", "sk_other")
+
+    def secret(self, name: str, value: str) -> None:
+        path = self.directory / "secrets" / name
+        path.touch(mode=0o600)
+        path.write_text(value)
+
+    def file(self, secrets: str, more: str = "", name: str = "stripe", text: str = STRIPE) -> Config:
+        (self.directory / "partners" / f"{name}.yaml").write_text(text % (secrets, more))
+        self.vault.reload()
+        return load(self.directory, drivers=drivers.facts(), env={}).require()
+
+
+class Sealed:
+    """Stands in for the store: sealed rows, and what is listened to."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Mapping[str, str]] = {}
+        self.fails = ""
+        self.heard: Any = None
+
+    @property
+    def credentials(self) -> Sealed:
+        return self
+
+    async def list(self) -> list[CredentialNote]:
+        if self.fails == "*":
+            raise StoreError("the database is away")
+        return [CredentialNote(name, "webhook", "k", 1, None, NOW) for name in self.rows]
+
+    async def get(self, integration: str, kind: str) -> StoredCredential:
+        if self.fails == integration:
+            raise StoreError("does not open")
+        return StoredCredential(integration, kind, self.rows[integration], None, 1)
+
+    async def listen(self, channel: str, listener: Any) -> None:
+        assert channel == CHANNEL
+        self.heard = listener
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def of(receivers: Receivers, name: str = "shop") -> Receiver:
+    return receivers.current["stripe", name]
+
+
+def lets_in(receivers: Receivers, secret: str, name: str = "shop") -> bool:
+    return isinstance(of(receivers, name).judge(signed(secret), NOW), Accepted)
+
+
+def test_both_secrets_are_valid_while_both_are_listed(site: Site) -> None:
+    receivers = Receivers(site.vault, lambda: None)
+    site.secret("old", "whsec_old")
+    site.secret("new", "whsec_new")
+    for listed, valid in (("{file: old}", {"whsec_old"}), ("{file: old}, {file: new}", {"whsec_old", "whsec_new"}),
+                          ("{file: new}", {"whsec_new"})):  # fmt: skip
+        assert receivers.load(site.file(listed)) == {}
+        assert {secret for secret in ("whsec_old", "whsec_new") if lets_in(receivers, secret)} == valid
+
+
+def test_a_secret_that_cannot_be_read_keeps_the_old_receiver_and_says_so(site: Site) -> None:
+    receivers = Receivers(site.vault, lambda: None)
+    site.secret("hook", "whsec_old")
+    receivers.load(site.file("{file: hook}"))
+    (site.directory / "secrets" / "hook").chmod(0o644)
+    kept = receivers.load(site.file("{file: hook}"))
+    assert "chmod 600" in kept["shop"] and "whsec" not in kept["shop"]
+    assert lets_in(receivers, "whsec_old")
+    (site.directory / "secrets" / "hook").chmod(0o600)
+    site.secret("hook", "whsec_new")
+    assert receivers.load(site.file("{file: hook}")) == {}
+    assert lets_in(receivers, "whsec_new") and not lets_in(receivers, "whsec_old")
+
+
+def test_one_with_a_broken_secret_from_the_start_refuses_and_the_others_work(site: Site) -> None:
+    receivers = Receivers(site.vault, lambda: None)
+    kept = receivers.load(site.file("{file: missing}"))
+    assert list(kept) == ["shop"]
+    assert ("stripe", "shop") not in receivers.current
+    assert of(receivers, "other").judge(signed("x"), NOW) == Refused("disabled")
+
+
+def test_an_integration_is_judged_by_its_own_rules_tolerance_cap_and_address(site: Site) -> None:
+    receivers = Receivers(site.vault, lambda: None)
+    site.secret("hook", "whsec_x")
+    receivers.load(site.file("{file: hook}", ", tolerance: 1h, per_second: 7"))
+    late = signed("whsec_x", datetime(2026, 11, 22, 8, 1, tzinfo=UTC))
+    assert isinstance(of(receivers).judge(late, NOW), Accepted)
+    assert of(receivers).per_second == 7
+    assert of(receivers).url == "https://sync.example.com/webhooks/stripe/shop"
+    text = """\
+driver: rest
+rest: {base_url: 'https://x.example', resources: {boats: {path: /boats, id: id}},
+       webhooks: {verify: hmac_sha256, header: X-One, routes: {boat.changed: boats}}}
+integrations:
+  one: {webhook: {secrets: [%s]}}
+  two: {webhook: {secrets: [{file: hook}], rules: {header: X-Two%s}}}
+"""
+    receivers.load(site.file("{file: hook}", name="boats", text=text))
+    signature = signatures.digest(b"whsec_x", BODY).decode()
+    for header, name in (("x-one", "one"), ("x-two", "two")):
+        for judge in ("one", "two"):
+            found = receivers.current["boats", judge].judge(Delivery(BODY, Headers({header: signature})), NOW)
+            assert isinstance(found, Accepted) == (name == judge)
+
+
+def test_a_switched_off_integration_refuses(site: Site) -> None:
+    receivers = Receivers(site.vault, lambda: None)
+    site.secret("hook", "whsec_x")
+    config = site.file("{file: hook}")
+    off = config.partners["stripe"].model_copy(update={"enabled": False})
+    receivers.load(config.model_copy(update={"partners": {"stripe": off}}))
+    assert of(receivers).judge(signed("whsec_x"), NOW) == Refused("disabled")
+
+
+async def test_secrets_of_registration_are_taken_up_at_once_and_one_that_does_not_open_hurts_no_other(
+    site: Site,
+) -> None:
+    sealed = Sealed()
+    receivers = Receivers(site.vault, lambda: sealed)  # type: ignore[arg-type,return-value]
+    site.secret("hook", "whsec_file")
+    receivers.load(site.file("{file: hook}"))
+    sealed.fails = "*"
+    clock = FakeClock()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(receivers.keep, clock)
+        await clock.advance(10)
+        assert not receivers.ready
+        sealed.fails = ""
+        sealed.rows["shop"] = {"we_1": "whsec_given"}
+        await clock.advance(10)
+        assert receivers.ready
+        assert lets_in(receivers, "whsec_given") and lets_in(receivers, "whsec_file")
+        sealed.rows["shop"] = {"we_2": "whsec_later"}
+        sealed.rows["other"] = {"we_3": "whsec_other"}
+        sealed.fails = "shop"
+        sealed.heard("other")
+        await clock.advance(10)
+        assert lets_in(receivers, "whsec_other", "other")
+        assert lets_in(receivers, "whsec_given"), "what was known of it stays"
+        tasks.cancel_scope.cancel()
