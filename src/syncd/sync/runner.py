@@ -73,6 +73,8 @@ class Runner:
         self._stopping = False
         self.wishes: dict[int, Wish] = {}
         """The last wishes and what became of them, for who watches."""
+        self._sound: set[tuple[str, str]] = set()
+        """Resources known to have no dead letter of a run."""
         self.paused: dict[str, Control] = {}
         """Pauses in force, by `integration` or `integration/resource`."""
         self.parts: list[Part] = []
@@ -282,6 +284,7 @@ class Runner:
                     reason=known.held.reason,
                     action=known.held.action,
                 )
+        await self._heal(unit, tally.run_id)
         await self._settle(wishes)
         log.info(
             "run_ended",
@@ -351,8 +354,13 @@ class Runner:
         if keeps:
             unit.wishes = [*wishes, *unit.wishes]
         letter = None
-        if isinstance(outcome, Bury):
-            letter = letter_of_run(unit.integration, unit.plan.name, pull.tally.run_id, error, unit.attempt)
+        # A replay ends in success or in a letter again: one that failed in any other way must not pass for done.
+        former_id = next((wish.letter_id for wish in wishes if wish.letter_id is not None), None) if not keeps else None
+        if isinstance(outcome, Bury) or former_id is not None:
+            letter = letter_of_run(
+                unit.integration, unit.plan.name, pull.tally.run_id, error, unit.attempt, former_id=former_id
+            )
+            self._sound.discard((unit.integration, unit.plan.name))
         await self._settle(wishes if not keeps else [], letter)
 
     def _pace(self, unit: Unit) -> Schedule:
@@ -366,6 +374,17 @@ class Runner:
                 await self._store.dead_letters.bury(letter)
             for wish in wishes:
                 await self._store.tasks.done(wish)
+        except StoreError as away:
+            log.warning("outcome_not_stored", partner=self.partner, reason=str(away))
+
+    async def _heal(self, unit: Unit, run_id: int | None) -> None:
+        """A run went well: what lies in the dead letters for earlier ones of it needs nobody any more."""
+        key = (unit.integration, unit.plan.name)
+        if key in self._sound:
+            return
+        try:
+            await self._store.dead_letters.healed(*key, by=f"run {run_id}" if run_id is not None else "a later run")
+            self._sound.add(key)
         except StoreError as away:
             log.warning("outcome_not_stored", partner=self.partner, reason=str(away))
 
