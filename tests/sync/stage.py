@@ -101,7 +101,7 @@ class Checkpoints:
 def task(number: int, resource: str, *, kind: str = "fetch", lane: Lane = Lane.NORMAL) -> Task:
     known = dict.fromkeys(Task.__slots__)
     known |= {"integration": "acme", "id": number, "kind": kind, "resource": resource, "payload": {}, "lane": lane}
-    known |= {"lost": 0, "suspicion": 0, "attempts": 1}
+    known |= {"lost": 0, "suspicion": 0, "attempts": 1, "history": ()}
     return Task(**known)
 
 
@@ -126,8 +126,9 @@ class Stage:
         self.account = account
         self.checkpoints = Checkpoints()
         store: Any = SimpleNamespace(
-            tasks=self.tasks, losses=self.tasks, checkpoints=self.checkpoints, runs=SimpleNamespace(drifts=_none)
-        )
+            tasks=self.tasks, losses=self.tasks, checkpoints=self.checkpoints, runs=SimpleNamespace(drifts=_none),
+            dead_letters=SimpleNamespace(healed=_no_letter),
+        )  # fmt: skip
         account.store = store
         self.runner = Runner("plain", {"acme": account}, store, clock)
         for number, name in enumerate(NAMES):
@@ -149,3 +150,7 @@ class Stage:
         async with self.gate.admit() as slot:
             assert slot.probe
             slot.success()
+
+
+async def _no_letter(integration: str, resource: str, *, by: str) -> int:
+    return 0
