@@ -158,3 +158,53 @@ async def test_only_the_resources_named_are_taken_and_the_others_wait_untouched(
     left = [each for each in await store.tasks.list("acme") if each.resource == "things"]
     assert [each.attempts for each in left] == [0, 0]
     assert len(await take(store)) == 2
+
+
+async def test_a_records_work_is_done_in_order(store: Store):
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="k"), NewTask("fetch"), NewTask("fetch"))
+    first = await take(store)
+    assert len(first) == 3, "what has no key hangs on nothing"
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="k"), NewTask("fetch", dedupe_key="other"))
+    assert [each.dedupe_key for each in await take(store)] == ["other"]
+    await store.tasks.done(next(each for each in first if each.dedupe_key == "k"))
+    assert [each.dedupe_key for each in await take(store)] == ["k"]
+
+
+async def test_a_wish_for_a_run_waits_for_no_other(store: Store):
+    await store.tasks.put("acme", NewTask("sync", dedupe_key="k"))
+    assert len(await take(store)) == 1
+    await store.tasks.put("acme", NewTask("sync", dedupe_key="k"))
+    assert len(await take(store)) == 1
+
+
+async def test_a_task_asked_for_again_counts_from_then_on(store: Store):
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="k"))
+    [before] = await store.tasks.list("acme")
+    await asyncio.sleep(0.01)
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="k"))
+    [task] = await take(store)
+    assert task.created_at == before.created_at
+    assert task.since > before.since
+
+
+async def test_expired_work_goes_in_portions_the_longest_expired_first(store: Store):
+    past = now(store) - timedelta(hours=1)
+    await store.tasks.put(
+        "acme", *(NewTask("fetch", external_id=str(n), expires_at=past - timedelta(seconds=n)) for n in range(5))
+    )
+    assert await store.tasks.expire("acme", limit=2) == 2
+    assert {each.external_id for each in await store.tasks.list("acme")} == {"0", "1", "2"}
+    assert await store.tasks.expire("acme", limit=10) == 3
+
+
+async def test_whether_anything_of_a_backlog_is_left(store: Store):
+    assert await store.tasks.newest("acme") is None
+    later = now(store) + timedelta(hours=1)
+    await store.tasks.put("acme", NewTask("fetch"), NewTask("fetch", not_before=later))
+    newest = await store.tasks.newest("acme")
+    assert newest is not None
+    assert await store.tasks.any_ready("acme", up_to=newest)
+    [task] = await take(store)
+    assert await store.tasks.any_ready("acme", up_to=newest), "what is under way is not over"
+    await store.tasks.done(task)
+    assert not await store.tasks.any_ready("acme", up_to=newest), "what is put off is no backlog"

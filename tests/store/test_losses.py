@@ -1,0 +1,111 @@
+"""Tasks taken by a process that died: free at once, the guilty one found, the innocent never buried."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from syncd.errors import OwnershipError
+from syncd.store import NewDeadLetter, NewTask, Store, Task
+
+LETTER = NewDeadLetter("acme", "task", "PoisonError", "killed", "killed", payload={"dedupe_key": "bad"})
+
+
+async def take(store: Store, fence: int, **more) -> list[Task]:
+    return await store.tasks.take("acme", **{"fence": fence, "limit": 100, **more})
+
+
+async def test_a_task_that_dies_while_it_is_handled_is_poison_after_five_takes(store: Store):
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="bad"))
+    for fence in range(1, 6):
+        [task] = await take(store, fence)
+        assert task.suspect == (fence > 2)
+        if task.suspect:
+            await store.losses.handles(task, now=True)
+        assert await store.losses.free("acme", fence=fence + 1) == 1
+    assert await take(store, 6) == []
+    assert await store.tasks.ready(["acme"]) == []
+    [task] = await store.losses.poison("acme")
+    assert (task.attempts, task.lost) == (5, 5)
+    assert await store.losses.bury_poison(task, LETTER)
+    assert not await store.losses.bury_poison(task, LETTER)
+    assert await store.losses.parked(["acme", "other"]) == {("acme", "bad")}
+    await store.dead_letters.settle("acme", [1], state="replayed", by="test")
+    assert await store.losses.parked(["acme"]) == set()
+
+
+async def test_a_task_that_only_waits_when_the_process_dies_is_never_poison(store: Store):
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="good"))
+    for fence in range(1, 41):
+        [task] = await take(store, fence)
+        if fence == 20:  # it was being handled once in its life when somebody else killed the process
+            await store.losses.handles(task, now=True)
+        if fence % 3 == 0:  # it came through being handled, and waits again
+            await store.losses.handles(task, now=True)
+            await store.losses.handles(task, now=False)
+        await store.losses.free("acme", fence=fence + 1)
+    assert await store.losses.poison("acme") == []
+    [task] = await take(store, 50)
+    assert (task.attempts, task.lost, task.tries) == (41, 40, 1), "dying with the process is nobody's failure"
+    assert await store.tasks.done(task)
+
+
+async def test_what_replays_of_poison_begin_with_is_one_more_death(store: Store):
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="bad", suspicion=4))
+    [task] = await take(store, 1)
+    await store.losses.handles(task, now=True)
+    await store.losses.free("acme", fence=2)
+    assert len(await store.losses.poison("acme")) == 1
+
+
+async def test_an_outcome_takes_back_what_a_lost_connection_left_standing(store: Store):
+    await store.tasks.put("acme", NewTask("fetch", suspicion=3))
+    [task] = await take(store, 1)
+    await store.losses.handles(task, now=True)
+    assert await store.tasks.later(task, None)
+    [again] = await take(store, 1)
+    assert again.suspicion == 3
+
+
+async def test_a_suspect_that_is_somebody_elses_now_is_not_handled(store: Store):
+    await store.tasks.put("acme", NewTask("fetch", suspicion=2))
+    [task] = await take(store, 1)
+    await store.losses.free("acme", fence=2)
+    with pytest.raises(OwnershipError):
+        await store.losses.handles(task, now=True)
+    await store.losses.handles(task, now=False)
+
+
+async def test_an_equal_task_that_came_meanwhile_inherits_what_is_suspected(store: Store):
+    """Else a record that changes all the time would hide that its task kills the process."""
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="bad"))
+    for fence in range(1, 6):
+        [task] = await take(store, fence)
+        if task.suspect:
+            await store.losses.handles(task, now=True)
+        await store.tasks.put("acme", NewTask("fetch", dedupe_key="bad"))
+        await store.losses.free("acme", fence=fence + 1)
+        assert len(await store.tasks.list("acme")) == 1
+    [task] = await store.losses.poison("acme")
+    assert task.lost == 5
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(["waits", "comes through", "put off", "comes again"]), min_size=1, max_size=25))
+async def test_however_the_process_dies_only_deaths_while_handled_make_poison(store: Store, life: list[str]):
+    await store._database.execute("DELETE FROM syncd.tasks")
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="k"))
+    for fence, what in enumerate(life, 1):
+        [task] = await take(store, fence)
+        if what == "comes through":
+            await store.losses.handles(task, now=True)
+            await store.losses.handles(task, now=False)
+        if what == "put off":
+            await store.tasks.later(task, None)
+        if what == "comes again":
+            await store.tasks.put("acme", NewTask("fetch", dedupe_key="k"))
+        await store.losses.free("acme", fence=fence + 1)
+    [left] = await store.tasks.list("acme")
+    assert left.suspicion <= 2
+    assert left.tries <= 1 + life.count("put off")

@@ -1,0 +1,56 @@
+"""A driver for the tests alone that kills its process over records named in the environment, and how it is registered.
+
+`SYNCD_TEST_DEADLY` holds ids; `SYNCD_TEST_DEADLY_AT` is where the driver dies of one: `record` (reading the answer),
+`classify` (judging it) or `one` (making the request). In all else it is the
+plain partner's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from syncd.errors import PartnerError
+from syncd.kit import Raw, Request, Resource, Response, RestDriver
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Deadly(RestDriver):
+    def one(self, resource: Resource, external_id: str) -> Request | None:
+        self._reach("one", external_id)
+        return super().one(resource, external_id)
+
+    def classify(self, response: Response, now: datetime) -> PartnerError | None:
+        self._reach("classify", response.text)
+        return super().classify(response, now)
+
+    def record(self, resource: Resource, response: Response) -> Raw:
+        raw = super().record(resource, response)
+        self._reach("record", raw["id"])
+        return raw
+
+    def _reach(self, where: str, text: str) -> None:
+        if os.environ.get("SYNCD_TEST_DEADLY_AT", "record") != where or '"items"' in text:
+            return
+        if any(external_id in text for external_id in os.environ.get("SYNCD_TEST_DEADLY", "").split()):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def registered(folder: Path, description: Mapping[str, Any], *ids: str, at: str = "record") -> Mapping[str, str]:
+    """The environment of a daemon that knows the driver as `deadly`: a package of its own, found by its entry point."""
+    info, package = folder / "deadly-1.0.dist-info", folder / "deadly_driver"
+    for made in (info, package):
+        made.mkdir(parents=True, exist_ok=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: deadly\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[syncd.drivers]\ndeadly = deadly_driver:Deadly\n")
+    (package / "__init__.py").write_text("from tests.whole.deadly import Deadly\n")
+    (package / "driver.yaml").write_text(yaml.safe_dump(dict(description)))
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), str(folder)])
+    return {"PYTHONPATH": path, "SYNCD_TEST_DEADLY": " ".join(ids), "SYNCD_TEST_DEADLY_AT": at}
