@@ -49,8 +49,10 @@ class Link:
         said_in = f"server.{key} in {file}" if key in server else f"the default; server.{key} in {file} changes it"
         return cls(str(address), token=token, said_in=said_in)
 
-    def get(self, path: str, query: Mapping[str, Any] | list[tuple[str, Any]] | None = None) -> dict[str, Any]:
-        return self._json("GET", f"/api/v1/{path}" + (f"?{urlencode(query)}" if query else ""), None, 10.0)
+    def get(
+        self, path: str, query: Mapping[str, Any] | list[tuple[str, Any]] | None = None, *, seconds: float = 10.0
+    ) -> dict[str, Any]:
+        return self._json("GET", f"/api/v1/{path}" + (f"?{urlencode(query)}" if query else ""), None, seconds)
 
     def post(self, path: str, said: Mapping[str, Any], *, seconds: float = 30.0) -> dict[str, Any]:
         return self._json("POST", f"/api/v1/{path}", json.dumps(said), seconds)

@@ -21,12 +21,14 @@ VERBS = {
     "status": "status:status",
     "sync": "sync:sync",
     "plan": "plan:plan",
+    "backfill": "backfill:backfill",
     "reconcile": "control:reconcile",
     "pause": "control:pause",
     "resume": "control:resume",
     "breaker": "breaker:breaker",
     "reload": "control:reload",
     "records": "records:records",
+    "webhook": "webhook:webhook",
     "dlq": "dlq:dlq",
     "credential": "credential:credential",
     "migrate": "migrate:migrate",
@@ -36,7 +38,7 @@ VERBS = {
 }
 """Verb -> file:name, in the order of `syncd --help`: first what a newcomer needs, then what an operator needs."""
 
-FAMILIES = frozenset({"records", "dlq", "credential"})
+FAMILIES = frozenset({"records", "dlq", "credential", "webhook"})
 
 
 class Root(click.Group):
