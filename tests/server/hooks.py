@@ -38,15 +38,14 @@ class FakeKeeper:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Arrival] = {}
         self.told: list[str] = []
-        self.says: Callable[[Arrival], bool] | None = None
+        self.says: Callable[[Arrival], bool | str] | None = None
 
-    async def put(self, arrival: Arrival) -> bool:
-        if self.says is not None:
-            return self.says(arrival)
+    def offer(self, arrival: Arrival) -> asyncio.Future[bool | str]:
+        found: asyncio.Future[bool | str] = asyncio.get_running_loop().create_future()
         key = arrival[:2]
-        fresh = key not in self.rows
+        found.set_result(self.says(arrival) if self.says is not None else key not in self.rows)
         self.rows.setdefault(key, arrival)
-        return fresh
+        return found
 
     def tell(self, integration: str) -> None:
         self.told.append(integration)

@@ -7,9 +7,12 @@ too slow or compressed refused, before a request comes here (`guard.py`). Neithe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, Protocol
+from functools import partial
+from math import ceil
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 from aiohttp import web
@@ -18,8 +21,7 @@ from prometheus_client import Counter
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import StoreError
-from syncd.kit import Delivery
-from syncd.kit.receiver import Accepted, Receiver
+from syncd.kit import Accepted, Delivery, Receiver
 from syncd.model import Headers
 from syncd.store.intake import Arrival, IntakeFullError
 
@@ -36,17 +38,24 @@ FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 1, 5
 """What a refused delivery is told to wait is drawn from between, so that they do not all come back at once."""
 SAY_AGAIN_SECONDS: Final = 60.0
 
-_JSON: Final = {"Content-Type": "application/json"}
-_ACCEPTED: Final = b'{"status": "accepted"}\n'
-_DUPLICATE: Final = b'{"status": "duplicate"}\n'
-_REFUSED: Final = b'{"status": "refused"}\n'
+class Answer(NamedTuple):
+    """What a delivery is answered; `retry_seconds` where it shall come again."""
+
+    status: int
+    body: bytes
+    retry_seconds: int = 0
+
+
+_ACCEPTED: Final = Answer(202, b'{"status": "accepted"}\n')
+_DUPLICATE: Final = Answer(200, b'{"status": "duplicate"}\n')
+_REFUSED: Final = Answer(401, b'{"status": "refused"}\n')
 _LATER: Final = b'{"status": "try again later"}\n'
 
 
 class Keeper(Protocol):
     """Where deliveries are stored: `store.intake.Intake`."""
 
-    async def put(self, arrival: Arrival) -> bool: ...
+    def offer(self, arrival: Arrival) -> asyncio.Future[bool | str]: ...
     def tell(self, integration: str) -> None: ...
 
 
@@ -85,56 +94,84 @@ class Webhooks:
         ]
 
     async def take(self, request: web.Request) -> web.Response:
-        """One delivery, from its bytes to its answer."""
-        body = await request.read()
+        """One delivery as the HTTP library brings it: a body of many pieces, an unusual head. `express.py` has the others."""
+        match = request.match_info
+        headers = Headers(list(request.headers.items()))
+        delivery = Delivery(await request.read(), headers, request.raw_path, "POST", match.get("route", ""))
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.begin(match["partner"], match["integration"], delivery, partial(_resolve, answered))
+        status, body, seconds = await answered
+        response = web.Response(status=status, body=body, content_type="application/json")
+        if seconds:
+            response.headers["Retry-After"] = str(seconds)
+        return response
+
+    def begin(self, partner: str, name: str, delivery: Delivery, answer: Callable[[Answer], None]) -> None:
+        """Judge a delivery and have it stored; `answer` is called once, now or within five seconds. Never raises."""
+        try:
+            self._begin(partner, name, delivery, answer)
+        except Exception:
+            say.exception("intake_failed", partner=partner, integration=name)
+            answer(self._later())
+
+    def _begin(self, partner: str, name: str, delivery: Delivery, answer: Callable[[Answer], None]) -> None:
         receivers = self._receivers()
         if receivers is not self._current:
             self._replace(receivers)
-        match = request.match_info
-        partner, name, route = match["partner"], match["integration"], match.get("route", "")
-        delivery = Delivery(body, _headers(request), request.raw_path, "POST", route)
         now = self._clock.now()
         receiver = receivers.get((partner, name))
         if receiver is None:
-            return self._unknown(partner, delivery, now)
+            return answer(self._unknown(partner, delivery, now))
         verdict = receiver.judge(delivery, now)
         if not isinstance(verdict, Accepted):
             metrics.WEBHOOK_FAILURES.labels(partner, verdict.reason).inc()
             self._tell(receiver, "webhooks_refused", verdict.reason)
-            return self._refused()
+            return answer(self._refused())
         wait = self._flood(receiver)
         if wait:
             metrics.WEBHOOK_FAILURES.labels(partner, "flood").inc()
             self._tell(receiver, "webhooks_flooded", f"more than {receiver.per_second:g} deliveries a second")
-            return web.Response(status=429, body=_LATER, headers={**_JSON, "Retry-After": f"{wait:.0f}"})
+            return answer(Answer(429, _LATER, ceil(wait)))
         event_id, event_type, kept = verdict
         self._count(partner, event_type)
-        return await self._store(receiver, Arrival(name, event_id, delivery.route, event_type, kept, body, now))
-
-    async def _store(self, receiver: Receiver, arrival: Arrival) -> web.Response:
-        name = receiver.integration
         try:
-            stored = await self._intake.put(arrival)
+            stored = self._intake.offer(
+                Arrival(name, event_id, delivery.route, event_type, kept, delivery.body, now)
+            )
         except StoreError as error:
-            why = "intake_full" if isinstance(error, IntakeFullError) else "not_stored"
-            metrics.WEBHOOK_FAILURES.labels(receiver.partner, why).inc()
-            self._tell(receiver, "webhooks_not_stored", str(error))
-            self._arrived(name)  # in doubt it is there
-            return self._later()
-        except Exception:
-            say.exception("intake_failed", partner=receiver.partner, integration=name)
-            metrics.WEBHOOK_FAILURES.labels(receiver.partner, "not_stored").inc()
-            return self._later()
-        if not stored:
-            metrics.WEBHOOK_DUPLICATES.labels(receiver.partner).inc()
-            return web.Response(status=200, body=_DUPLICATE, headers=_JSON)
-        if not self._arrived(name):
-            self._intake.tell(name)
-        return web.Response(status=202, body=_ACCEPTED, headers=_JSON)
+            return answer(self._doubt(receiver, error))
+        stored.add_done_callback(partial(self._end, receiver, answer))
 
-    def _later(self) -> web.Response:
-        seconds = FIRST_RETRY_SECONDS + int(self._clock.random() * (LAST_RETRY_SECONDS - FIRST_RETRY_SECONDS + 1))
-        return web.Response(status=503, body=_LATER, headers={**_JSON, "Retry-After": str(seconds)})
+    def _end(self, receiver: Receiver, answer: Callable[[Answer], None], stored: asyncio.Future[bool | str]) -> None:
+        try:
+            outcome = stored.result()
+            if outcome is True:
+                if not self._arrived(receiver.integration):
+                    self._intake.tell(receiver.integration)
+                found = _ACCEPTED
+            elif outcome is False:
+                metrics.WEBHOOK_DUPLICATES.labels(receiver.partner).inc()
+                found = _DUPLICATE
+            else:
+                self._arrived(receiver.integration)  # it may be there all the same
+                found = self._doubt(receiver, StoreError(outcome))
+        except BaseException:
+            say.exception("intake_failed", partner=receiver.partner, integration=receiver.integration)
+            found = self._later()
+        answer(found)
+
+    def _doubt(self, receiver: Receiver, error: StoreError) -> Answer:
+        why = "intake_full" if isinstance(error, IntakeFullError) else "not_stored"
+        metrics.WEBHOOK_FAILURES.labels(receiver.partner, why).inc()
+        self._tell(receiver, "webhooks_not_stored", str(error))
+        return self._later()
+
+    def _later(self) -> Answer:
+        spread = LAST_RETRY_SECONDS - FIRST_RETRY_SECONDS + 1
+        return Answer(503, _LATER, FIRST_RETRY_SECONDS + int(self._clock.random() * spread))
+
+    def _refused(self) -> Answer:
+        return _REFUSED if self._sure() else self._later()
 
     def _replace(self, receivers: Receivers) -> None:
         self._current = receivers
@@ -144,16 +181,13 @@ class Webhooks:
             self._decoys.setdefault("", receiver)
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if key in receivers}
 
-    def _unknown(self, partner: str, delivery: Delivery, now: datetime) -> web.Response:
+    def _unknown(self, partner: str, delivery: Delivery, now: datetime) -> Answer:
         """Judge it all the same, by another integration: the time it takes shall not tell that there is none."""
         decoy = self._decoys.get(partner) or self._decoys.get("")
         if decoy is not None:
             decoy.judge(delivery, now)
         metrics.WEBHOOK_FAILURES.labels(partner if partner in self._decoys else "unknown", "unknown").inc()
         return self._refused()
-
-    def _refused(self) -> web.Response:
-        return web.Response(status=401, body=_REFUSED, headers=_JSON) if self._sure() else self._later()
 
     def _tell(self, receiver: Receiver, event: str, reason: str) -> None:
         """One line at first, then one a minute with how many there were."""
@@ -206,5 +240,6 @@ class _Bucket:
         return max(1.0, (1.0 - self._left) / per_second)
 
 
-def _headers(request: web.Request) -> Headers:
-    return Headers(list(request.headers.items()))
+def _resolve(answered: asyncio.Future[Answer], answer: Answer) -> None:
+    if not answered.done():  # whoever asked may be gone
+        answered.set_result(answer)

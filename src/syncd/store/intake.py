@@ -135,6 +135,14 @@ class Intake:
         Raises StoreError within four seconds where it is not known to be stored (it may be all the same: come again with
         the same id), IntakeFullError where too much waits.
         """
+        outcome = await self.offer(arrival)
+        if isinstance(outcome, str):
+            raise StoreError(outcome)
+        return outcome
+
+    def offer(self, arrival: Arrival) -> asyncio.Future[bool | str]:
+        """As `put`, for who cannot wait: the future's result is True, False, or why it is in doubt. Raises what `put` does
+        where the answer is known at once."""
         if self._closed:
             raise StoreError("this instance is stopping")
         if self._away:
@@ -145,25 +153,22 @@ class Intake:
         entry = self._known.get(key)
         if entry is not None and len(entry.callers) < BATCH_ROWS:
             entry.callers.append(caller)
-        else:
-            size = len(arrival.body)
-            if self._rows >= WAITING_ROWS or self._bytes + size > WAITING_BYTES or entry is not None:
-                raise IntakeFullError(f"{self._rows:,} deliveries wait to be stored already")
-            entry = _Waiting(row, size, self._clock.monotonic(), caller)
-            self._known[key] = entry
-            self._line.append(entry)
-            self._rows += 1
-            self._bytes += size
-            if self._resting:
-                self._wake()
-            elif not self._tasks:
-                self._start()
-            if not self._stirred.is_set():
-                self._stirred.set()
-        outcome = await caller
-        if outcome.__class__ is str:
-            raise StoreError(outcome)
-        return outcome is True
+            return caller
+        size = len(arrival.body)
+        if self._rows >= WAITING_ROWS or self._bytes + size > WAITING_BYTES or entry is not None:
+            raise IntakeFullError(f"{self._rows:,} deliveries wait to be stored already")
+        entry = _Waiting(row, size, self._clock.monotonic(), caller)
+        self._known[key] = entry
+        self._line.append(entry)
+        self._rows += 1
+        self._bytes += size
+        if self._resting:
+            self._wake()
+        elif not self._tasks:
+            self._start()
+        if not self._stirred.is_set():
+            self._stirred.set()
+        return caller
 
     def tell(self, integration: str) -> None:
         """Let other instances know, soon, that this integration has arrivals: it is not worked on here."""
