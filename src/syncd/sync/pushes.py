@@ -1,0 +1,219 @@
+"""Rows of `outbox` into one partner's pool: of each record its oldest push, records beside each other.
+
+Memory holds no more than whose turn it is; a push is taken, and its attempt counted, by the coroutine that sends it. Pushes
+of what a breaker bars, or somebody paused, stay rows and spend nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import anyio
+import structlog
+
+from syncd.clock import Clock
+from syncd.errors import OwnershipError, StoreError
+from syncd.kit import Change
+from syncd.limits import MANY
+from syncd.model import Lane
+from syncd.store import SUSPECT, PushRow, Store
+from syncd.sync.account import Account
+from syncd.sync.decide import RetryPolicy
+from syncd.sync.pool import Pool
+from syncd.sync.sending import PATIENCE, Sender
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+"""How often it looks for pushes when nothing woke it."""
+EXPIRE_SECONDS = 60.0
+AT_ONCE = 64
+"""Pushes of a partner that may wait for a coroutine or be under way (R12)."""
+
+
+class Pushes:
+    """One partner's pushes. `paused(integration, resource)` tells whether somebody holds them; an empty resource: all."""
+
+    def __init__(
+        self,
+        partner: str,
+        accounts: Mapping[str, Account],
+        pool: Pool,
+        store: Store,
+        clock: Clock,
+        policy: RetryPolicy | None = None,
+        *,
+        paused: Callable[[str, str], bool] = lambda integration, resource: False,
+    ) -> None:
+        self._partner = partner
+        self._accounts = accounts
+        self._pool = pool
+        self._store = store
+        self._clock = clock
+        self._paused = paused
+        self._senders = {name: Sender(account, policy or PATIENCE) for name, account in accounts.items()}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._out: dict[tuple[str, int], bool] = {}
+        """Pushes that wait for a coroutine or are under way; True: under way."""
+        self._suspected: set[tuple[str, int]] = set()
+        """Those out that may be what ends the process: never two."""
+        self._freed: dict[str, int] = {}
+        self._strayed = False
+        """A taking may have been committed although the database never said so."""
+        self._expire_at = 0.0
+
+    # -- what others call ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look for pushes until cancelled or stopped."""
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                await self.feed()
+            except OwnershipError:
+                pass
+            except StoreError as error:
+                log.debug("pushes_wait", partner=self._partner, reason=str(error))
+            except Exception:
+                log.exception("pushes_crashed", partner=self._partner)
+            with anyio.move_on_after(LOOK_SECONDS):
+                await self._wake.wait()
+
+    def wake(self) -> None:
+        """Pushes may have come: look now."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Take nothing more; come back when what is under way has ended. What only waits for a coroutine is a row."""
+        self._stopping = True
+        self._wake.set()
+        while any(self._out.values()):
+            self._wake.clear()
+            await self._wake.wait()
+
+    def give_back(self) -> None:
+        """Forget what has not begun: it never left its row."""
+        self._out = {key: begun for key, begun in self._out.items() if begun}
+
+    # -- taking ----------------------------------------------------------------------------------------------------
+
+    async def feed(self) -> int:
+        """Hand out those whose turn it is; returns how many. Raises StoreError, OwnershipError."""
+        owned = {
+            name: account.fence
+            for name, account in self._accounts.items()
+            if account.may_call() and not self._paused(name, "")
+        }
+        if self._stopping or not owned:
+            return 0
+        await self._free(owned)
+        await self._order(list(owned))
+        await self._expire(list(owned))
+        room = min(AT_ONCE - len(self._out), self._pool.room(Lane.HIGH))
+        if room <= 0:
+            return 0
+        handed = 0
+        waiting = await self._store.outbox.ready(
+            list(owned), limit=room + len(self._out), without=self._barred(list(owned))
+        )
+        for ready in waiting:
+            key = (ready.integration, ready.id)
+            if key in self._out or handed >= room or not self._may_go(ready.integration, ready.resource):
+                continue
+            if ready.suspicion >= SUSPECT:
+                if self._suspected:
+                    continue
+                self._suspected.add(key)
+            self._out[key] = False
+            if self._pool.offer(ready.integration, Lane.HIGH, f"push:{ready.id}", partial(self._work, *key)):
+                handed += 1
+            else:
+                self._ended(key)
+        return handed
+
+    async def _free(self, owned: Mapping[str, int]) -> None:
+        """What an earlier owner had taken is free again (R5), once for each new fence.
+
+        At the very first look that is whatever is taken: one before us, which crashed or was cut short by a reload, may have
+        had the fence we have.
+        """
+        for name, fence in owned.items():
+            if self._freed.get(name) != fence:
+                await self._store.outbox.free([name], fence=fence if name in self._freed else fence + 1)
+                self._freed[name] = fence
+        if self._strayed:
+            self._strayed = False
+            try:
+                await self._store.outbox.free_strays(owned, held=[number for _, number in self._out])
+            except StoreError:
+                self._strayed = True
+                raise
+
+    async def _order(self, owned: list[str]) -> None:
+        """Ask the drivers what identifies the records of pushes without an id, so that these keep their order too."""
+        while fresh := await self._store.outbox.unordered(owned):
+            await self._store.outbox.order({(push.integration, push.id): self._order_key(push) for push in fresh})
+
+    def _order_key(self, push: PushRow) -> str:
+        account = self._accounts[push.integration]
+        plan = account.plans.get(push.resource)
+        change = Change(push.resource, None, push.operation, push.payload, push.idempotency_key)
+        try:
+            return account.driver.order_key(plan.resource, change) if plan is not None else ""
+        except Exception:
+            return ""  # what is wrong with it is said when it is checked
+
+    async def _expire(self, owned: list[str]) -> None:
+        now = self._clock.monotonic()
+        if now < self._expire_at:
+            return
+        self._expire_at = now + EXPIRE_SECONDS
+        dropped = await self._store.outbox.expire(owned)
+        if dropped:
+            log.info("pushes_expired", partner=self._partner, count=dropped)
+
+    def _barred(self, owned: list[str]) -> list[str]:
+        """`integration/resource` of those that may not go now: a breaker is open, or somebody paused them."""
+        return [
+            f"{name}/{resource}"
+            for name in owned
+            for resource in self._accounts[name].plans
+            if not self._takes(name, resource) or self._paused(name, resource)
+        ]
+
+    def _takes(self, name: str, resource: str) -> int:
+        account = self._accounts[name]
+        if resource not in account.plans:
+            return MANY  # it is taken to be refused
+        return min(account.gate.breakers.takes(group) for group in account.needs(resource))
+
+    def _may_go(self, name: str, resource: str) -> bool:
+        """While a breaker is half-open one push goes, and finds out."""
+        return self._takes(name, resource) >= MANY or not any(integration == name for integration, _ in self._out)
+
+    # -- working ---------------------------------------------------------------------------------------------------
+
+    async def _work(self, integration: str, push_id: int) -> None:
+        key = (integration, push_id)
+        try:
+            if self._stopping or key not in self._out:
+                return
+            self._out[key] = True
+            push = await self._store.outbox.take(integration, push_id, fence=self._accounts[integration].fence)
+            if push is not None:
+                await self._senders[integration].send(push)
+        except OwnershipError:
+            pass
+        except StoreError as error:
+            self._strayed = True
+            log.debug("pushes_wait", partner=self._partner, reason=str(error))
+        finally:
+            self._ended(key)
+            self._wake.set()
+
+    def _ended(self, key: tuple[str, int]) -> None:
+        self._out.pop(key, None)
+        self._suspected.discard(key)

@@ -1,0 +1,457 @@
+"""One push's way to the partner, and what becomes of it: done, later, unknown, dropped or buried.
+
+What may have arrived is never sent again on a guess. It is sent again where the partner makes twice the same as once, it is
+looked up where it does not, and where neither can be it becomes a dead letter that says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import anyio
+import structlog
+
+from syncd import metrics
+from syncd.errors import (
+    AuthError,
+    BreakerOpenError,
+    GoneError,
+    OwnershipError,
+    PartnerError,
+    PayloadError,
+    PoisonError,
+    RateLimitError,
+    RejectedError,
+    StoreError,
+    TransientError,
+    UnknownOutcomeError,
+)
+from syncd.kit import Change, Item, Resource, Response
+from syncd.model import Lane
+from syncd.store import POISON, NewTask, PageWrite, PushRow
+from syncd.sync.account import Account
+from syncd.sync.decide import Later, RetryPolicy, decide
+from syncd.sync.letters import letter_of_push
+from syncd.sync.plan import ResourcePlan
+from syncd.sync.processor import PageIn, PageRead
+from syncd.sync.pull import observed_at
+
+log = structlog.get_logger()
+
+GIVE_BACK_SECONDS = 3.0
+MOST_ANSWER = 20_000
+"""Bytes of an answer's body that are kept with the push."""
+PATIENCE = RetryPolicy(attempts=12, first_seconds=1.0)
+"""Somebody waits for a push: it is tried again sooner than other work."""
+
+
+class Sender:
+    """Sends taken pushes of one integration."""
+
+    def __init__(self, account: Account, policy: RetryPolicy = PATIENCE) -> None:
+        self._account = account
+        self._policy = policy
+
+    async def send(self, push: PushRow) -> None:
+        """Bring it to its end or put it back; whatever happens, its row gets an outcome."""
+        plan = self._account.plans.get(push.resource)
+        try:
+            if plan is None:
+                known = ", ".join(self._account.plans)
+                raise RejectedError(
+                    f"{push.integration} has no resource {push.resource!r}", hint=f"it has: {known}", code="invalid"
+                )
+            if push.suspicion >= POISON:
+                raise PoisonError(
+                    f"handling it has ended the process {push.lost} times",
+                    hint=f"mend the driver, or what it stumbles over: syncd push show {push.integration} {push.id}",
+                )
+            await _Try(self._account, self._policy, push, plan).run()
+        except (RejectedError, PoisonError) as error:
+            await _bury(self._account, push, error, unsure=push.unsure_since is not None)
+        self._account.moved()
+
+
+class _Try:
+    """One taken push."""
+
+    def __init__(self, account: Account, policy: RetryPolicy, push: PushRow, plan: ResourcePlan) -> None:
+        self._account = account
+        self._policy = policy
+        self._push = push
+        self._plan = plan
+        self._change = Change(push.resource, push.external_id, push.operation, push.payload, push.idempotency_key)
+        self._left = False
+        """Has this try begun to leave?"""
+
+    @property
+    def _resource(self) -> Resource:
+        return self._plan.resource
+
+    async def run(self) -> None:
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await self._cut_short()
+            raise
+        except OwnershipError as error:
+            # Whoever owns it now finds it taken under an older fence.
+            log.info("push_lost", **self._told(), reason=str(error))
+        except Exception as error:
+            await self._ended_badly(error)
+
+    @asynccontextmanager
+    async def _handled(self) -> AsyncIterator[None]:
+        """Round whatever the driver does. Of a push whose takes have ended with the process its row says so meanwhile."""
+        push, store = self._push, self._account.store.outbox
+        if not push.suspect:
+            yield
+            return
+        await store.handles(push, now=True)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await store.handles(push, now=False)
+
+    async def _run(self) -> None:
+        push, driver, now = self._push, self._account.driver, self._account.clock.now()
+        expired = push.expires_at is not None and push.expires_at <= now
+        if push.unsure_since is None:
+            if expired:
+                await self._drop("its time was over before it could go")
+                return
+            stored = None
+            if push.external_id is not None:
+                stored = await self._account.store.records.get(push.integration, push.resource, push.external_id)
+            live = stored is not None and stored.deleted_at is None
+            async with self._handled():
+                driver.check(self._resource, self._change, stored.data if stored is not None and live else None)
+        elif not (self._idempotent() and not expired):
+            arrived = await self._looked_up()
+            if arrived is not False:
+                return
+            if expired:
+                await self._drop("its time was over, and it had not arrived")
+                return
+            if not await self._account.store.outbox.settled(push):
+                raise OwnershipError(f"push {push.id} of {push.integration} is no longer ours")
+            self._push = replace(push, unsure_since=None)
+        await self._send()
+
+    def _idempotent(self) -> bool:
+        push = self._push
+        unsure = (self._account.clock.now() - push.unsure_since).total_seconds() if push.unsure_since else 0.0
+        return self._account.driver.idempotent(self._resource, self._change, unsure)
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        account, driver = self._account, self._account.driver
+        async with self._handled():
+            request = replace(driver.push(self._resource, self._change), repeatable=False)
+        judging = self._handled if self._push.suspect else None
+        response = await account.session.call(request, lane=Lane.HIGH, leaving=self._leaving, judging=judging)
+        async with self._handled():
+            confirmed = driver.confirms(self._resource, self._change, response)
+            item = self._item(response) if confirmed else None
+        if not confirmed:
+            raise TransientError("the partner's answer does not show the change", status=response.status_code)
+        await self._done(response, item)
+
+    async def _leaving(self) -> None:
+        await self._account.store.outbox.leaving(self._push, self._account.scope)
+        self._left = True
+
+    async def _looked_up(self) -> bool | None:
+        """Has it arrived? None: it is not to be gone on with; its outcome is written."""
+        account, push, driver = self._account, self._push, self._account.driver
+        request = driver.look_up(self._resource, self._change)
+        if request is None:
+            await self._bury(self._nobody_knows(push.reason or "its answer was lost"), unsure=False)
+            return None
+        sent_at = push.sent_at or push.unsure_since or push.created_at
+        sure_at = sent_at + timedelta(seconds=driver.look_up_after(self._resource, self._change))
+        if account.clock.now() < sure_at:
+            await self._later(sure_at, counts=False, reason=push.reason or "waits before it is looked up")
+            return None
+        response = await self._ask()
+        if response is None or not driver.already(self._resource, self._change, response):
+            return False
+        await self._done(response, None, looked_up=True)
+        return True
+
+    async def _ask(self) -> Response | None:
+        """What the partner says of the record; None where it has none."""
+        request = self._account.driver.look_up(self._resource, self._change)
+        assert request is not None
+        try:
+            return await self._account.session.call(request, lane=Lane.HIGH)
+        except GoneError:
+            return None
+
+    def _nobody_knows(self, why: str) -> UnknownOutcomeError:
+        push = self._push
+        at = push.sent_at or push.unsure_since or self._account.clock.now()
+        return UnknownOutcomeError(
+            f"nobody knows whether it arrived: sent at {at:%Y-%m-%d %H:%M:%SZ}, no answer ({why})",
+            hint=f"{self._account.partner} honours no idempotency key for {push.operation} of {push.resource} and has "
+            "nothing to look it up by: look at the partner whether it is there; then replay the letter (it is sent again) "
+            "or discard it",
+            partner=self._account.partner,
+            integration=push.integration,
+            resource=push.resource,
+            unknown=True,
+        )
+
+    # -- outcomes --------------------------------------------------------------------------------------------------
+
+    async def _done(self, response: Response, item: Item | None, *, looked_up: bool = False) -> None:
+        account, push = self._account, self._push
+        external_id = self._id_of(item) or push.external_id
+        answer = _answer(response, external_id, looked_up)
+
+        async def write() -> None:
+            page, read = await self._page(response, item, external_id)
+            result = await account.store.outbox.done(push, answer=answer, external_id=external_id, page=page)
+            if result is not None and read is not None:
+                account.count(push.resource, read, result)
+            if page is not None and page.tasks:
+                account.tasks_added()
+
+        await self._written(write)
+        self._count("done")
+        log.info(
+            "push_done",
+            **self._told(external_id),
+            attempt=push.attempts,
+            status=response.status_code,
+            **({"looked_up": True} if looked_up else {}),
+        )
+
+    def _item(self, response: Response) -> Item | None:
+        """The record in the answer. What the driver cannot read is read anew: the push was made all the same."""
+        try:
+            return self._account.driver.pushed(self._resource, self._change, response)
+        except Exception as error:
+            log.warning("push_answer_unreadable", **self._told(), reason=str(error))
+            return None
+
+    def _id_of(self, item: Item | None) -> str | None:
+        if item is None or item.raw is None:
+            return None
+        try:
+            return self._account.driver.identify(self._resource, item.raw, self._plan.adapter).external_id
+        except Exception:
+            return None
+
+    async def _page(
+        self, response: Response, item: Item | None, external_id: str | None
+    ) -> tuple[PageWrite | None, PageRead | None]:
+        """What the answer brought, as R7 stores it; a task to read the record where it brought none."""
+        account, push = self._account, self._push
+        cause = f"push {push.id}: {push.cause}" if push.cause else f"push {push.id}"
+        tasks: list[NewTask] = []
+        read = None
+        if item is not None:
+            requested_at = response.requested_at or account.clock.now()
+            source = PageIn([item], requested_at, cause, None, observed_at(response, requested_at))
+            read = await account.processor.read(push.resource, source, rejected={(push.resource, external_id or "")})
+            tasks = list(read.tasks)
+        elif external_id is not None and (self._resource.one is not None or self._resource.many is not None):
+            tasks.append(
+                NewTask(
+                    kind="fetch",
+                    resource=push.resource,
+                    external_id=external_id,
+                    lane=Lane.HIGH,
+                    dedupe_key=f"fetch:{push.resource}:{external_id}",
+                    cause=cause,
+                )
+            )
+        if read is None and not tasks:
+            return None, None
+        page = PageWrite(
+            partner=account.partner,
+            integration=account.name,
+            resource=push.resource,
+            scope=account.scope,
+            fence=account.fence,
+            run_id=None,
+            cursor_read=None,
+            cursor_next=None,
+            last=False,
+            rows=read.rows if read is not None else (),
+            rejects=read.rejects if read is not None else (),
+            healed=read.healed if read is not None else (),
+            tasks=tasks,
+            cause=cause,
+            history=account.history,
+        )
+        return page, read
+
+    async def _ended_badly(self, error: Exception) -> None:
+        account, push = self._account, self._push
+        now = account.clock.now()
+        account.health.task_failed(push.resource, error, now)
+        if self._left and may_have_arrived(error):
+            await self._unsure(error, now)
+            return
+        if isinstance(error, RejectedError | GoneError):
+            await self._refused(error)
+            return
+        outcome = decide(error, push.tries, now, self._policy, account.clock.random())
+        if isinstance(outcome, Later):
+            await self._later(outcome.at, counts=outcome.counts, reason=str(error))
+        else:
+            await self._bury(error, unsure=push.unsure_since is not None)
+
+    async def _unsure(self, error: Exception, now: datetime) -> None:
+        """It left, and no answer tells what came of it."""
+        push = self._push
+        driver = self._account.driver
+        if not self._idempotent() and driver.look_up(self._resource, self._change) is None:
+            # It says when the try left, which the row as it was taken does not.
+            self._push = replace(push, sent_at=now)
+            await self._bury(self._nobody_knows(str(error)), unsure=False)
+        elif push.tries >= self._policy.attempts:
+            await self._bury(error, unsure=True)
+        else:
+            at = now + self._policy.backoff(push.tries, self._account.clock.random())
+            await self._written(lambda: self._account.store.outbox.unknown(push, at, reason=str(error)))
+            self._count("unknown")
+            log.warning("push_unknown", **self._told(), attempt=push.attempts, reason=str(error))
+
+    async def _refused(self, error: RejectedError | GoneError) -> None:
+        """The partner will not have it. Where an earlier try may have arrived, that may be why."""
+        driver, push = self._account.driver, self._push
+        if push.unsure_since is not None and driver.look_up(self._resource, self._change) is not None:
+            try:
+                response = await self._ask()
+            except Exception as trouble:
+                await self._later(
+                    self._account.clock.now() + self._policy.backoff(push.tries, self._account.clock.random()),
+                    counts=True,
+                    reason=f"{error}; and it could not be looked up: {trouble}",
+                )
+                return
+            if response is not None and driver.already(self._resource, self._change, response):
+                await self._done(response, None, looked_up=True)
+                return
+            await self._bury(error, unsure=False)
+            return
+        await self._bury(error, unsure=push.unsure_since is not None)
+
+    async def _cut_short(self) -> None:
+        """The process stops. What has not left goes back untouched."""
+        store = self._account.store.outbox
+        try:
+            if self._left:
+                await store.unknown(self._push, None, reason="the process stopped before its answer came")
+            else:
+                await store.later(self._push, self._push.not_before, counts=False, reason=self._push.reason or "")
+        except StoreError as error:
+            # Whoever owns the scope next finds it taken under an older fence.
+            log.warning("push_not_given_back", **self._told(), reason=str(error))
+
+    async def _later(self, at: datetime, *, counts: bool, reason: str) -> None:
+        await self._written(lambda: self._account.store.outbox.later(self._push, at, counts=counts, reason=reason))
+        self._count("later")
+
+    async def _drop(self, why: str) -> None:
+        await self._written(lambda: self._account.store.outbox.drop(self._push, why))
+        self._count("dropped")
+        log.info("push_dropped", **self._told(), reason=why)
+
+    async def _bury(self, error: Exception, *, unsure: bool) -> None:
+        await _bury(self._account, self._push, error, unsure=unsure)
+
+    async def _written(self, write: Callable[[], Awaitable[object]]) -> None:
+        await written(self._account, self._push, write)
+
+    def _count(self, outcome: str) -> None:
+        metrics.PUSHES.labels(self._push.integration, self._push.resource, outcome).inc()
+
+    def _told(self, external_id: str | None = None) -> dict[str, Any]:
+        return told(self._account, self._push, external_id)
+
+
+def told(account: Account, push: PushRow, external_id: str | None = None) -> dict[str, Any]:
+    """What every log line of a push says."""
+    return {
+        "partner": account.partner,
+        "integration": push.integration,
+        "resource": push.resource,
+        "record_id": external_id or push.external_id,
+        "push_id": push.id,
+        "kind": push.operation,
+    }
+
+
+async def written(account: Account, push: PushRow, write: Callable[[], Awaitable[object]]) -> None:
+    """Write an outcome that is known, however long the database is away; until then the row says that it is taken.
+
+    Raises OwnershipError when somebody else has the push by now.
+    """
+    said = False
+    while True:
+        try:
+            await write()
+            return
+        except OwnershipError:
+            raise
+        except StoreError as error:
+            if not said:
+                log.warning("push_outcome_waits", **told(account, push), reason=str(error))
+            said = True
+            await account.clock.sleep(1.0 + account.clock.random())
+
+
+async def _bury(
+    account: Account,
+    push: PushRow,
+    error: Exception,
+    *,
+    unsure: bool,
+) -> None:
+    letter = letter_of_push(push, error)
+    await written(account, push, lambda: account.store.outbox.bury(push, letter, unsure=unsure))
+    metrics.PUSHES.labels(push.integration, push.resource, "buried").inc()
+    log.warning(
+        "push_buried",
+        **told(account, push),
+        attempt=push.attempts,
+        reason=str(error),
+        action=getattr(error, "hint", "") or "syncd dlq list",
+    )
+
+
+def may_have_arrived(error: Exception) -> bool:
+    """After a try that left: may the partner have made the change in spite of this?"""
+    match error:
+        case RateLimitError() | AuthError() | RejectedError() | GoneError() | BreakerOpenError() | StoreError():
+            return False
+        case TransientError(status=None, unknown=unknown):
+            return unknown
+        case TransientError(status=int(status)):
+            return not 400 <= status < 500 or status == 408
+        case PartnerError() | PayloadError():
+            return True
+    return True
+
+
+def _answer(response: Response, external_id: str | None, looked_up: bool) -> dict[str, Any]:
+    """What is kept of an answer, for whoever pushed."""
+    found: dict[str, Any] = {"status": response.status_code, "record": external_id}
+    if looked_up:
+        found["looked_up"] = True
+    elif len(response.content) <= MOST_ANSWER:
+        with suppress(PayloadError):
+            found["body"] = response.json()
+    return found

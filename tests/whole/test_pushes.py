@@ -1,0 +1,169 @@
+"""Changes of ours at the partner: each once, whatever is cut off or killed, and the copy knows at once."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from syncd.testing.control import Control
+from syncd.testing.process import Spawned, spawn
+from tests.whole.conftest import PLAIN, only, partner
+from tests.whole.daemon import Daemon, Rows
+from tests.whole.written import PUSHES
+
+FRESH_SEED = secrets.randbelow(10**9)
+
+
+def writing(base_url: str, **more: Any) -> dict[str, Any]:
+    """A partner file for the plain API with its writes."""
+    rest = copy.deepcopy(PLAIN)
+    rest["resources"]["things"] |= {"pushes": PUSHES}
+    rest["resources"]["things"]["fields"] |= {"state": "state"}
+    rest["limits"] = {"tiers": ["2000/s"], "share": 1.0, "breaker": {"failures": 50}}
+    return {**partner(base_url, resources=only("things", every="1h"), **more), "rest": rest}
+
+
+@pytest.fixture
+def written() -> Iterator[Any]:
+    """Start plain APIs that take writes; they end with the test."""
+    running: list[Spawned] = []
+
+    def start(**options: Any) -> tuple[Spawned, Control]:
+        spawned = spawn("tests.whole.written", **options)
+        running.append(spawned)
+        return spawned, Control(spawned.url)
+
+    yield start
+    for spawned in running:
+        spawned.stop()
+
+
+async def push(rows: Rows, kind: str, data: dict[str, Any], external_id: str | None = None, key: str | None = None) -> int:
+    """As an application does it, by the function."""
+    made: int = await rows.connection.fetchval(
+        "SELECT syncd.push('acme', 'things', $1, $2::jsonb, external_id => $3, idempotency_key => $4, cause => 'a test')",
+        kind,
+        orjson.dumps(data).decode(),
+        external_id,
+        key,
+    )
+    return made
+
+
+async def over(rows: Rows) -> bool:
+    left = await rows.connection.fetchval(
+        "SELECT count(*) FROM syncd.outbox WHERE state IN ('waiting', 'taken', 'unknown')"
+    )
+    return left == 0
+
+
+async def state_of(rows: Rows, number: int) -> dict[str, Any]:
+    found = await rows.connection.fetchrow("SELECT * FROM syncd.outbox WHERE id = $1", number)
+    return dict(found)
+
+
+async def test_a_push_goes_at_once_and_the_copy_has_what_came_of_it(tmp_path: Path, database: str, rows: Rows, written):
+    simulator, control = written(things=5)
+    async with Daemon(tmp_path, database, {"plain": writing(simulator.base_url)}) as daemon:
+
+        async def copied() -> bool:
+            return await rows.count("acme", "things") == 5
+
+        await daemon.until(copied)
+        thing = (await control.truth_ids("things"))[0]
+        async with rows.connection.transaction():  # with the change that causes it
+            made = await push(rows, "create", {"name": "New"}, key="order-1")
+            assert await push(rows, "create", {"name": "New"}, key="order-1") == made
+        moved = await push(rows, "state", {"state": "open"}, thing)
+        by_hand = await rows.connection.fetchval(
+            "INSERT INTO syncd.outbox (integration, resource, operation, external_id, payload) "
+            "VALUES ('acme', 'things', 'note', $1, '{\"text\": \"hello\"}') RETURNING id",
+            thing,
+        )
+        bad = await push(rows, "create", {"name": "Bad", "email": "nobody"})
+        await daemon.until(lambda: over(rows), seconds=20)
+        applied = (await control.do("applied"))["applied"]
+        created = next(entry for entry in applied if entry[0] == "create")
+        assert [entry[0] for entry in applied].count("create") == 1
+        assert created[1] == "order-1"
+        assert sorted(entry[0] for entry in applied) == ["create", "note", "state"]
+        for number in (made, moved, by_hand):
+            assert (await state_of(rows, number))["state"] == "done"
+        assert (await state_of(rows, made))["external_id"] == created[2]
+        stored = await rows.connection.fetch("SELECT external_id, data, cause FROM syncd.records WHERE cause LIKE 'push%'")
+        causes = {row["external_id"]: row["cause"] for row in stored}
+        assert causes == {created[2]: f"push {made}: a test", thing: f"push {moved}: a test"}
+        refused = await state_of(rows, bad)
+        assert refused["state"] == "buried"
+        assert "field email" in refused["reason"]
+        assert "nobody" not in refused["reason"]
+        letter = await rows.connection.fetchrow("SELECT * FROM syncd.dead_letters WHERE origin = 'outbox'")
+        assert letter["origin_id"] == str(bad)
+        assert letter["error_class"] == "RejectedError"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("seed", [FRESH_SEED], ids=["fresh"])
+async def test_five_hundred_pushes_with_lost_answers_and_kills_are_each_applied_once(
+    seed: int, tmp_path: Path, database: str, rows: Rows, written
+):
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    simulator, control = written(things=20, cut=3, latency=(0.03, 0.12), seed=seed % 1000)
+    daemon = Daemon(tmp_path, database, {"plain": writing(simulator.base_url)})
+    ids = await control.truth_ids("things")
+    wanted: dict[str, list[str]] = {each: [] for each in ids}
+    keys: list[str] = []
+    counted = itertools.count()
+    for number in range(500):
+        thing = dice.choice(ids)
+        match number % 3:
+            case 0:
+                keys.append(f"create-{number}")
+                await push(rows, "create", {"name": f"Pushed {number}"}, key=keys[-1])
+            case 1:
+                wanted[thing].append(f"state {next(counted)}")
+                await push(rows, "state", {"state": wanted[thing][-1]}, thing)
+            case _:
+                keys.append(f"note-{number}")
+                await push(rows, "note", {"text": f"note {number}"}, thing, key=keys[-1])
+    began = time.monotonic()
+    kills = 0
+    while True:
+        await daemon.start()
+        ends = time.monotonic() + 2.0
+        while time.monotonic() < ends and not await over(rows):
+            await asyncio.sleep(0.05)
+        if await over(rows) or kills >= 12:
+            break
+        await daemon.kill()
+        kills += 1
+    await daemon.until(lambda: over(rows), seconds=90)
+    print(f"{kills} kills, {time.monotonic() - began:.1f} s")
+    found = await rows.connection.fetch("SELECT state, operation, reason, count(*) FROM syncd.outbox GROUP BY 1, 2, 3")
+    assert {row["state"] for row in found} == {"done"}, found
+    applied = (await control.do("applied"))["applied"]
+    once = Counter(entry[1] for entry in applied if entry[0] != "state")
+    assert once == Counter(keys), (once - Counter(keys), Counter(keys) - once)
+    for thing in ids:
+        assert [entry[2] for entry in applied if entry[0] == "state" and entry[1] == thing] == wanted[thing]
+    assert await daemon.stop() == 0
+    tried = await rows.connection.fetchrow("SELECT sum(attempts) AS takes, sum(lost) AS lost FROM syncd.outbox")
+    print(dict(tried), "writes at the partner", len(applied))
+    truth = await control.truth("things")
+    live = await rows.live("acme", "things")
+    missing = set(truth) - set(live)
+    print([dict(r) for r in await rows.connection.fetch("SELECT external_id, deleted_at, cause, fetched_at, synced_at, missed_at FROM syncd.records WHERE external_id = ANY($1)", list(missing))][:5])
+    print([dict(r) for r in await rows.connection.fetch("SELECT id, external_id, operation, answer, attempts, lost, finished_at, sent_at FROM syncd.outbox WHERE external_id = ANY($1) or external_id is null", list(missing))][:5])
+    assert live == truth
