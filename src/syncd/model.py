@@ -71,6 +71,13 @@ class Headers(Mapping[str, str]):
             found[key] = f"{found[key]}, {value}" if key in found else value
         self._items = found
 
+    @classmethod
+    def of_lower(cls, items: dict[str, str]) -> Headers:
+        """Round a dictionary whose names are in lower case already."""
+        found = cls.__new__(cls)
+        found._items = items
+        return found
+
     def __getitem__(self, name: str) -> str:
         return self._items[name.lower()]
 
@@ -220,6 +227,8 @@ class Checkpoint:
     """Everything the partner changed before this is stored (R8)."""
     since: datetime | None = None
     """The watermark less the overlap: what an incremental request asks for. Set by the engine."""
+    until: datetime | None = None
+    """Of a backfill: what changed later need not be shown, where the partner can leave it out. Set by the engine."""
     passes: int = 0
     """Complete passes so far."""
     fence: int = 0

@@ -57,7 +57,7 @@ async def hooked(
 ) -> AsyncIterator[str]:
     """A public site with webhooks; yields its address. `more` is for `Webhooks`."""
     webhooks = Webhooks(receivers, keeper, clock=clock, **(more or {}))
-    server = Server(settings(**config), FakeStatus(), clock=clock, webhooks=webhooks.routes())
+    server = Server(settings(**config), FakeStatus(), clock=clock, webhooks=webhooks)
     running = asyncio.create_task(server.run())  # a fixture begins in one task and ends in another: no task group
     try:
         while not server.public.port and not running.done():

@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+SIGNS: Mapping[str, str] = {"Server": "syncd", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+"""Headers of every answer of both sites."""
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
 
 

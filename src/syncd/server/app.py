@@ -20,10 +20,13 @@ from syncd.errors import ConfigError, SyncdError
 from syncd.secrets import Secret
 from syncd.server import admin, health
 from syncd.server.address import is_local
+from syncd.server.answers import SIGNS
 from syncd.server.doors import Doors
+from syncd.server.express import Express
 from syncd.server.guard import admins_only, bodies
 from syncd.server.ports import Status
 from syncd.server.unix import UnixSocket
+from syncd.server.webhooks import Webhooks
 
 ADMIN_BODY_BYTES = 64 * 1024
 ADMIN_CONNECTIONS = 64
@@ -52,11 +55,18 @@ class Site:
         connections: int,
         body_bytes: int,
         guards: Sequence[Middleware] = (),
+        express: Express | None = None,
     ) -> None:
         self.address = address
         """Where it listens; once open, with the real port where 0 was asked for."""
         self.doors = Doors(
-            name, clock=clock, most=connections, header_seconds=config.header_seconds, send_seconds=SEND_SECONDS
+            name,
+            clock=clock,
+            most=connections,
+            header_seconds=config.header_seconds,
+            send_seconds=SEND_SECONDS,
+            keep_alive_seconds=KEEP_ALIVE_SECONDS,
+            express=express,
         )
         reader = bodies(self.doors, clock=clock, body_seconds=config.body_seconds)
         app = web.Application(middlewares=[reader, *guards], client_max_size=body_bytes)
@@ -99,6 +109,7 @@ class Site:
         if self._unix is not None:
             self._unix.remove()
             self._unix = None
+        await self.doors.settle(CLOSE_SECONDS)
         await self._runner.cleanup()
 
 
@@ -112,12 +123,12 @@ class Server:
         *,
         clock: Clock,
         admin_token: Secret | None = None,
-        webhooks: Sequence[web.RouteDef] = (),
+        webhooks: Webhooks | None = None,
         desks: Sequence[web.RouteDef] = (),
         exposition: Callable[[], bytes] = metrics.exposition,
     ) -> None:
-        """`admin_token` is what `config.admin_token` resolves to; `webhooks` are routes of the public site, `desks` further
-        ones of the admin API. Raises ConfigError for what must never be served."""
+        """`admin_token` is what `config.admin_token` resolves to; `webhooks` takes deliveries at the public site, `desks` are
+        further routes of the admin API. Raises ConfigError for what must never be served."""
         if not is_local(config.admin) and admin_token is None:
             raise ConfigError(
                 f"the admin API would be open to the network at {config.admin} without a token",
@@ -126,7 +137,13 @@ class Server:
         self._public = Site(
             "public",
             config.listen,
-            [*health.routes(status, clock=clock, exposition=exposition), *webhooks],
+            [
+                *health.routes(status, clock=clock, exposition=exposition),
+                *(webhooks.routes() if webhooks is not None else ()),
+            ],
+            express=Express(webhooks.begin, clock=clock, body_bytes=config.body_bytes)
+            if webhooks is not None
+            else None,
             clock=clock,
             config=config,
             connections=config.max_connections,
@@ -170,9 +187,7 @@ class Server:
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "syncd"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update(SIGNS)
 
 
 def _explained(address: Address, error: OSError) -> ListenError:

@@ -3,7 +3,8 @@
 The HTTP library bounds sizes but not time: a client that sends one byte of its headers a minute holds a connection as
 long as it likes, and so does one that never reads its answer. Each connection therefore passes through a `Door`, which
 sits between the socket and the library's protocol, knows which phase the connection is in, and is looked at once a
-second. No timer a connection, nothing on the path of a request but two assignments.
+second. No timer a connection, nothing on the path of a request but two assignments. Deliveries that came whole are taken
+from here the short way (`express.py`).
 
 The body's deadline is not here: the site reads bodies itself, under a timeout (`app.py`).
 """
@@ -19,6 +20,7 @@ from aiohttp import web
 
 from syncd.clock import Clock
 from syncd.metrics import HTTP_CONNECTIONS, HTTP_CUT
+from syncd.server.express import Express
 
 TICK_SECONDS = 1.0
 _YOUNG_SECONDS = 1.0  # a connection this new is not suspected of being slow
@@ -32,6 +34,8 @@ class Phase(Enum):
     """Open, or receiving a request whose headers are not complete yet."""
     BUSY = "busy"
     """A request is with its handler, which has deadlines of its own."""
+    EXPRESS = "express"
+    """A delivery that came whole is being stored."""
     SENDING = "sending"
     """The answer is on its way."""
     IDLE = "idle"
@@ -43,12 +47,16 @@ class Phase(Enum):
 class Door(asyncio.Protocol):
     """One connection."""
 
-    __slots__ = ("_doors", "_inner", "_transport", "phase", "since")
+    __slots__ = ("_doors", "_held", "_inner", "_ordinary", "_transport", "phase", "since")
 
     def __init__(self, doors: Doors, inner: web.RequestHandler) -> None:
         self._doors = doors
         self._inner: web.RequestHandler | None = inner
         self._transport: asyncio.Transport | None = None
+        self._ordinary = doors.express is None
+        """Everything goes to the library's protocol: once it was given a byte, it is given all."""
+        self._held = b""
+        """What came while an express delivery was under way."""
         self.phase = Phase.HEADERS
         self.since = 0.0
 
@@ -67,9 +75,41 @@ class Door(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._inner is None:
             return
+        if not self._ordinary and self.phase is not Phase.LEAVING:
+            if self.phase is Phase.EXPRESS:
+                self._hold(data)
+                return
+            before, self.phase = self.phase, Phase.EXPRESS
+            if self._taken(data):
+                return
+            self.phase = before
+            self._ordinary = True
         if self.phase is Phase.IDLE or self.phase is Phase.SENDING:
             self.turn(Phase.HEADERS)
         self._inner.data_received(data)
+
+    def _taken(self, data: bytes) -> bool:
+        express, transport = self._doors.express, self._transport
+        if express is None or transport is None or transport.get_write_buffer_size():
+            return False  # who does not read the last answer gets the next one from the library, which waits
+        return express.take(data, self._answer)
+
+    def _answer(self, answer: bytes) -> None:
+        """An express delivery's answer is there."""
+        transport = self._transport
+        if transport is None or self.phase is not Phase.EXPRESS:
+            return
+        transport.write(answer)
+        self.turn(Phase.SENDING)
+        if self._held:
+            held, self._held = self._held, b""
+            transport.resume_reading()
+            self.data_received(held)
+
+    def _hold(self, data: bytes) -> None:
+        if not self._held and self._transport is not None:
+            self._transport.pause_reading()
+        self._held += data
 
     def eof_received(self) -> bool | None:
         if self._inner is not None:
@@ -113,6 +153,8 @@ class Door(asyncio.Protocol):
             elif age >= self._doors.send_seconds:
                 HTTP_CUT.labels(self._doors.site, "slow_reader").inc()
                 self.cut()
+        elif self.phase is Phase.IDLE and age >= self._doors.keep_alive_seconds and not self._ordinary:
+            transport.close()  # the library sees to its own
         elif self.phase is Phase.LEAVING and age >= TICK_SECONDS:
             self.cut()
 
@@ -126,12 +168,17 @@ class Door(asyncio.Protocol):
 class Doors:
     """All connections of one site, at most `most` of them."""
 
-    def __init__(self, site: str, *, clock: Clock, most: int, header_seconds: float, send_seconds: float) -> None:
+    def __init__(
+        self, site: str, *, clock: Clock, most: int, header_seconds: float, send_seconds: float,
+        keep_alive_seconds: float = 75.0, express: Express | None = None,
+    ) -> None:  # fmt: skip
         self.site = site
         self.clock = clock
         self.most = most
         self.header_seconds = header_seconds
         self.send_seconds = send_seconds
+        self.keep_alive_seconds = keep_alive_seconds
+        self.express = express
         self._open: set[Door] = set()
         self._by_inner: dict[object, Door] = {}
         self._gauge = HTTP_CONNECTIONS.labels(site)
@@ -174,6 +221,13 @@ class Doors:
                 oldest.cut()
                 return True
         return False
+
+    async def settle(self, seconds: float) -> None:
+        """Wait, so long at most, until every express delivery has its answer; no further one is taken that way."""
+        self.express = None
+        end = self.clock.monotonic() + seconds
+        while any(door.phase is Phase.EXPRESS for door in self._open) and self.clock.monotonic() < end:
+            await self.clock.sleep(0.02)
 
     async def watch(self) -> None:
         """Look at every connection once a second, for ever."""

@@ -42,8 +42,11 @@ def bodies(doors: Doors, *, clock: Clock, body_seconds: float) -> Middleware:
         if request.content_length is not None and request.content_length > request.client_max_size:
             return _too_large(request)
         try:
-            async with clock.timeout(body_seconds):
+            if request.content.is_eof():  # all there: no need of a deadline
                 await request.read()
+            else:
+                async with clock.timeout(body_seconds):
+                    await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _too_large(request)
         except TimeoutError:

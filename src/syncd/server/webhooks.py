@@ -38,6 +38,7 @@ FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 1, 5
 """What a refused delivery is told to wait is drawn from between, so that they do not all come back at once."""
 SAY_AGAIN_SECONDS: Final = 60.0
 
+
 class Answer(NamedTuple):
     """What a delivery is answered; `retry_seconds` where it shall come again."""
 
@@ -109,38 +110,39 @@ class Webhooks:
     def begin(self, partner: str, name: str, delivery: Delivery, answer: Callable[[Answer], None]) -> None:
         """Judge a delivery and have it stored; `answer` is called once, now or within five seconds. Never raises."""
         try:
-            self._begin(partner, name, delivery, answer)
+            found = self._begin(partner, name, delivery, answer)
         except Exception:
             say.exception("intake_failed", partner=partner, integration=name)
-            answer(self._later())
+            found = self._later()
+        if found is not None:
+            answer(found)
 
-    def _begin(self, partner: str, name: str, delivery: Delivery, answer: Callable[[Answer], None]) -> None:
+    def _begin(self, partner: str, name: str, delivery: Delivery, answer: Callable[[Answer], None]) -> Answer | None:
         receivers = self._receivers()
         if receivers is not self._current:
             self._replace(receivers)
         now = self._clock.now()
         receiver = receivers.get((partner, name))
         if receiver is None:
-            return answer(self._unknown(partner, delivery, now))
+            return self._unknown(partner, delivery, now)
         verdict = receiver.judge(delivery, now)
         if not isinstance(verdict, Accepted):
             metrics.WEBHOOK_FAILURES.labels(partner, verdict.reason).inc()
             self._tell(receiver, "webhooks_refused", verdict.reason)
-            return answer(self._refused())
+            return self._refused()
         wait = self._flood(receiver)
         if wait:
             metrics.WEBHOOK_FAILURES.labels(partner, "flood").inc()
             self._tell(receiver, "webhooks_flooded", f"more than {receiver.per_second:g} deliveries a second")
-            return answer(Answer(429, _LATER, ceil(wait)))
+            return Answer(429, _LATER, ceil(wait))
         event_id, event_type, kept = verdict
         self._count(partner, event_type)
         try:
-            stored = self._intake.offer(
-                Arrival(name, event_id, delivery.route, event_type, kept, delivery.body, now)
-            )
+            stored = self._intake.offer(Arrival(name, event_id, delivery.route, event_type, kept, delivery.body, now))
         except StoreError as error:
-            return answer(self._doubt(receiver, error))
+            return self._doubt(receiver, error)
         stored.add_done_callback(partial(self._end, receiver, answer))
+        return None
 
     def _end(self, receiver: Receiver, answer: Callable[[Answer], None], stored: asyncio.Future[bool | str]) -> None:
         try:
