@@ -26,10 +26,13 @@ from syncd.model import Lane
 from syncd.secrets import Ref, Secret, Vault, fingerprint
 from syncd.store import Guard, Store
 from syncd.sync.account import Account
+from syncd.sync.backfilling import Backfilling
+from syncd.sync.events import Events
 from syncd.sync.health import Health
 from syncd.sync.ownership import Ownership
 from syncd.sync.plan import WEBHOOKS, ResourcePlan, Strategy
 from syncd.sync.processor import Processor, Target
+from syncd.sync.pushes import Pushes
 from syncd.sync.runner import Runner
 from syncd.sync.schedule import Schedule
 from syncd.sync.scope import file_of
@@ -209,7 +212,15 @@ class Builder:
         return Built(partner, driver, transport, accounts, scopes, settings, self._store, in_force)
 
     def runner(self, built: Built) -> Runner:
-        return Runner(built.config.name, built.accounts, self._store, self._clock, workers=built.config.workers)
+        runner = Runner(built.config.name, built.accounts, self._store, self._clock, workers=built.config.workers)
+        runner.parts.append(
+            Events(built.config.name, built.accounts, self._store, self._clock, paused=lambda: runner.paused)
+        )
+        runner.parts.append(Backfilling(built.config.name, built.accounts, self._store, self._clock, runner.is_paused))
+        runner.parts.append(
+            Pushes(built.config.name, built.accounts, runner.pool, self._store, self._clock, paused=runner.is_paused)
+        )
+        return runner
 
     def _prepare(
         self, driver: Driver, partner: PartnerConfig, name: str

@@ -16,7 +16,8 @@ from syncd.explain import State
 from syncd.model import Lane
 from syncd.overview import Engine
 from syncd.sdnotify import Notifier
-from syncd.store import PAUSE, WISHES, Retention, Store
+from syncd.store import OUTBOX, PAUSE, WISHES, Retention, Store
+from syncd.store.scribe import INBOX
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
 
@@ -57,6 +58,8 @@ class Upkeep:
     async def begin(self) -> None:
         """Before the first run: pauses must hold from the first moment."""
         await self._store.listen(WISHES, self._hear)
+        await self._store.listen(OUTBOX, self._came)
+        await self._store.listen(INBOX, self._came)
         await self._take_controls()
 
     async def run(self) -> None:
@@ -67,6 +70,12 @@ class Upkeep:
             loops.start_soon(self._every, REMEMBER_SECONDS, self._remember)
             loops.start_soon(self._every, 600.0, self._prune)
             loops.start_soon(self._every, VIEWS_SECONDS, self._supervisor.open_views)
+
+    def _came(self, integration: str) -> None:
+        if integration:
+            self._supervisor.arrived(integration)
+        else:
+            self._supervisor.wake()
 
     def _hear(self, _: str) -> None:
         self._wished.set()
@@ -118,8 +127,10 @@ class Upkeep:
                 if health.last_success_at is not None:
                     lag = (self._clock.now() - health.last_success_at).total_seconds()
                     metrics.SYNC_LAG.labels(unit.integration, unit.plan.name).set(lag)
-        for integration, count in (await self._store.dead_letters.counts()).items():
-            metrics.DEAD_LETTERS.labels(integration).set(count)
+        letters = await self._store.dead_letters.counts()
+        # Also of those that have none any more: a gauge that nobody sets stays where it was.
+        for integration in {*letters, *(account.name for account in self._accounts())}:
+            metrics.DEAD_LETTERS.labels(integration).set(letters.get(integration, 0))
         waiting: dict[str, int] = {}
         for row in await self._store.tasks.counts():
             queue = f"tasks {Lane(row['lane']).name.lower()}"
