@@ -14,6 +14,7 @@ and only `store/` one of the database library: both translate into this tree at 
     │  ├─ RateLimitError      wait until .retry_at; slows the limiter; costs no attempt
     │  ├─ AuthError           refresh once; then pause the integration and say so
     │  ├─ RejectedError       our request was wrong: dead letter, with the request
+    │  ├─ UnknownOutcomeError a change of ours may have arrived and nothing tells: dead letter
     │  ├─ GoneError           the record no longer exists there: tombstone
     │  └─ PayloadError        the answer has the wrong shape: keep the raw, carry on with the next record
     ├─ BreakerOpenError       nothing was sent; wait until .retry_at
@@ -141,6 +142,10 @@ class AuthError(PartnerError):
 
 class RejectedError(PartnerError):
     """400, 403 for want of a scope, 404 on a listing, 422: the same request will be refused again."""
+
+
+class UnknownOutcomeError(PartnerError):
+    """A change of ours left, its answer was lost, and nothing can tell whether it was made: only a person can look."""
 
 
 class GoneError(PartnerError):

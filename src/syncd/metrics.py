@@ -104,6 +104,14 @@ SYNC_LAG = Gauge(
 OLDEST_WORK = Gauge(
     "syncd_oldest_work_seconds", "Age of the oldest waiting item of a queue.", ["queue_name"], registry=REGISTRY
 )
+QUEUE_RATE = Gauge(
+    "syncd_queue_rate",
+    "What leaves a queue in a second, lately, while anything waits in it.",
+    ["queue_name"],
+    registry=REGISTRY,
+)
+WORKERS_ALIVE = Gauge("syncd_workers_alive", "Coroutines of a partner that live.", ["partner"], registry=REGISTRY)
+WORKERS = Gauge("syncd_workers", "Coroutines a partner should have.", ["partner"], registry=REGISTRY)
 DRIFT = Gauge(
     "syncd_drift_records",
     "Records the last complete pass had to add, change or delete which fresher ways had missed: added, updated, deleted.",
@@ -119,6 +127,13 @@ TASKS = Counter(
 HELD_DELETIONS = Gauge(
     "syncd_held_deletions", "Deletions waiting for a person.", ["integration", "resource"], registry=REGISTRY
 )
+PUSHES = Counter(
+    "syncd_pushes_total",
+    "Pushes by what became of a try: done, later, unknown, dropped, buried.",
+    ["integration", "resource", "outcome"],
+    registry=REGISTRY,
+)
+OUTBOX = Gauge("syncd_outbox", "Pushes that are not over, by state.", ["integration", "state"], registry=REGISTRY)
 DEAD_LETTERS = Gauge("syncd_dead_letters", "Things that need a person.", ["integration"], registry=REGISTRY)
 
 # Credentials.

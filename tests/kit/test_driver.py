@@ -104,7 +104,7 @@ def test_what_is_not_overridden_claims_nothing() -> None:
 
 def test_what_no_one_can_do_is_refused_and_not_ignored() -> None:
     with pytest.raises(RejectedError, match="takes no changes of rows"):
-        DRIVER.push(Change("rows", "1", "upsert"))
+        DRIVER.push(ROWS, Change("rows", "1", "upsert"))
     with pytest.raises(RejectedError, match="not listed below"):
         DRIVER.child_request(PARTS, "1")
 

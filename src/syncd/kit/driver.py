@@ -20,6 +20,7 @@ from syncd.kit import coerce
 from syncd.kit.resource import Resource
 from syncd.kit.signatures import verdict
 from syncd.kit.spec import Auth, DriverSpec, Limits
+from syncd.kit.subscriptions import Subscriptions
 from syncd.kit.verifying import Verifier
 from syncd.kit.webhooks import Change, Delivery, Event
 from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Response
@@ -212,6 +213,10 @@ class Driver(ABC):
             self.spec.webhooks is not None or mine.verify is not Driver.verify or mine.verifier is not Driver.verifier
         )
 
+    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
+        """How its partner is asked to send us what changes; None where only a person can."""
+        return None
+
     def verifier(self, secrets: Sequence[Secret], *, tolerance_seconds: float | None = None) -> Verifier:
         """What tells whether a delivery is really the partner's: on the raw bytes, in constant time, with any of the secrets.
 
@@ -241,6 +246,55 @@ class Driver(ABC):
         """The facts in a verified delivery."""
         return []
 
-    def push(self, change: Change) -> Request:
-        """The call that brings a change of ours to the partner."""
+    def named_by(self, event: Event) -> tuple[str, str] | None:
+        """The stored record (resource, id) that tells which of our resources an event is of, where it does not say so."""
+        return None
+
+    def named(self, event: Event, record: Raw | None, options: Mapping[str, Any]) -> Event:
+        """The event of the resource it is of: `record` is the one `named_by` asked for, None where none is stored."""
+        return event
+
+    # Pushes: changes of ours. All get the resource as the integration has it.
+
+    def push_kinds(self, resource: Resource) -> Sequence[str]:
+        """What may be pushed of a resource."""
+        return tuple(resource.pushes)
+
+    def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
+        """Raises RejectedError, naming the field, for a change that must not be sent. Asked before it is sent first.
+
+        `stored` are the record's normalized fields, where they are known.
+        """
         raise RejectedError(f"{self.spec.name} takes no changes of {change.resource}", resource=change.resource)
+
+    def push(self, resource: Resource, change: Change) -> Request:
+        """The call that brings a change to the partner, with the change's idempotency key where it honours one."""
+        raise RejectedError(f"{self.spec.name} takes no changes of {change.resource}", resource=change.resource)
+
+    def idempotent(self, resource: Resource, change: Change, unsure_seconds: float = 0.0) -> bool:
+        """May it be sent again, so long after it may have arrived, without being done twice?"""
+        return False
+
+    def look_up(self, resource: Resource, change: Change) -> Request | None:
+        """The call by whose answer `already` tells whether the change has arrived; None where nothing tells."""
+        return None
+
+    def look_up_after(self, resource: Resource, change: Change) -> float:
+        """Seconds after it left before a look-up is believed: it may still be on its way."""
+        return 2.0
+
+    def already(self, resource: Resource, change: Change, response: Response) -> bool:
+        """Does the answer to `look_up` show that the change has arrived?"""
+        return False
+
+    def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
+        """Does the answer to `push` say that the change was made, where a 2xx alone does not prove it?"""
+        return True
+
+    def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
+        """The whole record in the answer to `push`; None where there is none, and it is read anew."""
+        return None
+
+    def order_key(self, resource: Resource, change: Change) -> str:
+        """What identifies the record of a change without an id, so that changes of one record keep their order."""
+        return ""

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from syncd.config.units import format_duration
+from syncd.kit.pushes import LookUp, Push, PushField, Transitions
 from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks
@@ -31,11 +32,15 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`one`", One),
     ("`many`", Many),
     ("One of `adapters`", Adapter),
+    ("One of `pushes`", Push),
+    ("One of the `fields` of a push", PushField),
+    ("`transitions`", Transitions),
+    ("`look_up`", LookUp),
     ("`webhooks`", Webhooks),
     ("One of `options`", Option),
     ("`quality`", Quality),
 )
-_DURATIONS: Final = frozenset({"early", "lasts", "timeout", "cooldown", "overlap", "every", "tolerance"})
+_DURATIONS: Final = frozenset({"early", "lasts", "timeout", "cooldown", "overlap", "every", "tolerance", "after"})
 
 
 def reference() -> str:

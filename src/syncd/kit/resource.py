@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from syncd.config.units import Duration
 from syncd.kit import coerce
+from syncd.kit.pushes import Push
 from syncd.kit.shapes import (
     DeletedPath,
     FieldMap,
@@ -80,6 +81,10 @@ class Since(Model):
     until: str | None = Field(
         None,
         description="Parameter (with `body`: dotted path) of an upper bound, such as updated_before; for backfills.",
+    )
+    ascending: bool = Field(
+        False,
+        description="The listing is sorted by that moment then, oldest first: a backfill stops once past its end.",
     )
     overlap: Duration = Field(120.0, description="How far behind the watermark is read again.")
     params: dict[str, Any] = Field(default_factory=dict, description="Further parameters sent with it, such as a sort.")
@@ -177,6 +182,9 @@ class Resource(Model):
     adapters: dict[str, Adapter] = Field(default_factory=dict, description="Other shapes by name; `v1` is this one.")
     one: OnePath | None = Field(None, description="How one record is read; a path with {id} will do.")
     many: Many | None = Field(None, description="How several are read by their ids in one call.")
+    pushes: dict[Annotated[str, Field(pattern=NAME)], Push] = Field(
+        default_factory=dict, description="Kind: how such a change of ours is brought to the partner."
+    )
 
     every: Duration | None = Field(None, description="How often, unless the configuration says.")
     strategy: Literal["full", "incremental", "feed", "webhooks"] | None = Field(
@@ -215,6 +223,11 @@ class Resource(Model):
             and not (self.pages.more or self.pages.total_pages or self.total)
         ):
             raise ValueError("pages of this kind need `page_size`, or `more`, `total` or `end: empty`, to know the end")
+        for kind, rules in self.pushes.items():
+            if rules.transitions is not None and rules.transitions.field not in self.fields:
+                raise ValueError(f"pushes.{kind}.transitions: there is no field {rules.transitions.field!r}")
+            if rules.look_up is not None and rules.look_up.path is None and self.one is None:
+                raise ValueError(f"pushes.{kind}.look_up: needs `path`, since the resource has no `one`")
         return self
 
     @cached_property

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.errors import PartnerError, PayloadError, RejectedError
-from syncd.kit import paging, webhooks
+from syncd.kit import paging, pushes, webhooks
 from syncd.kit.adapter import answer_getter
 from syncd.kit.classify import classify
 from syncd.kit.coerce import EPOCH
@@ -23,7 +23,7 @@ from syncd.kit.paths import kind, put
 from syncd.kit.resource import PLACEHOLDER, Resource
 from syncd.kit.signatures import Verdict
 from syncd.kit.verifying import Verifier, verifier
-from syncd.kit.webhooks import Delivery, Event
+from syncd.kit.webhooks import Change, Delivery, Event
 from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Response
 from syncd.secrets import Secret
 
@@ -206,6 +206,37 @@ class RestDriver(Driver):
     def events(self, delivery: Delivery) -> list[Event]:
         return [] if self.spec.webhooks is None else webhooks.events(self.spec.webhooks, delivery)
 
+    # Pushes.
+
+    def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
+        pushes.check(resource, change, stored)
+
+    def push(self, resource: Resource, change: Change) -> Request:
+        return pushes.push(resource, change)
+
+    def idempotent(self, resource: Resource, change: Change, unsure_seconds: float = 0.0) -> bool:
+        return pushes.idempotent(resource, change, unsure_seconds)
+
+    def look_up(self, resource: Resource, change: Change) -> Request | None:
+        one = self.one(resource, change.external_id) if change.external_id else None
+        return pushes.look_up(resource, change, one)
+
+    def look_up_after(self, resource: Resource, change: Change) -> float:
+        rules = resource.pushes.get(change.kind)
+        return rules.look_up.after if rules is not None and rules.look_up is not None else 0.0
+
+    def already(self, resource: Resource, change: Change, response: Response) -> bool:
+        return pushes.already(resource, change, response)
+
+    def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
+        return pushes.confirms(resource, change, response)
+
+    def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
+        return pushes.pushed(resource, change, response)
+
+    def order_key(self, resource: Resource, change: Change) -> str:
+        return pushes.order_key(resource, change)
+
     # How a listing's call is put together.
 
     def _listing(self, resource: Resource, checkpoint: Checkpoint, known: Mapping[str, Any] | None) -> Request:
@@ -223,6 +254,12 @@ class RestDriver(Driver):
             else:
                 body = {} if body is None else body
                 put(body, resource.since.body or "", since_value(checkpoint.since, resource.since.format))
+            if checkpoint.until is not None and resource.since.until is not None:
+                bound = until_value(checkpoint.until, resource.since.format)
+                if resource.since.param is not None:
+                    params[resource.since.until] = str(bound)
+                elif body is not None:
+                    put(body, resource.since.until, bound)
         path = resource.path
         if known is not None:
             path, params, body = fill_path(path, known), fill(params, known), fill(body, known)
@@ -274,6 +311,21 @@ def since_value(moment: datetime, form: str) -> str | int:
         case "iso_ns":
             return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond:06d}000Z"
     return f"{utc:{_FORMATS[form]}}"
+
+
+_STEPS: Final = {
+    "iso": timedelta(milliseconds=1),
+    "epoch_ms": timedelta(milliseconds=1),
+    "iso_ns": timedelta(microseconds=1),
+    "date": timedelta(days=1),
+}
+
+
+def until_value(moment: datetime, form: str) -> str | int:
+    """A moment as the partner's upper bound wants it: rounded up, never down, so that nothing before it is left out."""
+    step = _STEPS.get(form, timedelta(seconds=1))
+    over = (moment.astimezone(UTC) - EPOCH) % step
+    return since_value(moment if not over else moment - over + step, form)
 
 
 def since_text(moment: datetime, form: str) -> str:

@@ -19,6 +19,7 @@ from syncd.store.database import Database, affected, again_after_conflict
 from syncd.store.dead_letters import NewDeadLetter, insert_letter
 from syncd.store.pages import Pages
 from syncd.store.rows import PageResult, PageWrite
+from syncd.store.tasks import SUSPECT
 
 OUTBOX = "syncd_outbox"
 """NOTIFY channel: pushes were written. The payload is the integration."""
@@ -58,6 +59,7 @@ class PushRow:
     """Takes, this one included; those that failed nobody are taken back."""
     lost: int
     """Takes that ended with the process."""
+    suspicion: int
     not_before: datetime | None
     expires_at: datetime | None
     taken_fence: int | None
@@ -70,6 +72,16 @@ class PushRow:
     reason: str | None
     answer: Mapping[str, Any] | None
 
+    @property
+    def suspect(self) -> bool:
+        """Were earlier takes lost with the process? Then it goes alone, and says so before it is handled."""
+        return self.suspicion >= SUSPECT
+
+    @property
+    def tries(self) -> int:
+        """Attempts that came to an end, this one included: what patience is measured by."""
+        return max(self.attempts - self.lost, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -78,11 +90,12 @@ class Ready:
     integration: str
     id: int
     resource: str
-    lost: int
+    suspicion: int
 
 
 _COLUMNS = ", ".join(PushRow.__slots__)
 _OURS = "integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3"
+_TRIED = ", history = syncd.with_attempt(history, attempts, {now}, {why})"
 _FIRST = (  # nothing older of the same record is under way
     "NOT EXISTS (SELECT FROM syncd.outbox p WHERE p.integration = o.integration AND p.resource = o.resource "
     "AND p.record_key = o.record_key AND p.id < o.id AND p.state IN ('waiting', 'taken', 'unknown'))"
@@ -129,12 +142,24 @@ class Outbox:
         """At a new fence: what an older one had taken is unknown where it may have arrived, and else waits again."""
         return await self._database.execute(
             "UPDATE syncd.outbox SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, "
-            "lost = greatest(lost, least(lost + 1, 2)), taken_fence = NULL, taken_at = NULL, "
-            "reason = CASE WHEN unsure_since IS NULL THEN 'the process ended before it left' "
-            "ELSE 'the process ended before its answer came' END "
+            f"lost = lost + 1, suspicion = CASE WHEN suspicion < {SUSPECT} THEN suspicion + 1 ELSE suspicion END, "
+            "taken_fence = NULL, taken_at = NULL, reason = CASE WHEN unsure_since IS NULL "
+            "THEN 'the process ended before it left' ELSE 'the process ended before its answer came' END "
             "WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2",
             list(integrations),
             fence,
+        )
+
+    async def free_strays(self, fences: Mapping[str, int], *, held: Sequence[int]) -> int:
+        """What we took ourselves and do not hold: the taking was committed although its answer was lost. Nothing had left."""
+        return await self._database.execute(
+            "UPDATE syncd.outbox o SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, "
+            "attempts = attempts - 1, taken_fence = NULL, taken_at = NULL "
+            "FROM unnest($1::text[], $2::bigint[]) AS f(name, fence) "
+            "WHERE o.integration = f.name AND o.state = 'taken' AND o.taken_fence = f.fence AND o.id <> ALL($3::bigint[])",
+            list(fences),
+            list(fences.values()),
+            list(held),
         )
 
     async def unordered(self, integrations: Sequence[str], *, limit: int = 500) -> list[PushRow]:
@@ -161,8 +186,8 @@ class Outbox:
     async def ready(self, integrations: Sequence[str], *, limit: int, without: Sequence[str] = ()) -> list[Ready]:
         """Those whose turn it is, oldest first: of each record only its oldest. `without`: `integration/resource`."""
         found = await self._database.fetch(
-            "SELECT r.integration, r.id, r.resource, r.lost FROM unnest($1::text[]) AS i(name) CROSS JOIN LATERAL ("
-            "SELECT o.integration, o.id, o.resource, o.lost FROM syncd.outbox o WHERE o.integration = i.name "
+            "SELECT r.integration, r.id, r.resource, r.suspicion FROM unnest($1::text[]) AS i(name) CROSS JOIN LATERAL ("
+            "SELECT o.integration, o.id, o.resource, o.suspicion FROM syncd.outbox o WHERE o.integration = i.name "
             "AND o.state IN ('waiting', 'unknown') AND (o.not_before IS NULL OR o.not_before <= $2) "
             "AND (o.external_id IS NOT NULL OR o.ordered_by IS NOT NULL) "
             "AND o.integration || '/' || o.resource <> ALL($4::text[]) "
@@ -202,9 +227,18 @@ class Outbox:
         ):
             raise OwnershipError(f"push {push.id} of {push.integration} is no longer ours to send")
 
-    async def suspect(self, push: PushRow, by: int) -> None:
-        """One whose takes have ended with the process is about to be handled (1), or was handled unharmed (-1)."""
-        await self._database.execute(f"UPDATE syncd.outbox SET lost = lost + $4 WHERE {_OURS}", *_key(push), by)
+    async def handles(self, push: PushRow, *, now: bool) -> None:
+        """A suspect is handled from here on, or (`now=False`) no longer: a process that dies between the two is its doing.
+
+        Raises OwnershipError when it is no longer ours.
+        """
+        if (
+            not await self._database.execute(
+                f"UPDATE syncd.outbox SET suspicion = $4 WHERE {_OURS}", *_key(push), push.suspicion + now
+            )
+            and now
+        ):
+            raise OwnershipError(f"push {push.id} of {push.integration} is no longer ours")
 
     # -- their outcomes --------------------------------------------------------------------------------------------
 
@@ -225,7 +259,7 @@ class Outbox:
             await self._pages.remember(page)
         async with self._database.transaction() as connection:
             tag = await connection.execute(
-                "UPDATE syncd.outbox SET state = 'done', finished_at = $4, answer = $5, unsure_since = NULL, lost = 0, "
+                "UPDATE syncd.outbox SET state = 'done', finished_at = $4, answer = $5, unsure_since = NULL, suspicion = 0, "
                 f"external_id = coalesce(external_id, $6), reason = NULL WHERE {_OURS}",
                 *_key(push),
                 self._database.clock.now(),
@@ -242,12 +276,13 @@ class Outbox:
             await self._database.execute(
                 "UPDATE syncd.outbox SET state = CASE WHEN $7::timestamptz IS NULL THEN 'waiting' ELSE 'unknown' END, "
                 "not_before = $4, attempts = attempts - $5, reason = $6, unsure_since = $7, taken_fence = NULL, "
-                f"taken_at = NULL, lost = 0 WHERE {_OURS}",
+                f"taken_at = NULL, suspicion = 0{_TRIED.format(now='$8', why='$6') if counts else ''} WHERE {_OURS}",
                 *_key(push),
                 at,
                 0 if counts else 1,
                 reason or None,
                 push.unsure_since,
+                *((self._database.clock.now(),) if counts else ()),
             )
         )
 
@@ -256,7 +291,8 @@ class Outbox:
         return bool(
             await self._database.execute(
                 "UPDATE syncd.outbox SET state = 'unknown', not_before = $4, reason = $5, taken_fence = NULL, "
-                f"taken_at = NULL, lost = 0, unsure_since = coalesce(unsure_since, sent_at, $6) WHERE {_OURS}",
+                "taken_at = NULL, suspicion = 0, unsure_since = coalesce(unsure_since, sent_at, $6)"
+                f"{_TRIED.format(now='$6', why='$5')} WHERE {_OURS}",
                 *_key(push),
                 at,
                 reason,
@@ -350,35 +386,6 @@ class Outbox:
             held[state] = count
             held["oldest_at"] = min(held["oldest_at"], oldest)
         return counted
-
-
-async def revive(connection: asyncpg.Connection, integration: str, ids: Sequence[int]) -> list[int]:
-    """Inside the caller's transaction: buried pushes go out again; returns the ids of those that were buried.
-
-    One that may have arrived is resolved first. One of which nobody could tell is sent: whoever replays it has looked.
-    """
-    found = await connection.fetch(
-        "UPDATE syncd.outbox SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, attempts = 0, "
-        "lost = 0, not_before = NULL, finished_at = NULL, expires_at = NULL, reason = 'replayed', taken_fence = NULL "
-        "WHERE integration = $1 AND id = ANY($2::bigint[]) AND state = 'buried' RETURNING id",
-        integration,
-        list(ids),
-    )
-    if found:
-        await connection.execute("SELECT pg_notify($1, $2)", OUTBOX, integration)
-    return [each["id"] for each in found]
-
-
-async def discard(connection: asyncpg.Connection, integration: str, ids: Sequence[int], now: datetime) -> list[int]:
-    """Inside the caller's transaction: buried pushes are given up; returns the ids of those that were buried."""
-    found = await connection.fetch(
-        "UPDATE syncd.outbox SET state = 'dropped', finished_at = $3 "
-        "WHERE integration = $1 AND id = ANY($2::bigint[]) AND state = 'buried' RETURNING id",
-        integration,
-        list(ids),
-        now,
-    )
-    return [each["id"] for each in found]
 
 
 def _key(push: PushRow) -> tuple[str, int, int | None]:

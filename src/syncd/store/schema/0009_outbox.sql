@@ -13,6 +13,7 @@ ALTER TABLE syncd.outbox
     ADD COLUMN sent_at timestamptz,
     ADD COLUMN unsure_since timestamptz,
     ADD COLUMN lost smallint NOT NULL DEFAULT 0,
+    ADD COLUMN suspicion smallint NOT NULL DEFAULT 0,
     ADD COLUMN reason text;
 COMMENT ON COLUMN syncd.outbox.operation IS 'What is to be done, in the driver''s words: upsert, status.';
 COMMENT ON COLUMN syncd.outbox.ordered_by IS 'Of a push without an id: what the driver says identifies the record; empty: nothing does.';
@@ -20,6 +21,7 @@ COMMENT ON COLUMN syncd.outbox.record_key IS 'Pushes with the same one go one af
 COMMENT ON COLUMN syncd.outbox.sent_at IS 'When a try last left.';
 COMMENT ON COLUMN syncd.outbox.unsure_since IS 'A try left then, and nothing has told since whether it arrived.';
 COMMENT ON COLUMN syncd.outbox.lost IS 'Takes that ended with the process.';
+COMMENT ON COLUMN syncd.outbox.suspicion IS 'How sure it is that handling it is what ends the process; it goes to the dead letters at five.';
 COMMENT ON COLUMN syncd.outbox.reason IS 'Why it waits, or how it ended.';
 
 CREATE UNIQUE INDEX outbox_ids ON syncd.outbox (integration, id);
