@@ -15,6 +15,7 @@ from typing import IO
 
 import anyio
 import structlog
+from aiohttp import web
 from anyio.abc import TaskGroup
 
 from syncd import __version__, drivers, log, metrics
@@ -26,15 +27,18 @@ from syncd.opening import OpenedStore, open_store
 from syncd.overview import Engine
 from syncd.pulse import WORK_STUCK_SECONDS, Pulse
 from syncd.receivers import Receivers
+from syncd.rehearsal import Stage
 from syncd.reload import Reloader
 from syncd.sdnotify import Notifier
 from syncd.secrets import Secret, Vault
+from syncd.server import desk_backfill, desk_letters, desk_subscriptions, desk_webhooks
 from syncd.server.app import Server
 from syncd.server.ports import ReloadReport
 from syncd.server.webhooks import Webhooks
 from syncd.store import Store
 from syncd.store.intake import Intake
 from syncd.supervisor import Supervisor
+from syncd.tracing import Tracing
 from syncd.upkeep import Upkeep
 
 say = structlog.get_logger()
@@ -112,8 +116,9 @@ class Daemon:
             sure=lambda: self._receivers.ready,
         )  # fmt: skip
         server = Server(
-            self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks.routes()
-        )
+            self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks,
+            desks=self._desks(),
+        )  # fmt: skip
         async with anyio.create_task_group() as everything:
             await everything.start(self._signals)
             await everything.start(server.run)
@@ -195,6 +200,7 @@ class Daemon:
         await upkeep.begin()
         await self._supervisor.start(self._config)
         everything.start_soon(upkeep.run, name="upkeep")
+        everything.start_soon(self.engine.letters.run, name="replays")
 
     # -- down ------------------------------------------------------------------------------------------------------
 
@@ -243,6 +249,21 @@ class Daemon:
 
     def _arrived(self, integration: str) -> bool:
         return self._supervisor is not None and self._supervisor.arrived(integration)
+
+    def _desks(self) -> list[web.RouteDef]:
+        """What the admin API has beside its core, a desk a topic."""
+        return [
+            *desk_backfill.routes(self.engine.backfills),
+            *desk_letters.routes(self.engine.letters, self.clock),
+            *desk_subscriptions.routes(self.engine.subscribers),
+            *desk_webhooks.routes(
+                self.engine,
+                Tracing(lambda: self._config, lambda: self._store),
+                Stage(
+                    lambda: self._config, lambda: self._store, lambda: self._receivers.current, self._vault, self.clock
+                ),
+            ),
+        ]
 
     def _stuck_workers(self) -> list[str]:
         return self._supervisor.stuck(WORK_STUCK_SECONDS) if self._supervisor is not None else []

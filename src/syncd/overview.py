@@ -10,13 +10,16 @@ from typing import Any
 
 from anyio import to_thread
 
-from syncd import __version__, following, metrics, planning, standing
+from syncd import __version__, causes, following, metrics, planning, standing
+from syncd.backfills import Backfills
 from syncd.clock import Clock
 from syncd.config import Config
+from syncd.depths import Depths
 from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.explain import State
 from syncd.holds import Breakers
 from syncd.model import Lane
+from syncd.replaying import Replaying
 from syncd.server.ports import (
     STATUS_SCHEMA,
     HealthReport,
@@ -27,6 +30,7 @@ from syncd.server.ports import (
     TestReport,
 )
 from syncd.store import PAUSE, NewTask, Store
+from syncd.subscriptions import Subscribers
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
 from syncd.sync.health import explain_error
@@ -59,6 +63,18 @@ class Engine:
         self._reload = reload
         self._started_at = clock.now()
         self.breakers = Breakers(self._accounts, self._store, clock)
+        self.depths = Depths(store, supervisor, clock)
+        self.letters = Replaying(self._accounts, store, clock, known=lambda: self._config().integrations)
+        self.subscribers = Subscribers(self._accounts, config, self._store)
+        self.backfills = Backfills(
+            config=config,
+            accounts=self._accounts,
+            store=self._store,
+            clock=clock,
+            names=self.names,
+            sight=self.sight,
+            woken=self._woken,
+        )
         self.reloaded_at: datetime | None = None
         self.reload_ok = True
 
@@ -111,6 +127,7 @@ class Engine:
             for resource, (live, _) in (await store.records.count(name)).items()
         }
         letters = await store.dead_letters.grouped()
+        await self.depths.measure()
         supervisor = self._supervisor()
         running = supervisor.running if supervisor is not None else {}
         integrations = [
@@ -129,9 +146,13 @@ class Engine:
             "stuck": self._stuck(),
             "integrations": integrations,
             "scopes": standing.scopes(self._accounts(), now),
-            "queues": standing.queues(supervisor),
+            "queues": self.depths.view(),
             "workers": standing.workers(supervisor),
-            "dead_letters": {"total": sum(trouble.count for trouble in letters), "causes": len(letters)},
+            "dead_letters": {
+                "total": sum(trouble.count for trouble in letters),
+                "causes": len(letters),
+                "top": causes.top(letters),
+            },
             "rejects": {"total": sum((await store.rejects.counts()).values())},
             "reload": {"ok": self.reload_ok, "at": self.reloaded_at},
         }
@@ -176,22 +197,7 @@ class Engine:
     async def plan(
         self, integration: str | None, resource: str | None, assumed: Mapping[str, int] | None = None
     ) -> dict[str, Any]:
-        config = self._config()
-        accounts = self._accounts()
-        supervisor = self._supervisor()
-        stated = {
-            (unit.integration, unit.plan.name): unit.last.total
-            for running in (supervisor.running.values() if supervisor is not None else ())
-            for unit in running.runner.units.values()
-            if unit.last is not None and unit.last.total is not None
-        }
-        seen = await planning.look(self._store(), [account.name for account in accounts], stated)
-        answered = {account.name: (account.session.spent.seconds, account.session.spent.calls) for account in accounts}
-        sight = replace(
-            seen,
-            answered={**seen.answered, **{name: told for name, told in answered.items() if told[1] >= TELLING_CALLS}},
-            gates={account.scope: account.gate.view() for account in accounts},
-        )
+        config, sight = self._config(), await self.sight()
         if assumed:
             sight = planning.assuming(config, sight, assumed)
         # Some thousand forecasts in the worst case: not on the loop.
@@ -205,6 +211,24 @@ class Engine:
                 integration=integration,
                 resource=resource,
             )
+        )
+
+    async def sight(self) -> planning.Sight:
+        """What forecasts are made from: runs and rows, response times, and what the gates have learned."""
+        accounts = self._accounts()
+        supervisor = self._supervisor()
+        stated = {
+            (unit.integration, unit.plan.name): unit.last.total
+            for running in (supervisor.running.values() if supervisor is not None else ())
+            for unit in running.runner.units.values()
+            if unit.last is not None and unit.last.total is not None
+        }
+        seen = await planning.look(self._store(), [account.name for account in accounts], stated)
+        answered = {account.name: (account.session.spent.seconds, account.session.spent.calls) for account in accounts}
+        return replace(
+            seen,
+            answered={**seen.answered, **{name: told for name, told in answered.items() if told[1] >= TELLING_CALLS}},
+            gates={account.scope: account.gate.view() for account in accounts},
         )
 
     async def test(self, integration: str) -> TestReport:
@@ -346,7 +370,10 @@ class Engine:
     async def _wish(self, account: Account, tasks: list[NewTask]) -> list[int]:
         account.health.auth_retry_at = None  # whoever asks may have mended the credential: that is worth one call
         ids = await self._store().tasks.wish(account.name, *tasks)
+        self._woken()
+        return ids
+
+    def _woken(self) -> None:
         supervisor = self._supervisor()
         if supervisor is not None:
             supervisor.wake()
-        return ids

@@ -38,6 +38,7 @@ class Plain(Simulator):
         ("GET", "/v1/flow", "flow"),
         ("GET", "/v1/things/{id}", "thing"),
         ("GET", "/v1/things/{id}/notes", "notes"),
+        ("GET", "/v1/things/{id}/labels", "labels"),
         ("POST", "/v1/things/{id}/labels", "put_label"),
     )
 
@@ -115,11 +116,11 @@ class Plain(Simulator):
 
     def _chosen(self, call: Call) -> list[Entry]:
         held = self.listing(call, "things")
-        since = call.query.get("updated_since", "")
+        since, before = call.query.get("updated_since", ""), call.query.get("updated_before", "~")
         return held.chosen(
-            ("since", since),
+            ("since", since, before),
             lambda: (
-                [entry for entry in held.sorted_by("updated_at") if entry.raw["updated_at"] >= since]
+                [entry for entry in held.sorted_by("updated_at") if since <= entry.raw["updated_at"] < before]
                 if since
                 else list(held)
             ),
@@ -158,6 +159,12 @@ class Plain(Simulator):
     def thing(self, call: Call) -> web.Response:
         entry = self.state["things"].get(call.args["id"])
         return self.failure(404, call) if entry is None else self.reply(entry.encoded)
+
+    def labels(self, call: Call) -> web.Response:
+        entry = self.state["things"].get(call.args["id"])
+        if entry is None:
+            return self.failure(404, call)
+        return self.reply({"items": [{"label": label} for label in entry.raw.get("labels", [])]})
 
     def put_label(self, call: Call) -> web.Response:
         """One label more on a thing. Putting it on twice is what must not happen."""

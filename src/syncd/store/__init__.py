@@ -4,6 +4,7 @@ Statements are set-based: a page is one statement, whatever it holds. `schema/` 
 server for those who have none.
 """
 
+from syncd.store.backfills import Backfill
 from syncd.store.changes import CHANGES, Change
 from syncd.store.checkpoints import Run, Stand
 from syncd.store.controls import BREAKER_HOLD, BREAKER_RESET, CONFIRM_DELETIONS, PAUSE, Control
@@ -34,6 +35,7 @@ __all__ = [
     "REPLAYS",
     "SUSPECT",
     "WISHES",
+    "Backfill",
     "Change",
     "Control",
     "CredentialNote",

@@ -7,6 +7,7 @@ from types import TracebackType
 from syncd.clock import Clock
 from syncd.errors import StoreError
 from syncd.store.audit import Audit
+from syncd.store.backfills import Backfills
 from syncd.store.changes import Changes
 from syncd.store.checkpoints import Checkpoints, Runs
 from syncd.store.controls import Controls
@@ -14,6 +15,7 @@ from syncd.store.credentials import Credentials
 from syncd.store.database import Database
 from syncd.store.dead_letters import DeadLetters
 from syncd.store.deliveries import Deliveries
+from syncd.store.inbox import Inbox
 from syncd.store.leases import Leases
 from syncd.store.limit_state import LimitState
 from syncd.store.losses import Losses
@@ -41,6 +43,7 @@ class Store:
         self.migrations = Migrations(database)
         self.records = Records(database)
         self.pages = Pages(database)
+        self.inbox = Inbox(database, self.pages)
         self.checkpoints = Checkpoints(database)
         self.runs = Runs(database)
         self.passes = Passes(database)
@@ -53,6 +56,7 @@ class Store:
         self.dead_letters = DeadLetters(database)
         self.replays = Replays(database)
         self.deliveries = Deliveries(database)
+        self.backfills = Backfills(database, self.pages)
         self.rejects = Rejects(database)
         self.changes = Changes(database)
         self.outbox = Outbox(database, self.pages)

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
@@ -30,10 +29,12 @@ from syncd.sync.drift import Measure, measure, tell
 from syncd.sync.feeding import is_fed
 from syncd.sync.health import Drift, explain_error
 from syncd.sync.line import Line
-from syncd.sync.listing import ChildListing, Listing, Step, needs_fields
+from syncd.sync.listing import Step
+from syncd.sync.listings import listing_of
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.processor import PageIn, PageRead
 from syncd.sync.tally import Tally
+from syncd.sync.tenant import Tenant
 from syncd.sync.walk import Fetched, walk
 
 log = structlog.get_logger()
@@ -61,7 +62,7 @@ class Pull:
     """A person let the held deletions go: the guard does not stop this pass's sweep."""
     stopping: Callable[[], bool] = lambda: False
     tally: Tally = field(init=False)
-    _tenant: str | None = None
+    _tenant: Tenant = field(init=False)
     _rejected: set[tuple[str, str]] = field(default_factory=set)
     """Records with a reject row."""
     _pages_read: int = 0
@@ -73,6 +74,7 @@ class Pull:
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.account.name, self.plan.name)
+        self._tenant = Tenant(self.account, self.plan.resource)
 
     async def run(self) -> Tally:
         account, plan, tally = self.account, self.plan, self.tally
@@ -138,23 +140,10 @@ class Pull:
             return checkpoint
         return replace(checkpoint, since=self.plan.since(watermark))
 
-    def _listing(self, checkpoint: Checkpoint) -> Listing | ChildListing:
-        account, resource = self.account, self.plan.resource
-        if self.plan.strategy is not Strategy.CHILDREN:
-            first = account.driver.request(resource, checkpoint)
-            return Listing(account.driver, resource, first, cursor=checkpoint.cursor)
-        parent, with_fields = resource.parent or "", needs_fields(resource)
-
-        async def parents(last: str, limit: int) -> list[tuple[str, Mapping[str, Any] | None]]:
-            live = account.store.records.scan(account.name, parent, after=last, batch=limit, limit=limit)
-            return [(record.external_id, record.data if with_fields else None) async for record in live]
-
-        return ChildListing(account.driver, resource, checkpoint.cursor, parents)
-
     async def _walk(self, checkpoint: Checkpoint) -> bool:
         """Fetch, read and store the whole listing. False: cut between two pages."""
         account, plan = self.account, self.plan
-        listing = self._listing(checkpoint)
+        listing = listing_of(account, plan, checkpoint)
         first = await listing.first()
         if first is None:
             return True
@@ -228,7 +217,7 @@ class Pull:
                 fetched_at = answer.response.requested_at or fetched_at
                 asked_at = observed_at(answer.response, fetched_at)
                 items = driver.items(plan.resource, answer.response)
-                await self._check_tenant(items)
+                await self._tenant.check(items)
             cause = f"run {self.tally.run_id} page {self._pages_read}"
             pages.append(PageIn(items, fetched_at, cause, answer.step.parent_id, asked_at))
         reads = await account.processor.read_all(
@@ -245,27 +234,6 @@ class Pull:
         newest_at = self.account.driver.newest(self.plan.resource, response, read.identities)
         read.identities = []
         return ReadPage(answer, read, size, source.observed_at or source.fetched_at, newest_at)
-
-    async def _check_tenant(self, items: list[Item]) -> None:
-        """Where records name their account: refuse a listing of another one than the records stored before."""
-        account, resource = self.account, self.plan.resource
-        if resource.tenant is None:
-            return
-        if self._tenant is None:
-            async for stored in account.store.records.scan(account.name, resource.name, batch=1, limit=1):
-                self._tenant = account.driver.tenant(resource, stored.raw)
-        for item in items:
-            told = account.driver.tenant(resource, item.raw) if item.raw is not None else None
-            if told is None:
-                continue
-            if self._tenant is None:
-                self._tenant = told
-            elif told != self._tenant:
-                raise PayloadError(
-                    f"{resource.name}: the listing is of another account ({told}) than the stored records"
-                    f" ({self._tenant}); nothing of it was stored",
-                    hint=f"syncd credential test {account.name}",
-                )
 
     async def _end(self, mode: Mode) -> None:
         """The listing ended well: move the watermark, believe or hold deletions."""

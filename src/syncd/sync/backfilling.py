@@ -1,0 +1,343 @@
+"""Backfills at work: time ranges read again in the lowest lane, a page at a time, beside everything scheduled.
+
+They take no seat of the partner's pool, since a call of the low lane may wait minutes for its leave and would keep a seat
+from live work; so many at once have coroutines of their own. What is done is a row (R3): whoever owns the scope next goes on
+at the stored cursor. The checkpoint of the resource, its watermark and its schedule are not touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from syncd.clock import Clock
+from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError, StoreError, SyncdError
+from syncd.kit import Response
+from syncd.limits import OverBudgetError
+from syncd.model import Checkpoint, Lane, Mode
+from syncd.store import Backfill, NewTask, PageWrite, Store
+from syncd.sync.account import Account
+from syncd.sync.decide import Later, RetryPolicy, decide
+from syncd.sync.listing import Step
+from syncd.sync.listings import listing_of
+from syncd.sync.plan import ResourcePlan
+from syncd.sync.processor import PageIn, PageRead
+from syncd.sync.pull import observed_at
+from syncd.sync.tenant import Tenant
+
+log = structlog.get_logger()
+
+AT_ONCE = 2
+"""Backfills of one partner under way at a time (R12), one an integration."""
+LOOK_SECONDS = 2.0
+IDLE_SECONDS = 30.0
+"""How often rows are looked for where none were: who asks for one wakes us."""
+
+
+class Backfilling:
+    """One partner's. `paused` says whether a person holds a resource."""
+
+    def __init__(
+        self,
+        partner: str,
+        accounts: Mapping[str, Account],
+        store: Store,
+        clock: Clock,
+        paused: Callable[[str, str], bool],
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self._partner = partner
+        self._accounts = accounts
+        self._store = store
+        self._clock = clock
+        self._paused = paused
+        self._policy = policy or RetryPolicy()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+        self._held: set[str] = set()
+        """Integrations with one under way."""
+
+    async def run(self) -> None:
+        """Take up what waits, until cancelled."""
+        async with anyio.create_task_group() as group:
+            while not self._stopping:
+                self._wake.clear()
+                waits = IDLE_SECONDS
+                try:
+                    waits = LOOK_SECONDS if await self._look(group) else IDLE_SECONDS
+                except OwnershipError:
+                    pass
+                except StoreError as error:
+                    log.debug("backfills_wait", partner=self._partner, reason=str(error))
+                with anyio.move_on_after(waits):
+                    await self._wake.wait()
+
+    def wake(self) -> None:
+        """Rows may have come: look now."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Take nothing more; come back when what is under way has ended between two pages."""
+        self._stopping = True
+        self._wake.set()
+        await self._idle.wait()
+
+    # -- inside
+
+    async def _look(self, group: TaskGroup) -> bool:
+        """Begin what may begin. True: something waits or is under way."""
+        mine = [name for name, account in self._accounts.items() if account.may_call()]
+        waiting = await self._store.backfills.active(mine) if mine else []
+        for backfill in waiting:
+            name = backfill.integration
+            if len(self._held) >= AT_ONCE or self._stopping:
+                break
+            if name in self._held or not self._may(backfill):
+                continue
+            self._held.add(name)
+            self._idle.clear()
+            group.start_soon(self._work, backfill, name=f"backfill {name}/{backfill.resource}")
+        return bool(waiting or self._held)
+
+    def _may(self, backfill: Backfill) -> bool:
+        due = backfill.not_before is None or backfill.not_before <= self._clock.now()
+        return due and not self._paused(backfill.integration, backfill.resource)
+
+    async def _work(self, backfill: Backfill) -> None:
+        account = self._accounts[backfill.integration]
+        try:
+            await self._read(account, backfill)
+        except OwnershipError as error:
+            log.info("backfill_left", integration=account.name, resource=backfill.resource, reason=str(error))
+        except StoreError as error:
+            log.debug("backfills_wait", partner=self._partner, reason=str(error))
+            await self._clock.sleep(LOOK_SECONDS)
+        except Exception:
+            log.exception("work_crashed", partner=self._partner, work=f"backfill {backfill.id}")
+            await self._clock.sleep(LOOK_SECONDS)
+        finally:
+            self._held.discard(account.name)
+            if not self._held:
+                self._idle.set()
+            self._wake.set()
+
+    async def _read(self, account: Account, waiting: Backfill) -> None:
+        """Go on with one until its end, a failure, or a stop. Raises StoreError, OwnershipError."""
+        fence = account.fence
+        plan = account.plans.get(waiting.resource)
+        taken = await self._store.backfills.take(waiting, fence)
+        if taken is None:
+            return
+        if plan is None:
+            reason = f"{account.name} has no resource {taken.resource} any more"
+            await self._store.backfills.fail(taken, fence=fence, reason=reason)
+            return
+        log.info(
+            "backfill_taken",
+            partner=self._partner,
+            integration=account.name,
+            resource=plan.name,
+            backfill_id=taken.id,
+            resumed=taken.cursor is not None,
+        )
+        walk = _Walk(account, plan, taken, fence)
+        try:
+            while not self._stopping and not self._paused(account.name, plan.name):
+                if not await walk.page():
+                    log.info(
+                        "backfill_ended",
+                        partner=self._partner,
+                        integration=account.name,
+                        resource=plan.name,
+                        backfill_id=taken.id,
+                    )
+                    return
+                account.moved()
+        except StoreError:
+            raise
+        except Exception as error:
+            await self._failed(account, walk, error)
+
+    async def _failed(self, account: Account, walk: _Walk, error: Exception) -> None:
+        taken, now = walk.backfill, self._clock.now()
+        if isinstance(error, OverBudgetError) and self._stopping:
+            return  # it was sent away from where it waited for a limit
+        account.health.task_failed(taken.resource, error, now)
+        attempt = 1 if walk.stored else taken.attempts + 1
+        outcome = decide(error, attempt, now, self._policy, self._clock.random())
+        # A place the partner no longer takes, or a listing that went round, is of no more use.
+        restart = isinstance(error, RejectedError | PayloadError) and taken.cursor is not None and not walk.stored
+        if restart and isinstance(error, RejectedError) and taken.attempts == 0:
+            outcome = Later(now + timedelta(seconds=1))
+            await self._store.backfills.restart(taken, fence=walk.fence)
+        if isinstance(outcome, Later):
+            await self._store.backfills.later(
+                taken, outcome.at, fence=walk.fence, counts=outcome.counts, reason=str(error), calls=walk.spent
+            )
+            return
+        log.warning(
+            "backfill_failed",
+            partner=self._partner,
+            integration=account.name,
+            resource=taken.resource,
+            backfill_id=taken.id,
+            reason=str(error),
+            exc_info=not isinstance(error, SyncdError),
+        )
+        await self._store.backfills.fail(
+            taken, fence=walk.fence, reason=str(error) or type(error).__name__, calls=walk.spent, restart=restart
+        )
+
+
+class _Walk:
+    """One backfill being read from its stored cursor on."""
+
+    def __init__(self, account: Account, plan: ResourcePlan, backfill: Backfill, fence: int) -> None:
+        self.backfill = backfill
+        self.fence = fence
+        self.stored = False
+        """A page was stored since it was taken."""
+        self.spent = 0
+        """Calls that brought no page yet."""
+        self._account = account
+        self._plan = plan
+        self._tenant = Tenant(account, plan.resource)
+        checkpoint = Checkpoint(
+            account.name,
+            plan.name,
+            Mode.INCREMENTAL,
+            cursor=backfill.cursor,
+            since=backfill.since,
+            until=backfill.until,
+        )
+        self._listing = listing_of(account, plan, checkpoint)
+        self._begun = False
+        self._step: Step | None = None
+        self._cursor = backfill.cursor
+
+    async def page(self) -> bool:
+        """Fetch and store the next page. False: that was the last one."""
+        account, plan = self._account, self._plan
+        if not self._begun:
+            self._step = await self._listing.first()
+            self._begun = True
+        if self._step is None:  # nothing to list below
+            await self._store(None, PageRead(), None, None, calls=0, waited_seconds=0.0)
+            return False
+        stats = account.session.stats()
+        response: Response | None = None
+        try:
+            response = await account.session.call(self._step.request, lane=Lane.LOW, stats=stats)
+        except GoneError as error:
+            if self._step.parent_id is None:
+                raise RejectedError(str(error), hint=error.hint, status=error.status) from None
+        finally:
+            self.spent += stats.calls
+        read, newest_at = PageRead(), None
+        if response is not None:
+            read = await self._turn(response, self._step)
+            newest_at = account.driver.newest(plan.resource, response, read.identities)
+        following = await self._listing.after(self._step, response)
+        since = plan.resource.since
+        if since is not None and since.ascending and newest_at is not None and newest_at >= self.backfill.until:
+            following = None
+        requested_at = response.requested_at if response is not None else None
+        await self._store(
+            following, read, newest_at, requested_at, calls=self.spent, waited_seconds=stats.waited_seconds
+        )
+        self.stored, self.spent, self._step = True, 0, following
+        return following is not None
+
+    async def _turn(self, response: Response, step: Step) -> PageRead:
+        account, plan = self._account, self._plan
+        items = account.driver.items(plan.resource, response)
+        await self._tenant.check(items)
+        requested_at = response.requested_at or account.clock.now()
+        page = PageIn(
+            items,
+            requested_at,
+            f"backfill {self.backfill.id}",
+            step.parent_id,
+            observed_at(response, requested_at),
+        )
+        return await account.processor.read(plan.name, page, rejected=await account.rejected_ids())
+
+    async def _store(
+        self,
+        following: Step | None,
+        read: PageRead,
+        newest_at: datetime | None,
+        requested_at: datetime | None,
+        *,
+        calls: int,
+        waited_seconds: float,
+    ) -> None:
+        account, plan, backfill = self._account, self._plan, self.backfill
+        below = account.children(plan.name)
+        kept = [
+            replace(task, lane=Lane.LOW) for task in read.tasks if task.kind != "children" or task.resource not in below
+        ]
+        children = self._children(read, below, requested_at or account.clock.now())
+        cursor = following.cursor if following is not None else None
+        result = await account.store.backfills.commit(
+            backfill,
+            PageWrite(
+                partner=account.partner,
+                integration=account.name,
+                resource=plan.name,
+                scope=account.scope,
+                fence=self.fence,
+                run_id=None,
+                cursor_read=self._cursor,
+                cursor_next=cursor,
+                last=following is None,
+                rows=read.rows,
+                unchanged=read.unchanged,
+                rejects=read.rejects,
+                healed=read.healed,
+                tasks=kept,
+                calls=calls,
+                waited_seconds=waited_seconds,
+                cause=f"backfill {backfill.id}",
+                history=account.history,
+            ),
+            seen=read.count,
+            children=children,
+            reached_at=newest_at,
+        )
+        self._cursor = cursor
+        account.count(plan.name, read, result)
+        if kept or children:
+            account.tasks_added()
+
+    def _children(self, read: PageRead, below: list[str], asked_at: datetime) -> list[NewTask]:
+        """A listing below each record of the range, changed or not: what is missing there may be why somebody asks."""
+        since, until = self.backfill.since, self.backfill.until
+        made = []
+        for who in read.identities if below else ():
+            stamp = who.source_updated_at
+            if who.deleted or (stamp is not None and not since <= stamp < until):
+                continue
+            for child in below:
+                expires = self._account.plans[child].expires_seconds
+                made.append(
+                    NewTask(
+                        kind="children",
+                        resource=child,
+                        parent_id=who.external_id,
+                        parent_resource=self._plan.name,
+                        lane=Lane.LOW,
+                        dedupe_key=f"children:{child}:{who.external_id}",
+                        expires_at=asked_at + timedelta(seconds=expires) if expires is not None else None,
+                        cause=f"backfill {self.backfill.id}",
+                    )
+                )
+        return made

@@ -1,0 +1,40 @@
+"""Whose account a listing is of: where records name it, a listing of another one than the stored records' is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from syncd.errors import PayloadError
+from syncd.kit import Item, Resource
+from syncd.sync.account import Account
+
+
+@dataclass(slots=True)
+class Tenant:
+    """Remembers the account's name for as long as one listing is read."""
+
+    account: Account
+    resource: Resource
+    _known: str | None = None
+
+    async def check(self, items: Iterable[Item]) -> None:
+        """Raises PayloadError, before anything of these is stored."""
+        account, resource = self.account, self.resource
+        if resource.tenant is None:
+            return
+        if self._known is None:
+            async for stored in account.store.records.scan(account.name, resource.name, batch=1, limit=1):
+                self._known = account.driver.tenant(resource, stored.raw)
+        for item in items:
+            told = account.driver.tenant(resource, item.raw) if item.raw is not None else None
+            if told is None:
+                continue
+            if self._known is None:
+                self._known = told
+            elif told != self._known:
+                raise PayloadError(
+                    f"{resource.name}: the listing is of another account ({told}) than the stored records"
+                    f" ({self._known}); nothing of it was stored",
+                    hint=f"syncd credential test {account.name}",
+                )
