@@ -69,6 +69,8 @@ class Event:
     """The account took our access away; resource and id are empty."""
     credentials: Mapping[str, Secret] | None = None
     """New ones the partner hands us, by the names of the integration's `credentials`; resource and id are empty."""
+    parent_id: str | None = None
+    """The record it is listed below, where the event says so and it cannot be read by its own id."""
 
 
 @dataclass(frozen=True, slots=True)

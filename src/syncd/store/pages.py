@@ -64,6 +64,19 @@ _COUNT_MORE = """
 UPDATE syncd.runs SET added = added + $3, updated = updated + $4, deleted = deleted + $5, unchanged = unchanged + $6,
     stale = stale + $7 WHERE integration = $1 AND id = $2
 """
+_CONFIRM = """
+WITH found AS MATERIALIZED (
+    SELECT k.place, i.fetched_at
+    FROM unnest($2::text[], $3::text[], $4::bytea[], $5::timestamptz[]) AS i(resource, id, hash, fetched_at)
+    CROSS JOIN LATERAL (
+        SELECT r.ctid AS place FROM syncd.records r
+        WHERE r.integration = $1 AND r.resource = i.resource AND r.external_id = i.id
+          AND r.content_hash = i.hash AND r.deleted_at IS NULL AND r.fetched_at < i.fetched_at
+        FOR UPDATE
+    ) k
+)
+UPDATE syncd.records r SET fetched_at = f.fetched_at FROM found f WHERE r.ctid = f.place
+"""
 _HISTORY = {History.OFF: 0, History.CHANGES: 1, History.FULL: 2}
 
 
@@ -126,6 +139,28 @@ class Pages:
                 result = await self._rounds_within(connection, sound, listing=False)
             result.refused = refused
             return result
+
+    @again_after_conflict
+    async def commit_read(self, page: PageWrite) -> PageResult:
+        """`commit_one` for records that were asked for one by one; hand in those that seem unchanged too.
+
+        What turns out to be as it is stored was so when this was asked: an older answer that is still under way, and shows
+        the content in between, must not take its place.
+        """
+        await self.remember(page)
+        rows = [row for row in page.rows if not row.deleted]
+        async with self._database.transaction() as connection:
+            result = await self.commit_within(connection, page)
+            if rows:
+                await connection.execute(
+                    _CONFIRM,
+                    page.integration,
+                    [row.resource for row in rows],
+                    codec.storable([row.external_id for row in rows]),
+                    [row.content_hash for row in rows],
+                    [row.fetched_at for row in rows],
+                )
+        return result
 
     @again_after_conflict
     async def delete(
@@ -279,12 +314,33 @@ async def bury(
 
     Evidence older than what is stored is overruled by it, as for any other row (R7).
     """
+    rows = [tombstone(resource, each, fetched_at) for each in sorted(ids)]
+    return await bury_rows(
+        connection, integration, rows, now=now, children=children, history=history, cause=cause, fetched_at=fetched_at
+    )
+
+
+async def bury_rows(
+    connection: asyncpg.Connection,
+    integration: str,
+    rows: Sequence[Row],
+    *,
+    now: datetime,
+    children: Sequence[str] = (),
+    history: History | Mapping[str, History] = History.CHANGES,
+    cause: str,
+    fetched_at: datetime | None = None,
+) -> list[str]:
+    """`bury` for tombstones of one resource that are made already, each id at most once.
+
+    The children's evidence is as of `fetched_at`; None: as of the latest of the rows.
+    """
     died: list[str] = []
-    for start in range(0, len(ids), _BURY_AT_ONCE):
-        rows = [_tombstone(resource, each, fetched_at) for each in sorted(ids[start : start + _BURY_AT_ONCE])]
-        values = _columns(rows, cause, history)
+    for start in range(0, len(rows), _BURY_AT_ONCE):
+        values = _columns(rows[start : start + _BURY_AT_ONCE], cause, history)
         died += _result(await connection.fetchrow(_STORE_ROWS, integration, now, values, False)).deleted
     if died:
+        fetched_at = fetched_at or max(row.fetched_at for row in rows)
         for child in children:
             below = await connection.fetch(
                 "SELECT external_id FROM syncd.records WHERE integration = $1 AND resource = $2 "
@@ -316,8 +372,21 @@ async def remember_partner(database: Database, integration: str, partner: str) -
     )
 
 
-def _tombstone(resource: str, external_id: str, fetched_at: datetime) -> Row:
-    return Row(external_id, resource, b"{}", b"{}", b"", fetched_at, deleted=True)
+def tombstone(
+    resource: str, external_id: str, fetched_at: datetime, *, updated_at: datetime | None = None, cause: str = ""
+) -> Row:
+    """Evidence that a record is gone; `updated_at` is when it went, by the partner's clock."""
+    return Row(
+        external_id,
+        resource,
+        b"{}",
+        b"{}",
+        b"",
+        fetched_at,
+        source_updated_at=updated_at,
+        deleted=True,
+        cause=cause,
+    )
 
 
 def _rounds(rows: Sequence[Row]) -> list[list[Row]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -24,6 +24,17 @@ CROSS JOIN LATERAL (
 """
 _KNOWN_WHOLE = _KNOWN.format(column="k.content_hash")
 _KNOWN_SPARSE = _KNOWN.format(column="coalesce(k.sparse_hash, k.content_hash)")
+
+
+class Stamps(NamedTuple):
+    """Which version of a record is stored."""
+
+    updated_at: datetime | None
+    """By the partner's clock."""
+    version: int | None
+    fetched_at: datetime
+    content_hash: bytes
+    deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,20 @@ class Records:
             list(ids),
         )
         return {each[0]: each[1] for each in found}
+
+    async def stamps(self, integration: str, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stamps]:
+        """Which versions of these (resource, external_id) are stored, tombstones included."""
+        found = await self._database.fetch(
+            "SELECT i.resource, i.id, r.updated_at, r.version, r.fetched_at, r.hash, r.deleted "
+            "FROM unnest($2::text[], $3::text[]) AS i(resource, id) CROSS JOIN LATERAL ("
+            "SELECT k.source_updated_at AS updated_at, k.source_version AS version, k.fetched_at, k.content_hash AS hash, "
+            "k.deleted_at IS NOT NULL AS deleted FROM syncd.records k "
+            "WHERE k.integration = $1 AND k.resource = i.resource AND k.external_id = i.id OFFSET 0) r",
+            integration,
+            [resource for resource, _ in keys],
+            [external_id for _, external_id in keys],
+        )
+        return {(each[0], each[1]): Stamps(*each[2:]) for each in map(tuple, found)}
 
     async def some(self, integration: str, resource: str) -> bool:
         """Is anything of this resource stored, tombstones included?"""

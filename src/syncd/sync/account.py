@@ -13,6 +13,7 @@ from syncd.kit import Driver
 from syncd.limits import Gate
 from syncd.model import History
 from syncd.store import PageResult, Store
+from syncd.sync.coalescing import Coalescing
 from syncd.sync.flow import Flow
 from syncd.sync.health import Health
 from syncd.sync.ownership import Ownership
@@ -42,10 +43,13 @@ class Account:
     """Called whenever work made progress; feeds the watchdog."""
     flow: Flow = field(default_factory=Flow)
     """What its queues got done, and what was not worth doing."""
+    coalescing: Coalescing = field(init=False)
+    """What was read because of events, and when."""
     history: Mapping[str, History] = field(init=False)
     _counters: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.coalescing = Coalescing(self.clock)
         self.history = {plan.name: plan.history for plan in self.plans.values()}
 
     @property

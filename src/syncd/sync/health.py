@@ -129,6 +129,18 @@ class Health:
         if isinstance(error, AuthError) and self.auth is None:
             self.auth = explain_error(self.integration, resource, error, now)
 
+    def revoked(self, event_type: str, since: datetime, until: datetime) -> Explanation:
+        """A signed delivery says that our access was taken away: nothing is called before `until`."""
+        self.auth = Explanation(
+            "auth-failed",
+            f"the partner says that access was taken away ({event_type or 'by webhook'})",
+            since,
+            cause="somebody at the account removed the connection or its grant",
+            action=f"connect the account again, then: syncd credential test {self.integration}",
+        )
+        self.auth_retry_at = until
+        return self.auth
+
     def probed(self, error: BaseException | None, now: datetime) -> None:
         """The cheap probe answered, or did not."""
         if error is None:

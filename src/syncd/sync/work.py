@@ -7,7 +7,9 @@ What is not worth doing any more, because its time is over or newer data is stor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -69,7 +71,29 @@ class Worker:
                 await self._skip(task, "stale")
             else:
                 wanted.append(task)
-        return wanted
+        return wanted if plan is None else await self._due(plan, wanted)
+
+    async def _due(self, plan: ResourcePlan, tasks: list[Task]) -> list[Task]:
+        """Those that coalescing lets go now; the others wait for what comes meanwhile. Who shares a call costs none."""
+        coalescing = self._account.coalescing
+        waits = {
+            task.id: coalescing.wait_seconds(plan.name, task.external_id or task.parent_id or "")
+            for task in tasks
+            if task.payload.get("events") and task.kind in ("fetch", "children")
+        }
+        if plan.resource.many is not None and any(not waits.get(task.id) for task in tasks):
+            return tasks
+        for task in tasks:
+            if wait := waits.get(task.id):
+                at = self._account.clock.now() + timedelta(seconds=wait)
+                await self._account.store.tasks.later(task, at, counts=False, reason="events keep coming: read once")
+        return [task for task in tasks if not waits.get(task.id)]
+
+    def _asks(self, plan: ResourcePlan, tasks: Sequence[Task]) -> None:
+        """One call begins for these tasks."""
+        if any(task.payload.get("events") for task in tasks):
+            subjects = [task.external_id or task.parent_id or "" for task in tasks]
+            self._account.coalescing.asks(plan.name, subjects)
 
     async def _skip(self, task: Task, reason: Reason) -> None:
         if await self._account.store.tasks.drop(task):
@@ -111,14 +135,16 @@ class Worker:
     async def _fetch(self, plan: ResourcePlan, tasks: Sequence[Task]) -> None:
         account, resource = self._account, plan.resource
         ids = list(dict.fromkeys(task.external_id for task in tasks if task.external_id))
-        request = account.driver.many(resource, ids) if len(ids) > 1 else None
+        alone = tasks[0].suspect or (len(ids) == 1 and account.driver.one(resource, ids[0]) is not None)
+        request = None if alone else account.driver.many(resource, ids)
         if request is None:
             for task in tasks:
                 await self._fetch_one(plan, task)
             return
         asked_at = account.clock.now()
+        self._asks(plan, tasks)
         response = await account.session.call(request, lane=tasks[0].lane)
-        found = set(await self._take(plan, response, account.driver.several(resource, response), None))
+        found = set(await self._take(plan, response, account.driver.several(resource, response), None, ids))
         for task in tasks:
             if task.external_id in found:
                 self._fresh.asked(task, asked_at)
@@ -137,6 +163,7 @@ class Worker:
             await self._skip(task, "unreadable")  # the partner has no way to read one record: the next pass brings it
             return
         asked_at = account.clock.now()
+        self._asks(plan, [task])
         try:
             response = await account.session.call(request, lane=task.lane, judging=self._suspects.judging(task))
         except GoneError:
@@ -153,7 +180,7 @@ class Worker:
             )
         else:
             async with self._suspects.handled(task):
-                await self._take(plan, response, [account.driver.item(resource, response)], None)
+                await self._take(plan, response, [account.driver.item(resource, response)], None, [task.external_id])
         self._fresh.asked(task, asked_at)
         await self._done(task)
 
@@ -169,6 +196,7 @@ class Worker:
                 return
             fields = stored.data
         began_at = account.clock.now()
+        self._asks(plan, [task])
         listing = below(account.driver, child, task.parent_id, fields)
         async with self._suspects.handled(task):
             step = await listing.first()
@@ -199,17 +227,23 @@ class Worker:
         await self._done(task)
 
     async def _take(
-        self, plan: ResourcePlan, response: Response, items: list[Item], parent_id: str | None
+        self,
+        plan: ResourcePlan,
+        response: Response,
+        items: list[Item],
+        parent_id: str | None,
+        asked: Sequence[str] = (),
     ) -> list[str]:
-        """Store what an answer outside a run brought; returns the ids seen."""
+        """Store what an answer outside a run brought; returns the ids seen. `asked` were asked for by their ids."""
         account = self._account
         requested_at = response.requested_at or account.clock.now()
-        page = await account.processor.read(
+        (page,) = await account.processor.read_all(
             plan.name,
-            PageIn(items, requested_at, "task", parent_id, observed_at(response, requested_at)),
+            [PageIn(items, requested_at, "task", parent_id, observed_at(response, requested_at))],
             rejected=await account.rejected_ids(),
+            unstored=Counter((plan.name, external_id) for external_id in asked),
         )
-        result = await account.store.pages.commit_one(
+        result = await account.store.pages.commit_read(
             PageWrite(
                 partner=account.partner,
                 integration=account.name,

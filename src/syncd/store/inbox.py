@@ -1,0 +1,371 @@
+"""Table `inbox`, from where intake leaves it: deliveries are taken in batches, and a batch ends in one transaction.
+
+Which deliveries are in hand says one row of `inbox_batches` (R4: it counts what died with a process), so that taking costs
+nothing a delivery; their state stays `waiting` until they are finished. Nobody else can take them: of an integration one
+batch is in hand under a fence, and who holds another fence may finish nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from syncd import codec
+from syncd.model import History
+from syncd.store.database import Database, again_after_conflict
+from syncd.store.dead_letters import NewDeadLetter, insert_letter
+from syncd.store.pages import Pages, bury_rows, tasks_json
+from syncd.store.rows import NewTask, PageResult, PageWrite, Row
+from syncd.store.scribe import INBOX
+
+LOST_MOST = 5
+"""A delivery that was in hand so often when the process died is buried."""
+
+
+class Taken(NamedTuple):
+    """One delivery in hand."""
+
+    id: int
+    event_id: str
+    route: str
+    event_type: str | None
+    headers: dict[str, str]
+    body: bytes | None
+    received_at: datetime
+    attempts: int
+    """Earlier ones."""
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One delivery, as the inbox has it."""
+
+    integration: str
+    id: int
+    event_id: str
+    route: str
+    event_type: str | None
+    resource: str | None
+    """Of the record it told of; None where it told of none or of several."""
+    external_id: str | None
+    headers: Mapping[str, str]
+    state: str
+    """waiting, done, dropped (nothing was to be done), buried (a dead letter)."""
+    attempts: int
+    lost: int
+    received_at: datetime
+    not_before: datetime | None
+    finished_at: datetime | None
+    reason: str | None
+    letter_id: int | None
+    size: int | None
+    """Bytes of the body; None once retention has taken it."""
+    body: bytes | None = None
+    """Only where one was asked for."""
+
+
+class Fate(NamedTuple):
+    """What became of one delivery."""
+
+    id: int
+    state: str
+    reason: str | None = None
+    resource: str | None = None
+    external_id: str | None = None
+    later: datetime | None = None
+    """Of one put off (state `waiting`): not to be taken before."""
+
+
+@dataclass(slots=True)
+class EventType:
+    """One kind of event an integration was told of."""
+
+    integration: str
+    event_type: str
+    known: bool
+    """False: nothing is done for it."""
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(slots=True)
+class Finish:
+    """The end of a batch: all of it is committed, or nothing."""
+
+    integration: str
+    scope: str
+    fence: int
+    fates: Sequence[Fate]
+    page: PageWrite | None = None
+    """Records the deliveries brought whole."""
+    graves: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    """Tombstones by resource."""
+    children: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By resource: those listed below it, whose records go with their parent."""
+    tasks: Sequence[NewTask] = ()
+    letters: Sequence[NewDeadLetter] = ()
+    types: Mapping[str, tuple[bool, int]] = field(default_factory=dict)
+    """Event type -> is it known, and how many came."""
+    told: Sequence[str] = ()
+    """The resource of each event, empty where it is none of ours."""
+    told_at: datetime | None = None
+    history: History | Mapping[str, History] = History.CHANGES
+
+
+_TAKE = """
+WITH ready AS MATERIALIZED (
+    SELECT i.id, i.event_id, i.route, i.event_type, i.headers, i.body, i.received_at, i.attempts, i.lost
+    FROM syncd.inbox i
+    WHERE i.integration = $1 AND i.state = 'waiting' AND {which} AND (i.not_before IS NULL OR i.not_before <= $4)
+      AND EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $2 AND l.fence = $3)
+    ORDER BY i.id
+    LIMIT $5
+), chosen AS (
+    SELECT w.* FROM (
+        SELECT r.*, sum(octet_length(r.body)) OVER (ORDER BY r.id ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) AS before
+        FROM ready r
+    ) w
+    WHERE coalesce(w.before, 0) < $6
+), batch AS (
+    INSERT INTO syncd.inbox_batches (integration, fence, ids, taken_at)
+    SELECT $1, $3, array_agg(c.id ORDER BY c.id), $4 FROM chosen c HAVING count(*) > 0
+)
+SELECT id, event_id, route, event_type, headers, body, received_at, attempts, lost FROM chosen ORDER BY id
+"""
+_TAKE_SOUND = _TAKE.format(which="i.lost = 0")
+_TAKE_SUSPECT = _TAKE.format(which="i.lost > 0")
+_FREE = """
+WITH batches AS (
+    DELETE FROM syncd.inbox_batches WHERE integration = $1 AND fence < $2 RETURNING ids
+)
+UPDATE syncd.inbox SET lost = lost + 1, attempts = attempts + 1
+WHERE integration = $1 AND state = 'waiting' AND id = ANY(ARRAY(SELECT unnest(b.ids) FROM batches b))
+"""
+_FINISH = (
+    "SELECT syncd.finish_events($1, $2, $3, $4, $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], "
+    "$10::timestamptz[], $11::text[], $12::boolean[], $13::bigint[], $14::text[], $15, $16::jsonb)"
+)
+_FINISHED = (
+    "integration = $1 AND state IN ('done', 'dropped', 'buried') AND body IS NOT NULL "
+    "AND ($2::timestamptz IS NULL OR received_at >= $2) AND ($3::timestamptz IS NULL OR received_at < $3) "
+    "AND ($4::text IS NULL OR state = $4)"
+)
+_COLUMNS = ", ".join(name for name in Received.__slots__ if name not in ("size", "body"))
+
+
+class Inbox:
+    """Deliveries between intake and what they cause."""
+
+    def __init__(self, database: Database, pages: Pages) -> None:
+        self._database = database
+        self._pages = pages
+
+    # -- for who works on them --------------------------------------------------------------------------------------
+
+    async def ready(self, integrations: Sequence[str]) -> list[str]:
+        """Those of the integrations that have a delivery waiting which may be taken now."""
+        found = await self._database.fetch(
+            "SELECT n.name FROM unnest($1::text[]) AS n(name) WHERE EXISTS (SELECT FROM syncd.inbox i "
+            "WHERE i.integration = n.name AND i.state = 'waiting' AND (i.not_before IS NULL OR i.not_before <= $2))",
+            list(integrations),
+            self._database.clock.now(),
+        )
+        return [each[0] for each in found]
+
+    async def take(
+        self, integration: str, *, scope: str, fence: int, limit: int, size: int, suspect: bool = False
+    ) -> list[Taken]:
+        """Take the oldest waiting deliveries, of so many bytes together; nothing where the scope is not ours.
+
+        `suspect`: of those that were in hand when a process died, which everybody else passes over.
+        Raises ConflictError while another batch of this integration is in hand under this fence.
+        """
+        found = await self._database.fetch(
+            _TAKE_SUSPECT if suspect else _TAKE_SOUND,
+            integration,
+            scope,
+            fence,
+            self._database.clock.now(),
+            limit,
+            size,
+        )
+        return [Taken(*each) for each in found]
+
+    async def give_back(self, integration: str, *, fence: int) -> bool:
+        """What is in hand goes back untouched. False where nothing is."""
+        sql = "DELETE FROM syncd.inbox_batches WHERE integration = $1 AND fence = $2"
+        return await self._database.execute(sql, integration, fence) > 0
+
+    async def free(self, integration: str, *, fence: int) -> int:
+        """At boot: what was in hand under an older fence is free again, each known to have been lost once more."""
+        return await self._database.execute(_FREE, integration, fence)
+
+    @again_after_conflict
+    async def _finish(self, work: Finish) -> None:
+        await self._database.execute(_FINISH, *self._values(work))
+
+    async def finish(self, work: Finish) -> PageResult:
+        """End a batch in one transaction: its rows, the records and tombstones they brought, the work they cause.
+
+        Raises OwnershipError when scope or batch are no longer ours: nothing was written.
+        """
+        if work.page is None and not work.graves and not work.letters:
+            await self._finish(work)
+            return PageResult()
+        if work.page is not None:
+            await self._pages.remember(work.page)
+        return await self._finish_with(work)
+
+    @again_after_conflict
+    async def _finish_with(self, work: Finish) -> PageResult:
+        async with self._database.transaction() as connection:
+            result = PageResult()
+            if work.page is not None:
+                result = await self._pages.commit_within(connection, work.page)
+            await self._rest(connection, work, result)
+        return result
+
+    async def _rest(self, connection: asyncpg.Connection, work: Finish, result: PageResult) -> None:
+        now = self._database.clock.now()
+        for resource, rows in sorted(work.graves.items()):
+            result.deleted += await bury_rows(
+                connection,
+                work.integration,
+                rows,
+                now=now,
+                children=work.children.get(resource, ()),
+                history=work.history,
+                cause="webhook",
+            )
+        await connection.execute(_FINISH, *self._values(work))
+        for letter in work.letters:
+            await insert_letter(connection, letter, now)
+
+    def _values(self, work: Finish) -> list[Any]:
+        ids, states, reasons, resources, externals, later = zip(*work.fates, strict=True)
+        types = list(work.types)
+        return [
+            work.integration,
+            work.scope,
+            work.fence,
+            self._database.clock.now(),
+            ids,
+            states,
+            codec.storable(list(reasons)),
+            codec.storable(list(resources)),
+            codec.storable(list(externals)),
+            later,
+            codec.storable(types),
+            [work.types[name][0] for name in types],
+            [work.types[name][1] for name in types],
+            sorted(work.told),
+            work.told_at,
+            tasks_json(work.tasks, "", "webhook"),
+        ]
+
+    # -- for people -------------------------------------------------------------------------------------------------
+
+    async def number(self, integration: str, event_id: str) -> int | None:
+        """The number of the delivery with this event id; None where there is none."""
+        sql = "SELECT id FROM syncd.inbox WHERE integration = $1 AND event_id = $2"
+        found: int | None = await self._database.fetchval(sql, integration, event_id)
+        return found
+
+    async def finished(
+        self,
+        integration: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: str | None = None,
+    ) -> int:
+        """How many of its deliveries `replay` would put back."""
+        sql = f"SELECT count(*) FROM syncd.inbox WHERE {_FINISHED}"
+        found: int = await self._database.fetchval(sql, integration, since, until, state)
+        return found
+
+    async def finished_ids(
+        self,
+        integration: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: str | None = None,
+        after: int = 0,
+        limit: int = 500,
+    ) -> list[int]:
+        """The numbers of these above `after`, the lowest first."""
+        sql = f"SELECT id FROM syncd.inbox WHERE {_FINISHED} AND id > $5 ORDER BY id LIMIT $6"
+        found = await self._database.fetch(sql, integration, since, until, state, after, limit)
+        return [each[0] for each in found]
+
+    async def types(self, integration: str | None = None) -> list[EventType]:
+        """The kinds of events that came, by integration and name."""
+        found = await self._database.fetch(
+            "SELECT integration, event_type, known, count, first_at, last_at FROM syncd.event_types "
+            "WHERE $1::text IS NULL OR integration = $1 ORDER BY integration, event_type",
+            integration,
+        )
+        return [EventType(**dict(each)) for each in found]
+
+    async def list(
+        self,
+        integration: str | None = None,
+        *,
+        limit: int = 100,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: str | None = None,
+    ) -> list[Received]:
+        """Deliveries without their bodies, the latest first."""
+        found = await self._database.fetch(
+            f"SELECT {_COLUMNS}, octet_length(body) AS size FROM syncd.inbox WHERE ($1::text IS NULL OR integration = $1) "
+            "AND ($2::timestamptz IS NULL OR received_at >= $2) AND ($3::timestamptz IS NULL OR received_at < $3) "
+            "AND ($4::text IS NULL OR state = $4) ORDER BY id DESC LIMIT $5",
+            integration,
+            since,
+            until,
+            state,
+            limit,
+        )
+        return [Received(**dict(each)) for each in found]
+
+    async def get(self, integration: str, delivery_id: int) -> Received | None:
+        """One delivery with its body."""
+        found = await self._database.fetchrow(
+            f"SELECT {_COLUMNS}, octet_length(body) AS size, body FROM syncd.inbox WHERE integration = $1 AND id = $2",
+            integration,
+            delivery_id,
+        )
+        return Received(**dict(found)) if found is not None else None
+
+    async def replay(self, integration: str, ids: Sequence[int]) -> int:
+        """Put finished deliveries back to be worked on once more, and say so to their owner; returns how many.
+
+        Those without a body any more stay as they are. What newer deliveries brought is not undone: each says when it came.
+        """
+        async with self._database.transaction() as connection:
+            found = await connection.fetch(
+                "UPDATE syncd.inbox SET state = 'waiting', finished_at = NULL, reason = NULL, not_before = NULL, "
+                f"lost = least(lost, {LOST_MOST - 1}) "
+                "WHERE integration = $1 AND id = ANY($2::bigint[]) AND state IN ('done', 'dropped', 'buried') "
+                "AND body IS NOT NULL RETURNING id",
+                integration,
+                sorted(set(ids)),
+            )
+            if found:
+                await connection.execute(
+                    "UPDATE syncd.dead_letters SET state = 'replayed', settled_at = $3, settled_by = 'webhook replay' "
+                    "WHERE integration = $1 AND thing = ANY($2::text[]) AND state = 'open'",
+                    integration,
+                    [f"inbox:#{each[0]}" for each in found],
+                    self._database.clock.now(),
+                )
+                await connection.execute("SELECT pg_notify($1, $2)", INBOX, integration)
+        return len(found)

@@ -1,0 +1,397 @@
+"""What a batch of deliveries means: records to store, tombstones, reads to make, and what cannot be read.
+
+A record that comes whole is stored as it is only where its version is told (its own stamp, or the event's time where the
+partner's observed clock stamps its resource): then the order in which deliveries come does not matter (R7). Everything else
+says "look again" and becomes a read. So does a version that cannot be told from another one: two contents of one moment, or
+of one second where a stamp has no finer part.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from syncd.errors import PayloadError
+from syncd.kit import Delivery, Event, Item, Raw
+from syncd.model import Headers, Lane
+from syncd.store import NewDeadLetter, NewTask, PageWrite, Row
+from syncd.store.inbox import Fate, Finish, Taken
+from syncd.store.pages import tombstone
+from syncd.store.records import Stamps
+from syncd.sync.account import Account
+from syncd.sync.letters import letter_of_delivery
+from syncd.sync.plan import ResourcePlan
+from syncd.sync.processor import PageIn, PageRead, merged
+
+TYPES_MOST = 200
+"""Event types an integration is remembered by (R12); further ones count as OTHER."""
+OTHER = "(other)"
+NAMELESS = "(no type)"
+LONGEST_TYPE = 200
+LONGEST_ID = 500
+NAMES_MOST = 1000
+NAMES_SECONDS = 600.0
+NAMED_LATER = timedelta(seconds=30)
+NAMED_WITHIN = timedelta(minutes=10)
+"""A delivery of a resource nobody can name yet waits for its name, so long after it came."""
+YIELD_EVERY = 25
+_SECOND = timedelta(seconds=1)
+
+Key = tuple[str, str]
+"""(resource, external_id)"""
+
+
+@dataclass(slots=True)
+class Derived:
+    """What a batch comes to."""
+
+    account: Account
+    fates: list[Fate] = field(default_factory=list)
+    pages: list[PageIn] = field(default_factory=list)
+    graves: dict[Key, Row] = field(default_factory=dict)
+    tasks: dict[str, NewTask] = field(default_factory=dict)
+    letters: list[NewDeadLetter] = field(default_factory=list)
+    types: dict[str, tuple[bool, int]] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    read: PageRead | None = None
+    revoked: tuple[Event, Taken] | None = None
+    credentials: list[tuple[Event, Taken]] = field(default_factory=list)
+
+    def finish(self, taken: Sequence[Taken]) -> Finish:
+        """All of it, as one transaction."""
+        account, graves = self.account, dict[str, list[Row]]()
+        for (resource, _), row in sorted(self.graves.items()):
+            graves.setdefault(resource, []).append(row)
+        return Finish(
+            integration=account.name,
+            scope=account.scope,
+            fence=account.fence,
+            fates=self.fates,
+            page=self._page(),
+            graves=graves,
+            children={resource: account.children(resource) for resource in graves},
+            tasks=list(self.tasks.values()),
+            letters=self.letters,
+            types=self.types,
+            told=self.told,
+            told_at=max(one.received_at for one in taken),
+            history=account.history,
+        )
+
+    def _page(self) -> PageWrite | None:
+        read = self.read
+        if read is None or not (read.rows or read.rejects):
+            return None
+        account = self.account
+        return PageWrite(
+            partner=account.partner,
+            integration=account.name,
+            resource=read.rows[0].resource if read.rows else read.rejects[0].resource,
+            scope=account.scope,
+            fence=account.fence,
+            run_id=None,
+            cursor_read=None,
+            cursor_next=None,
+            last=False,
+            rows=read.rows,
+            rejects=read.rejects,
+            healed=read.healed,
+            tasks=read.tasks,
+            cause="webhook",
+            history=account.history,
+        )
+
+
+class Deriver:
+    """Reads the deliveries of one integration."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._readable: dict[str, bool] = {}
+        self._names: dict[Key, tuple[float, Raw]] = {}
+        """Stored records that name resources, and until when they are believed."""
+        self._types: set[str] | None = None
+
+    async def derive(self, taken: Sequence[Taken]) -> Derived:
+        """What these deliveries mean. Raises StoreError; whatever a driver raises is a dead letter of its delivery alone."""
+        account, found = self._account, Derived(self._account)
+        if self._types is None:
+            self._types = {one.event_type for one in await account.store.inbox.types(account.name)}
+        stamped: list[tuple[Event, Taken]] = []
+        for number, one in enumerate(taken, 1):
+            if number % YIELD_EVERY == 0:
+                await account.clock.sleep(0)  # who answers webhooks is not kept waiting
+            try:
+                events = self._events(one)
+            except Exception as error:
+                self.buries(found, one, error)
+            else:
+                await self._take(found, one, events, stamped)
+        if stamped:
+            await self._judge(found, stamped)
+        return found
+
+    def buried(self, one: Taken, error: Exception) -> Derived:
+        """The end of a delivery that cannot be worked on, whatever it says."""
+        found = Derived(self._account)
+        self.buries(found, one, error)
+        return found
+
+    def _events(self, one: Taken) -> list[Event]:
+        events = self._account.driver.events(Delivery(one.body or b"", Headers(one.headers), route=one.route))
+        for event in events:
+            if event.revoked or event.credentials is not None:
+                continue
+            if not 0 < len(event.external_id) <= LONGEST_ID or not 0 < len(event.resource) <= LONGEST_ID:
+                raise PayloadError(f"event {event.type}: not an id that a record can have")
+        return events
+
+    def buries(self, found: Derived, one: Taken, error: Exception) -> None:
+        """This delivery of a batch is a dead letter."""
+        found.letters.append(letter_of_delivery(self._account.name, one, error))
+        found.fates.append(Fate(one.id, "buried", f"{type(error).__name__}: {error}"[:500]))
+        self._counts(found, one.event_type or NAMELESS, known=False)
+
+    # -- one delivery ----------------------------------------------------------------------------------------------
+
+    async def _take(self, found: Derived, one: Taken, events: list[Event], stamped: list[tuple[Event, Taken]]) -> None:
+        now, plans = self._account.clock.now(), self._account.plans
+        used: list[Event] = []
+        passed: list[Event] = []
+        for told in events:
+            event = told if told.resource in plans or not told.resource else await self._named(told)
+            if event is None:
+                asked = self._account.driver.named_by(told)
+                if asked is not None and one.received_at + NAMED_WITHIN > now:
+                    self._asks_for_run(found, asked[0], one)
+                    why = f"what {told.resource} is called is not known yet"
+                    found.fates.append(Fate(one.id, "waiting", why, later=now + NAMED_LATER))
+                    return
+                event = told
+            known = event.revoked or event.credentials is not None or event.resource in plans
+            (used if known else passed).append(event)
+        for event in used:
+            if event.revoked:
+                found.revoked = (event, one)
+            elif event.credentials is not None:
+                found.credentials.append((event, one))
+            elif event.deleted or event.raw is not None:
+                stamped.append((event, one))
+            else:
+                await self._looks_again(found, event, one)
+        self._tells(found, one, used, passed)
+
+    async def _named(self, event: Event) -> Event | None:
+        """The event of the resource it is of. None: the record that would name it is synced, and not stored yet."""
+        account = self._account
+        asked = account.driver.named_by(event)
+        if asked is None:
+            return event
+        until, raw = self._names.get(asked, (0.0, None))
+        if raw is None or until < account.clock.monotonic():
+            stored = await account.store.records.get(account.name, *asked)
+            if stored is None and asked[0] in account.plans:
+                return None
+            raw = stored.raw if stored is not None else None
+            if raw is not None:
+                if len(self._names) >= NAMES_MOST:
+                    self._names.clear()
+                self._names[asked] = (account.clock.monotonic() + NAMES_SECONDS, raw)
+        return account.driver.named(event, raw, account.options)
+
+    def _tells(self, found: Derived, one: Taken, used: list[Event], passed: list[Event]) -> None:
+        """Count the delivery and say what became of it."""
+        found.told += [event.resource for event in used if event.resource] + [""] * len(passed)
+        for name in {event.type or one.event_type or NAMELESS for event in used}:
+            self._counts(found, name, known=True)
+        for name in {f"{event.type or one.event_type or NAMELESS} of {event.resource}" for event in passed}:
+            self._counts(found, name, known=False)
+        if used:
+            about = used[0] if len(used) == 1 and used[0].resource else None
+            where = (about.resource, about.external_id) if about is not None else (None, None)
+            found.fates.append(Fate(one.id, "done", None, *where))
+        elif passed:
+            found.fates.append(Fate(one.id, "dropped", f"{passed[0].resource} is not synced here"[:500]))
+        else:
+            self._counts(found, one.event_type or NAMELESS, known=False)
+            found.fates.append(Fate(one.id, "dropped", f"nothing is done for {one.event_type or NAMELESS}"))
+
+    def _counts(self, found: Derived, name: str, *, known: bool) -> None:
+        name, names = name[:LONGEST_TYPE], self._types if self._types is not None else set()
+        if name not in names:
+            if len(names) >= TYPES_MOST:
+                name, known = OTHER, False
+            names.add(name)
+        _, count = found.types.get(name, (known, 0))
+        found.types[name] = (known, count + 1)
+
+    # -- look again ------------------------------------------------------------------------------------------------
+
+    async def _looks_again(self, found: Derived, event: Event, one: Taken) -> None:
+        """Have the record read, as soon as coalescing allows; where that cannot be, the listing it stands in."""
+        account, name, external_id = self._account, event.resource, event.external_id
+        plan = account.plans[name]
+        if self._is_readable(plan, external_id):
+            self._asks(found, plan, "fetch", external_id, one, external_id=external_id)
+        elif plan.resource.parent is None:
+            self._asks_for_run(found, name, one)
+        else:
+            parent_id = event.parent_id
+            if parent_id is None:
+                stored = await account.store.records.get(account.name, name, external_id)
+                parent_id = stored.parent_id if stored is not None else None
+            if (
+                parent_id is not None
+            ):  # else the next pass brings it: to list below every parent is too dear for an event
+                self._asks(found, plan, "children", parent_id, one, parent_id=parent_id)
+
+    def _is_readable(self, plan: ResourcePlan, external_id: str) -> bool:
+        known = self._readable.get(plan.name)
+        if known is None:
+            driver, resource = self._account.driver, plan.resource
+            one = driver.one(resource, external_id)
+            known = self._readable[plan.name] = one is not None or driver.many(resource, [external_id]) is not None
+        return known
+
+    def _asks(
+        self,
+        found: Derived,
+        plan: ResourcePlan,
+        kind: str,
+        subject: str,
+        one: Taken,
+        *,
+        external_id: str | None = None,
+        parent_id: str | None = None,
+    ) -> None:
+        key = f"{kind}:{plan.name}:{subject}"
+        if key in found.tasks:
+            return
+        now, expires = self._account.clock.now(), plan.expires_seconds
+        found.tasks[key] = NewTask(
+            kind=kind,
+            resource=plan.name,
+            external_id=external_id,
+            parent_id=parent_id,
+            payload={"events": True},
+            lane=Lane.HIGH,
+            dedupe_key=key,
+            not_before=self._account.coalescing.not_before(plan.name, subject),
+            expires_at=now + timedelta(seconds=expires) if expires is not None else None,
+            cause=f"webhook {one.event_id}",
+        )
+
+    def _asks_for_run(self, found: Derived, resource: str, one: Taken) -> None:
+        key = f"sync:{resource}"
+        if resource in self._account.plans and key not in found.tasks:
+            found.tasks[key] = NewTask(
+                kind="sync",
+                resource=resource,
+                payload={"events": True},
+                lane=Lane.HIGH,
+                dedupe_key=key,
+                not_before=self._account.coalescing.run_not_before(resource),
+                cause=f"webhook {one.event_id}",
+            )
+
+    # -- what comes with a version ---------------------------------------------------------------------------------
+
+    async def _judge(self, found: Derived, stamped: Sequence[tuple[Event, Taken]]) -> None:
+        """Records that came whole, and deletions: what is stored of them decides whether they can be told apart from it."""
+        account = self._account
+        keys = list(dict.fromkeys((event.resource, event.external_id) for event, _ in stamped))
+        stored = await account.store.records.stamps(account.name, keys)
+        pages: list[PageIn] = []
+        sources: dict[Key, tuple[Event, Taken]] = {}
+        for event, one in stamped:
+            key = (event.resource, event.external_id)
+            sources[key] = (event, one)
+            if event.deleted:
+                if _read_since(stored.get(key), event):
+                    await self._looks_again(found, event, one)
+                else:
+                    self._digs(found, event, one)
+            elif (page := self._page_of(event, one)) is not None:
+                pages.append(page)
+            else:
+                await self._looks_again(found, event, one)
+        if pages:
+            # Whatever is known of these records, the store judges them: only there it is certain what it is.
+            unsure = Counter(
+                (item.resource, item.identity.external_id) for page in pages for item in page.items if item.identity
+            )
+            reads = await account.processor.read_all("", pages, rejected=await account.rejected_ids(), unstored=unsure)
+            found.read = merged(reads)
+        for key in _ties(found, stored):
+            await self._looks_again(found, *sources[key])
+
+    def _digs(self, found: Derived, event: Event, one: Taken) -> None:
+        """A tombstone as of the event's time; of several of one record the latest."""
+        key = (event.resource, event.external_id)
+        row = tombstone(*key, one.received_at, updated_at=event.at, cause=f"webhook {one.event_id}")
+        before = found.graves.get(key)
+        if before is None or _moment(row) > _moment(before):
+            found.graves[key] = row
+
+    def _page_of(self, event: Event, one: Taken) -> PageIn | None:
+        """The record as a page of its own; None where it has no version to tell it from others by, and can be read."""
+        account, raw = self._account, event.raw
+        plan = account.plans[event.resource]
+        assert raw is not None
+        try:
+            identity = account.driver.identify(plan.resource, raw, plan.adapter)
+        except Exception:
+            return None  # its own answer says what is wrong with it, if anything is
+        if identity.external_id != event.external_id:
+            return None
+        fetched_at = one.received_at
+        if identity.source_version is None and identity.source_updated_at is None:
+            if event.at is not None and plan.resource.stamped_by == "observed":
+                identity = replace(identity, source_updated_at=event.at)
+            elif self._is_readable(plan, event.external_id):
+                return None
+            else:
+                fetched_at = min(fetched_at, event.at or fetched_at)
+        return PageIn([Item(plan.name, raw, identity)], fetched_at, f"webhook {one.event_id}", observed_at=event.at)
+
+
+def _read_since(stored: Stamps | None, event: Event) -> bool:
+    """Was the record, whose versions have no time, read alive after it is said to have gone?"""
+    if stored is None or stored.deleted or stored.updated_at is not None or event.at is None:
+        return False
+    return event.at <= stored.fetched_at
+
+
+def _ties(found: Derived, stored: Mapping[Key, Stamps]) -> list[Key]:
+    """Records of which two versions cannot be told apart: of those that came, or one that came and the one stored."""
+    versions: dict[Key, list[tuple[int | None, datetime | None, bytes]]] = {}
+    for row in found.read.rows if found.read is not None else ():
+        told = (row.source_version, row.source_updated_at, b"" if row.deleted else row.content_hash)
+        versions.setdefault((row.resource, row.external_id), []).append(told)
+    for key, row in found.graves.items():
+        versions.setdefault(key, []).append((None, row.source_updated_at, b""))
+    tied: list[Key] = []
+    for key, came in versions.items():
+        known = stored.get(key)
+        if known is not None:
+            came = [*came, (known.version, known.updated_at, b"" if known.deleted else known.content_hash)]
+        if any(_tied(one, other) for number, one in enumerate(came) for other in came[:number]):
+            tied.append(key)
+    return tied
+
+
+def _tied(one: tuple[int | None, datetime | None, bytes], other: tuple[int | None, datetime | None, bytes]) -> bool:
+    if one[2] == other[2]:
+        return False
+    if one[0] is not None and other[0] is not None:
+        return one[0] == other[0]
+    if one[1] is None or other[1] is None:
+        return False
+    whole = not (one[1].microsecond and other[1].microsecond)
+    return one[1] == other[1] or (whole and abs(one[1] - other[1]) < _SECOND)
+
+
+def _moment(row: Row) -> datetime:
+    return row.source_updated_at or row.fetched_at

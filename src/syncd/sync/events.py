@@ -1,0 +1,337 @@
+"""Deliveries become records and work: one partner's way from the inbox to rows, tombstones and reads.
+
+A batch of waiting deliveries is taken in the order of their ids, read without any call to the partner, and ended by one
+transaction under the scope's fence: what they brought is stored, the reads they ask for are tasks, and the deliveries are
+done. Whatever interrupts that leaves the deliveries as they were. One that cannot be read is a dead letter, and the others
+of its batch go on; one that was in hand whenever the process died is taken alone, and buried the fifth time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import timedelta
+
+import anyio
+import structlog
+
+from syncd import metrics
+from syncd.clock import Clock
+from syncd.errors import OwnershipError, PoisonError, StoreError
+from syncd.kit import Event
+from syncd.store import PageResult, Store
+from syncd.store.database import ConflictError, DataRefusedError
+from syncd.store.inbox import LOST_MOST, Taken
+from syncd.store.queues import INBOX
+from syncd.sync.account import Account
+from syncd.sync.deriving import Derived, Deriver
+
+log = structlog.get_logger()
+
+BATCH = 250
+"""Deliveries in hand at once (R12)."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""Bytes of their bodies; one that alone is larger goes alone."""
+SUSPECTS = 20
+"""Deliveries taken one at a time between two batches."""
+LOOK_SECONDS = 1.0
+"""How often the inbox is looked at when nothing woke us: for what was put off, and for what another instance took in."""
+AWAY_SECONDS = 1.0
+"""Between two tries while the database is away."""
+GIVE_BACK_SECONDS = 3.0
+FAILURES = 3
+"""A batch that fails so often in a row while the database answers is taken apart: one of its deliveries is to blame."""
+REVOKED_SECONDS = 3600.0
+"""How long nothing is called after the partner said that our access was taken away; a reload ends it sooner."""
+
+Hand = Callable[[Account, Event], Awaitable[None]]
+
+
+class Events:
+    """One partner's deliveries at work, beside its feeder: `run()` in the runner's task group, `stop()` before it drains.
+
+    `paused` gives the names of what is paused (`integration`; others are passed over): their deliveries wait as they are.
+    `credentials` is handed what a partner's signed delivery says are new ones, before the delivery is done; what it raises
+    puts the delivery to the dead letters. The feeder is woken through `account.tasks_added`.
+    """
+
+    def __init__(
+        self,
+        partner: str,
+        accounts: Mapping[str, Account],
+        store: Store,
+        clock: Clock,
+        *,
+        paused: Callable[[], Collection[str]] = tuple,
+        credentials: Hand | None = None,
+    ) -> None:
+        self._partner = partner
+        self._accounts = accounts
+        self._store = store
+        self._clock = clock
+        self._paused = paused
+        self._credentials = credentials
+        self._derivers = {name: Deriver(account) for name, account in accounts.items()}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._freed: dict[str, int] = {}
+        self._suspects: set[str] = set()
+        """Integrations which may have deliveries that were in hand when a process died."""
+        self._unsure: set[str] = set()
+        """Integrations of which a batch may still be in hand in the rows, though it is not here."""
+        self._singly: dict[str, int] = {}
+        """So many deliveries are taken one at a time, because one of them spoils whatever batch it is in."""
+        self._failures: dict[str, int] = {}
+        self._away = False
+        metrics.BOUND.labels("events_batch").set(BATCH)
+        metrics.BOUND.labels("events_batch_bytes").set(BATCH_BYTES)
+
+    def wake(self) -> None:
+        """Deliveries may have come: look now."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Take nothing more; come back when the batch in hand is finished."""
+        self._stopping = True
+        self._wake.set()
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Work until cancelled or stopped; whatever happens with one integration, the others go on."""
+        while not self._stopping:
+            woken = self._wake.is_set()
+            self._wake.clear()
+            more, wait = False, LOOK_SECONDS
+            try:
+                more = await self.look(woken=woken)
+                self._back()
+            except OwnershipError:
+                pass  # the scope was lost in this moment
+            except StoreError as error:
+                self._gone(error)
+                wait = AWAY_SECONDS
+            except Exception:
+                log.exception("events_crashed", partner=self._partner)
+            if not more:
+                await self._rest(wait)
+
+    async def look(self, *, woken: bool = False) -> bool:
+        """One batch of each integration that has any. True: there may be more at once. Raises StoreError.
+
+        `woken`: something came, so of a single integration it need not be asked whether.
+        """
+        paused = self._paused()
+        owned = [name for name, one in self._accounts.items() if one.ownership.held and name not in paused]
+        ready = owned if woken and len(owned) == 1 else await self._ready(owned)
+        more = False
+        for name in ready:
+            if self._stopping:
+                break
+            self._idle.clear()
+            try:
+                more = await self._work(self._accounts[name]) or more
+            except OwnershipError:
+                self._unsure.add(name)  # somebody else has the scope now, or what we sent was committed after all
+            except ConflictError:
+                self._unsure.add(name)
+            finally:
+                self._idle.set()
+        return more
+
+    async def _ready(self, owned: Sequence[str]) -> Sequence[str]:
+        """Those with deliveries that may be taken, and those of which a dead owner's have to be freed first."""
+        if not owned:
+            return []
+        ready = await self._store.inbox.ready(owned)
+        return [name for name in owned if name in ready or self._freed.get(name) != self._accounts[name].fence]
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with self._clock.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    # -- one integration -------------------------------------------------------------------------------------------
+
+    async def _work(self, account: Account) -> bool:
+        name, fence = account.name, account.fence
+        await self._free(name, fence)
+        singly = self._singly.get(name, 0)
+        if singly:
+            self._singly[name] = singly - 1
+        taken = await self._take(account, 1 if singly else BATCH)
+        if taken:
+            await self._batch(account, taken)
+        else:
+            self._singly.pop(name, None)
+            self._suspects.add(name)  # a delivery is there, and none that goes with others
+        if name in self._suspects:
+            await self._one_by_one(account)
+        return bool(taken) or name in self._suspects
+
+    async def _take(self, account: Account, limit: int, *, suspect: bool = False) -> list[Taken]:
+        return await self._store.inbox.take(
+            account.name, scope=account.scope, fence=account.fence, limit=limit, size=BATCH_BYTES, suspect=suspect
+        )
+
+    async def _free(self, name: str, fence: int) -> None:
+        """What a dead owner had in hand is free again (R5); what we ourselves may have left there is given back."""
+        inbox = self._store.inbox
+        if self._freed.get(name) != fence:
+            # At the very first look also what is under our own fence: one before us in this process may have crashed.
+            await inbox.free(name, fence=fence if name in self._freed else fence + 1)
+            self._freed[name] = fence
+            self._suspects.add(name)
+            self._unsure.discard(name)
+        elif name in self._unsure:
+            await inbox.give_back(name, fence=fence)
+            self._unsure.discard(name)
+
+    async def _one_by_one(self, account: Account) -> None:
+        """Deliveries that were in hand when a process died: whichever did it takes no other with it."""
+        for _ in range(SUSPECTS):
+            taken = [] if self._stopping else await self._take(account, 1, suspect=True)
+            if not taken:
+                if not self._stopping:
+                    self._suspects.discard(account.name)
+                return
+            if taken[0].lost >= LOST_MOST:
+                await self._bury(
+                    account, taken[0], PoisonError(f"the process ended {taken[0].lost} times while it was read")
+                )
+            else:
+                await self._batch(account, taken)
+
+    async def _batch(self, account: Account, taken: Sequence[Taken]) -> None:
+        """From deliveries to rows. Raises StoreError, after which they wait as before."""
+        name, began = account.name, self._clock.monotonic()
+        try:
+            derived = await self._derivers[name].derive(taken)
+            await self._hand_credentials(account, derived)
+            result = await self._store.inbox.finish(derived.finish(taken))
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await self._give_back(account)
+            raise
+        except (OwnershipError, ConflictError):
+            raise
+        except Exception as error:
+            if isinstance(error, StoreError) and not isinstance(error, DataRefusedError):
+                self._unsure.add(name)
+                self._failures[name] = self._failures.get(name, 0) + 1
+                if self._failures[name] < FAILURES:
+                    raise
+                await self._store.ping()  # raises: it is away, and nobody is to blame
+            self._failures.pop(name, None)
+            await self._blame(account, taken, error)
+            return
+        self._failures.pop(name, None)
+        self._ended(account, taken, derived, result, began)
+
+    async def _blame(self, account: Account, taken: Sequence[Taken], error: Exception) -> None:
+        """A delivery of the batch cannot be stored: all of them one by one, and that one to the dead letters."""
+        if len(taken) == 1:
+            await self._bury(account, taken[0], error)
+            return
+        log.warning(
+            "events_taken_apart", partner=self._partner, integration=account.name, count=len(taken), reason=str(error)
+        )
+        self._unsure.add(account.name)
+        self._singly[account.name] = len(taken)
+
+    async def _bury(self, account: Account, one: Taken, error: Exception) -> None:
+        """The delivery in hand becomes a dead letter, whatever it says."""
+        began, derived = self._clock.monotonic(), self._derivers[account.name].buried(one, error)
+        result = await self._store.inbox.finish(derived.finish([one]))
+        self._ended(account, [one], derived, result, began)
+
+    async def _hand_credentials(self, account: Account, derived: Derived) -> None:
+        for event, one in derived.credentials:
+            if self._credentials is None:
+                continue
+            try:
+                await self._credentials(account, event)
+            except StoreError:
+                raise
+            except Exception as error:
+                derived.fates = [fate for fate in derived.fates if fate.id != one.id]
+                self._derivers[account.name].buries(derived, one, error)
+
+    async def _give_back(self, account: Account) -> None:
+        try:
+            await self._store.inbox.give_back(account.name, fence=account.fence)
+        except StoreError as error:
+            # Whoever owns the scope next finds them in hand under an older fence, and frees them.
+            log.warning("events_not_given_back", partner=self._partner, integration=account.name, reason=str(error))
+
+    # -- what is told of it ----------------------------------------------------------------------------------------
+
+    def _ended(
+        self, account: Account, taken: Sequence[Taken], derived: Derived, result: PageResult, began: float
+    ) -> None:
+        """A batch is committed: wake who goes on with it, count it, say it."""
+        if derived.tasks or (derived.read is not None and derived.read.tasks):
+            account.tasks_added()
+        if derived.revoked is not None:
+            self._revoked(account, *derived.revoked)
+        account.moved()
+        account.flow.ended[INBOX] += len(taken)
+        seconds = self._clock.monotonic() - began
+        if derived.read is not None:
+            for resource in {row.resource for row in derived.read.rows} or {""}:
+                account.count(resource, derived.read, result)
+        for name, (known, count) in derived.types.items():
+            metrics.WEBHOOKS_RECEIVED.labels(self._partner, name if known else "unknown").inc(count)
+        duration = metrics.WEBHOOK_SECONDS.labels(self._partner)
+        for _ in taken:
+            duration.observe(seconds)
+        for letter in derived.letters:
+            metrics.WEBHOOK_FAILURES.labels(self._partner, letter.error_class).inc()
+            log.warning(
+                "event_buried",
+                partner=self._partner,
+                integration=account.name,
+                delivery=letter.origin_id,
+                reason=letter.message,
+                action=f"syncd webhook show {account.name} {letter.origin_id}",
+            )
+        log.debug(
+            "events_worked_on",
+            partner=self._partner,
+            integration=account.name,
+            count=len(taken),
+            first=taken[0].id,
+            added=len(result.added),
+            updated=len(result.updated),
+            deleted=len(result.deleted),
+            stale=result.stale,
+            tasks=len(derived.tasks),
+            buried=len(derived.letters),
+            duration_ms=round(seconds * 1000, 3),
+        )
+
+    def _revoked(self, account: Account, event: Event, one: Taken) -> None:
+        """The partner says that it no longer lets us in: nothing is called until a person, or a later success, says else."""
+        until = self._clock.now() + timedelta(seconds=REVOKED_SECONDS)
+        told = account.health.revoked(event.type, event.at or one.received_at, until)
+        log.warning(
+            "access_revoked",
+            partner=self._partner,
+            integration=account.name,
+            event_type=event.type,
+            reason=told.reason,
+            action=told.action,
+        )
+
+    def _gone(self, error: StoreError) -> None:
+        if not self._away:
+            log.warning("events_wait", partner=self._partner, reason=str(error))
+        self._away = True
+
+    def _back(self) -> None:
+        if self._away:
+            log.info("events_go_on", partner=self._partner)
+        self._away = False

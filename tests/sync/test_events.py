@@ -1,0 +1,446 @@
+"""From deliveries to rows: what is stored, what is read again, what is buried, and what a death costs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from syncd.kit import Delivery, Event
+from syncd.store import KeyRing, Store
+from syncd.testing.clock import FakeClock
+from tests.sync.inboxed import Desk, event, later, thing
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def store(database: str, clock: FakeClock, key_ring: KeyRing) -> AsyncIterator[Store]:
+    async with await Store.open(database, clock=clock, key_ring=key_ring, pool_size=4, migrate=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def desk(store: Store, clock: FakeClock) -> Desk:
+    return await Desk.open(store, clock)
+
+
+async def test_a_thin_event_becomes_a_read_and_the_read_a_record(desk: Desk, clock: FakeClock):
+    desk.partner.truth["/things/7"] = thing("7", "new", clock.now())
+    woken = []
+    desk.account.tasks_added = lambda: woken.append(True)
+    await desk.deliver(event("7"))
+    await desk.work()
+    assert await desk.fates() == [("done", None)]
+    assert woken == [True]
+    (task,) = await desk.store.tasks.list("acme")
+    assert (task.kind, task.resource, task.external_id, int(task.lane)) == ("fetch", "things", "7", 0)
+    assert task.cause.startswith("webhook e")
+    await desk.do_tasks()
+    assert (await desk.live())["7"]["name"] == "new"
+    assert [task.kind for task in await desk.store.tasks.list("acme")] == ["children"]
+
+
+async def test_a_record_that_comes_whole_is_stored_at_once_and_says_which_delivery_brought_it(
+    desk: Desk, clock: FakeClock
+):
+    await desk.deliver(event("7", record=thing("7", "whole", clock.now())))
+    await desk.work()
+    stored = await desk.store.records.get("acme", "things", "7")
+    assert stored is not None and stored.raw["name"] == "whole"
+    assert stored.cause.startswith("webhook e")
+    assert stored.fetched_at == clock.now()
+    assert [task.kind for task in await desk.store.tasks.list("acme")] == ["children"], (
+        "what is listed below it, no read"
+    )
+    assert desk.partner.calls == []
+
+
+async def test_the_order_in_which_whole_records_come_does_not_matter(desk: Desk, clock: FakeClock):
+    start = clock.now()
+    for at in (3, 1, 5, 2):
+        await desk.deliver(event("7", record=thing("7", f"at {at}", later(start, at + 0.5))))
+        await desk.work()
+    assert (await desk.live())["7"]["name"] == "at 5"
+
+
+async def test_a_deletion_stays_against_late_changes_and_yields_to_a_later_recreation(desk: Desk, clock: FakeClock):
+    start = clock.now()
+    await desk.deliver(event("7", record=thing("7", "old", later(start, 1.5))))
+    await desk.deliver(event("7", "gone", at=later(start, 5.5)))
+    await desk.deliver(event("7", record=thing("7", "late", later(start, 4.5))))
+    await desk.work()
+    assert await desk.live() == {}
+    await clock.advance(100)
+    await desk.deliver(event("7", record=thing("7", "later still", later(start, 3.5))))
+    await desk.work()
+    assert await desk.live() == {}, "received long after, changed long before"
+    await desk.deliver(event("7", record=thing("7", "again", later(start, 9.5))))
+    await desk.work()
+    assert (await desk.live())["7"]["name"] == "again"
+    await desk.deliver(event("7", "gone", at=later(start, 5.5)))
+    await desk.work()
+    assert (await desk.live())["7"]["name"] == "again", "the same deletion once more is an old one"
+
+
+async def test_a_deletion_of_something_never_seen_leaves_a_tombstone(desk: Desk, clock: FakeClock):
+    await desk.deliver(event("7", "gone", at=later(clock.now(), 5.5)))
+    await desk.work()
+    await desk.deliver(event("7", record=thing("7", "late", later(clock.now(), 4.5))))
+    await desk.work()
+    assert await desk.live() == {}
+
+
+async def test_what_lies_below_a_deleted_record_goes_with_it(desk: Desk, clock: FakeClock):
+    desk.partner.truth["/things/7/notes"] = {"items": [{"id": "n1", "name": "below"}]}
+    await desk.deliver(event("7", record=thing("7", "parent", clock.now())))
+    await desk.work()
+    await desk.do_tasks()
+    assert set(await desk.live("notes")) == {"n1"}
+    await clock.advance(10)
+    await desk.deliver(event("7", "gone", at=clock.now()))
+    await desk.work()
+    assert (await desk.live(), await desk.live("notes")) == ({}, {})
+
+
+async def test_two_versions_of_one_moment_are_settled_by_reading(desk: Desk, clock: FakeClock):
+    moment = clock.now()
+    await desk.deliver(event("7", record=thing("7", "one", moment)))
+    await desk.deliver(event("7", record=thing("7", "other", moment)))
+    await desk.work()
+    kinds = sorted(task.kind for task in await desk.store.tasks.list("acme"))
+    assert kinds == ["children", "fetch"]
+
+
+async def test_a_deletion_in_the_second_of_the_last_change_is_settled_by_reading(desk: Desk, clock: FakeClock):
+    second = clock.now().replace(microsecond=0)
+    await desk.deliver(event("7", record=thing("7", "one", later(second, 0.7))))
+    await desk.deliver(event("7", "gone", at=second))
+    await desk.work()
+    await clock.advance(5)
+    await desk.do_tasks()
+    assert desk.partner.calls[0] == "/things/7"
+    assert await desk.live() == {}
+
+
+async def test_the_same_change_told_twice_is_no_tie(desk: Desk, clock: FakeClock):
+    record = thing("7", "one", clock.now())
+    await desk.deliver(event("7", record=record))
+    await desk.work()
+    await desk.deliver(event("7", record=record))
+    await desk.deliver(event("7", record=record))
+    await desk.work()
+    assert [task.kind for task in await desk.store.tasks.list("acme")] == ["children"]
+
+
+async def test_a_whole_record_without_any_version_is_read_again_instead(desk: Desk, clock: FakeClock):
+    await desk.deliver(event("7", resource="unstamped", record={"id": "7", "name": "when?"}))
+    await desk.work()
+    assert await desk.live("unstamped") == {}
+    assert [task.resource for task in await desk.store.tasks.list("acme")] == ["unstamped"]
+
+
+async def test_a_record_read_alive_after_it_is_said_to_have_gone_is_read_once_more(desk: Desk, clock: FakeClock):
+    desk.partner.truth["/unstamped/7"] = {"id": "7", "name": "there"}
+    await desk.deliver(event("7", resource="unstamped"))
+    await desk.work()
+    await desk.do_tasks()
+    await clock.advance(60)
+    await desk.deliver(event("7", "gone", resource="unstamped", at=later(clock.now(), -90)))
+    await desk.work()
+    assert set(await desk.live("unstamped")) == {"7"}
+    await desk.do_tasks()
+    assert set(await desk.live("unstamped")) == {"7"}
+    assert desk.partner.calls == ["/unstamped/7"] * 2
+
+
+async def test_a_delivery_that_cannot_be_read_is_a_dead_letter_and_the_others_go_on(desk: Desk, clock: FakeClock):
+    await desk.deliver(event("1"))
+    bad = await desk.deliver(body=b"not json at all")
+    await desk.deliver(event("3"))
+    await desk.work()
+    assert [state for state, _ in await desk.fates()] == ["done", "buried", "done"]
+    (letter,) = await desk.store.dead_letters.list("acme")
+    assert (letter.origin, letter.origin_id, letter.error_class) == ("inbox", str(bad), "PayloadError")
+    assert letter.fingerprint
+    assert len(await desk.store.tasks.list("acme")) == 2
+
+
+async def test_a_defect_in_a_driver_costs_only_the_deliveries_it_meets(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    events = desk.driver.events
+
+    def broken(delivery: Delivery) -> list[Event]:
+        found = events(delivery)
+        if found[0].external_id == "2":
+            raise KeyError("a defect")
+        return found
+
+    monkeypatch.setattr(desk.driver, "events", broken)
+    for number in "123":
+        await desk.deliver(event(number))
+    await desk.work()
+    assert [state for state, _ in await desk.fates()] == ["done", "buried", "done"]
+    (letter,) = await desk.store.dead_letters.list("acme")
+    assert letter.error_class == "KeyError"
+    assert "broken" in (letter.traceback or "")
+
+
+async def test_a_value_that_the_database_cannot_hold_costs_only_its_delivery(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    """Not a record's (those become rejects), but one that spoils whatever statement it is in."""
+    finish = desk.store.inbox.finish
+
+    async def refusing(work):  # type: ignore[no-untyped-def]
+        if any("2" in task.external_id for task in work.tasks):
+            await desk.store._database.fetch("SELECT 'x'::jsonb")
+        return await finish(work)
+
+    monkeypatch.setattr(desk.store.inbox, "finish", refusing)
+    for number in "12345":
+        await desk.deliver(event(number))
+    await desk.work()
+    assert [state for state, _ in await desk.fates()] == ["done", "buried", "done", "done", "done"]
+    assert len(await desk.store.tasks.list("acme")) == 4
+
+
+async def test_unknown_types_are_kept_counted_and_listed(desk: Desk):
+    for _ in range(3):
+        await desk.deliver({"type": "moon.landed", "id": "1"})
+    await desk.deliver(event("9", resource="elsewhere"))
+    await desk.deliver(event("1"))
+    await desk.work()
+    types = {one.event_type: (one.known, one.count) for one in await desk.store.inbox.types("acme")}
+    assert types == {"(no type)": (False, 3), "elsewhere.changed of elsewhere": (False, 1), "things.changed": (True, 1)}
+    fates = await desk.fates()
+    assert [state for state, _ in fates] == ["dropped"] * 4 + ["done"]
+    assert fates[3] == ("dropped", "elsewhere is not synced here")
+    (kept, *_) = reversed(await desk.store.inbox.list("acme"))
+    assert kept.size, "its body is there to be replayed when a driver knows it"
+
+
+async def test_event_types_without_end_are_counted_together(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("syncd.sync.deriving.TYPES_MOST", 5)
+    for number in range(12):
+        await desk.deliver({"type": "x"}, event_type=f"type {number}")
+    await desk.work()
+    types = {one.event_type: one.count for one in await desk.store.inbox.types("acme")}
+    assert len(types) == 6
+    assert types["(other)"] == 7
+
+
+async def test_a_replayed_delivery_is_worked_on_again_and_overwrites_nothing_newer(desk: Desk, clock: FakeClock):
+    first = await desk.deliver(event("7", record=thing("7", "old", clock.now())))
+    await desk.work()
+    await clock.advance(60)
+    await desk.deliver(event("7", record=thing("7", "new", clock.now())))
+    await desk.work()
+    assert await desk.store.inbox.replay("acme", [first]) == 1
+    assert await desk.store.inbox.replay("acme", [first]) == 0, "it waits already"
+    await desk.work()
+    assert [state for state, _ in await desk.fates()] == ["done", "done"]
+    assert (await desk.live())["7"]["name"] == "new"
+
+
+async def test_paused_integrations_and_scopes_of_others_keep_their_deliveries(desk: Desk):
+    await desk.deliver(event("1"))
+    desk.paused = ["acme"]
+    await desk.work()
+    assert await desk.fates() == [("waiting", None)]
+    desk.paused = []
+    desk.ownership.held = False
+    await desk.work()
+    assert await desk.fates() == [("waiting", None)]
+    desk.ownership.held = True
+    await desk.work()
+    assert await desk.fates() == [("done", None)]
+
+
+async def test_who_lost_the_scope_finishes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    finish = desk.store.inbox.finish
+
+    async def overtaken(work):  # type: ignore[no-untyped-def]
+        await desk.store.leases.release("acme", "test:1", desk.ownership.fence)
+        await desk.store.leases.acquire("acme", "other:1", 600)
+        return await finish(work)
+
+    monkeypatch.setattr(desk.store.inbox, "finish", overtaken)
+    await desk.deliver(event("1"))
+    await desk.events.look()
+    assert await desk.fates() == [("waiting", None)]
+    assert await desk.store.tasks.list("acme") == []
+
+
+async def test_access_taken_away_stops_the_calls_at_once_and_says_so(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(desk.driver, "events", lambda _: [Event("", "", "app.uninstalled", revoked=True)])
+    assert desk.account.may_call()
+    await desk.deliver(event("1"))
+    await desk.work()
+    assert not desk.account.may_call()
+    state, told = desk.account.health.judge(desk.account.gate.view(), desk.clock.now())
+    assert state == "auth_required"
+    assert told is not None and "app.uninstalled" in told.reason and told.action
+    assert await desk.fates() == [("done", None)]
+
+
+# -- deaths ----------------------------------------------------------------------------------------------------------
+
+
+async def die_reading(desk: Desk, poison: str) -> None:
+    """The process goes on until it meets the poison, and dies of it without a word."""
+    events = type(desk.driver).events.__get__(desk.driver)
+
+    def deadly(delivery: Delivery) -> list[Event]:
+        found = events(delivery)
+        if any(one.external_id == poison for one in found):
+            raise Died
+        return found
+
+    desk.driver.events = deadly  # type: ignore[method-assign]
+    try:
+        await desk.work()
+    except Died:
+        await desk.restart()
+
+
+class Died(BaseException):
+    pass
+
+
+async def test_a_delivery_that_ends_the_process_is_buried_after_five_takes_and_harms_no_other(desk: Desk):
+    for number in range(30):
+        await desk.deliver(event(str(number)))
+    for _ in range(5):
+        await die_reading(desk, "13")
+    await die_reading(desk, "13")
+    states = [state for state, _ in await desk.fates()]
+    assert states == ["done"] * 13 + ["buried"] + ["done"] * 16
+    (letter,) = await desk.store.dead_letters.list("acme")
+    assert letter.error_class == "PoisonError"
+    lost = [row[0] for row in await desk.rows("SELECT lost FROM syncd.inbox ORDER BY id")]
+    assert lost[13] == 5
+    assert max(lost[:13] + lost[14:]) == 1, "only the first death took others with it"
+
+
+async def test_what_came_in_after_a_death_does_not_wait_for_what_died(desk: Desk):
+    for number in range(30):
+        await desk.deliver(event(str(number)))
+    await die_reading(desk, "0")
+    await desk.deliver(event("fresh"))
+    with suppress(Died):
+        await desk.events.look()
+    assert (await desk.fates())[30][0] == "done"
+
+
+async def test_a_poison_that_is_replayed_has_one_life(desk: Desk):
+    number = await desk.deliver(event("13"))
+    for _ in range(6):
+        await die_reading(desk, "13")
+    assert await desk.fates() == [("buried", "PoisonError: the process ended 5 times while it was read")]
+    assert await desk.store.inbox.replay("acme", [number]) == 1
+    assert await desk.store.dead_letters.list("acme") == []
+    await die_reading(desk, "13")
+    await die_reading(desk, "13")
+    assert (await desk.fates())[0][0] == "buried"
+    assert await desk.store.inbox.replay("acme", [number]) == 1
+    await die_reading(desk, "nothing: the driver was mended")
+    assert await desk.fates() == [("done", None)]
+
+
+async def test_a_stop_finishes_the_batch_in_hand_and_takes_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("syncd.sync.events.BATCH", 2)
+    for number in range(6):
+        await desk.deliver(event(str(number)))
+    finish, reached, go = desk.store.inbox.finish, asyncio.Event(), asyncio.Event()
+
+    async def slow(work):  # type: ignore[no-untyped-def]
+        reached.set()
+        await go.wait()
+        return await finish(work)
+
+    monkeypatch.setattr(desk.store.inbox, "finish", slow)
+    running = asyncio.ensure_future(desk.events.run())
+    await reached.wait()
+    stopping = asyncio.ensure_future(desk.events.stop())
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    go.set()
+    await stopping
+    await running
+    assert [state for state, _ in await desk.fates()] == ["done"] * 2 + ["waiting"] * 4
+    assert await desk.rows("SELECT * FROM syncd.inbox_batches") == []
+
+
+async def test_a_batch_that_is_cancelled_goes_back_untouched(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    await desk.deliver(event("1"))
+    reached = asyncio.Event()
+
+    async def hangs(work):  # type: ignore[no-untyped-def]
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(desk.store.inbox, "finish", hangs)
+    running = asyncio.ensure_future(desk.events.run())
+    await reached.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    monkeypatch.undo()
+    assert await desk.rows("SELECT * FROM syncd.inbox_batches") == []
+    await desk.restart()
+    await desk.work()
+    (row,) = await desk.rows("SELECT state, attempts, lost FROM syncd.inbox")
+    assert tuple(row) == ("done", 1, 0)
+
+
+async def test_an_answer_of_the_database_that_got_lost_is_found_out(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    """COMMIT arrived, its answer did not."""
+    from syncd.errors import StoreError
+
+    finish = desk.store.inbox.finish
+
+    async def lost(work):  # type: ignore[no-untyped-def]
+        await finish(work)
+        monkeypatch.undo()
+        raise StoreError("the connection was closed")
+
+    monkeypatch.setattr(desk.store.inbox, "finish", lost)
+    await desk.deliver(event("1"))
+    await desk.deliver(event("2"))
+    with pytest.raises(StoreError):
+        await desk.events.look()
+    await desk.work()
+    rows = await desk.rows("SELECT state, attempts, lost FROM syncd.inbox")
+    assert [tuple(row) for row in rows] == [("done", 1, 0)] * 2
+
+
+async def test_deliveries_of_a_resource_that_cannot_be_read_by_id_have_its_listing_read(desk: Desk, clock: FakeClock):
+    for number in range(20):
+        await desk.deliver(event(str(number), resource="listed"))
+    await desk.work()
+    (task,) = await desk.store.tasks.list("acme")
+    assert (task.kind, task.resource, task.not_before) == ("sync", "listed", None)
+    await desk.rows("DELETE FROM syncd.tasks")
+    await desk.deliver(event("again", resource="listed"))
+    await desk.work()
+    (task,) = await desk.store.tasks.list("acme")
+    assert task.not_before == clock.now() + timedelta(seconds=60)
+
+
+async def test_a_child_that_cannot_be_read_by_id_is_listed_below_its_parent(desk: Desk, clock: FakeClock):
+    desk.partner.truth["/things/7/notes"] = {"items": [{"id": "n1", "name": "below"}]}
+    await desk.deliver(event("7", record=thing("7", "parent", clock.now())))
+    await desk.work()
+    await desk.do_tasks()
+    desk.partner.truth["/things/7/notes"] = {"items": [{"id": "n1", "name": "changed"}]}
+    await clock.advance(300)
+    await desk.deliver(event("n1", resource="notes"), event("n2", resource="notes"))
+    await desk.work()
+    assert await desk.do_tasks() == 1, "of a note nobody knows, nobody knows the thing"
+    assert (await desk.live("notes"))["n1"]["name"] == "changed"
