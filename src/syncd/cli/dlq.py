@@ -1,15 +1,18 @@
-"""`syncd dlq`: what needs a human, by cause: dead letters (work given up) and rejects (records that made no sense)."""
+"""`syncd dlq`: what needs a human, by cause: dead letters (work given up) and rejects (records that made no sense).
+
+Looking, discarding and purging need the database alone; a replay is the daemon's work (`dlq_replay.py`).
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from syncd.cli.app import App, arun, common, known_integration
+from syncd.cli.dlq_replay import discard, purge, replay
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure, ago, clock_time, plural, result, result_json, say, table
 
@@ -26,14 +29,21 @@ def dlq() -> None:
     """Dead letters and rejected records, by cause."""
 
 
+dlq.add_command(replay)
+dlq.add_command(discard)
+dlq.add_command(purge)
+
+
 @dlq.command("list")
 @click.argument("integration", required=False)
 @common(json=True, database=True)
 def listed(app: App, integration: str | None) -> Exit:
     """Causes, most frequent first: how many, since when, and an example. `syncd dlq show CAUSE` has the details."""
+    from syncd import causes
+
     found = arun(_grouped(app, integration))
     if app.as_json:
-        result_json({"schema": "syncd.dlq/1", "causes": [_told(kind, trouble) for kind, trouble in found]})
+        result_json({"schema": "syncd.dlq/1", "causes": [causes.told(kind, trouble) for kind, trouble in found]})
         return Exit.OK
     if not found:
         result("nothing needs you: no dead letters, no rejected records")
@@ -41,34 +51,97 @@ def listed(app: App, integration: str | None) -> Exit:
     now = app.clock.now()
     rows = [
         (
-            cause_of(kind, trouble),
+            causes.name_of(kind, trouble),
             kind,
             f"{trouble.integration}/{trouble.resource}".rstrip("/"),
             _clipped(trouble.message),
             f"{trouble.count:,}",
             f"{ago(trouble.first_at, now)} ago",
             f"{ago(trouble.last_at, now)} ago",
-            next(iter(trouble.examples), ""),
+            next(iter(trouble.examples), "") or _letter_named(trouble),
         )
         for kind, trouble in found
     ]
     head = ("CAUSE", "KIND", "WHERE", "WHAT", "COUNT", "FIRST", "LAST", "EXAMPLE")
     result(table(rows, head, right=frozenset({4})))
     say("details: syncd dlq show CAUSE")
+    first = next((trouble for kind, trouble in found if kind == causes.LETTER), None)
+    if first is not None:
+        say(f"once the cause is mended: syncd dlq replay --cause {causes.name_of(causes.LETTER, first)}")
     return Exit.OK
 
 
 @dlq.command()
-@click.argument("cause")
+@click.argument("target", metavar="LETTER|CAUSE")
 @click.option("--limit", type=click.IntRange(1, MOST_SHOWN), default=5, show_default=True, help="At most so many.")
-@click.option("--raw", is_flag=True, help="Also what the partner sent, or the request and the answer.")
+@click.option("--raw", is_flag=True, help="Of a cause: also what the partner sent, or the request and the answer.")
 @common(json=True, database=True)
-def show(app: App, cause: str, limit: int, raw: bool) -> Exit:
-    """The latest dead letters or rejects of one CAUSE (as `dlq list` names it; its first letters are enough)."""
+def show(app: App, target: str, limit: int, raw: bool) -> Exit:
+    """One dead letter whole (by its number), or the latest of one cause.
+
+    A letter: the request and its answer, masked, the traceback of a fault of ours, each attempt, earlier replays.
+    A cause: as `dlq list` names it, its first letters, or words of what is shown of it.
+    """
+    if target.isdecimal() and len(target) < 19:
+        letter = arun(_letter(app, int(target)))
+        if letter is not None:
+            return _show_letter(app, letter)
+    return _show_cause(app, target, limit, raw)
+
+
+def _show_letter(app: App, letter: Mapping[str, Any]) -> Exit:
+    if app.as_json:
+        result_json(letter)
+        return Exit.OK
+    where = f"{letter['integration']}/{letter['resource']}".rstrip("/")
+    result(f"letter {letter['letter']}  {where}  {letter['state']}  cause {letter['cause']}")
+    result(str(letter["message"]))
+    result("")
+    facts = {
+        "record": letter["record"],
+        "from": letter["from"],
+        "error": letter["error"],
+        "attempts": letter["attempts"],
+        "buried": letter["buried"],
+        "last": letter["last"] if letter["times"] > 1 else None,
+        "times": letter["times"] if letter["times"] > 1 else None,
+        "settled": letter["settled"],
+        "settled by": letter["settled_by"],
+        "reason": letter["reason"],
+    }
+    result(table([(key, _text(value)) for key, value in facts.items() if value not in (None, "")]))
+    for title, part in (("request", letter["request"]), ("answer", letter["response"]), ("work", letter["payload"])):
+        shown = {key: value for key, value in (part or {}).items() if value not in (None, "", {}, [])}
+        if shown:
+            result("")
+            result(f"{title}:")
+            result(_indented(table([(key, _text(value)) for key, value in shown.items()])))
+    if letter["history"]:
+        result("")
+        result("attempts:")
+        rows = [
+            (f"#{one.get('attempt')}", clock_time(one.get("at")), str(one.get("error"))) for one in letter["history"]
+        ]
+        result(_indented(table(rows)))
+    if letter["traceback"]:
+        result("")
+        result("traceback:")
+        result(_indented(str(letter["traceback"]).rstrip()))
+    for former in letter["former"]:
+        result("")
+        result(f"replayed {clock_time(former['replayed'])} as letter {former['letter']}: {former['message']}")
+    if letter["state"] == "open":
+        say(f"once the cause is mended: syncd dlq replay {letter['letter']}")
+    return Exit.OK
+
+
+def _show_cause(app: App, cause: str, limit: int, raw: bool) -> Exit:
+    from syncd import causes
+
     kind, trouble, entries = arun(_entries(app, cause, limit))
     told = [_entry(kind, entry, raw) for entry in entries]
     if app.as_json:
-        result_json({"schema": "syncd.dlq-cause/1", **_told(kind, trouble), "entries": told})
+        result_json({"schema": "syncd.dlq-cause/1", **causes.told(kind, trouble), "entries": told})
         return Exit.OK
     result(f"{trouble.integration}/{trouble.resource}".rstrip("/") + f"  {plural(trouble.count, kind)}")
     result(trouble.message)
@@ -77,22 +150,22 @@ def show(app: App, cause: str, limit: int, raw: bool) -> Exit:
         result(table([(key, _text(value)) for key, value in entry.items() if value not in (None, "", {})]))
     if trouble.count > len(told):
         say(f"{plural(trouble.count - len(told), 'other')} like these: --limit {min(trouble.count, MOST_SHOWN)}")
-    if kind == "reject":
+    if kind == causes.REJECT:
         say(
             f"a reject goes by itself when a sound version arrives: syncd sync {trouble.integration}/{trouble.resource}"
         )
+    else:
+        name = causes.name_of(kind, trouble)
+        say("one of them whole: syncd dlq show LETTER")
+        say(f"once the cause is mended: syncd dlq replay --cause {name}")
     return Exit.OK
 
 
-def cause_of(kind: str, trouble: Trouble) -> str:
-    """Eight hex digits that stay the same as long as the trouble is the same."""
-    whole = "\0".join((kind, trouble.integration, trouble.resource, trouble.fingerprint))
-    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
 async def _causes(store: Store, integration: str | None) -> list[tuple[str, Trouble]]:
-    found = [("dead letter", trouble) for trouble in await store.dead_letters.grouped(integration)]
-    found += [("reject", trouble) for trouble in await store.rejects.grouped(integration)]
+    from syncd import causes
+
+    found = [(causes.LETTER, trouble) for trouble in await store.dead_letters.grouped(integration)]
+    found += [(causes.REJECT, trouble) for trouble in await store.rejects.grouped(integration)]
     return sorted(found, key=lambda pair: (-pair[1].count, pair[1].integration, pair[1].resource))
 
 
@@ -105,40 +178,31 @@ async def _grouped(app: App, integration: str | None) -> list[tuple[str, Trouble
     return found
 
 
-async def _entries(app: App, cause: str, limit: int) -> tuple[str, Trouble, Sequence[Any]]:
+async def _letter(app: App, letter_id: int) -> dict[str, Any] | None:
+    from syncd.replaying import letter_of
+
     async with app.store() as store:
-        every = await _causes(store, None)
-        chosen = [(kind, trouble) for kind, trouble in every if cause_of(kind, trouble).startswith(cause.lower())]
-        if len(chosen) != 1:
-            why = (
-                f"{len(chosen)} causes begin so" if chosen else "no cause begins so; it may have been settled meanwhile"
-            )
-            raise Failure(f"{cause!r} names no cause", why, "syncd dlq list", exit=Exit.USAGE)
-        kind, trouble = chosen[0]
+        return await letter_of(store, letter_id)
+
+
+async def _entries(app: App, cause: str, limit: int) -> tuple[str, Trouble, Sequence[Any]]:
+    from syncd import causes
+    from syncd.errors import ConfigError
+
+    async with app.store() as store:
+        try:
+            kind, trouble = causes.chosen(cause, await _causes(store, None))
+        except ConfigError as error:
+            raise Failure(str(error), do=error.hint, exit=Exit.USAGE) from None
         entries: Sequence[Any]
-        if kind == "reject":
+        if kind == causes.REJECT:
             every_reject = await store.rejects.list(trouble.integration, trouble.resource, limit=MOST_SHOWN)
             entries = [each for each in every_reject if each.fingerprint == trouble.fingerprint][:limit]
         else:
-            letters = await store.dead_letters.list(
-                trouble.integration, fingerprint=trouble.fingerprint, limit=MOST_SHOWN
+            entries = await store.dead_letters.list(
+                trouble.integration, fingerprint=trouble.fingerprint, resource=trouble.resource, limit=limit
             )
-            entries = [each for each in letters if each.resource == trouble.resource][:limit]
         return kind, trouble, entries
-
-
-def _told(kind: str, trouble: Trouble) -> dict[str, Any]:
-    return {
-        "cause": cause_of(kind, trouble),
-        "kind": kind.replace(" ", "_"),
-        "integration": trouble.integration,
-        "resource": trouble.resource,
-        "message": trouble.message,
-        "count": trouble.count,
-        "first_at": trouble.first_at,
-        "last_at": trouble.last_at,
-        "examples": list(trouble.examples),
-    }
 
 
 def _entry(kind: str, entry: Any, raw: bool) -> dict[str, Any]:
@@ -160,17 +224,33 @@ def _entry(kind: str, entry: Any, raw: bool) -> dict[str, Any]:
         "error": entry.error_class,
         "message": entry.message,
         "attempts": entry.attempts,
+        "replays": entry.replays or None,
         "buried": entry.buried_at,
     }
     if raw:
-        told |= {"request": entry.request, "response": entry.response, "traceback": entry.traceback}
+        from syncd.redaction import redact
+
+        told |= {
+            "request": redact(entry.request),
+            "response": redact(entry.response),
+            "traceback": entry.traceback,
+        }
     return told
+
+
+def _letter_named(trouble: Trouble) -> str:
+    first = next(iter(trouble.letters), None)
+    return f"letter {first}" if first is not None else ""
 
 
 def _text(value: Any) -> str:
     if hasattr(value, "tzinfo"):
         return clock_time(value)
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict) else str(value)
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
 
 
 def _clipped(text: str) -> str:

@@ -1,0 +1,352 @@
+"""Working through dead letters in the daemon: what a replay would cost, beginning one, and carrying it on.
+
+A replay is rows (`store/replays.py`); this is only who moves it. Any instance may: a step is one transaction under a lock of
+the replay's row. The work itself is done by whoever owns the integration, through its gate like all other work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import anyio
+import structlog
+
+from syncd import causes
+from syncd.clock import Clock
+from syncd.config import did_you_mean
+from syncd.errors import ConfigError, StoreError
+from syncd.store import REPLAYS, DeadLetter, Group, Run, Selection, Store
+from syncd.sync.account import Account
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 0.25
+"""How often replays under way are carried on."""
+IDLE_SECONDS = 5.0
+"""How often somebody looks for a replay of which no word came."""
+MOST_SHOWN = 1000
+_PERIODS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86_400.0: "day", 604_800.0: "week"}
+_READ, _WRITE = ("read", "GET"), ("write", "POST")
+
+
+class Replaying:
+    """What `syncd dlq` and the page ask of the daemon."""
+
+    def __init__(
+        self,
+        accounts: Callable[[], Sequence[Account]],
+        store: Callable[[], Store | None],
+        clock: Clock,
+        *,
+        known: Callable[[], Mapping[str, object]],
+    ) -> None:
+        """`known`: every configured integration, whether it runs here or not."""
+        self._accounts = accounts
+        self._store_now = store
+        self._clock = clock
+        self._known = known
+        self._wake = anyio.Event()
+
+    # -- carrying on -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Carry on whatever replay there is, until cancelled; one that was begun before a restart too."""
+        listening, said = False, False
+        while True:
+            wait = IDLE_SECONDS
+            try:
+                store = self._store()
+                if not listening:
+                    await store.listen(REPLAYS, lambda _: self._wake.set())
+                    listening = True
+                self._wake = anyio.Event()
+                if await self._carry_on(store):
+                    wait = LOOK_SECONDS
+                said = False
+            except StoreError as error:
+                if not said:
+                    log.warning("replays_wait", reason=str(error))
+                said = True
+            except Exception:
+                log.exception("replays_crashed")
+            await self._rest(wait)
+
+    async def _rest(self, seconds: float) -> None:
+        woken = self._wake
+        async with anyio.create_task_group() as group:
+
+            async def sleep() -> None:
+                await self._clock.sleep(seconds)
+                group.cancel_scope.cancel()
+
+            group.start_soon(sleep)
+            await woken.wait()
+            group.cancel_scope.cancel()
+
+    async def _carry_on(self, store: Store) -> bool:
+        """One round over all replays. False: there is none."""
+        running = await store.replays.running()
+        for integration, replay in running:
+            while await store.replays.step(integration, replay):
+                pass
+            ended = await store.replays.standing(integration, replay)
+            if ended is not None and ended.replay.ended_at is not None:
+                say = log.warning if ended.replay.state == "stopped" else log.info
+                say(
+                    "replay_ended",
+                    integration=integration,
+                    resource=ended.replay.resource,
+                    replay_id=replay,
+                    outcome=ended.replay.state,
+                    sent=ended.replay.sent,
+                    failed=ended.failed,
+                    left=ended.replay.total - ended.replay.sent,
+                    reason=ended.replay.reason,
+                )
+        return bool(running)
+
+    # -- asked by people -------------------------------------------------------------------------------------------
+
+    async def causes(self, integration: str | None) -> dict[str, Any]:
+        """Everything that needs a person, by cause: schema `syncd.dlq/1`."""
+        store = self._store()
+        found = [(causes.LETTER, one) for one in await store.dead_letters.grouped(integration)]
+        found += [(causes.REJECT, one) for one in await store.rejects.grouped(integration)]
+        found.sort(key=lambda pair: (-pair[1].count, pair[1].integration, pair[1].resource))
+        return {"schema": "syncd.dlq/1", "causes": [causes.told(*pair) for pair in found]}
+
+    async def letter(self, letter_id: int) -> dict[str, Any] | None:
+        """One letter with all there is about it: schema `syncd.dlq-letter/1`. None: there is none of this id."""
+        return await letter_of(self._store(), letter_id)
+
+    async def selection(self, said: Selection, cause: str | None) -> Selection:
+        """The selection with the cause a person named. Raises ConfigError where that, or the integration, is none."""
+        name, known = said.integration, self._known()
+        if name is not None and name not in known and not await self._store().replays.groups(said):
+            raise ConfigError(f"no integration {name!r}", hint=did_you_mean(name, known) or "syncd dlq list")
+        if cause is None:
+            return said
+        every = [(causes.LETTER, one) for one in await self._store().dead_letters.grouped(said.integration)]
+        _, found = causes.chosen(cause, every)
+        return replace(said, cause=(found.integration, found.resource, found.fingerprint))
+
+    async def price(self, selection: Selection) -> dict[str, Any]:
+        """What a replay would do and cost, before anything is done: schema `syncd.dlq-price/1`."""
+        store = self._store()
+        groups = await store.replays.groups(selection)
+        runs = {
+            (run.integration, run.resource): run
+            for run in await store.runs.recent(sorted({g.integration for g in groups if g.origin == "run"}), each=1)
+        }
+        known = self._known()
+        accounts = {account.name: account for account in self._accounts()}
+        scopes: dict[str, dict[str, Any]] = {}
+        for group in groups:
+            account = accounts.get(group.integration)
+            calls = _calls(group, account, runs)
+            key = account.scope if account is not None else group.integration
+            scope = scopes.setdefault(
+                key,
+                {
+                    "scope": key,
+                    "partner": account.partner if account is not None else None,
+                    "integrations": [],
+                    "letters": 0,
+                    "reads": 0,
+                    "writes": 0,
+                },
+            )
+            scope["letters"] += group.count
+            scope["writes" if group.origin == "outbox" else "reads"] += calls
+            if group.integration not in scope["integrations"]:
+                scope["integrations"].append(group.integration)
+        by_scope = {account.scope: account for account in accounts.values()}
+        for key, scope in scopes.items():
+            scope["calls"] = scope["reads"] + scope["writes"]
+            scope |= _share(by_scope.get(key), scope["reads"], scope["writes"])
+        return {
+            "schema": "syncd.dlq-price/1",
+            "letters": sum(group.count for group in groups),
+            "under_way": sum(group.running for group in groups),
+            "calls": sum(scope["calls"] for scope in scopes.values()),
+            "upto": max((group.upto for group in groups), default=None),
+            "causes": [
+                {
+                    "cause": causes.cause_of(causes.LETTER, group.integration, group.resource, group.fingerprint),
+                    "integration": group.integration,
+                    "resource": group.resource,
+                    "from": group.origin,
+                    "message": group.message,
+                    "count": group.count,
+                    "under_way": group.running,
+                    "replayed_before": group.again,
+                }
+                for group in groups
+            ],
+            "scopes": list(scopes.values()),
+            "unknown": sorted({group.integration for group in groups if group.integration not in known}),
+        }
+
+    async def replay(self, selection: Selection, *, who: str) -> dict[str, Any]:
+        """Begin; committed when this comes back. Raises ConfigError for letters of what is no longer configured."""
+        store = self._store()
+        groups = await store.replays.groups(selection)
+        known = self._known()
+        gone = sorted({group.integration for group in groups if group.integration not in known})
+        if gone:
+            raise ConfigError(
+                f"{', '.join(gone)} is no longer configured: nobody would do the work",
+                hint=f"syncd dlq discard --integration {gone[0]}, or put it back into its file",
+            )
+        begun = await store.replays.begin(selection, who=who)
+        names = {name for name, _ in begun}
+        for account in self._accounts():
+            if account.name in names:
+                account.health.auth_retry_at = None  # who replays may have mended the credential: worth one call
+                account.tasks_added()
+        self._wake.set()
+        return await self.replays(begun)
+
+    async def replays(self, keys: Sequence[tuple[str, int]] | None) -> dict[str, Any]:
+        """Where replays stand; None: all that are under way. Schema `syncd.dlq-replays/1`."""
+        store, now = self._store(), self._clock.now()
+        wanted = await store.replays.running() if keys is None else list(keys)[:MOST_SHOWN]
+        found = [await store.replays.standing(*key) for key in wanted]
+        shown = []
+        for standing in found:
+            if standing is not None:
+                told = causes.replay_told(standing, now)
+                told["why_waiting"] = self._why(standing.replay.integration, told, now)
+                shown.append(told)
+        return {"schema": "syncd.dlq-replays/1", "replays": shown}
+
+    async def cancel(self, selection: Selection, *, who: str) -> dict[str, Any]:
+        """End replays; what was returned goes on. Schema `syncd.dlq-cancel/1`."""
+        store = self._store()
+        ended = await store.replays.cancel(selection, who=who)
+        for integration, replay, left in ended:
+            await store.audit.add(
+                who, "replay_cancelled", integration=integration, after={"replay": replay, "left": left}
+            )
+        told = [{"integration": one[0], "replay": one[1], "left": one[2]} for one in ended]
+        return {"schema": "syncd.dlq-cancel/1", "cancelled": told}
+
+    async def discard(self, selection: Selection, *, who: str, reason: str) -> dict[str, Any]:
+        """Settle letters for good: schema `syncd.dlq-discard/1`."""
+        count = await discard(self._store(), selection, who=who, reason=reason)
+        return {"schema": "syncd.dlq-discard/1", "discarded": count}
+
+    async def purge(
+        self, older_than_seconds: float | None, *, integration: str | None, open_too: bool, who: str
+    ) -> dict[str, Any]:
+        """Remove letters last touched longer ago (None: all): schema `syncd.dlq-purge/1`."""
+        before = None
+        if older_than_seconds is not None:
+            before = self._clock.now() - timedelta(seconds=older_than_seconds)
+        count = await purge(self._store(), before, integration=integration, open_too=open_too, who=who)
+        return {"schema": "syncd.dlq-purge/1", "removed": count}
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _why(self, integration: str, told: Mapping[str, Any], now: datetime) -> str | None:
+        """Why a replay does not move at present, for who watches; None where it does, or is over."""
+        if told["ended_at"] is not None:
+            return None
+        account = next((one for one in self._accounts() if one.name == integration), None)
+        if account is None:
+            return f"{integration} does not run on this instance"
+        if account.health.paused is not None:
+            return f"{integration} is paused: syncd resume {integration}"
+        until = account.health.auth_retry_at
+        if until is not None and until > now:
+            return f"the credential was refused: syncd credential test {integration}"
+        if told["held_until"] is not None:
+            return f"{told['held_by'] or 'put off'}; again at {told['held_until']:%H:%M:%S} UTC"
+        if not told["in_flight"] and told["waiting"]:
+            return "a newer push of the same record is under way" if told["sent"] or told["state"] == "canary" else None
+        return None
+
+    def _store(self) -> Store:
+        store = self._store_now()
+        if store is None:
+            raise StoreError("the database has not been reached yet", hint="syncd check --env")
+        return store
+
+
+async def letter_of(store: Store, letter_id: int) -> dict[str, Any] | None:
+    """One letter with the letters whose replays ended in it."""
+    letter = await store.dead_letters.get(None, letter_id)
+    if letter is None:
+        return None
+    formers: list[DeadLetter] = []
+    former = letter.former_id
+    while former is not None and len(formers) < 10:
+        older = await store.dead_letters.get(letter.integration, former)
+        if older is None:
+            break
+        formers.append(older)
+        former = older.former_id
+    return {"schema": "syncd.dlq-letter/1", **causes.letter_told(letter, formers=formers)}
+
+
+async def discard(store: Store, selection: Selection, *, who: str, reason: str) -> int:
+    """Settle letters for good, and note who did."""
+    groups = await store.replays.groups(selection)
+    for name in sorted({group.integration for group in groups}):
+        mine = [group for group in groups if group.integration == name]
+        after = {
+            "letters": sum(group.count for group in mine),
+            "reason": reason,
+            "causes": [group.fingerprint for group in mine[:20]],
+        }
+        # Noted first: if this ends in the middle, it is known who began it.
+        await store.audit.add(who, "dead_letters_discarded", integration=name, after=after)
+    return await store.dead_letters.discard(selection, by=who, reason=reason)
+
+
+async def purge(store: Store, before: datetime | None, *, integration: str | None, open_too: bool, who: str) -> int:
+    """Remove letters, and note who did."""
+    counted = await store.dead_letters.purgeable(before, integration=integration, open_too=open_too)
+    if counted:
+        after = {"letters": counted, "before": before.isoformat() if before is not None else None}
+        await store.audit.add(who, "dead_letters_purged", integration=integration or "", after=after)
+    return await store.dead_letters.purge(before, integration=integration, open_too=open_too)
+
+
+def _calls(group: Group, account: Account | None, runs: Mapping[tuple[str, str], Run]) -> int:
+    """About how many calls the work of a group makes."""
+    plan = account.plans.get(group.resource) if account is not None else None
+    if group.origin == "run":
+        run = runs.get((group.integration, group.resource))
+        return max(run.calls if run is not None else 1, 1) * group.count
+    if group.kind == "fetch" and plan is not None and plan.resource.many is not None:
+        return math.ceil(group.count / plan.resource.many.max)
+    return group.count
+
+
+def _share(account: Account | None, reads: int, writes: int) -> dict[str, Any]:
+    """How much of the scope's limits so many calls are, in the window they fill most, and how long they take at least."""
+    worst: dict[str, Any] = {"share": None, "window": None, "window_seconds": None, "limit": None, "seconds": None}
+    if account is None:
+        return worst
+    book = account.gate.book
+    for tier in book.tiers:
+        calls = sum(number for number, names in ((reads, _READ), (writes, _WRITE)) if tier in book.counting(names))
+        if not calls or not tier.most:
+            continue
+        share = calls / tier.most
+        seconds = max(calls / tier.per_window - 1.0, 0.0) * tier.spec.window_seconds
+        if worst["share"] is None or (seconds, share) > (worst["seconds"], worst["share"]):
+            window = tier.spec.window_seconds
+            worst = {
+                "share": share,
+                "window": _PERIODS.get(window, f"{window:g} s"),
+                "window_seconds": window,
+                "limit": tier.most,
+                "seconds": seconds,
+            }
+    return worst
