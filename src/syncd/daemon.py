@@ -254,7 +254,7 @@ class Daemon:
         """What the admin API has beside its core, a desk a topic."""
         return [
             *desk_backfill.routes(self.engine.backfills),
-            *desk_letters.routes(self.engine.letters, self.clock),
+            *desk_letters.routes(self.engine.letters),
             *desk_subscriptions.routes(self.engine.subscribers),
             *desk_webhooks.routes(
                 self.engine,
