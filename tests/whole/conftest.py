@@ -56,6 +56,22 @@ HOOKS: dict[str, Any] = {
 }
 """The plain API's deliveries; `hooked()` is a partner file with them."""
 
+LABELS: dict[str, Any] = {
+    "label": {"path": "/things/{id}/labels", "idempotency": "header:Idempotency-Key", "record": ""},
+    "tag": {
+        "path": "/things/{id}/labels",
+        "record": "",
+        "idempotency": "look_up",
+        "look_up": {
+            "path": "/things/{id}/labels",
+            "records": "items",
+            "same": {"label": "{data.label}"},
+            "after": "1s",
+        },
+    },
+}
+"""What the plain API takes: a label with a key it honours, and the same without one, which has to be looked up."""
+
 
 def hooked(base_url: str, **more: Any) -> dict[str, Any]:
     """As `partner`, and the plain API's deliveries are taken at /webhooks/plain/acme."""

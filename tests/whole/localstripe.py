@@ -93,6 +93,11 @@ class LocalStripe:
         made[INVOICES] = await self._many("subscriptions", orders, key="latest_invoice")
         return made
 
+    async def seed_more(self, *, customers: int = 0, products: int = 0) -> None:
+        """A few more after the seed."""
+        await self._many(PRODUCTS, (_product(n) for n in range(1000, 1000 + products)))
+        await self._many(CUSTOMERS, (_customer(n) for n in range(1000, 1000 + customers)))
+
     async def _many(self, resource: str, forms: Iterable[dict[str, str]], *, key: str = "id") -> list[str]:
         return [(await self.call("POST", resource, form))[key] for form in forms]
 
@@ -109,6 +114,13 @@ class LocalStripe:
 
     async def update(self, resource: str, external_id: str, **fields: str) -> dict[str, Any]:
         return await self.call("POST", f"{resource}/{external_id}", fields)
+
+    async def send_webhooks(self, url: str, secret: str) -> None:
+        """Have every event posted there from now on, signed with the secret."""
+        assert self._http is not None, "start() first"
+        place = self.base_url.removesuffix("/v1") + "/_config/webhooks/all"
+        async with self._http.post(place, data={"url": url, "secret": secret}) as answer:
+            answer.raise_for_status()
 
     async def delete(self, resource: str, external_id: str) -> None:
         await self.call("DELETE", f"{resource}/{external_id}")

@@ -71,3 +71,41 @@ async def test_localstripe_arrives_whole_and_its_updates_and_deletions_follow(
                 "SELECT name FROM syncd.stripe_customers WHERE external_id = $1", changed
             )
             assert view == "Renamed at the source"
+
+
+async def test_localstripes_own_webhooks_bring_its_changes_without_a_poll(tmp_path: Path, database: str, rows: Rows):
+    """It signs as Stripe does, `t=...,v1=...` over `t.body`, a second after the fact, and never tries again."""
+    secret = "whsec_only-localstripe-and-we-know"
+    text = FILE.replace("every: 3s", "every: 10m") + f"    webhook: {{secrets: [{secret}]}}\n"
+    async with LocalStripe() as stripe:
+        made = await stripe.seed(customers=60, products=20, invoices=20)
+        body = text.format(base_url=stripe.base_url, key=stripe.KEY)
+        async with Daemon(tmp_path, database, {"stripe": body}) as daemon:
+
+            async def same() -> bool:
+                for resource in (CUSTOMERS, PRODUCTS, INVOICES):
+                    listed = {record["id"]: record for record in await stripe.list(resource)}
+                    if await rows.live("shop", resource) != listed:
+                        return False
+                return True
+
+            await daemon.until(same, seconds=60, every=0.3)
+            pages = "SELECT coalesce(sum(pages), 0) FROM syncd.runs"
+            before = await rows.connection.fetchval(pages)
+            await stripe.send_webhooks(f"http://127.0.0.1:{daemon.port}/webhooks/stripe/shop", secret)
+            for number, customer in enumerate(made[CUSTOMERS][:10]):
+                await stripe.update(CUSTOMERS, customer, name=f"Renamed {number}")
+            await stripe.delete(CUSTOMERS, made[CUSTOMERS][11])
+            await stripe.seed_more(customers=5, products=3)
+            await daemon.until(same, seconds=30, every=0.3)
+            kinds = await rows.connection.fetch("SELECT event_type, count(*) FROM syncd.inbox GROUP BY 1 ORDER BY 1")
+            assert [tuple(row) for row in kinds] == [
+                ("customer.created", 5),
+                ("customer.deleted", 1),
+                ("customer.updated", 10),
+                ("product.created", 3),
+            ]
+            assert await rows.connection.fetchval(pages) == before, "a poll did the work of a webhook"
+            assert await rows.connection.fetchval("SELECT count(*) FROM syncd.dead_letters") == 0
+            gone = "SELECT deleted_at IS NOT NULL FROM syncd.records WHERE external_id = $1"
+            assert await rows.connection.fetchval(gone, made[CUSTOMERS][11])

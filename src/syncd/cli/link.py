@@ -67,6 +67,18 @@ class Link:
         finally:
             connection.close()
 
+    def deliver(self, path: str, headers: Mapping[str, str], body: bytes, *, seconds: float = 30.0) -> tuple[int, str]:
+        """Post a delivery as a partner would, nothing added to it: status and body of the answer."""
+        connection = self._open(seconds)
+        try:
+            connection.request("POST", path, body, {**headers, "Connection": "close"})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
     def probe(self, path: str, *, seconds: float = 5.0) -> tuple[int, str]:
         """Status and body of a probe."""
         return self._ask("GET", path, None, seconds)
@@ -131,7 +143,7 @@ class Link:
             ) from None
 
     def _headers(self) -> dict[str, str]:
-        found = {"Content-Type": "application/json", "X-Syncd-Actor": _who(), "Connection": "close"}
+        found = {"Content-Type": "application/json", "X-Syncd-Actor": who(), "Connection": "close"}
         if self._token is not None:
             found["Authorization"] = f"Bearer {self._token}"
         return found
@@ -193,7 +205,8 @@ def _token(file: Path, found: dict[str, Any], ref: Any) -> str | None:
     return Vault(base, os.environ).resolve(Ref.model_validate(ref)).reveal()
 
 
-def _who() -> str:
+def who() -> str:
+    """Who runs this command, for the audit log."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

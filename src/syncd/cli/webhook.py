@@ -10,6 +10,8 @@ import click
 from syncd.cli.app import App, common
 from syncd.cli.exits import Exit
 from syncd.cli.output import paint, plural, result, result_json, say, table
+from syncd.cli.webhook_deliveries import deliveries, replay, show
+from syncd.cli.webhook_send import send
 
 PATIENCE_SECONDS = 180.0
 """How long the daemon may take: some partners give the secret a minute after the subscription."""
@@ -19,6 +21,10 @@ _COLOURS = {"sound": "green", "broken": "red", "foreign": None}
 @click.group()
 def webhook() -> None:
     """Subscriptions at partners, and the deliveries that come."""
+
+
+for command in (deliveries, show, replay, send):
+    webhook.add_command(command)
 
 
 @webhook.command("list")

@@ -219,6 +219,17 @@ class DeadLetters:
         )
         return DeadLetter(**dict(found)) if found is not None else None
 
+    async def of_origin(self, integration: str, origin: str, origin_id: str) -> DeadLetter | None:
+        """The latest letter of one piece of work, settled ones too."""
+        found = await self._database.fetchrow(
+            f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE integration = $1 AND origin = $2 AND origin_id = $3 "
+            "ORDER BY id DESC LIMIT 1",
+            integration,
+            origin,
+            origin_id,
+        )
+        return DeadLetter(**dict(found)) if found is not None else None
+
     async def list(
         self,
         integration: str | None = None,

@@ -156,6 +156,16 @@ class Tasks:
         )
         return [task_of(each) for each in found]
 
+    async def keyed(self, integration: str, dedupe_key: str) -> Task | None:
+        """The task with this key: the one under way, else the one that waits."""
+        found = await self._database.fetchrow(
+            f"SELECT {COLUMNS} FROM syncd.tasks WHERE integration = $1 AND dedupe_key = $2 "
+            "ORDER BY state = 'taken' DESC, id LIMIT 1",
+            integration,
+            dedupe_key,
+        )
+        return task_of(found) if found is not None else None
+
     async def ready(self, integrations: Sequence[str], *, resources: Sequence[str] | None = None) -> list[str]:
         """Those of the integrations that have a task ready to be taken; of these `integration/resource` where given."""
         found = await self._database.fetch(

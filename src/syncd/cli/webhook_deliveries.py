@@ -1,0 +1,270 @@
+"""`syncd webhook deliveries|show|replay`: what came from partners, what became of it, and once more.
+
+Reads and writes the database itself, so it works while no daemon runs; whoever owns the integration then does the work.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from syncd.cli.app import App, arun, common, known_integration
+from syncd.cli.exits import Exit
+from syncd.cli.moments import Moment
+from syncd.cli.output import Failure, ago, clock_time, lasting, paint, plural, result, result_json, say, table
+
+if TYPE_CHECKING:
+    from syncd.config import Config
+    from syncd.tracing import Tracing
+
+STATES = ("waiting", "done", "dropped", "buried")
+COLOURS = {"done": "green", "dropped": "yellow", "buried": "red", "waiting": "cyan"}
+MOST_SHOWN = 1000
+REASON_COLUMNS = 50
+
+
+@click.command()
+@click.argument("integration", required=False)
+@click.option("--since", type=Moment(), metavar="TIME", help="Received since then: a time, or how long ago (2h).")
+@click.option("--until", type=Moment(), metavar="TIME", help="Received before then.")
+@click.option("--state", type=click.Choice(STATES), help="Only those that stand so.")
+@click.option("--limit", type=click.IntRange(1, MOST_SHOWN), default=20, show_default=True, help="At most so many.")
+@common(json=True, database=True)
+def deliveries(
+    app: App, integration: str | None, since: datetime | None, until: datetime | None, state: str | None, limit: int
+) -> Exit:
+    """The latest deliveries that were accepted, and how each stands.
+
+    What was refused is not stored; /metrics counts it by reason (webhook_failures_total), and the log says so once.
+    """
+
+    async def ask() -> list[dict[str, Any]]:
+        config = app.config()
+        if integration is not None:
+            known_integration(config, integration)
+        async with _tracing(app, config) as tracing:
+            return await tracing.latest(integration, since=since, until=until, state=state, limit=limit)
+
+    found = arun(ask())
+    if app.as_json:
+        result_json({"schema": "syncd.deliveries/1", "deliveries": found})
+        return Exit.OK
+    if not found:
+        result("no deliveries" + (f" of {integration}" if integration else "") + " that fit")
+        return Exit.OK
+    now = app.clock.now()
+    rows = [
+        (
+            str(each["id"]),
+            f"{ago(each['received_at'], now)} ago",
+            each["integration"],
+            each["type"] or "-",
+            f"{each['resource'] or ''} {each['record_id'] or ''}".strip() or "-",
+            paint(each["state"], COLOURS.get(each["state"])),
+            _clipped(each["reason"] or ""),
+        )
+        for each in found
+    ]
+    result(table(rows, ("ID", "CAME", "INTEGRATION", "TYPE", "RECORD", "STATE", "WHY"), right=frozenset({0})))
+    say("details: syncd webhook show INTEGRATION ID")
+    return Exit.OK
+
+
+@click.command()
+@click.argument("integration")
+@click.argument("delivery", metavar="ID")
+@click.option("--body", is_flag=True, help="The body as it came, without what is known to be a secret.")
+@common(json=True, database=True)
+def show(app: App, integration: str, delivery: str, body: bool) -> Exit:
+    """One delivery, by its number or by the partner's own id of it: what it says, and all it caused.
+
+    Of the body only the keys are shown, unless --body is given: what is in it may be personal.
+    """
+
+    async def ask() -> dict[str, Any] | None:
+        config = app.config()
+        known_integration(config, integration)
+        async with _tracing(app, config) as tracing:
+            return await tracing.delivery(integration, delivery)
+
+    found = arun(ask())
+    if found is None:
+        raise Failure(
+            f"{integration} has no delivery {delivery!r}",
+            "what was refused is not stored, and what is done goes after retention.inbox",
+            f"syncd webhook deliveries {integration}",
+            exit=Exit.USAGE,
+        )
+    whole, masked = found.pop("body"), found.pop("masked")
+    found["body"] = whole if body else masked
+    if app.as_json:
+        result_json({"schema": "syncd.delivery/1", **found, "body_masked": not body})
+        return Exit.OK
+    print_delivery(found, app.clock.now())
+    if found["headers"]:
+        result("\nheaders")
+        result(table([(f"  {name}", value) for name, value in sorted(found["headers"].items())]))
+    if found["body"] is not None:
+        result("\nbody" if body else "\nbody, values hidden (--body shows them)")
+        result(found["body"])
+    return Exit.OK
+
+
+@click.command()
+@click.argument("integration")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--since", type=Moment(), metavar="TIME", help="All received since then: a time, or how long ago (2h).")
+@click.option("--until", type=Moment(), metavar="TIME", help="All received before then.")
+@click.option("--state", type=click.Choice(STATES[1:]), help="Of these only those that ended so.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say how many, and do nothing.")
+@common(json=True, database=True)
+def replay(
+    app: App,
+    integration: str,
+    ids: tuple[str, ...],
+    since: datetime | None,
+    until: datetime | None,
+    state: str | None,
+    yes: bool,
+    dry_run: bool,
+) -> Exit:
+    """Work on deliveries once more: those with these IDs, or all that came in a range of time.
+
+    Each is handled as if it had just come: a record it tells of is read again at the partner, so newer data is never
+    overwritten. What is waiting still, and what is kept without its body, stays as it is.
+    """
+    ranged = since is not None or until is not None
+    if bool(ids) == ranged or (ids and state):
+        raise click.UsageError("say which: IDs, or a range with --since, --until (and --state)")
+
+    async def ask() -> tuple[int, int]:
+        config = app.config()
+        known_integration(config, integration)
+        async with _tracing(app, config) as tracing:
+            numbers = list({await _number(tracing, integration, one): None for one in ids})
+            count = len(numbers) or await tracing.count(integration, since=since, until=until, state=state)
+            if dry_run or not count or not _agreed(integration, count, yes=yes or not ranged):
+                return count, 0
+            from syncd.cli.link import who
+
+            if numbers:
+                return count, await tracing.replay(integration, numbers, who=who())
+            return count, await tracing.replay_range(integration, since=since, until=until, state=state, who=who())
+
+    count, done = arun(ask())
+    if app.as_json:
+        told = {"schema": "syncd.webhook-replay/1", "integration": integration, "count": count, "replayed": done}
+        result_json({**told, "dry_run": dry_run})
+    elif dry_run:
+        result(f"{plural(count, 'delivery', 'deliveries')} of {integration} would be worked on once more")
+    elif not count:
+        result(f"no finished delivery of {integration} fits, or none has its body still")
+    elif done:
+        result(f"{plural(done, 'delivery waits', 'deliveries wait')} to be worked on once more")
+        say(f"see them go: syncd webhook deliveries {integration} --state waiting")
+    if not dry_run and ids and done < count:
+        left = plural(count - done, "delivery", "deliveries")
+        say(f"left as it is: {left} that waits already, or has no body any more")
+        return Exit.FAILURES
+    return Exit.OK
+
+
+async def _number(tracing: Tracing, integration: str, name: str) -> int:
+    found = await tracing.delivery(integration, name)
+    if found is None:
+        do = f"syncd webhook deliveries {integration}"
+        raise Failure(f"{integration} has no delivery {name!r}", do=do, exit=Exit.USAGE)
+    number: int = found["id"]
+    return number
+
+
+def _agreed(integration: str, count: int, *, yes: bool) -> bool:
+    """Did whoever asks say yes to so many? Raises Failure where nobody can be asked."""
+    many = plural(count, "delivery", "deliveries")
+    if yes:
+        return True
+    say(f"{many} of {integration} would be worked on once more: at most one call for each record they tell of")
+    if not sys.stdin.isatty():
+        raise Failure("nobody is here to say yes", do="the same with --yes, or --dry-run to see only", exit=Exit.USAGE)
+    return click.confirm("go on?", err=True)
+
+
+def print_delivery(found: dict[str, Any], now: datetime) -> None:
+    """What it is and what it caused, line by line."""
+    size = "" if found["bytes"] is None else f", {plural(found['bytes'], 'byte')}"
+    state = paint(found["state"], COLOURS.get(found["state"]))
+    if found["seconds"] is not None:
+        state += f", {lasting(found['seconds']) if found['seconds'] >= 1 else 'within a second'} after it came"
+    rows = [
+        ("delivery", f"{found['id']} of {found['integration']}"),
+        ("event id", found["event_id"]),
+        ("type", found["type"] or "-"),
+        ("received", f"{clock_time(found['received_at'])} ({ago(found['received_at'], now)} ago){size}"),
+        ("verdict", "accepted: " + ("rightly signed" if not found["route"] else f"at /{_hidden_route(found)}")),
+        ("state", state),
+    ]
+    if found["reason"]:
+        rows.append(("why", found["reason"]))
+    if found["not_before"] and found["state"] == "waiting":
+        rows.append(("not before", clock_time(found["not_before"])))
+    if found["lost"]:
+        rows.append(("lost", f"{plural(found['lost'], 'time')} in hand when the process died"))
+    rows += [row for event in found["events"] for row in event_rows(event)]
+    if found["more_events"]:
+        rows.append(("", f"and {plural(found['more_events'], 'event')} more"))
+    if found["unread"]:
+        rows.append(("unread", found["unread"]))
+    if found["letter"] is not None:
+        letter = found["letter"]
+        rows.append(("dead letter", f"{letter['id']}, {letter['state']}: {letter['error']}: {letter['message']}"))
+    result(table(rows))
+
+
+def event_rows(event: dict[str, Any]) -> list[tuple[str, str]]:
+    """One event of a delivery: the record, the task under way, the row."""
+    if event["revoked"]:
+        return [("event", f"{event['type']}: the account took our access away")]
+    says = " is gone" if event["deleted"] else ""
+    rows = [("event", f"{event['type'] or 'record'}: {event['resource']} {event['id']}{says}")]
+    task, record = event["task"], event["record"]
+    if task is not None:
+        how = "is being worked on" if task["taken"] else "waits"
+        if task["not_before"] and not task["taken"]:
+            how += f" until {clock_time(task['not_before'])}"
+        why = f": {task['reason']}" if task["reason"] else ""
+        rows.append(("  task", f"{task['id']} {how}{why}"))
+    if record is None:
+        rows.append(("  row", "none"))
+    else:
+        end = f", deleted {clock_time(record['deleted_at'])}" if record["deleted_at"] else ""
+        rows.append(
+            (
+                "  row",
+                f"row_version {record['row_version']}, written {clock_time(record['synced_at'])} by {record['cause']}{end}",
+            )
+        )
+    return rows
+
+
+def _hidden_route(found: dict[str, Any]) -> str:
+    """A route may be the secret itself."""
+    return "•••" if found["type"] != found["route"] else str(found["route"])
+
+
+@asynccontextmanager
+async def _tracing(app: App, config: Config) -> AsyncIterator[Tracing]:
+    from syncd.tracing import Tracing
+
+    async with app.store(config) as store:
+        yield Tracing(lambda: config, lambda: store)
+
+
+def _clipped(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= REASON_COLUMNS else line[: REASON_COLUMNS - 1] + "…"

@@ -1,0 +1,229 @@
+"""What became of deliveries, for people: lists, one with all it caused, and back to the inbox once more.
+
+Reads rows, never a partner. What a delivery says is read again from its stored bytes by the driver, as the workers did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from syncd import codec, drivers
+from syncd.config import Config
+from syncd.errors import StoreError, SyncdError
+from syncd.kit.webhooks import Delivery, Event
+from syncd.model import Headers
+from syncd.redaction import KNOWN
+from syncd.store import Store
+from syncd.store.inbox import Received
+
+MOST_AT_ONCE: Final = 500
+"""Deliveries put back in one transaction."""
+MOST_RECORDS: Final = 20
+"""Records of one delivery whose fate is looked up."""
+_HIDDEN: Final = "•••"
+
+
+class Tracing:
+    """`store` answers None until the database was reached."""
+
+    def __init__(self, config: Callable[[], Config], store: Callable[[], Store | None]) -> None:
+        self._config = config
+        self._stored = store
+
+    @property
+    def _store(self) -> Store:
+        store = self._stored()
+        if store is None:
+            raise StoreError("the database has not been reached yet", hint="syncd check --env")
+        return store
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    async def latest(
+        self,
+        integration: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: str | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """The latest deliveries first, without bodies; of every integration for None."""
+        found = await self._store.inbox.list(integration, since=since, until=until, state=state, limit=limit)
+        return [_told(each) for each in found]
+
+    async def delivery(self, integration: str, name: str) -> dict[str, Any] | None:
+        """One by its number or its event id, with all it caused; None where there is none."""
+        found = await self._found(integration, name)
+        if found is None:
+            return None
+        events, unread = self._events(found)
+        told = _told(found)
+        told["headers"] = {key: KNOWN.mask(value) for key, value in found.headers.items()}
+        told["body"] = None if found.body is None else KNOWN.mask(found.body.decode("utf-8", "backslashreplace"))
+        told["masked"] = None if found.body is None else _masked(found.body, _plain(found, events))
+        told["events"] = [await self._became(found, event) for event in events[:MOST_RECORDS]]
+        told["more_events"] = max(len(events) - MOST_RECORDS, 0)
+        told["unread"] = unread
+        told["letter"] = await self._letter(found)
+        return told
+
+    async def _found(self, integration: str, name: str) -> Received | None:
+        inbox = self._store.inbox
+        number = await inbox.number(integration, name)
+        if number is None and name.isascii() and name.isdigit() and len(name) < 19:
+            number = int(name)
+        return None if number is None else await inbox.get(integration, number)
+
+    def _events(self, found: Received) -> tuple[Sequence[Event], str]:
+        """What the delivery says; and why that cannot be read, if it cannot."""
+        if found.body is None:
+            return [], "its body is no longer kept"
+        try:
+            partner, _ = self._config().integrations[found.integration]
+            driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
+            return driver.events(Delivery(found.body, Headers(found.headers), route=found.route)), ""
+        except KeyError:
+            return [], "its integration is no longer configured"
+        except SyncdError as error:
+            return [], KNOWN.mask(str(error))
+
+    async def _became(self, found: Received, event: Event) -> dict[str, Any]:
+        """What one event led to: the task under way, and the record as it is stored."""
+        store, resource, external_id = self._store, event.resource, event.external_id
+        if found.resource is not None and found.external_id == external_id:
+            resource = found.resource  # the name it is synced by, where the partner calls it otherwise
+        task = await store.tasks.keyed(found.integration, f"fetch:{resource}:{external_id}")
+        record = await store.records.get(found.integration, resource, external_id)
+        return {
+            "type": event.type,
+            "resource": resource,
+            "id": external_id,
+            "deleted": event.deleted,
+            "revoked": event.revoked,
+            "task": None
+            if task is None
+            else {
+                "id": task.id,
+                "attempts": task.attempts,
+                "not_before": task.not_before,
+                "taken": task.taken_fence is not None,
+                "reason": task.reason,
+            },
+            "record": None
+            if record is None
+            else {
+                "row_version": record.row_version,
+                "fetched_at": record.fetched_at,
+                "synced_at": record.synced_at,
+                "deleted_at": record.deleted_at,
+                "cause": record.cause,
+            },
+        }
+
+    async def _letter(self, found: Received) -> dict[str, Any] | None:
+        each = await self._store.dead_letters.of_origin(found.integration, "inbox", str(found.id))
+        if each is None:
+            return None
+        return {"id": each.id, "state": each.state, "error": each.error_class, "message": KNOWN.mask(each.message)}
+
+    # -- once more ---------------------------------------------------------------------------------------------------
+
+    async def count(
+        self,
+        integration: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: str | None = None,
+    ) -> int:
+        """How many finished deliveries with a body came in that time."""
+        return await self._store.inbox.finished(integration, since=since, until=until, state=state)
+
+    async def replay(self, integration: str, ids: Sequence[int], *, who: str) -> int:
+        """Put these finished deliveries back; returns how many. The others have no body any more, or wait already."""
+        store, back = self._store, 0
+        for first in range(0, len(ids), MOST_AT_ONCE):
+            back += await store.inbox.replay(integration, ids[first : first + MOST_AT_ONCE])
+        if back:
+            told = {"deliveries": back, "first": min(ids), "last": max(ids)}
+            await store.audit.add(who, "webhooks_replayed", integration=integration, after=told)
+        return back
+
+    async def replay_range(
+        self,
+        integration: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: str | None = None,
+        who: str,
+    ) -> int:
+        """The same with all that came in that time, in portions. Killed half way, the rest can be asked for again."""
+        store, back, after = self._store, 0, 0
+        while ids := await store.inbox.finished_ids(
+            integration, since=since, until=until, state=state, after=after, limit=MOST_AT_ONCE
+        ):
+            back += await store.inbox.replay(integration, ids)
+            after = ids[-1]
+        if back:
+            told = {
+                "deliveries": back,
+                "since": since and since.isoformat(),
+                "until": until and until.isoformat(),
+                "state": state,
+            }
+            await store.audit.add(who, "webhooks_replayed", integration=integration, after=told)
+        return back
+
+
+def _told(found: Received) -> dict[str, Any]:
+    return {
+        "integration": found.integration,
+        "id": found.id,
+        "event_id": found.event_id,
+        "route": found.route,
+        "type": found.event_type,
+        "resource": found.resource,
+        "record_id": found.external_id,
+        "received_at": found.received_at,
+        "state": found.state,
+        "reason": None if found.reason is None else KNOWN.mask(found.reason),
+        "attempts": found.attempts,
+        "lost": found.lost,
+        "not_before": found.not_before,
+        "finished_at": found.finished_at,
+        "bytes": found.size,
+        "seconds": None
+        if found.finished_at is None
+        else max((found.finished_at - found.received_at) / timedelta(seconds=1), 0.0),
+    }
+
+
+def _plain(found: Received, events: Sequence[Event]) -> frozenset[str]:
+    """The values that may be seen: what the delivery is called, and what it is of."""
+    shown = {found.event_id, found.event_type or "", found.external_id or ""}
+    for event in events:
+        shown |= {event.type, event.external_id}
+    return frozenset(shown - {""})
+
+
+def _masked(body: bytes, shown: frozenset[str]) -> str:
+    """The body with its keys and without its values, but for those that may be seen."""
+    try:
+        value = codec.loads(body)
+    except SyncdError:
+        return f"{len(body):,} bytes that are no JSON"
+    return codec.dumps(_hidden(value, shown)).decode()
+
+
+def _hidden(value: Any, shown: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _hidden(each, shown) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_hidden(each, shown) for each in value]
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and value in shown):
+        return value
+    return _HIDDEN

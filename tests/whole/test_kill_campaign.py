@@ -1,0 +1,91 @@
+"""kill -9 at random and at chosen moments while the partner changes, tells, is polled and pushed to: nothing lost or doubled.
+
+The short version runs with the suite; all fifty kills: `pytest -m soak tests/whole/test_kill_campaign.py`.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd.testing.control import Control
+from syncd.testing.process import Spawned
+from tests.whole.campaign import POINTS, Campaign
+from tests.whole.conftest import LABELS, PLAIN, hooked, only
+from tests.whole.daemon import Daemon, Rows
+from tests.whole.plain import WEBHOOK_SECRET
+
+THINGS = 1500
+KEPT = 60
+EVENTS_PER_SECOND = 200
+FRESH_SEED = secrets.randbelow(10**9)
+
+Plain = Callable[..., tuple[Spawned, Control]]
+
+
+async def campaign(kills: int, seed: int, tmp_path: Path, database: str, rows: Rows, plain: Plain) -> None:
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    simulator, control = plain(things=THINGS, kept=KEPT, seed=seed % 1000, latency=(0.001, 0.02))
+    kept = [external_id for external_id, raw in (await control.truth("things")).items() if raw.get("kept")]
+    settings: dict[str, Any] = {"every": "1s", "full_every": "4s", "guard": {"share": 1.0, "records": 100_000}}
+    partner = hooked(simulator.base_url, resources=only("things", "flow", **settings))
+    things = {**PLAIN["resources"]["things"], "pushes": LABELS}
+    partner["rest"] = {**partner["rest"], "resources": {**PLAIN["resources"], "things": things}}
+    daemon = Daemon(tmp_path, database, {"plain": partner})
+    await control.webhooks(f"http://127.0.0.1:{daemon.port}/webhooks/plain/acme", WEBHOOK_SECRET)
+    await control.stream(per_second=EVENTS_PER_SECOND, resources=("things",))
+    run = Campaign(daemon, control, rows, dice, "acme")
+    run.push_steadily(database, kept, 0.1)
+    began = time.monotonic()
+    points = [POINTS[number % len(POINTS)] for number in range(kills)]
+    dice.shuffle(points)
+    try:
+        for point in points:
+            await run.kill_at(point)
+    finally:
+        await run.stop_pushing()
+        await control.stop_stream()
+    took = time.monotonic() - began
+    stats = await control.stats()
+    await daemon.start()
+    await run.settle(("things", "flow"), seconds=150)
+    acknowledged = len(set(await control.acknowledged()))
+    print(f"{kills} kills in {took:.0f} s at {run.met}, not met {run.missed}")
+    changes = sum(stats["mutations"].values())
+    print(f"{changes} changes ({changes / took:.0f}/s), "
+          f"{acknowledged} deliveries acknowledged, {stats['webhooks']['failed']} given up by the sender, "
+          f"{len(run.pushed)} pushes")  # fmt: skip
+    print(
+        f"ready: median {sorted(run.ready_seconds)[len(run.ready_seconds) // 2]:.2f} s, most {max(run.ready_seconds):.2f} s"
+    )
+    assert acknowledged > 0
+    assert await run.lost() == []
+    assert await run.doubled_pushes() == {}
+    assert await run.broken_changes() == []
+    assert await run.buried() == []
+    assert (await control.stats())["violations"] == 0
+    assert await daemon.stop() == 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [20261122, FRESH_SEED], ids=["fixed", "fresh"])
+async def test_kills_at_chosen_moments_lose_nothing_acknowledged_and_double_nothing(
+    seed: int, tmp_path: Path, database: str, rows: Rows, plain: Plain
+):
+    await campaign(12, seed, tmp_path, database, rows, plain)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", [20261122, FRESH_SEED], ids=["fixed", "fresh"])
+async def test_fifty_kills_lose_nothing_acknowledged_and_double_nothing(
+    seed: int, tmp_path: Path, database: str, rows: Rows, plain: Plain
+):
+    await campaign(50, seed, tmp_path, database, rows, plain)
