@@ -23,6 +23,7 @@ from syncd.kit.rest import RestDriver, since_text, since_value
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.signatures import Verdict
 from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Word
+from syncd.kit.subscriptions import Subscription, Subscriptions
 from syncd.kit.verifying import Verifier
 from syncd.kit.webhooks import Change, Delivery, Event, composite_id
 from syncd.model import Checkpoint, Headers, Identity, Item, Mode, Raw, Record, Request, Response
@@ -76,6 +77,8 @@ __all__ = [
     "Signature",
     "Since",
     "Stamp",
+    "Subscription",
+    "Subscriptions",
     "Tier",
     "TransientError",
     "Verdict",

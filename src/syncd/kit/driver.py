@@ -250,9 +250,12 @@ class Driver(ABC):
         """The stored record (resource, id) that tells which of our resources an event is of, where it does not say so."""
         return None
 
-    def named(self, event: Event, record: Raw | None, options: Mapping[str, Any]) -> Event:
-        """The event of the resource it is of: `record` is the one `named_by` asked for, None where none is stored."""
-        return event
+    def named(self, event: Event, record: Raw | None, options: Mapping[str, Any]) -> Sequence[Event]:
+        """The event once for each resource that holds what it is of; as it came where none does.
+
+        `record` is the one `named_by` asked for, None where none is stored.
+        """
+        return (event,)
 
     # Pushes: changes of ours. All get the resource as the integration has it.
 

@@ -161,17 +161,21 @@ class Deriver:
         used: list[Event] = []
         passed: list[Event] = []
         for told in events:
-            event = told if told.resource in plans or not told.resource else await self._named(told)
-            if event is None:
+            if told.resource in plans or not told.resource:
+                used.append(told)
+                continue
+            named = await self._named(told)
+            if named is None:
                 asked = self._account.driver.named_by(told)
                 if asked is not None and one.received_at + NAMED_WITHIN > now:
                     self._asks_for_run(found, asked[0], one)
                     why = f"what {told.resource} is called is not known yet"
                     found.fates.append(Fate(one.id, "waiting", why, later=now + NAMED_LATER))
                     return
-                event = told
-            known = event.revoked or event.credentials is not None or event.resource in plans
-            (used if known else passed).append(event)
+                named = (told,)
+            synced = [event for event in named if event.resource in plans]
+            used += synced
+            passed += [] if synced else [told]
         for event in used:
             if event.revoked:
                 found.revoked = (event, one)
@@ -183,12 +187,12 @@ class Deriver:
                 await self._looks_again(found, event, one)
         self._tells(found, one, used, passed)
 
-    async def _named(self, event: Event) -> Event | None:
-        """The event of the resource it is of. None: the record that would name it is synced, and not stored yet."""
+    async def _named(self, event: Event) -> Sequence[Event] | None:
+        """The event by what it is of is called here. None: the record that would name it is synced, and not stored yet."""
         account = self._account
         asked = account.driver.named_by(event)
         if asked is None:
-            return event
+            return (event,)
         until, raw = self._names.get(asked, (0.0, None))
         if raw is None or until < account.clock.monotonic():
             stored = await account.store.records.get(account.name, *asked)

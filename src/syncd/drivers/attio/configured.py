@@ -37,10 +37,10 @@ def made(own: Mapping[str, Resource], given: Mapping[str, Any]) -> dict[str, Res
     found: dict[str, Resource] = dict(own)
     if given["score_limit"] < LEAST_SCORE:
         raise ConfigError(f"attio: options.score_limit: below {LEAST_SCORE} no query would ever be let go")
-    for name, slug in _chosen("objects", given["objects"]):
+    for name, slug in chosen("objects", given["objects"]):
         if not (slug in STANDARD and name == slug):
-            _add(found, f"object_{name}" if name in own else name, _object(own["companies"], slug))
-    for name, slug in _chosen("lists", given["lists"], "entries_"):
+            _add(found, object_name(name, own), _object(own["companies"], slug))
+    for name, slug in chosen("lists", given["lists"], "entries_"):
         _add(found, name, _entries(own["companies"], own["list_entries"], slug))
     if given["lists"]:
         found["list_entries"] = own["list_entries"].model_copy(update={"enabled": False})
@@ -59,7 +59,7 @@ def has_values(resource: Resource) -> bool:
     return resource.path.endswith("/query")
 
 
-def _chosen(option: str, given: Sequence[Any], prefix: str = "") -> list[tuple[str, str]]:
+def chosen(option: str, given: Sequence[Any], prefix: str = "") -> list[tuple[str, str]]:
     """(resource, slug or UUID) of each entry of an option. Raises ConfigError."""
     found: list[tuple[str, str]] = []
     for entry in given:
@@ -70,6 +70,11 @@ def _chosen(option: str, given: Sequence[Any], prefix: str = "") -> list[tuple[s
             )
         found.append((safe(slug, prefix) if name is None else str(name), slug))
     return found
+
+
+def object_name(name: str, own: Mapping[str, Any]) -> str:
+    """What the resource of a further object is called: no name of the description's is taken from it."""
+    return f"object_{name}" if name in own else name
 
 
 def safe(slug: str, prefix: str) -> str:

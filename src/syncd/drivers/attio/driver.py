@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from syncd.drivers.attio import naming
 from syncd.drivers.attio.configured import UUID, Valued, made, safe
+from syncd.drivers.attio.subscriptions import AttioSubscriptions
 from syncd.drivers.attio.values import flat
 from syncd.kit import (
     Checkpoint,
@@ -26,6 +28,7 @@ from syncd.kit import (
     Resource,
     Response,
     RestDriver,
+    Subscriptions,
     Tier,
     TransientError,
     checked_options,
@@ -53,6 +56,7 @@ _SCOPES: Final = (
         ("task:read", "object_configuration:read", "record_permission:read", "user_management:read"),
     ),
     (re.compile(r"/workspace_members"), ("user_management:read",)),
+    (re.compile(r"/webhooks"), ("webhook:read-write",)),
 )
 """What a call needs (facts, section 2; that of notes is ours): the body of a missing-scope 403 is not documented."""
 _EVENTS: Final = {
@@ -148,6 +152,9 @@ class Attio(RestDriver):
 
     # Webhooks: an event has no values and no time, only UUIDs; it says "look again".
 
+    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
+        return AttioSubscriptions(self.resources(options))
+
     def events(self, delivery: Delivery) -> list[Event]:
         body = delivery.json()
         facts = body.get("events") if isinstance(body, Mapping) else None
@@ -155,6 +162,12 @@ class Attio(RestDriver):
             raise PayloadError("expected a list of events at `events`")
         found = [event for fact in facts for event in _events(fact)]
         return list({(event.resource, event.external_id, event.deleted): event for event in found}.values())
+
+    def named_by(self, event: Event) -> tuple[str, str] | None:
+        return naming.named_by(event)
+
+    def named(self, event: Event, record: Raw | None, options: Mapping[str, Any]) -> Sequence[Event]:
+        return naming.named(event, record, self.spec.resources, checked_options(self.spec, options))
 
 
 def _sound(resource: Resource) -> Resource:

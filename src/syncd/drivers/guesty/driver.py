@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from itertools import product
 from typing import Any, Final
 
+from syncd.drivers.guesty.subscriptions import GuestySubscriptions
 from syncd.kit import (
     Checkpoint,
     Delivery,
@@ -26,6 +27,7 @@ from syncd.kit import (
     Resource,
     Response,
     RestDriver,
+    Subscriptions,
     checked_options,
     coerce,
     error_for,
@@ -165,6 +167,9 @@ class Guesty(RestDriver):
         if response.status_code == 410 and response.url.partition("?")[0].endswith("/reservations"):
             return error_for("rejected", response, now, self.spec.errors, hint=RETIRED)
         return super().classify(response, now)
+
+    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
+        return GuestySubscriptions(self.spec.webhooks.routes if self.spec.webhooks is not None else {})
 
     def event_id(self, delivery: Delivery) -> str | None:
         return super().event_id(delivery) or delivery.headers.get("webhook-id")

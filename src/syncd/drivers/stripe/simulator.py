@@ -19,6 +19,7 @@ from syncd.drivers.stripe.simulator_data import KIND, RESOURCES
 from syncd.drivers.stripe.simulator_reads import StripeReads
 from syncd.testing.base import Answer, Call, Simulator
 from syncd.testing.collection import Raw
+from syncd.testing.deliveries import Target
 
 CREATABLE = ("customers", "products", "refunds")
 SETTABLE = {
@@ -54,6 +55,8 @@ class StripeSimulator(StripeReads):
         *(("POST", f"/v1/invoices/{{id}}/{action}", "post_invoice") for action in INVOICE),
         ("POST", "/v1/webhook_endpoints", "post_endpoint"),
         ("GET", "/v1/webhook_endpoints", "list_endpoints"),
+        ("GET", "/v1/webhook_endpoints/{id}", "one_endpoint"),
+        ("POST", "/v1/webhook_endpoints/{id}", "change_endpoint"),
         ("DELETE", "/v1/webhook_endpoints/{id}", "remove_endpoint"),
     )
 
@@ -228,28 +231,74 @@ class StripeSimulator(StripeReads):
 
     def post_endpoint(self, call: Call) -> web.Response:
         def act(given: Raw) -> web.Response:
-            if "url" not in given or not given.get("enabled_events"):
+            events = listed(given.get("enabled_events"))
+            if "url" not in given or not events:
                 return self.error(400, "Missing required param: url or enabled_events.", code="parameter_missing")
             secret = f"whsec_{self.dice.code(32)}"
-            target = self.subscription(given["url"], [secret], list(given["enabled_events"]))
+            target = self.subscription(given["url"], [secret], events)
+            target.facts["api_version"] = given.get("api_version")
             self.deliveries.targets[target.id] = target
-            return self.reply({**endpoint(target.id, target.url, target.events), "secret": secret})
+            return self.reply({**endpoint(target), "secret": secret})
 
         return self.once(call, act)
 
     def list_endpoints(self, call: Call) -> web.Response:
-        data = [endpoint(target.id, target.url, target.events) for target in self.deliveries.targets.values()]
-        return self.reply({"object": "list", "url": "/v1/webhook_endpoints", "has_more": False, "data": data})
+        """Newest first, as all of Stripe's lists."""
+        every = list(self.deliveries.targets.values())[::-1]
+        ids = [target.id for target in every]
+        after = call.query.get("starting_after")
+        start = ids.index(after) + 1 if after in ids else 0
+        limit = min(int(call.query.get("limit", "10")), 100)
+        page = every[start : start + limit]
+        more = start + limit < len(every)
+        data = [endpoint(target) for target in page]
+        return self.reply({"object": "list", "url": "/v1/webhook_endpoints", "has_more": more, "data": data})
+
+    def _endpoint(self, call: Call) -> Target | web.Response:
+        text = f"No such webhook endpoint: '{call.args['id']}'"
+        return self.deliveries.targets.get(call.args["id"]) or self.error(
+            404, text, code="resource_missing", param="id"
+        )
+
+    def one_endpoint(self, call: Call) -> web.Response:
+        found = self._endpoint(call)
+        return self.reply(endpoint(found)) if isinstance(found, Target) else found
+
+    def change_endpoint(self, call: Call) -> web.Response:
+        def act(given: Raw) -> web.Response:
+            found = self._endpoint(call)
+            if not isinstance(found, Target):
+                return found
+            found.url = given.get("url", found.url)
+            found.events = listed(given.get("enabled_events")) or found.events
+            if "disabled" in given:
+                found.status = "disabled" if given["disabled"] == "true" else "active"
+            return self.reply(endpoint(found))
+
+        return self.once(call, act)
 
     def remove_endpoint(self, call: Call) -> web.Response:
-        if self.deliveries.targets.pop(call.args["id"], None) is None:
-            text = f"No such webhook endpoint: '{call.args['id']}'"
-            return self.error(404, text, code="resource_missing", param="id")
-        return self.reply({"id": call.args["id"], "object": "webhook_endpoint", "deleted": True})
+        found = self._endpoint(call)
+        if not isinstance(found, Target):
+            return found
+        del self.deliveries.targets[found.id]
+        return self.reply({"id": found.id, "object": "webhook_endpoint", "deleted": True})
 
 
-def endpoint(external_id: str, url: str, events: list[str]) -> Raw:
-    return {"id": external_id, "object": "webhook_endpoint", "url": url, "enabled_events": events, "status": "enabled"}
+def endpoint(target: Target) -> Raw:
+    return {
+        "id": target.id,
+        "object": "webhook_endpoint",
+        "api_version": target.facts.get("api_version"),
+        "url": target.url,
+        "enabled_events": target.events,
+        "status": "enabled" if target.status == "active" else "disabled",
+    }
+
+
+def listed(given: Any) -> list[str]:
+    """`types[]=a&types[]=b` and `types[0]=a&types[1]=b` are the same list."""
+    return [str(one) for one in (given.values() if isinstance(given, dict) else given or [])]
 
 
 def form(call: Call) -> Raw:

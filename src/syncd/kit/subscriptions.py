@@ -1,0 +1,92 @@
+"""How a partner is asked to send us what changes: the calls and what their answers say. Pure; the engine compares and acts.
+
+A driver whose partner has an API for this returns one of these from `Driver.subscriptions`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from syncd.model import Request, Response
+from syncd.secrets import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One that the partner keeps, whoever made it."""
+
+    id: str
+    url: str
+    events: frozenset[str]
+    """Event types, in the partner's words; `*` is every one."""
+    active: bool = True
+    said: str = ""
+    """The partner's own word for its state, where it has one."""
+
+    def lacks(self, wanted: Collection[str]) -> frozenset[str]:
+        """Which of these events it does not bring."""
+        return frozenset() if "*" in self.events else frozenset(wanted) - self.events
+
+
+class Subscriptions(ABC):
+    """What one partner's API of subscriptions looks like."""
+
+    one_a_url: ClassVar[bool] = False
+    """The partner refuses a second one to the same address: an old one goes before a new one comes."""
+    waits: ClassVar[Sequence[float]] = ()
+    """Seconds between tries to read a secret that is not there yet."""
+
+    @abstractmethod
+    def wanted(self, resources: Collection[str]) -> frozenset[str]:
+        """The event types that tell of changes of these resources."""
+
+    @abstractmethod
+    def listing(self) -> Request:
+        """The first call of the list of all subscriptions."""
+
+    def following(self, request: Request, response: Response) -> Request | None:
+        """The call after one that was answered; None at the end."""
+        return None
+
+    @abstractmethod
+    def found(self, response: Response) -> list[Subscription]:
+        """What a page of the list holds. Raises PayloadError."""
+
+    @abstractmethod
+    def create(self, url: str, events: Collection[str]) -> Request:
+        """The call that makes one."""
+
+    @abstractmethod
+    def created(self, response: Response) -> tuple[Subscription, Secret | None]:
+        """What it made, and the secret if the answer has it. Raises PayloadError."""
+
+    def secret(self, one: Subscription) -> Request | None:
+        """The call that reads its secret at any time; None where only the answer to its making has it."""
+        return None
+
+    def secret_in(self, response: Response) -> Secret | None:
+        """The secret in that answer."""
+        return None
+
+    def change(self, one: Subscription, events: Collection[str]) -> Request | None:
+        """The call that lets it bring these events, and go on where it was switched off; None: it has to be replaced."""
+        return None
+
+    @abstractmethod
+    def remove(self, one: Subscription) -> Request:
+        """The call that ends it."""
+
+
+def text_at(found: object, *names: str) -> str:
+    """The text at one of several names of an object; "" where none has one."""
+    if not isinstance(found, dict):
+        return ""
+    return next((value for name in names if isinstance(value := found.get(name), str) and value), "")
+
+
+def texts(found: object) -> frozenset[str]:
+    """The texts in a list; nothing where there is none."""
+    return frozenset(one for one in found if isinstance(one, str)) if isinstance(found, list) else frozenset()

@@ -1,0 +1,148 @@
+"""`syncd webhook list|register|repair` in the daemon: who may call, what is told, what is written down.
+
+The comparing and the calls: `sync/subscribing.py`. Only the instance that holds the integration's scope calls its partner.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import anyio
+import structlog
+
+from syncd.config import Config, did_you_mean
+from syncd.errors import ConfigError, OwnershipError, SyncdError
+from syncd.store import Store
+from syncd.sync.account import Account
+from syncd.sync.subscribing import REGISTERING, Action, Found, Step, Subscribing
+
+say = structlog.get_logger()
+
+
+class Subscribers:
+    """Implements `server.desk_subscriptions.SubscriptionsDesk`."""
+
+    def __init__(
+        self,
+        accounts: Callable[[], Sequence[Account]],
+        config: Callable[[], Config],
+        store: Callable[[], Store],
+    ) -> None:
+        self._accounts = accounts
+        self._config = config
+        self._store = store
+        self._busy: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        """One at a time for an integration: two would make two subscriptions."""
+
+    def names(self) -> Mapping[str, Sequence[str]]:
+        return {account.name: list(account.plans) for account in self._accounts()}
+
+    async def list(self, integration: str) -> dict[str, Any]:
+        subscribing = self._subscribing(integration)
+        await subscribing.look()
+        return self._told(integration, subscribing)
+
+    async def register(self, integration: str, *, dry_run: bool, who: str) -> dict[str, Any]:
+        return await self._change(integration, REGISTERING, dry_run=dry_run, who=who)
+
+    async def repair(self, integration: str, *, dry_run: bool, who: str) -> dict[str, Any]:
+        return await self._change(integration, frozenset(Action), dry_run=dry_run, who=who)
+
+    async def _change(
+        self, integration: str, actions: Collection[Action], *, dry_run: bool, who: str
+    ) -> dict[str, Any]:
+        async with self._busy[integration]:
+            subscribing = self._subscribing(integration)
+            await subscribing.look()
+            if dry_run:
+                steps = [step for step in subscribing.steps if step.action in actions]
+                left = [step for step in subscribing.steps if step.action not in actions]
+                return self._told(integration, subscribing, steps=steps, left=left, dry_run=True)
+            try:
+                await subscribing.act(actions)
+            except SyncdError as error:
+                await self._written(integration, subscribing.done, who, failed=str(error))
+                raise
+            await self._written(integration, subscribing.done, who)
+            done = subscribing.done
+            if done:
+                subscribing = self._subscribing(integration)
+                await subscribing.look()
+            return self._told(integration, subscribing, steps=(), left=subscribing.steps, done=done, dry_run=False)
+
+    async def _written(self, integration: str, done: Sequence[Step], who: str, *, failed: str = "") -> None:
+        what = [{"action": step.action.value, "what": step.done} for step in done]
+        if failed:
+            say.warning("webhooks_not_registered", integration=integration, done=len(done), reason=failed)
+        if what or failed:
+            after = {"done": what, **({"failed": failed} if failed else {})}
+            await self._store().audit.add(who, "webhooks_registered", integration=integration, after=after)
+        for step in done:
+            say.info("webhook_registered", integration=integration, action=step.action.value, what=step.done, who=who)
+
+    def _subscribing(self, integration: str) -> Subscribing:
+        account = next((account for account in self._accounts() if account.name == integration), None)
+        if account is None:
+            names = [account.name for account in self._accounts()]
+            raise ConfigError(f"{integration} does not run here", hint=did_you_mean(integration, names))
+        if not account.ownership.held:
+            raise OwnershipError(
+                f"another instance calls for {account.scope}: its partner is asked from there",
+                hint="the same command on that machine; syncd status says which it is",
+            )
+        config = self._config()
+        partner, settings = config.integrations[integration]
+        api = account.driver.subscriptions(account.options)
+        if api is None:
+            raise ConfigError(
+                f"the driver {partner.driver} cannot make subscriptions",
+                hint="make it in the partner's own pages and put its secret under `webhook: {secrets: [{file: ...}]}`",
+            )
+        url = config.webhook_url(integration)
+        if not url:
+            raise ConfigError(
+                "nothing says where partners reach this daemon",
+                hint="public_url under server in syncd.yaml, then a restart; or webhook: {url: ...} in the integration",
+            )
+        return Subscribing(account, api, url, in_file=settings.webhook is not None and bool(settings.webhook.secrets))
+
+    def _told(
+        self,
+        integration: str,
+        subscribing: Subscribing,
+        *,
+        steps: Sequence[Step] | None = None,
+        left: Sequence[Step] = (),
+        done: Sequence[Step] = (),
+        dry_run: bool | None = None,
+    ) -> dict[str, Any]:
+        due = subscribing.steps if steps is None else steps
+        repair = any(step.action not in REGISTERING for step in due)
+        found: dict[str, Any] = {
+            "integration": integration,
+            "url": self._config().webhook_url(integration),
+            "wanted": sorted(subscribing.wanted),
+            "subscriptions": [_shown(each) for each in subscribing.found],
+            "steps": [{"action": step.action.value, "would": step.would} for step in due],
+            "command": "repair" if repair else "register",
+        }
+        if dry_run is not None:
+            found["dry_run"] = dry_run
+            found["done"] = [{"action": step.action.value, "what": step.done} for step in done]
+            found["left"] = [{"action": step.action.value, "what": step.would} for step in left]
+        return found
+
+
+def _shown(found: Found) -> dict[str, Any]:
+    one = found.subscription
+    return {
+        "id": one.id,
+        "url": one.url,
+        "state": found.state,
+        "status": one.said,
+        "events": sorted(one.events),
+        "secret": found.held.value if found.ours else "",
+        "troubles": list(found.troubles),
+    }

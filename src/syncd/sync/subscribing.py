@@ -1,0 +1,268 @@
+"""Subscriptions at a partner: what is there compared with what is wanted, and the least that makes them equal.
+
+A subscription is ours when it leads to our address; no other is ever touched. Its secret is sealed as soon as it is known:
+what dies between the partner's answer and the sealing leaves a subscription nobody has the secret of, which the next repair
+replaces. Every call goes through the integration's own gate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError
+from syncd.kit import Request, Response, Secret, Subscription, Subscriptions
+from syncd.model import Lane
+from syncd.sync.account import Account
+
+KIND: Final = "webhook"
+"""Of the sealed row of an integration: by subscription, its secret."""
+MOST_PAGES: Final = 50
+SEALING_TRIES: Final = 5
+
+
+class Held(StrEnum):
+    """Where the secret of a subscription is."""
+
+    SEALED = "sealed"
+    """In table credentials, by the subscription's id."""
+    FILE = "file"
+    """In the integration's file, as far as can be told: a file does not say which subscription a secret is of."""
+    NOBODY = "nobody"
+
+
+class Action(StrEnum):
+    """What may be done about a subscription."""
+
+    CREATE = "create"
+    READ = "read"
+    """Read its secret and seal it."""
+    CHANGE = "change"
+    REPLACE = "replace"
+    REMOVE = "remove"
+
+
+REGISTERING: Final = frozenset({Action.CREATE, Action.READ})
+"""What changes nothing that is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One subscription that the partner keeps."""
+
+    subscription: Subscription
+    ours: bool
+    held: Held
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        return "foreign" if not self.ours else "broken" if self.troubles else "sound"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do."""
+
+    action: Action
+    would: str
+    """In words, after "would"."""
+    done: str
+    """In words, once it was done."""
+    subscription: Subscription | None = None
+    events: frozenset[str] = frozenset()
+    """All it has to bring afterwards."""
+
+
+def compare(
+    told: Iterable[Subscription],
+    url: str,
+    wanted: Collection[str],
+    sealed: Collection[str],
+    *,
+    readable: bool,
+    in_file: bool,
+) -> tuple[list[Found], list[Step]]:
+    """What is there, and the least that has to be done. `sealed` are the ids whose secret we hold, `readable` says that the
+    partner tells a secret again, `in_file` that the integration's file has one."""
+    every = list(told)
+    ours = [one for one in every if same_address(one.url, url)]
+    main = max(ours, key=lambda one: (one.id in sealed, one.active, -len(one.lacks(wanted)), one.id), default=None)
+    found, steps = [], []
+    for one in every:
+        held = Held.SEALED if one.id in sealed else Held.FILE if in_file and one is main else Held.NOBODY
+        if one not in ours:
+            found.append(Found(one, False, Held.NOBODY))
+            continue
+        if one is not main:
+            found.append(Found(one, True, held, ("a second one to the same address",)))
+            would = f"remove {one.id}, a second one to the same address"
+            steps.append(Step(Action.REMOVE, would, f"removed {one.id}, a second one to the same address", one))
+            continue
+        found.append(Found(one, True, held, tuple(_troubles(one, held, wanted))))
+        steps[:0] = _mending(one, held, wanted, readable=readable)
+    if main is None and wanted:
+        events = frozenset(wanted)
+        text = f"a subscription of {len(events)} kinds of events to {url}"
+        steps.append(Step(Action.CREATE, f"make {text}", f"made {text}", None, events))
+    return found, steps
+
+
+def same_address(one: str, other: str) -> bool:
+    """Do both lead to the same place, however the end is written?"""
+    return one.rstrip("/") == other.rstrip("/")
+
+
+def _troubles(one: Subscription, held: Held, wanted: Collection[str]) -> Iterable[str]:
+    if held is Held.NOBODY:
+        yield "nobody has its secret: its deliveries are refused"
+    if not one.active:
+        yield f"the partner switched it off{f' ({one.said})' if one.said else ''}"
+    missing = sorted(one.lacks(wanted))
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        yield f"it does not bring {', '.join(missing[:3])}{more}"
+
+
+def _mending(one: Subscription, held: Held, wanted: Collection[str], *, readable: bool) -> list[Step]:
+    events = one.events | frozenset(wanted)
+    if held is Held.NOBODY and not readable:
+        text = f"{one.id}, whose secret nobody has, by a new one of {len(events)} kinds of events"
+        return [Step(Action.REPLACE, f"replace {text}", f"replaced {text}", one, events)]
+    steps = []
+    if held is Held.NOBODY:
+        steps.append(
+            Step(Action.READ, f"read the secret of {one.id} and seal it", f"sealed the secret of {one.id}", one)
+        )
+    missing = len(one.lacks(wanted))
+    what = [
+        *(["switch it on again"] if not one.active else []),
+        *([f"add {missing} kinds of events"] if missing else []),
+    ]
+    if what:
+        did = " and ".join(what).replace("switch it on", "switched on").replace("add", "added")
+        steps.append(Step(Action.CHANGE, f"change {one.id}: {' and '.join(what)}", f"{one.id}: {did}", one, events))
+    return steps
+
+
+class Subscribing:
+    """One look at the subscriptions of one integration, and what is done about it."""
+
+    def __init__(self, account: Account, api: Subscriptions, url: str, *, in_file: bool) -> None:
+        self._account = account
+        self._api = api
+        self._url = url
+        self._in_file = in_file
+        self.wanted = api.wanted(list(account.plans))
+        self.found: list[Found] = []
+        self.steps: list[Step] = []
+        self.done: list[Step] = []
+
+    async def look(self) -> None:
+        """Ask the partner, and compare. Raises what the call may raise."""
+        told: list[Subscription] = []
+        request: Request | None = self._api.listing()
+        for _ in range(MOST_PAGES):
+            if request is None:
+                break
+            response = await self._call(request)
+            told += self._api.found(response)
+            request = self._api.following(request, response)
+        else:
+            raise PayloadError(f"the list of subscriptions has more than {MOST_PAGES} pages")
+        readable = bool(told) and self._api.secret(told[0]) is not None
+        self.found, self.steps = compare(
+            told, self._url, self.wanted, await self._sealed(), readable=readable, in_file=self._in_file
+        )
+
+    async def act(self, actions: Collection[Action]) -> None:
+        """Take the steps of these kinds, in order; `done` holds those that were taken, also when one fails."""
+        for step in [step for step in self.steps if step.action in actions]:
+            await self._take(step)
+            self.done.append(step)
+
+    async def _take(self, step: Step) -> None:
+        one = step.subscription
+        match step.action:
+            case Action.CREATE:
+                await self._create(step.events)
+            case Action.READ if one is not None:
+                await self._seal(one.id, await self._secret_of(one))
+            case Action.CHANGE if one is not None:
+                request = self._api.change(one, step.events)
+                if request is None:
+                    await self._replace(one, step.events)
+                else:
+                    await self._call(request)
+            case Action.REPLACE if one is not None:
+                await self._replace(one, step.events)
+            case Action.REMOVE if one is not None:
+                await self._remove(one)
+
+    async def _replace(self, one: Subscription, events: frozenset[str]) -> None:
+        """The new one before the old one goes, so that nothing is missed between; where the partner allows it."""
+        if self._api.one_a_url:
+            await self._remove(one)
+        await self._create(events)
+        if not self._api.one_a_url:
+            await self._remove(one)
+
+    async def _create(self, events: frozenset[str]) -> None:
+        made, secret = self._api.created(await self._call(self._api.create(self._url, events)))
+        await self._seal(made.id, secret if secret is not None else await self._secret_of(made))
+
+    async def _remove(self, one: Subscription) -> None:
+        with contextlib.suppress(GoneError):  # somebody was faster
+            await self._call(self._api.remove(one))
+        await self._seal(one.id, None)
+
+    async def _secret_of(self, one: Subscription) -> Secret:
+        """Ask for it, and again after each wait: some partners have it only a while after the making."""
+        request = self._api.secret(one)
+        if request is None:
+            raise PayloadError(f"the partner gave no secret for {one.id}", hint=self._again)
+        for wait in (*self._api.waits, None):
+            try:
+                secret = self._api.secret_in(await self._call(request))
+            except (GoneError, RejectedError) as error:
+                if error.status != 404 or wait is None:
+                    raise
+                secret = None
+            if secret is not None:
+                return secret
+            if wait is not None:
+                await self._account.clock.sleep(wait)
+        raise PayloadError(f"the partner gave no secret for {one.id}", hint=self._again)
+
+    @property
+    def _again(self) -> str:
+        return f"syncd webhook repair {self._account.name}"
+
+    async def _call(self, request: Request) -> Response:
+        return await self._account.session.call(request, lane=Lane.HIGH)
+
+    async def _sealed(self) -> frozenset[str]:
+        stored = await self._account.store.credentials.get(self._account.name, KIND)
+        return frozenset(stored.value) if stored is not None else frozenset()
+
+    async def _seal(self, subscription: str, secret: Secret | None) -> None:
+        """Keep the secret of a subscription, or (None) forget it. Committed before anything else is done."""
+        credentials, name = self._account.store.credentials, self._account.name
+        for tries in range(SEALING_TRIES):
+            stored = await credentials.get(name, KIND)
+            before: Mapping[str, str] = stored.value if stored is not None else {}
+            after = {known: value for known, value in before.items() if known != subscription}
+            if secret is not None:
+                after[subscription] = secret.reveal()
+            if after == before:
+                return
+            try:
+                version = stored.version if stored is not None else None
+                await credentials.put(name, KIND, after, expires_at=None, replaces=version)
+                return
+            except OwnershipError:  # another one sealed meanwhile: what it sealed stays
+                if tries == SEALING_TRIES - 1:
+                    raise
