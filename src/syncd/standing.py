@@ -57,6 +57,7 @@ def integration(
             for name in account.plans
         ],
         "limits": view,
+        "tasks": {"done": account.flow.done, "skipped": dict(account.flow.skipped)},
     }
 
 
@@ -184,21 +185,6 @@ def idle(config: Config, broken: Mapping[str, str], running: Sequence[str]) -> l
             }
         )
     return found
-
-
-def queues(supervisor: Supervisor | None) -> list[dict[str, Any]]:
-    """What waits for a coroutine, by partner."""
-    if supervisor is None:
-        return []
-    return [
-        {
-            "name": name,
-            "waiting": one.runner.pool.waiting,
-            "capacity": sum(one.runner.pool.capacity.values()),
-            "oldest_seconds": one.runner.pool.oldest_seconds(),
-        }
-        for name, one in supervisor.running.items()
-    ]
 
 
 def workers(supervisor: Supervisor | None) -> dict[str, int]:

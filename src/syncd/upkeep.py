@@ -119,9 +119,7 @@ class Upkeep:
 
     async def _measure(self) -> None:
         """Queue lengths and ages, lag of each resource, the one line systemd shows."""
-        for name, one in self._supervisor.running.items():
-            metrics.QUEUE_LENGTH.labels(name).set(one.runner.pool.waiting)
-            metrics.OLDEST_WORK.labels(name).set(one.runner.pool.oldest_seconds())
+        for one in self._supervisor.running.values():
             for unit in one.runner.units.values():
                 health = one.runner.accounts[unit.integration].health.of(unit.plan.name)
                 if health.last_success_at is not None:
@@ -131,13 +129,7 @@ class Upkeep:
         # Also of those that have none any more: a gauge that nobody sets stays where it was.
         for integration in {*letters, *(account.name for account in self._accounts())}:
             metrics.DEAD_LETTERS.labels(integration).set(letters.get(integration, 0))
-        waiting: dict[str, int] = {}
-        for row in await self._store.tasks.counts():
-            queue = f"tasks {Lane(row['lane']).name.lower()}"
-            waiting[queue] = waiting.get(queue, 0) + int(row["count"])
-        for lane in Lane:
-            queue = f"tasks {lane.name.lower()}"
-            metrics.QUEUE_LENGTH.labels(queue).set(waiting.get(queue, 0))
+        await self._engine.depths.measure()
         self._notifier.status(self._engine.summary())
 
     async def _remember(self) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from syncd.model import Outcome
+from syncd.model import Lane, Outcome
 from syncd.ports import CredentialKeeper, SlotKeeper
 from syncd.store import (
     BREAKER_HOLD,
@@ -15,10 +15,12 @@ from syncd.store import (
     PAUSE,
     WISHES,
     NewDeadLetter,
+    NewTask,
     Reject,
     Retention,
     Store,
 )
+from syncd.store.queues import Depth
 
 from .parts import Desk, at, row
 
@@ -158,7 +160,14 @@ async def test_what_waits_outside_is_counted(store: Store):
         "VALUES ('acme', 'k1', 'things', 'update', '{}', $1, 'unknown')",
         at(1),
     )
-    assert await store.queues.waiting() == {("inbox", "acme"): (1, at(0)), ("outbox", "acme"): (1, at(1))}
+    await store.tasks.put("acme", *(NewTask("fetch", lane=lane) for lane in (Lane.HIGH, Lane.LOW, Lane.LOW)))
+    [taken] = await store.tasks.take("acme", fence=1, limit=1, lanes=[Lane.LOW])
+    depths = {depth.queue: depth for depth in await store.queues.depths()}
+    assert depths["inbox"] == Depth("inbox", "acme", 1, 0, at(0))
+    assert depths["outbox"] == Depth("outbox", "acme", 1, 0, at(1))
+    assert depths["tasks high"].waiting == 1
+    low = depths["tasks low"]
+    assert (low.waiting, low.under_way, low.oldest_at) == (1, 1, taken.created_at)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from syncd.cli import limits
+from syncd.cli import limits, queues
 from syncd.cli.app import App, common
 from syncd.cli.exits import Exit
 from syncd.cli.output import (
@@ -245,14 +245,7 @@ def _resource(
 
 
 def _footer(found: Mapping[str, Any]) -> list[str]:
-    lines = []
-    queues = []
-    for queue in found.get("queues", []):
-        waiting, capacity = queue.get("waiting", 0), queue.get("capacity")
-        share = f" ({round(100 * waiting / capacity)} %)" if capacity else ""
-        queues.append(f"{queue.get('name', '?')} {number(waiting)}{share}")
-    if queues:
-        lines.append(f"queues  {'   '.join(queues)}")
+    lines = queues.render(found.get("queues", []), found.get("workers") or {})
     dead = found.get("dead_letters") or {}
     rejects = found.get("rejects") or {}
     if dead.get("total") or rejects.get("total"):

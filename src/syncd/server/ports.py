@@ -158,8 +158,9 @@ class Status(Protocol):
             limits: gate.view() of its scope, with "scope"}],
         scopes: [{scope, partner, integrations, owned, next_call: {at, in_seconds, why}, and gate.view(), whose tiers have
             also label, observed|null, learned: {limit, broke_at, since, events, source, yaml, proven, file}|null}],
-        queues: [{name, waiting, capacity, oldest_seconds}], workers: {alive, total},
-        dead_letters: {total, causes}, rejects: {total}, reload: {ok, at}.
+        queues: [{name, kind, waiting, under_way, capacity, oldest_seconds, rate_per_second, drains_in_seconds, bound_by,
+        state}], workers: {alive, total},
+        dead_letters: {total, causes, top: [{cause, where, message, count, since, action}]}, rejects: {total}, reload: {ok, at}.
         Times are aware UTC datetimes or RFC 3339 texts; the server writes either.
         """
         ...

@@ -17,6 +17,37 @@ from syncd.store.tasks import COLUMNS, POISON, SUSPECT, Task, task_of
 _MORE_SUSPECT = f"CASE WHEN suspicion < {SUSPECT} THEN suspicion + 1 ELSE suspicion END"
 """Having been taken when the process died says little: only being handled in that moment says more."""
 
+_INHERIT = f"""
+WITH lost AS MATERIALIZED (
+    SELECT integration, dedupe_key, sum(lost + 1)::integer AS lost, sum(attempts)::integer AS attempts,
+           max({_MORE_SUSPECT}) AS suspicion, max(letter_id) AS letter_id
+    FROM syncd.tasks
+    WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2 AND dedupe_key IS NOT NULL
+    GROUP BY 1, 2
+)
+UPDATE syncd.tasks t
+SET lost = t.lost + h.lost, attempts = t.attempts + h.attempts, suspicion = greatest(t.suspicion, h.suspicion),
+    letter_id = coalesce(t.letter_id, h.letter_id)
+FROM (
+    SELECT l.*, w.place FROM lost l CROSS JOIN LATERAL (  -- by its key, however many others wait
+        SELECT k.ctid AS place FROM syncd.tasks k
+        WHERE k.integration = l.integration AND k.dedupe_key = l.dedupe_key AND k.state = 'waiting' FOR UPDATE
+    ) w
+) h
+WHERE t.ctid = h.place
+"""
+_DOUBLE = """
+DELETE FROM syncd.tasks WHERE ctid = ANY(ARRAY(
+    SELECT t.ctid FROM syncd.tasks t
+    WHERE t.integration = ANY($1::text[]) AND t.state = 'taken' AND t.taken_fence < $2 AND t.dedupe_key IS NOT NULL AND (
+        EXISTS (SELECT FROM syncd.tasks w
+                WHERE w.integration = t.integration AND w.dedupe_key = t.dedupe_key AND w.state = 'waiting')
+        OR EXISTS (SELECT FROM syncd.tasks u
+                   WHERE u.integration = t.integration AND u.dedupe_key = t.dedupe_key AND u.state = 'taken'
+                     AND u.id > t.id AND u.taken_fence < $2))
+))
+"""
+
 
 class Losses:
     """What became of tasks whose taker is dead."""
@@ -49,24 +80,8 @@ class Losses:
         """
         names = [integrations] if isinstance(integrations, str) else list(integrations)
         async with self._database.transaction() as connection:
-            await connection.execute(
-                f"UPDATE syncd.tasks w SET lost = w.lost + o.lost, attempts = w.attempts + o.attempts, "
-                "suspicion = greatest(w.suspicion, o.suspicion), letter_id = coalesce(w.letter_id, o.letter_id) "
-                "FROM (SELECT integration, dedupe_key, sum(lost + 1)::integer AS lost, sum(attempts)::integer AS attempts, "
-                f"max({_MORE_SUSPECT}) AS suspicion, max(letter_id) AS letter_id FROM syncd.tasks "
-                "WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2 AND dedupe_key IS NOT NULL "
-                "GROUP BY 1, 2) o "
-                "WHERE w.integration = o.integration AND w.dedupe_key = o.dedupe_key AND w.state = 'waiting'",
-                names,
-                fence,
-            )
-            await connection.execute(
-                "DELETE FROM syncd.tasks t WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2 "
-                "AND EXISTS (SELECT FROM syncd.tasks o WHERE o.integration = t.integration AND o.dedupe_key = t.dedupe_key "
-                "AND (o.state = 'waiting' OR (o.id > t.id AND o.taken_fence < $2)))",
-                names,
-                fence,
-            )
+            await connection.execute(_INHERIT, names, fence)
+            await connection.execute(_DOUBLE, names, fence)
             tag = await connection.execute(
                 "UPDATE syncd.tasks SET state = 'waiting', taken_fence = NULL, taken_at = NULL, lost = lost + 1, "
                 f"suspicion = {_MORE_SUSPECT}, "

@@ -8,6 +8,7 @@ from typing import Literal
 
 from syncd import metrics
 from syncd.model import Lane
+from syncd.store.queues import queue_of
 
 Reason = Literal["expired", "stale", "unconfigured", "unreadable", "poison"]
 """Why work was skipped: its time was over; newer data is stored; its resource is not synced any more; the partner cannot
@@ -42,8 +43,3 @@ class Flow:
         """A task became a dead letter."""
         self.ended[queue_of(lane)] += 1
         metrics.TASKS.labels(integration, "buried").inc()
-
-
-def queue_of(lane: Lane) -> str:
-    """The name a lane's waiting tasks go by in status and metrics."""
-    return f"tasks {lane.name.lower()}"

@@ -34,6 +34,7 @@ from syncd.errors import (
 from syncd.kit import Change, Item, Resource, Response
 from syncd.model import Lane
 from syncd.store import POISON, NewTask, PageWrite, PushRow
+from syncd.store.queues import OUTBOX
 from syncd.sync.account import Account
 from syncd.sync.decide import Later, RetryPolicy, decide
 from syncd.sync.letters import letter_of_push
@@ -46,6 +47,8 @@ log = structlog.get_logger()
 GIVE_BACK_SECONDS = 3.0
 MOST_ANSWER = 20_000
 """Bytes of an answer's body that are kept with the push."""
+READ_TRIES = 6
+"""So often an answer that cannot be read is asked for."""
 PATIENCE = RetryPolicy(attempts=12, first_seconds=1.0)
 """Somebody waits for a push: it is tried again sooner than other work."""
 
@@ -236,20 +239,27 @@ class _Try:
         )
 
     def _item(self, response: Response) -> Item | None:
-        """The record in the answer. What the driver cannot read is read anew: the push was made all the same."""
+        """The record in the answer. An answer that cannot be read is no answer where asking once more is harmless."""
+        driver = self._account.driver
         try:
-            return self._account.driver.pushed(self._resource, self._change, response)
+            item = driver.pushed(self._resource, self._change, response)
+            if item is not None and item.raw is not None:
+                driver.identify(self._resource, item.raw, self._plan.adapter)
+            return item
         except Exception as error:
             log.warning("push_answer_unreadable", **self._told(), reason=str(error))
-            return None
+            if self._push.tries < READ_TRIES and self._can_be_told():
+                raise TransientError(f"its answer cannot be read: {error}", status=response.status_code) from error
+            return None  # it was made all the same, and the record is read anew where it is known
+
+    def _can_be_told(self) -> bool:
+        """Is there a way to find out whether a try has arrived?"""
+        return self._idempotent() or self._account.driver.look_up(self._resource, self._change) is not None
 
     def _id_of(self, item: Item | None) -> str | None:
         if item is None or item.raw is None:
             return None
-        try:
-            return self._account.driver.identify(self._resource, item.raw, self._plan.adapter).external_id
-        except Exception:
-            return None
+        return self._account.driver.identify(self._resource, item.raw, self._plan.adapter).external_id
 
     async def _page(
         self, response: Response, item: Item | None, external_id: str | None
@@ -315,8 +325,7 @@ class _Try:
     async def _unsure(self, error: Exception, now: datetime) -> None:
         """It left, and no answer tells what came of it."""
         push = self._push
-        driver = self._account.driver
-        if not self._idempotent() and driver.look_up(self._resource, self._change) is None:
+        if not self._can_be_told():
             # It says when the try left, which the row as it was taken does not.
             self._push = replace(push, sent_at=now)
             await self._bury(self._nobody_knows(str(error)), unsure=False)
@@ -376,6 +385,8 @@ class _Try:
         await written(self._account, self._push, write)
 
     def _count(self, outcome: str) -> None:
+        if outcome in ("done", "dropped"):
+            self._account.flow.ended[OUTBOX] += 1
         metrics.PUSHES.labels(self._push.integration, self._push.resource, outcome).inc()
 
     def _told(self, external_id: str | None = None) -> dict[str, Any]:
@@ -422,6 +433,7 @@ async def _bury(
 ) -> None:
     letter = letter_of_push(push, error)
     await written(account, push, lambda: account.store.outbox.bury(push, letter, unsure=unsure))
+    account.flow.ended[OUTBOX] += 1
     metrics.PUSHES.labels(push.integration, push.resource, "buried").inc()
     log.warning(
         "push_buried",

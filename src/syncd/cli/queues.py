@@ -1,0 +1,54 @@
+"""The queues at the foot of the status: a line of figures, and a sentence for each that does not flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from syncd.cli.output import lasting, number, paint, plural
+
+LONG_SECONDS = 60.0
+"""A queue that empties sooner needs no estimate."""
+
+
+def render(queues: Sequence[Mapping[str, Any]], workers: Mapping[str, Any]) -> list[str]:
+    """Lines for people; nothing where there are no queues."""
+    tables = [queue for queue in queues if queue.get("kind") != "pool"]
+    shown = [*tables, *(queue for queue in queues if queue.get("kind") == "pool" and queue.get("waiting"))]
+    if not shown:
+        return []
+    lines = [f"queues  {'   '.join(_figures(queue) for queue in shown)}"]
+    for queue in queues:
+        told = _trouble(queue, workers)
+        if told:
+            lines.append(told)
+    return lines
+
+
+def _figures(queue: Mapping[str, Any]) -> str:
+    waiting, capacity = queue.get("waiting", 0), queue.get("capacity")
+    more = [f"{round(100 * waiting / capacity)} %"] if capacity and waiting else []
+    drains = queue.get("drains_in_seconds")
+    if drains and drains >= LONG_SECONDS and queue.get("state") == "flows":
+        more.append(f"drains in {lasting(drains)}")
+    return f"{queue.get('name', '?')} {number(waiting)}" + (f" ({', '.join(more)})" if more else "")
+
+
+def _trouble(queue: Mapping[str, Any], workers: Mapping[str, Any]) -> str | None:
+    """What a person has to know of a queue that does not simply flow."""
+    state, name = queue.get("state"), queue.get("name", "?")
+    if state in (None, "empty", "flows"):
+        return None
+    waits = f"{plural(queue.get('waiting', 0), 'item')}, the oldest for {lasting(queue.get('oldest_seconds') or 0.0)}"
+    own = queue.get("workers") or workers
+    alive = f"workers {own.get('alive', '?')}/{own.get('total', '?')}"
+    if state == "no_workers":
+        return f"{paint('✗', 'red')} {name}: {waits}, and too few that work on it ({alive}); do: systemctl restart syncd"
+    if state == "held":
+        return f"{name} is held: {waits}; its integrations are paused, barred or another instance's, see above"
+    drains = queue.get("drains_in_seconds")
+    when = f", drains in {lasting(drains)}" if drains else ", and nothing leaves it" if drains is None else ""
+    bound = f" (bound by {queue['bound_by']})" if queue.get("bound_by") else ""
+    rate = queue.get("rate_per_second")
+    pace = f" at {rate:.3g}/s" if rate else ""
+    return f"{paint('⚠', 'yellow')} {name} is full: {waits}; {alive} live{when}{pace}{bound}"

@@ -1,0 +1,243 @@
+"""The queues as a person sees them: how much waits, since when, how fast it goes, when it will be gone, and what holds it.
+
+Depths are counted now and then, rates are what left a queue while something waited in it, and where a partner's limits let
+less through than that, their forecast says how long the rest takes. A queue that is full beside workers that live is load;
+one beside workers that do not is a defect: both figures stand together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from syncd import metrics, planning
+from syncd.clock import Clock
+from syncd.errors import SyncdError
+from syncd.limits.capacity import Stream
+from syncd.model import Lane
+from syncd.store import Store
+from syncd.store.queues import INBOX, OUTBOX, Depth, queue_of
+from syncd.supervisor import Running, Supervisor
+from syncd.sync.pool import CAPACITY, Pool
+
+LEAST_SECONDS = 1.0
+"""Depths are counted at most so often; and never so often that counting takes more than a twentieth of the time."""
+COUNTING_SHARE = 20.0
+RATE_SECONDS = 60.0
+"""A rate is an average over about this long."""
+FULL_SHARE = 0.8
+QUEUES = (INBOX, *(queue_of(lane) for lane in Lane), OUTBOX)
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What is remembered of one queue between two counts."""
+
+    waiting: int = 0
+    under_way: int = 0
+    oldest_at: datetime | None = None
+    by: dict[str, int] = field(default_factory=dict)
+    """Waiting, by integration."""
+    ended: int = 0
+    """What had left it at the last count, in all."""
+    rate: float | None = None
+    """What leaves it in a second; None: not known yet."""
+
+
+class Depths:
+    """Counts the queues and says what becomes of them. `measure` is called every few seconds."""
+
+    def __init__(
+        self, store: Callable[[], Store | None], supervisor: Callable[[], Supervisor | None], clock: Clock
+    ) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._clock = clock
+        self._queues = {name: _Queue() for name in QUEUES}
+        self._ended: dict[tuple[int, str], int] = {}
+        self._measured: float | None = None
+        self._next = float("-inf")
+        for lane, capacity in CAPACITY.items():
+            metrics.BOUND.labels(f"lane_{lane.name.lower()}").set(capacity)
+
+    async def measure(self) -> None:
+        """Count, where it is time to. Raises StoreError."""
+        now, store = self._clock.monotonic(), self._store()
+        if store is None or now < self._next:
+            return
+        found = await store.queues.depths()
+        took = self._clock.monotonic() - now
+        self._next = now + max(LEAST_SECONDS, took * COUNTING_SHARE)
+        passed = now - self._measured if self._measured is not None else None
+        self._measured = now
+        left = self._left()
+        for name, queue in self._queues.items():
+            self._count(queue, [depth for depth in found if depth.queue == name], left.get(name, 0), passed)
+        self._tell()
+
+    def _left(self) -> dict[str, int]:
+        """What left each queue since the last count, on this instance."""
+        found: dict[str, int] = {}
+        ended: dict[tuple[int, str], int] = {}
+        for one in self._running():
+            for account in one.runner.accounts.values():
+                for name, count in account.flow.ended.items():
+                    key = (id(account.flow), name)
+                    ended[key] = count
+                    found[name] = found.get(name, 0) + max(count - self._ended.get(key, 0), 0)
+        self._ended = ended
+        return found
+
+    @staticmethod
+    def _count(queue: _Queue, depths: Iterable[Depth], left: int, passed: float | None) -> None:
+        before = queue.waiting
+        depths = list(depths)
+        queue.by = {depth.integration: depth.waiting for depth in depths if depth.waiting}
+        queue.waiting = sum(queue.by.values())
+        queue.under_way = sum(depth.under_way for depth in depths)
+        queue.oldest_at = min((depth.oldest_at for depth in depths if depth.oldest_at is not None), default=None)
+        if not passed:
+            return
+        rate, weight = left / passed, 1 - math.exp(-passed / RATE_SECONDS)
+        if not before or not queue.waiting:  # it was empty for part of the time: it goes at least so fast
+            queue.rate = max(rate, queue.rate or 0.0) or None
+        else:
+            queue.rate = rate if queue.rate is None else queue.rate + (rate - queue.rate) * weight
+
+    def _tell(self) -> None:
+        now = self._clock.now()
+        for name, queue in self._queues.items():
+            metrics.QUEUE_LENGTH.labels(name).set(queue.waiting)
+            metrics.OLDEST_WORK.labels(name).set(_age(queue.oldest_at, now))
+            metrics.QUEUE_RATE.labels(name).set(queue.rate or 0.0)
+        for one in self._running():
+            pool = one.runner.pool
+            metrics.QUEUE_LENGTH.labels(pool.partner).set(pool.waiting)
+            metrics.OLDEST_WORK.labels(pool.partner).set(pool.oldest_seconds())
+            metrics.WORKERS_ALIVE.labels(pool.partner).set(pool.alive)
+            metrics.WORKERS.labels(pool.partner).set(pool.seats)
+
+    # -- what is shown ---------------------------------------------------------------------------------------------
+
+    def view(self) -> list[dict[str, Any]]:
+        """The tables' queues and each partner's pool, as plain data."""
+        now = self._clock.now()
+        running = list(self._running())
+        shown = [self._table(name, queue, now, running) for name, queue in self._queues.items()]
+        return shown + [_pool(one.runner.pool) for one in running]
+
+    def _table(self, name: str, queue: _Queue, now: datetime, running: list[Running]) -> dict[str, Any]:
+        lane = next((lane for lane in Lane if queue_of(lane) == name), None)
+        capacity = CAPACITY[lane] * len(running) if lane is not None and running else None
+        seconds, binding = self._drain(queue, lane, running)
+        return {
+            "name": name,
+            "kind": "table",
+            "waiting": queue.waiting,
+            "under_way": queue.under_way,
+            "capacity": capacity,
+            "oldest_seconds": _age(queue.oldest_at, now),
+            "rate_per_second": queue.rate,
+            "drains_in_seconds": seconds,
+            "bound_by": binding,
+            "state": _state(queue.waiting, capacity, _held(queue.by, running), dead=_dead(running)),
+            "integrations": dict(sorted(queue.by.items())),
+        }
+
+    def _drain(self, queue: _Queue, lane: Lane | None, running: list[Running]) -> tuple[float | None, str | None]:
+        """Seconds until all that waits is done if nothing more comes, and the limit that makes it so long."""
+        if not queue.waiting:
+            return 0.0, None
+        measured = queue.waiting / queue.rate if queue.rate else None
+        if lane is None:
+            return measured, None
+        told = [self._forecast(one, lane) for one in running]
+        limited = max((each for each in told if each is not None), default=None)
+        if limited is None or (measured is not None and measured >= limited[0]):
+            return measured, None
+        return limited
+
+    def _forecast(self, one: Running, lane: Lane) -> tuple[float, str] | None:
+        """How long the limits make the tasks of these lanes last, a call each; None where none of the partner's wait."""
+        worst: tuple[float, str] | None = None
+        gates = {account.scope: account for account in one.runner.accounts.values()}
+        if not any(self._before(name, lane) for name in one.runner.accounts):
+            return None
+        try:
+            sight = planning.Sight(
+                answered={
+                    account.name: (account.session.spent.seconds, account.session.spent.calls)
+                    for account in one.runner.accounts.values()
+                    if account.session.spent.calls
+                },
+                gates={scope: account.gate.view() for scope, account in gates.items()},
+            )
+            loads = planning.scopes_of(one.built.config, sight)
+        except SyncdError:
+            return None
+        for load in loads:
+            names = [name for name, account in one.runner.accounts.items() if account.scope == load.scope]
+            calls = sum(self._before(name, lane) for name in names)
+            if not calls:
+                continue
+            lasts = load.lasts([Stream(calls, frozenset({"read"}), flight=one.runner.pool.seats)])
+            first = float((sight.gates[load.scope].get("next_call") or {}).get("in_seconds") or 0.0)
+            if worst is None or first + lasts.seconds > worst[0]:
+                worst = (first + lasts.seconds, lasts.binding)
+        return worst
+
+    def _before(self, integration: str, lane: Lane) -> int:
+        """Tasks of an integration that wait in this lane or a more urgent one."""
+        return sum(self._queues[queue_of(each)].by.get(integration, 0) for each in Lane if each <= lane)
+
+    def _running(self) -> Iterable[Running]:
+        supervisor = self._supervisor()
+        return supervisor.running.values() if supervisor is not None else ()
+
+
+def _pool(pool: Pool) -> dict[str, Any]:
+    """One partner's coroutines and what waits for them in memory."""
+    capacity = sum(pool.capacity.values())
+    lengths = pool.lengths()
+    return {
+        "name": pool.partner,
+        "kind": "pool",
+        "waiting": pool.waiting,
+        "under_way": pool.held,
+        "capacity": capacity,
+        "oldest_seconds": pool.oldest_seconds(),
+        "lanes": {lane.name.lower(): {"waiting": lengths[lane], "capacity": pool.capacity[lane]} for lane in Lane},
+        "workers": {"alive": pool.alive, "total": pool.seats},
+        "state": _state(pool.waiting, capacity, held=False, dead=pool.alive < pool.seats),
+    }
+
+
+def _state(waiting: int, capacity: int | None, held: bool, *, dead: bool) -> str:
+    """In one word: `empty`, `flows`, `held` (paused, or a breaker or a credential bars it), `full`, `no_workers`."""
+    if not waiting:
+        return "empty"
+    if dead:
+        return "no_workers"
+    if held:
+        return "held"
+    return "full" if capacity and waiting >= capacity * FULL_SHARE else "flows"
+
+
+def _dead(running: list[Running]) -> bool:
+    return bool(running) and all(one.runner.pool.alive == 0 for one in running)
+
+
+def _held(by: Mapping[str, int], running: list[Running]) -> bool:
+    """Is none of the integrations in it one that may work now?"""
+    for one in running:
+        for name, account in one.runner.accounts.items():
+            if name in by and account.may_call() and name not in one.runner.paused:
+                return False
+    return bool(by)
+
+
+def _age(at: datetime | None, now: datetime) -> float:
+    return max((now - at).total_seconds(), 0.0) if at is not None else 0.0
