@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 
+import orjson
 import pytest
 
+from syncd import drivers
 from syncd.kit import Delivery, Event
-from syncd.store import KeyRing, Store
+from syncd.store import KeyRing, PageWrite, Row, Store
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk, event, later, thing
 
@@ -444,3 +446,47 @@ async def test_a_child_that_cannot_be_read_by_id_is_listed_below_its_parent(desk
     await desk.work()
     assert await desk.do_tasks() == 1, "of a note nobody knows, nobody knows the thing"
     assert (await desk.live("notes"))["n1"]["name"] == "changed"
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+OBJECT = "1b2c3d4e-5f60-4172-93a4-b5c6d7e8f90a"
+PERSON = "7a8b9c0d-1e2f-4304-8516-273849506172"
+
+
+def attio_event(kind: str = "record.updated") -> bytes:
+    ids = {"workspace_id": OBJECT, "object_id": OBJECT, "record_id": PERSON}
+    return orjson.dumps({"webhook_id": OBJECT, "events": [{"event_type": kind, "id": ids}]})
+
+
+async def test_an_object_told_by_its_uuid_is_found_by_what_is_stored_of_it(store: Store, clock: FakeClock):
+    desk = await Desk.open(store, clock, driver=drivers.load("attio"))
+    await desk.deliver(body=attio_event())
+    await desk.work()
+    (task,) = await store.tasks.list("acme")
+    assert (task.kind, task.resource) == ("sync", "objects"), "whose name it is has to be known first"
+    assert [state for state, _ in await desk.fates()] == ["waiting"]
+    await desk.rows("DELETE FROM syncd.tasks")
+    row = Row(OBJECT, "objects", b"{}", orjson.dumps({"api_slug": "people"}), b"1", clock.now())
+    page = PageWrite("attio", "acme", "objects", "acme", desk.ownership.fence, None, None, None, False, rows=[row])
+    await store.pages.commit_one(page)
+    await desk.work()
+    assert await store.tasks.list("acme") == [], "not yet"
+    await clock.advance(31)
+    await desk.work()
+    (task,) = await store.tasks.list("acme")
+    assert (task.kind, task.resource, task.external_id) == ("fetch", "people", PERSON)
+    assert [state for state, _ in await desk.fates()] == ["done"]
+
+
+async def test_an_object_nobody_ever_stores_is_counted_as_unknown_in_the_end(store: Store, clock: FakeClock):
+    desk = await Desk.open(store, clock, driver=drivers.load("attio"))
+    await desk.deliver(body=attio_event())
+    for _ in range(25):
+        await desk.work()
+        await clock.advance(31)
+    assert [state for state, _ in await desk.fates()] == ["dropped"]
+    (told,) = await store.inbox.types("acme")
+    assert not told.known
+    assert told.event_type.startswith("record.updated of object_1b2c3d4e")
+    assert told.count == 1

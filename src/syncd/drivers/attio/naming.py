@@ -33,22 +33,22 @@ def named(event: Event, record: Raw | None, own: Mapping[str, Any], given: Mappi
     table, uuid = asked
     slug = (record or {}).get("api_slug")
     names = {*([slug] if isinstance(slug, str) else []), uuid, uuid.replace("-", "")}
-    return [replace(event, **changes) for changes in _places(table, uuid, names, own, given)] or [event]
+    found = _records(event, names, own, given) if table == "objects" else _entries(event, uuid, names, given)
+    return list(found) or [event]
 
 
-def _places(
-    table: str, uuid: str, names: set[str], own: Mapping[str, Any], given: Mapping[str, Any]
-) -> Iterator[dict[str, str]]:
-    if table == "lists":
-        for name, slug in chosen("lists", given["lists"], "entries_"):
-            if slug.lower() in names:
-                yield {"resource": name}
-        if not given["lists"]:
-            yield {"resource": "list_entries", "parent_id": uuid}
-        return
+def _records(event: Event, names: set[str], own: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Event]:
     for standard in STANDARD:
         if standard in names:
-            yield {"resource": standard}
+            yield replace(event, resource=standard)
     for name, slug in chosen("objects", given["objects"]):
         if slug.lower() in names and not (slug in STANDARD and name == slug):
-            yield {"resource": object_name(name, own)}
+            yield replace(event, resource=object_name(name, own))
+
+
+def _entries(event: Event, uuid: str, names: set[str], given: Mapping[str, Any]) -> Iterator[Event]:
+    for name, slug in chosen("lists", given["lists"], "entries_"):
+        if slug.lower() in names:
+            yield replace(event, resource=name)
+    if not given["lists"]:
+        yield replace(event, resource="list_entries", parent_id=uuid)
