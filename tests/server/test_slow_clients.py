@@ -79,12 +79,12 @@ async def test_a_body_that_trickles_in_is_answered_408():
         reader, writer = await connect(server)
         writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
         await settle()
-        await clock.advance(29.0)
+        await clock.advance(19.0)
         assert not reader.at_eof()
         await clock.advance(1.5)
         found = await answer_of(reader)
         assert found.startswith(b"HTTP/1.1 408 ")
-        assert b"within 30 s" in found
+        assert b"within 20 s" in found
 
 
 async def test_a_body_over_the_cap_is_refused_before_it_is_read():
@@ -110,19 +110,26 @@ async def test_a_compressed_body_is_refused():
         assert (await answer_of(reader)).startswith(b"HTTP/1.1 415 ")
 
 
-async def test_a_full_site_lets_idle_connections_go_first():
+async def test_a_full_site_lets_slow_connections_go_first_then_idle_ones():
     clock = FakeClock()
-    async with serving(FakeStatus(), clock=clock, max_connections=2) as server:
+    async with serving(FakeStatus(), clock=clock, max_connections=3) as server:
         idle, idle_writer = await connect(server)
         idle_writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         await answer_of(idle)
-        _silent = await connect(server)
+        silent, _silent_writer = await connect(server)
         await settle()
-        await clock.advance(1.0)
-        reader, writer = await connect(server)
-        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
-        assert await rest_of(idle) == b""
+        await clock.advance(0.5)
+        dripping, dripping_writer = await connect(server)
+        dripping_writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1")
+        await settle()
+        others = []
+        for gone in (silent, dripping, idle):
+            await clock.advance(1.0)
+            reader, writer = await connect(server)
+            others.append(writer)
+            writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+            assert await rest_of(gone) == b""
 
 
 async def test_a_crowd_of_silent_connections_does_not_lock_others_out():

@@ -50,7 +50,7 @@ class ServerConfig(Settings):
         10.0, alias="header_timeout", description="Time a client has to send a request's headers."
     )
     body_seconds: Duration = Field(
-        30.0, alias="body_timeout", description="Time a client has to send a request's body."
+        20.0, alias="body_timeout", description="Time a client has to send a request's body."
     )
     body_bytes: Size = Field(1024 * 1024, alias="body_size", description="Largest request body; a larger one gets 413.")
 

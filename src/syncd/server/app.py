@@ -32,7 +32,7 @@ ADMIN_BODY_BYTES = 64 * 1024
 ADMIN_CONNECTIONS = 64
 KEEP_ALIVE_SECONDS = 75.0
 """Longer than the 60 s reverse proxies keep their side, so that it is they who close and no request is lost between."""
-SEND_SECONDS = 30.0
+SEND_SECONDS = 20.0
 LINGER_SECONDS = 2.0
 CLOSE_SECONDS = 5.0
 

@@ -32,6 +32,8 @@ _LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close
 class Phase(Enum):
     HEADERS = "headers"
     """Open, or receiving a request whose headers are not complete yet."""
+    BODY = "body"
+    """Receiving a body of more than one piece; its deadline is the site's."""
     BUSY = "busy"
     """A request is with its handler, which has deadlines of its own."""
     EXPRESS = "express"
@@ -42,6 +44,10 @@ class Phase(Enum):
     """Kept alive between requests."""
     LEAVING = "leaving"
     """Told to go; closed for good at the next look."""
+
+
+_SLOW = frozenset({Phase.HEADERS, Phase.BODY, Phase.SENDING})
+"""Phases in which we wait for the client."""
 
 
 class Door(asyncio.Protocol):
@@ -158,6 +164,11 @@ class Door(asyncio.Protocol):
         elif self.phase is Phase.LEAVING and age >= TICK_SECONDS:
             self.cut()
 
+    @property
+    def unread(self) -> int:
+        """Bytes of the answer the client has not taken."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def cut(self) -> None:
         """Close at once, whatever was still to be written."""
         self.phase = Phase.LEAVING
@@ -194,7 +205,8 @@ class Doors:
         return self._by_inner.get(request.protocol)
 
     def enter(self, door: Door, inner: object) -> bool:
-        """False: no room. A full site first lets go of what serves nobody: kept-alive connections, then slow ones."""
+        """False: no room. A full site first lets go of what serves nobody: slow connections, then kept-alive ones. A partner
+        that keeps one alive has been honest so far; who takes a second for a head has not."""
         now = self.clock.monotonic()
         door.since = now
         if len(self._open) >= self.most and not self._make_room(now):
@@ -212,10 +224,19 @@ class Doors:
         self._gauge.set(len(self._open))
 
     def _make_room(self, now: float) -> bool:
-        for phase, least_age in ((Phase.IDLE, 0.0), (Phase.HEADERS, _YOUNG_SECONDS)):
-            found = [door for door in self._open if door.phase is phase and now - door.since >= least_age]
-            if found:
-                oldest = min(found, key=lambda door: door.since)
+        slow: Door | None = None
+        idle: Door | None = None
+        for door in self._open:
+            if door.phase is Phase.IDLE or (door.phase is Phase.SENDING and not door.unread):
+                if idle is None or door.since < idle.since:
+                    idle = door
+            elif door.phase in _SLOW:
+                if slow is None or door.since < slow.since:
+                    slow = door
+        if slow is not None and now - slow.since < _YOUNG_SECONDS:
+            slow = None
+        for oldest in (slow, idle):
+            if oldest is not None:
                 self._open.discard(oldest)  # its place is free now; the socket follows within this turn of the loop
                 HTTP_CUT.labels(self.site, "made_room").inc()
                 oldest.cut()

@@ -24,13 +24,15 @@ def bodies(doors: Doors, *, clock: Clock, body_seconds: float) -> Middleware:
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
         door = doors.of(request)
-        if door is not None:
-            door.turn(Phase.BUSY)
         try:
             if request.can_read_body:
+                if door is not None and not request.content.is_eof():
+                    door.turn(Phase.BODY)
                 refused = await _take(request)
                 if refused is not None:
                     return refused
+            if door is not None:
+                door.turn(Phase.BUSY)
             return await handler(request)
         finally:
             if door is not None:
@@ -49,6 +51,8 @@ def bodies(doors: Doors, *, clock: Clock, body_seconds: float) -> Middleware:
                     await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _too_large(request)
+        except ConnectionError:  # gone, or shown out: nobody reads this
+            return refusal(400, "cut", "the body was cut off", close=True)
         except TimeoutError:
             return refusal(408, "slow", f"the body did not arrive within {body_seconds:g} s", close=True)
         return None
