@@ -76,10 +76,10 @@ async def test_localstripe_arrives_whole_and_its_updates_and_deletions_follow(
 async def test_localstripes_own_webhooks_bring_its_changes_without_a_poll(tmp_path: Path, database: str, rows: Rows):
     """It signs as Stripe does, `t=...,v1=...` over `t.body`, a second after the fact, and never tries again."""
     secret = "whsec_only-localstripe-and-we-know"
-    text = FILE.replace("every: 3s", "every: 10m") + f"    webhook: {{secrets: [{secret}]}}\n"
+    text = FILE.replace("every: 3s", "every: 10m")
     async with LocalStripe() as stripe:
         made = await stripe.seed(customers=60, products=20, invoices=20)
-        body = text.format(base_url=stripe.base_url, key=stripe.KEY)
+        body = text.format(base_url=stripe.base_url, key=stripe.KEY) + f"    webhook: {{secrets: [{secret}]}}\n"
         async with Daemon(tmp_path, database, {"stripe": body}) as daemon:
 
             async def same() -> bool:
