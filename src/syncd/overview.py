@@ -152,6 +152,7 @@ class Engine:
                 "total": sum(trouble.count for trouble in letters),
                 "causes": len(letters),
                 "top": causes.top(letters),
+                "replays": len(await store.replays.running()),
             },
             "rejects": {"total": sum((await store.rejects.counts()).values())},
             "reload": {"ok": self.reload_ok, "at": self.reloaded_at},

@@ -94,7 +94,20 @@ def overview(**changes: Any) -> dict[str, Any]:
         "integrations": [healthy, down, paused],
         "queues": [{"name": "resources", "waiting": 234, "capacity": 1000, "oldest_seconds": 154.0}],
         "workers": {"alive": 8, "total": 8},
-        "dead_letters": {"total": 12, "causes": 2},
+        "dead_letters": {
+            "total": 12,
+            "causes": 2,
+            "top": [
+                {
+                    "cause": "3fa9c1d2",
+                    "where": "airbnb/rooms",
+                    "message": "answered 403\n(no scope)",
+                    "count": 11,
+                    "action": "syncd dlq show 3fa9c1d2",
+                }
+            ],
+            "replays": 1,
+        },
         "rejects": {"total": 1},
         "reload": {"ok": False, "at": None},
         **changes,
@@ -170,6 +183,8 @@ def test_the_foot_has_queues_dead_letters_and_a_failed_reload():
     text = page()
     assert "queues  resources 234 (23 %)" in text
     assert "12 dead letters in 2 causes, 1 rejected record → syncd dlq list" in text
+    assert "  11 × airbnb/rooms: answered 403 (no scope); do: syncd dlq show 3fa9c1d2" in text
+    assert "1 replay of dead letters under way" in text
     assert "the last reload was not applied whole" in text
 
 

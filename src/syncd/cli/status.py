@@ -30,6 +30,7 @@ from syncd.cli.output import (
 ORDER = ["down", "auth_required", "degraded", "waiting", "paused", "healthy"]
 TROUBLED = frozenset({"down", "auth_required", "degraded"})
 WATCH_SECONDS = 2.0
+CAUSE_COLUMNS = 90
 
 
 @click.command(short_help="How everything is, worst first.")
@@ -254,6 +255,12 @@ def _footer(found: Mapping[str, Any]) -> list[str]:
             f"{plural(dead.get('total', 0), 'dead letter')}{causes}, {plural(rejects.get('total', 0), 'rejected record')}"
             " → syncd dlq list"
         )
+        for cause in dead.get("top") or []:
+            what = " ".join(str(cause.get("message", "")).split())
+            what = what if len(what) <= CAUSE_COLUMNS else what[: CAUSE_COLUMNS - 1] + "…"
+            lines.append(f"  {number(cause.get('count'))} × {cause.get('where')}: {what}; do: {cause.get('action')}")
+    if dead.get("replays"):
+        lines.append(f"{plural(dead['replays'], 'replay')} of dead letters under way")
     reload = found.get("reload") or {}
     if reload.get("ok") is False:
         lines.append(paint("the last reload was not applied whole → syncd reload --wait", "yellow"))

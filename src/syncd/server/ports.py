@@ -160,7 +160,8 @@ class Status(Protocol):
             also label, observed|null, learned: {limit, broke_at, since, events, source, yaml, proven, file}|null}],
         queues: [{name, kind, waiting, under_way, capacity, oldest_seconds, rate_per_second, drains_in_seconds, bound_by,
         state}], workers: {alive, total},
-        dead_letters: {total, causes, top: [{cause, where, message, count, since, action}]}, rejects: {total}, reload: {ok, at}.
+        dead_letters: {total, causes, top: [{cause, where, message, count, since, action}], replays},
+        rejects: {total}, reload: {ok, at}.
         Times are aware UTC datetimes or RFC 3339 texts; the server writes either.
         """
         ...
