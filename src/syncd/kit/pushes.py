@@ -100,7 +100,8 @@ class Push(Model):
     )
     record: Path | None = Field(None, description="Where the answer has the whole record; left out: it is read anew.")
     confirm: dict[Path, Any] = Field(
-        default_factory=dict, description="Path in the answer: what it must say, where a 2xx alone proves nothing."
+        default_factory=dict,
+        description="Path in the answer: what it must say if it says anything, where a 2xx alone proves nothing.",
     )
     group: str | None = Field(None, description="Endpoint group; left out: the resource's.")
     budget: str = Field("write", description="The limit budget it spends from.")
@@ -327,7 +328,11 @@ def _place(resource: Resource, rules: LookUp) -> str:
 def confirms(resource: Resource, change: Change, response: Response) -> bool:
     """Does the answer say that the change was made?"""
     rules = rules_for(resource, change)
-    return not rules.confirm or _says(response.json(), rules.confirm, _known(rules, change)) is not False
+    if not rules.confirm:
+        return True
+    answer = response.json()
+    told = {path: wanted for path, wanted in rules.confirm.items() if getter(path)(answer) not in (MISSING, None)}
+    return _says(answer, told, _known(rules, change)) is not False
 
 
 def pushed(resource: Resource, change: Change, response: Response) -> Item | None:

@@ -99,14 +99,16 @@ def _object(like: Resource, slug: str) -> Resource:
     path = f"/objects/{slug}/records"
     fields = {name: like.fields[name] for name in ("web_url", "created_at", "updated_at", "values")}
     one = One(path=path + "/{id}", records="data")
-    return like.model_copy(update={"path": f"{path}/query", "one": one, "fields": fields})
+    update = like.pushes["update"].model_copy(update={"path": path + "/{id}", "fields": {}})
+    given = {"path": f"{path}/query", "one": one, "fields": fields, "pushes": {"update": update}}
+    return like.model_copy(update=given)
 
 
 def _entries(like: Resource, below: Resource, slug: str) -> Resource:
     """Entries of one list, as a resource of their own, which can be read incrementally."""
     one = One(path=f"/lists/{slug}/entries/{{id}}", records="data")
     given = {"path": f"/lists/{slug}/entries/query", "one": one, "id": below.id, "fields": below.fields}
-    return like.model_copy(update={**given, "parent_id": "parent_record_id", "many": None})
+    return like.model_copy(update={**given, "parent_id": "parent_record_id", "many": None, "pushes": {}})
 
 
 def _valued(name: str, resource: Resource, statuses: Sequence[str], many: Sequence[str], budget: str) -> Valued:

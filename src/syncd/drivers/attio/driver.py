@@ -13,7 +13,9 @@ from syncd.drivers.attio import naming
 from syncd.drivers.attio.configured import UUID, Valued, made, safe
 from syncd.drivers.attio.subscriptions import AttioSubscriptions
 from syncd.drivers.attio.values import flat
+from syncd.drivers.attio.writing import check_name, values_of
 from syncd.kit import (
+    Change,
     Checkpoint,
     Delivery,
     Event,
@@ -121,6 +123,18 @@ class Attio(RestDriver):
             return request
         moved = [{slug: {"active_from": created["created_at"]}} for slug in resource.statuses]
         return replace(request, json={**request.json, "filter": {"$or": [created, *moved]}})
+
+    # Pushes.
+
+    def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
+        super().check(resource, change, stored)
+        check_name(resource, change)
+
+    def push(self, resource: Resource, change: Change) -> Request:
+        request = super().push(resource, change)
+        if not isinstance(resource, Valued) or not isinstance(request.json, dict):
+            return request
+        return replace(request, json={"data": {"values": values_of(resource, request.json["data"]["values"])}})
 
     # Reading answers.
 

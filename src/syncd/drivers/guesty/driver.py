@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from syncd.drivers.guesty.subscriptions import GuestySubscriptions
 from syncd.kit import (
+    Change,
     Checkpoint,
     Delivery,
     DriverSpec,
@@ -23,6 +24,7 @@ from syncd.kit import (
     PartnerError,
     PayloadError,
     Raw,
+    RejectedError,
     Request,
     Resource,
     Response,
@@ -156,6 +158,26 @@ class Guesty(RestDriver):
             return replace(onward, cursor=f"{stamp}+{onward.cursor}")
         return at(changed_after(request, last - MILLISECOND), "0", f"{since_text(last, 'iso')}+0")
 
+    # Pushes.
+
+    def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
+        super().check(resource, change, stored)
+        for number, field in enumerate(wanted_fields(change), 1):
+            if not field.get("fieldId") or "value" not in field:
+                told = f"field custom_fields: number {number} needs fieldId and value"
+                raise RejectedError(told, code="invalid", resource=resource.name)
+
+    def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
+        """Custom fields come back as they were taken; one that is missing or different was not (200 proves nothing)."""
+        wanted = wanted_fields(change)
+        if wanted:
+            answer = response.json()
+            told = answer.get("customFields") if isinstance(answer, dict) else None
+            if isinstance(told, list):
+                found = {one.get("fieldId"): one.get("value") for one in told if isinstance(one, dict)}
+                return all(found.get(one["fieldId"]) == one["value"] for one in wanted)
+        return super().confirms(resource, change, response)
+
     # Reading answers.
 
     def record(self, resource: Resource, response: Response) -> Raw:
@@ -173,6 +195,12 @@ class Guesty(RestDriver):
 
     def event_id(self, delivery: Delivery) -> str | None:
         return super().event_id(delivery) or delivery.headers.get("webhook-id")
+
+
+def wanted_fields(change: Change) -> list[dict[str, Any]]:
+    """The custom fields a push sets; none of another kind."""
+    given = change.data.get("custom_fields") if change.kind == "custom_fields" else None
+    return [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, dict)]
 
 
 def known(resource: Resource) -> dict[str, Any]:
