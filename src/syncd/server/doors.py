@@ -230,9 +230,8 @@ class Doors:
             if door.phase is Phase.IDLE or (door.phase is Phase.SENDING and not door.unread):
                 if idle is None or door.since < idle.since:
                     idle = door
-            elif door.phase in _SLOW:
-                if slow is None or door.since < slow.since:
-                    slow = door
+            elif door.phase in _SLOW and (slow is None or door.since < slow.since):
+                slow = door
         if slow is not None and now - slow.since < _YOUNG_SECONDS:
             slow = None
         for oldest in (slow, idle):
