@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -190,7 +191,11 @@ def test_every_scheme_is_signed_as_it_is_verified(rules: dict[str, Any], kind: s
     secret = "whsec_c3ludGhldGljLWd1ZXN0eS13ZWJob29rLWtleS0zMmI="
     headers = {"content-type": kind, "webhook-id": "msg_1"}
     for forged in (False, True):
-        delivery = Delivery(b"a=1&b=2", Headers(headers), "https://here.example/webhooks/p/i")
+        body = b"a=1&b=2"
+        url = "https://here.example/webhooks/p/i"
+        if scheme.verify == "twilio" and kind == "application/json":
+            url += f"?bodySHA256={hashlib.sha256(body).hexdigest()}"  # so Twilio covers a body that is no form
+        delivery = Delivery(body, Headers(headers), url)
         seal = signed(scheme, delivery, secret, NOW.timestamp(), forged=forged)
         found = Delivery(delivery.body, Headers({**headers, **seal}), delivery.url)
         assert bool(verifier(scheme, [secret])(found, NOW.timestamp())) is not forged

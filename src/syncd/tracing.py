@@ -5,13 +5,14 @@ Reads rows, never a partner. What a delivery says is read again from its stored 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from syncd import codec, drivers
 from syncd.config import Config
 from syncd.errors import StoreError, SyncdError
+from syncd.kit import Driver
 from syncd.kit.webhooks import Delivery, Event
 from syncd.model import Headers
 from syncd.redaction import KNOWN
@@ -23,6 +24,35 @@ MOST_AT_ONCE: Final = 500
 MOST_RECORDS: Final = 20
 """Records of one delivery whose fate is looked up."""
 _HIDDEN: Final = "•••"
+
+
+class Names:
+    """What the records that events tell of are called here, where the partner calls them otherwise."""
+
+    def __init__(self, store: Store, driver: Driver, integration: str, options: Mapping[str, Any]) -> None:
+        self._store = store
+        self._driver = driver
+        self.integration = integration
+        self._options = options
+
+    async def of(self, events: Sequence[Event]) -> list[Event]:
+        """The events by our names of what they are of; as they came where nothing tells."""
+        found: list[Event] = []
+        for event in events:
+            asked = self._driver.named_by(event)
+            if asked is None:
+                found.append(event)
+                continue
+            stored = await self._store.records.get(self.integration, *asked)
+            found += self._driver.named(event, None if stored is None else stored.raw, self._options)
+        return found
+
+    async def unknown(self, events: Sequence[Event]) -> tuple[str, str] | None:
+        """The record (resource, id) that would name the first event, where it is not stored."""
+        asked = self._driver.named_by(events[0]) if events else None
+        if asked is None or await self._store.records.get(self.integration, *asked) is not None:
+            return None
+        return asked
 
 
 class Tracing:
@@ -59,13 +89,13 @@ class Tracing:
         found = await self._found(integration, name)
         if found is None:
             return None
-        events, unread = self._events(found)
+        events, more, unread = await self._events(found)
         told = _told(found)
         told["headers"] = {key: KNOWN.mask(value) for key, value in found.headers.items()}
         told["body"] = None if found.body is None else KNOWN.mask(found.body.decode("utf-8", "backslashreplace"))
         told["masked"] = None if found.body is None else _masked(found.body, _plain(found, events))
-        told["events"] = [await self._became(found, event) for event in events[:MOST_RECORDS]]
-        told["more_events"] = max(len(events) - MOST_RECORDS, 0)
+        told["events"] = [await self._became(found, event) for event in events]
+        told["more_events"] = more
         told["unread"] = unread
         told["letter"] = await self._letter(found)
         return told
@@ -77,24 +107,26 @@ class Tracing:
             number = int(name)
         return None if number is None else await inbox.get(integration, number)
 
-    def _events(self, found: Received) -> tuple[Sequence[Event], str]:
-        """What the delivery says; and why that cannot be read, if it cannot."""
+    async def _events(self, found: Received) -> tuple[Sequence[Event], int, str]:
+        """What the delivery says, by our names; how many events more; and why it cannot be read, if it cannot."""
         if found.body is None:
-            return [], "its body is no longer kept"
+            return [], 0, "its body is no longer kept"
         try:
-            partner, _ = self._config().integrations[found.integration]
+            partner, integration = self._config().integrations[found.integration]
             driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
-            return driver.events(Delivery(found.body, Headers(found.headers), route=found.route)), ""
+            events = driver.events(Delivery(found.body, Headers(found.headers), route=found.route))
+            names = Names(self._store, driver, found.integration, {**partner.options, **integration.options})
+            return await names.of(events[:MOST_RECORDS]), max(len(events) - MOST_RECORDS, 0), ""
         except KeyError:
-            return [], "its integration is no longer configured"
+            return [], 0, "its integration is no longer configured"
+        except StoreError:
+            raise
         except SyncdError as error:
-            return [], KNOWN.mask(str(error))
+            return [], 0, KNOWN.mask(str(error))
 
     async def _became(self, found: Received, event: Event) -> dict[str, Any]:
         """What one event led to: the task under way, and the record as it is stored."""
         store, resource, external_id = self._store, event.resource, event.external_id
-        if found.resource is not None and found.external_id == external_id:
-            resource = found.resource  # the name it is synced by, where the partner calls it otherwise
         task = await store.tasks.keyed(found.integration, f"fetch:{resource}:{external_id}")
         record = await store.records.get(found.integration, resource, external_id)
         return {

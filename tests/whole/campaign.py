@@ -19,9 +19,9 @@ import orjson
 from syncd.testing.control import Control
 from tests.whole.daemon import Daemon, Rows
 
-POINTS = ("starting", "ready", "inbox", "event", "task", "page", "push", "random")
-"""Before it is ready; when it first is; an inbox row appears; one is worked off; a task is taken; a page is committed; a
-push reaches the partner; any time."""
+POINTS = ("starting", "ready", "inbox", "batch", "event", "task", "page", "push", "random")
+"""Before it is ready; when it first is; an inbox row appears; deliveries are in hand; one is worked off; a task is taken; a
+page is committed; a push reaches the partner; any time."""
 LOOK_SECONDS = 0.004
 LONGEST_SECONDS = 8.0
 """A point that does not come within this is killed at all the same."""
@@ -115,6 +115,10 @@ class Campaign:
         match point:
             case "inbox":
                 found = await fetch("SELECT coalesce(max(id), 0) FROM syncd.inbox")
+            case "batch":
+                found = 0 if since is None else await fetch(
+                    "SELECT coalesce(sum(cardinality(ids)), 0) FROM syncd.inbox_batches WHERE taken_at >= $1", since
+                )  # fmt: skip
             case "event":
                 found = await fetch("SELECT count(*) FROM syncd.inbox WHERE state IN ('done', 'dropped')")
             case "task":

@@ -41,18 +41,24 @@ async def campaign(kills: int, seed: int, tmp_path: Path, database: str, rows: R
     daemon = Daemon(tmp_path, database, {"plain": partner})
     await control.webhooks(f"http://127.0.0.1:{daemon.port}/webhooks/plain/acme", WEBHOOK_SECRET)
     await control.stream(per_second=EVENTS_PER_SECOND, resources=("things",))
+    # Answers that come late are overtaken by others, and of some pushes nobody hears whether they arrived.
+    await control.misbehave("latency", match="GET /v1/things/{id}", min=0.1, max=0.6, share=0.1)
+    await control.misbehave("drop_after", match="POST /v1/things/{id}/labels", share=0.1)
     run = Campaign(daemon, control, rows, dice, "acme")
     run.push_steadily(database, kept, 0.1)
     began = time.monotonic()
     points = [POINTS[number % len(POINTS)] for number in range(kills)]
     dice.shuffle(points)
     try:
-        for point in points:
+        for number, point in enumerate(points):
             await run.kill_at(point)
+            if number % 4 == 3:
+                await control.ask("POST", "redeliver", {"count": 100})  # what came long ago comes once more, backwards
     finally:
         await run.stop_pushing()
         await control.stop_stream()
     took = time.monotonic() - began
+    await control.behave()
     stats = await control.stats()
     await daemon.start()
     await run.settle(("things", "flow"), seconds=150)

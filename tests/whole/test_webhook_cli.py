@@ -119,6 +119,7 @@ async def test_deliveries_are_listed_shown_masked_and_worked_on_once_more(acme: 
     found = (await told(daemon, "webhook", "deliveries", "acme"))["deliveries"]
     assert {each["record_id"] for each in found} == set(things)
     assert {(each["state"], each["type"], each["resource"]) for each in found} == {("done", "thing.updated", "things")}
+    assert await daemon.metric('webhooks_received_total{event_type="thing.updated",partner="plain"}') == 6
     code, out, _ = await daemon.cli("webhook", "deliveries")
     assert code == 0
     assert out.count("thing.updated") == 6

@@ -52,6 +52,8 @@ class Wish:
     type: str
     external_id: str | None = None
     """The record it is to tell of; None: the sample's."""
+    renames: Mapping[str, str] = field(default_factory=dict)
+    """Texts of the sample and what is to stand in their place."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Values by their path in the body."""
     forged: bool = False
@@ -132,6 +134,8 @@ def rehearse(
         draft.freshen(sample, fresh, now)
         if wish.external_id is not None:
             draft.about(wish.external_id, sample)
+        for old, new in wish.renames.items():
+            draft.body = _instead(draft.body, old, new)
         for path, value in wish.settings.items():
             _put(draft.body, path, value)
         delivery = draft.delivery(url)

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from syncd import drivers
@@ -21,6 +21,10 @@ from syncd.rehearsal.draft import Rehearsal, Wish, rehearse, samples_of, types_o
 from syncd.secrets import Secret, Vault
 from syncd.server.address import is_loopback
 from syncd.store import Store
+from syncd.tracing import Names
+
+MOST_NAMES: Final = 50
+"""Records looked at for one that names what a sample's record may be of."""
 
 
 class Stage:
@@ -73,12 +77,15 @@ class Stage:
         def made(asked: Wish) -> Rehearsal:
             return rehearse(driver, samples, asked, secret, now, fresh, url=url)
 
-        found = made(wish)
+        names = Names(
+            self._store, driver, integration, {**partner.options, **partner.integrations[integration].options}
+        )
+        found, wish = await self._placed(names, made, wish)
         if external_id is None and not any(map(_writes, found.events)):
-            stored = await self._some(integration, found.events)
+            stored = await self._some(integration, await names.of(found.events))
             if stored is not None:
                 found = made(replace(wish, external_id=stored))
-        sent = found.delivery
+        sent, events = found.delivery, await names.of(found.events)
         whole = path + (f"/{sent.route}" if sent.route else "")
         verdict = None
         if receiver is not None:
@@ -98,8 +105,8 @@ class Stage:
             else "disabled"
             if verdict is None
             else verdict.reason,
-            "events": [await self._before(integration, each) for each in found.events],
-            "cautions": _cautions(partner, driver, integration, () if forged or stale_seconds else found.events),
+            "events": [await self._before(integration, each) for each in events],
+            "cautions": _cautions(partner, driver, integration, () if forged or stale_seconds else events),
         }
 
     def _of(self, integration: str) -> tuple[PartnerConfig, Driver]:
@@ -107,6 +114,20 @@ class Stage:
         if found is None:
             raise ConfigError(f"no integration {integration!r}", hint="syncd status")
         return found[0], drivers.load(found[0].driver, rest=found[0].rest, partner=found[0].name)
+
+    async def _placed(self, names: Names, made: Callable[[Wish], Rehearsal], wish: Wish) -> tuple[Rehearsal, Wish]:
+        """Where a sample names what its record is of by an id that is not of this account: by one that is."""
+        found = made(wish)
+        asked = await names.unknown(found.events)
+        if asked is None:
+            return found, wish
+        async for candidate in self._store.records.scan(names.integration, asked[0], limit=MOST_NAMES):
+            other = replace(wish, renames={asked[1]: candidate.external_id})
+            tried = made(other)
+            events = await names.of(tried.events)
+            if events and await self._some(names.integration, events[:1]) is not None:
+                return tried, other
+        return found, wish
 
     async def _before(self, integration: str, event: Event) -> dict[str, Any]:
         """What one event tells of, and as what that is stored now."""

@@ -279,12 +279,11 @@ class Events:
             self._revoked(account, *derived.revoked)
         account.moved()
         account.flow.ended[INBOX] += len(taken)
+        account.heard([one.received_at for one in taken])
         seconds = self._clock.monotonic() - began
         if derived.read is not None:
             for resource in {row.resource for row in derived.read.rows} or {""}:
                 account.count(resource, derived.read, result)
-        for name, (known, count) in derived.types.items():
-            metrics.WEBHOOKS_RECEIVED.labels(self._partner, name if known else "unknown").inc(count)
         duration = metrics.WEBHOOK_SECONDS.labels(self._partner)
         for _ in taken:
             duration.observe(seconds)
