@@ -36,6 +36,7 @@ from syncd.sync.pushes import Pushes
 from syncd.sync.runner import Runner
 from syncd.sync.schedule import Schedule
 from syncd.sync.scope import file_of
+from syncd.sync.silence import Silence
 
 log = structlog.get_logger()
 
@@ -219,6 +220,21 @@ class Builder:
         runner.parts.append(Backfilling(built.config.name, built.accounts, self._store, self._clock, runner.is_paused))
         runner.parts.append(
             Pushes(built.config.name, built.accounts, runner.pool, self._store, self._clock, paused=runner.is_paused)
+        )
+        runner.parts.append(
+            Silence(
+                built.config.name,
+                built.accounts,
+                runner.units,
+                {
+                    name: integration.webhook.silence
+                    for name, integration in built.config.integrations.items()
+                    if name in built.accounts and integration.webhook is not None
+                },
+                self._store,
+                self._clock,
+                paused=runner.is_paused,
+            )
         )
         return runner
 

@@ -111,6 +111,12 @@ QUEUE_RATE = Gauge(
     registry=REGISTRY,
 )
 WORKERS_ALIVE = Gauge("syncd_workers_alive", "Coroutines of a partner that live.", ["partner"], registry=REGISTRY)
+WEBHOOKS_SILENT = Gauge(
+    "syncd_webhooks_silent",
+    "1 while no webhook came for much longer than usual, 2 where pulls found what was missed; 0 else.",
+    ["integration"],
+    registry=REGISTRY,
+)
 WORKERS = Gauge("syncd_workers", "Coroutines a partner should have.", ["partner"], registry=REGISTRY)
 DRIFT = Gauge(
     "syncd_drift_records",

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StringConstra
 from pydantic_core import CoreSchema
 
 from syncd.config.settings import DAY, Settings, mistake
-from syncd.config.units import BaseUrl, Duration, Origin, RateText, Size
+from syncd.config.units import BaseUrl, Duration, Origin, RateText, Silence, Size
 from syncd.model import History
 from syncd.secrets import Ref
 
@@ -215,6 +215,12 @@ class WebhookConfig(Settings):
         "What is registered, and what a signature of the address is checked against.",
     )
     per_second: Positive = Field(2_000, description="Deliveries a second; more are told to come later (429).")
+    silence: Silence | None = Field(
+        None,
+        description="Without a delivery for so long, what they would have told is pulled, and it is said; `off`: never. "
+        "Default: much longer than was usual in the last days, 15m at least and 1d at most.",
+        examples=["2h", "off"],
+    )
     rules: Annotated[dict[str, Any], Empty] = Field(
         default_factory=dict,
         description="With `driver: rest`: keys of `rest.webhooks` that are different for this account.",

@@ -7,6 +7,7 @@ into validation and into the JSON Schema.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from types import UnionType
@@ -22,6 +23,8 @@ _DURATION_PATTERN = r"^(?=\d)(\d{1,9}w)?(\d{1,9}d)?(\d{1,9}h)?(\d{1,9}m(?!s))?(\
 _DURATION = re.compile(_DURATION_PATTERN, re.ASCII)
 _PART = re.compile(r"(\d+)(ms|[wdhms])", re.ASCII)
 DURATION_HELP = "a duration names its unit, largest first: 30s, 2m, 15m, 1h30m, 24h, 7d, 500ms"
+
+SILENCE_HELP = "a duration such as 30m, 2h or 1d, or off"
 
 _SIZE_BYTES = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZE_PATTERN = r"^(\d{1,12})(B|kB|KiB|MB|MiB|GB|GiB)$"
@@ -81,6 +84,16 @@ def parse_duration(text: str) -> float:
     if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration")
     return sum(int(amount) * _UNIT_SECONDS[unit] for amount, unit in _PART.findall(text))
+
+
+def parse_silence(text: str) -> float:
+    """Seconds of a duration, endless for `off`. Raises ValueError with a sentence for a person."""
+    return math.inf if text == "off" else parse_duration(text)
+
+
+def format_silence(seconds: float) -> str:
+    """The text `parse_silence` reads back."""
+    return "off" if seconds == math.inf else format_duration(seconds)
 
 
 def format_duration(seconds: float) -> str:
@@ -200,7 +213,7 @@ class Unit:
 
     def show(self, value: Any) -> str:
         """The value as a person writes it."""
-        return {"duration": format_duration, "size": format_size}.get(self.kind, str)(value)
+        return {"duration": format_duration, "size": format_size, "silence": format_silence}.get(self.kind, str)(value)
 
 
 def unit_of(annotation: Any) -> Unit | None:
@@ -244,6 +257,18 @@ Duration = Annotated[
     ),
 ]
 """Float seconds; written with units."""
+
+Silence = Annotated[
+    float,
+    Unit(
+        "silence",
+        parse_silence,
+        float,
+        SILENCE_HELP,
+        {"type": "string", "pattern": f"^off$|{_DURATION_PATTERN}", "examples": ["2h", "off"]},
+    ),
+]
+"""A duration, or `off`: infinite."""
 
 Size = Annotated[
     int,

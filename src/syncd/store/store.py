@@ -6,10 +6,12 @@ from types import TracebackType
 
 from syncd.clock import Clock
 from syncd.errors import StoreError
+from syncd.store.arrivals import Arrivals
 from syncd.store.audit import Audit
 from syncd.store.backfills import Backfills
 from syncd.store.changes import Changes
 from syncd.store.checkpoints import Checkpoints, Runs
+from syncd.store.comparisons import Comparisons
 from syncd.store.controls import Controls
 from syncd.store.credentials import Credentials
 from syncd.store.database import Database
@@ -57,10 +59,12 @@ class Store:
         self.replays = Replays(database)
         self.deliveries = Deliveries(database)
         self.backfills = Backfills(database, self.pages)
+        self.comparisons = Comparisons(database)
         self.rejects = Rejects(database)
         self.changes = Changes(database)
         self.outbox = Outbox(database, self.pages)
         self.queues = Queues(database)
+        self.arrivals = Arrivals(database)
         self.audit = Audit(database)
         self.views = Views(database)
         self.prune = Prune(database)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from syncd import metrics
@@ -41,6 +42,8 @@ class Account:
     """Called when rows for the task feeder were committed."""
     moved: Callable[[], None] = lambda: None
     """Called whenever work made progress; feeds the watchdog."""
+    heard: Callable[[Sequence[datetime]], None] = lambda times: None
+    """Told when deliveries came, once they are worked on; feeds the silence watch."""
     flow: Flow = field(default_factory=Flow)
     """What its queues got done, and what was not worth doing."""
     coalescing: Coalescing = field(init=False)

@@ -74,6 +74,10 @@ class Health:
     paused: Explanation | None = None
     latency_ms: float | None = None
     last_success_at: datetime | None = None
+    silence: Explanation | None = None
+    """No webhook has come for much longer than usual."""
+    missed: bool = False
+    """And pulls found what they should have told."""
 
     def of(self, resource: str) -> ResourceHealth:
         return self.resources.setdefault(resource, ResourceHealth())
@@ -141,6 +145,18 @@ class Health:
         self.auth_retry_at = until
         return self.auth
 
+    def falls_silent(self, told: Explanation, resources: Sequence[str], *, missed: bool) -> None:
+        """Webhooks no longer come: what they fed is polled until one does."""
+        self.silence, self.missed = told, missed
+        for resource in resources:
+            self.of(resource).silent = True
+
+    def hears(self) -> None:
+        """A delivery came."""
+        self.silence, self.missed = None, False
+        for known in self.resources.values():
+            known.silent = False
+
     def probed(self, error: BaseException | None, now: datetime) -> None:
         """The cheap probe answered, or did not."""
         if error is None:
@@ -198,13 +214,15 @@ class Health:
             return State.DEGRADED, troubles[0]
         if held:
             return State.DEGRADED, held[0]
+        if self.silence is not None and self.missed:
+            return State.DEGRADED, self.silence
         if breaker is not None:
             return State.PAUSED, breaker
         put_off = [told for name in self.resources if (told := self._put_off(name, now)) is not None]
         waits = scope.rate_limited(gate, now) or scope.used_up(gate, now, wanted=bool(put_off))
         if waits is not None or put_off:
             return State.WAITING, waits or put_off[0]
-        return State.HEALTHY, next(scope.remarks(gate, now), None)
+        return State.HEALTHY, self.silence or next(scope.remarks(gate, now), None)
 
     def resource_state(
         self, resource: str, gate: Mapping[str, Any], now: datetime, groups: Sequence[str] = ("",)

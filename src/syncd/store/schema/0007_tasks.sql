@@ -51,3 +51,22 @@ BEGIN
     RETURN made;
 END
 $$;
+
+-- What is learned of how deliveries usually come, and the silence that was told of.
+CREATE TABLE syncd.arrivals (
+    integration      text COLLATE "C" NOT NULL,
+    hour             timestamptz NOT NULL,
+    deliveries       bigint NOT NULL,
+    longest_seconds  double precision NOT NULL,
+    PRIMARY KEY (integration, hour)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE syncd.arrivals IS 'Webhook deliveries of one hour of the last days, and the longest time without one that ended in it.';
+
+CREATE TABLE syncd.silences (
+    integration  text COLLATE "C" NOT NULL PRIMARY KEY,
+    since        timestamptz NOT NULL,
+    told_at      timestamptz NOT NULL,
+    usual        text NOT NULL DEFAULT '',
+    missed       boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE syncd.silences IS 'An integration whose webhooks stopped coming: since when, and whether anything was missed by it.';
