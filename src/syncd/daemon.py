@@ -31,7 +31,7 @@ from syncd.rehearsal import Stage
 from syncd.reload import Reloader
 from syncd.sdnotify import Notifier
 from syncd.secrets import Secret, Vault
-from syncd.server import desk_backfill, desk_letters, desk_subscriptions, desk_webhooks
+from syncd.server import desk_backfill, desk_drift, desk_letters, desk_subscriptions, desk_webhooks
 from syncd.server.app import Server
 from syncd.server.ports import ReloadReport
 from syncd.server.webhooks import Webhooks
@@ -200,6 +200,7 @@ class Daemon:
         await upkeep.begin()
         await self._supervisor.start(self._config)
         everything.start_soon(upkeep.run, name="upkeep")
+        everything.start_soon(self.engine.comparisons.run, name="comparisons")
         everything.start_soon(self.engine.letters.run, name="replays")
 
     # -- down ------------------------------------------------------------------------------------------------------
@@ -254,6 +255,7 @@ class Daemon:
         """What the admin API has beside its core, a desk a topic."""
         return [
             *desk_backfill.routes(self.engine.backfills),
+            *desk_drift.routes(self.engine.comparisons),
             *desk_letters.routes(self.engine.letters),
             *desk_subscriptions.routes(self.engine.subscribers),
             *desk_webhooks.routes(

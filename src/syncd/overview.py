@@ -13,6 +13,7 @@ from anyio import to_thread
 from syncd import __version__, causes, following, metrics, planning, standing
 from syncd.backfills import Backfills
 from syncd.clock import Clock
+from syncd.comparisons import Comparisons
 from syncd.config import Config
 from syncd.depths import Depths
 from syncd.errors import AuthError, StoreError, SyncdError
@@ -74,6 +75,9 @@ class Engine:
             names=self.names,
             sight=self.sight,
             woken=self._woken,
+        )
+        self.comparisons = Comparisons(
+            config=config, accounts=self._accounts, clock=clock, names=self.names, sight=self.sight
         )
         self.reloaded_at: datetime | None = None
         self.reload_ok = True

@@ -22,6 +22,7 @@ VERBS = {
     "sync": "sync:sync",
     "plan": "plan:plan",
     "backfill": "backfill:backfill",
+    "drift": "drift:drift",
     "reconcile": "control:reconcile",
     "pause": "control:pause",
     "resume": "control:resume",

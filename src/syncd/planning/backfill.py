@@ -50,38 +50,42 @@ def calls_of(one: Range, load: Load) -> Figure:
 
 def cost(partner: PartnerConfig, sight: Sight, integration: str, ranges: Sequence[Range]) -> dict[str, Any]:
     """The cost of all ranges together, `syncd.backfill-plan/1` without its heading. Raises ConfigError."""
-    scope = next(one for one in scopes_of(partner, sight) if integration in one.integrations)
-    loads = {load.resource: load for load in scope.loads if load.integration == integration}
-    resources, streams, total, unknown = [], [], 0.0, False
-    spent: dict[str, float] = dict.fromkeys([tier.name for tier in scope.tiers], 0.0)
+    scope, loads = loads_of(partner, sight, integration)
+    resources: list[dict[str, Any]] = []
+    parts: list[tuple[Load, Figure]] = []
     for one in ranges:
         load = loads[one.plan.name]
         found = calls_of(one, load)
-        parts: list[tuple[Load, float]] = [(load, found.least(1.0))]
-        below = {}
-        for child in one.children:
-            below[child] = float(one.below)
-            parts.append((loads[child], float(one.below)))
-        unknown = unknown or not found.is_known
-        for each, calls in parts:
-            total += calls
-            streams.append(each.stream(calls))
-            for tier in scope.tiers:
-                if tier.counted(each.names):
-                    spent[tier.name] += calls * (each.weight if tier.weighted else 1.0)
+        parts.append((load, found))
+        below = {child: float(one.below) for child in one.children}
+        parts += [(loads[child], Figure(calls, Known.ASSUMED)) for child, calls in below.items()]
         resources.append(
-            {
-                "name": one.plan.name,
-                "bounds": bounds_of(one.plan),
-                "calls": {"value": found.value, "known": str(found.known)},
-                "children": below,
-            }
+            {"name": one.plan.name, "bounds": bounds_of(one.plan), "calls": figure(found), "children": below}
         )
-    lasts = scope.lasts(streams, scope.beside([]))
+    return {"resources": resources, **priced(scope, parts)}
+
+
+def loads_of(partner: PartnerConfig, sight: Sight, integration: str) -> tuple[ScopeLoad, dict[str, Load]]:
+    """The scope an integration spends from, and its own loads by resource. Raises ConfigError."""
+    scope = next(one for one in scopes_of(partner, sight) if integration in one.integrations)
+    return scope, {load.resource: load for load in scope.loads if load.integration == integration}
+
+
+def figure(found: Figure) -> dict[str, Any]:
+    return {"value": found.value, "known": str(found.known)}
+
+
+def priced(scope: ScopeLoad, parts: Sequence[tuple[Load, Figure]]) -> dict[str, Any]:
+    """What so many calls beside the schedule cost: calls, seconds and what binds them, the share of each limit."""
+    spent: dict[str, float] = dict.fromkeys([tier.name for tier in scope.tiers], 0.0)
+    for load, calls in parts:
+        for tier in scope.tiers:
+            if tier.counted(load.names):
+                spent[tier.name] += calls.least(1.0) * (load.weight if tier.weighted else 1.0)
+    lasts = scope.lasts([load.stream(calls.least(1.0)) for load, calls in parts], scope.beside([]))
     return {
-        "resources": resources,
-        "calls": math.ceil(total),
-        "at_least": unknown,
+        "calls": math.ceil(sum(calls.least(1.0) for _, calls in parts)),
+        "at_least": any(not calls.is_known for _, calls in parts),
         "seconds": round(lasts.seconds, 1),
         "binding": lasts.binding,
         "shares": _shares(scope, spent, lasts.seconds),
