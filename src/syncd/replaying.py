@@ -20,6 +20,7 @@ from syncd.clock import Clock
 from syncd.config import did_you_mean
 from syncd.errors import ConfigError, StoreError
 from syncd.store import REPLAYS, DeadLetter, Group, Run, Selection, Store
+from syncd.store.database import DataRefusedError
 from syncd.sync.account import Account
 
 log = structlog.get_logger()
@@ -50,6 +51,8 @@ class Replaying:
         self._clock = clock
         self._known = known
         self._wake = anyio.Event()
+        self._stuck: set[int] = set()
+        """Replays whose next step the database refuses; said once of each."""
 
     # -- carrying on -----------------------------------------------------------------------------------------------
 
@@ -91,8 +94,15 @@ class Replaying:
         """One round over all replays. False: there is none."""
         running = await store.replays.running()
         for integration, replay in running:
-            while await store.replays.step(integration, replay):
-                pass
+            try:
+                while await store.replays.step(integration, replay):
+                    pass
+            except DataRefusedError as error:
+                # One that cannot go on must not hold up the others.
+                if replay not in self._stuck:
+                    log.error("replay_stuck", integration=integration, replay_id=replay, reason=str(error))
+                self._stuck.add(replay)
+                continue
             ended = await store.replays.standing(integration, replay)
             if ended is not None and ended.replay.ended_at is not None:
                 say = log.warning if ended.replay.state == "stopped" else log.info
@@ -142,7 +152,6 @@ class Replaying:
             (run.integration, run.resource): run
             for run in await store.runs.recent(sorted({g.integration for g in groups if g.origin == "run"}), each=1)
         }
-        known = self._known()
         accounts = {account.name: account for account in self._accounts()}
         scopes: dict[str, dict[str, Any]] = {}
         for group in groups:
@@ -188,19 +197,23 @@ class Replaying:
                 for group in groups
             ],
             "scopes": list(scopes.values()),
-            "unknown": sorted({group.integration for group in groups if group.integration not in known}),
+            "unknown": self._gone(groups),
         }
 
     async def replay(self, selection: Selection, *, who: str) -> dict[str, Any]:
         """Begin; committed when this comes back. Raises ConfigError for letters of what is no longer configured."""
         store = self._store()
         groups = await store.replays.groups(selection)
-        known = self._known()
-        gone = sorted({group.integration for group in groups if group.integration not in known})
+        gone = self._gone(groups)
         if gone:
+            name, _, resource = gone[0].partition("/")
+            one = next(
+                group for group in groups if group.integration == name and (not resource or group.resource == resource)
+            )
+            cause = causes.cause_of(causes.LETTER, one.integration, one.resource, one.fingerprint)
             raise ConfigError(
                 f"{', '.join(gone)} is no longer configured: nobody would do the work",
-                hint=f"syncd dlq discard --integration {gone[0]}, or put it back into its file",
+                hint=f"syncd dlq discard --cause {cause}, or put it back into its file",
             )
         begun = await store.replays.begin(selection, who=who)
         names = {name for name, _ in begun}
@@ -251,6 +264,18 @@ class Replaying:
         return {"schema": "syncd.dlq-purge/1", "removed": count}
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _gone(self, groups: Sequence[Group]) -> list[str]:
+        """Integrations, and resources of them, that nobody works on any more: a replay would do nothing, and seem done."""
+        known = self._known()
+        plans = {account.name: account.plans for account in self._accounts()}
+        gone = {group.integration for group in groups if group.integration not in known}
+        gone |= {
+            f"{group.integration}/{group.resource}"
+            for group in groups
+            if group.origin in ("task", "run") and group.resource not in plans.get(group.integration, [group.resource])
+        }
+        return sorted(gone)
 
     def _why(self, integration: str, told: Mapping[str, Any], now: datetime) -> str | None:
         """Why a replay does not move at present, for who watches; None where it does, or is over."""

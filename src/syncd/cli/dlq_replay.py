@@ -181,7 +181,7 @@ def priced(price: Row) -> list[str]:
     if price["under_way"]:
         lines.append(f"{plural(price['under_way'], 'of them is', 'of them are')} being replayed already")
     unknown = price["unknown"]
-    return lines + [f"{name} is no longer configured: syncd dlq discard --integration {name}" for name in unknown]
+    return lines + [f"{name} is no longer configured: nobody would do its work" for name in unknown]
 
 
 def _shared(scope: Row) -> str:

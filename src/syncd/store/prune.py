@@ -57,6 +57,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("outbox", "outbox", "finished_at < $1 AND state IN ('done', 'dropped')"),
     ("rejects", "rejects", "last_at < $1"),
     ("dead_letters", "dead_letters", "settled_at < $1 AND state <> 'open'"),
+    ("dead_letters", "replays", "ended_at < $1"),
     ("tombstones", "records", "deleted_at < $1"),
     ("audit_log", "audit_log", "at < $1"),
 )

@@ -99,6 +99,11 @@ class Standing:
 _COLUMNS = ", ".join(Replay.__slots__)
 _WAITING = "SELECT count(*) FROM syncd.dead_letters WHERE integration = $1 AND replay_id = $2 AND state = 'open'"
 _FAILED = "SELECT count(*) FROM syncd.dead_letters WHERE integration = $1 AND failed_in = $2"
+_STANDING = (
+    f"SELECT {_COLUMNS}, ({_WAITING}) AS _waiting, f.flying AS _flying, ({_FAILED}) AS _failed, "
+    "f.until AS _until, f.why AS _why "
+    f"FROM syncd.replays, LATERAL ({IN_FLIGHT}) AS f(flying, until, why) WHERE integration = $1 AND id = $2"
+)
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('syncd replays'))"
 _NEXT = (
     "SELECT id, origin, origin_id, resource, external_id, error_class, payload FROM syncd.dead_letters "
@@ -181,19 +186,13 @@ class Replays:
         return Replay(**dict(found)) if found is not None else None
 
     async def standing(self, integration: str, replay_id: int) -> Standing | None:
-        """Where it stands, for who watches."""
-        replay = await self.get(integration, replay_id)
-        if replay is None:
+        """Where it stands, for who watches; all of one moment."""
+        found = await self._database.fetchrow(_STANDING, integration, replay_id)
+        if found is None:
             return None
-        flying, until, why = (await self._database.fetch(IN_FLIGHT, integration, replay_id))[0]
-        return Standing(
-            replay,
-            await self._database.fetchval(_WAITING, integration, replay_id),
-            flying,
-            await self._database.fetchval(_FAILED, integration, replay_id),
-            until if flying else None,
-            why if flying else None,
-        )
+        values = dict(found)
+        parts = [values.pop(name) for name in ("_waiting", "_flying", "_failed", "_until", "_why")]
+        return Standing(Replay(**values), *parts)
 
     async def cancel(self, selection: Selection, *, who: str) -> list[tuple[str, int, int]]:
         """End the replays that hold letters of the selection: (integration, id, letters left open).

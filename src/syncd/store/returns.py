@@ -128,7 +128,7 @@ FROM jsonb_to_recordset($3) AS t(
     letter_id bigint)
 ORDER BY t.letter_id
 ON CONFLICT (integration, dedupe_key) WHERE state = 'waiting' AND dedupe_key IS NOT NULL
-DO UPDATE SET letter_id = excluded.letter_id, lane = least(k.lane, excluded.lane),
+DO UPDATE SET letter_id = excluded.letter_id, lane = least(k.lane, excluded.lane), expires_at = NULL,
     wanted_at = greatest(k.wanted_at, excluded.wanted_at), suspicion = greatest(k.suspicion, excluded.suspicion)
 """
 

@@ -1,0 +1,460 @@
+"""Replays: a canary first, the others in portions, each letter once, whoever takes the steps and whenever they end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from syncd.errors import StoreError
+from syncd.model import Lane
+from syncd.store import NewDeadLetter, NewTask, Selection, Store, Task
+from syncd.store import replays as module
+from syncd.store.replays import Standing
+
+from .test_letters import delivery, letter, push
+
+ALL = Selection(integration="acme")
+
+
+def of_task(number: int, **more) -> NewDeadLetter:
+    payload = {
+        "kind": "fetch",
+        "resource": "things",
+        "external_id": f"r{number}",
+        "dedupe_key": f"fetch:things:r{number}",
+    }
+    return letter(
+        origin_id=str(number), external_id=f"r{number}", payload={**payload, "payload": {"events": True}}, **more
+    )
+
+
+async def letters(store: Store, number: int) -> list[int]:
+    return [await store.dead_letters.bury(of_task(each)) for each in range(number)]
+
+
+async def begin(store: Store, selection: Selection = ALL) -> int:
+    [(_, replay)] = await store.replays.begin(selection, who="ann")
+    return replay
+
+
+async def step(store: Store, replay: int) -> bool:
+    return await store.replays.step("acme", replay)
+
+
+async def stand(store: Store, replay: int) -> Standing:
+    found = await store.replays.standing("acme", replay)
+    assert found is not None
+    return found
+
+
+async def take(store: Store, limit: int = 1000) -> list[Task]:
+    return await store.tasks.take("acme", fence=1, limit=limit)
+
+
+async def run(store: Store, replay: int, *, fails: set[str] = frozenset()) -> None:
+    """Carry it to its end; work of these records is buried again."""
+    for _ in range(1000):
+        while await step(store, replay):
+            pass
+        for task in await take(store):
+            if task.external_id in fails:
+                await store.tasks.bury(task, of_task(int(task.external_id[1:]), former_id=task.letter_id))
+            else:
+                await store.tasks.done(task)
+        if (await stand(store, replay)).replay.ended_at is not None:
+            return
+    raise AssertionError("it did not end")
+
+
+async def test_nothing_moves_but_one_until_that_is_done(store: Store):
+    ids = await letters(store, 5)
+    replay = await begin(store)
+    assert await step(store, replay)
+    assert not await step(store, replay)
+    [canary] = await take(store)
+    assert (canary.lane, canary.letter_id, canary.attempts) == (Lane.NORMAL, ids[0], 1)
+    assert (canary.external_id, canary.payload, canary.cause) == ("r0", {"events": True}, f"replay of letter {ids[0]}")
+    assert not await step(store, replay), "taken is not done"
+    standing = await stand(store, replay)
+    assert (standing.replay.state, standing.waiting, standing.in_flight, standing.done) == ("canary", 4, 1, 0)
+    await store.tasks.later(canary, None, reason="503")
+    assert not await step(store, replay), "put off is not done"
+    [canary] = await take(store)
+    await store.tasks.done(canary)
+    while await step(store, replay):
+        pass
+    others = await take(store)
+    assert [task.letter_id for task in others] == ids[1:]
+    assert {task.lane for task in others} == {Lane.LOW}
+    assert not await step(store, replay)
+    for task in others:
+        await store.tasks.done(task)
+    await step(store, replay)
+    ended = await stand(store, replay)
+    assert (ended.replay.state, ended.replay.sent, ended.done, ended.failed) == ("done", 5, 5, 0)
+    assert await store.dead_letters.list("acme") == []
+
+
+async def test_a_canary_that_fails_leaves_the_others_as_they_were(store: Store):
+    ids = await letters(store, 5)
+    before = [one for one in await store.dead_letters.list() if one.id != ids[0]]
+    replay = await begin(store)
+    await run(store, replay, fails={"r0"})
+    ended = await stand(store, replay)
+    assert ended.replay.state == "stopped"
+    assert ended.replay.reason == "the canary failed for the same reason: 422: no"
+    again, *_ = await store.dead_letters.list()
+    assert (again.former_id, again.replays, again.external_id) == (ids[0], 1, "r0")
+    assert [one for one in await store.dead_letters.list() if one.id != again.id] == before
+    assert await take(store) == []
+
+
+async def test_a_canary_that_fails_otherwise_stops_too_and_says_so(store: Store):
+    await letters(store, 3)
+    replay = await begin(store)
+    await step(store, replay)
+    [canary] = await take(store)
+    await store.tasks.bury(canary, of_task(0, former_id=canary.letter_id, fingerprint="500", message="500: broken"))
+    await step(store, replay)
+    reason = (await stand(store, replay)).replay.reason
+    assert reason == "the canary failed for another reason: 500: broken"
+
+
+async def test_each_cause_has_a_canary_of_its_own(store: Store):
+    for number in range(6):
+        await store.dead_letters.bury(of_task(number, fingerprint="even" if number % 2 == 0 else "odd"))
+    begun = await store.replays.begin(ALL, who="ann")
+    assert len(begun) == 2
+    for key in begun:
+        await store.replays.step(*key)
+    ahead = await take(store)
+    assert {task.external_id for task in ahead} == {"r0", "r1"}
+
+
+async def test_no_more_than_a_portion_is_unfinished_at_once(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "PORTION", {"task": 3})
+    await letters(store, 10)
+    replay = await begin(store)
+    await step(store, replay)
+    [canary] = await take(store)
+    await store.tasks.done(canary)
+    seen = []
+    for _ in range(20):
+        while await step(store, replay):
+            pass
+        taken = await take(store)
+        seen.append(len(taken))
+        for task in taken[:2]:
+            await store.tasks.done(task)
+        for task in taken[2:]:
+            await store.tasks.give_back(task)
+    assert max(seen) == 3
+    assert (await stand(store, replay)).done == 10
+
+
+async def test_one_in_which_most_fail_goes_no_further(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "PORTION", {"task": 15})
+    await letters(store, 100)
+    replay = await begin(store)
+    await run(store, replay, fails={f"r{number}" for number in range(1, 100)})
+    ended = await stand(store, replay)
+    assert ended.replay.state == "stopped"
+    assert ended.replay.reason == "15 of 16 were buried again"
+    assert ended.replay.sent == 16
+    assert len(await store.dead_letters.list(limit=1000)) == 99
+
+
+async def test_few_that_fail_do_not_stop_the_others(store: Store):
+    await letters(store, 50)
+    replay = await begin(store)
+    await run(store, replay, fails={"r7", "r8"})
+    ended = await stand(store, replay)
+    assert (ended.replay.state, ended.done, ended.failed) == ("done", 48, 2)
+
+
+async def test_what_a_replay_holds_stays_with_it_and_the_second_command_finds_it(store: Store):
+    ids = await letters(store, 4)
+    first = await begin(store, Selection(ids=ids[:2]))
+    begun = await store.replays.begin(ALL, who="bob")
+    assert len(begun) == 2
+    assert ("acme", first) in begun
+    assert [(await stand(store, replay)).replay.total for _, replay in begun] == [2, 2]
+    assert await store.replays.begin(ALL, who="cyd") == begun
+    assert await store.replays.begin(Selection(ids=[10**9]), who="cyd") == []
+
+
+async def test_two_commands_at_once_begin_one_replay(store: Store):
+    await letters(store, 4)
+    begun = await asyncio.gather(*(store.replays.begin(ALL, who=f"p{n}") for n in range(4)))
+    assert len({tuple(each) for each in begun}) == 1
+
+
+async def test_many_that_step_at_once_return_each_letter_once(store: Store):
+    ids = await letters(store, 60)
+    replay = await begin(store)
+    await store._database.execute("CREATE TABLE public.returned AS SELECT 0::bigint AS letter_id WHERE false; ")
+    await store._database.execute(
+        "CREATE FUNCTION public.witness() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO public.returned VALUES (NEW.letter_id); RETURN NULL; END $$"
+    )
+    await store._database.execute(
+        "CREATE TRIGGER witness AFTER INSERT ON syncd.tasks FOR EACH ROW EXECUTE FUNCTION public.witness()"
+    )
+
+    async def stepper() -> None:
+        while (await stand(store, replay)).replay.ended_at is None:
+            await step(store, replay)
+            for task in await take(store, 3):
+                await store.tasks.done(task)
+
+    await asyncio.gather(*(stepper() for _ in range(3)))
+    returned = await store._database.fetch("SELECT letter_id, count(*) FROM public.returned GROUP BY 1 ORDER BY 1")
+    assert [tuple(each) for each in returned] == [(each, 1) for each in ids]
+
+
+async def test_a_step_that_ends_in_the_middle_has_done_nothing(store: Store, monkeypatch: pytest.MonkeyPatch):
+    await letters(store, 3)
+    replay = await begin(store)
+    kept = module.give_back
+
+    async def dies(*args, **named):
+        await kept(*args, **named)
+        raise StoreError("killed")
+
+    monkeypatch.setattr(module, "give_back", dies)
+    with pytest.raises(StoreError):
+        await step(store, replay)
+    assert await take(store) == []
+    assert len(await store.dead_letters.list()) == 3
+    monkeypatch.setattr(module, "give_back", kept)
+    await run(store, replay)
+    assert await store.dead_letters.list() == []
+
+
+async def test_cancelling_leaves_what_was_not_returned(store: Store):
+    await letters(store, 5)
+    replay = await begin(store)
+    await step(store, replay)
+    assert await store.replays.cancel(ALL, who="bob") == [("acme", replay, 4)]
+    assert await store.replays.cancel(ALL, who="bob") == []
+    assert len(await take(store)) == 1
+    assert {one.replay_id for one in await store.dead_letters.list()} == {None}
+    assert (await stand(store, replay)).replay.state == "cancelled"
+    assert not await step(store, replay)
+
+
+async def test_discarded_letters_are_not_waited_for(store: Store):
+    ids = await letters(store, 4)
+    replay = await begin(store)
+    await step(store, replay)
+    await store.dead_letters.discard(Selection(ids=ids[1:]), by="ann", reason="")
+    await run(store, replay)
+    ended = await stand(store, replay)
+    assert (ended.replay.state, ended.replay.sent) == ("done", 1)
+
+
+async def test_where_an_equal_task_waits_it_stands_for_both(store: Store):
+    [only] = await letters(store, 1)
+    await store.tasks.put("acme", NewTask("fetch", "things", "r0", dedupe_key="fetch:things:r0", lane=Lane.HIGH))
+    replay = await begin(store)
+    await step(store, replay)
+    [task] = await take(store)
+    assert (task.letter_id, task.lane) == (only, Lane.HIGH)
+    assert not await step(store, replay)
+    await store.tasks.done(task)
+    await step(store, replay)
+    assert (await stand(store, replay)).replay.state == "following"
+
+
+async def test_a_canary_that_another_task_comes_to_stand_for_is_not_taken_for_done(store: Store):
+    await letters(store, 2)
+    replay = await begin(store)
+    await step(store, replay)
+    [canary] = await take(store)
+    await store.tasks.put("acme", NewTask("fetch", "things", "r0", dedupe_key="fetch:things:r0"))
+    await store.tasks.later(canary, None, reason="503")
+    assert not await step(store, replay)
+    [heir] = await take(store)
+    assert heir.id != canary.id
+    assert heir.letter_id == canary.letter_id
+
+
+async def test_a_replay_says_why_its_work_waits(store: Store):
+    await letters(store, 1)
+    replay = await begin(store)
+    await step(store, replay)
+    [canary] = await take(store)
+    until = store._database.clock.now().replace(microsecond=0)
+    await store.tasks.later(canary, until, reason="answered 503")
+    standing = await stand(store, replay)
+    assert (standing.held_until, standing.held_by) == (until, "answered 503")
+
+
+async def test_what_killed_the_process_gets_one_more_life(store: Store):
+    await store.dead_letters.bury(of_task(1, error_class="PoisonError"))
+    replay = await begin(store)
+    await step(store, replay)
+    [task] = await take(store)
+    assert task.suspicion == 4
+
+
+async def test_a_letter_of_a_run_becomes_a_wish_for_one(store: Store):
+    await store.dead_letters.bury(letter(origin="run", payload={"kind": "sync", "resource": "things"}))
+    replay = await begin(store)
+    await step(store, replay)
+    [wish] = await take(store)
+    assert (wish.kind, wish.resource, wish.dedupe_key) == ("sync", "things", "sync:things:")
+
+
+async def test_a_letter_that_says_nothing_of_its_work_stays_open_and_is_counted(store: Store):
+    await store.dead_letters.bury(letter(payload={}))
+    await store.dead_letters.bury(letter(origin="inbox", origin_id="12345"))
+    await store.dead_letters.bury(letter(origin="outbox", origin_id=None))
+    replay = await begin(store)
+    await run(store, replay)
+    ended = await stand(store, replay)
+    assert (ended.replay.state, ended.replay.unable, ended.replay.sent) == ("done", 3, 0)
+    assert {one.replay_id for one in await store.dead_letters.list()} == {None}
+
+
+# -- deliveries --------------------------------------------------------------------------------------------------------
+
+
+async def inbox_row(store: Store, number: int) -> asyncpg.Record:
+    found = await store._database.fetchrow("SELECT * FROM syncd.inbox WHERE id = $1", number)
+    assert found is not None
+    return found
+
+
+async def test_a_delivery_waits_again_as_it_was_received(store: Store):
+    number = await delivery(store, "e1", body=b'{"x": 1}')
+    await store._database.execute("UPDATE syncd.inbox SET attempts = 7, lost = 5, reason = 'broken'")
+    made = await store.dead_letters.bury(letter(origin="inbox", origin_id=str(number)))
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    await store.listen("syncd_inbox", heard.put_nowait)
+    replay = await begin(store)
+    await step(store, replay)
+    row = await inbox_row(store, number)
+    assert (row["state"], row["body"], row["attempts"], row["lost"]) == ("waiting", b'{"x": 1}', 0, 0)
+    assert (row["letter_id"], row["reason"], row["finished_at"]) == (made, None, None)
+    assert await asyncio.wait_for(heard.get(), 10) == "acme"
+    assert not await step(store, replay)
+    await store._database.execute("UPDATE syncd.inbox SET state = 'done', finished_at = now()")
+    await run(store, replay)
+    assert (await stand(store, replay)).done == 1
+
+
+async def test_a_delivery_that_fails_again_names_its_letter_whoever_buries_it(store: Store):
+    number = await delivery(store, "e1")
+    first = await store.dead_letters.bury(letter(origin="inbox", origin_id=str(number)))
+    replay = await begin(store)
+    await step(store, replay)
+    await store._database.execute("UPDATE syncd.inbox SET state = 'buried'")
+    await store.dead_letters.bury(letter(origin="inbox", origin_id=str(number)))
+    [again] = await store.dead_letters.list()
+    assert (again.former_id, again.replays) == (first, 1)
+    await step(store, replay)
+    assert (await stand(store, replay)).replay.state == "stopped"
+
+
+async def test_a_delivery_somebody_returned_by_himself_is_settled_and_not_done_twice(store: Store):
+    done, waiting = await delivery(store, "e1", state="done"), await delivery(store, "e2", state="waiting")
+    for number in (done, waiting):
+        await store.dead_letters.bury(letter(origin="inbox", origin_id=str(number)))
+    replay = await begin(store)
+    await run(store, replay)
+    assert (await stand(store, replay)).replay.sent == 2
+    assert await store.dead_letters.list() == []
+    assert [(await inbox_row(store, number))["state"] for number in (done, waiting)] == ["done", "waiting"]
+
+
+async def test_a_delivery_without_its_body_cannot_be_replayed(store: Store):
+    number = await delivery(store, "e1", body=None)
+    await store.dead_letters.bury(letter(origin="inbox", origin_id=str(number)))
+    replay = await begin(store)
+    await run(store, replay)
+    assert (await stand(store, replay)).replay.unable == 1
+    assert (await inbox_row(store, number))["state"] == "buried"
+
+
+# -- pushes ------------------------------------------------------------------------------------------------------------
+
+
+async def buried_push(store: Store, external_id: str | None, data: dict, **more) -> int:
+    number = await push(store, external_id, data, **more)
+    await store.dead_letters.bury(letter(origin="outbox", origin_id=str(number), external_id=external_id))
+    return number
+
+
+async def outbox_row(store: Store, number: int) -> asyncpg.Record:
+    found = await store._database.fetchrow("SELECT * FROM syncd.outbox WHERE id = $1", number)
+    assert found is not None
+    return found
+
+
+async def test_a_push_goes_out_again_under_its_own_key(store: Store):
+    number = await buried_push(store, "r1", {"name": "x"})
+    key = (await outbox_row(store, number))["idempotency_key"]
+    replay = await begin(store)
+    await step(store, replay)
+    row = await outbox_row(store, number)
+    assert (row["state"], row["idempotency_key"], row["attempts"]) == ("waiting", key, 0)
+    assert not await step(store, replay)
+
+
+async def test_a_push_that_may_have_arrived_is_looked_up_first(store: Store):
+    number = await buried_push(store, "r1", {"name": "x"})
+    await store._database.execute("UPDATE syncd.outbox SET unsure_since = now()")
+    replay = await begin(store)
+    await step(store, replay)
+    assert (await outbox_row(store, number))["state"] == "unknown"
+    assert not await step(store, replay), "unknown is not done"
+
+
+async def test_a_push_that_a_newer_one_has_overtaken_is_dropped_and_counted(store: Store):
+    number = await buried_push(store, "r1", {"name": "old"})
+    await push(store, "r1", {"name": "new", "size": 1}, state="done")
+    replay = await begin(store)
+    await run(store, replay)
+    ended = await stand(store, replay)
+    assert (ended.replay.overtaken, ended.replay.sent) == (1, 0)
+    row = await outbox_row(store, number)
+    assert (row["state"], row["reason"]) == ("dropped", "a newer push of the record was done")
+    [settled] = await store.dead_letters.list(state="discarded")
+    assert settled.reason == "a newer push of the record was done"
+
+
+@pytest.mark.parametrize(
+    ("external_id", "data", "kind"),
+    [("r2", {"name": "new"}, "upsert"), ("r1", {"size": 1}, "upsert"), ("r1", {"name": "new"}, "status")],
+    ids=["of another record", "of other fields", "of another kind"],
+)
+async def test_a_newer_push_that_says_nothing_of_it_overtakes_nothing(
+    store: Store, external_id: str, data: dict, kind: str
+):
+    number = await buried_push(store, "r1", {"name": "old"})
+    await push(store, external_id, data, state="done", kind=kind)
+    await step(store, await begin(store))
+    assert (await outbox_row(store, number))["state"] == "waiting"
+
+
+async def test_an_older_push_overtakes_nothing(store: Store):
+    await push(store, "r1", {"name": "older"}, state="done")
+    number = await buried_push(store, "r1", {"name": "newer"})
+    await step(store, await begin(store))
+    assert (await outbox_row(store, number))["state"] == "waiting"
+
+
+@pytest.mark.parametrize("state", ["taken", "unknown"])
+async def test_a_push_waits_for_a_newer_one_that_is_under_way(store: Store, state: str):
+    number = await buried_push(store, "r1", {"name": "old"})
+    newer = await push(store, "r1", {"name": "new"}, state=state)
+    replay = await begin(store)
+    assert not await step(store, replay)
+    assert (await outbox_row(store, number))["state"] == "buried"
+    assert (await stand(store, replay)).replay.state == "canary"
+    await store._database.execute("UPDATE syncd.outbox SET state = 'done' WHERE id = $1", newer)
+    await run(store, replay)
+    assert (await outbox_row(store, number))["state"] == "dropped"
