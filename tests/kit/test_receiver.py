@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,10 +111,68 @@ def test_a_signed_address_is_the_one_the_partner_called_whatever_a_proxy_made_of
     assert judge(Delivery(b"a=1", headers, "/webhooks/acme/one/sms?x=2", route="sms"), NOW) == Refused("signature")
 
 
-SCHEMES = ["hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "none"]
-NAMES = ["x-signature", "stripe-signature", "svix-id", "svix-timestamp", "svix-signature", "webhook-id",
-         "webhook-timestamp", "webhook-signature", "attio-signature", "x-twilio-signature", "content-type",
+def test_a_partner_that_signs_nothing_is_known_by_its_address_which_is_stored_nowhere() -> None:
+    rules = {"verify": "none", "type": "event", "composite": ["event", "id", "timestamp || @body"]}
+    judge = receiver(rules, "3kq9Zr0V7sYwT2mXbN5uLd8E", "older").judge
+    for route in ("3kq9Zr0V7sYwT2mXbN5uLd8E", "older"):
+        delivery = Delivery(b'{"event": "reservation/created", "id": 1}', Headers({"syncd-known-by": "x"}), route=route)
+        found = judge(delivery, NOW)
+        assert isinstance(found, Accepted) and found.event_type == "reservation/created"
+        assert found.headers == {"syncd-known-by": "url"}
+        assert delivery.route == "" and route not in found.event_id
+        assert not Delivery(delivery.body, Headers(found.headers)).signed
+    ids = [judge(Delivery(body, Headers(), route="older"), NOW) for body in (
+        b'{"event": "a", "id": 1, "timestamp": 5}', b'{"event":"a","id":1,"timestamp":5}',
+        b'{"event": "a", "id": 1, "more": 1}', b'{"event": "a", "id": 1, "more": 2}')]  # fmt: skip
+    assert [one == ids[0] for one in ids] == [True, True, False, False] and ids[2] != ids[3]
+    for route in ("", "3kq9Zr0V7sYwT2mXbN5uLd8", "3kq9Zr0V7sYwT2mXbN5uLd8E "):
+        assert judge(Delivery(b"{}", Headers(), route=route), NOW) == Refused("signature")
+
+
+def test_airbnb_is_believed_by_its_key_and_only_looked_up_without_one() -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pems = [
+        one.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode() for one in (other, key)
+    ]
+    body, date = b'{"action": "reservation_requested"}', "Sat, 21 Nov 2026 12:00:00 GMT"
+    said = b"|".join([b"sync.example.com", b"/webhooks/acme/one", b"POST", date.encode(), b"application/json", body])
+    seal = base64.b64encode(key.sign(said, padding.PKCS1v15(), hashes.SHA256())).decode()
+    header = ('Signature keyId="booking_web_hooks",algorithm="rsa-sha256",headers="host url method date content-type '
+              f'body",delimiter="|",signature="{seal}"')  # fmt: skip
+    told = {"authorization": header, "date": date, "content-type": "application/json"}
+
+    def at(body: bytes, headers: dict[str, str], route: str = "") -> Delivery:
+        return Delivery(body, Headers(headers), "/webhooks/acme/one" + (f"/{route}" if route else ""), route=route)
+
+    rules = {"verify": "airbnb", "type": "action", "composite": ["action", "reservation.confirmation_code || @body"]}
+    public = "https://sync.example.com:8443/webhooks/acme/one"
+    signing = receiver(rules, *pems, "a-secret-route", url=public).judge
+    found = signing(at(body, told), NOW)
+    assert isinstance(found, Accepted) and found.event_type == "reservation_requested"
+    assert Delivery(body, Headers(found.headers)).signed
+    for changed in ({**told, "date": "Sat, 21 Nov 2026 12:00:01 GMT"}, {**told, "content-type": "text/plain"}):
+        assert signing(at(body, changed), NOW) == Refused("signature")
+    assert signing(at(body + b" ", told), NOW) == Refused("signature")
+    assert signing(at(body, {}, "a-secret-route"), NOW) == Refused("signature"), "with a key a signature is wanted"
+    assert signing(at(body, {**told, "authorization": header.replace("sha256", "sha1")}), NOW) == Refused("malformed")
+    aged = receiver(rules, *pems, url=public, tolerance_seconds=300).judge
+    assert isinstance(aged(at(body, told), NOW), Accepted)
+    assert aged(at(body, told), NOW + timedelta(seconds=301)) == Refused("stale")
+    unsigned = receiver(rules, "a-secret-route", url=public).judge
+    found = unsigned(at(body, told, "a-secret-route"), NOW)
+    assert isinstance(found, Accepted) and not Delivery(body, Headers(found.headers)).signed
+    assert unsigned(at(body, told), NOW) == Refused("signature")
+
+
+SCHEMES = ["airbnb", "hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "none"]
+NAMES = ["x-signature", "authorization", "date", "stripe-signature", "svix-id", "svix-timestamp", "svix-signature",
+         "webhook-id", "webhook-timestamp", "webhook-signature", "attio-signature", "x-twilio-signature", "content-type",
          "x-maintainx-webhook-body-signature"]  # fmt: skip
+PEM = """-----BEGIN PUBLIC KEY-----
+MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBALuU4vV+nUuC3l3KNWvS3bzbtNPUCjCbA2oAVo0wJcKrUEKLIYJUSDyl
+-----END PUBLIC KEY-----"""
+"""Not a key: with it nothing may fit."""
 VALUES = st.one_of(
     st.text(max_size=40),
     st.text(alphabet=st.characters(codec=None), max_size=10),
@@ -132,7 +194,9 @@ def test_no_bytes_of_a_stranger_are_let_in_or_raise(
     scheme: str, body: bytes, headers: dict[str, str], url: str, route: str
 ) -> None:
     rules = {"verify": scheme, "header": "x-signature" if scheme.startswith("hmac") else None, "event_id": "id"}
-    judge = receiver(rules, KEY, url="https://sync.example.com/webhooks/acme/one").judge
+    judge = receiver(
+        rules, KEY, PEM if scheme == "airbnb" else KEY, url="https://sync.example.com/webhooks/acme/one"
+    ).judge
     verdict = judge(Delivery(body, Headers(headers), url, route=route), NOW)
     assert isinstance(verdict, Refused)
     assert verdict.reason in {"signature", "stale", "malformed"}

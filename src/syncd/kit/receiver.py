@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from syncd.kit.driver import Driver
 from syncd.kit.signatures import Verdict
-from syncd.kit.webhooks import Delivery, composite_id
+from syncd.kit.webhooks import KNOWN_BY, Delivery, composite_id
 from syncd.secrets import Secret
 
 PER_SECOND: Final = 2_000.0
@@ -93,19 +93,24 @@ class Receiver:
         return f"Receiver({self.partner}/{self.integration})"
 
     def judge(self, delivery: Delivery, now: datetime) -> Accepted | Refused:
-        """Never raises, whatever the bytes. `delivery.url` may be the path and query as they came."""
+        """Never raises, whatever the bytes. `delivery.url` may be the path and query as they came; it becomes the public
+        address, and the route of one that was known by it is taken away: it is a secret."""
         if self._verify is None:
             return DISABLED
         try:
             if self.url and delivery.url.startswith("/"):
                 delivery.url = self.public(delivery.url)
             verdict = self._verify(delivery, now.timestamp())
-            if verdict is not Verdict.FITS:
+            if not verdict:
                 return _REFUSED[verdict]
         except Exception:
             # Bytes that break a verifier are no partner's; a fault of a driver's own must not become a 500 either.
             return _REFUSED[Verdict.MALFORMED]
-        return Accepted(self._id(delivery), self._type(delivery), self._headers(delivery.headers))
+        accepted = Accepted(self._id(delivery), self._type(delivery), self._headers(delivery.headers))
+        if verdict is Verdict.KNOWN:
+            accepted.headers[KNOWN_BY] = "url"
+            delivery.route = ""  # it was the secret, which is not to be stored
+        return accepted
 
     def public(self, path: str) -> str:
         """The address the partner called, whatever a proxy made of it: our own, with the route and query that came."""

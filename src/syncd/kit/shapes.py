@@ -35,10 +35,24 @@ def _no_header(value: str) -> str:
     return value
 
 
+def places(value: str) -> list[str]:
+    """The places one part of a delivery may stand at. JMESPath knows `||` too, so a path alone stays whole."""
+    several = [one.strip() for one in value.split("||")]
+    special = [one for one in several if one in {BODY, ROUTE} or one.startswith(HEADER)]
+    return several if special else [value]
+
+
+def _check_part(value: str) -> str:
+    for place in places(value):
+        if place not in {BODY, ROUTE}:
+            _check_path(place)
+    return value
+
+
 Path = Annotated[str, AfterValidator(_check_path)]
 """A path into the answer (`paging.next`), or `header:NAME`."""
-PartPath = Annotated[str, AfterValidator(lambda value: value if value in {BODY, ROUTE} else _check_path(value))]
-"""A path into a delivery, `header:NAME`, `@body` or `@route`."""
+PartPath = Annotated[str, AfterValidator(_check_part)]
+"""A path into a delivery, `header:NAME`, `@body` or `@route`; or several with `||`: the first that is there counts."""
 RecordPath = Annotated[Path, AfterValidator(_no_header)]
 """A path into one raw record."""
 

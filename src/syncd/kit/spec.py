@@ -196,20 +196,25 @@ class Errors(Model):
 class Webhooks(Model):
     """How deliveries are verified and what they mean."""
 
-    verify: Literal["hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "none"] = Field(
+    verify: Literal[
+        "hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "airbnb", "none"
+    ] = Field(
         "none",
         description="The scheme; `standard` is Standard Webhooks and Svix. `none`: nothing is signed, so the last part of "
-        "the URL is the secret, and what a delivery says is only where to look again.",
+        "the URL is the secret, and what a delivery says is only where to look again. `airbnb`: by an RSA key in PEM among "
+        "the secrets, else as `none`.",
     )
     header: str | None = Field(None, description="Header with the signature.")
     encoding: Literal["hex", "base64"] = Field("hex", description="hmac: how the signature is written.")
     prefix: str = Field("", description="Text before the signature, such as sha256=.")
     tolerance: Duration = Field(300.0, description="How old a signed timestamp may be.")
-    event_id: Path | None = Field(None, description="What is the same on every try; may be header:NAME.")
+    event_id: PartPath | None = Field(
+        None, description="What is the same on every try; may be header:NAME, or several places: the first with `||`."
+    )
     composite: tuple[PartPath, ...] = Field(
         (),
         description="What makes a delivery's id where the partner sends none: places in it, header:NAME, @route (the last "
-        "part of our URL), @body (all of it). Two deliveries with the same parts count as one.",
+        "part of our URL), @body (all of it); with `||` the first that is there. Two deliveries with the same parts are one.",
     )
     events: RecordPath | None = Field(None, description="Where a list of events sits; left out: the body is one event.")
     type: Path | None = Field(None, description="Where an event names its type.")
@@ -218,6 +223,12 @@ class Webhooks(Model):
     at: RecordPath | None = Field(None, description="Where an event has its time.")
     routes: dict[str, str] = Field(default_factory=dict, description="Event type to resource.")
     deletes: tuple[str, ...] = Field((), description="Event types that mean: gone.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.verify.startswith("hmac") and not self.header:
+            raise ValueError(f"`verify: {self.verify}` needs `header`: where the signature is")
+        return self
 
 
 class Probe(Model):

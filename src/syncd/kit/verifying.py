@@ -40,8 +40,10 @@ def verifier(rules: Webhooks, secrets: Sequence[str], *, tolerance_seconds: floa
             return _standard(named, held, tolerance)
         case "twilio":
             return _twilio(named or "x-twilio-signature", held)
+        case "airbnb":
+            return _airbnb(named or "authorization", held, tolerance_seconds)
         case "none":
-            return lambda delivery, now: signatures.secret_in_url(delivery.route, held)
+            return _known_by_url(held)
 
 
 def times(rules: Webhooks) -> bool:
@@ -99,6 +101,34 @@ def _standard(header: str | None, secrets: Sequence[str], tolerance: float) -> V
             found.get(header or f"{brand}-signature"),
             keys,
             now,
+            tolerance_seconds=tolerance,
+        )
+
+    return verify
+
+
+def _known_by_url(secrets: Sequence[str]) -> Verifier:
+    return lambda delivery, now: signatures.secret_in_url(delivery.route, secrets)
+
+
+def _airbnb(header: str, secrets: Sequence[str], tolerance: float | None) -> Verifier:
+    """With a public key among the secrets a signature is wanted; without, the secret in the address is all there is."""
+    pems = [secret for secret in secrets if secret.lstrip().startswith("-----BEGIN")]
+    if not pems:
+        return _known_by_url(secrets)
+    keys = signatures.public_keys(pems)
+
+    def verify(delivery: Delivery, now: float) -> Verdict:
+        found = delivery.headers
+        return signatures.airbnb(
+            delivery.url,
+            delivery.body,
+            found.get("date"),
+            found.get("content-type"),
+            found.get(header),
+            keys,
+            now,
+            delivery.method,
             tolerance_seconds=tolerance,
         )
 

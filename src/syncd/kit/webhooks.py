@@ -6,9 +6,10 @@ Pure; the store keeps deliveries, the server answers them. Whether one is the pa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -16,11 +17,13 @@ from syncd.codec import canonical, loads
 from syncd.errors import PayloadError
 from syncd.kit import coerce
 from syncd.kit.paths import MISSING, getter
-from syncd.kit.shapes import BODY, HEADER, ROUTE
+from syncd.kit.shapes import BODY, HEADER, ROUTE, places
 from syncd.kit.spec import Webhooks
 from syncd.model import Headers, Raw
 from syncd.secrets import Secret
 
+KNOWN_BY: Final = "syncd-known-by"
+"""Among the headers stored with a delivery, never sent by anybody: how the partner was known, where not by a signature."""
 FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -46,6 +49,11 @@ class Delivery:
         if self._parsed is _UNREAD:
             self._parsed = _form(self.body) if self._is_form else loads(self.body)
         return self._parsed
+
+    @property
+    def signed(self) -> bool:
+        """False where the partner was known by its address alone: then nothing it says is believed, only looked up."""
+        return bool(self.headers.get(KNOWN_BY) != "url")
 
     @property
     def _is_form(self) -> bool:
@@ -93,30 +101,48 @@ def event_id(rules: Webhooks, delivery: Delivery) -> str | None:
     None where neither is there. A part that is missing makes no id: two deliveries that lack it are not one.
     """
     if rules.event_id is not None:
-        own = _part(rules.event_id, delivery)
+        own = _part_of(rules.event_id)(delivery)
         if isinstance(own, str) and own:
             return own
     if not rules.composite:
         return None
-    parts = [_part(place, delivery) for place in rules.composite]
+    parts = [_part_of(place)(delivery) for place in rules.composite]
     return composite_id(*(part for part in parts if part is not None)) if None not in parts else None
 
 
-def _part(place: str, delivery: Delivery) -> str | bytes | None:
-    """What stands at one stated place of a delivery; None where nothing does."""
+@lru_cache(maxsize=1024)
+def _part_of(stated: str) -> Callable[[Delivery], str | bytes | None]:
+    """What stands at a stated place of a delivery, compiled; None where nothing does."""
+    several = [_place(one) for one in places(stated)]
+    if len(several) == 1:
+        return several[0]
+
+    def first(delivery: Delivery) -> str | bytes | None:
+        return next((found for one in several if (found := one(delivery))), None)
+
+    return first
+
+
+def _place(place: str) -> Callable[[Delivery], str | bytes | None]:
     if place == BODY:
-        return delivery.body
+        return lambda delivery: delivery.body
     if place == ROUTE:
-        return delivery.route
+        return lambda delivery: delivery.route
     if place.startswith(HEADER):
-        return delivery.headers.get(place.removeprefix(HEADER).strip()) or None
-    try:
-        value = getter(place)(delivery.json())
-    except PayloadError:
-        return None
-    if value is None or value is MISSING:
-        return None
-    return canonical(value) if isinstance(value, dict | list) else coerce.text(value)
+        name = place.removeprefix(HEADER).strip().lower()
+        return lambda delivery: delivery.headers.get(name) or None
+    get = getter(place)
+
+    def inside(delivery: Delivery) -> str | bytes | None:
+        try:
+            value = get(delivery.json())
+        except PayloadError:
+            return None
+        if value is None or value is MISSING:
+            return None
+        return canonical(value) if isinstance(value, dict | list) else coerce.text(value)
+
+    return inside
 
 
 def event_type(rules: Webhooks, delivery: Delivery) -> str:
@@ -133,8 +159,9 @@ def event_type(rules: Webhooks, delivery: Delivery) -> str:
 
 def kept_headers(rules: Webhooks) -> tuple[str, ...]:
     """The headers a delivery is read by once it is stored, in lower case. Signatures are not among them."""
-    named = [rules.event_id, rules.type, *rules.composite]
-    own = [place.removeprefix(HEADER).strip().lower() for place in named if place and place.startswith(HEADER)]
+    stated = [part for part in (rules.event_id, rules.type, *rules.composite) if part]
+    named = [place for part in stated for place in places(part) if place.startswith(HEADER)]
+    own = [place.removeprefix(HEADER).strip().lower() for place in named]
     signed = ["svix-id", "svix-timestamp", "webhook-id", "webhook-timestamp"] if rules.verify == "standard" else []
     return tuple(dict.fromkeys(["content-type", "user-agent", *own, *signed]))
 
@@ -159,8 +186,8 @@ def events(rules: Webhooks, delivery: Delivery) -> list[Event]:
 
 def _type(rules: Webhooks, fact: Any, delivery: Delivery) -> str:
     if rules.type is None:
-        # The route of a partner that signs nothing is a secret, and no type.
-        return delivery.route if rules.verify != "none" else ""
+        # The route of a partner that may be known by nothing else is a secret, and no type.
+        return delivery.route if rules.verify not in {"none", "airbnb"} else ""
     if rules.type.startswith(HEADER):
         kind = delivery.headers.get(rules.type.removeprefix(HEADER).strip())
     else:
@@ -175,7 +202,7 @@ def _event(rules: Webhooks, fact: Any, delivery: Delivery) -> Event | None:
     found = getter(rules.id or "id")(fact)
     if found is None or found is MISSING or found == "":
         raise PayloadError(f"event {kind}: no record id at `{rules.id or 'id'}`")
-    signed = rules.verify != "none"
+    signed = delivery.signed and rules.verify != "none"
     # What anybody may have written is no record and no deletion: it says where to look.
     record = getter(rules.record)(fact) if rules.record and signed else None
     return Event(

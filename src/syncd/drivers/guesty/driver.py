@@ -18,7 +18,6 @@ from syncd.drivers.guesty.subscriptions import GuestySubscriptions
 from syncd.kit import (
     Change,
     Checkpoint,
-    Delivery,
     DriverSpec,
     GoneError,
     PartnerError,
@@ -192,9 +191,6 @@ class Guesty(RestDriver):
 
     def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
         return GuestySubscriptions(self.spec.webhooks.routes if self.spec.webhooks is not None else {})
-
-    def event_id(self, delivery: Delivery) -> str | None:
-        return super().event_id(delivery) or delivery.headers.get("webhook-id")
 
 
 def wanted_fields(change: Change) -> list[dict[str, Any]]:
