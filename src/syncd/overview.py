@@ -20,6 +20,7 @@ from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.explain import State
 from syncd.holds import Breakers
 from syncd.model import Lane
+from syncd.pushing import Pushing
 from syncd.replaying import Replaying
 from syncd.server.ports import (
     STATUS_SCHEMA,
@@ -66,6 +67,7 @@ class Engine:
         self.breakers = Breakers(self._accounts, self._store, clock)
         self.depths = Depths(store, supervisor, clock)
         self.letters = Replaying(self._accounts, store, clock, known=lambda: self._config().integrations)
+        self.pushes = Pushing(self._accounts, store, known=self.names)
         self.subscribers = Subscribers(self._accounts, config, self._store)
         self.backfills = Backfills(
             config=config,
@@ -159,6 +161,7 @@ class Engine:
                 "replays": len(await store.replays.running()),
             },
             "rejects": {"total": sum((await store.rejects.counts()).values())},
+            "pushes": await self.pushes.standing(),
             "reload": {"ok": self.reload_ok, "at": self.reloaded_at},
         }
 

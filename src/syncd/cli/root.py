@@ -21,6 +21,7 @@ VERBS = {
     "status": "status:status",
     "sync": "sync:sync",
     "plan": "plan:plan",
+    "push": "push:push",
     "backfill": "backfill:backfill",
     "drift": "drift:drift",
     "reconcile": "control:reconcile",
@@ -39,7 +40,7 @@ VERBS = {
 }
 """Verb -> file:name, in the order of `syncd --help`: first what a newcomer needs, then what an operator needs."""
 
-FAMILIES = frozenset({"records", "dlq", "credential", "webhook"})
+FAMILIES = frozenset({"push", "records", "dlq", "credential", "webhook"})
 
 
 class Root(click.Group):

@@ -245,6 +245,17 @@ def _resource(
     return lines
 
 
+def _pushes(found: Mapping[str, Any], now: datetime | None) -> str:
+    """One integration's pushes that are not over."""
+    parts = [f"{number(found[state])} {state}" for state in ("waiting", "taken", "unknown") if found.get(state)]
+    oldest = moment_of(found.get("oldest_at"))
+    age = f", the oldest {lasting((now - oldest).total_seconds())} old" if now and oldest else ""
+    line = f"pushes to {found['integration']}: {', '.join(parts)}{age} → syncd push list {found['integration']}"
+    if not found.get("configured", True):
+        return paint(f"{line}; no such integration is configured", "yellow")
+    return line
+
+
 def _footer(found: Mapping[str, Any]) -> list[str]:
     lines = queues.render(found.get("queues", []), found.get("workers") or {})
     dead = found.get("dead_letters") or {}
@@ -261,6 +272,7 @@ def _footer(found: Mapping[str, Any]) -> list[str]:
             lines.append(f"  {number(cause.get('count'))} × {cause.get('where')}: {what}; do: {cause.get('action')}")
     if dead.get("replays"):
         lines.append(f"{plural(dead['replays'], 'replay')} of dead letters under way")
+    lines += [_pushes(one, moment_of(found.get("now"))) for one in found.get("pushes") or []]
     reload = found.get("reload") or {}
     if reload.get("ok") is False:
         lines.append(paint("the last reload was not applied whole → syncd reload --wait", "yellow"))
