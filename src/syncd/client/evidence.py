@@ -40,14 +40,16 @@ _HEADERS = frozenset(
 )
 _LONGEST_HEADER = 200
 _MOST_HEADERS = 20
+_MOST_ITEMS = 200
+_DEEPEST = 8
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]+")
 _NAMES = (
-    r"(?:[\w-]*(?:authorization|password|passwd|secret|token|cookie|api[_-]?key|private[_-]?key|signature|credential)"
-    r"[\w-]*|pwd)"
+    r"(?:[\w-]{0,30}(?:authorization|password|passwd|secret|token|cookie|api[_-]?key|private[_-]?key|signature|credential)"
+    r"[\w-]{0,30}|pwd)"
 )
 _KEYED = re.compile(
-    rf"(?P<key>\\?[\"']?\b{_NAMES}\\?[\"']?\s{{0,5}}[:=]\s{{0,5}})"
-    r"(?P<value>\\?\"(?:[^\"\\]|\\.){0,2000}\\?\"?|'[^']{0,2000}'?|[^\s,;&<>\"'}\]]{1,2000})",
+    rf"(?P<key>\b{_NAMES}(?:\\{{0,15}}[\"'])?\s{{0,5}}[:=]\s{{0,5}})"
+    r"(?P<value>\"(?:[^\"\\]|\\.){0,2000}\"?|'[^']{0,2000}'?|\\{1,15}\"(?:(?!\\{1,15}\").){0,2000}|[^\s,;&<>\"'}\]]{1,2000})",
     re.IGNORECASE,
 )
 _TAGGED = re.compile(rf"(?P<key><(?:[\w-]+:)?{_NAMES}(?:\s[^<>]{{0,200}})?>)[^<]{{1,2000}}", re.IGNORECASE)
@@ -67,7 +69,7 @@ def evidence_of(request: Request, response: Response | None, *, route: str = "")
     if pairs:
         said["params"] = _fields(pairs)
     if request.headers:
-        said["headers"] = redact(dict(request.headers))
+        said["headers"] = _fields(list(request.headers.items()))
     if request.json is not None:
         said["body"] = _json(request.json)
     elif request.form is not None:
@@ -121,10 +123,27 @@ def body_text(content: bytes, kind: str = "") -> str:
 
 
 def _json(value: Any) -> str:
+    clean = redact(_opened(value))
     try:
-        return _text(codec.dumps(redact(value)).decode())
+        return _text(codec.dumps(clean).decode())
     except SyncdError:
-        return _text(repr(redact(value)))
+        return _text(repr(clean))
+
+
+def _opened(value: Any, depth: int = 0) -> Any:
+    """The value with JSON that stands in its texts masked too: webhooks and errors like to quote whole requests."""
+    if depth > _DEEPEST:
+        return value
+    if isinstance(value, Mapping):
+        return {name: _opened(item, depth + 1) for name, item in list(value.items())[:_MOST_ITEMS]}
+    if isinstance(value, list | tuple):
+        return [_opened(item, depth + 1) for item in list(value)[:_MOST_ITEMS]]
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "[") and len(value) <= _LOOKED_AT:
+        try:
+            return codec.dumps(redact(_opened(codec.loads(value), depth + 1))).decode()
+        except (SyncdError, ValueError, RecursionError):
+            return value
+    return value
 
 
 def _form(pairs: list[tuple[str, Any]]) -> str:
@@ -139,13 +158,13 @@ def _fields(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
         merged[key] = (
             [*(merged[key] if isinstance(merged[key], list) else [merged[key]]), value] if key in merged else value
         )
-    masked: dict[str, Any] = redact(merged)
+    masked: dict[str, Any] = redact(_opened(merged))
     return masked
 
 
 def _text(text: str, *, whole: int = 0) -> str:
     """One text, masked and then cut: never the first half of what would have been masked."""
-    masked = KNOWN.mask(_CONTROL.sub(" ", text[: 4 * _MOST_TEXT]))
+    masked = KNOWN.mask(_CONTROL.sub(" ", text[: 2 * _MOST_TEXT]))
     masked = _KEYED.sub(lambda found: found["key"] + MASK, masked)
     masked = _TAGGED.sub(lambda found: found["key"] + MASK, masked)
     masked = _SCHEMED.sub(lambda found: f"{found[1]} {MASK}", masked)
