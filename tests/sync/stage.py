@@ -83,15 +83,19 @@ class Checkpoints:
 
     def __init__(self) -> None:
         self.began: dict[str, datetime] = {}
+        self.passed = True
+        """Was each of them read whole once?"""
         self.asked = 0
 
     async def list(self, name: str) -> Sequence[Any]:
         self.asked += 1
         return [
             SimpleNamespace(
-                checkpoint=SimpleNamespace(integration=name, resource=resource, run_id=None, cursor=None),
+                checkpoint=SimpleNamespace(
+                    integration=name, resource=resource, run_id=None, cursor=None, watermark=None
+                ),
                 updated_at=at,
-                passed_at=at,
+                passed_at=at if self.passed else None,
                 held=None,
             )
             for resource, at in self.began.items()

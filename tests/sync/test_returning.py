@@ -98,3 +98,14 @@ async def test_a_look_that_failed_is_made_again():
 
 async def away(name: str) -> list[object]:
     raise StoreError("the database is away")
+
+
+async def test_after_a_restart_what_was_never_read_whole_begins_at_once_the_rest_when_it_is_due():
+    clock = FakeClock()
+    stage = Stage(clock)
+    stage.checkpoints.began = dict.fromkeys(NAMES, clock.now() - timedelta(seconds=60))
+    await stage.runner._prepare()
+    assert begins(stage) == [840.0] * len(NAMES)
+    stage.checkpoints.passed = False
+    await stage.runner._prepare()
+    assert begins(stage) == [0.0] * len(NAMES)

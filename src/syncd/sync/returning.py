@@ -83,4 +83,7 @@ class Returning:
             return plan.schedule.after(now, self._clock.random())
         if stand is not None and (stand.checkpoint.run_id is not None or stand.checkpoint.cursor is not None):
             return now  # a run that died or was cut goes on at once
+        if stand is not None and stand.passed_at is None and stand.checkpoint.watermark is None:
+            if plan.strategy is not Strategy.CHILDREN:
+                return now  # nothing was ever read whole: whoever mended what stood against it waits for that
         return plan.paced(fed=fed).first(stand.updated_at if stand is not None else None, now, self._clock.random())
