@@ -43,6 +43,7 @@ check: .venv/.dev ## Lint, format, strict types, the floors, the documents, no s
 bench: .venv/.dev .venv-bench/.made ## Measure speed and memory against a bare script and dlt (ARGS='--records 20000 --repeats 1')
 	@$(PYTHON_BIN) -m bench.run $(ARGS)
 	@$(PYTHON_BIN) -m bench.gate
+	@$(PYTHON_BIN) -m bench.intake
 	@$(PYTHON_BIN) -m bench.memory
 
 conformance: .venv/.dev .venv-conformance/.made ## Give every "come back later" to other tools and measure what they do (ARGS='--only dlt')

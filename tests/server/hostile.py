@@ -26,6 +26,8 @@ class Attempt:
     answers: frozenset[int]
     event_id: str | None = None
     """Of a valid one: what is stored under it."""
+    perhaps: str | None = None
+    """Broken in a place that may not matter: it may be stored under this."""
     hangs: bool = False
     """Never finished: the server has to end it."""
 
@@ -144,12 +146,12 @@ class Grammar:
         return Attempt("oversized", (self._head({"Transfer-Encoding": "chunked"}) + chunks,), frozenset({413}))
 
     def broken_head(self) -> Attempt:
-        _, body = self._event(remember=False)
+        name, body = self._event(remember=False)
         whole = self._request(body, self._signed(body))
         end = whole.index(b"\r\n\r\n")
         at = self.dice.randrange(end)
         odd = self.dice.choice([b"\x00", b"\r", b"\n", b"\x80", b"\xff\xfe", b" ", b":", b"\r\n"])
-        return Attempt("broken head", (whole[:at] + odd + whole[at + 1 :],), frozenset())
+        return Attempt("broken head", (whole[:at] + odd + whole[at + 1 :],), frozenset(), perhaps=name)
 
     def wrong_method(self) -> Attempt:
         _, body = self._event(remember=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from syncd.metrics import HTTP_CUT
 from syncd.server.app import Server
 from syncd.testing.clock import FakeClock
 from tests.server.fakes import FakeStatus, serving
@@ -182,3 +185,13 @@ async def test_pipelined_requests_are_all_answered():
         writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
         for _ in range(3):
             assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_what_is_no_http_is_answered_and_counted_but_fills_no_log(caplog: pytest.LogCaptureFixture):
+    before = HTTP_CUT.labels("public", "malformed")._value.get()
+    async with serving(FakeStatus(), clock=FakeClock()) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 400 ")
+    assert HTTP_CUT.labels("public", "malformed")._value.get() == before + 1
+    assert caplog.records == []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 from anyio.abc import TaskStatus
 
@@ -75,6 +77,7 @@ class Site:
         self._runner = web.AppRunner(
             app,
             access_log=None,  # probes would drown the rest; calls that change something are logged by what they do
+            logger=_logger(name),
             auto_decompress=False,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             lingering_time=LINGER_SECONDS,
@@ -188,6 +191,27 @@ class Server:
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(SIGNS)
+
+
+class _Outsiders(logging.Filter):
+    """What others send that is no HTTP is counted; it is nobody's fault here, and a traceback each would fill the disk."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__()
+        self._count = metrics.HTTP_CUT.labels(site, "malformed")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError | ConnectionError):
+            return True
+        self._count.inc()
+        return False
+
+
+def _logger(site: str) -> logging.Logger:
+    logger = logging.getLogger(f"syncd.server.{site}")
+    logger.filters[:] = [_Outsiders(site)]
+    return logger
 
 
 def _explained(address: Address, error: OSError) -> ListenError:
