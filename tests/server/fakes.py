@@ -128,8 +128,8 @@ def settings(**changes: Any) -> ServerConfig:
 
 @asynccontextmanager
 async def serving(status: FakeStatus, *, clock: Any, **changes: Any) -> AsyncIterator[Server]:
-    token = changes.pop("admin_token", None)
-    server = Server(settings(**changes), status, clock=clock, admin_token=token)
+    token, desks = changes.pop("admin_token", None), changes.pop("desks", ())
+    server = Server(settings(**changes), status, clock=clock, admin_token=token, desks=desks)
     async with anyio.create_task_group() as group:
         await group.start(server.run)
         try:

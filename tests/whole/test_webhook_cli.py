@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from syncd.cli.root import cli
 from syncd.testing.control import Control
 from tests.whole.conftest import hooked, only
 from tests.whole.daemon import Daemon, Rows
@@ -29,8 +32,19 @@ async def acme(tmp_path: Path, database: str, rows: Rows, plain) -> AsyncIterato
         yield daemon, control
 
 
+async def syncd(daemon: Daemon, *words: str) -> tuple[int, str, str]:
+    """One command in this process, which is a second quicker than one of its own."""
+
+    def run() -> tuple[int, str, str]:
+        environment = {"SYNCD_CONFIG": str(daemon.config), "SYNCD_TEST_DB": daemon.database_url}
+        done = CliRunner().invoke(cli, words, env=environment)
+        return done.exit_code, done.stdout, done.stderr
+
+    return await asyncio.to_thread(run)
+
+
 async def told(daemon: Daemon, *words: str) -> dict[str, Any]:
-    code, out, err = await daemon.cli(*words, "--json")
+    code, out, err = await syncd(daemon, *words, "--json")
     assert code == 0, out + err
     found: dict[str, Any] = json.loads(out)
     return found
@@ -60,17 +74,17 @@ async def test_a_sample_is_followed_from_the_door_to_the_row(acme: tuple[Daemon,
 async def test_each_guard_shows_itself(acme: tuple[Daemon, Control], rows: Rows):
     daemon, _ = acme
     for words, said in [(("--bad-signature",), "no signature of ours"), (("--stale", "10m"), "too long ago")]:
-        code, out, err = await daemon.cli("webhook", "send", "acme", "thing.updated", *words)
+        code, out, err = await syncd(daemon, "webhook", "send", "acme", "thing.updated", *words)
         assert code == 0, out + err
         assert "401" in out
         assert said in out
     assert await rows.connection.fetchval("SELECT count(*) FROM syncd.inbox") == 0
-    code, out, err = await daemon.cli("webhook", "send", "acme", "thing.updated", "--duplicate")
+    code, out, err = await syncd(daemon, "webhook", "send", "acme", "thing.updated", "--duplicate")
     assert code == 0, out + err
     assert "200" in out
     assert "known already" in out
     assert await rows.connection.fetchval("SELECT count(*) FROM syncd.inbox") == 1
-    code, out, err = await daemon.cli("webhook", "send", "acme", "thing.updated", "--stale", "1m")
+    code, out, err = await syncd(daemon, "webhook", "send", "acme", "thing.updated", "--stale", "1m")
     assert code == 1, "a minute is within the tolerance: what was to be refused was accepted"
     assert "tolerance" in out
 
@@ -78,29 +92,29 @@ async def test_each_guard_shows_itself(acme: tuple[Daemon, Control], rows: Rows)
 async def test_what_would_write_by_itself_is_not_sent_without_a_yes(acme: tuple[Daemon, Control], rows: Rows):
     daemon, control = acme
     thing = (await control.truth_ids("things"))[0]
-    code, out, err = await daemon.cli("webhook", "send", "acme", "thing.deleted", "--id", thing)
+    code, out, err = await syncd(daemon, "webhook", "send", "acme", "thing.deleted", "--id", thing)
     assert code == 2, out + err
     assert "tombstone" in err
     assert await rows.connection.fetchval("SELECT count(*) FROM syncd.inbox") == 0
-    code, out, err = await daemon.cli("webhook", "send", "acme", "thing.deleted", "--id", thing, "--dry-run")
+    code, out, err = await syncd(daemon, "webhook", "send", "acme", "thing.deleted", "--id", thing, "--dry-run")
     assert code == 0, out + err
     assert thing in out
-    code, out, err = await daemon.cli("webhook", "send", "acme", "thing.deleted", "--id", thing, "--yes")
+    code, out, err = await syncd(daemon, "webhook", "send", "acme", "thing.deleted", "--id", thing, "--yes")
     assert code == 0, out + err
     assert "a tombstone" in out
 
 
 async def test_unknown_names_get_a_suggestion(acme: tuple[Daemon, Control]):
     daemon, _ = acme
-    code, out, err = await daemon.cli("webhook", "send", "acme", "thing.update")
+    code, out, err = await syncd(daemon, "webhook", "send", "acme", "thing.update")
     assert code == 78 or code == 2, out + err
     assert "thing.updated" in err
-    code, out, err = await daemon.cli("webhook", "send", "acmee", "thing.updated")
+    code, out, err = await syncd(daemon, "webhook", "send", "acmee", "thing.updated")
     assert code == 2
     assert "acme" in err
-    code, out, err = await daemon.cli("webhook", "send", "acme")
+    code, out, err = await syncd(daemon, "webhook", "send", "acme")
     assert out.split() == ["thing.created", "thing.deleted", "thing.updated"]
-    code, out, err = await daemon.cli("webhook", "show", "acme", "17")
+    code, out, err = await syncd(daemon, "webhook", "show", "acme", "17")
     assert code == 2
     assert "no delivery" in err
 
@@ -120,7 +134,7 @@ async def test_deliveries_are_listed_shown_masked_and_worked_on_once_more(acme: 
     assert {each["record_id"] for each in found} == set(things)
     assert {(each["state"], each["type"], each["resource"]) for each in found} == {("done", "thing.updated", "things")}
     assert await daemon.metric('webhooks_received_total{event_type="thing.updated",partner="plain"}') == 6
-    code, out, _ = await daemon.cli("webhook", "deliveries")
+    code, out, _ = await syncd(daemon, "webhook", "deliveries")
     assert code == 0
     assert out.count("thing.updated") == 6
 
@@ -136,22 +150,22 @@ async def test_deliveries_are_listed_shown_masked_and_worked_on_once_more(acme: 
     assert event["record"]["row_version"] == 2
     whole = await told(daemon, "webhook", "show", "acme", str(number), "--body")
     assert json.loads(whole["body"])["at"].startswith("20")
-    code, out, _ = await daemon.cli("webhook", "show", "acme", str(number))
+    code, out, _ = await syncd(daemon, "webhook", "show", "acme", str(number))
     assert code == 0
     assert "row_version 2" in out
     assert "values hidden" in out
 
-    code, out, err = await daemon.cli("webhook", "replay", "acme", "--since", "1h", "--dry-run")
+    code, out, err = await syncd(daemon, "webhook", "replay", "acme", "--since", "1h", "--dry-run")
     assert (code, out.strip()) == (0, "6 deliveries of acme would be worked on once more"), err
-    code, out, err = await daemon.cli("webhook", "replay", "acme", "--since", "1h")
+    code, out, err = await syncd(daemon, "webhook", "replay", "acme", "--since", "1h")
     assert code == 2, "nobody was there to say yes"
     assert "6 deliveries" in err
-    code, out, err = await daemon.cli("webhook", "replay", "acme", "--until", "1h", "--yes")
+    code, out, err = await syncd(daemon, "webhook", "replay", "acme", "--until", "1h", "--yes")
     assert code == 0
     assert "no finished delivery" in out
     for words in (["--since", "1h", "--yes"], [str(number), event_id]):
         attempts = await rows.connection.fetchval("SELECT sum(attempts) FROM syncd.inbox")
-        code, out, err = await daemon.cli("webhook", "replay", "acme", *words)
+        code, out, err = await syncd(daemon, "webhook", "replay", "acme", *words)
         assert code == 0, out + err
         again = 6 if "--yes" in words else 1
         assert out.startswith(f"{again} deliver")
@@ -168,5 +182,5 @@ async def test_deliveries_are_listed_shown_masked_and_worked_on_once_more(acme: 
         "SELECT actor, after FROM syncd.audit_log WHERE action = 'webhooks_replayed'"
     )
     assert entry is not None
-    code, out, err = await daemon.cli("webhook", "replay", "acme")
+    code, out, err = await syncd(daemon, "webhook", "replay", "acme")
     assert code == 2
