@@ -192,6 +192,6 @@ async def test_what_is_no_http_is_answered_and_counted_but_fills_no_log(caplog: 
     async with serving(FakeStatus(), clock=FakeClock()) as server:
         reader, writer = await connect(server)
         writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n")
-        assert (await answer_of(reader)).startswith(b"HTTP/1.1 400 ")
+        assert (await answer_of(reader)).split()[1] == b"400"
     assert HTTP_CUT.labels("public", "malformed")._value.get() == before + 1
     assert caplog.records == []
