@@ -50,7 +50,7 @@ async def harmed(rows: Rows) -> dict[str, list[str]]:
     await rows.connection.execute("DELETE FROM syncd.records WHERE external_id = ANY($1::text[])", gone)
     await rows.connection.execute(
         "UPDATE syncd.records SET content_hash = 'x', data = data || '{\"name\": \"secret name\"}', "
-        "raw = (raw::jsonb || '{\"name\": \"secret name\"}')::json WHERE external_id = ANY($1::text[])",
+        'raw = (raw::jsonb || \'{"name": "secret name"}\')::json WHERE external_id = ANY($1::text[])',
         changed,
     )
     await rows.connection.execute(
@@ -73,7 +73,7 @@ async def test_every_kind_of_drift_is_found_field_by_field_and_nothing_is_writte
 ):
     simulator, control = plain(things=THINGS)
     async with Daemon(
-        tmp_path, database, {"plain": partner(simulator.base_url, resources=only("things", every="1h"))}
+        tmp_path, database, {"plain": partner(simulator.base_url, resources=only("things", every="1h", overlap="0s"))}
     ) as daemon:
         await imported(daemon, rows)
         code, out, err = await daemon.cli("drift", "acme/things")
@@ -105,15 +105,15 @@ async def test_every_kind_of_drift_is_found_field_by_field_and_nothing_is_writte
         assert "name: here secret name, there Thing" in out
         # A sample finds what is wrong with the records that are here; the same seed chooses the same ones.
         runs = [
-            orjson.loads((await daemon.cli("drift", "acme/things", "--sample", "600", "--seed", "7", "--json"))[1])
+            orjson.loads((await daemon.cli("drift", "acme/things", "--sample", "300", "--seed", "7", "--json"))[1])
             for _ in range(2)
         ]
         ids = [{one["id"] for one in run["resources"][0]["records"]} for run in runs]
         assert ids[0] == ids[1]
         assert ids[0] <= found["differs"] | found["missing_there"]
-        assert ids[0], "of twelve that differ among twelve hundred, a sample of half misses all once in 4,096 times"
+        assert ids[0], "of twelve that differ among twelve hundred, a quarter of all holds some"
         calls = len(await control.arrivals("GET /v1/things/{id}"))
-        assert calls >= 1200
+        assert calls >= 600
 
 
 async def test_what_is_only_under_way_is_no_drift(tmp_path: Path, database: str, rows: Rows, plain):
@@ -123,7 +123,7 @@ async def test_what_is_only_under_way_is_no_drift(tmp_path: Path, database: str,
     async with Daemon(tmp_path, database, {"plain": partner(simulator.base_url, resources=resources)}) as daemon:
         await imported(daemon, rows)
         ids = await control.truth_ids("things")
-        await asyncio.sleep(2.1)  # the partner's Date has whole seconds, and a watermark never passes it
+        await asyncio.sleep(1.1)  # the partner's Date has whole seconds, and a watermark never passes it
         code, _, _ = await daemon.cli("sync", "acme/things")
         for external_id in ids[:7]:
             await control.update("things", external_id, {"name": "changed"})

@@ -236,10 +236,13 @@ class Comparison:
         if difference is None:
             return None
         fresh, stamp = self._fresh_at, there.updated_at
-        if difference.kind is not Kind.MISSING_THERE and fresh is not None and stamp is not None and stamp >= fresh:
-            self.found.pending += 1
-            return True
-        return difference
+        if difference.kind is Kind.MISSING_THERE or fresh is None or stamp is None or stamp < fresh:
+            return difference
+        had = kept.source_updated_at if kept is not None and kept.deleted_at is None else None
+        if had is not None and stamp <= had:
+            return difference  # it is no newer there: no run brings what was read already
+        self.found.pending += 1
+        return True
 
     def _suspect(self, external_id: str, there: There | None, kind: Kind) -> None:
         if len(self._suspects) < MOST_DETAILS:

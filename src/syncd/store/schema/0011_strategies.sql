@@ -110,3 +110,12 @@ BEGIN
     END IF;
 END
 $$;
+
+CREATE FUNCTION syncd.changes_now() RETURNS bigint
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce((
+        SELECT id FROM syncd.changes WHERE bound <= pg_snapshot_xmin(pg_current_snapshot()) ORDER BY id DESC LIMIT 1), 0)
+$$;
+COMMENT ON FUNCTION syncd.changes_now() IS
+    'The last id that syncd.changes_after would give out at this moment: where a new reader begins that copies the records next.';
