@@ -194,7 +194,8 @@ class Builder:
         """Raises ConfigError (or a SecretError) naming what is wrong; nothing that runs is touched before that."""
         driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
         names = [name for name in partner.integrations if partner.is_enabled(name)]
-        prepared = {name: self._prepare(driver, partner, name) for name in names}
+        own = {name: drivers.of_integration(partner, name, driver) for name in names}
+        prepared = {name: self._prepare(own[name], partner, name) for name in names}
         settings = {
             scope: gate_settings(driver, partner, [name for name in names if partner.scope_for(name) == scope])
             for scope in {partner.scope_for(name) for name in names}
@@ -203,7 +204,7 @@ class Builder:
         transport = PartnerTransport(partner.name, clock=self._clock, most_body=partner.response_bytes)
         retries = RetryBudget(clock=self._clock)
         accounts = {
-            name: self._account(driver, partner, name, transport, retries, scopes[partner.scope_for(name)], made)
+            name: self._account(own[name], partner, name, transport, retries, scopes[partner.scope_for(name)], made)
             for name, made in prepared.items()
         }
         in_force = {

@@ -122,13 +122,10 @@ class Receivers:
             return made
         if not driver.takes_webhooks:
             return made
-        for name, integration in partner.integrations.items():
+        for name in partner.integrations:
             key = partner.name, name
             try:
-                own = driver
-                if integration.webhook is not None and integration.webhook.rules:
-                    own = drivers.load(partner.driver, rest=partner.rest_for(name), partner=partner.name)
-                made[key] = self._receiver(own, config, partner, name)
+                made[key] = self._receiver(drivers.of_integration(partner, name, driver), config, partner, name)
             except SyncdError as error:
                 trouble = f"{error}" + (f" ({error.hint})" if error.hint else "")
                 self._keep(key, trouble, made, kept)

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from syncd.config import PartnerConfig
 from syncd.config.document import read
 from syncd.config.facts import Facts, Finding
 from syncd.errors import ConfigError, SyncdError
@@ -91,6 +92,14 @@ def load(name: str, *, rest: Mapping[str, Any] | None = None, partner: str = "")
         raise DriverError(name, f"driver {source}: {error}", hint=error.hint) from None
     except Exception as error:
         raise DriverError(name, f"driver {source} cannot be made: {_said(error)}") from error
+
+
+def of_integration(partner: PartnerConfig, name: str, usual: Driver) -> Driver:
+    """The driver of one integration: its partner's, unless its file has webhook rules of its own. Raises DriverError."""
+    hook = partner.integrations[name].webhook
+    if hook is None or not hook.rules:
+        return usual
+    return load(partner.driver, rest=partner.rest_for(name), partner=partner.name)
 
 
 def kind(name: str) -> type[Driver]:

@@ -1,0 +1,292 @@
+"""Subscriptions are compared with what is wanted, and the least is done: never to what is not ours, never losing a secret."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.codec import dumps
+from syncd.errors import GoneError, OwnershipError, PayloadError, TransientError
+from syncd.kit import Headers, Request, Response, Secret, Subscription, Subscriptions
+from syncd.kit.subscriptions import text_at, texts
+from syncd.ports import StoredCredential
+from syncd.sync.subscribing import REGISTERING, Action, Held, Subscribing, compare
+from syncd.testing.clock import FakeClock
+
+OURS = "https://sync.example.com/webhooks/acme/one"
+WANTED = frozenset({"thing.created", "thing.updated"})
+
+
+def one(name: str = "s1", url: str = OURS, events: frozenset[str] = WANTED, active: bool = True) -> Subscription:
+    return Subscription(name, url, events, active, "" if active else "disabled")
+
+
+def steps(*told: Subscription, sealed: set[str] | None = None, **more: bool) -> list[tuple[Action, str]]:
+    found = compare(told, OURS, WANTED, sealed or set(), **{"readable": False, "in_file": False, **more})[1]
+    return [(step.action, step.subscription.id if step.subscription else "") for step in found]
+
+
+def test_a_missing_one_is_made_and_a_sound_one_left_alone() -> None:
+    assert steps() == [(Action.CREATE, "")]
+    assert steps(one(), sealed={"s1"}) == []
+    assert steps(one(events=frozenset({"*"})), sealed={"s1"}) == []
+    assert steps(one(url=OURS + "/"), sealed={"s1"}) == []
+
+
+def test_one_that_leads_elsewhere_is_never_touched() -> None:
+    elsewhere = [one("x", "https://other.example.com/hook", active=False), one("y", OURS + "/calendar"), one("z", "")]
+    found, due = compare(elsewhere, OURS, WANTED, {"x"}, readable=True, in_file=True)
+    assert [each.state for each in found] == ["foreign"] * 3
+    assert [step.action for step in due] == [Action.CREATE]
+
+
+def test_one_whose_secret_nobody_has_is_read_where_it_can_be_and_replaced_where_not() -> None:
+    assert steps(one()) == [(Action.REPLACE, "s1")]
+    assert steps(one(), readable=True) == [(Action.READ, "s1")]
+    assert steps(one(), in_file=True) == [], "the file has a secret, and it may be this one's"
+
+
+def test_a_switched_off_or_narrow_one_is_changed_and_a_second_one_removed() -> None:
+    narrow = frozenset({"thing.created", "of.others"})
+    assert steps(one(active=False), sealed={"s1"}) == [(Action.CHANGE, "s1")]
+    found, [step] = compare([one(events=narrow)], OURS, WANTED, {"s1"}, readable=False, in_file=False)
+    assert step.events == narrow | WANTED, "what others wanted of it stays"
+    assert found[0].troubles == ("it does not bring thing.updated",)
+    assert steps(one("a"), one("b"), sealed={"b"}) == [(Action.REMOVE, "a")]
+    assert steps(one("a", active=False), one("b"), in_file=True) == [(Action.REMOVE, "a")]
+
+
+KINDS = st.builds(
+    Subscription,
+    st.sampled_from(["a", "b", "c", "d"]),
+    st.sampled_from([OURS, OURS + "/", "https://elsewhere.example.com/"]),
+    st.frozensets(st.sampled_from(["thing.created", "thing.updated", "*", "other"])),
+    st.booleans(),
+)
+
+
+@given(
+    told=st.lists(KINDS, max_size=4, unique_by=lambda found: found.id),
+    sealed=st.sets(st.sampled_from("abcd")),
+    readable=st.booleans(),
+    in_file=st.booleans(),
+)
+def test_after_the_steps_there_is_nothing_left_to_do(
+    told: list[Subscription], sealed: set[str], readable: bool, in_file: bool
+) -> None:
+    found, due = compare(told, OURS, WANTED, sealed, readable=readable, in_file=in_file)
+    foreign = {each.subscription.id for each in found if not each.ours}
+    assert not foreign & {step.subscription.id for step in due if step.subscription}
+    after, known = {each.id: each for each in told}, set(sealed)
+    for step in due:
+        if step.action in (Action.REMOVE, Action.REPLACE):
+            assert step.subscription
+            del after[step.subscription.id]
+        if step.action in (Action.CREATE, Action.REPLACE):
+            after["new"] = Subscription("new", OURS, step.events)
+            known.add("new")
+        if step.action is Action.READ:
+            assert step.subscription
+            known.add(step.subscription.id)
+        if step.action is Action.CHANGE:
+            assert step.subscription
+            after[step.subscription.id] = Subscription(step.subscription.id, step.subscription.url, step.events)
+    assert compare(after.values(), OURS, WANTED, known, readable=readable, in_file=in_file)[1] == []
+    ours = [each for each in after.values() if each.url.rstrip("/") == OURS]
+    assert len(ours) == 1 and ours[0].active and not ours[0].lacks(WANTED)
+
+
+# With a partner, played.
+
+
+class Api(Subscriptions):
+    """A partner whose rows are its answers; `readable` ones tell a secret again."""
+
+    waits = (1.0, 2.0)
+
+    def __init__(self, *, readable: bool = False, one_a_url: bool = False) -> None:
+        self.readable = readable
+        self.one_a_url = one_a_url  # type: ignore[misc]
+
+    def wanted(self, resources: Any) -> frozenset[str]:
+        return WANTED
+
+    def listing(self) -> Request:
+        return Request("/hooks")
+
+    def found(self, response: Response) -> list[Subscription]:
+        return [self._one(each) for each in response.json()]
+
+    def create(self, url: str, events: Any) -> Request:
+        return Request("/hooks", "POST", json={"url": url, "events": sorted(events)})
+
+    def created(self, response: Response) -> tuple[Subscription, Secret | None]:
+        secret = text_at(response.json(), "secret")
+        return self._one(response.json()), Secret(secret) if secret else None
+
+    def secret(self, one: Subscription) -> Request | None:
+        return Request(f"/hooks/{one.id}/secret") if self.readable else None
+
+    def secret_in(self, response: Response) -> Secret | None:
+        return Secret(response.json()["secret"])
+
+    def change(self, one: Subscription, events: Any) -> Request | None:
+        return Request(f"/hooks/{one.id}", "PUT", json={"events": sorted(events)})
+
+    def remove(self, one: Subscription) -> Request:
+        return Request(f"/hooks/{one.id}", "DELETE")
+
+    @staticmethod
+    def _one(raw: Any) -> Subscription:
+        return Subscription(raw["id"], raw["url"], texts(raw["events"]), raw.get("active", True))
+
+
+class Stage:
+    """Session, store and clock of an account, with what was asked written down."""
+
+    def __init__(self, *rows: dict[str, Any], api: Api | None = None) -> None:
+        self.rows = list(rows)
+        self.calls: list[str] = []
+        self.faults: deque[tuple[str, Exception]] = deque()
+        self.sealed: dict[str, str] = {}
+        self.version = 0
+        self.races = 0
+        self.clock = FakeClock()
+        self.api = api or Api()
+        self.made = 0
+
+    async def call(self, request: Request, *, lane: Any) -> Response:
+        what = f"{request.method} {request.path}"
+        self.calls.append(what)
+        if self.faults and self.faults[0][0] == what:
+            raise self.faults.popleft()[1]
+        answer: Any = {}
+        match request.method:
+            case "GET" if request.path == "/hooks":
+                answer = [{name: each[name] for name in each if name != "secret"} for each in self.rows]
+            case "GET":
+                answer = {
+                    "secret": next(each for each in self.rows if each["id"] == request.path.split("/")[2])["secret"]
+                }
+            case "POST":
+                self.made += 1
+                answer = {**request.json, "id": f"new{self.made}", "secret": f"secret-{self.made}"}
+                self.rows.append(answer)
+                answer = {key: each for key, each in answer.items() if key != "secret" or not self.api.readable}
+            case "PUT":
+                next(each for each in self.rows if each["id"] == request.path.split("/")[2]).update(
+                    request.json, active=True
+                )
+            case "DELETE":
+                self.rows = [each for each in self.rows if each["id"] != request.path.split("/")[2]]
+        return Response(200, Headers(), dumps(answer))
+
+    async def get(self, integration: str, kind: str) -> StoredCredential | None:
+        return StoredCredential(integration, kind, dict(self.sealed), None, self.version) if self.version else None
+
+    async def put(
+        self, integration: str, kind: str, value: Mapping[str, str], *, expires_at: None, replaces: int | None
+    ) -> None:
+        if self.races:
+            self.races -= 1
+            self.sealed["of-another"] = "s"
+            self.version += 1
+        if (replaces or 0) != self.version:
+            raise OwnershipError("replaced by somebody else")
+        self.sealed, self.version = dict(value), self.version + 1
+
+    def subscribing(self, *, in_file: bool = False) -> Subscribing:
+        account = SimpleNamespace(
+            name="one", plans={}, session=self, store=SimpleNamespace(credentials=self), clock=self.clock
+        )
+        return Subscribing(account, self.api, OURS, in_file=in_file)  # type: ignore[arg-type]
+
+    async def mend(self, actions: Any = frozenset(Action)) -> Subscribing:
+        found = self.subscribing()
+        await found.look()
+        await found.act(actions)
+        return found
+
+
+def row(name: str = "s1", **more: Any) -> dict[str, Any]:
+    return {"id": name, "url": OURS, "events": sorted(WANTED), "secret": f"of-{name}", **more}
+
+
+async def test_a_secret_is_sealed_with_the_making_and_a_second_look_finds_nothing_to_do() -> None:
+    stage = Stage()
+    await stage.mend(REGISTERING)
+    assert stage.sealed == {"new1": "secret-1"}
+    again = await stage.mend(REGISTERING)
+    assert again.done == [] and again.found[0].held is Held.SEALED
+
+
+async def test_the_new_one_comes_before_the_old_one_goes_unless_the_partner_refuses_two() -> None:
+    stage = Stage(row())
+    await stage.mend()
+    assert stage.calls == ["GET /hooks", "POST /hooks", "DELETE /hooks/s1"]
+    stage = Stage(row(), api=Api(one_a_url=True))
+    stage.faults.append(("DELETE /hooks/s1", GoneError("not there")))
+    await stage.mend()
+    assert stage.calls == ["GET /hooks", "DELETE /hooks/s1", "POST /hooks"]
+    assert stage.sealed == {"new1": "secret-1"}
+
+
+async def test_a_registration_changes_nothing_that_is_there() -> None:
+    stage = Stage(row(active=False))
+    found = await stage.mend(REGISTERING)
+    assert stage.calls == ["GET /hooks"] and [step.action for step in found.steps] == [Action.REPLACE]
+
+
+async def test_a_secret_that_is_not_there_yet_is_asked_for_again() -> None:
+    stage = Stage(api=Api(readable=True))
+    late = GoneError("no secret", status=404)
+    stage.faults.extend([("GET /hooks/new1/secret", late), ("GET /hooks/new1/secret", late)])
+    await stage.clock.run(stage.mend())
+    assert stage.sealed == {"new1": "secret-1"}
+    assert stage.calls.count("GET /hooks/new1/secret") == 3
+
+
+async def test_what_another_sealed_meanwhile_stays() -> None:
+    stage = Stage()
+    stage.races = 2
+    await stage.mend()
+    assert stage.sealed == {"of-another": "s", "new1": "secret-1"}
+
+
+async def test_an_answer_that_was_cut_off_leaves_one_that_the_next_repair_replaces() -> None:
+    stage = Stage()
+    stage.faults.append(("POST /hooks", TransientError("cut off")))
+    with pytest.raises(TransientError):
+        await stage.mend()
+    stage.rows.append(row("lost"))  # the partner had made it
+    found = await stage.mend()
+    assert [step.action for step in found.done] == [Action.REPLACE]
+    assert list(stage.sealed) == [each["id"] for each in stage.rows] == ["new1"]
+
+
+async def test_a_partner_that_gives_no_secret_is_told_of() -> None:
+    class Mute(Api):
+        def created(self, response: Response) -> tuple[Subscription, Secret | None]:
+            return super().created(response)[0], None
+
+    stage = Stage(api=Mute())
+    with pytest.raises(PayloadError, match="gave no secret") as caught:
+        await stage.mend()
+    assert "syncd webhook repair one" in caught.value.hint
+
+
+async def test_a_list_without_end_ends_in_an_error() -> None:
+    class Endless(Api):
+        def following(self, request: Request, response: Response) -> Request | None:
+            return request
+
+    stage = Stage(api=Endless())
+    with pytest.raises(PayloadError, match="pages"):
+        await stage.mend()
+    assert len(stage.calls) == 50
