@@ -8,14 +8,18 @@ from typing import Any
 
 from syncd import metrics
 from syncd.config import did_you_mean
-from syncd.errors import ConfigError, RejectedError, StoreError
+from syncd.errors import RejectedError, StoreError, SyncdError
 from syncd.kit import Change
 from syncd.redaction import redact
-from syncd.store import NewPush, PushRow, Store
+from syncd.store import KeyUsedError, NewPush, PushRow, Store
 from syncd.store.outbox import OPEN
 from syncd.sync.account import Account
 
 SCHEMA = "syncd.push/1"
+
+
+class InvalidPushError(SyncdError):
+    """What was asked for cannot be pushed; nothing was written."""
 
 
 class Pushing:
@@ -46,21 +50,23 @@ class Pushing:
         expires_at: datetime | None,
         who: str,
     ) -> dict[str, Any]:
-        """Write it. Raises ConfigError for what the driver would refuse: then nothing was written."""
+        """Write it. Raises InvalidPushError for what the driver would refuse: then nothing was written."""
         store = self._store()
         await self._checked(integration, resource, kind, data, external_id)
-        made, fresh = await store.outbox.put(
-            NewPush(
-                integration,
-                resource,
-                kind,
-                data,
-                external_id=external_id,
-                idempotency_key=key,
-                cause=cause or f"asked by {who}",
-                expires_at=expires_at,
-            )
+        asked = NewPush(
+            integration,
+            resource,
+            kind,
+            data,
+            external_id=external_id,
+            idempotency_key=key,
+            cause=cause or f"asked by {who}",
+            expires_at=expires_at,
         )
+        try:
+            made, fresh = await store.outbox.put(asked)
+        except KeyUsedError as error:
+            raise InvalidPushError(str(error), hint=error.hint) from None
         row = await store.outbox.get(integration, made)
         assert row is not None
         return {"schema": SCHEMA, "already": not fresh, "push": told(row)}
@@ -128,7 +134,7 @@ class Pushing:
     async def _checked(
         self, integration: str, resource: str, kind: str, data: Mapping[str, Any], external_id: str | None
     ) -> tuple[Account, Change, bool]:
-        """The account, the change, and whether its record is stored. Raises ConfigError for what may not be sent."""
+        """The account, the change, and whether its record is stored. Raises InvalidPushError for what may not be sent."""
         account = next((one for one in self._accounts() if one.name == integration), None)
         if account is None:
             raise StoreError(
@@ -139,7 +145,7 @@ class Pushing:
         kinds = account.driver.push_kinds(plan.resource)
         if kind not in kinds:
             hint = did_you_mean(kind, kinds) or (f"it takes: {', '.join(kinds)}" if kinds else "")
-            raise ConfigError(f"{integration}/{resource} takes no push of kind {kind!r}", hint=hint)
+            raise InvalidPushError(f"{integration}/{resource} takes no push of kind {kind!r}", hint=hint)
         stored = None
         if external_id is not None:
             stored = await self._store().records.get(integration, resource, external_id)
@@ -148,7 +154,7 @@ class Pushing:
             live = stored is not None and stored.deleted_at is None
             account.driver.check(plan.resource, change, stored.data if stored is not None and live else None)
         except RejectedError as error:
-            raise ConfigError(str(error), hint=error.hint) from None
+            raise InvalidPushError(str(error), hint=error.hint) from None
         return account, change, stored is not None
 
     def _store(self) -> Store:

@@ -116,6 +116,94 @@ async def test_a_push_goes_at_once_and_the_copy_has_what_came_of_it(tmp_path: Pa
         assert letter["error_class"] == "RejectedError"
 
 
+async def test_the_command_pushes_rehearses_refuses_and_lists(tmp_path: Path, database: str, rows: Rows, written):
+    simulator, control = written(things=3)
+    async with Daemon(tmp_path, database, {"plain": writing(simulator.base_url)}) as daemon:
+
+        async def copied() -> bool:
+            return await rows.count("acme", "things") == 3
+
+        await daemon.until(copied)
+        thing = (await control.truth_ids("things"))[0]
+        said = ("push", "acme/things", "--kind", "note", "--id", thing, "--data", '{"text": "hello"}', "--key", "n1")
+        code, out, err = await daemon.cli(*said, "--dry-run")
+        assert (code, out.splitlines()[0]) == (0, f"POST /things/{thing}/notes")
+        assert "looked up first: GET" in err
+        assert await over(rows)
+        assert not (await control.do("applied"))["applied"]
+        code, out, err = await daemon.cli(*said, "--wait", "--json")
+        assert code == 0, err
+        found = orjson.loads(out)
+        assert (found["schema"], found["push"]["state"], found["already"]) == ("syncd.push/1", "done", False)
+        code, out, _ = await daemon.cli(*said, "--wait")
+        assert code == 0
+        assert "done (1 try)" in out
+        assert (await control.do("applied"))["applied"] == [["note", "n1", thing]]
+        code, _, err = await daemon.cli(
+            "push", "acme/things", "--kind", "move", "--id", thing, "--data", '{"state": "lots"}'
+        )
+        assert code == 2
+        assert "field state: is none of open, done, lost" in err
+        code, _, err = await daemon.cli("push", "acme/things", "--kind", "mvoe", "--id", thing, "--data", "{}")
+        assert code == 2
+        assert "move" in err
+        code, _, err = await daemon.cli(
+            "push", "acme/things", "--kind", "note", "--key", "n1", "--id", thing, "--data", '{"text": "x"}'
+        )
+        assert code == 2
+        assert "was used for another push" in err
+        code, out, _ = await daemon.cli("push", "list", "acme/things", "--json")
+        listed = orjson.loads(out)
+        assert [(one["key"], one["state"]) for one in listed["pushes"]] == [("n1", "done")]
+        code, out, _ = await daemon.cli("push", "show", "acme", str(listed["pushes"][0]["id"]))
+        assert code == 0
+        assert '"text": "hello"' in out
+        await daemon.cli("pause", "acme")
+        await push(rows, "shout", {"text": "later"}, thing)
+        await asyncio.sleep(1.5)
+        code, out, _ = await daemon.cli("status")
+        assert "pushes to acme: 1 waiting" in out
+        await daemon.cli("resume", "acme")
+        await daemon.until(lambda: over(rows))
+
+
+async def test_an_answer_that_is_lost_for_good_is_a_letter_that_says_so_and_a_refused_transition_sends_nothing(
+    tmp_path: Path, database: str, rows: Rows, written
+):
+    simulator, control = written(things=3)
+    async with Daemon(tmp_path, database, {"plain": writing(simulator.base_url)}) as daemon:
+
+        async def copied() -> bool:
+            return await rows.count("acme", "things") == 3
+
+        await daemon.until(copied)
+        thing = (await control.truth_ids("things"))[0]
+        await control.misbehave("drop_after", match="/notes", count=1)
+        lost = await push(rows, "shout", {"text": "hello"}, thing)
+        next_one = await push(rows, "shout", {"text": "again"}, thing)
+        await daemon.until(lambda: over(rows))
+        assert (await state_of(rows, lost))["state"] == "buried"
+        assert "nobody knows whether it arrived" in (await state_of(rows, lost))["reason"]
+        assert (await state_of(rows, next_one))["state"] == "done"
+        assert len((await control.do("applied"))["applied"]) == 2
+        letter = await rows.connection.fetchrow("SELECT * FROM syncd.dead_letters")
+        assert letter["error_class"] == "UnknownOutcomeError"
+        done = await push(rows, "move", {"state": "done"}, thing)
+        back = await push(rows, "move", {"state": "open"}, thing)
+        await daemon.until(lambda: over(rows))
+        assert (await state_of(rows, done))["state"] == "done"
+        refused = await state_of(rows, back)
+        assert refused["state"] == "buried"
+        assert refused["sent_at"] is None
+        assert "field state: done cannot become open" in refused["reason"]
+        # A person has looked: it is not there. The replay sends it.
+        code, out, err = await daemon.cli("dlq", "replay", str(letter["id"]), "--yes")
+        assert code == 0, out + err
+        await daemon.until(lambda: over(rows))
+        assert (await state_of(rows, lost))["state"] == "done"
+        assert len([entry for entry in (await control.do("applied"))["applied"] if entry[0] == "note"]) == 3
+
+
 async def survives(count: int, kills: int, seed: int, tmp_path: Path, database: str, rows: Rows, written: Any) -> None:
     """Push, lose every third answer, kill every two seconds; then everything is there once, in order, and copied."""
     print(f"seed {seed}")

@@ -298,6 +298,10 @@ class Driver(ABC):
         """The whole record in the answer to `push`; None where there is none, and it is read anew."""
         return None
 
+    def replaces(self, resource: Resource, change: Change) -> bool:
+        """Does it set a state, so that a newer change of its kind to the same record makes it moot?"""
+        return False
+
     def order_key(self, resource: Resource, change: Change) -> str:
         """What identifies the record of a change without an id, so that changes of one record keep their order."""
         return ""

@@ -234,6 +234,10 @@ class RestDriver(Driver):
     def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
         return pushes.pushed(resource, change, response)
 
+    def replaces(self, resource: Resource, change: Change) -> bool:
+        rules = resource.pushes.get(change.kind)
+        return rules is not None and rules.idempotency == "natural"
+
     def order_key(self, resource: Resource, change: Change) -> str:
         return pushes.order_key(resource, change)
 

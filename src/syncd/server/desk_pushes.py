@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from syncd.errors import StoreError, SyncdError
 from syncd.server.answers import answer
 from syncd.server.desks import PREFIX, RefusedError, guarded, moment_of, said_by, target_of, text_of, who_asks
 
@@ -68,6 +69,23 @@ class _Desk:
         if not isinstance(data, dict):
             raise RefusedError(400, "usage", "data must be a JSON object")
         external_id = text_of(said, "id")
+        try:
+            return await self._pushed(request, said, integration, resource, kind, data, external_id)
+        except StoreError:
+            raise
+        except SyncdError as error:
+            raise RefusedError(400, "invalid-push", str(error), error.hint) from None
+
+    async def _pushed(
+        self,
+        request: web.Request,
+        said: Mapping[str, Any],
+        integration: str,
+        resource: str,
+        kind: str,
+        data: Mapping[str, Any],
+        external_id: str | None,
+    ) -> web.Response:
         if said.get("dry_run") is True:
             found = await self._pushing.rehearse(integration, resource, kind, data, external_id=external_id)
             return answer(found)

@@ -9,6 +9,7 @@ from syncd.store.changes import CHANGES, Change
 from syncd.store.checkpoints import Run, Stand
 from syncd.store.controls import BREAKER_HOLD, BREAKER_RESET, CONFIRM_DELETIONS, PAUSE, Control
 from syncd.store.credentials import CredentialNote
+from syncd.store.database import KeyUsedError
 from syncd.store.dead_letters import DeadLetter, NewDeadLetter, Selection, Trouble
 from syncd.store.leases import Lease
 from syncd.store.migrate import Migration, SchemaStatus
@@ -43,6 +44,7 @@ __all__ = [
     "Group",
     "Guard",
     "KeyRing",
+    "KeyUsedError",
     "Known",
     "Lease",
     "Migration",

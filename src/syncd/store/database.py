@@ -19,6 +19,9 @@ from syncd.store.pool import Pool
 NOT_OWNED = "SY001"
 """SQLSTATE our functions raise when a fence or a cursor is no longer ours."""
 
+KEY_USED = "SY002"
+"""SQLSTATE of syncd.push for an idempotency key that stands for another push."""
+
 _ATTEMPTS = 5
 """Tries of one transaction when two writers meet."""
 STATEMENT_SECONDS = 60
@@ -67,6 +70,10 @@ class DataRefusedError(StoreError):
     """The database cannot hold a value that was given to it."""
 
 
+class KeyUsedError(StoreError):
+    """An idempotency key stands for another push already."""
+
+
 @contextmanager
 def border() -> Iterator[None]:
     """Whatever the database library raises inside leaves as a StoreError that says what to do."""
@@ -86,6 +93,8 @@ def _translated(error: asyncpg.PostgresError) -> StoreError:
     state = error.sqlstate or ""
     if state == NOT_OWNED:
         return OwnershipError(str(error))
+    if state == KEY_USED:
+        return KeyUsedError(str(error), hint=error.hint or "")
     if state in {"40001", "40P01", "55P03", "23505"}:
         return ConflictError(f"two writers met in the database: {error}")
     if state.startswith("22") or state == "54001":

@@ -114,7 +114,7 @@ class Outbox:
     async def put(self, push: NewPush) -> tuple[int, bool]:
         """Write one; returns its id, and False where its key stands for an equal one already.
 
-        Raises StoreError for a key that was used for another push.
+        Raises KeyUsedError for a key that was used for another push.
         """
         async with self._database.transaction() as connection:
             made: int = await connection.fetchval(
@@ -317,8 +317,9 @@ class Outbox:
             )
         )
 
-    async def bury(self, push: PushRow, letter: NewDeadLetter, *, unsure: bool) -> bool:
-        """To the dead letters. `unsure`: a replay has to find out first whether it has arrived.
+    async def bury(self, push: PushRow, letter: NewDeadLetter, *, unsure: bool, replaces: bool = False) -> bool:
+        """To the dead letters. `unsure`: a replay has to find out first whether it has arrived. `replaces`: it is moot once
+        a newer one of its kind was done for the record.
 
         False, and no letter, when it was no longer ours.
         """
@@ -326,11 +327,12 @@ class Outbox:
         async with self._database.transaction() as connection:
             tag = await connection.execute(
                 "UPDATE syncd.outbox SET state = 'buried', finished_at = $4, reason = $5, "
-                f"unsure_since = CASE WHEN $6 THEN coalesce(unsure_since, sent_at) END WHERE {_OURS}",
+                f"replaces = $7, unsure_since = CASE WHEN $6 THEN coalesce(unsure_since, sent_at) END WHERE {_OURS}",
                 *_key(push),
                 now,
                 letter.message,
                 unsure,
+                replaces,
             )
             if not affected(tag):
                 return False

@@ -211,8 +211,9 @@ _NEWER = (
     "WHERE o.integration = $1 AND o.id = ANY($2::bigint[])"
 )
 """Newer pushes `n` of the records of some pushes `o`."""
-_SAME_FIELDS = "n.operation = o.operation AND n.payload ?| ARRAY(SELECT jsonb_object_keys(o.payload))"
-"""The newer one said something of what the older one says: to send the older one now would take that back."""
+_SAME_FIELDS = "o.replaces AND n.operation = o.operation AND n.payload ?| ARRAY(SELECT jsonb_object_keys(o.payload))"
+"""Both set a state, and the newer one said something of what the older one says: to send the older one now would take that
+back. What adds something (a comment, a new record) is never overtaken."""
 
 
 async def _pushes(

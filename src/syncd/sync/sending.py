@@ -76,7 +76,7 @@ class Sender:
                 )
             await _Try(self._account, self._policy, push, plan).run()
         except (RejectedError, PoisonError) as error:
-            await _bury(self._account, push, error, unsure=push.unsure_since is not None)
+            await _bury(self._account, push, error, unsure=push.unsure_since is not None, replaces=False)
         self._account.moved()
 
 
@@ -379,7 +379,8 @@ class _Try:
         log.info("push_dropped", **self._told(), reason=why)
 
     async def _bury(self, error: Exception, *, unsure: bool) -> None:
-        await _bury(self._account, self._push, error, unsure=unsure)
+        replaces = self._account.driver.replaces(self._resource, self._change)
+        await _bury(self._account, self._push, error, unsure=unsure, replaces=replaces)
 
     async def _written(self, write: Callable[[], Awaitable[object]]) -> None:
         await written(self._account, self._push, write)
@@ -430,9 +431,10 @@ async def _bury(
     error: Exception,
     *,
     unsure: bool,
+    replaces: bool,
 ) -> None:
     letter = letter_of_push(push, error)
-    await written(account, push, lambda: account.store.outbox.bury(push, letter, unsure=unsure))
+    await written(account, push, lambda: account.store.outbox.bury(push, letter, unsure=unsure, replaces=replaces))
     account.flow.ended[OUTBOX] += 1
     metrics.PUSHES.labels(push.integration, push.resource, "buried").inc()
     log.warning(

@@ -14,6 +14,7 @@ ALTER TABLE syncd.outbox
     ADD COLUMN unsure_since timestamptz,
     ADD COLUMN lost smallint NOT NULL DEFAULT 0,
     ADD COLUMN suspicion smallint NOT NULL DEFAULT 0,
+    ADD COLUMN replaces boolean NOT NULL DEFAULT false,
     ADD COLUMN reason text;
 COMMENT ON COLUMN syncd.outbox.operation IS 'What is to be done, in the driver''s words: upsert, status.';
 COMMENT ON COLUMN syncd.outbox.ordered_by IS 'Of a push without an id: what the driver says identifies the record; empty: nothing does.';
@@ -22,6 +23,7 @@ COMMENT ON COLUMN syncd.outbox.sent_at IS 'When a try last left.';
 COMMENT ON COLUMN syncd.outbox.unsure_since IS 'A try left then, and nothing has told since whether it arrived.';
 COMMENT ON COLUMN syncd.outbox.lost IS 'Takes that ended with the process.';
 COMMENT ON COLUMN syncd.outbox.suspicion IS 'How sure it is that handling it is what ends the process; it goes to the dead letters at five.';
+COMMENT ON COLUMN syncd.outbox.replaces IS 'It sets a state: one that was buried is moot once a newer one of its kind was done for the record.';
 COMMENT ON COLUMN syncd.outbox.reason IS 'Why it waits, or how it ended.';
 
 CREATE UNIQUE INDEX outbox_ids ON syncd.outbox (integration, id);
