@@ -1,4 +1,4 @@
-"""What became of deliveries: values hidden, records by our names, ranges put back in portions; and rehearsals of an account."""
+"""What became of deliveries: values hidden, our names, ranges put back in portions; and rehearsals of an account."""
 
 from __future__ import annotations
 
