@@ -30,6 +30,7 @@ from syncd.sync.unit import Unit
 log = structlog.get_logger()
 
 LOOK_SECONDS = 15.0
+LEAST_LOOK_SECONDS = 1.0
 LEARN_SECONDS = 600.0
 """How often what is usual is read anew."""
 LOOKED_AT = 5000
@@ -76,6 +77,8 @@ class Silence:
         self._watched = {
             name: _Watched(accounts[name], fixed) for name, fixed in silences.items() if fixed != float("inf")
         }
+        given = [watched.fixed_seconds for watched in self._watched.values() if watched.fixed_seconds is not None]
+        self._look_seconds = max(min([LOOK_SECONDS, *(seconds / 4 for seconds in given)]), LEAST_LOOK_SECONDS)
         self._wake = asyncio.Event()
         self._stopping = False
         for name, account in accounts.items():
@@ -97,7 +100,7 @@ class Silence:
                     log.exception("silence_watch_crashed", partner=self._partner, integration=watched.account.name)
             self._wake.clear()
             try:
-                async with self._clock.timeout(LOOK_SECONDS):
+                async with self._clock.timeout(self._look_seconds):
                     await self._wake.wait()
             except TimeoutError:
                 pass
