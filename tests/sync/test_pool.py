@@ -252,3 +252,23 @@ async def test_a_pool_is_drained_when_what_goes_beside_the_seats_has_ended_too()
         bench.end("record")
         await settle()
         assert drained.done()
+
+
+async def test_kinds_of_work_in_one_lane_take_turns():
+    pool, bench = Pool("acme", 1, ["one"], FakeClock()), Bench()
+    for number in range(200):
+        pool.offer("one", Lane.HIGH, f"task:{number}", bench.piece(f"task:{number}"))
+    for number in range(2):
+        pool.offer("one", Lane.HIGH, f"push:{number}", bench.piece(f"push:{number}"))
+    async with running(pool):
+        for _ in range(5):
+            await settle()
+            bench.end(bench.began[-1])
+    started = [name for name in bench.began if name not in {"task:0", "task:1", "task:2"}][:2]
+    assert started == ["push:0", "push:1"], "hundreds of re-reads came before them"
+    assert [name for name in bench.began if name.startswith("task:")] == sorted(
+        (name for name in bench.began if name.startswith("task:")), key=lambda name: int(name[5:])
+    )
+    forgotten = pool.close()
+    assert len(forgotten) == 202 - len(bench.began)
+    assert pool.waiting == 0

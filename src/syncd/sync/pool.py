@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 import anyio
 import structlog
@@ -44,10 +45,56 @@ class _Waiting:
     long: bool = False
 
 
+class _Queue:
+    """What waits in one lane of one integration. Kinds of work take turns: a push waits for one re-read, not for hundreds.
+
+    The kind is what stands before the colon of a key; within a kind the oldest goes first.
+    """
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, deque[_Waiting]] = {}
+        """By kind; the first one's turn is next."""
+
+    def __bool__(self) -> bool:
+        return bool(self._kinds)
+
+    def __iter__(self) -> Iterator[_Waiting]:
+        return chain.from_iterable(self._kinds.values())
+
+    def append(self, waiting: _Waiting) -> None:
+        self._kinds.setdefault(waiting.key.partition(":")[0], deque()).append(waiting)
+
+    def popleft(self) -> _Waiting:
+        kind, pieces = next(iter(self._kinds.items()))
+        waiting = pieces.popleft()
+        del self._kinds[kind]
+        if pieces:
+            self._kinds[kind] = pieces
+        return waiting
+
+    def remove(self, key: str) -> None:
+        kind = key.partition(":")[0]
+        left = deque(waiting for waiting in self._kinds[kind] if waiting.key != key)
+        if left:
+            self._kinds[kind] = left
+        else:
+            del self._kinds[kind]
+
+    def clear(self) -> None:
+        self._kinds.clear()
+
+    @property
+    def since(self) -> float:
+        """When the oldest came."""
+        return min(pieces[0].since for pieces in self._kinds.values())
+
+
 @dataclass(slots=True)
 class _Member:
     name: str
-    lanes: dict[Lane, deque[_Waiting]] = field(default_factory=lambda: {lane: deque() for lane in Lane})
+    lanes: dict[Lane, _Queue] = field(default_factory=lambda: {lane: _Queue() for lane in Lane})
     held: int = 0
     served: int = 0
     beside: int = 0
@@ -118,7 +165,7 @@ class Pool:
 
     def oldest_seconds(self) -> float:
         """Age of the piece that has waited longest; 0 when none waits."""
-        heads = [lane[0].since for member in self._members.values() for lane in member.lanes.values() if lane]
+        heads = [lane.since for member in self._members.values() for lane in member.lanes.values() if lane]
         return self._clock.monotonic() - min(heads) if heads else 0.0
 
     def stuck(self, after_seconds: float) -> bool:
@@ -207,7 +254,7 @@ class Pool:
             return
         for member in self._members.values():
             while (waiting := member.urgent()) is not None:
-                member.lanes[Lane.HIGH].remove(waiting)
+                member.lanes[Lane.HIGH].remove(waiting.key)
                 member.beside += 1
                 member.beside_long += waiting.long
                 self._taken(waiting, Lane.HIGH)
@@ -242,8 +289,7 @@ class Pool:
 
     def _forget(self, member: _Member, lane: Lane, key: str) -> None:
         """Take a piece that waits out of its lane."""
-        lanes = member.lanes
-        lanes[lane] = deque(waiting for waiting in lanes[lane] if waiting.key != key)
+        member.lanes[lane].remove(key)
         self._waiting[lane] -= 1
 
     def _hungry(self) -> list[Lane]:
