@@ -221,7 +221,7 @@ async def _follow(app: App, link: Link, row: dict[str, Any]) -> dict[str, Any]:
         await app.clock.sleep(pause)
         pause = min(pause * 1.5, LOOK_SECONDS)
         try:
-            row = link.get(f"pushes/{row['integration']}/{row['id']}")["push"]
+            row = link.get("pushes/one", {"integration": row["integration"], "id": row["id"]})["push"]
             seen_at = app.clock.monotonic()
         except Unreachable:
             if app.clock.monotonic() - seen_at > AWAY_SECONDS:

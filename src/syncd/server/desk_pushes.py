@@ -51,7 +51,7 @@ def routes(pushing: Pushing) -> list[web.RouteDef]:
     return [
         web.post(f"{PREFIX}/pushes", guarded(desk.push)),
         web.get(f"{PREFIX}/pushes", guarded(desk.some)),
-        web.get(f"{PREFIX}/pushes/{{integration}}/{{id:[0-9]{{1,18}}}}", guarded(desk.one)),
+        web.get(f"{PREFIX}/pushes/one", guarded(desk.one)),
     ]
 
 
@@ -117,7 +117,10 @@ class _Desk:
         return answer(found)
 
     async def one(self, request: web.Request) -> web.Response:
-        integration, push_id = request.match_info["integration"], int(request.match_info["id"])
+        integration, wanted = request.query.get("integration", ""), request.query.get("id", "")
+        if not integration or not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
+            raise RefusedError(400, "usage", "name the integration and the push's id")
+        push_id = int(wanted)
         found = await self._pushing.one(integration, push_id)
         if found is None:
             raise RefusedError(404, "unknown-push", f"{integration} has no push {push_id}", "syncd push list")
