@@ -40,7 +40,7 @@ async def campaign(kills: int, seed: int, tmp_path: Path, database: str, rows: R
     partner["rest"] = {**partner["rest"], "resources": {**PLAIN["resources"], "things": things}}
     daemon = Daemon(tmp_path, database, {"plain": partner})
     await control.webhooks(f"http://127.0.0.1:{daemon.port}/webhooks/plain/acme", WEBHOOK_SECRET)
-    await control.stream(per_second=EVENTS_PER_SECOND, resources=("things",))
+    await control.stream(EVENTS_PER_SECOND, resources=("things",), creations=0.08, deletions=0.06)
     # Answers that come late are overtaken by others, and of some pushes nobody hears whether they arrived.
     await control.misbehave("latency", match="GET /v1/things/{id}", min=0.1, max=0.6, share=0.1)
     await control.misbehave("drop_after", match="POST /v1/things/{id}/labels", share=0.1)

@@ -105,8 +105,14 @@ class Account(ABC):
         """Everything that a complete and fresh copy has, by id. Raises KeyError for an unknown resource."""
         return {entry.id: entry.raw for entry in self.state[resource]}
 
-    def stream(self, per_second: float, total: int | None = None, resources: tuple[str, ...] = ()) -> None:
-        """Begin random changes in the background, replacing an earlier stream; stops after `total`."""
+    def stream(
+        self,
+        per_second: float,
+        total: int | None = None,
+        resources: tuple[str, ...] = (),
+        shares: tuple[float, float] = (0.3, 0.1),
+    ) -> None:
+        """Begin random changes in the background, replacing an earlier stream; stops after `total`. `shares`: see `mutate`."""
         self.stop_stream()
 
         async def run() -> None:
@@ -114,7 +120,7 @@ class Account(ABC):
             began = self.clock.monotonic()
             while total is None or done < total:
                 await self.clock.sleep(max(began + (done + 1) / per_second - self.clock.monotonic(), 0.0))
-                self.mutate(1, resources)
+                self.mutate(1, resources, shares)
                 done += 1
 
         self._stream = asyncio.get_running_loop().create_task(run())

@@ -6,7 +6,7 @@ GET    /_sim/arrivals?route=&status=  times of arrivals, seconds since the start
 GET    /_sim/truth                    resources and their counts
 GET    /_sim/truth/{resource}?ids=1   what a complete and fresh copy holds (ids=1: only the ids)
 POST   /_sim/mutate                   {"op": create|update|delete|random, "resource", "id", "changes", "count"}
-POST   /_sim/stream                   {"per_second", "total", "resources"}; DELETE stops it
+POST   /_sim/stream                   {"per_second", "total", "resources", "creations", "deletions"}; DELETE stops it
 POST   /_sim/misbehave                {"kind", "match", "count", "share", "after", ...}; GET; DELETE ?kind=
 POST   /_sim/webhooks                 {"url", "secrets", "events", "duplicate"}; GET shows, DELETE forgets all
 GET    /_sim/acknowledged             ids of the deliveries that were answered with a 2xx, in that order
@@ -73,7 +73,10 @@ def act(simulator: Simulator, method: str, parts: list[str], params: dict[str, A
         case ("POST", "mutate"):
             return mutate(simulator, params)
         case ("POST", "stream"):
-            simulator.stream(float(params["per_second"]), params.get("total"), tuple(params.get("resources", ())))
+            shares = (float(params.get("creations", 0.3)), float(params.get("deletions", 0.1)))
+            simulator.stream(
+                float(params["per_second"]), params.get("total"), tuple(params.get("resources", ())), shares
+            )
         case ("DELETE", "stream"):
             simulator.stop_stream()
         case ("GET", "misbehave"):

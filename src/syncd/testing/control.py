@@ -59,9 +59,12 @@ class Control:
         """So many random changes."""
         await self.ask("POST", "mutate", {"op": "random", "count": count, "resource": resource})
 
-    async def stream(self, per_second: float, total: int | None = None, resources: tuple[str, ...] = ()) -> None:
-        """Random changes in the background."""
-        await self.ask("POST", "stream", {"per_second": per_second, "total": total, "resources": list(resources)})
+    async def stream(
+        self, per_second: float, total: int | None = None, resources: tuple[str, ...] = (), **shares: float
+    ) -> None:
+        """Random changes in the background; `creations` and `deletions` are shares of them."""
+        said = {"per_second": per_second, "total": total, "resources": list(resources), **shares}
+        await self.ask("POST", "stream", said)
 
     async def stop_stream(self) -> None:
         await self.ask("DELETE", "stream")
