@@ -112,7 +112,7 @@ class Account(ABC):
         resources: tuple[str, ...] = (),
         shares: tuple[float, float] = (0.3, 0.1),
     ) -> None:
-        """Begin random changes in the background, replacing an earlier stream; stops after `total`. `shares`: see `mutate`."""
+        """Begin random changes in the background, replacing an earlier stream; stops after `total`. Shares as of `mutate`."""
         self.stop_stream()
 
         async def run() -> None:
