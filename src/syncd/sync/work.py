@@ -14,7 +14,8 @@ from typing import Any
 
 import structlog
 
-from syncd.errors import GoneError, OwnershipError
+from syncd.client.evidence import witnessed
+from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError, SyncdError
 from syncd.kit import Item, Response
 from syncd.model import Lane
 from syncd.store import PageWrite, Task
@@ -31,6 +32,17 @@ from syncd.sync.suspects import Suspects
 
 log = structlog.get_logger()
 
+SPLIT_CALLS = 16
+"""Enough to find one bad id among a hundred."""
+_OF_ONE = frozenset({400, 404, 409, 410, 413, 414, 422})
+
+
+def blames_one(error: Exception) -> bool:
+    """May one of the records asked for together be what is wrong, and not the call, the credential or the partner?"""
+    if isinstance(error, RejectedError | GoneError):
+        return error.status in _OF_ONE
+    return isinstance(error, PayloadError) or not isinstance(error, SyncdError)
+
 
 class Worker:
     """Does batches of tasks of one integration."""
@@ -41,8 +53,11 @@ class Worker:
         self._suspects = Suspects(account.store)
         self._fresh = Freshness(account.store, account.name)
 
-    async def run(self, tasks: Sequence[Task]) -> None:
-        """Do the batch; whatever happens, every task of it gets an outcome."""
+    async def run(self, tasks: Sequence[Task], *, left: int = SPLIT_CALLS) -> int:
+        """Do the batch; whatever happens, every task of it gets an outcome.
+
+        `left`: so many further calls may be spent on finding the one a whole batch was refused for. Returns what is left.
+        """
         plan = self._account.plans.get(tasks[0].resource)
         try:
             wanted = await self._worth(plan, tasks)
@@ -54,8 +69,14 @@ class Worker:
                 for task in wanted:
                     await self._children(plan, task)
         except Exception as error:
+            if len(tasks) > 1 and left > 1 and blames_one(error):
+                # One bad id must not bury its neighbours: they go by halves, until it is found or that costs too much.
+                half = len(tasks) // 2
+                left = await self.run(tasks[:half], left=left - 2)
+                return await self.run(tasks[half:], left=left)
             await self._ended_badly(tasks, error)
         self._account.moved()
+        return left
 
     async def _worth(self, plan: ResourcePlan | None, tasks: Sequence[Task]) -> list[Task]:
         """Those still worth doing; the others are dropped and counted. A batch may have waited long for its turn."""
@@ -135,16 +156,20 @@ class Worker:
     async def _fetch(self, plan: ResourcePlan, tasks: Sequence[Task]) -> None:
         account, resource = self._account, plan.resource
         ids = list(dict.fromkeys(task.external_id for task in tasks if task.external_id))
-        alone = tasks[0].suspect or (len(ids) == 1 and account.driver.one(resource, ids[0]) is not None)
-        request = None if alone else account.driver.many(resource, ids)
+        first = tasks[0]  # a suspect comes alone
+        async with self._suspects.handled(first):
+            alone = len(ids) == 1 and account.driver.one(resource, ids[0]) is not None
+            request = None if alone else account.driver.many(resource, ids)
         if request is None:
             for task in tasks:
                 await self._fetch_one(plan, task)
             return
         asked_at = account.clock.now()
         self._asks(plan, tasks)
-        response = await account.session.call(request, lane=tasks[0].lane)
-        found = set(await self._take(plan, response, account.driver.several(resource, response), None, ids))
+        response = await account.session.call(request, lane=first.lane, judging=self._suspects.judging(first))
+        async with self._suspects.handled(first):
+            with witnessed(request, response):
+                found = set(await self._take(plan, response, account.driver.several(resource, response), None, ids))
         for task in tasks:
             if task.external_id in found:
                 self._fresh.asked(task, asked_at)
@@ -180,7 +205,9 @@ class Worker:
             )
         else:
             async with self._suspects.handled(task):
-                await self._take(plan, response, [account.driver.item(resource, response)], None, [task.external_id])
+                with witnessed(request, response):
+                    items = [account.driver.item(resource, response)]
+                    await self._take(plan, response, items, None, [task.external_id])
         self._fresh.asked(task, asked_at)
         await self._done(task)
 
@@ -209,8 +236,9 @@ class Worker:
             except GoneError:
                 break
             async with self._suspects.handled(task):
-                seen += await self._take(plan, response, account.driver.items(child, response), task.parent_id)
-                step = await listing.after(step, response)
+                with witnessed(step.request, response):
+                    seen += await self._take(plan, response, account.driver.items(child, response), task.parent_id)
+                    step = await listing.after(step, response)
         sweep = await account.store.passes.sweep_children(
             account.name,
             plan.name,
