@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from syncd.drivers import load
+from syncd.drivers.attio.simulator import create as attio
 from syncd.drivers.stripe.simulator import create
+from syncd.kit import Delivery, Headers, Secret, Verdict
 from syncd.testing import admin
 from syncd.testing.simulator import Control, serve
 
@@ -23,9 +27,12 @@ class Hook:
     def __init__(self) -> None:
         self.down = False
         self.got: list[tuple[str, str]] = []
+        self.heard: list[Delivery] = []
 
     async def answer(self, request: web.Request) -> web.Response:
-        said = json.loads(await request.read())
+        body = await request.read()
+        self.heard.append(Delivery(body, Headers(dict(request.headers))))
+        said = json.loads(body)
         self.got.append((request.path, said["id"]))
         down = self.down and request.path == "/hook"
         return web.Response(status=503 if down else 202)
@@ -107,6 +114,52 @@ async def test_messages_can_come_twice_and_be_redelivered_in_reverse(partner, ho
     assert (await control.ask("POST", "redeliver", {"count": 2}))["redelivered"] == 2
     await hook.wait(5)
     assert set(hook.got[3:]) == set(hook.got[:3])
+
+
+async def test_messages_can_be_lost_and_come_out_of_order(partner, hook):
+    control = Control(partner.url)
+    await control.webhooks(f"{hook.url}/hook", "whsec_x", events=["customer.created"])
+    await control.deliver(lose=4, hold=0.3)
+    made = [partner.simulator.create("customers") for _ in range(20)]
+    await hook.wait(15)
+    assert partner.simulator.deliveries.view()["lost"] == 5
+    told = [delivery.json()["data"]["object"]["id"] for delivery in hook.heard]
+    assert sorted(told) == sorted(customer for number, customer in enumerate(made, 1) if number % 4)
+    assert told != sorted(told, key=made.index)
+    await control.deliver(lose=0, hold=0)
+    partner.simulator.create("customers")
+    await hook.wait(16)
+
+
+async def test_attacks_are_what_a_verifier_refuses_and_are_counted_apart(partner, hook):
+    control = Control(partner.url)
+    await control.webhooks(f"{hook.url}/hook", "whsec_abcdef")
+    partner.simulator.create("customers")
+    await hook.wait(1)
+    check = load("stripe").verifier([Secret("whsec_abcdef")])
+    hook.heard.clear()
+    found = {}
+    for kind in ("forged", "altered", "unsigned", "stale"):
+        before = len(hook.heard)
+        assert await control.attack(kind, 3) == 3
+        await hook.wait(before + 4)
+        found[kind] = {check(delivery, time.time()) for delivery in hook.heard[before : before + 3]}
+    assert found == {
+        "forged": {Verdict.FORGED}, "altered": {Verdict.FORGED}, "unsigned": {Verdict.FORGED}, "stale": {Verdict.STALE},
+    }  # fmt: skip
+    stats = (await control.stats())["webhooks"]
+    assert {kind: sum(each.values()) for kind, each in stats["attacks"].items()} == dict.fromkeys(found, 3)
+    assert (stats["delivered"], stats["failed"]) == (1, 0)
+    with pytest.raises(RuntimeError, match="unknown attack"):
+        await control.attack("friendly")
+
+
+async def test_nothing_is_stale_at_a_partner_that_signs_no_time(hook):
+    async with await serve(attio()) as served:
+        control = Control(served.url)
+        await control.webhooks(f"{hook.url}/hook", "a1b2c3d4e5f6")
+        with pytest.raises(RuntimeError, match="signs no time"):
+            await control.attack("stale")
 
 
 async def test_the_admin_side_answers_loopback_only():

@@ -8,9 +8,10 @@ GET    /_sim/truth/{resource}?ids=1   what a complete and fresh copy holds (ids=
 POST   /_sim/mutate                   {"op": create|update|delete|random, "resource", "id", "changes", "count"}
 POST   /_sim/stream                   {"per_second", "total", "resources", "creations", "deletions"}; DELETE stops it
 POST   /_sim/misbehave                {"kind", "match", "count", "share", "after", ...}; GET; DELETE ?kind=
-POST   /_sim/webhooks                 {"url", "secrets", "events", "duplicate"}; GET shows, DELETE forgets all
+POST   /_sim/webhooks                 {"url", "secrets", "events", "duplicate", "lose", "hold"}; GET shows, DELETE forgets all
 GET    /_sim/acknowledged             ids of the deliveries that were answered with a 2xx, in that order
 POST   /_sim/redeliver                {"count"}: the last deliveries again, in reverse
+POST   /_sim/attack                   {"kind": forged|altered|unsigned|stale, "count"}: deliveries nobody should take
 POST   /_sim/limits                   {"share", "tier", "silent"}: scale every limit or one; silent: without a word
 POST   /_sim/do/{action}              the partner's own, such as expire_tokens
 """
@@ -88,17 +89,15 @@ def act(simulator: Simulator, method: str, parts: list[str], params: dict[str, A
         case ("GET", "webhooks"):
             return simulator.deliveries.view()
         case ("POST", "webhooks"):
-            secrets = params.get("secrets") or [params["secret"]]
-            target = simulator.subscription(params["url"], list(secrets), list(params.get("events", ["*"])))
-            simulator.deliveries.targets[target.id] = target
-            simulator.deliveries.duplicate = int(params.get("duplicate", simulator.deliveries.duplicate))
-            return {"id": target.id}
+            return webhooks(simulator, params)
         case ("DELETE", "webhooks"):
             simulator.deliveries.targets.clear()
         case ("GET", "acknowledged"):
             return list(simulator.deliveries.acknowledged)
         case ("POST", "redeliver"):
             return {"redelivered": simulator.deliveries.redeliver(int(params.get("count", 1)))}
+        case ("POST", "attack"):
+            return {"sent": simulator.deliveries.attack(str(params["kind"]), int(params.get("count", 1)))}
         case ("POST", "limits"):
             simulator.enforcer.scale(
                 float(params["share"]), str(params.get("tier", "")), silent=bool(params.get("silent", False))
@@ -111,6 +110,20 @@ def act(simulator: Simulator, method: str, parts: list[str], params: dict[str, A
         case _:
             raise KeyError("/".join(parts))
     return {"ok": True}
+
+
+def webhooks(simulator: Simulator, params: dict[str, Any]) -> Any:
+    """A subscription, where a URL is given, and how all are delivered from now on."""
+    deliveries = simulator.deliveries
+    deliveries.duplicate = int(params.get("duplicate", deliveries.duplicate))
+    deliveries.lose_every = int(params.get("lose", deliveries.lose_every))
+    deliveries.hold_seconds = float(params.get("hold", deliveries.hold_seconds))
+    if "url" not in params:
+        return {"ok": True}
+    secrets = params.get("secrets") or [params["secret"]]
+    target = simulator.subscription(params["url"], list(secrets), list(params.get("events", ["*"])))
+    deliveries.targets[target.id] = target
+    return {"id": target.id}
 
 
 def mutate(simulator: Simulator, params: dict[str, Any]) -> Any:

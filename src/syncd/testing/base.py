@@ -98,6 +98,9 @@ class Simulator(Account):
         self.app.on_startup.append(self._begin)
         self.app.on_cleanup.append(self._end)
 
+    def now(self) -> float:
+        return super().now() - self.deliveries.age_seconds
+
     # What a partner says of itself
 
     def defaults(self) -> dict[str, Any]:

@@ -85,6 +85,14 @@ class Control:
         """Send signed deliveries of every mutation to a URL; returns the subscription's id."""
         return str((await self.ask("POST", "webhooks", {"url": url, "secret": secret, **params}))["id"])
 
+    async def deliver(self, **how: Any) -> None:
+        """How deliveries are sent from now on: `duplicate` (times more), `lose` (one of so many), `hold` (seconds, by chance)."""
+        await self.ask("POST", "webhooks", how)
+
+    async def attack(self, kind: str, count: int = 1) -> int:
+        """Send deliveries nobody should take: forged, altered, unsigned or stale; returns how many."""
+        return int((await self.ask("POST", "attack", {"kind": kind, "count": count}))["sent"])
+
     async def acknowledged(self) -> list[str]:
         """Ids of the deliveries that were answered with a 2xx, in the order of the answers."""
         return list(await self.ask("GET", "acknowledged"))

@@ -1,11 +1,16 @@
-"""Webhooks that a simulator sends: signed by the partner's rules, retried, and told apart in the end."""
+"""Webhooks that a simulator sends: signed by the partner's rules, retried, and told apart in the end.
+
+Told to, it sends them twice, out of order, or not at all; and it attacks: forged, altered, unsigned and stale deliveries,
+whose answers are counted apart.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import aiohttp
@@ -15,6 +20,8 @@ from syncd.clock import Clock
 PARALLEL = 16
 KEPT = 10_000
 """Finished deliveries remembered for `view` and redelivery."""
+ATTACKS = ("forged", "altered", "unsigned", "stale")
+STALE_SECONDS = 3600.0
 KNOWN = 500_000
 """Ids of acknowledged deliveries remembered."""
 
@@ -48,6 +55,8 @@ class Delivery:
     attempts: int = 0
     status: int | None = None
     """Of the last answer; 0 when no connection came about."""
+    attack: str = ""
+    """One of ATTACKS; empty: an honest one."""
 
 
 Sign = Callable[[Target, bytes, str], Mapping[str, str]]
@@ -68,6 +77,17 @@ class Deliveries:
         self.delivered = self.failed = self.attempts = self.retrying = 0
         self.duplicate = 0
         """Send each message so many times more, as partners do."""
+        self.lose_every = 0
+        """Of so many messages the last is never sent."""
+        self.hold_seconds = 0.0
+        """Each message waits up to so long, by chance, so that they come out of order."""
+        self.age_seconds = 0.0
+        """How long ago what is signed just now says it was signed; the partner's `sign` asks its clock through this."""
+        self.lost = 0
+        self.attacks: dict[str, Counter[int]] = {}
+        """By kind: how many were answered with which status."""
+        self._posted = 0
+        self._chance = Random(20261122)
         self._woken = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
@@ -77,6 +97,10 @@ class Deliveries:
         """Queue one message for every target that wants the event."""
         for target in [only] if only is not None else list(self.targets.values()):
             if target.status == "active" and target.wants(event):
+                self._posted += 1
+                if self.lose_every and self._posted % self.lose_every == 0:
+                    self.lost += 1
+                    continue
                 for _ in range(1 + self.duplicate):
                     self.waiting.append(Delivery(message_id, target, event, body))
         self._woken.set()
@@ -87,6 +111,50 @@ class Deliveries:
         self.waiting.extend(Delivery(old.id, old.target, old.event, old.body) for old in again)
         self._woken.set()
         return len(again)
+
+    def attack(self, kind: str, count: int = 1) -> int:
+        """Send what no honest partner would, to every target, made of what was delivered last; returns how many.
+
+        Raises ValueError for an unknown kind, and for `stale` at a partner that signs no time.
+        """
+        if kind not in ATTACKS:
+            raise ValueError(f"unknown attack {kind!r}; known: {', '.join(ATTACKS)}")
+        targets = list(self.targets.values())
+        bodies = [old.body for old in self.done if not old.attack] or [b'{"id": "evt_of_nobody", "type": "nothing"}']
+        sent = [
+            Delivery(f"attack_{kind}_{number}", target, "", bodies[-1 - number % len(bodies)], attack=kind)
+            for number in range(count)
+            for target in targets
+        ]
+        if kind == "stale" and sent and self._signed(sent[0], STALE_SECONDS) == self._signed(sent[0]):
+            raise ValueError("this partner signs no time: nothing it sends is ever stale")
+        self.waiting.extend(sent)
+        self._woken.set()
+        return len(sent)
+
+    def _signed(self, delivery: Delivery, age_seconds: float = 0.0) -> dict[str, str]:
+        self.age_seconds = age_seconds
+        try:
+            return dict(self.sign(delivery.target, delivery.body, delivery.id))
+        finally:
+            self.age_seconds = 0.0
+
+    def _headers(self, delivery: Delivery) -> Mapping[str, str]:
+        match delivery.attack:
+            case "unsigned":
+                return {}
+            case "stale":
+                return self._signed(delivery, STALE_SECONDS)
+            case "altered":
+                told = self._signed(delivery)
+                delivery.body += b" "
+                return told
+            case "forged":
+                # Of the same kind as the right ones, so that what is refused is the signature and not its shape.
+                wrong = [secret[:-6] + secret[-6:][::-1].swapcase() for secret in delivery.target.secrets]
+                of_nobody = Target(delivery.target.id, delivery.target.url, wrong, facts=delivery.target.facts)
+                return self.sign(of_nobody, delivery.body, delivery.id)
+        return self._signed(delivery)
 
     def start(self) -> None:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15))
@@ -113,6 +181,12 @@ class Deliveries:
         self._woken.set()
 
     async def _deliver(self, delivery: Delivery) -> None:
+        if delivery.attack:
+            status = await self._send(delivery)
+            self.attacks.setdefault(delivery.attack, Counter())[status] += 1
+            return
+        if self.hold_seconds:
+            await self._pause(self._chance.random() * self.hold_seconds)
         for pause in (*self.retry_seconds, None):
             delivery.attempts += 1
             self.attempts += 1
@@ -123,17 +197,20 @@ class Deliveries:
                 self.done.append(delivery)
                 return
             if pause is not None:
-                self.retrying += 1  # one that waits to try again keeps no other from being sent
-                self._woken.set()
-                try:
-                    await self.clock.sleep(pause)
-                finally:
-                    self.retrying -= 1
+                await self._pause(pause)
         self.failed += 1
         self.done.append(delivery)
 
+    async def _pause(self, seconds: float) -> None:
+        self.retrying += 1  # one that waits keeps no other from being sent
+        self._woken.set()
+        try:
+            await self.clock.sleep(seconds)
+        finally:
+            self.retrying -= 1
+
     async def _send(self, delivery: Delivery) -> int:
-        headers = {"Content-Type": "application/json", **self.sign(delivery.target, delivery.body, delivery.id)}
+        headers = {"Content-Type": "application/json", **self._headers(delivery)}
         assert self._session is not None, "start() comes first"
         try:
             async with self._session.post(
@@ -156,4 +233,8 @@ class Deliveries:
             "attempts": self.attempts,
             "delivered": self.delivered,
             "failed": self.failed,
+            "lost": self.lost,
+            "attacks": {
+                kind: {str(status): count for status, count in found.items()} for kind, found in self.attacks.items()
+            },
         }
