@@ -48,7 +48,7 @@ async def test_a_backlog_is_coalesced_and_its_stale_part_skipped_and_counted(
     # Of these the row was stored by a later request: nothing is asked.
     await put(rows, [{"external_id": each} for each in ids[50:]])
     await rows.connection.execute(
-        "UPDATE syncd.records SET fetched_at = $1 WHERE external_id = ANY($2)", datetime.now(UTC), ids[50:]
+        "UPDATE syncd.records SET fetched_at = $1 WHERE external_id = ANY($2)", datetime.now(UTC) + timedelta(seconds=10), ids[50:]
     )
     assert await rows.connection.fetchval("SELECT count(*) FROM syncd.tasks") == 50 + 1000 + 3000 + 10
     before = len(await control.arrivals("things/{id}"))

@@ -77,10 +77,13 @@ class Records:
         return {row[0]: Known(row[1], row[2]) for row in found}
 
     async def fetched(self, integration: str, resource: str, ids: Sequence[str]) -> dict[str, datetime]:
-        """When the requests began that brought these records as they are stored, tombstones included."""
+        """When the requests began that brought these records as they are stored, tombstones included.
+
+        Not of those that deliveries brought: what a partner sent us may be older than what it would have answered then.
+        """
         found = await self._database.fetch(
             "SELECT r.external_id, r.fetched_at FROM unnest($3::text[]) AS i(id) JOIN syncd.records r "
-            "ON r.integration = $1 AND r.resource = $2 AND r.external_id = i.id",
+            "ON r.integration = $1 AND r.resource = $2 AND r.external_id = i.id AND r.cause NOT LIKE 'webhook%'",
             integration,
             resource,
             list(ids),

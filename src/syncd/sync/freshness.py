@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syncd.store import Store, Task
 from syncd.sync.plan import ResourcePlan
 
 REMEMBERED = 10_000
 """Records whose last reading is remembered (R12): one that brought no news left no trace in the row."""
+
+SETTLED = timedelta(seconds=5)
+"""A listing may be a moment behind what the partner has just told of; so may another instance's clock."""
 
 
 class Freshness:
@@ -40,7 +43,7 @@ class Freshness:
         for task in tasks:
             if task.external_id is None:
                 continue
-            times = (stored.get(task.external_id), self._asked.get((task.resource, task.external_id)))
-            if any(at is not None and at > task.since for at in times):
+            brought, asked = stored.get(task.external_id), self._asked.get((task.resource, task.external_id))
+            if (brought is not None and brought > task.since + SETTLED) or (asked is not None and asked > task.since):
                 found.add(task.id)
         return found
