@@ -52,6 +52,7 @@ _KEYED = re.compile(
     r"(?P<value>\"(?:[^\"\\]|\\.){0,2000}\"?|'[^']{0,2000}'?|\\{1,15}\"(?:(?!\\{1,15}\").){0,2000}|[^\s,;&<>\"'}\]]{1,2000})",
     re.IGNORECASE,
 )
+_QUOTE = re.compile(r"\\*[\"']")
 _TAGGED = re.compile(rf"(?P<key><(?:[\w-]+:)?{_NAMES}(?:\s[^<>]{{0,200}})?>)[^<]{{1,2000}}", re.IGNORECASE)
 _SCHEMED = re.compile(r"\b(Bearer|Basic|Token)\s+[\w+/=.~-]{4,}", re.IGNORECASE)
 
@@ -162,10 +163,19 @@ def _fields(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return masked
 
 
+def _hidden(found: re.Match[str]) -> str:
+    value = found["value"]
+    quote = _QUOTE.match(value)
+    if quote is None:
+        return found["key"] + MASK
+    closing = quote[0] if len(value) > len(quote[0]) and value.endswith(quote[0]) else ""
+    return f"{found['key']}{quote[0]}{MASK}{closing}"
+
+
 def _text(text: str, *, whole: int = 0) -> str:
     """One text, masked and then cut: never the first half of what would have been masked."""
     masked = KNOWN.mask(_CONTROL.sub(" ", text[: 2 * _MOST_TEXT]))
-    masked = _KEYED.sub(lambda found: found["key"] + MASK, masked)
+    masked = _KEYED.sub(_hidden, masked)
     masked = _TAGGED.sub(lambda found: found["key"] + MASK, masked)
     masked = _SCHEMED.sub(lambda found: f"{found[1]} {MASK}", masked)
     if len(masked) <= MOST_BODY and whole <= _MOST_TEXT:
