@@ -86,7 +86,7 @@ class Control:
         return str((await self.ask("POST", "webhooks", {"url": url, "secret": secret, **params}))["id"])
 
     async def deliver(self, **how: Any) -> None:
-        """How deliveries are sent from now on: `duplicate` (times more), `lose` (one of so many), `hold` (seconds, by chance)."""
+        """How deliveries are sent from now on: `duplicate` (times more), `lose` (one of so many), `hold` (seconds)."""
         await self.ask("POST", "webhooks", how)
 
     async def attack(self, kind: str, count: int = 1) -> int:
