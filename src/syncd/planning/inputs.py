@@ -24,6 +24,7 @@ from syncd.limits.tiers import TierSpec
 from syncd.model import Checkpoint
 from syncd.store import Store
 from syncd.sync import measured as figures
+from syncd.sync.feeding import FORGOTTEN
 from syncd.sync.loads import Figure, Known, Load, ScopeLoad
 from syncd.sync.measured import Measured
 from syncd.sync.plan import ResourcePlan, Strategy
@@ -43,6 +44,8 @@ class Sight:
     """By integration and resource."""
     answered: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     """By integration: seconds between send and answer, in all, and calls."""
+    told: Mapping[tuple[str, str], float] | None = None
+    """By integration and resource that webhooks told of lately: events a second. None: nobody looked."""
     gates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By scope: `Gate.view()`, for limits that turned out lower than written."""
 
@@ -62,7 +65,7 @@ async def look(store: Store, names: Sequence[str], stated: Mapping[tuple[str, st
         key: figures.measure(runs.get(key, []), live=live.get(key, 0), stated=(stated or {}).get(key))
         for key in {*runs, *live, *(stated or {})}
     }
-    return Sight(known, figures.paces(runs))
+    return Sight(known, figures.paces(runs), told=await store.deliveries.lately(names, FORGOTTEN))
 
 
 def assuming(config: Config, sight: Sight, records: Mapping[str, int]) -> Sight:
@@ -120,20 +123,31 @@ def all_scopes(config: Config, sight: Sight = BLIND) -> tuple[list[ScopeLoad], d
 def _loads(driver: Driver, partner: PartnerConfig, name: str, sight: Sight) -> list[Load]:
     plans = resource_plans(driver, partner, name)
     known = {plan.name: sight.measured.get((name, plan.name), figures.NOTHING) for plan in plans.values()}
-    return [_load(driver, partner, name, plan, known) for plan in plans.values()]
+    return [_load(driver, partner, name, plan, known, sight.told) for plan in plans.values()]
 
 
-def _load(driver: Driver, partner: PartnerConfig, name: str, plan: ResourcePlan, known: Mapping[str, Measured]) -> Load:
+def _load(
+    driver: Driver,
+    partner: PartnerConfig,
+    name: str,
+    plan: ResourcePlan,
+    known: Mapping[str, Measured],
+    told: Mapping[tuple[str, str], float] | None,
+) -> Load:
     resource, found = plan.resource, known[plan.name]
     request = _listing(driver, resource)
-    mean_seconds, shortest = intervals(plan.schedule)
-    caused = 0.0
+    about = [(name, each) for each in (plan.name, *resource.feeds)]
+    fed = plan.backup is not None and (told is None or any(each in told for each in about))
+    schedule = plan.paced(fed=fed)
+    mean_seconds, shortest = intervals(schedule)
+    # A delivery costs at most the read of its record; a record that comes whole, or several at once, cost less.
+    caused = told.get((name, plan.name), 0.0) if told is not None and plan.strategy is not Strategy.FEED else 0.0
     if plan.strategy is Strategy.CHILDREN:
         parents = figures.records_figure(known.get(resource.parent or "", figures.NOTHING))
         full = figures.children_figure(found, parents, resource.page_size)
         changed = known.get(resource.parent or "", figures.NOTHING).changed_per_second or 0.0
         each = full.value / parents.value if full.value and parents.value else 1.0
-        caused = changed * each
+        caused += changed * each
         records = figures.below_figure(found, parents)
     else:
         records = figures.records_figure(found)
@@ -160,8 +174,20 @@ def _load(driver: Driver, partner: PartnerConfig, name: str, plan: ResourcePlan,
         caused_per_second=caused,
         overlap_seconds=plan.overlap_seconds,
         parent=resource.parent or "",
-        written=figures.written(plan.schedule),
+        written=figures.written(schedule).replace("every", "backup_every") if fed else figures.written(schedule),
+        seldom=fed,
+        notes=_notes(plan, fed=fed, looked=told is not None),
     )
+
+
+def _notes(plan: ResourcePlan, *, fed: bool, looked: bool) -> tuple[str, ...]:
+    if plan.unfed:
+        return (f"strategy webhooks, but {plan.unfed}: polled",)
+    if plan.backup is None:
+        return ()
+    if fed and not looked:
+        return ("as if webhooks told of its changes; the calls these cause are not counted",)
+    return () if fed else ("no webhook has told of it lately: polled",)
 
 
 def _tokens_per_second(driver: Driver, partner: PartnerConfig, name: str) -> float:

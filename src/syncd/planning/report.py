@@ -13,7 +13,7 @@ from syncd.planning.inputs import BLIND, Sight, all_scopes
 from syncd.sync.advice import Advice, advise
 from syncd.sync.forecast import IntegrationForecast, ResourceForecast, ScopeForecast, forecast
 from syncd.sync.loads import Figure
-from syncd.sync.plan import Strategy
+from syncd.sync.plan import WEBHOOKS, Strategy
 
 SCHEMA = "syncd.plan/1"
 DAY_SECONDS = 86400.0
@@ -109,7 +109,7 @@ def _resource(found: ResourceForecast) -> dict[str, Any]:
     return {
         "name": load.resource,
         "parent": load.parent or None,
-        "strategy": str(load.strategy),
+        "strategy": WEBHOOKS if load.seldom else str(load.strategy),
         "schedule": load.written,
         "every_seconds": load.shortest_seconds,
         "full_every_seconds": load.full_every_seconds if load.strategy is Strategy.INCREMENTAL else None,
@@ -134,7 +134,8 @@ def _resource(found: ResourceForecast) -> dict[str, Any]:
 
 def notes(found: ResourceForecast) -> list[str]:
     """What a person should know of it beside the figures."""
-    load, told = found.load, []
+    load = found.load
+    told = list(load.notes)
     if found.late:
         usual = found.usual_beside
         told.append(f"a run takes {_lasting(usual)}, longer than {load.written} ({usual.binding} binds)")

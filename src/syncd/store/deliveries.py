@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
 from syncd.store.database import Database
+
+
+LEAST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +26,8 @@ class Told:
     last_at: datetime
 
     def per_second(self, now: datetime) -> float:
-        """Events a second since the first one."""
-        span = (now - self.first_at).total_seconds()
-        return self.events / span if span > 0 else 0.0
+        """Events a second since the first one; a first burst is taken for an hour's."""
+        return self.events / max((now - self.first_at).total_seconds(), LEAST_SECONDS)
 
 
 class Deliveries:
@@ -42,6 +44,15 @@ class Deliveries:
             list(integrations),
         )
         return [Told(**dict(each)) for each in found]
+
+    async def lately(self, integrations: Sequence[str], within: timedelta) -> dict[tuple[str, str], float]:
+        """What was told of within that time: events a second since the first one, by integration and resource."""
+        now = self._database.clock.now()
+        return {
+            (one.integration, one.resource): one.per_second(now)
+            for one in await self.list(integrations)
+            if one.resource and now - one.last_at <= within
+        }
 
     async def note(self, integration: str, resources: Sequence[str], at: datetime) -> None:
         """`note_deliveries` in a transaction of its own."""

@@ -33,7 +33,7 @@ class Change:
     partner: str
     resource: str
     key: str
-    """`every` or `full_every`."""
+    """`every`, `full_every` or `backup_every`."""
     seconds: float
     was: str
     """The setting so far."""
@@ -112,7 +112,8 @@ class _Steps:
                 mine = [load for load in self._scope.loads if _group(load) == group]
                 was = mine[0].written if key == "every" else f"full_every: {format_duration(full)}"
                 names = tuple(load.integration for load in mine)
-                made.append(Change(partner, resource, key, seconds, was, names))
+                word = "backup_every" if key == "every" and mine[0].seldom else key
+                made.append(Change(partner, resource, word, seconds, was, names))
         return tuple(made)
 
     def _stretched(self) -> ScopeLoad:

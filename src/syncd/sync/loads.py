@@ -79,6 +79,10 @@ class Load:
     parent: str = ""
     written: str = ""
     """The schedule as a person would write it: `every: 15m`."""
+    seldom: bool = False
+    """Webhooks bring its changes, `caused_per_second` the calls they cause; the schedule is that of the backup."""
+    notes: tuple[str, ...] = ()
+    """What these figures take for granted."""
 
     @property
     def always_full(self) -> bool:
@@ -100,7 +104,10 @@ class Load:
             return math.inf
         if self.always_full:
             return self.period_seconds
-        return math.ceil(self.full_every_seconds / self.period_seconds - 1e-9) * self.period_seconds
+        runs = self.full_every_seconds / self.period_seconds
+        if self.seldom:  # the backup nearest to when a pass is due is the pass
+            runs -= min(1.0, runs) / 2
+        return max(1, math.ceil(runs - 1e-9)) * self.period_seconds
 
     @property
     def deadlines(self) -> list[tuple[str, float, float]]:
