@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.errors import PartnerError, PayloadError, RejectedError
-from syncd.kit import paging, pushes, webhooks
+from syncd.kit import paging, pushing, webhooks
 from syncd.kit.adapter import answer_getter
 from syncd.kit.classify import classify
 from syncd.kit.coerce import EPOCH
@@ -209,37 +209,37 @@ class RestDriver(Driver):
     # Pushes.
 
     def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
-        pushes.check(resource, change, stored)
+        pushing.check(resource, change, stored)
 
     def push(self, resource: Resource, change: Change) -> Request:
-        return pushes.push(resource, change)
+        return pushing.push(resource, change)
 
     def idempotent(self, resource: Resource, change: Change, unsure_seconds: float = 0.0) -> bool:
-        return pushes.idempotent(resource, change, unsure_seconds)
+        return pushing.idempotent(resource, change, unsure_seconds)
 
     def look_up(self, resource: Resource, change: Change) -> Request | None:
         one = self.one(resource, change.external_id) if change.external_id else None
-        return pushes.look_up(resource, change, one)
+        return pushing.look_up(resource, change, one)
 
     def look_up_after(self, resource: Resource, change: Change) -> float:
         rules = resource.pushes.get(change.kind)
         return rules.look_up.after if rules is not None and rules.look_up is not None else 0.0
 
     def already(self, resource: Resource, change: Change, response: Response) -> bool:
-        return pushes.already(resource, change, response)
+        return pushing.already(resource, change, response)
 
     def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
-        return pushes.confirms(resource, change, response)
+        return pushing.confirms(resource, change, response)
 
     def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
-        return pushes.pushed(resource, change, response)
+        return pushing.pushed(resource, change, response)
 
     def replaces(self, resource: Resource, change: Change) -> bool:
         rules = resource.pushes.get(change.kind)
         return rules is not None and rules.idempotency == "natural"
 
     def order_key(self, resource: Resource, change: Change) -> str:
-        return pushes.order_key(resource, change)
+        return pushing.order_key(resource, change)
 
     # How a listing's call is put together.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from syncd import codec
 from syncd.errors import OwnershipError
 from syncd.store.database import Database, affected, again_after_conflict
 from syncd.store.dead_letters import NewDeadLetter, insert_letter
@@ -23,6 +24,7 @@ from syncd.store.tasks import SUSPECT
 
 OUTBOX = "syncd_outbox"
 """NOTIFY channel: pushes were written. The payload is the integration."""
+MOST_REASON = 2000
 OPEN = ("waiting", "taken", "unknown")
 """States of a push that is not over."""
 
@@ -255,6 +257,7 @@ class Outbox:
 
         Raises OwnershipError when it was no longer ours: nothing was written.
         """
+        external_id = codec.storable(external_id) if external_id is not None else None
         if page is not None:
             await self._pages.remember(page)
         async with self._database.transaction() as connection:
@@ -272,6 +275,7 @@ class Outbox:
 
     async def later(self, push: PushRow, at: datetime | None, *, counts: bool = True, reason: str = "") -> bool:
         """Nothing of this try arrived; put it back as it was found. `counts=False` takes the attempt back."""
+        reason = codec.storable(reason[:MOST_REASON])
         return bool(
             await self._database.execute(
                 "UPDATE syncd.outbox SET state = CASE WHEN $7::timestamptz IS NULL THEN 'waiting' ELSE 'unknown' END, "
@@ -288,6 +292,7 @@ class Outbox:
 
     async def unknown(self, push: PushRow, at: datetime | None, *, reason: str) -> bool:
         """This try may have arrived, and no answer says so: to be resolved, not before `at`."""
+        reason = codec.storable(reason[:MOST_REASON])
         return bool(
             await self._database.execute(
                 "UPDATE syncd.outbox SET state = 'unknown', not_before = $4, reason = $5, taken_fence = NULL, "
@@ -330,7 +335,7 @@ class Outbox:
                 f"replaces = $7, unsure_since = CASE WHEN $6 THEN coalesce(unsure_since, sent_at) END WHERE {_OURS}",
                 *_key(push),
                 now,
-                letter.message,
+                codec.storable(letter.message[:MOST_REASON]),
                 unsure,
                 replaces,
             )

@@ -105,7 +105,7 @@ class Pushes:
         owned = {
             name: account.fence
             for name, account in self._accounts.items()
-            if account.may_call() and not self._paused(name, "")
+            if account.may_call() and not self._paused(name, "") and self._any_may_go(name)
         }
         if self._stopping or not owned:
             return 0
@@ -184,6 +184,11 @@ class Pushes:
             if not self._takes(name, resource) or self._paused(name, resource)
         ]
 
+    def _any_may_go(self, name: str) -> bool:
+        """Not while everything is barred: then it is not even asked for."""
+        plans = self._accounts[name].plans
+        return not plans or any(self._takes(name, resource) for resource in plans)
+
     def _takes(self, name: str, resource: str) -> int:
         account = self._accounts[name]
         if resource not in account.plans:
@@ -202,6 +207,8 @@ class Pushes:
             if self._stopping or key not in self._out:
                 return
             self._out[key] = True
+            if self._paused(integration, ""):
+                return
             push = await self._store.outbox.take(integration, push_id, fence=self._accounts[integration].fence)
             if push is not None:
                 await self._senders[integration].send(push)
@@ -210,6 +217,9 @@ class Pushes:
         except StoreError as error:
             self._strayed = True
             log.debug("pushes_wait", partner=self._partner, reason=str(error))
+        except Exception:
+            self._strayed = True  # a fault of ours: its row must not stay taken
+            raise
         finally:
             self._ended(key)
             self._wake.set()

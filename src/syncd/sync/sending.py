@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,14 +18,10 @@ import structlog
 
 from syncd import metrics
 from syncd.errors import (
-    AuthError,
-    BreakerOpenError,
     GoneError,
     OwnershipError,
-    PartnerError,
     PayloadError,
     PoisonError,
-    RateLimitError,
     RejectedError,
     StoreError,
     TransientError,
@@ -33,22 +29,21 @@ from syncd.errors import (
 )
 from syncd.kit import Change, Item, Resource, Response
 from syncd.model import Lane
-from syncd.store import POISON, NewTask, PageWrite, PushRow
+from syncd.store import POISON, PushRow
+from syncd.store.database import DataRefusedError
 from syncd.store.queues import OUTBOX
 from syncd.sync.account import Account
 from syncd.sync.decide import Later, RetryPolicy, decide
-from syncd.sync.letters import letter_of_push
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.processor import PageIn, PageRead
-from syncd.sync.pull import observed_at
+from syncd.sync.push_outcomes import answer_of, brought, buried, may_have_arrived, told, written
 
 log = structlog.get_logger()
 
 GIVE_BACK_SECONDS = 3.0
-MOST_ANSWER = 20_000
-"""Bytes of an answer's body that are kept with the push."""
 READ_TRIES = 6
 """So often an answer that cannot be read is asked for."""
+_STILL_AT_IT = frozenset({409, 425})
+"""What partners answer to a key they are still working on."""
 PATIENCE = RetryPolicy(attempts=12, first_seconds=1.0)
 """Somebody waits for a push: it is tried again sooner than other work."""
 
@@ -76,7 +71,12 @@ class Sender:
                 )
             await _Try(self._account, self._policy, push, plan).run()
         except (RejectedError, PoisonError) as error:
-            await _bury(self._account, push, error, unsure=push.unsure_since is not None, replaces=False)
+            await buried(self._account, push, error, unsure=push.unsure_since is not None, replaces=False)
+        except Exception as error:
+            # Its outcome could not even be decided: a fault of ours, to be tried again seldom and not in a loop.
+            log.exception("push_crashed", **told(self._account, push))
+            at = self._account.clock.now() + self._policy.backoff(push.attempts, self._account.clock.random())
+            await self._account.store.outbox.later(push, at, reason=f"a fault of syncd's: {error!r}")
         self._account.moved()
 
 
@@ -184,8 +184,12 @@ class _Try:
         if account.clock.now() < sure_at:
             await self._later(sure_at, counts=False, reason=push.reason or "waits before it is looked up")
             return None
-        response = await self._ask()
-        if response is None or not driver.already(self._resource, self._change, response):
+        try:
+            response = await self._ask()
+            there = response is not None and driver.already(self._resource, self._change, response)
+        except (RejectedError, PayloadError) as error:
+            raise TransientError(f"it could not be looked up: {error}", breaks=False) from error
+        if response is None or not there:
             return False
         await self._done(response, None, looked_up=True)
         return True
@@ -218,17 +222,23 @@ class _Try:
     async def _done(self, response: Response, item: Item | None, *, looked_up: bool = False) -> None:
         account, push = self._account, self._push
         external_id = self._id_of(item) or push.external_id
-        answer = _answer(response, external_id, looked_up)
+        answer = answer_of(response, external_id, looked_up)
 
         async def write() -> None:
-            page, read = await self._page(response, item, external_id)
+            page, read = await brought(account, push, self._resource, response, item, external_id)
             result = await account.store.outbox.done(push, answer=answer, external_id=external_id, page=page)
             if result is not None and read is not None:
                 account.count(push.resource, read, result)
             if page is not None and page.tasks:
                 account.tasks_added()
 
-        await self._written(write)
+        try:
+            await self._written(write)
+        except DataRefusedError as error:
+            # It was made, whatever the database thinks of the answer.
+            log.warning("push_answer_not_kept", **self._told(external_id), reason=str(error))
+            bare = {"status": response.status_code}
+            await self._written(lambda: account.store.outbox.done(push, answer=bare))
         self._count("done")
         log.info(
             "push_done",
@@ -261,57 +271,12 @@ class _Try:
             return None
         return self._account.driver.identify(self._resource, item.raw, self._plan.adapter).external_id
 
-    async def _page(
-        self, response: Response, item: Item | None, external_id: str | None
-    ) -> tuple[PageWrite | None, PageRead | None]:
-        """What the answer brought, as R7 stores it; a task to read the record where it brought none."""
-        account, push = self._account, self._push
-        cause = f"push {push.id}: {push.cause}" if push.cause else f"push {push.id}"
-        tasks: list[NewTask] = []
-        read = None
-        if item is not None:
-            requested_at = response.requested_at or account.clock.now()
-            source = PageIn([item], requested_at, cause, None, observed_at(response, requested_at))
-            read = await account.processor.read(push.resource, source, rejected={(push.resource, external_id or "")})
-            tasks = list(read.tasks)
-        elif external_id is not None and (self._resource.one is not None or self._resource.many is not None):
-            tasks.append(
-                NewTask(
-                    kind="fetch",
-                    resource=push.resource,
-                    external_id=external_id,
-                    lane=Lane.HIGH,
-                    dedupe_key=f"fetch:{push.resource}:{external_id}",
-                    cause=cause,
-                )
-            )
-        if read is None and not tasks:
-            return None, None
-        page = PageWrite(
-            partner=account.partner,
-            integration=account.name,
-            resource=push.resource,
-            scope=account.scope,
-            fence=account.fence,
-            run_id=None,
-            cursor_read=None,
-            cursor_next=None,
-            last=False,
-            rows=read.rows if read is not None else (),
-            rejects=read.rejects if read is not None else (),
-            healed=read.healed if read is not None else (),
-            tasks=tasks,
-            cause=cause,
-            history=account.history,
-        )
-        return page, read
-
     async def _ended_badly(self, error: Exception) -> None:
         account, push = self._account, self._push
         now = account.clock.now()
         account.health.task_failed(push.resource, error, now)
         if self._left and may_have_arrived(error):
-            await self._unsure(error, now)
+            await self._unsure(error)
             return
         if isinstance(error, RejectedError | GoneError):
             await self._refused(error)
@@ -322,17 +287,18 @@ class _Try:
         else:
             await self._bury(error, unsure=push.unsure_since is not None)
 
-    async def _unsure(self, error: Exception, now: datetime) -> None:
+    async def _unsure(self, error: Exception) -> None:
         """It left, and no answer tells what came of it."""
         push = self._push
         if not self._can_be_told():
             # It says when the try left, which the row as it was taken does not.
-            self._push = replace(push, sent_at=now)
+            self._push = replace(push, sent_at=self._account.clock.now())
             await self._bury(self._nobody_knows(str(error)), unsure=False)
         elif push.tries >= self._policy.attempts:
             await self._bury(error, unsure=True)
         else:
-            at = now + self._policy.backoff(push.tries, self._account.clock.random())
+            told = error.retry_at if isinstance(error, TransientError) else None
+            at = max(self._soon(), told) if told is not None else self._soon()
             await self._written(lambda: self._account.store.outbox.unknown(push, at, reason=str(error)))
             self._count("unknown")
             log.warning("push_unknown", **self._told(), attempt=push.attempts, reason=str(error))
@@ -340,22 +306,25 @@ class _Try:
     async def _refused(self, error: RejectedError | GoneError) -> None:
         """The partner will not have it. Where an earlier try may have arrived, that may be why."""
         driver, push = self._account.driver, self._push
-        if push.unsure_since is not None and driver.look_up(self._resource, self._change) is not None:
-            try:
-                response = await self._ask()
-            except Exception as trouble:
-                await self._later(
-                    self._account.clock.now() + self._policy.backoff(push.tries, self._account.clock.random()),
-                    counts=True,
-                    reason=f"{error}; and it could not be looked up: {trouble}",
-                )
-                return
-            if response is not None and driver.already(self._resource, self._change, response):
-                await self._done(response, None, looked_up=True)
-                return
-            await self._bury(error, unsure=False)
+        unsure = push.unsure_since is not None
+        if unsure and error.status in _STILL_AT_IT and self._idempotent() and push.tries < self._policy.attempts:
+            await self._later(self._soon(), counts=True, reason=str(error))
             return
-        await self._bury(error, unsure=push.unsure_since is not None)
+        if unsure and driver.look_up(self._resource, self._change) is not None:
+            try:
+                arrived = await self._looked_up()
+            except Exception as trouble:
+                if push.tries < self._policy.attempts:
+                    await self._later(self._soon(), counts=True, reason=f"{error}; and {trouble}")
+                    return
+            else:
+                if arrived is False:
+                    await self._bury(error, unsure=False)
+                return
+        await self._bury(error, unsure=unsure)
+
+    def _soon(self) -> datetime:
+        return self._account.clock.now() + self._policy.backoff(self._push.tries, self._account.clock.random())
 
     async def _cut_short(self) -> None:
         """The process stops. What has not left goes back untouched."""
@@ -380,7 +349,7 @@ class _Try:
 
     async def _bury(self, error: Exception, *, unsure: bool) -> None:
         replaces = self._account.driver.replaces(self._resource, self._change)
-        await _bury(self._account, self._push, error, unsure=unsure, replaces=replaces)
+        await buried(self._account, self._push, error, unsure=unsure, replaces=replaces)
 
     async def _written(self, write: Callable[[], Awaitable[object]]) -> None:
         await written(self._account, self._push, write)
@@ -392,80 +361,3 @@ class _Try:
 
     def _told(self, external_id: str | None = None) -> dict[str, Any]:
         return told(self._account, self._push, external_id)
-
-
-def told(account: Account, push: PushRow, external_id: str | None = None) -> dict[str, Any]:
-    """What every log line of a push says."""
-    return {
-        "partner": account.partner,
-        "integration": push.integration,
-        "resource": push.resource,
-        "record_id": external_id or push.external_id,
-        "push_id": push.id,
-        "kind": push.operation,
-    }
-
-
-async def written(account: Account, push: PushRow, write: Callable[[], Awaitable[object]]) -> None:
-    """Write an outcome that is known, however long the database is away; until then the row says that it is taken.
-
-    Raises OwnershipError when somebody else has the push by now.
-    """
-    said = False
-    while True:
-        try:
-            await write()
-            return
-        except OwnershipError:
-            raise
-        except StoreError as error:
-            if not said:
-                log.warning("push_outcome_waits", **told(account, push), reason=str(error))
-            said = True
-            await account.clock.sleep(1.0 + account.clock.random())
-
-
-async def _bury(
-    account: Account,
-    push: PushRow,
-    error: Exception,
-    *,
-    unsure: bool,
-    replaces: bool,
-) -> None:
-    letter = letter_of_push(push, error)
-    await written(account, push, lambda: account.store.outbox.bury(push, letter, unsure=unsure, replaces=replaces))
-    account.flow.ended[OUTBOX] += 1
-    metrics.PUSHES.labels(push.integration, push.resource, "buried").inc()
-    log.warning(
-        "push_buried",
-        **told(account, push),
-        attempt=push.attempts,
-        reason=str(error),
-        action=getattr(error, "hint", "") or "syncd dlq list",
-    )
-
-
-def may_have_arrived(error: Exception) -> bool:
-    """After a try that left: may the partner have made the change in spite of this?"""
-    match error:
-        case RateLimitError() | AuthError() | RejectedError() | GoneError() | BreakerOpenError() | StoreError():
-            return False
-        case TransientError(status=None, unknown=unknown):
-            return unknown
-        case TransientError(status=int(status)):
-            return not 400 <= status < 500 or status == 408
-        case PartnerError() | PayloadError():
-            return True
-    return True
-
-
-def _answer(response: Response, external_id: str | None, looked_up: bool) -> dict[str, Any]:
-    """What is kept of an answer, for whoever pushed."""
-    found: dict[str, Any] = {"status": response.status_code, "record": external_id}
-    if looked_up:
-        found["looked_up"] = True
-    elif len(response.content) <= MOST_ANSWER:
-        with suppress(PayloadError):
-            found["body"] = response.json()
-    return found

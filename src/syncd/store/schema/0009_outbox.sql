@@ -15,7 +15,9 @@ ALTER TABLE syncd.outbox
     ADD COLUMN lost smallint NOT NULL DEFAULT 0,
     ADD COLUMN suspicion smallint NOT NULL DEFAULT 0,
     ADD COLUMN replaces boolean NOT NULL DEFAULT false,
-    ADD COLUMN reason text;
+    ADD COLUMN reason text,
+    ADD CONSTRAINT outbox_data CHECK (jsonb_typeof(payload) = 'object'),
+    ADD CONSTRAINT outbox_named CHECK (integration <> '' AND resource <> '' AND operation <> '' AND external_id <> '');
 COMMENT ON COLUMN syncd.outbox.operation IS 'What is to be done, in the driver''s words: upsert, status.';
 COMMENT ON COLUMN syncd.outbox.ordered_by IS 'Of a push without an id: what the driver says identifies the record; empty: nothing does.';
 COMMENT ON COLUMN syncd.outbox.record_key IS 'Pushes with the same one go one after the other.';
