@@ -48,6 +48,13 @@ async def told_of(daemon: Daemon, control: Control, rows: Rows) -> None:
     assert await rows.connection.fetchval("SELECT count(*) FROM syncd.dead_letters") == 0
 
 
+async def rehearsed(daemon: Daemon, integration: str, kind: str) -> None:
+    """`syncd webhook send` goes through the door to a row that is stored."""
+    code, out, err = await daemon.cli("webhook", "send", integration, kind)
+    assert code == 0, out + err
+    assert "row_version" in out
+
+
 @pytest.mark.timeout(120)
 async def test_stripes_events_bring_its_changes(tmp_path: Path, database: str, rows: Rows):
     resources = ("customers", "products", "invoices", "charges")
@@ -85,6 +92,7 @@ async def test_stripes_events_bring_its_changes(tmp_path: Path, database: str, r
             await told_of(daemon, control, rows)
             assert await polls(rows) == before
             assert await same(), "what came last was not what stays"
+            await rehearsed(daemon, "shop", "customer.updated")
         assert (await control.stats())["violations"] == 0
 
 
@@ -131,6 +139,7 @@ async def test_guestys_deliveries_bring_its_changes(tmp_path: Path, database: st
             await told_of(daemon, control, rows)
             assert await polls(rows) == before
             assert await same(), "what came last was not what stays"
+            await rehearsed(daemon, "acme", "reservation.updated.v2")
         stats = await control.stats()
         assert (stats["violations"], stats["refused_429"], stats["tokens_issued"]) == (0, 0, 1)
 
@@ -169,5 +178,6 @@ async def test_attios_events_bring_its_changes(tmp_path: Path, database: str, ro
             await told_of(daemon, control, rows)
             assert await polls(rows) == before
             assert await same(), "what came last was not what stays"
+            await rehearsed(daemon, "crm", "record.updated")
         stats = await control.stats()
         assert (stats["violations"], stats["refused_429"]) == (0, 0)

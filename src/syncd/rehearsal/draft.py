@@ -202,21 +202,27 @@ class _Draft:
         return first
 
     def _name_the_type(self) -> None:
-        place = self.rules.type
-        if place is None:
+        if self.rules.type is None:
             self.route = self.kind
-        elif place.startswith(HEADER):
-            self.headers[place.removeprefix(HEADER).strip().lower()] = self.kind
         else:
-            _put_one(self._fact, place, self.kind)
+            self._say(self.rules.type, self.kind, self._fact)
+
+    def _say(self, place: str, value: str, body: dict[str, Any]) -> None:
+        """Write a text where the description reads it: in each alternative that is there already, else in the first."""
+        ways = [each.strip() for each in place.split("||")]
+        named = {each: each.removeprefix(HEADER).strip().lower() for each in ways if each.startswith(HEADER)}
+        plain = [each for each in ways if each not in named and steps(each)]
+        there = [each for each in ways if named.get(each) in self.headers or _has(body, each, plain)]
+        for each in there or [way for way in ways if way in named or way in plain][:1]:
+            if each in named:
+                self.headers[named[each]] = value
+            else:
+                _put(body, each, value)
 
     def freshen(self, sample: Sample | None, fresh: str, now: datetime) -> None:
         """An id of its own, or it would be a duplicate of the last one sent; and the time of now."""
-        place = self.rules.event_id
-        if place is not None and place.startswith(HEADER):
-            self.headers[place.removeprefix(HEADER).strip().lower()] = f"sample_{fresh}"
-        elif place is not None:
-            _put_one(self.body, place, f"sample_{fresh}")
+        if self.rules.event_id is not None:
+            self._say(self.rules.event_id, f"sample_{fresh}", self.body)
         for brand in ("svix", "webhook"):
             if f"{brand}-id" in self.headers or (self.rules.verify == "standard" and sample is None):
                 self.headers[f"{brand}-id"] = f"sample_{fresh}"
@@ -261,6 +267,10 @@ def _instead(value: Any, old: str, new: str) -> Any:
     if isinstance(value, list):
         return [_instead(each, old, new) for each in value]
     return new if value == old and isinstance(value, str) else value
+
+
+def _has(body: dict[str, Any], place: str, plain: Sequence[str]) -> bool:
+    return place in plain and getter(place)(body) is not MISSING
 
 
 def _put_one(body: dict[str, Any], place: str, value: Any) -> None:
