@@ -31,6 +31,7 @@ IDLE_SECONDS = 5.0
 """How often somebody looks for a replay of which no word came."""
 MOST_SHOWN = 1000
 _PERIODS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86_400.0: "day", 604_800.0: "week"}
+_TELLING_SECONDS = 60.0
 _READ, _WRITE = ("read", "GET"), ("write", "POST")
 
 
@@ -356,19 +357,23 @@ def _calls(group: Group, account: Account | None, runs: Mapping[tuple[str, str],
 def _share(account: Account | None, reads: int, writes: int) -> dict[str, Any]:
     """How much of the scope's limits so many calls are, in the window they fill most, and how long they take at least."""
     worst: dict[str, Any] = {"share": None, "window": None, "window_seconds": None, "limit": None, "seconds": None}
-    if account is None:
-        return worst
-    book = account.gate.book
-    for tier in book.tiers:
-        calls = sum(number for number, names in ((reads, _READ), (writes, _WRITE)) if tier in book.counting(names))
-        if not calls or not tier.most:
+    most: tuple[float, bool, float] | None = None
+    for tier in account.gate.book.tiers if account is not None else ():
+        calls = sum(
+            number
+            for number, names in ((reads, _READ), (writes, _WRITE))
+            if account is not None and tier in account.gate.book.counting(names)
+        )
+        if not calls:
             continue
-        share = calls / tier.most
-        seconds = max(calls / tier.per_window - 1.0, 0.0) * tier.spec.window_seconds
-        if worst["share"] is None or (seconds, share) > (worst["seconds"], worst["share"]):
-            window = tier.spec.window_seconds
+        window = tier.spec.window_seconds
+        seconds = max(calls / tier.per_window - 1.0, 0.0) * window
+        # What takes longest; where nothing waits, a minute or more says more to a person than a second.
+        rank = (seconds, window >= _TELLING_SECONDS, calls / tier.most)
+        if most is None or rank > most:
+            most = rank
             worst = {
-                "share": share,
+                "share": calls / tier.most,
                 "window": _PERIODS.get(window, f"{window:g} s"),
                 "window_seconds": window,
                 "limit": tier.most,
