@@ -14,7 +14,7 @@ from syncd.clock import SystemClock
 from syncd.errors import StoreError
 from syncd.store import intake as module
 from syncd.store.intake import Arrival, Intake, IntakeFullError
-from syncd.store.scribe import Scribe
+from syncd.store.scribe import Row, Scribe
 
 NOON = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
@@ -74,13 +74,13 @@ async def test_a_crowd_shares_few_commits_and_each_hears_its_own_outcome(intake:
 async def test_a_value_the_database_refuses_harms_only_its_own_delivery(
     intake: Intake, eyes: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ):
-    rows = module._row
+    rows = module.row_of
 
-    def spoiled(one: Arrival) -> module.Row:
+    def spoiled(one: Arrival) -> Row:
         row = rows(one)
         return (*row[:4], "no json", *row[5:]) if one.event_id == "bad" else row
 
-    monkeypatch.setattr(module, "_row", spoiled)
+    monkeypatch.setattr(module, "row_of", spoiled)
     await intake.put(arrival("warm"))
     found = await asyncio.gather(
         *(intake.put(arrival("bad" if number == 40 else number)) for number in range(100)), return_exceptions=True

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
-from datetime import datetime
-from hashlib import sha256
-from typing import NamedTuple
+from operator import attrgetter
 
 import structlog
 
-from syncd import codec, metrics
+from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import StoreError
-from syncd.store.scribe import STATEMENT_SECONDS, Row, Scribe
+from syncd.store.arriving import Arrival, IntakeFullError, Waiting, row_of
+from syncd.store.scribe import STATEMENT_SECONDS, Scribe
+
+__all__ = ["Arrival", "Intake", "IntakeFullError"]
 
 say = structlog.get_logger()
 
@@ -45,40 +45,6 @@ _CLOSE_SECONDS = 2.0
 _TELL_SECONDS = 0.05
 """Other instances are told of arrivals no more often than this."""
 
-KEY_LENGTH = 255
-"""Longest id kept as it is. Beyond, and where it holds what nobody can read or store, its hash stands for it."""
-_TEXT_LENGTH = 200
-
-
-class IntakeFullError(StoreError):
-    """Too much waits to be stored: come back later."""
-
-
-class Arrival(NamedTuple):
-    """One verified delivery."""
-
-    integration: str
-    event_id: str
-    route: str
-    event_type: str
-    headers: Mapping[str, str]
-    """The chosen few to keep."""
-    body: bytes
-    received_at: datetime
-
-
-class _Waiting:
-    """A delivery on its way to the table, and those who wait to hear of it."""
-
-    __slots__ = ("callers", "row", "since", "size")
-
-    def __init__(self, row: Row, size: int, since: float, caller: asyncio.Future[bool | str]) -> None:
-        self.row = row
-        self.size = size
-        self.since = since
-        self.callers = [caller]
-        """The first one brought it, the others brought it again meanwhile; empty once they were answered."""
-
 
 class Intake:
     """Where deliveries are stored. Opens its connections when the first one comes, mends them by itself until `aclose`."""
@@ -87,9 +53,9 @@ class Intake:
         """`url` None: the database is not known yet; see `use`."""
         self._url = url
         self._clock = clock
-        self._line: deque[_Waiting] = deque()
+        self._line: deque[Waiting] = deque()
         """What no writer has taken yet, oldest first."""
-        self._known: dict[tuple[str, str], _Waiting] = {}
+        self._known: dict[tuple[str, str], Waiting] = {}
         """All that is on its way, by key, oldest first: one key is never in two batches at a time."""
         self._rows = 0
         self._bytes = 0
@@ -148,7 +114,7 @@ class Intake:
         if self._away:
             raise StoreError(self._away)
         caller: asyncio.Future[bool | str] = asyncio.get_running_loop().create_future()
-        row = _row(arrival)
+        row = row_of(arrival)
         key = row[:2]
         entry = self._known.get(key)
         if entry is not None and len(entry.callers) < BATCH_ROWS:
@@ -157,7 +123,7 @@ class Intake:
         size = len(arrival.body)
         if self._rows >= WAITING_ROWS or self._bytes + size > WAITING_BYTES or entry is not None:
             raise IntakeFullError(f"{self._rows:,} deliveries wait to be stored already")
-        entry = _Waiting(row, size, self._clock.monotonic(), caller)
+        entry = Waiting(row, size, self._clock.monotonic(), caller)
         self._known[key] = entry
         self._line.append(entry)
         self._rows += 1
@@ -226,9 +192,9 @@ class Intake:
             if scribe is not None:
                 scribe.cut()
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[Waiting]:
         """All that waits, within a batch's bounds; in the order of their keys, as `Scribe.store` wants it."""
-        batch: list[_Waiting] = []
+        batch: list[Waiting] = []
         room = BATCH_BYTES
         line = self._line
         while line and len(batch) < BATCH_ROWS and (room >= line[0].size or not batch):
@@ -236,10 +202,10 @@ class Intake:
             if entry.callers:
                 room -= entry.size
                 batch.append(entry)
-        batch.sort(key=_key)
+        batch.sort(key=attrgetter("row"))
         return batch
 
-    async def _write_batch(self, scribe: Scribe | None, batch: list[_Waiting]) -> Scribe | None:
+    async def _write_batch(self, scribe: Scribe | None, batch: list[Waiting]) -> Scribe | None:
         """Store and answer them. Returns the connection for the next batch, None where it is of no use any more."""
         if not batch:
             return scribe
@@ -300,7 +266,7 @@ class Intake:
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
-    def _settle(self, entry: _Waiting, outcome: bool | str) -> None:
+    def _settle(self, entry: Waiting, outcome: bool | str) -> None:
         callers, entry.callers = entry.callers, []
         if not callers:
             return
@@ -313,7 +279,7 @@ class Intake:
             if outcome is True:
                 outcome = False  # those who brought it again
 
-    def _fail(self, entries: list[_Waiting], reason: str) -> None:
+    def _fail(self, entries: list[Waiting], reason: str) -> None:
         for entry in entries:
             self._settle(entry, reason)
 
@@ -367,24 +333,3 @@ class Intake:
             self._lost.clear()
             metrics.INTAKE_UP.set(1)
             say.info("intake_resumed")
-
-
-def _key(entry: _Waiting) -> tuple[str, str]:
-    return entry.row[:2]
-
-
-def _row(arrival: Arrival) -> Row:
-    """As the table takes it, whatever it holds: a NUL, half a surrogate pair or a monstrous id are no reason to fail."""
-    integration, event_id, route, event_type, headers, body, received_at = arrival
-    if len(event_id) > KEY_LENGTH or not event_id.isprintable() or not event_id:
-        event_id = "sha256:" + sha256(event_id.encode("utf-8", "surrogatepass")).hexdigest()
-    kept = codec.dumps_storable(dict(headers)).decode() if headers else "{}"
-    return integration, event_id, _text(route), _text(event_type) or None, kept, body, received_at
-
-
-def _text(text: str) -> str:
-    if len(text) > _TEXT_LENGTH:
-        text = text[:_TEXT_LENGTH]
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
