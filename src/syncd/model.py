@@ -6,7 +6,7 @@ A partner is a company, an integration one configured account there, a resource 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -84,6 +84,11 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, default: Any = None) -> Any:
         """As a mapping's own, without an exception for each header that is not there."""
         return self._items.get(name.lower(), default)
+
+    def few(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of these names, in lower case, that are there."""
+        items = self._items
+        return {name: items[name] for name in names if name in items}
 
     def __iter__(self):  # type: ignore[no-untyped-def]
         return iter(self._items)

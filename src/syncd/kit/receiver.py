@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
 from syncd.kit.driver import Driver
 from syncd.kit.signatures import Verdict
 from syncd.kit.webhooks import KNOWN_BY, Delivery, composite_id
+from syncd.model import Headers
 from syncd.secrets import Secret
 
 PER_SECOND: Final = 2_000.0
@@ -59,8 +60,8 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 class Receiver:
     """The judge of one integration's deliveries."""
 
-    __slots__ = ("_base", "_driver", "_event_id", "_event_type", "_kept", "_path", "_verify", "integration", "partner",
-                 "per_second", "url")  # fmt: skip
+    __slots__ = ("_driver", "_event_id", "_event_type", "_kept", "_path", "_signs_url", "_verify", "integration",
+                 "partner", "per_second", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -85,6 +86,11 @@ class Receiver:
         self._verify = (
             driver.verifier(secrets, tolerance_seconds=tolerance_seconds) if enabled and any(secrets) else None
         )
+        rules = driver.spec.webhooks
+        # A scheme of a driver's own may look at anything; of ours two look at the address.
+        self._signs_url = (
+            rules is None or rules.verify in {"twilio", "airbnb"} or type(driver).verify is not Driver.verify
+        )
         self._event_id: Callable[[Delivery], str | None] = driver.event_id
         self._event_type: Callable[[Delivery], str] = driver.event_type
         self._kept = driver.kept_headers()
@@ -98,7 +104,7 @@ class Receiver:
         if self._verify is None:
             return DISABLED
         try:
-            if self.url and delivery.url.startswith("/"):
+            if self._signs_url and self.url and delivery.url.startswith("/"):
                 delivery.url = self.public(delivery.url)
             verdict = self._verify(delivery, now.timestamp())
             if not verdict:
@@ -123,7 +129,7 @@ class Receiver:
             found = None
         if not found:
             return f"~{os.urandom(16).hex()}"
-        return found if len(found) <= LONGEST_ID and not _UNSTORABLE.search(found) else f"#{composite_id(found)}"
+        return found if len(found) <= LONGEST_ID and _storable(found) else f"#{composite_id(found)}"
 
     def _type(self, delivery: Delivery) -> str:
         try:
@@ -131,15 +137,14 @@ class Receiver:
         except Exception:
             return ""
 
-    def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        kept = {}
-        for name in self._kept:
-            value = headers.get(name)
-            if value is not None:
-                kept[name] = _text(value, LONGEST_HEADER)
-        return kept
+    def _headers(self, headers: Headers) -> dict[str, str]:
+        return {name: _text(value, LONGEST_HEADER) for name, value in headers.few(self._kept).items()}
 
 
 def _text(value: str, longest: int) -> str:
     text = value if len(value) <= longest else value[:longest]
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text) if _UNSTORABLE.search(text) else text
+    return text if _storable(text) else _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text if text.isascii() else not _UNSTORABLE.search(text)

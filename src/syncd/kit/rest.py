@@ -5,10 +5,11 @@ A partner with one oddity subclasses it and overrides one method; the rest stays
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -195,10 +196,10 @@ class RestDriver(Driver):
         return verifier(rules, [secret.reveal() for secret in secrets], tolerance_seconds=tolerance_seconds)
 
     def event_id(self, delivery: Delivery) -> str | None:
-        return None if self.spec.webhooks is None else webhooks.event_id(self.spec.webhooks, delivery)
+        return self._event_ids(delivery)
 
     def event_type(self, delivery: Delivery) -> str:
-        return "" if self.spec.webhooks is None else webhooks.event_type(self.spec.webhooks, delivery)
+        return self._event_types(delivery)
 
     def kept_headers(self) -> tuple[str, ...]:
         return () if self.spec.webhooks is None else webhooks.kept_headers(self.spec.webhooks)
@@ -240,6 +241,16 @@ class RestDriver(Driver):
 
     def order_key(self, resource: Resource, change: Change) -> str:
         return pushing.order_key(resource, change)
+
+    @cached_property
+    def _event_ids(self) -> Callable[[Delivery], str | None]:
+        rules = self.spec.webhooks
+        return (lambda _: None) if rules is None else webhooks.event_ids(rules)
+
+    @cached_property
+    def _event_types(self) -> Callable[[Delivery], str]:
+        rules = self.spec.webhooks
+        return (lambda _: "") if rules is None else webhooks.event_types(rules)
 
     # How a listing's call is put together.
 

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -95,22 +94,26 @@ class Change:
     """The same on every try."""
 
 
-def event_id(rules: Webhooks, delivery: Delivery) -> str | None:
-    """What is the same on every try of this delivery: the partner's own id, else the stated parts as one.
+def event_ids(rules: Webhooks) -> Callable[[Delivery], str | None]:
+    """What is the same on every try of a delivery: the partner's own id, else the stated parts as one; compiled.
 
     None where neither is there. A part that is missing makes no id: two deliveries that lack it are not one.
     """
-    if rules.event_id is not None:
-        own = _part_of(rules.event_id)(delivery)
-        if isinstance(own, str) and own:
-            return own
-    if not rules.composite:
-        return None
-    parts = [_part_of(place)(delivery) for place in rules.composite]
-    return composite_id(*(part for part in parts if part is not None)) if None not in parts else None
+    own = _part_of(rules.event_id) if rules.event_id is not None else None
+    stated = [_part_of(place) for place in rules.composite]
+
+    def identify(delivery: Delivery) -> str | None:
+        if own is not None:
+            found = own(delivery)
+            if isinstance(found, str) and found:
+                return found
+        parts = [part(delivery) for part in stated]
+        known = [part for part in parts if part is not None]
+        return composite_id(*known) if parts and len(known) == len(parts) else None
+
+    return identify
 
 
-@lru_cache(maxsize=1024)
 def _part_of(stated: str) -> Callable[[Delivery], str | bytes | None]:
     """What stands at a stated place of a delivery, compiled; None where nothing does."""
     several = [_place(one) for one in places(stated)]
@@ -145,16 +148,21 @@ def _place(place: str) -> Callable[[Delivery], str | bytes | None]:
     return inside
 
 
-def event_type(rules: Webhooks, delivery: Delivery) -> str:
+def event_types(rules: Webhooks) -> Callable[[Delivery], str]:
     """What the partner calls what happened, as far as one word can say it of a delivery; "" where it says nothing."""
-    try:
-        if rules.type is None or rules.type.startswith(HEADER):
-            return _type(rules, None, delivery)
-        body = delivery.json()
-        facts = body if rules.events is None else getter(rules.events)(body)
-        return _type(rules, facts[0] if isinstance(facts, list) and facts else facts, delivery)
-    except PayloadError:
-        return ""
+    if rules.type is None or rules.type.startswith(HEADER):
+        return lambda delivery: _type(rules, None, delivery)
+    listed, named = getter(rules.events or ""), getter(rules.type)
+
+    def read(delivery: Delivery) -> str:
+        try:
+            facts = listed(delivery.json())
+        except PayloadError:
+            return ""
+        kind = named(facts[0] if isinstance(facts, list) and facts else facts)
+        return kind if isinstance(kind, str) else ""
+
+    return read
 
 
 def kept_headers(rules: Webhooks) -> tuple[str, ...]:
