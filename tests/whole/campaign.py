@@ -19,9 +19,9 @@ import orjson
 from syncd.testing.control import Control
 from tests.whole.daemon import Daemon, Rows
 
-POINTS = ("starting", "ready", "inbox", "batch", "event", "task", "page", "push", "random")
+POINTS = ("starting", "ready", "inbox", "batch", "event", "task", "page", "push", "random", "term")
 """Before it is ready; when it first is; an inbox row appears; deliveries are in hand; one is worked off; a task is taken; a
-page is committed; a push reaches the partner; any time."""
+page is committed; a push reaches the partner; any time; told to stop, which has to end well."""
 LOOK_SECONDS = 0.004
 LONGEST_SECONDS = 8.0
 """A point that does not come within this is killed at all the same."""
@@ -35,6 +35,8 @@ class Campaign:
         self.control = control
         self.rows = rows
         self.dice = dice
+        self._others = random.Random(dice.random())
+        """What the pushes roll, so that their pace does not change which moments are chosen."""
         self.integration = integration
         self.ready_seconds: list[float] = []
         self.met: dict[str, int] = dict.fromkeys(POINTS, 0)
@@ -52,7 +54,7 @@ class Campaign:
             connection = await asyncpg.connect(url)
             try:
                 while True:
-                    await self._push(connection, self.dice.choice(ids))
+                    await self._push(connection, self._others.choice(ids))
                     await asyncio.sleep(every_seconds)
             finally:
                 await connection.close()
@@ -64,7 +66,7 @@ class Campaign:
         await connection.execute(
             "SELECT syncd.push($1, 'things', $2, $3::jsonb, external_id => $4, idempotency_key => $5)",
             self.integration,
-            self.dice.choice(("label", "tag")),
+            self._others.choice(("label", "tag")),
             orjson.dumps({"label": label}).decode(),
             external_id,
             f"campaign-{label}",
@@ -89,16 +91,18 @@ class Campaign:
             self.met[point] += 1
         else:
             self.ready_seconds.append(await self.daemon.start())
-            if point == "random":
+            if point in {"random", "term"}:
                 await asyncio.sleep(self.dice.uniform(0.0, 1.5))
             if await self._reached(point, before, since):
                 self.met[point] += 1
             else:
                 self.missed[point] = self.missed.get(point, 0) + 1
+        if point == "term":
+            assert await self.daemon.stop() == 0
         await self.daemon.kill()
 
     async def _reached(self, point: str, before: int, since: datetime) -> bool:
-        if point in {"ready", "random"}:
+        if point in {"ready", "random", "term"}:
             return True
         deadline = time.monotonic() + LONGEST_SECONDS
         # Not always the first: the second or fifth time is another moment of the daemon's life.

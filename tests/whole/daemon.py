@@ -113,7 +113,8 @@ class Daemon:
     async def kill(self) -> None:
         """As the machine's power does: no goodbye."""
         assert self.process is not None
-        self.process.kill()
+        if self.process.returncode is None:
+            self.process.kill()
         await self.process.wait()
 
     async def stop(self, *, seconds: float = 45.0) -> int | None:

@@ -69,6 +69,17 @@ async def test_a_sample_is_followed_from_the_door_to_the_row(acme: tuple[Daemon,
     assert code == 0, out + err
     assert "unchanged, row_version" in out, "without --id it tells of a record that is stored"
     assert WEBHOOK_SECRET not in out + err + daemon.log()
+    assert (await syncd(daemon, "pause", "acme", "--reason", "they move house"))[0] == 0
+    code, out, err = await syncd(daemon, "webhook", "send", "acme", "thing.updated", "--id", thing, "--wait", "2s")
+    assert code == 1, out + err
+    assert "202" in out, "what comes while it is paused is stored"
+    assert "is paused by" in err
+    assert (await syncd(daemon, "resume", "acme"))[0] == 0
+
+    async def worked_off() -> bool:
+        return await rows.connection.fetchval("SELECT count(*) FROM syncd.inbox WHERE state = 'done'") == 3
+
+    await daemon.until(worked_off)
 
 
 async def test_each_guard_shows_itself_and_what_it_cannot_mean_is_said(acme: tuple[Daemon, Control], rows: Rows):

@@ -239,7 +239,18 @@ class _Trace:
         name = self._made["integration"]
         number = found["id"] if found is not None else self._made["event_id"]
         say(f"still under way after {wait_seconds:g}s; later: syncd webhook show {name} {number}")
+        for line in self._held(name):
+            say(line)
         return False
+
+    def _held(self, name: str) -> list[str]:
+        """What stands in the way of work for the integration, as its status says."""
+        every = self._link.get("status").get("integrations") or []
+        found: Mapping[str, Any] = next((one for one in every if one["name"] == name), {})
+        if found.get("paused"):
+            return [f"{name} is paused by {found['paused']['who']}: what came waits; syncd resume {name}"]
+        told = found.get("explanation") or {}
+        return [f"{name} is {found['state']}: {told['reason']}; {told.get('action', '')}".rstrip("; ")] if told else []
 
     def _look(self) -> dict[str, Any] | None:
         name, event_id = self._made["integration"], self._made["event_id"]
