@@ -243,7 +243,8 @@ def filled(value: Any, known: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
         alone = PLACEHOLDER.fullmatch(value)
         if alone is not None:
-            return deepcopy(_value(alone[1], known))
+            found = _value(alone[1], known)
+            return found if found is MISSING else deepcopy(found)
         return PLACEHOLDER.sub(lambda match: _needed(match[1], known), value)
     if isinstance(value, Mapping):
         made = {name: filled(inner, known) for name, inner in value.items()}
