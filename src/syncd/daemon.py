@@ -45,6 +45,8 @@ say = structlog.get_logger()
 
 DATABASE_PAUSE_SECONDS = 1.0
 DATABASE_LONGEST_PAUSE_SECONDS = 15.0
+RELEASE_SECONDS = 10.0
+"""Longest that giving leases back may take at a stop; what is not given back runs out by itself."""
 INTERRUPTED = 130
 """The exit code after a second signal."""
 
@@ -216,12 +218,17 @@ class Daemon:
         if self._supervisor is not None:
             in_time = await self._supervisor.drain(seconds)
             say.info("drain_ended", in_time=in_time)
-        if self._scopes is not None:
-            for state in self._scopes.known.values():
-                try:
-                    await state.end()
-                except SyncdError as error:
-                    say.warning("scope_not_released", scope=state.ownership.scope, reason=str(error))
+        states = list(self._scopes.known.values()) if self._scopes is not None else []
+        with anyio.move_on_after(RELEASE_SECONDS):  # of all together: a database that hangs must not hold up a stop
+            async with anyio.create_task_group() as group:
+                for state in states:
+                    group.start_soon(self._release, state)
+
+    async def _release(self, state: ScopeState) -> None:
+        try:
+            await state.end()
+        except SyncdError as error:
+            say.warning("scope_not_released", scope=state.ownership.scope, reason=str(error))
 
     async def _close_store(self) -> None:
         opened, self._opened = self._opened, None
