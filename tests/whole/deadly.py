@@ -1,8 +1,7 @@
 """A driver for the tests alone that kills its process over records named in the environment, and how it is registered.
 
 `SYNCD_TEST_DEADLY` holds ids; `SYNCD_TEST_DEADLY_AT` is where the driver dies of one: `record` (reading the answer),
-`classify` (judging it) or `one` (making the request). In all else it is the
-plain partner's.
+`classify` (judging it), `one` (making the request) or `events` (reading a delivery). In all else it is the plain partner's.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 import yaml
 
 from syncd.errors import PartnerError
-from syncd.kit import Raw, Request, Resource, Response, RestDriver
+from syncd.kit import Delivery, Event, Raw, Request, Resource, Response, RestDriver
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +34,10 @@ class Deadly(RestDriver):
         raw = super().record(resource, response)
         self._reach("record", raw["id"])
         return raw
+
+    def events(self, delivery: Delivery) -> list[Event]:
+        self._reach("events", delivery.body.decode())
+        return super().events(delivery)
 
     def _reach(self, where: str, text: str) -> None:
         if os.environ.get("SYNCD_TEST_DEADLY_AT", "record") != where or '"items"' in text:
