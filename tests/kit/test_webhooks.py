@@ -12,6 +12,7 @@ from syncd.codec import dumps
 from syncd.errors import PayloadError
 from syncd.kit import Delivery, Driver, Event, Headers, RestDriver, Secret, composite_id, signatures
 from syncd.kit.reading import parse
+from syncd.kit.webhooks import KNOWN_BY, believed
 from tests.kit.test_signatures import (
     ATTIO_BODY,
     ATTIO_SECRET,
@@ -195,6 +196,18 @@ def test_what_an_unsigned_partner_says_is_only_where_to_look() -> None:
     there = deliver({}, route="the-secret")
     assert unsigned.verify(there, [Secret("old-secret"), Secret("the-secret")], NOW)
     assert not unsigned.verify(there, [Secret("old-secret")], NOW)
+
+
+def test_of_an_unsigned_delivery_no_record_end_credential_or_revocation_is_believed() -> None:
+    told = [
+        Event("people", "5", "updated", None, False, {"a": 1}),
+        Event("people", "6", "deleted", None, True),
+        Event("", "", "access_revoked", revoked=True),
+        Event("", "", "rotated", credentials={"token": Secret("a-new-one-of-somebody")}),
+    ]
+    assert believed(Delivery(b"{}", Headers()), told) == told
+    unsigned = Delivery(b"{}", Headers({KNOWN_BY: "url"}))
+    assert believed(unsigned, told) == [Event("people", "5", "updated"), Event("people", "6", "deleted")]
 
 
 def test_stated_parts_make_an_id_where_the_partner_sends_none() -> None:

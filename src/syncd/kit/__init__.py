@@ -25,7 +25,7 @@ from syncd.kit.signatures import Verdict
 from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Word
 from syncd.kit.subscriptions import Subscription, Subscriptions
 from syncd.kit.verifying import Verifier
-from syncd.kit.webhooks import Change, Delivery, Event, composite_id
+from syncd.kit.webhooks import Change, Delivery, Event, believed, composite_id
 from syncd.model import Checkpoint, Headers, Identity, Item, Mode, Raw, Record, Request, Response
 from syncd.secrets import Secret
 
@@ -85,6 +85,7 @@ __all__ = [
     "Verifier",
     "Webhooks",
     "Word",
+    "believed",
     "checked_options",
     "classify",
     "coerce",

@@ -6,8 +6,8 @@ Pure; the store keeps deliveries, the server answers them. Whether one is the pa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -190,6 +190,19 @@ def events(rules: Webhooks, delivery: Delivery) -> list[Event]:
     if not isinstance(facts, list):
         raise PayloadError(f"expected a list of events at `{rules.events}`")
     return [found for fact in facts if (found := _event(rules, fact, delivery)) is not None]
+
+
+def believed(delivery: Delivery, events: Iterable[Event]) -> list[Event]:
+    """What may be taken from a delivery: all that a signed one says; of another one only where to look again.
+
+    Anybody who once saw the address may have written it, so no record, no end of one, no new credential and no revoked access
+    is taken from it. (If access is gone, the next call says so.)
+    """
+    if delivery.signed:
+        return list(events)
+    return [
+        replace(event, deleted=False, raw=None) for event in events if not event.revoked and event.credentials is None
+    ]
 
 
 def _type(rules: Webhooks, fact: Any, delivery: Delivery) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from syncd.errors import PayloadError
-from syncd.kit import Delivery, Event, Item, Raw
+from syncd.kit import Delivery, Event, Item, Raw, believed
 from syncd.model import Headers, Lane
 from syncd.store import NewDeadLetter, NewTask, PageWrite, Row
 from syncd.store.inbox import Fate, Finish, Taken
@@ -140,7 +140,8 @@ class Deriver:
         return found
 
     def _events(self, one: Taken) -> list[Event]:
-        events = self._account.driver.events(Delivery(one.body or b"", Headers(one.headers), route=one.route))
+        delivery = Delivery(one.body or b"", Headers(one.headers), route=one.route)
+        events = believed(delivery, self._account.driver.events(delivery))
         for event in events:
             if event.revoked or event.credentials is not None:
                 continue
