@@ -197,3 +197,9 @@ async def test_a_database_restart_is_survived(tmp_path: Path):
             finally:
                 await store.aclose()
                 await asyncio.to_thread(again.stop)
+
+
+def test_a_connection_whose_server_took_leave_between_two_statements_is_an_expected_fault():
+    """Seen under load when PostgreSQL stops: the library calls it a fault of its own."""
+    with pytest.raises(StoreError, match="cannot be used"), border():
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")

@@ -189,6 +189,7 @@ async def suffer(folder: Path, server: Postgres, troubles: list[Trouble], second
         assert partner.acknowledged.keys() <= await stored(server.url)
         assert len(partner.acknowledged) > PER_SECOND
         assert await daemon.stop() == 0
+        assert "Traceback" not in daemon.log(), daemon.log()
 
 
 async def _soon(found: bool) -> bool:
@@ -249,6 +250,7 @@ async def test_the_daemon_stops_in_time_though_the_database_does_not_answer(
             daemon.process.send_signal(signal.SIGTERM)
             try:
                 assert await asyncio.wait_for(daemon.process.wait(), 45) == 0
+                assert "Traceback" not in daemon.log(), daemon.log()
             finally:
                 if frozen:
                     postgres.thaw()

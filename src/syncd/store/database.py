@@ -81,7 +81,8 @@ def border() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise _translated(error) from error
-    except asyncpg.InterfaceError as error:
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        # The second is what the library says of a connection whose server took leave between two statements.
         raise StoreError(f"the database connection cannot be used: {error}") from error
     except TimeoutError as error:
         raise StoreError("the database did not answer in time") from error
