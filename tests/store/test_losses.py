@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -109,3 +111,20 @@ async def test_however_the_process_dies_only_deaths_while_handled_make_poison(st
     [left] = await store.tasks.list("acme")
     assert left.suspicion <= 2
     assert left.tries <= 1 + life.count("put off")
+
+
+async def test_what_died_is_freed_while_events_keep_asking_for_the_same(store: Store):
+    keys = [f"fetch:things:{number}" for number in range(300)]
+    await store.tasks.put("acme", *(NewTask("fetch", dedupe_key=key) for key in keys))
+    assert len(await take(store, 1, limit=300)) == 300
+    freeing = asyncio.create_task(store.losses.free("acme", fence=2))
+    asked = 0
+    while not freeing.done():
+        wanted = keys[asked * 7 % 300 :][:7]
+        await store.tasks.put("acme", *(NewTask("fetch", dedupe_key=key) for key in wanted))
+        asked += 1
+    assert await freeing > 0
+    assert asked > 1
+    tasks = await store.tasks.list("acme", limit=1000)
+    assert sorted(task.dedupe_key or "" for task in tasks) == sorted(keys), "one of each waits"
+    assert {task.taken_fence for task in tasks} == {None}

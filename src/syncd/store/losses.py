@@ -8,21 +8,25 @@ however often: whoever waits for a limit is not being handled.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from syncd.errors import OwnershipError
-from syncd.store.database import Database, affected
+from syncd.store.database import Database, affected, again_after_conflict
 from syncd.store.dead_letters import NewDeadLetter, insert_letter
 from syncd.store.tasks import COLUMNS, POISON, SUSPECT, Task, task_of
 
 _MORE_SUSPECT = f"CASE WHEN suspicion < {SUSPECT} THEN suspicion + 1 ELSE suspicion END"
 """Having been taken when the process died says little: only being handled in that moment says more."""
 
+PORTION = 50
+"""Keys whose tasks are freed in one transaction."""
+
 _INHERIT = f"""
 WITH lost AS MATERIALIZED (
     SELECT integration, dedupe_key, sum(lost + 1)::integer AS lost, sum(attempts)::integer AS attempts,
            max({_MORE_SUSPECT}) AS suspicion, max(letter_id) AS letter_id
     FROM syncd.tasks
-    WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2 AND dedupe_key IS NOT NULL
+    WHERE integration = $1 AND state = 'taken' AND taken_fence < $2 AND dedupe_key IS NOT NULL AND id = ANY($3::bigint[])
     GROUP BY 1, 2
 )
 UPDATE syncd.tasks t
@@ -39,7 +43,8 @@ WHERE t.ctid = h.place
 _DOUBLE = """
 DELETE FROM syncd.tasks WHERE ctid = ANY(ARRAY(
     SELECT t.ctid FROM syncd.tasks t
-    WHERE t.integration = ANY($1::text[]) AND t.state = 'taken' AND t.taken_fence < $2 AND t.dedupe_key IS NOT NULL AND (
+    WHERE t.integration = $1 AND t.state = 'taken' AND t.taken_fence < $2 AND t.dedupe_key IS NOT NULL
+    AND t.id = ANY($3::bigint[]) AND (
         EXISTS (SELECT FROM syncd.tasks w
                 WHERE w.integration = t.integration AND w.dedupe_key = t.dedupe_key AND w.state = 'waiting')
         OR EXISTS (SELECT FROM syncd.tasks u
@@ -79,16 +84,40 @@ class Losses:
         Where an equal task waits already, or was taken later, that one stands for both and inherits what is suspected.
         """
         names = [integrations] if isinstance(integrations, str) else list(integrations)
+        freed = 0
+        for name in names:
+            for ids in await self._lost(name, fence):
+                freed += await self._free(name, fence, ids)
+        return freed
+
+    async def _lost(self, integration: str, fence: int) -> list[list[int]]:
+        """What is to be freed, in portions; tasks of one key in the same one.
+
+        An event may have an equal task wait at any moment, which is in the way of freeing this one. Of hundreds together one
+        always is in the way while events pour in; few at a time are free before.
+        """
+        found = await self._database.fetch(
+            "SELECT array_agg(id ORDER BY id) FROM syncd.tasks WHERE integration = $1 AND state = 'taken' "
+            "AND taken_fence < $2 GROUP BY coalesce(dedupe_key, id::text), dedupe_key IS NULL ORDER BY min(id)",
+            integration,
+            fence,
+        )
+        keys = [each[0] for each in found]
+        return [[*chain.from_iterable(keys[first : first + PORTION])] for first in range(0, len(keys), PORTION)]
+
+    @again_after_conflict
+    async def _free(self, integration: str, fence: int, ids: Sequence[int]) -> int:
         async with self._database.transaction() as connection:
-            await connection.execute(_INHERIT, names, fence)
-            await connection.execute(_DOUBLE, names, fence)
+            await connection.execute(_INHERIT, integration, fence, ids)
+            await connection.execute(_DOUBLE, integration, fence, ids)
             tag = await connection.execute(
                 "UPDATE syncd.tasks SET state = 'waiting', taken_fence = NULL, taken_at = NULL, lost = lost + 1, "
                 f"suspicion = {_MORE_SUSPECT}, "
-                "history = syncd.with_attempt(history, attempts, $3, 'the process ended while it was under way') "
-                "WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2",
-                names,
+                "history = syncd.with_attempt(history, attempts, $4, 'the process ended while it was under way') "
+                "WHERE integration = $1 AND state = 'taken' AND taken_fence < $2 AND id = ANY($3::bigint[])",
+                integration,
                 fence,
+                ids,
                 self._database.clock.now(),
             )
         return affected(tag)
