@@ -1,0 +1,375 @@
+"""One push and its answers, one after the other: what is sent, what is asked, and what its row says in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+
+from syncd import drivers
+from syncd.errors import (
+    AuthError,
+    BreakerOpenError,
+    GoneError,
+    PartnerError,
+    PayloadError,
+    RateLimitError,
+    RejectedError,
+    StoreError,
+    TransientError,
+)
+from syncd.kit import Headers, Request, Response
+from syncd.model import Lane
+from syncd.store import NewPush, PushRow, Store
+from syncd.sync.decide import RetryPolicy
+from syncd.sync.flow import Flow
+from syncd.sync.health import Health
+from syncd.sync.plan import ResourcePlan, Strategy
+from syncd.sync.processor import Processor, Target
+from syncd.sync.push_outcomes import may_have_arrived
+from syncd.sync.schedule import Schedule
+from syncd.sync.sending import Sender
+
+SCOPE = "plain/acme"
+PUSHES: dict[str, Any] = {
+    "natural": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "record": ""},
+    "keyed": {"path": "/things", "idempotency": "header:Key", "remembers": "1h", "record": ""},
+    "looked": {
+        "path": "/notes",
+        "idempotency": "look_up",
+        "look_up": {"path": "/notes", "same": {"ref": "{key}"}, "after": "2s"},
+    },
+    "blind": {"path": "/shouts", "fields": {"text": {"as": "text", "required": True}}},
+    "sure": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "confirm": {"n": "{data.n}"}},
+}
+
+DOUBT = TransientError("the connection broke", unknown=True)
+REFUSED = TransientError("refused the connection")
+BUSY = TransientError("answered 503", status=503, unknown=True)
+
+Step = Exception | dict[str, Any] | str
+
+
+class Partner:
+    """A session that answers as it was told: an error, a body, or an error before anything left."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.steps = list(steps)
+        self.calls: list[Request] = []
+
+    async def call(
+        self,
+        request: Request,
+        *,
+        lane: Lane = Lane.NORMAL,
+        leaving: Callable[[], Awaitable[None]] | None = None,
+        judging: Any = None,
+    ) -> Response:
+        assert lane is Lane.HIGH
+        self.calls.append(request)
+        step = self.steps.pop(0)
+        early = isinstance(step, BreakerOpenError)
+        if leaving is not None and not early:
+            await leaving()
+        if isinstance(step, Exception):
+            raise step
+        body = step.encode() if isinstance(step, str) else orjson.dumps(step)
+        return Response(200, Headers(), body)
+
+
+class Stage:
+    """One integration that owns its scope, and its outbox."""
+
+    def __init__(self, store: Store, fence: int, partner: Partner) -> None:
+        self.store = store
+        self.partner = partner
+        spec = {
+            "resources": {
+                "things": {
+                    "path": "/things",
+                    "one": "/things/{id}",
+                    "fields": {"n": "n"},
+                    "pushes": PUSHES,
+                }
+            }
+        }
+        driver = drivers.load("rest", rest=spec, partner="plain")
+        resource = driver.spec.resources["things"]
+        plan = ResourcePlan(resource, Strategy.FULL, Schedule(every_seconds=900))
+        self.account: Any = SimpleNamespace(
+            name="acme", partner="plain", scope=SCOPE, fence=fence, driver=driver, plans={"things": plan},
+            session=partner, store=store, clock=store._database.clock, health=Health("acme"), flow=Flow(),
+            processor=Processor(driver, "acme", {"things": Target(resource)}, store), history={},
+            moved=lambda: None, tasks_added=lambda: None, count=lambda *_: None,
+        )  # fmt: skip
+        self.sender = Sender(self.account, RetryPolicy(attempts=4, first_seconds=0.001, longest_seconds=0.001))
+
+    @classmethod
+    async def open(cls, store: Store, *steps: Step) -> Stage:
+        fence = await store.leases.acquire(SCOPE, "one", 3600)
+        assert fence is not None
+        return cls(store, fence, Partner(*steps))
+
+    async def put(self, kind: str, data: dict[str, Any] | None = None, **more: Any) -> int:
+        external_id = more.pop("external_id", "t1")
+        push = NewPush("acme", "things", kind, data or {}, external_id=external_id, idempotency_key="k1", **more)
+        made, _ = await self.store.outbox.put(push)
+        return made
+
+    async def send(self, push_id: int) -> PushRow:
+        """Take it, now whatever its time is, send it, and see what became of it."""
+        await self.store._database.execute("UPDATE syncd.outbox SET not_before = NULL")
+        push = await self.store.outbox.take("acme", push_id, fence=self.account.fence)
+        assert push is not None
+        await self.sender.send(push)
+        found = await self.store.outbox.get("acme", push_id)
+        assert found is not None
+        return found
+
+    @property
+    def methods(self) -> list[str]:
+        return [call.method for call in self.partner.calls]
+
+
+async def test_an_answer_with_the_record_ends_it_and_is_stored(store: Store):
+    stage = await Stage.open(store, {"id": "new", "n": 5})
+    row = await stage.send(await stage.put("keyed", {"n": 5}, external_id=None, cause="order 7"))
+    assert (row.state, row.external_id, row.attempts) == ("done", "new", 1)
+    assert row.answer == {"status": 200, "record": "new", "body": {"id": "new", "n": 5}}
+    stored = await store.records.get("acme", "things", "new")
+    assert stored is not None
+    assert (stored.data, stored.cause) == ({"n": 5}, f"push {row.id}: order 7")
+    assert stage.partner.calls[0].headers == {"Key": "k1"}
+
+
+async def test_without_a_record_in_the_answer_it_is_read_anew(store: Store):
+    stage = await Stage.open(store, {"ok": True})
+    row = await stage.send(await stage.put("looked"))
+    assert row.state == "done"
+    [task] = await store.tasks.list("acme")
+    assert (task.kind, task.external_id, task.lane) == ("fetch", "t1", Lane.HIGH)
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (RateLimitError("429", status=429), False),
+        (AuthError("401", status=401), False),
+        (REFUSED, True),
+        (TransientError("423", status=423), True),
+        (StoreError("the database is away"), False),
+    ],
+)
+async def test_what_cannot_have_arrived_waits_and_is_sent_again(store: Store, error: Exception, counts: bool):
+    stage = await Stage.open(store, error, {"id": "t1", "n": 1})
+    number = await stage.put("natural")
+    row = await stage.send(number)
+    assert (row.state, row.unsure_since, row.attempts) == ("waiting", None, int(counts))
+    assert (await stage.send(number)).state == "done"
+    assert stage.methods == ["PUT", "PUT"]
+
+
+async def test_while_a_breaker_is_open_nothing_leaves_and_nothing_is_counted(store: Store):
+    clock = store._database.clock
+    stage = await Stage.open(store, BreakerOpenError("open", retry_at=clock.now() + timedelta(seconds=9)))
+    row = await stage.send(await stage.put("blind", {"text": "x"}))
+    assert (row.state, row.attempts, row.sent_at) == ("waiting", 0, None)
+
+
+@pytest.mark.parametrize("error", [DOUBT, BUSY, TransientError("408", status=408), PayloadError("odd")])
+async def test_a_lost_answer_is_answered_by_the_same_again_where_that_is_harmless(store: Store, error: Exception):
+    for kind in ("natural", "keyed"):
+        stage = await Stage.open(store, error, {"id": "t1", "n": 1})
+        await store._database.execute("DELETE FROM syncd.outbox")
+        number = await stage.put(kind)
+        row = await stage.send(number)
+        assert row.state == "unknown"
+        assert row.unsure_since is not None
+        assert (await stage.send(number)).state == "done"
+        assert stage.partner.calls[0] == stage.partner.calls[1]
+        await store.leases.release(SCOPE, "one", stage.account.fence)
+
+
+async def test_where_it_is_not_it_is_looked_up_but_not_too_soon(store: Store):
+    stage = await Stage.open(store, DOUBT, GoneError("404", status=404), {"ok": True})
+    number = await stage.put("looked")
+    assert (await stage.send(number)).state == "unknown"
+    row = await stage.send(number)
+    assert (row.state, row.attempts, stage.methods) == ("unknown", 1, ["POST"]), "it may still be on its way"
+    await store._database.execute("UPDATE syncd.outbox SET sent_at = sent_at - interval '3 s'")
+    row = await stage.send(number)
+    assert (row.state, stage.methods) == ("done", ["POST", "GET", "POST"])
+
+
+async def test_what_is_found_there_is_not_sent_again(store: Store):
+    stage = await Stage.open(store, DOUBT, {"ref": "k1"})
+    number = await stage.put("looked")
+    await stage.send(number)
+    await store._database.execute("UPDATE syncd.outbox SET sent_at = sent_at - interval '3 s'")
+    row = await stage.send(number)
+    assert (row.state, stage.methods) == ("done", ["POST", "GET"])
+    assert row.answer == {"status": 200, "record": "t1", "looked_up": True}
+
+
+@pytest.mark.parametrize("trouble", ["no JSON", RejectedError("400", status=400), TransientError("503", status=503)])
+async def test_a_look_up_that_fails_is_made_again_and_nothing_is_sent_meanwhile(store: Store, trouble: Step):
+    stage = await Stage.open(store, DOUBT, trouble, trouble, trouble)
+    number = await stage.put("looked")
+    await stage.send(number)
+    await store._database.execute("UPDATE syncd.outbox SET sent_at = sent_at - interval '3 s'")
+    states = [(await stage.send(number)).state for _ in range(3)]
+    assert states == ["unknown", "unknown", "buried"]
+    assert stage.methods == ["POST", "GET", "GET", "GET"]
+    row = await store.outbox.get("acme", number)
+    assert row is not None
+    assert row.unsure_since is not None, "a replay looks first, too"
+
+
+async def test_where_nothing_tells_it_is_a_letter_that_says_so(store: Store):
+    stage = await Stage.open(store, BUSY)
+    row = await stage.send(await stage.put("blind", {"text": "x"}))
+    assert (row.state, row.unsure_since) == ("buried", None)
+    [letter] = await store.dead_letters.list("acme")
+    assert letter.error_class == "UnknownOutcomeError"
+    assert "nobody knows whether it arrived" in letter.message
+    assert letter.origin_id == str(row.id)
+
+
+async def test_a_key_the_partner_has_forgotten_is_not_repeated(store: Store):
+    stage = await Stage.open(store, DOUBT)
+    number = await stage.put("keyed")
+    await stage.send(number)
+    await store._database.execute("UPDATE syncd.outbox SET unsure_since = unsure_since - interval '2 hours'")
+    row = await stage.send(number)
+    assert (row.state, stage.methods) == ("buried", ["POST"])
+    assert "nobody knows" in (row.reason or "")
+
+
+async def test_a_refusal_is_a_letter_at_once_unless_an_earlier_try_may_be_why(store: Store):
+    refusal = RejectedError("422: no such status", status=422)
+    stage = await Stage.open(store, refusal)
+    row = await stage.send(await stage.put("natural"))
+    assert (row.state, row.unsure_since, row.attempts) == ("buried", None, 1)
+    await store._database.execute("DELETE FROM syncd.outbox")
+    await store.leases.release(SCOPE, "one", stage.account.fence)
+    stage = await Stage.open(store, DOUBT, RejectedError("409: in progress", status=409), {"id": "t1"})
+    number = await stage.put("keyed")
+    assert [(await stage.send(number)).state for _ in range(3)] == ["unknown", "unknown", "done"]
+
+
+async def test_what_the_driver_refuses_is_never_sent(store: Store):
+    stage = await Stage.open(store)
+    row = await stage.send(await stage.put("blind", {"text": 5}))
+    assert (row.state, row.sent_at, stage.methods) == ("buried", None, [])
+    assert row.reason == "field text: expected text, got an integer"
+
+
+async def test_what_is_not_configured_any_more_is_a_letter_too(store: Store):
+    stage = await Stage.open(store)
+    stage.account.plans.clear()
+    row = await stage.send(await stage.put("natural"))
+    assert row.state == "buried"
+    assert "has no resource 'things'" in (row.reason or "")
+
+
+async def test_tries_end_and_then_it_is_a_letter(store: Store):
+    stage = await Stage.open(store, *[REFUSED] * 4)
+    number = await stage.put("natural")
+    assert [(await stage.send(number)).state for _ in range(4)] == ["waiting", "waiting", "waiting", "buried"]
+    await store._database.execute("DELETE FROM syncd.outbox")
+    await store.leases.release(SCOPE, "one", stage.account.fence)
+    stage = await Stage.open(store, *[DOUBT] * 4)
+    number = await stage.put("natural")
+    rows = [await stage.send(number) for _ in range(4)]
+    assert [row.state for row in rows] == ["unknown", "unknown", "unknown", "buried"]
+    assert rows[-1].unsure_since is not None
+
+
+async def test_an_answer_that_shows_another_state_proves_nothing(store: Store):
+    stage = await Stage.open(store, {"n": 4}, {"n": 5})
+    number = await stage.put("sure", {"n": 5})
+    row = await stage.send(number)
+    assert row.state == "unknown"
+    assert "does not show the change" in (row.reason or "")
+    assert (await stage.send(number)).state == "done"
+
+
+async def test_an_answer_nobody_can_read_is_asked_for_again_and_then_taken_for_what_it_is(store: Store):
+    stage = await Stage.open(store, *['{"id": '] * 10)
+    number = await stage.put("natural")
+    states = [(await stage.send(number)).state for _ in range(4)]
+    assert states == ["unknown"] * 3 + ["buried"], "this patience ends before that of readers"
+
+
+async def test_its_time_is_over_before_it_left_or_while_nobody_knew(store: Store):
+    past = store._database.clock.now() - timedelta(seconds=1)
+    stage = await Stage.open(store)
+    row = await stage.send(await stage.put("natural", expires_at=past))
+    assert (row.state, stage.methods) == ("dropped", [])
+    await store._database.execute("DELETE FROM syncd.outbox")
+    await store.leases.release(SCOPE, "one", stage.account.fence)
+    for answer, ended in (({"ref": "k1"}, "done"), ({"ref": "other"}, "dropped")):
+        stage = await Stage.open(store, DOUBT, answer)
+        number = await stage.put("looked")
+        await stage.send(number)
+        await store._database.execute(
+            "UPDATE syncd.outbox SET expires_at = created_at, sent_at = sent_at - interval '3 s'"
+        )
+        assert (await stage.send(number)).state == ended
+        await store._database.execute("DELETE FROM syncd.outbox")
+        await store.leases.release(SCOPE, "one", stage.account.fence)
+
+
+async def test_a_driver_that_crashes_costs_its_push_and_nobody_elses(store: Store):
+    stage = await Stage.open(store, {"id": "t1"})
+
+    def crash(*_: Any) -> None:
+        raise ZeroDivisionError("a fault of the driver's")
+
+    stage.account.driver.check = crash
+    row = await stage.send(await stage.put("natural"))
+    assert row.state == "buried"
+    [letter] = await store.dead_letters.list("acme")
+    assert "ZeroDivisionError" in (letter.traceback or "")
+
+
+async def test_an_echo_that_came_first_keeps_what_it_brought(store: Store):
+    """The partner's webhook was faster than its answer: whatever was asked for later stays."""
+    stage = await Stage.open(store, {"id": "t1", "n": 1})
+    number = await stage.put("natural")
+    await stage.send(number)
+    before = await store.records.get("acme", "things", "t1")
+    assert before is not None
+    stage.partner.steps.append({"id": "t1", "n": 1})
+    await store._database.execute("DELETE FROM syncd.outbox")
+    await stage.send(await stage.put("natural"))
+    after = await store.records.get("acme", "things", "t1")
+    assert after is not None
+    assert (after.row_version, after.cause) == (before.row_version, before.cause), "the same content writes nothing"
+
+
+@pytest.mark.parametrize(
+    ("error", "may"),
+    [
+        (DOUBT, True),
+        (REFUSED, False),
+        (BUSY, True),
+        (TransientError("408", status=408), True),
+        (TransientError("409", status=409), False),
+        (TransientError("HTML", status=200), True),
+        (RateLimitError("429"), False),
+        (AuthError("401"), False),
+        (RejectedError("400", status=400), False),
+        (GoneError("404"), False),
+        (PartnerError("odd"), True),
+        (PayloadError("odd"), True),
+        (ValueError("odd"), True),
+        (StoreError("away"), False),
+    ],
+)
+def test_what_may_have_arrived_is_told_from_what_cannot(error: Exception, may: bool):
+    assert may_have_arrived(error) is may
