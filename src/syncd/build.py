@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from syncd import drivers
-from syncd.client import PartnerTransport, Patience, Session
+from syncd.client import Auth, PartnerTransport, Patience, Secrets, Session
 from syncd.client import build as build_auth
 from syncd.clock import Clock
 from syncd.config import PartnerConfig, ResourceConfig, TierConfig
@@ -23,16 +23,19 @@ from syncd.kit import Driver, Resource
 from syncd.limits import BreakerPolicy, Gate, TierSpec
 from syncd.limits.backoff import RetryBudget
 from syncd.model import Lane
+from syncd.ports import CredentialKeeper
 from syncd.secrets import Ref, Secret, Vault, fingerprint
 from syncd.store import Guard, Store
 from syncd.sync.account import Account
 from syncd.sync.backfilling import Backfilling
 from syncd.sync.events import Events
 from syncd.sync.health import Health
+from syncd.sync.keys import KeptUp, Keys
 from syncd.sync.ownership import Ownership
 from syncd.sync.plan import WEBHOOKS, ResourcePlan, Strategy
 from syncd.sync.processor import Processor, Target
 from syncd.sync.pushes import Pushes
+from syncd.sync.rotating import Rotation
 from syncd.sync.runner import Runner
 from syncd.sync.schedule import Schedule
 from syncd.sync.scope import file_of
@@ -215,9 +218,18 @@ class Builder:
 
     def runner(self, built: Built) -> Runner:
         runner = Runner(built.config.name, built.accounts, self._store, self._clock, workers=built.config.workers)
+        rotation = Rotation(built.config.name, built.accounts, self._store, self._clock)
         runner.parts.append(
-            Events(built.config.name, built.accounts, self._store, self._clock, paused=lambda: runner.paused)
+            Events(
+                built.config.name,
+                built.accounts,
+                self._store,
+                self._clock,
+                paused=lambda: runner.paused,
+                credentials=rotation.take,
+            )
         )
+        runner.parts.append(rotation)
         runner.parts.append(Backfilling(built.config.name, built.accounts, self._store, self._clock, runner.is_paused))
         runner.parts.append(
             Pushes(built.config.name, built.accounts, runner.pool, self._store, self._clock, paused=runner.is_paused)
@@ -268,29 +280,34 @@ class Builder:
         base_url = partner.base_url_for(name) or driver.spec.base_url
         if base_url is None:
             raise ConfigError(f"{name}: no base_url", hint="the driver has none of its own: give one in the file")
-        sign = getattr(driver, "sign", None)
-        auth = build_auth(
-            driver.auth(options),
-            secrets.__getitem__,
-            integration=name,
-            keeper=self._store.credentials,
-            clock=self._clock,
-            sign=sign,
-        )
-        session = Session(
-            transport,
-            integration=name,
-            base_url=base_url,
-            gate=scope.gate,
-            origins=[*driver.spec.origins, *integration.origins],
-            auth=auth,
-            classify=driver.classify,
-            headers=driver.headers(options),
-            patience=Patience(deadline_seconds=partner.deadline_seconds),
-            retries=retries,
-            cost_header=driver.limits(options).cost,
-            told=driver.limits(options).told,
-        )
+        keys = Keys(name, secrets, scope.ownership, self._store, self._clock)
+
+        def auth(read: Secrets, keeper: CredentialKeeper) -> Auth:
+            return build_auth(
+                driver.auth(options),
+                read,
+                integration=name,
+                keeper=keeper,
+                clock=self._clock,
+                sign=getattr(driver, "sign", None),
+            )
+
+        def session(auth: Auth) -> Session:
+            return Session(
+                transport,
+                integration=name,
+                base_url=base_url,
+                gate=scope.gate,
+                origins=[*driver.spec.origins, *integration.origins],
+                auth=auth,
+                classify=driver.classify,
+                headers=driver.headers(options),
+                patience=Patience(deadline_seconds=partner.deadline_seconds),
+                retries=retries,
+                cost_header=driver.limits(options).cost,
+                told=driver.limits(options).told,
+            )
+
         targets = {
             plan.name: Target(
                 plan.resource,
@@ -307,7 +324,7 @@ class Builder:
             partner=partner.name,
             name=name,
             driver=driver,
-            session=session,
+            session=session(KeptUp(auth(keys, self._store.credentials), keys)),
             gate=scope.gate,
             store=self._store,
             clock=self._clock,
@@ -316,6 +333,8 @@ class Builder:
             processor=Processor(driver, name, targets, self._store),
             health=health,
             options=options,
+            keys=keys,
+            attempt=lambda read, keeper: session(auth(read, keeper)),
             moved=self._moved,
         )
 

@@ -149,6 +149,12 @@ TOKEN_REFRESHES = Counter(
     ["integration", "result"],
     registry=REGISTRY,
 )
+ROTATIONS = Counter(
+    "syncd_credential_rotations_total",
+    "Credentials that partners handed us by webhook: accepted, refused.",
+    ["integration", "result"],
+    registry=REGISTRY,
+)
 CREDENTIAL_EXPIRY = Gauge(
     "syncd_credential_expiry_timestamp_seconds",
     "When a run-time credential expires.",

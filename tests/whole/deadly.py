@@ -47,13 +47,19 @@ class Deadly(RestDriver):
 
 
 def registered(folder: Path, description: Mapping[str, Any], *ids: str, at: str = "record") -> Mapping[str, str]:
-    """The environment of a daemon that knows the driver as `deadly`: a package of its own, found by its entry point."""
-    info, package = folder / "deadly-1.0.dist-info", folder / "deadly_driver"
+    """The environment of a daemon that knows this driver as `deadly`."""
+    env = packaged(folder, "deadly", "tests.whole.deadly:Deadly", description)
+    return {**env, "SYNCD_TEST_DEADLY": " ".join(ids), "SYNCD_TEST_DEADLY_AT": at}
+
+
+def packaged(folder: Path, name: str, kind: str, description: Mapping[str, Any]) -> dict[str, str]:
+    """The environment of a daemon that knows a driver of the tests: a package of its own, found by its entry point."""
+    module, _, attribute = kind.partition(":")
+    info, package = folder / f"{name}-1.0.dist-info", folder / f"{name}_driver"
     for made in (info, package):
         made.mkdir(parents=True, exist_ok=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: deadly\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[syncd.drivers]\ndeadly = deadly_driver:Deadly\n")
-    (package / "__init__.py").write_text("from tests.whole.deadly import Deadly\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[syncd.drivers]\n{name} = {name}_driver:{attribute}\n")
+    (package / "__init__.py").write_text(f"from {module} import {attribute}\n")
     (package / "driver.yaml").write_text(yaml.safe_dump(dict(description)))
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT), str(folder)])
-    return {"PYTHONPATH": path, "SYNCD_TEST_DEADLY": " ".join(ids), "SYNCD_TEST_DEADLY_AT": at}
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), str(folder)])}

@@ -49,6 +49,9 @@ class Auth:
     def bind(self, send: TokenCall) -> None:
         """Take the way to a token endpoint; only the OAuth kinds need one."""
 
+    def forget(self) -> None:
+        """Hold no token any longer: other credentials are in force, and what is stored now was made from those."""
+
     async def aclose(self) -> None:
         """End what still runs."""
 
@@ -207,6 +210,9 @@ class OAuth(Auth):
 
     def bind(self, send: TokenCall) -> None:
         self.source.send = send
+
+    def forget(self) -> None:
+        self.source.held = None
 
     async def aclose(self) -> None:
         await self.source.aclose()

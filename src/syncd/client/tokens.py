@@ -39,6 +39,11 @@ _turns: WeakValueDictionary[tuple[int, str, str], asyncio.Lock] = WeakValueDicti
 """One lock for each stored credential: a reload builds a new session while the old one still refreshes (R13)."""
 
 
+def turn_of(keeper: object, integration: str, kind: str) -> asyncio.Lock:
+    """The lock of one stored credential: whoever replaces it, by whatever way, does so alone in this process."""
+    return _turns.setdefault((id(keeper), integration, kind), asyncio.Lock())
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A committed token. Times are our clock's."""
@@ -68,7 +73,7 @@ class TokenSource:
         self._integration = integration
         self._keeper = keeper
         self._clock = clock
-        self._turn = _turns.setdefault((id(keeper), integration, spec.kind), asyncio.Lock())
+        self._turn = turn_of(keeper, integration, spec.kind)
         self._closed = False
         self._flight: asyncio.Task[SyncdError | None] | None = None
         self._refused: object = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from syncd.errors import OwnershipError, StoreError
 from syncd.ports import StoredCredential
-from syncd.store.database import Database
+from syncd.store.database import Database, affected
 from syncd.store.sealing import HOW_TO_MAKE_A_KEY, KeyRing
 
 
@@ -22,6 +22,18 @@ class CredentialNote:
     version: int
     expires_at: datetime | None
     stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """One of several credentials that are stored with one commit."""
+
+    kind: str
+    value: Mapping[str, str] | None
+    """None: it is removed."""
+    expires_at: datetime | None
+    replaces: int | None
+    """The version it takes the place of; None: there was none."""
 
 
 class Credentials:
@@ -86,6 +98,51 @@ class Credentials:
         if version is None:
             raise OwnershipError(f"the credential {kind} of {integration} has been replaced by somebody else")
         return StoredCredential(integration, kind, dict(value), expires_at, version)
+
+    async def put_all(self, integration: str, puts: Sequence[Put]) -> None:
+        """Store, replace and remove several at once, or nothing.
+
+        Raises OwnershipError when one of them has been replaced meanwhile.
+        """
+        sealed = [
+            (put, *(self._keys().seal(integration, put.kind, put.value) if put.value is not None else ("", b"")))
+            for put in puts
+        ]
+        now = self._database.clock.now()
+        async with self._database.transaction() as connection:
+            for put, key_id, ciphertext in sealed:
+                if put.value is None:
+                    tag = await connection.execute(
+                        "DELETE FROM syncd.credentials WHERE integration = $1 AND kind = $2 AND version = $3",
+                        integration,
+                        put.kind,
+                        put.replaces,
+                    )
+                elif put.replaces is None:
+                    tag = await connection.execute(
+                        "INSERT INTO syncd.credentials (integration, kind, ciphertext, key_id, expires_at, stored_at) "
+                        "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+                        integration,
+                        put.kind,
+                        ciphertext,
+                        key_id,
+                        put.expires_at,
+                        now,
+                    )
+                else:
+                    tag = await connection.execute(
+                        "UPDATE syncd.credentials SET ciphertext = $3, key_id = $4, expires_at = $5, stored_at = $6, "
+                        "version = version + 1 WHERE integration = $1 AND kind = $2 AND version = $7",
+                        integration,
+                        put.kind,
+                        ciphertext,
+                        key_id,
+                        put.expires_at,
+                        now,
+                        put.replaces,
+                    )
+                if affected(tag) != 1:
+                    raise OwnershipError(f"the credential {put.kind} of {integration} was replaced by somebody else")
 
     async def remove(self, integration: str, kind: str) -> bool:
         """Forget it. False where there was none."""

@@ -8,15 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from syncd import metrics
-from syncd.client import Session
+from syncd.client import Secrets, Session
 from syncd.clock import Clock
 from syncd.kit import Driver
 from syncd.limits import Gate
 from syncd.model import History
+from syncd.ports import CredentialKeeper
 from syncd.store import PageResult, Store
 from syncd.sync.coalescing import Coalescing
 from syncd.sync.flow import Flow
 from syncd.sync.health import Health
+from syncd.sync.keys import Keys
 from syncd.sync.ownership import Ownership
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import PageRead, Processor
@@ -42,6 +44,10 @@ class Account:
     """Called when rows for the task feeder were committed."""
     moved: Callable[[], None] = lambda: None
     """Called whenever work made progress; feeds the watchdog."""
+    keys: Keys | None = None
+    """Its credentials in force."""
+    attempt: Callable[[Secrets, CredentialKeeper], Session] | None = None
+    """A session beside the one in use, with other credentials: how new ones are tried."""
     heard: Callable[[Sequence[datetime]], None] = lambda times: None
     """Told when deliveries came, once they are worked on; feeds the silence watch."""
     flow: Flow = field(default_factory=Flow)

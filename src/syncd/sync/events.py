@@ -44,7 +44,7 @@ FAILURES = 3
 REVOKED_SECONDS = 3600.0
 """How long nothing is called after the partner said that our access was taken away; a reload ends it sooner."""
 
-Hand = Callable[[Account, Event], Awaitable[None]]
+Hand = Callable[[Account, Event, Taken], Awaitable[None]]
 
 
 class Events:
@@ -253,7 +253,7 @@ class Events:
             if self._credentials is None:
                 continue
             try:
-                await self._credentials(account, event)
+                await self._credentials(account, event, one)
             except StoreError:
                 raise
             except Exception as error:

@@ -76,6 +76,8 @@ class Health:
     last_success_at: datetime | None = None
     silence: Explanation | None = None
     """No webhook has come for much longer than usual."""
+    rotation: Explanation | None = None
+    """The partner handed us credentials and does not take them."""
     missed: bool = False
     """And pulls found what they should have told."""
 
@@ -214,6 +216,8 @@ class Health:
             return State.DEGRADED, troubles[0]
         if held:
             return State.DEGRADED, held[0]
+        if self.rotation is not None:
+            return State.DEGRADED, self.rotation
         if self.silence is not None and self.missed:
             return State.DEGRADED, self.silence
         if breaker is not None:

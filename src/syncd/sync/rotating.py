@@ -1,0 +1,450 @@
+"""Credentials that a partner hands us by webhook: tried, stored, put in force, verified, or rolled back (Airbnb's way).
+
+A signed delivery leaves a sealed row and is done; no call is made while deliveries are worked on. Here the new secrets
+are tried with one cheap call, in a session of their own. Refused ones are forgotten and it is said; else they are in force
+with the commit that stores them, and are verified by the session everybody uses. Each step is one transaction, so a death
+between two of them goes on where it was. Only the newest word counts: an old delivery that comes again changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from syncd import metrics
+from syncd.client.tokens import turn_of
+from syncd.clock import Clock
+from syncd.errors import (
+    AuthError,
+    BreakerOpenError,
+    OwnershipError,
+    RateLimitError,
+    RejectedError,
+    StoreError,
+    SyncdError,
+    TransientError,
+)
+from syncd.explain import Explanation
+from syncd.kit import Event
+from syncd.model import Lane
+from syncd.ports import StoredCredential
+from syncd.secrets import Secret, fingerprint
+from syncd.store import Store
+from syncd.store.credentials import Put
+from syncd.store.inbox import Taken
+from syncd.sync.account import Account
+from syncd.sync.keys import ROTATED, Keys, Rotated, dumped, loaded
+
+log = structlog.get_logger()
+
+PENDING = "rotation"
+"""The kind of the sealed row in which a rotation is under way, or was refused."""
+TRIAL = " on trial"
+"""What is added to the kind of tokens that a trial was given."""
+TOKENS = ("oauth2_client", "oauth2_refresh")
+LOOK_SECONDS = 15.0
+FIRST_SECONDS = 5.0
+LONGEST_SECONDS = 300.0
+FORGET_TRIES = 20
+FORGET_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A rotation under way."""
+
+    state: str
+    """`announced`; `stored`: in force, to be verified; `refused`: over, and to be said."""
+    announced_at: datetime
+    delivery: int
+    """The inbox row it came with, whose body is forgotten in the end: the secret stands in it."""
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    former: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By kind the sealed values that were replaced."""
+    reason: str = ""
+
+    def value(self) -> dict[str, str]:
+        return {
+            "state": self.state,
+            "announced_at": self.announced_at.astimezone(UTC).isoformat(),
+            "delivery": str(self.delivery),
+            "secrets": dumped({name: secret.reveal() for name, secret in self.secrets.items()}),
+            "former": dumped({kind: dict(value) for kind, value in self.former.items()}),
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def of(cls, stored: StoredCredential) -> _Pending:
+        value = stored.value
+        return cls(
+            value["state"],
+            datetime.fromisoformat(value["announced_at"]),
+            int(value["delivery"]),
+            {name: Secret(text) for name, text in loaded(value["secrets"]).items()},
+            loaded(value["former"]),
+            value["reason"],
+        )
+
+
+class _TrialKeeper:
+    """Keeps a trial's tokens beside the ones in force: committed before they are used, as all are (R10).
+
+    The token in force is not shown to it, else it would be that one that is tried; its refresh token is, which may be the
+    only one that lives.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._credentials = store.credentials
+        self._borrowed = False
+
+    async def get(self, integration: str, kind: str) -> StoredCredential | None:
+        trial = await self._credentials.get(integration, kind + TRIAL)
+        self._borrowed = trial is None
+        if trial is not None:
+            return trial
+        in_force = await self._credentials.get(integration, kind)
+        if in_force is None or "refresh_token" not in in_force.value:
+            return None
+        return replace(in_force, value={**in_force.value, "access_token": ""})
+
+    async def put(
+        self,
+        integration: str,
+        kind: str,
+        value: Mapping[str, str],
+        *,
+        expires_at: datetime | None,
+        replaces: int | None,
+    ) -> StoredCredential:
+        return await self._credentials.put(
+            integration, kind + TRIAL, value, expires_at=expires_at, replaces=None if self._borrowed else replaces
+        )
+
+
+class Rotation:
+    """One partner's. `take` is called while deliveries are worked on; `run` does the rest."""
+
+    def __init__(self, partner: str, accounts: Mapping[str, Account], store: Store, clock: Clock) -> None:
+        self._partner = partner
+        self._accounts = accounts
+        self._store = store
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        for account in accounts.values():
+            account.health.rotation = None  # what the rows say of it is said again
+        self._again_at: dict[str, tuple[float, float]] = {}
+        """By integration: when it is tried again, and how long the wait was."""
+
+    # -- what a delivery says
+
+    async def take(self, account: Account, event: Event, one: Taken) -> None:
+        """Remember new credentials until they were tried.
+
+        Raises RejectedError for what is not believed or not understood, StoreError where it cannot be remembered now.
+        """
+        keys, told = account.keys, event.credentials or {}
+        if one.headers.get("syncd-known-by") == "url":
+            raise RejectedError("new credentials in a delivery that nobody signed are not believed")
+        if keys is None or not told or any(not secret.reveal().strip() for secret in told.values()):
+            raise RejectedError("a delivery announces new credentials and holds none")
+        unknown = sorted(set(told) - set(keys.configured))
+        if unknown:
+            raise RejectedError(
+                f"a delivery announces the credential {unknown[0]!r}, which {account.name} does not have",
+                hint=f"add it under {account.name}.credentials, then: syncd webhook replay",
+            )
+        credentials = self._store.credentials
+        announced_at = event.at or one.received_at
+        notes = {note.kind for note in await credentials.list(account.name)}
+        pending = await credentials.get(account.name, PENDING) if PENDING in notes else None
+        rotated = await credentials.get(account.name, ROTATED) if ROTATED in notes else None
+        latest = [_Pending.of(pending).announced_at] if pending is not None else []
+        latest += [Rotated.of(rotated).announced_at] if rotated is not None else []
+        if any(announced_at <= before for before in latest):
+            log.info("rotation_passed_over", partner=self._partner, integration=account.name, reason="an older word")
+            return
+        new = _Pending("announced", announced_at, one.id, dict(told))
+        await credentials.put(
+            account.name,
+            PENDING,
+            new.value(),
+            expires_at=None,
+            replaces=pending.version if pending is not None else None,
+        )
+        if pending is not None:
+            # One that was in force and not verified yet stays: it was tried, and is what the next one replaces.
+            await self._store.inbox.forget_body(account.name, _Pending.of(pending).delivery)
+        self._again_at.pop(account.name, None)
+        log.info(
+            "credentials_announced",
+            partner=self._partner,
+            integration=account.name,
+            names=sorted(told),
+            delivery=one.id,
+        )
+        self._wake.set()
+
+    # -- a part of the runner
+
+    def wake(self) -> None:
+        """Deliveries came: `take` says whether they matter here."""
+
+    async def stop(self) -> None:
+        """Begin no other trial; one under way ends."""
+        self._stopping = True
+        self._wake.set()
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            wait = LOOK_SECONDS
+            try:
+                wait = await self._look()
+            except StoreError as error:
+                log.debug("rotation_waits", partner=self._partner, reason=str(error))
+            except Exception:
+                log.exception("rotation_crashed", partner=self._partner)
+            try:
+                async with self._clock.timeout(wait):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _look(self) -> float:
+        """Go on with what is pending; returns seconds until the next look."""
+        wait, now = LOOK_SECONDS, self._clock.monotonic()
+        for note in await self._store.credentials.list():
+            account = self._accounts.get(note.integration)
+            if note.kind != PENDING or account is None or self._stopping:
+                continue
+            if not account.ownership.held or account.health.paused is not None:
+                continue
+            at, waited = self._again_at.get(account.name, (now, FIRST_SECONDS / 2))
+            if at > now:
+                wait = min(wait, at - now)
+                continue
+            self._idle.clear()
+            try:
+                await self._go_on(account)
+                self._again_at.pop(account.name, None)
+            except (TransientError, RateLimitError, BreakerOpenError, StoreError) as error:
+                waited = min(waited * 2, LONGEST_SECONDS)
+                told = getattr(error, "retry_at", None)
+                if told is not None:
+                    waited = min(max(waited, (told - self._clock.now()).total_seconds()), LONGEST_SECONDS)
+                self._again_at[account.name] = (self._clock.monotonic() + waited, waited)
+                wait = min(wait, waited)
+                log.info(
+                    "rotation_waits",
+                    partner=self._partner,
+                    integration=account.name,
+                    reason=str(error),
+                    again_seconds=round(waited, 1),
+                )
+            finally:
+                self._idle.set()
+        return wait
+
+    # -- the steps
+
+    async def _go_on(self, account: Account) -> None:
+        async with turn_of(self._store, account.name, PENDING):
+            stored = await self._store.credentials.get(account.name, PENDING)
+            if stored is None:
+                return
+            pending = _Pending.of(stored)
+            if pending.state == "refused":
+                await self._refused(account, pending, stored.version)
+                return
+            if pending.state == "announced":
+                refused = await self._tried(account, pending)
+                if refused:
+                    await self._refuse(account, pending, stored.version, refused)
+                    return
+                stored = await self._put_in_force(account, pending, stored.version)
+                pending = _Pending.of(stored)
+            refused = await self._verified(account)
+            if refused:
+                await self._roll_back(account, pending, stored.version, refused)
+            else:
+                await self._accept(account, pending, stored.version)
+
+    async def _tried(self, account: Account, pending: _Pending) -> str:
+        """Why the partner refuses the new secrets; empty: it takes them. Raises what is nobody's refusal."""
+        assert account.keys is not None
+        assert account.attempt is not None
+        keys = account.keys
+
+        def read(name: str) -> Secret:
+            return pending.secrets.get(name) or keys(name)
+
+        session = account.attempt(read, _TrialKeeper(self._store))
+        try:
+            await session.call(account.driver.test(account.options), lane=Lane.HIGH)
+        except (TransientError, RateLimitError, BreakerOpenError, StoreError):
+            raise
+        except SyncdError as error:
+            return str(error)
+        finally:
+            await session.aclose()
+        return ""
+
+    async def _put_in_force(self, account: Account, pending: _Pending, version: int) -> StoredCredential:
+        """The new secrets, and the tokens they were given on trial, with one commit; what they replace is remembered."""
+        assert account.keys is not None
+        keys, credentials, name = account.keys, self._store.credentials, account.name
+        async with turn_of(credentials, name, self._token_kind(account)):
+            held = await self._held(name)
+            rotated = held.get(ROTATED)
+            before = Rotated.of(rotated) if rotated is not None else None
+            over = {one: secret for one, secret in (before.secrets if before else {}).items() if keys(one) == secret}
+            secrets = {**over, **pending.secrets}
+            new = Rotated(secrets, keys.file_prints(secrets), pending.announced_at)
+            former = {kind: dict(one.value) for kind, one in held.items() if kind in (ROTATED, *TOKENS)}
+            puts = [Put(ROTATED, new.value(), None, _version(rotated))]
+            for kind in TOKENS:
+                trial = held.get(kind + TRIAL)
+                if trial is not None:
+                    puts.append(Put(kind, trial.value, trial.expires_at, _version(held.get(kind))))
+                    puts.append(Put(kind + TRIAL, None, None, trial.version))
+            stands = replace(pending, state="stored", former=former)
+            puts.append(Put(PENDING, stands.value(), None, version))
+            await credentials.put_all(name, puts)
+            await self._take_over(account)
+        found = await credentials.get(name, PENDING)
+        if found is None:
+            raise OwnershipError(f"the rotation of {name} was ended by somebody else")
+        return found
+
+    async def _verified(self, account: Account) -> str:
+        """As `_tried`, with the session everybody uses."""
+        try:
+            await account.session.call(account.driver.test(account.options), lane=Lane.HIGH)
+        except AuthError as error:
+            return str(error)
+        return ""
+
+    async def _roll_back(self, account: Account, pending: _Pending, version: int, reason: str) -> None:
+        """What was in force before is in force again."""
+        credentials, name = self._store.credentials, account.name
+        async with turn_of(credentials, name, self._token_kind(account)):
+            held = await self._held(name)
+            puts = [
+                Put(kind, pending.former.get(kind), None, _version(held.get(kind)))
+                for kind in (ROTATED, *TOKENS)
+                if kind in held or kind in pending.former
+            ]
+            puts.append(Put(PENDING, self._over_and_refused(account, pending, reason).value(), None, version))
+            await credentials.put_all(name, puts)
+            await self._take_over(account)
+        await self._note(account, "credential_rotation_rolled_back", pending, reason)
+        self._say_refused(account, replace(pending, reason=reason))
+
+    async def _refuse(self, account: Account, pending: _Pending, version: int, reason: str) -> None:
+        """Nothing was in force yet: the secrets and their trial's tokens are forgotten."""
+        held = await self._held(account.name)
+        puts = [Put(kind, None, None, one.version) for kind, one in held.items() if kind.endswith(TRIAL)]
+        trial, token = held.get("oauth2_refresh" + TRIAL), held.get("oauth2_refresh")
+        if trial is not None and token is not None and trial.value.get("made_from") == token.value.get("made_from"):
+            # The trial was given the next refresh token of the chain in force: the one before it may be dead.
+            puts.append(Put("oauth2_refresh", trial.value, trial.expires_at, token.version))
+        puts.append(Put(PENDING, self._over_and_refused(account, pending, reason).value(), None, version))
+        await self._store.credentials.put_all(account.name, puts)
+        await self._note(account, "credential_rotation_refused", pending, reason)
+        self._say_refused(account, replace(pending, reason=reason))
+
+    async def _accept(self, account: Account, pending: _Pending, version: int) -> None:
+        await self._note(account, "credential_rotated", pending, "")
+        await self._store.credentials.put_all(account.name, [Put(PENDING, None, None, version)])
+        account.health.rotation = None
+        account.health.probed(None, self._clock.now())
+        account.tasks_added()  # what a refused credential had barred may go at once
+        metrics.ROTATIONS.labels(account.name, "accepted").inc()
+        log.info("credentials_rotated", partner=self._partner, integration=account.name, names=sorted(pending.secrets))
+
+    async def _take_over(self, account: Account) -> None:
+        """Calls made from here on read what is stored now."""
+        assert account.keys is not None
+        await account.keys.look()
+        account.session.auth.forget()
+
+    async def _held(self, name: str) -> dict[str, StoredCredential]:
+        kinds = {ROTATED, *TOKENS, *(kind + TRIAL for kind in TOKENS)}
+        found = {}
+        for note in await self._store.credentials.list(name):
+            stored = await self._store.credentials.get(name, note.kind) if note.kind in kinds else None
+            if stored is not None:
+                found[note.kind] = stored
+        return found
+
+    @staticmethod
+    def _token_kind(account: Account) -> str:
+        return account.driver.auth(account.options).kind
+
+    @staticmethod
+    def _over_and_refused(account: Account, pending: _Pending, reason: str) -> _Pending:
+        assert account.keys is not None
+        file = {"file": account.keys.file_prints(pending.secrets)}
+        return _Pending("refused", pending.announced_at, pending.delivery, former=file, reason=reason)
+
+    async def _refused(self, account: Account, pending: _Pending, version: int) -> None:
+        """Said until another rotation goes well, or a person has put another secret into the file."""
+        assert account.keys is not None
+        file = pending.former.get("file", {})
+        if any(
+            account.keys.file_prints({name: ""}) != {name: file[name]}
+            for name in file
+            if name in account.keys.configured
+        ):
+            await self._store.credentials.put_all(account.name, [Put(PENDING, None, None, version)])
+            account.health.rotation = None
+        else:
+            self._say_refused(account, pending)
+
+    async def _note(self, account: Account, action: str, pending: _Pending, reason: str) -> None:
+        """Who, what and when, without a secret; and the delivery that held one forgets it."""
+        assert account.keys is not None
+        keys: Keys = account.keys
+        await self._store.audit.add(
+            f"{self._partner} by webhook",
+            action,
+            integration=account.name,
+            before=keys.file_prints(pending.secrets),
+            after={name: fingerprint(secret) for name, secret in pending.secrets.items()}
+            | ({"reason": reason} if reason else {}),
+        )
+        for _ in range(FORGET_TRIES):
+            if await self._store.inbox.forget_body(account.name, pending.delivery):
+                break
+            await self._clock.sleep(FORGET_SECONDS)  # its batch is about to be done
+
+    def _say_refused(self, account: Account, pending: _Pending) -> None:
+        if account.health.rotation is not None:
+            return
+        account.health.rotation = Explanation(
+            "rotation-refused",
+            f"the partner announced new credentials and does not take them ({pending.reason}); the old ones stay in use",
+            since=pending.announced_at,
+            cause="the announcement was cut short or overtaken, or it was not the partner's",
+            action=f"syncd credential test {account.name}; if that is refused: syncd credential set {account.name} NAME",
+        )
+        metrics.ROTATIONS.labels(account.name, "refused").inc()
+        log.warning(
+            "credentials_refused",
+            partner=self._partner,
+            integration=account.name,
+            reason=pending.reason,
+            action=account.health.rotation.action,
+        )
+
+
+def _version(stored: StoredCredential | None) -> int | None:
+    return stored.version if stored is not None else None
