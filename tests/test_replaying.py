@@ -259,6 +259,31 @@ async def test_what_was_begun_before_a_restart_goes_on_by_itself(store: Store):
     assert await store.dead_letters.list() == []
 
 
+async def test_a_replay_is_found_by_its_cause_though_no_letter_of_it_is_open(store: Store):
+    ids = await put(store, 1)
+    letters = desk(store, account())
+    [begun] = (await letters.replay(selection(), who="ann"))["replays"]
+    key = (begun["integration"], begun["replay"])
+    await store.replays.step(*key)
+    assert await store.dead_letters.list() == []
+    async with api(letters) as call:
+        for said in ({"cause": "422"}, {"cause": begun["cause"][:5]}, {"integration": "acme"}, {"ids": ids}):
+            status, price = await call("POST", "dlq/price", said)
+            assert status == 200, price
+            assert price["letters"] == 0, said
+            assert [one["replay"] for one in price["replays"]] == [begun["replay"]], said
+        assert (await call("POST", "dlq/price", {"cause": "nonsense"}))[0] == 404
+        status, price = await call("POST", "dlq/price", {"ids": [99]})
+        assert (status, price.get("replays")) == (200, []), price
+        [task] = await store.tasks.take("acme", fence=1, limit=1)
+        await store.tasks.done(task)
+        while await store.replays.step(*key):
+            pass
+        [ended] = (await call("POST", "dlq/price", {"cause": "422"}))[1]["replays"]
+        assert (ended["state"], ended["done"]) == ("done", 1)
+        assert (await call("POST", "dlq/price", {"until": "2999-01-01T00:00:00Z"}))[1]["replays"] == []
+
+
 async def test_who_watches_is_told_why_it_waits(store: Store):
     await put(store, 1)
     one = account()

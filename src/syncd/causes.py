@@ -14,7 +14,7 @@ from typing import Any
 
 from syncd.errors import ConfigError
 from syncd.redaction import redact
-from syncd.store import DeadLetter, Standing, Trouble
+from syncd.store import DeadLetter, Replay, Standing, Trouble
 
 LETTER, REJECT = "dead letter", "reject"
 _SEPARATORS = re.compile(r"[\s·,;:/]+")
@@ -31,14 +31,20 @@ def name_of(kind: str, trouble: Trouble) -> str:
     return cause_of(kind, trouble.integration, trouble.resource, trouble.fingerprint)
 
 
-def chosen(text: str, every: Sequence[tuple[str, Trouble]]) -> tuple[str, Trouble]:
-    """The one cause a person means. Raises ConfigError, with those that fit, where it is none or several."""
+def fitting(text: str, every: Sequence[tuple[str, Trouble]]) -> list[tuple[str, Trouble]]:
+    """The causes a text may mean: the one whose name begins so, else those that hold all its words."""
     wanted = text.strip().lower()
     found = [pair for pair in every if wanted and name_of(*pair).startswith(wanted)]
-    if len(found) != 1:
-        words = [word for word in _SEPARATORS.split(wanted) if word]
-        by_words = [pair for pair in every if words and all(word in _said(pair[1]) for word in words)]
-        found = by_words if not found or len(by_words) == 1 else found
+    if len(found) == 1:
+        return found
+    words = [word for word in _SEPARATORS.split(wanted) if word]
+    by_words = [pair for pair in every if words and all(word in _said(pair[1]) for word in words)]
+    return by_words if not found or len(by_words) == 1 else found
+
+
+def chosen(text: str, every: Sequence[tuple[str, Trouble]]) -> tuple[str, Trouble]:
+    """The one cause a person means. Raises ConfigError, with those that fit, where it is none or several."""
+    found = fitting(text, every)
     if len(found) == 1:
         return found[0]
     if not found:
@@ -49,6 +55,14 @@ def chosen(text: str, every: Sequence[tuple[str, Trouble]]) -> tuple[str, Troubl
     named = "; ".join(f"{name_of(*pair)} {_short(pair[1])}" for pair in found[:_MOST_NAMED])
     more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     raise ConfigError(f"{text!r} names no cause alone, {len(found)} fit: {named}{more}", hint="syncd dlq list")
+
+
+def trouble_of(replay: Replay) -> Trouble:
+    """The cause a replay is of, though no letter of it be open any more."""
+    ended_at = replay.ended_at or replay.begun_at
+    return Trouble(
+        replay.integration, replay.resource, replay.fingerprint, replay.message, 0, replay.begun_at, ended_at, ()
+    )
 
 
 def _said(trouble: Trouble) -> str:

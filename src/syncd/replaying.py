@@ -19,7 +19,7 @@ from syncd import causes
 from syncd.clock import Clock
 from syncd.config import did_you_mean
 from syncd.errors import ConfigError, StoreError
-from syncd.store import REPLAYS, DeadLetter, Group, Run, Selection, Store
+from syncd.store import REPLAYS, DeadLetter, Group, Replay, Run, Selection, Standing, Store
 from syncd.store.database import DataRefusedError
 from syncd.sync.account import Account
 
@@ -30,6 +30,8 @@ LOOK_SECONDS = 0.25
 IDLE_SECONDS = 5.0
 """How often somebody looks for a replay of which no word came."""
 MOST_SHOWN = 1000
+REMEMBERED = timedelta(days=1)
+"""So long a replay that ended is found by the command that began it."""
 _PERIODS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86_400.0: "day", 604_800.0: "week"}
 _TELLING_SECONDS = 60.0
 _READ, _WRITE = ("read", "GET"), ("write", "POST")
@@ -141,7 +143,13 @@ class Replaying:
             raise ConfigError(f"no integration {name!r}", hint=did_you_mean(name, known) or "syncd dlq list")
         if cause is None:
             return said
-        every = [(causes.LETTER, one) for one in await self._store().dead_letters.grouped(said.integration)]
+        store = self._store()
+        every = [(causes.LETTER, one) for one in await store.dead_letters.grouped(said.integration)]
+        if not causes.fitting(cause, every):
+            # No letter of it is open: a replay may be meant of which all is under way, or over.
+            replays = await store.replays.of(said, since=self._clock.now() - REMEMBERED)
+            of_cause = {(one.integration, one.resource, one.fingerprint): one for one in replays}
+            every = [(causes.LETTER, causes.trouble_of(one)) for one in of_cause.values()] or every
         _, found = causes.chosen(cause, every)
         return replace(said, cause=(found.integration, found.resource, found.fingerprint))
 
@@ -178,6 +186,9 @@ class Replaying:
         for key, scope in scopes.items():
             scope["calls"] = scope["reads"] + scope["writes"]
             scope |= _share(by_scope.get(key), scope["reads"], scope["writes"])
+        # One that is over is of interest to who names it, not to who names a time.
+        named = selection.integration is not None or selection.cause is not None or bool(selection.ids)
+        lately = self._clock.now() - REMEMBERED if named else None
         return {
             "schema": "syncd.dlq-price/1",
             "letters": sum(group.count for group in groups),
@@ -199,6 +210,7 @@ class Replaying:
             ],
             "scopes": list(scopes.values()),
             "unknown": self._gone(groups),
+            "replays": await self._told(await store.replays.of(selection, since=lately)),
         }
 
     async def replay(self, selection: Selection, *, who: str) -> dict[str, Any]:
@@ -227,16 +239,10 @@ class Replaying:
 
     async def replays(self, keys: Sequence[tuple[str, int]] | None) -> dict[str, Any]:
         """Where replays stand; None: all that are under way. Schema `syncd.dlq-replays/1`."""
-        store, now = self._store(), self._clock.now()
+        store = self._store()
         wanted = await store.replays.running() if keys is None else list(keys)[:MOST_SHOWN]
-        found = [await store.replays.standing(*key) for key in wanted]
-        shown = []
-        for standing in found:
-            if standing is not None:
-                told = causes.replay_told(standing, now)
-                told["why_waiting"] = self._why(standing.replay.integration, told, now)
-                shown.append(told)
-        return {"schema": "syncd.dlq-replays/1", "replays": shown}
+        found = [await store.replays.get(*key) for key in wanted]
+        return {"schema": "syncd.dlq-replays/1", "replays": await self._told([one for one in found if one is not None])}
 
     async def cancel(self, selection: Selection, *, who: str) -> dict[str, Any]:
         """End replays; what was returned goes on. Schema `syncd.dlq-cancel/1`."""
@@ -266,6 +272,16 @@ class Replaying:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    async def _told(self, replays: Sequence[Replay]) -> list[dict[str, Any]]:
+        store, now = self._store(), self._clock.now()
+        shown = []
+        for replay in replays:
+            standing = await store.replays.standing(replay.integration, replay.id)
+            if standing is not None:
+                told = causes.replay_told(standing, now)
+                shown.append({**told, "why_waiting": self._why(standing, told["held_until"], now)})
+        return shown
+
     def _gone(self, groups: Sequence[Group]) -> list[str]:
         """Integrations, and resources of them, that nobody works on any more: a replay would do nothing, and seem done."""
         known = self._known()
@@ -278,22 +294,23 @@ class Replaying:
         }
         return sorted(gone)
 
-    def _why(self, integration: str, told: Mapping[str, Any], now: datetime) -> str | None:
+    def _why(self, standing: Standing, held_until: datetime | None, now: datetime) -> str | None:
         """Why a replay does not move at present, for who watches; None where it does, or is over."""
-        if told["ended_at"] is not None:
+        replay = standing.replay
+        if replay.ended_at is not None:
             return None
-        account = next((one for one in self._accounts() if one.name == integration), None)
+        account = next((one for one in self._accounts() if one.name == replay.integration), None)
         if account is None:
-            return f"{integration} does not run on this instance"
+            return f"{replay.integration} does not run on this instance"
         if account.health.paused is not None:
-            return f"{integration} is paused: syncd resume {integration}"
-        until = account.health.auth_retry_at
-        if until is not None and until > now:
-            return f"the credential was refused: syncd credential test {integration}"
-        if told["held_until"] is not None:
-            return f"{told['held_by'] or 'put off'}; again at {told['held_until']:%H:%M:%S} UTC"
-        if not told["in_flight"] and told["waiting"]:
-            return "a newer push of the same record is under way" if told["sent"] or told["state"] == "canary" else None
+            return f"{replay.integration} is paused: syncd resume {replay.integration}"
+        refused_until = account.health.auth_retry_at
+        if refused_until is not None and refused_until > now:
+            return f"the credential was refused: syncd credential test {replay.integration}"
+        if held_until is not None:
+            return f"{standing.held_by or 'put off'}; again at {held_until:%H:%M:%S} UTC"
+        if not standing.in_flight and standing.next_origin == "outbox":
+            return "newer pushes of the same record are under way"
         return None
 
     def _store(self) -> Store:

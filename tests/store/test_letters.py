@@ -33,11 +33,19 @@ async def delivery(store: Store, event_id: str, state: str = "buried", body: byt
 
 
 async def push(
-    store: Store, external_id: str | None, data: dict, *, state: str = "buried", kind: str = "upsert"
+    store: Store,
+    external_id: str | None,
+    data: dict,
+    *,
+    state: str = "buried",
+    kind: str = "upsert",
+    replaces: bool = True,
 ) -> int:
     """A row of the outbox."""
     number, _ = await store.outbox.put(NewPush("acme", "things", kind, data, external_id))
-    await store._database.execute("UPDATE syncd.outbox SET state = $2 WHERE id = $1", number, state)
+    await store._database.execute(
+        "UPDATE syncd.outbox SET state = $2, replaces = $3 WHERE id = $1", number, state, replaces
+    )
     return number
 
 

@@ -440,6 +440,13 @@ async def test_a_newer_push_that_says_nothing_of_it_overtakes_nothing(
     assert (await outbox_row(store, number))["state"] == "waiting"
 
 
+async def test_a_push_that_adds_something_is_never_overtaken(store: Store):
+    number = await buried_push(store, "r1", {"comment": "first"}, replaces=False)
+    await push(store, "r1", {"comment": "second"}, state="done", replaces=False)
+    await step(store, await begin(store))
+    assert (await outbox_row(store, number))["state"] == "waiting"
+
+
 async def test_an_older_push_overtakes_nothing(store: Store):
     await push(store, "r1", {"name": "older"}, state="done")
     number = await buried_push(store, "r1", {"name": "newer"})

@@ -105,6 +105,10 @@ async def replay_through_kills(tmp_path: Path, database: str, rows: Rows, plain:
         await daemon.start()
         code, out, err = await daemon.cli("dlq", "replay", "--cause", "403", "--yes", seconds=200)
         assert code == 0, out + err
+        assert f"✓ {number:,} done" in out, out + err
+        # However often it is said now: there is nothing more to do, and it is told what was done.
+        code, out, err = await daemon.cli("dlq", "replay", "--cause", "403", "--yes")
+        assert (code, "replayed already" in err, f"✓ {number:,} done" in out) == (0, True, True), out + err
 
         async def quiet() -> bool:
             waiting = await rows.connection.fetchval("SELECT count(*) FROM syncd.tasks")

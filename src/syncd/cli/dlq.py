@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MESSAGE_COLUMNS = 70
 MOST_SHOWN = 1000
+ORDER = ("work", "method", "route", "path", "params", "headers", "status", "code", "body", "kind", "resource")
+"""How the parts of a request, an answer and a piece of work are shown; others follow."""
 
 
 @click.group()
@@ -111,7 +113,8 @@ def _show_letter(app: App, letter: Mapping[str, Any]) -> Exit:
     }
     result(table([(key, _text(value)) for key, value in facts.items() if value not in (None, "")]))
     for title, part in (("request", letter["request"]), ("answer", letter["response"]), ("work", letter["payload"])):
-        shown = {key: value for key, value in (part or {}).items() if value not in (None, "", {}, [])}
+        keys = sorted(part or {}, key=lambda key: (ORDER.index(key) if key in ORDER else len(ORDER), key))
+        shown = {key: part[key] for key in keys if part[key] not in (None, "", {}, [])}
         if shown:
             result("")
             result(f"{title}:")

@@ -27,6 +27,8 @@ Row = Mapping[str, Any]
 FIRST_LOOK_SECONDS = 0.1
 LOOK_SECONDS = 0.5
 LINE_SECONDS = 10.0
+ASKED_AT_ONCE = 50
+"""Replays named in one question: they stand in its URL."""
 AWAY_SECONDS = 30.0
 """How long a daemon may be away (a restart) before the display gives up."""
 
@@ -87,38 +89,44 @@ def replay(
             for line in priced(price):
                 result(line)
         return Exit.OK
-    if not price["letters"]:
-        if app.as_json:
-            result_json({"schema": "syncd.dlq-replays/1", "replays": []})
-        else:
-            result("nothing to replay: no open dead letter is meant by this")
-        return Exit.OK
-    for line in priced(price):
-        say(line)
+    under_way = [(row["integration"], row["replay"]) for row in price["replays"] if not row["ended_at"]]
     fresh = price["letters"] - price["under_way"]
-    if fresh and not _agreed(yes, "Replay?"):
-        return Exit.USAGE
-    # Not more than what was told: what is buried from now on is not meant.
-    begun = link.post("dlq/replay", {**said, "upto": price["upto"]})
+    if fresh:
+        for line in priced(price):
+            say(line)
+        if not _agreed(yes, "Replay?"):
+            return Exit.USAGE
+        # Not more than what was told: what is buried from now on is not meant.
+        begun = link.post("dlq/replay", {**said, "upto": price["upto"]})["replays"]
+        keys = sorted({*under_way, *((row["integration"], row["replay"]) for row in begun)})
+    elif price["replays"]:
+        say(f"being replayed: {price['under_way']:,} letters still to go" if under_way else "replayed already:")
+        keys = under_way or [(row["integration"], row["replay"]) for row in price["replays"]]
+    else:
+        result("nothing to replay: no open dead letter is meant by this") if not app.as_json else _rows_json([])
+        return Exit.OK
     if no_wait:
         if app.as_json:
-            result_json(begun)
+            _rows_json(arun(_look(link, keys)))
         else:
-            result(f"begun: {plural(len(begun['replays']), 'replay')}; the same command shows how it stands")
+            result(f"begun: {plural(len(keys), 'replay')}; the same command shows how it stands")
         return Exit.OK
-    keys = [(row["integration"], row["replay"]) for row in begun["replays"]]
     try:
         rows = arun(_follow(app, link, keys))
     except KeyboardInterrupt:
         say("detached: the daemon goes on with it; the same command shows how it stands, --cancel ends it")
         return Exit.INTERRUPTED
     if app.as_json:
-        result_json({"schema": "syncd.dlq-replays/1", "replays": rows})
+        _rows_json(rows)
     else:
         for row in rows:
             for line in outcome(row):
                 result(line)
     return _verdict(rows)
+
+
+def _rows_json(rows: Sequence[Row]) -> None:
+    result_json({"schema": "syncd.dlq-replays/1", "replays": list(rows)})
 
 
 @click.command(short_help="Settle dead letters for good.")
@@ -206,11 +214,10 @@ async def _follow(app: App, link: Link, keys: Sequence[tuple[str, int]]) -> list
     said: dict[tuple[str, int], str] = {}
     shown_at = seen_at = app.clock.monotonic()
     away, pause = False, FIRST_LOOK_SECONDS
-    query = [("replay", f"{name}:{number}") for name, number in keys]
     while True:
         now = app.clock.monotonic()
         try:
-            rows = link.get("dlq/replays", query)["replays"] if query else []
+            rows = await _look(link, keys)
             seen_at, away = now, False
         except Unreachable:
             if now - seen_at > AWAY_SECONDS:
@@ -221,7 +228,7 @@ async def _follow(app: App, link: Link, keys: Sequence[tuple[str, int]]) -> list
         except Failure as failure:
             if failure.exit_code != Exit.TRY_LATER or now - seen_at > AWAY_SECONDS:
                 raise
-        if not keys or (rows and all(row["ended_at"] for row in rows)):
+        if not away and all(row["ended_at"] for row in rows):
             return rows
         for row in rows:
             key, line = (row["integration"], row["replay"]), progress(row)
@@ -234,6 +241,14 @@ async def _follow(app: App, link: Link, keys: Sequence[tuple[str, int]]) -> list
             shown_at = now
         await app.clock.sleep(pause)
         pause = min(pause * 1.5, LOOK_SECONDS)
+
+
+async def _look(link: Link, keys: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for at in range(0, len(keys), ASKED_AT_ONCE):
+        query = [("replay", f"{name}:{number}") for name, number in keys[at : at + ASKED_AT_ONCE]]
+        found += link.get("dlq/replays", query)["replays"]
+    return found
 
 
 def progress(row: Row) -> str:

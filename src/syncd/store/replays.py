@@ -89,6 +89,8 @@ class Standing:
     """The work in flight waits until then, all of it."""
     held_by: str | None = None
     """Why it does."""
+    next_origin: str | None = None
+    """Where the next letter to be returned came from."""
 
     @property
     def done(self) -> int:
@@ -101,7 +103,8 @@ _WAITING = "SELECT count(*) FROM syncd.dead_letters WHERE integration = $1 AND r
 _FAILED = "SELECT count(*) FROM syncd.dead_letters WHERE integration = $1 AND failed_in = $2"
 _STANDING = (
     f"SELECT {_COLUMNS}, ({_WAITING}) AS _waiting, f.flying AS _flying, ({_FAILED}) AS _failed, "
-    "f.until AS _until, f.why AS _why "
+    "f.until AS _until, f.why AS _why, (SELECT d.origin FROM syncd.dead_letters d WHERE d.integration = $1 "
+    "AND d.replay_id = $2 AND d.state = 'open' ORDER BY d.id LIMIT 1) AS _next "
     f"FROM syncd.replays, LATERAL ({IN_FLIGHT}) AS f(flying, until, why) WHERE integration = $1 AND id = $2"
 )
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('syncd replays'))"
@@ -179,6 +182,26 @@ class Replays:
         )
         return [(each["integration"], each["id"]) for each in found]
 
+    async def of(self, selection: Selection, *, since: datetime | None) -> list[Replay]:
+        """Replays of what a selection names, though none of its letters be open any more: those under way, and of each
+        cause the last one that ended since then (None: none of these). Times of the selection do not narrow it."""
+        cause = selection.cause or (None, None, None)
+        found = await self._database.fetch(
+            "SELECT DISTINCT ON (r.integration, r.resource, r.fingerprint, CASE WHEN r.ended_at IS NULL THEN r.id END) "
+            f"{', '.join(f'r.{name}' for name in Replay.__slots__)} FROM syncd.replays r "
+            "WHERE (r.ended_at IS NULL OR r.ended_at >= $6) AND ($1::text IS NULL OR r.integration = $1) "
+            "AND ($2::bigint[] IS NULL OR EXISTS (SELECT FROM syncd.dead_letters d WHERE d.id = ANY($2) "
+            "AND d.integration = r.integration AND d.replay_id = r.id)) "
+            "AND ($3::text IS NULL OR (r.integration = $3 AND r.resource = $4 AND r.fingerprint = $5)) "
+            "ORDER BY r.integration, r.resource, r.fingerprint, CASE WHEN r.ended_at IS NULL THEN r.id END, r.id DESC "
+            "LIMIT 1000",
+            selection.integration,
+            list(selection.ids) or None,
+            *cause,
+            since,
+        )
+        return [Replay(**dict(each)) for each in found]
+
     async def get(self, integration: str, replay_id: int) -> Replay | None:
         found = await self._database.fetchrow(
             f"SELECT {_COLUMNS} FROM syncd.replays WHERE integration = $1 AND id = $2", integration, replay_id
@@ -191,7 +214,7 @@ class Replays:
         if found is None:
             return None
         values = dict(found)
-        parts = [values.pop(name) for name in ("_waiting", "_flying", "_failed", "_until", "_why")]
+        parts = [values.pop(name) for name in ("_waiting", "_flying", "_failed", "_until", "_why", "_next")]
         return Standing(Replay(**values), *parts)
 
     async def cancel(self, selection: Selection, *, who: str) -> list[tuple[str, int, int]]:
