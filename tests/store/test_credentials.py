@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import os
@@ -158,3 +159,22 @@ def test_the_embedded_key_is_made_once_for_its_owner_alone(tmp_path: Path):
     with pytest.raises(StoreError) as caught:
         KeyRing.load_or_create(path)
     assert caught.value.hint == f"chmod 600 {path}"
+
+
+async def test_whoever_judges_deliveries_hears_of_a_changed_webhook_secret_and_of_nothing_else(store: Store):
+    heard: list[str] = []
+    await store.listen("syncd_receivers", heard.append)
+
+    async def hears(expected: list[str]) -> None:
+        async with asyncio.timeout(20):
+            while [each for each in heard if each] != expected:
+                await asyncio.sleep(0.01)
+
+    await store.credentials.put("acme", "oauth2", SECRET, expires_at=None, replaces=None)
+    first = await store.credentials.put("acme", "webhook", {"s1": "whsec"}, expires_at=None, replaces=None)
+    await hears(["acme"])
+    await store.credentials.put("acme", "webhook", {"s2": "whsec"}, expires_at=None, replaces=first.version)
+    await store.credentials.put("other", "webhook", {"s3": "whsec"}, expires_at=None, replaces=None)
+    assert await store.credentials.remove("acme", "oauth2")
+    assert await store.credentials.remove("acme", "webhook")
+    await hears(["acme", "acme", "other", "acme"])
