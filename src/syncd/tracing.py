@@ -112,10 +112,10 @@ class Tracing:
         if found.body is None:
             return [], 0, "its body is no longer kept"
         try:
-            partner, integration = self._config().integrations[found.integration]
-            driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
+            partner, _ = self._config().integrations[found.integration]
+            driver = drivers.load(partner.driver, rest=partner.rest_for(found.integration), partner=partner.name)
             events = driver.events(Delivery(found.body, Headers(found.headers), route=found.route))
-            names = Names(self._store, driver, found.integration, {**partner.options, **integration.options})
+            names = Names(self._store, driver, found.integration, partner.options_for(found.integration))
             return await names.of(events[:MOST_RECORDS]), max(len(events) - MOST_RECORDS, 0), ""
         except KeyError:
             return [], 0, "its integration is no longer configured"

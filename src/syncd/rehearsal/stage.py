@@ -77,9 +77,7 @@ class Stage:
         def made(asked: Wish) -> Rehearsal:
             return rehearse(driver, samples, asked, secret, now, fresh, url=url)
 
-        names = Names(
-            self._store, driver, integration, {**partner.options, **partner.integrations[integration].options}
-        )
+        names = Names(self._store, driver, integration, partner.options_for(integration))
         found, wish = await self._placed(names, made, wish)
         if external_id is None and not any(map(_writes, found.events)):
             stored = await self._some(integration, await names.of(found.events))
@@ -113,7 +111,7 @@ class Stage:
         found = self._config().integrations.get(integration)
         if found is None:
             raise ConfigError(f"no integration {integration!r}", hint="syncd status")
-        return found[0], drivers.load(found[0].driver, rest=found[0].rest, partner=found[0].name)
+        return found[0], drivers.load(found[0].driver, rest=found[0].rest_for(integration), partner=found[0].name)
 
     async def _placed(self, names: Names, made: Callable[[Wish], Rehearsal], wish: Wish) -> tuple[Rehearsal, Wish]:
         """Where a sample names what its record is of by an id that is not of this account: by one that is."""
@@ -176,7 +174,7 @@ def _writes(event: Event) -> bool:
 
 def _cautions(partner: PartnerConfig, driver: Driver, integration: str, events: Sequence[Event]) -> list[str]:
     """What somebody should know before it is sent."""
-    base = partner.integrations[integration].base_url or partner.base_url or driver.spec.base_url or ""
+    base = partner.base_url_for(integration) or driver.spec.base_url or ""
     host = urlsplit(str(base)).hostname or ""
     said = []
     if not is_loopback(host):
