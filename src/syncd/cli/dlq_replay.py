@@ -400,10 +400,14 @@ def _selected(
 def _agreed(yes: bool, question: str) -> bool:
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not _is_asked():
         say("not done: nobody is there to ask; say --yes")
         return False
     return click.confirm(question, default=False, err=True)
+
+
+def _is_asked() -> bool:
+    return sys.stdin.isatty()
 
 
 def _clipped(text: str) -> str:
