@@ -128,7 +128,7 @@ WITH ready AS MATERIALIZED (
     LIMIT $5
 ), chosen AS (
     SELECT w.* FROM (
-        SELECT r.*, sum(octet_length(r.body)) OVER (ORDER BY r.id ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) AS before
+        SELECT r.*, sum(octet_length(r.body)) OVER (ORDER BY r.id ROWS UNBOUNDED PRECEDING) - octet_length(r.body) AS before
         FROM ready r
     ) w
     WHERE coalesce(w.before, 0) < $6
