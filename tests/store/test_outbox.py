@@ -300,3 +300,21 @@ async def test_whatever_happens_a_try_that_left_is_never_forgotten(store: Store,
         if push is None:
             assert await state(store, number) == ("done" if over else "unknown" if doubt else "waiting", doubt)
     await store.leases.release(SCOPE, owner, fence)
+
+
+async def test_a_look_finds_whose_turn_it_is_behind_any_number_that_stand_in_a_row(store: Store):
+    fill = (
+        "INSERT INTO syncd.outbox (integration, resource, operation, external_id, payload, not_before) "
+        "SELECT 'acme', 'things', 'x', {}, '{{}}', {} FROM generate_series(1, 1500) g"
+    )
+    await store._database.execute(fill.format("'one'", "NULL"))
+    await store._database.execute(fill.format("'off' || g", "now() + interval '1 hour'"))
+    first = (await ready(store))[0]
+    last, due, free = await put(store, "z"), await put(store, "zz"), await put(store)
+    await store.outbox.order({("acme", free): ""})
+    push = await taken(store, due)
+    await store.outbox.later(push, now(store) - timedelta(seconds=1))
+    seen: set[int] = set()
+    for _ in range(4):  # round the records once, whatever comes before them
+        seen |= set(await ready(store))
+    assert seen == {first, last, due, free}

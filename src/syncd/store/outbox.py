@@ -104,12 +104,58 @@ _FIRST = (  # nothing older of the same record is under way
 )
 
 
+_MAY_GO = "(o.not_before IS NULL OR o.not_before <= $2) AND o.state IN ('waiting', 'unknown')"
+_LOOK = f"""
+SELECT o.integration, o.id, o.resource, o.suspicion
+FROM (
+    (SELECT * FROM syncd.outbox w WHERE w.integration = $1 AND w.state IN ('waiting', 'unknown') AND w.not_before IS NULL
+     ORDER BY w.id LIMIT $5)
+    UNION ALL
+    (SELECT * FROM syncd.outbox w WHERE w.integration = $1 AND w.state IN ('waiting', 'unknown') AND w.not_before <= $2
+     ORDER BY w.not_before LIMIT $5)
+) o
+WHERE (o.external_id IS NOT NULL OR o.ordered_by IS NOT NULL) AND o.integration || '/' || o.resource <> ALL($4::text[])
+  AND {_FIRST}
+ORDER BY o.id LIMIT $3
+"""
+"""The first of those that never were put off, and of those whose time has come, where nothing older stands before them."""
+_FREE = f"""
+SELECT o.integration, o.id, o.resource, o.suspicion FROM syncd.outbox o
+WHERE o.integration = $1 AND o.ordered_by = '' AND o.external_id IS NULL AND {_MAY_GO}
+  AND o.integration || '/' || o.resource <> ALL($4::text[])
+ORDER BY o.id LIMIT $3
+"""
+HEADS_AT_ONCE = 500
+LOOKED_AT = 200
+"""So many rows are looked at in their order."""
+_NEXT_HEAD = """
+SELECT o.resource, o.record_key, o.id FROM syncd.outbox o
+WHERE o.integration = $1 AND o.state IN ('waiting', 'taken', 'unknown') AND o.record_key IS NOT NULL
+  AND (o.resource, o.record_key) > ({}, {})
+ORDER BY o.resource, o.record_key, o.id LIMIT 1
+"""
+_HEADS = f"""
+WITH RECURSIVE head AS (
+    ({_NEXT_HEAD.format("$3::text", "$4::text")})
+    UNION ALL
+    SELECT n.* FROM head h CROSS JOIN LATERAL ({_NEXT_HEAD.format("h.resource", "h.record_key")}) n
+)
+SELECT h.resource, h.record_key, h.id, o.suspicion,
+       {_MAY_GO} AND o.integration || '/' || o.resource <> ALL($5::text[]) AS may_go
+FROM (SELECT * FROM head LIMIT {HEADS_AT_ONCE}) h
+CROSS JOIN LATERAL (SELECT * FROM syncd.outbox k WHERE k.integration = $1 AND k.id = h.id OFFSET 0) o
+ORDER BY h.resource, h.record_key
+"""
+
+
 class Outbox:
     """Pushes that wait, are under way, or are over."""
 
     def __init__(self, database: Database, pages: Pages) -> None:
         self._database = database
         self._pages = pages
+        self._round: dict[str, tuple[str, str]] = {}
+        """How far round its records the looks have come, by integration."""
 
     # -- writing pushes --------------------------------------------------------------------------------------------
 
@@ -186,20 +232,32 @@ class Outbox:
         )
 
     async def ready(self, integrations: Sequence[str], *, limit: int, without: Sequence[str] = ()) -> list[Ready]:
-        """Those whose turn it is, oldest first: of each record only its oldest. `without`: `integration/resource`."""
-        found = await self._database.fetch(
-            "SELECT r.integration, r.id, r.resource, r.suspicion FROM unnest($1::text[]) AS i(name) CROSS JOIN LATERAL ("
-            "SELECT o.integration, o.id, o.resource, o.suspicion FROM syncd.outbox o WHERE o.integration = i.name "
-            "AND o.state IN ('waiting', 'unknown') AND (o.not_before IS NULL OR o.not_before <= $2) "
-            "AND (o.external_id IS NOT NULL OR o.ordered_by IS NOT NULL) "
-            "AND o.integration || '/' || o.resource <> ALL($4::text[]) "
-            f"AND {_FIRST} ORDER BY o.id LIMIT $3) r",
-            list(integrations),
-            self._database.clock.now(),
-            limit,
-            list(without),
-        )
-        return [Ready(*each) for each in found]
+        """Those whose turn it is, oldest first: of each record only its oldest. `without`: `integration/resource`.
+
+        However many wait, a look costs about the same. Where many stand behind each other, others are found by going round
+        the records, so many a look.
+        """
+        found: dict[int, Ready] = {}
+        now, barred = self._database.clock.now(), list(without)
+        for name in integrations:
+            first = await self._database.fetch(_LOOK, name, now, limit, barred, LOOKED_AT)
+            some = {each["id"]: Ready(*each) for each in first}
+            if len(some) < limit:
+                some |= {
+                    each["id"]: Ready(*each) for each in await self._database.fetch(_FREE, name, now, limit, barred)
+                }
+                some |= {each.id: each for each in await self._heads(name, now, barred)}
+            found |= {each: some[each] for each in sorted(some)[:limit]}
+        return [found[each] for each in sorted(found)]
+
+    async def _heads(self, integration: str, now: datetime, barred: list[str]) -> list[Ready]:
+        """The oldest push of each of the next so many records, where it may go now."""
+        rows = await self._database.fetch(_HEADS, integration, now, *self._round.get(integration, ("", "")), barred)
+        if len(rows) < HEADS_AT_ONCE:
+            self._round.pop(integration, None)
+        else:
+            self._round[integration] = (rows[-1]["resource"], rows[-1]["record_key"])
+        return [Ready(integration, row["id"], row["resource"], row["suspicion"]) for row in rows if row["may_go"]]
 
     async def take(self, integration: str, push_id: int, *, fence: int) -> PushRow | None:
         """Take one; None when it is not its turn, or somebody else has it. Its state tells how it was found."""
