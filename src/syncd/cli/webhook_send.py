@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from syncd.cli.app import App, Lasting, arun, common
 from syncd.cli.exits import Exit
-from syncd.cli.link import Link
 from syncd.cli.output import Failure, clock_time, paint, result, result_json, say
+
+if TYPE_CHECKING:
+    from syncd.cli.link import Link
 
 LOOK_SECONDS = 0.15
 GUARDS = {
@@ -74,6 +76,8 @@ def send(
         return Exit.OK
     _agree(made, yes=yes)
     trace = _Trace(app, link, made)
+    from syncd.cli.link import Link
+
     door = Link.of(app.config_directory, public=True)
     good = trace.post(door, again=False)
     if duplicate and good and trace.status == 202:
