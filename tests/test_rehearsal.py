@@ -112,6 +112,12 @@ def test_it_happened_now_as_far_as_the_body_says():
     assert loads(other.delivery.body)["publishedAt"] == "2026-11-22T09:00:00Z"
 
 
+def test_a_slip_in_a_type_is_not_another_event_of_its_family():
+    with pytest.raises(ConfigError) as refused:
+        sent("attio", Wish(type="record.upated"))
+    assert "record.updated" in refused.value.hint
+
+
 def test_an_unknown_type_is_refused_with_the_one_that_was_probably_meant():
     with pytest.raises(ConfigError, match="not known to send") as refused:
         sent("guesty", Wish(type="listing.update"))

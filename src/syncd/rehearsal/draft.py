@@ -129,6 +129,9 @@ def rehearse(
             f"{driver.spec.title or driver.spec.name} signs no time, so no delivery of it is ever too old",
             hint="leave --stale out",
         )
+    asked = driver.subscriptions({})
+    if asked is not None and wish.type not in {*types_of(driver, samples), *asked.wanted(driver.spec.resources)}:
+        raise _unknown(driver, samples, wish.type)  # a slip must not become some other event of the same family
     for sure, body, headers, sample in _bodies(driver, rules, samples, wish.type):
         draft = _Draft(rules, body, headers, wish.type)
         draft.freshen(sample, fresh, now)
