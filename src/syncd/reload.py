@@ -89,7 +89,9 @@ class Reloader:
                 continue
             fresh, known = wanted.partners.get(name), old.partners.get(name)
             turned = self._turned(fresh)
-            if fresh == known and not turned and name not in self._supervisor.broken:
+            if not turned and name not in self._supervisor.broken and _works_alike(fresh, known):
+                if fresh != known:
+                    applied.append(name)  # nothing but what its deliveries are judged by
                 continue
             trouble = await self._swap(name, fresh, known, turned)
             if trouble:
@@ -190,3 +192,17 @@ class Reloader:
                 await state.end()
             except SyncdError as error:
                 say.warning("scope_not_released", scope=state.ownership.scope, reason=str(error))
+
+
+def _works_alike(one: PartnerConfig | None, other: PartnerConfig | None) -> bool:
+    """Do they differ in nothing but what deliveries are judged by? Then its runs, calls and workers need not be cut short."""
+    return one == other or (one is not None and other is not None and _unjudged(one) == _unjudged(other))
+
+
+def _unjudged(partner: PartnerConfig) -> PartnerConfig:
+    judged = {"secrets": (), "tolerance": None, "url": None, "per_second": 1}
+    integrations = {
+        name: one if one.webhook is None else one.model_copy(update={"webhook": one.webhook.model_copy(update=judged)})
+        for name, one in partner.integrations.items()
+    }
+    return partner.model_copy(update={"integrations": integrations})

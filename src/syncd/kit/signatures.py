@@ -33,7 +33,7 @@ _MILLISECONDS_FROM: Final = 10**12
 """A timestamp this large counts milliseconds (seconds reach it in the year 33658)."""
 MOST_SIGNATURES: Final = 16
 """Signatures looked at in one header: each costs a comparison, and senders put one or two."""
-_AIRBNB: Final = re.compile(r'(\w+)="([^"]*)"')
+_AIRBNB: Final = re.compile(r'\b(\w{1,32})="([^"]*)"')
 _BLOCK: Final = 64
 """Bytes that SHA-1 and SHA-256 take at once."""
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))

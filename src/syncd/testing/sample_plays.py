@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from syncd.codec import dumps, loads
 from syncd.kit import (
+    Accepted,
     Checkpoint,
     Delivery,
     Driver,
     Headers,
     Mode,
     PayloadError,
+    Receiver,
     Request,
     Resource,
     Response,
@@ -190,6 +192,13 @@ def plays_webhook(driver: Driver, sample: Sample) -> None:
     assert not driver.verify(forged, secrets, now), f"{sample}: passed with another body"
     bare = Delivery(body, Headers(), delivery.url)
     assert not driver.verify(bare, secrets, now), f"{sample}: passed without headers"
+    receiver = Receiver("partner", "integration", driver, secrets, url=str(told.get("url", "")))
+    accepted = receiver.judge(Delivery(body, Headers(headers), str(told.get("url", ""))), now)
+    assert isinstance(accepted, Accepted), f"{sample}: a receiver refused it"
+    stored = Delivery(body, Headers(accepted.headers))
+    assert driver.events(stored) == driver.events(delivery), (
+        f"{sample}: is read otherwise by the headers that are stored"
+    )
     if "event_id" in told:
         assert driver.event_id(delivery) == told["event_id"], f"{sample}: event id {driver.event_id(delivery)!r}"
     if "events" in told:
