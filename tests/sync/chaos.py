@@ -109,6 +109,7 @@ class Chaos:
 
     async def begin_reads(self) -> None:
         """What is ready is read, as the feeder has it done: of one record one read at a time."""
+        await self.clock.advance(0.001)  # a call takes its time to leave
         tasks = await self.desk.take_tasks()
         self.reads += [asyncio.ensure_future(self.desk.worker.run([task])) for task in tasks]
         await self.rest()

@@ -10,7 +10,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from syncd import drivers
+from syncd import drivers, metrics
 from syncd.kit import Delivery, Event
 from syncd.store import KeyRing, PageWrite, Row, Store
 from syncd.testing.clock import FakeClock
@@ -490,3 +490,75 @@ async def test_an_object_nobody_ever_stores_is_counted_as_unknown_in_the_end(sto
     assert not told.known
     assert told.event_type.startswith("record.updated of object_1b2c3d4e")
     assert told.count == 1
+
+
+# -- what was restored -----------------------------------------------------------------------------------------------
+
+
+async def test_what_was_restored_without_a_new_stamp_lives_again_once_it_is_read(desk: Desk, clock: FakeClock):
+    record = thing("7", "there", clock.now())
+    await desk.deliver(event("7", record=record))
+    await clock.advance(10)
+    await desk.deliver(event("7", "gone", at=clock.now()))
+    await desk.work()
+    assert await desk.live() == {}
+    await clock.advance(60)
+    desk.partner.truth["/things/7"] = record
+    await desk.deliver(event("7"))
+    await desk.work()
+    await desk.do_tasks()
+    assert await desk.live() == {"7": record}
+    kinds = [row[0] for row in await desk.rows("SELECT kind FROM syncd.changes WHERE resource = 'things' ORDER BY id")]
+    assert kinds == ["delete", "insert"]
+
+
+async def test_a_reader_that_lags_behind_the_deletion_raises_nobody(desk: Desk, clock: FakeClock):
+    record = thing("7", "there", clock.now())
+    await desk.deliver(event("7", record=record))
+    await clock.advance(10)
+    await desk.deliver(event("7"))
+    await desk.deliver(event("7", "gone", at=clock.now()))
+    await desk.work()
+    desk.partner.truth["/things/7"] = record
+    await clock.advance(2)
+    await desk.do_tasks()
+    assert "/things/7" in desk.partner.calls
+    assert await desk.live() == {}
+
+
+async def test_a_revocation_older_than_a_call_that_was_let_in_stops_nothing(
+    desk: Desk, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(desk.driver, "events", lambda _: [Event("", "", "app.uninstalled", revoked=True)])
+    await desk.deliver(event("1"))
+    await clock.advance(60)
+    desk.account.health.succeeded("things", clock.now())
+    await desk.work()
+    assert desk.account.may_call()
+    assert await desk.fates() == [("done", None)]
+
+
+async def test_a_thousand_letters_of_one_cause_are_said_once(desk: Desk, capsys: pytest.CaptureFixture[str]):
+    await desk.deliver_all([b"not json at all"] * 300)
+    await desk.work()
+    assert len(await desk.store.dead_letters.list("acme", limit=500)) == 300
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("event_buried") == 1
+
+
+async def test_what_is_stored_and_buried_is_counted_by_resource(desk: Desk, clock: FakeClock):
+    def count(resource: str, what: str) -> float:
+        return metrics.RECORDS.labels("acme", resource, what)._value.get()
+
+    before = [count("things", "added"), count("listed", "added"), count("listed", "deleted")]
+    await desk.deliver(
+        event("1", record=thing("1", "one", clock.now())),
+        event("2", record=thing("2", "two", clock.now())),
+        event("3", resource="listed", record=thing("3", "three", clock.now())),
+    )
+    await desk.work()
+    await clock.advance(10)
+    await desk.deliver(event("3", "gone", resource="listed", at=clock.now()))
+    await desk.work()
+    after = [count("things", "added"), count("listed", "added"), count("listed", "deleted")]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [2, 1, 1]

@@ -77,6 +77,17 @@ WITH found AS MATERIALIZED (
 )
 UPDATE syncd.records r SET fetched_at = f.fetched_at FROM found f WHERE r.ctid = f.place
 """
+_RESTORED = """
+UPDATE syncd.records SET source_updated_at = NULL, source_version = NULL WHERE ctid = ANY (ARRAY(
+    SELECT k.place
+    FROM unnest($2::text[], $3::text[], $4::timestamptz[]) AS i(resource, id, fetched_at)
+    CROSS JOIN LATERAL (
+        SELECT r.ctid AS place FROM syncd.records r
+        WHERE r.integration = $1 AND r.resource = i.resource AND r.external_id = i.id
+          AND r.deleted_at IS NOT NULL AND r.fetched_at < i.fetched_at - interval '30 seconds'
+        FOR UPDATE
+    ) k))
+"""
 _HISTORY = {History.OFF: 0, History.CHANGES: 1, History.FULL: 2}
 
 
@@ -145,11 +156,20 @@ class Pages:
         """`commit_one` for records that were asked for one by one; hand in those that seem unchanged too.
 
         What turns out to be as it is stored was so when this was asked: an older answer that is still under way, and shows
-        the content in between, must not take its place.
+        the content in between, must not take its place. And what its own URL still, or again, shows half a minute after it
+        was said to be gone is there, though its own stamp be older than its end: partners restore without a new stamp.
         """
         await self.remember(page)
         rows = [row for row in page.rows if not row.deleted]
         async with self._database.transaction() as connection:
+            if rows:
+                await connection.execute(
+                    _RESTORED,
+                    page.integration,
+                    [row.resource for row in rows],
+                    codec.storable([row.external_id for row in rows]),
+                    [row.fetched_at for row in rows],
+                )
             result = await self.commit_within(connection, page)
             if rows:
                 await connection.execute(

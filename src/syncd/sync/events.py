@@ -19,12 +19,13 @@ from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import OwnershipError, PoisonError, StoreError
 from syncd.kit import Event
-from syncd.store import PageResult, Store
+from syncd.store import NewDeadLetter, PageResult, Store
 from syncd.store.database import ConflictError, DataRefusedError
 from syncd.store.inbox import LOST_MOST, Taken
 from syncd.store.queues import INBOX
 from syncd.sync.account import Account
 from syncd.sync.deriving import Derived, Deriver
+from syncd.sync.processor import PageRead
 
 log = structlog.get_logger()
 
@@ -41,6 +42,8 @@ AWAY_SECONDS = 1.0
 GIVE_BACK_SECONDS = 3.0
 FAILURES = 3
 """A batch that fails so often in a row while the database answers is taken apart: one of its deliveries is to blame."""
+SAID_SECONDS = 3600.0
+SAID_MOST = 1000
 REVOKED_SECONDS = 3600.0
 """How long nothing is called after the partner said that our access was taken away; a reload ends it sooner."""
 
@@ -84,6 +87,8 @@ class Events:
         self._singly: dict[str, int] = {}
         """So many deliveries are taken one at a time, because one of them spoils whatever batch it is in."""
         self._failures: dict[str, int] = {}
+        self._said: dict[tuple[str, str], float] = {}
+        """When each cause of dead letters was last said."""
         self._away = False
         metrics.BOUND.labels("events_batch").set(BATCH)
         metrics.BOUND.labels("events_batch_bytes").set(BATCH_BYTES)
@@ -281,22 +286,13 @@ class Events:
         account.flow.ended[INBOX] += len(taken)
         account.heard([one.received_at for one in taken])
         seconds = self._clock.monotonic() - began
-        if derived.read is not None:
-            for resource in {row.resource for row in derived.read.rows} or {""}:
-                account.count(resource, derived.read, result)
+        _count(account, derived, result)
         duration = metrics.WEBHOOK_SECONDS.labels(self._partner)
         for _ in taken:
             duration.observe(seconds)
         for letter in derived.letters:
             metrics.WEBHOOK_FAILURES.labels(self._partner, letter.error_class).inc()
-            log.warning(
-                "event_buried",
-                partner=self._partner,
-                integration=account.name,
-                delivery=letter.origin_id,
-                reason=letter.message,
-                action=f"syncd webhook show {account.name} {letter.origin_id}",
-            )
+            self._says(account, letter)
         log.debug(
             "events_worked_on",
             partner=self._partner,
@@ -312,10 +308,31 @@ class Events:
             duration_ms=round(seconds * 1000, 3),
         )
 
+    def _says(self, account: Account, letter: NewDeadLetter) -> None:
+        """One line for each cause: a partner that has changed its shape buries thousands."""
+        key, now = (account.name, letter.fingerprint), self._clock.monotonic()
+        if self._said.get(key, now - SAID_SECONDS) > now - SAID_SECONDS:
+            return
+        while len(self._said) >= SAID_MOST:
+            del self._said[next(iter(self._said))]
+        self._said.pop(key, None)
+        self._said[key] = now
+        log.warning(
+            "event_buried",
+            partner=self._partner,
+            integration=account.name,
+            delivery=letter.origin_id,
+            reason=letter.message,
+            action=f"syncd dlq list {account.name}",
+        )
+
     def _revoked(self, account: Account, event: Event, one: Taken) -> None:
         """The partner says that it no longer lets us in: nothing is called until a person, or a later success, says else."""
-        until = self._clock.now() + timedelta(seconds=REVOKED_SECONDS)
-        told = account.health.revoked(event.type, event.at or one.received_at, until)
+        since, success = event.at or one.received_at, account.health.last_success_at
+        if success is not None and success > since:
+            log.info("revocation_outlived", partner=self._partner, integration=account.name, event_type=event.type)
+            return  # an old one, worked on late or once more: calls have been let in since
+        told = account.health.revoked(event.type, since, self._clock.now() + timedelta(seconds=REVOKED_SECONDS))
         log.warning(
             "access_revoked",
             partner=self._partner,
@@ -334,3 +351,19 @@ class Events:
         if self._away:
             log.info("events_go_on", partner=self._partner)
         self._away = False
+
+
+def _count(account: Account, derived: Derived, result: PageResult) -> None:
+    """Into the metrics, by resource; what was unchanged or stale is not told apart, and counted for the first."""
+    read = derived.read or PageRead()
+    of = {row.external_id: row.resource for row in read.rows} | {key[1]: key[0] for key in derived.graves}
+    left, rejects = (result.unchanged, result.stale), read.rejects
+    for resource in sorted(set(of.values())):
+        own = PageResult(
+            [one for one in result.added if of.get(one) == resource],
+            [one for one in result.updated if of.get(one) == resource],
+            [one for one in result.deleted if of.get(one) == resource],
+            *left,
+        )
+        account.count(resource, PageRead(rejects=rejects), own, pages=0)
+        left, rejects = (0, 0), []
