@@ -88,6 +88,11 @@ class Backfills:
             found = await store.backfills.latest([integration] if integration is not None else list(self._names()))
         return [as_json(row) for row in found if integration in (None, row.integration)]
 
+    async def under_way(self, integrations: Sequence[str]) -> list[dict[str, Any]]:
+        """Those that wait or run, and those that failed and that nobody has taken up: for the status."""
+        found = await self._store().backfills.latest(integrations)
+        return [as_json(row) for row in found if row.is_active or row.state == "failed"]
+
     async def stop_backfill(self, integration: str, resource: str | None, *, who: str) -> list[dict[str, Any]]:
         store = self._store()
         gone = await store.backfills.cancel(integration, resource, who=who)

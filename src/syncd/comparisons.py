@@ -13,13 +13,14 @@ import structlog
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
+from syncd import metrics
 from syncd.clock import Clock
 from syncd.config import Config
 from syncd.errors import ConfigError, RejectedError, StoreError, SyncdError
 from syncd.planning import Sight
 from syncd.planning.backfill import figure, loads_of, priced
 from syncd.sync.account import Account
-from syncd.sync.comparing import Comparison, Findings
+from syncd.sync.comparing import MOST_IDS, Comparison, Findings
 from syncd.sync.differences import Difference, shown
 from syncd.sync.loads import Figure, Known
 from syncd.sync.plan import ResourcePlan, Strategy
@@ -73,6 +74,8 @@ class Comparisons:
         self._jobs: dict[str, _Job] = {}
         self._group: TaskGroup | None = None
         self._last = 0
+        metrics.BOUND.labels("comparisons").set(MOST_AT_ONCE)
+        metrics.BOUND.labels("comparison_ids").set(MOST_IDS)
 
     async def run(self) -> None:
         """Own what is begun; end what nobody watches any more. Until cancelled."""

@@ -162,6 +162,7 @@ class Engine:
             },
             "rejects": {"total": sum((await store.rejects.counts()).values())},
             "pushes": await self.pushes.standing(),
+            "backfills": await self.backfills.under_way(names),
             "reload": {"ok": self.reload_ok, "at": self.reloaded_at},
         }
 

@@ -42,7 +42,7 @@ async def test_polls_end_with_the_first_delivery_and_what_was_lost_is_found_by_t
         shown = await things(daemon)
         assert (shown["strategy"], shown["fed"]) == ("webhooks", False)
         assert "no webhook has told of things yet: polled as before (every: 1s)" in shown["remarks"][0]
-        code, out, _ = await daemon.cli("status")
+        _, out, _ = await daemon.cli("status")
         assert "no webhook has told of things yet" in out
 
         await control.webhooks(f"http://127.0.0.1:{daemon.port}/webhooks/plain/acme", WEBHOOK_SECRET)
@@ -60,7 +60,7 @@ async def test_polls_end_with_the_first_delivery_and_what_was_lost_is_found_by_t
         assert await ended(rows) == before, "no poll while deliveries come"
         shown = await things(daemon)
         assert shown["remarks"] == []
-        code, out, _ = await daemon.cli("plan", "--json")
+        _, out, _ = await daemon.cli("plan", "--json")
         planned = orjson.loads(out)["scopes"][0]["integrations"][0]["resources"][0]
         assert planned["strategy"] == "webhooks"
         assert planned["every_seconds"] == 3600.0
@@ -76,7 +76,8 @@ async def test_polls_end_with_the_first_delivery_and_what_was_lost_is_found_by_t
             "UPDATE syncd.records SET content_hash = 'x', data = '{}', source_updated_at = '2020-01-01' "
             "WHERE external_id IN (SELECT external_id FROM syncd.records ORDER BY source_updated_at LIMIT 15)"
         )
-        code, out, err = await daemon.cli("reconcile", "acme/things")
+        code, _, err = await daemon.cli("reconcile", "acme/things")
+        assert code == 0, err
 
         async def told() -> Any:
             return (await things(daemon))["drift"]
@@ -111,9 +112,10 @@ async def test_without_a_webhook_section_it_is_polled_and_check_says_so(
     simulator, _ = plain(things=20)
     body = partner(simulator.base_url, resources=only("things", strategy="webhooks", every="1s"))
     async with Daemon(tmp_path, database, {"plain": body}) as daemon:
-        code, out, err = await daemon.cli("check")
+        _, out, err = await daemon.cli("check")
         assert "things is polled" in out + err
-        code, out, err = await daemon.cli("check", "--strict")
+        code, _, _ = await daemon.cli("check", "--strict")
+        assert code == 78
 
         async def polled() -> bool:
             return await ended(rows) >= 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from syncd.cli import limits, queues
+from syncd.cli import backfill, limits, queues
 from syncd.cli.app import App, common
 from syncd.cli.exits import Exit
 from syncd.cli.output import (
@@ -116,7 +116,7 @@ def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False, co
         lines.append("no integrations: put a file into partners/ beside syncd.yaml, then `syncd reload --wait`")
     told = limits.render(found.get("scopes", []), now, verbose=verbose, width=columns or limits.WIDE)
     lines += ["", *told] if told else []
-    foot = _footer(found)
+    foot = _footer(found, now)
     lines += ["", *foot] if foot else []
     return [part for line in lines for part in wrapped(line, columns)]
 
@@ -256,7 +256,7 @@ def _pushes(found: Mapping[str, Any], now: datetime | None) -> str:
     return line
 
 
-def _footer(found: Mapping[str, Any]) -> list[str]:
+def _footer(found: Mapping[str, Any], now: datetime) -> list[str]:
     lines = queues.render(found.get("queues", []), found.get("workers") or {})
     dead = found.get("dead_letters") or {}
     rejects = found.get("rejects") or {}
@@ -273,6 +273,7 @@ def _footer(found: Mapping[str, Any]) -> list[str]:
     if dead.get("replays"):
         lines.append(f"{plural(dead['replays'], 'replay')} of dead letters under way")
     lines += [_pushes(one, moment_of(found.get("now"))) for one in found.get("pushes") or []]
+    lines += [f"backfill  {backfill.line_of(one, now)}" for one in found.get("backfills", [])]
     reload = found.get("reload") or {}
     if reload.get("ok") is False:
         lines.append(paint("the last reload was not applied whole → syncd reload --wait", "yellow"))

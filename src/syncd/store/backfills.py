@@ -247,11 +247,11 @@ class Backfills:
         )
 
     async def cancel(self, integration: str, resource: str | None, *, who: str) -> list[Backfill]:
-        """Stop those that wait or run; what is stored stays. Returns them as they were left."""
+        """Stop those that wait or run, and give up those that failed; what is stored stays. Returns what is left of them."""
         found = await self._database.fetch(
             "UPDATE syncd.backfills SET state = 'cancelled', ended_at = $3, reason = $4 "
-            "WHERE integration = $1 AND ($2::text IS NULL OR resource = $2) AND state IN ('waiting', 'running') "
-            f"RETURNING {_COLUMNS}",
+            "WHERE integration = $1 AND ($2::text IS NULL OR resource = $2) "
+            f"AND state IN ('waiting', 'running', 'failed') RETURNING {_COLUMNS}",
             integration,
             resource,
             self._database.clock.now(),

@@ -77,6 +77,20 @@ class Comparisons:
             )
         return [each["external_id"] for each in found]
 
+    async def mixed(self, integration: str, resource: str, adapter: str) -> bool:
+        """Is anything stored that another adapter made?"""
+        async with self._database.transaction() as connection:
+            await connection.execute(OVER_ALL)
+            found: bool = await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM syncd.records WHERE integration = $1 AND resource = $2 "
+                "AND deleted_at IS NULL AND adapter <> $3)",
+                integration,
+                resource,
+                adapter,
+                timeout=UNHURRIED_SECONDS,
+            )
+        return found
+
     async def pass_began_at(self, integration: str, resource: str) -> datetime | None:
         """When the last complete pass that ended had begun, by our clock."""
         found: datetime | None = await self._database.fetchval(

@@ -10,7 +10,6 @@ import asyncpg
 
 from syncd.store.database import Database
 
-
 LEAST_SECONDS = 3600.0
 
 

@@ -53,6 +53,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "ended_at < $1 AND id < (SELECT max(n.id) FROM syncd.runs n WHERE n.integration = t.integration "
         "AND n.resource = t.resource)",
     ),
+    ("runs", "backfills", "ended_at < $1 AND state NOT IN ('waiting', 'running')"),
     ("inbox_keys", "inbox", "finished_at < $1 AND state IN ('done', 'dropped')"),
     ("outbox", "outbox", "finished_at < $1 AND state IN ('done', 'dropped')"),
     ("rejects", "rejects", "last_at < $1"),

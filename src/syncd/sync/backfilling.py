@@ -16,6 +16,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError, StoreError, SyncdError
 from syncd.kit import Response
@@ -62,6 +63,7 @@ class Backfilling:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        metrics.BOUND.labels("backfills").set(AT_ONCE)
         self._held: set[str] = set()
         """Integrations with one under way."""
 

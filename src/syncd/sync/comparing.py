@@ -8,6 +8,7 @@ change the fresh ways have not had their time for is counted as pending instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,6 +17,7 @@ from syncd.kit import Item, Request, Response
 from syncd.model import Checkpoint, Lane, Mode
 from syncd.store.comparisons import Kept
 from syncd.sync.account import Account
+from syncd.sync.ahead import Ahead
 from syncd.sync.differences import Difference, Kind, There, differing, gone, seen_there
 from syncd.sync.drift import IN_FLIGHT
 from syncd.sync.feeding import is_fed
@@ -23,7 +25,7 @@ from syncd.sync.listings import listing_of
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.tenant import Tenant
 
-MOST_IDS = 3_000_000
+MOST_IDS = 1_000_000
 """Ids of one listing held in memory (R12)."""
 MOST_DETAILS = 1000
 """Records that are read a second time and reported one by one; the others are only counted."""
@@ -31,6 +33,10 @@ SETTLE_SECONDS = 5.0
 """Between the first look and the second: what was under way has arrived by then."""
 LONGEST_WAIT_SECONDS = 3600.0
 IDS_AT_ONCE = 5000
+AT_ONCE = 4
+"""Reads by id under way at a time."""
+IDS_A_TURN = 50
+"""Records read one by one between two looks at the copy."""
 
 
 @dataclass(slots=True)
@@ -88,6 +94,8 @@ class Comparison:
         self._suspects: dict[str, There | None] = {}
         """What looked different: the record as the partner showed it; None where it did not show it."""
         self._unlisted: dict[Kind, int] = {}
+        self._unread: set[str] = set()
+        """Records whose own answer could not be read: nothing is known of them."""
 
     @property
     def by_id(self) -> bool:
@@ -114,8 +122,10 @@ class Comparison:
             found.unsettled += number
         if found.unsettled:
             found.notes.append(f"{found.unsettled} were only counted and not read a second time")
-        if found.drift and plan.resource.stamped_by == "fetched" and found.differing:
-            found.notes.append("the partner gives no time of change: what changed since the last pass is among them")
+        if found.differing and plan.resource.stamped_by != "updated":
+            found.notes.append(
+                "the partner gives no time of change: what changed since it was last asked is among them"
+            )
         found.stage = "done"
         return found
 
@@ -131,9 +141,16 @@ class Comparison:
             return
         if stand is None or stand.passed_at is None or began_at is None:
             raise RejectedError(f"{plan.name} has not been read whole yet", hint=f"syncd status {account.name}")
-        by_feed = any(plan.name in other.resource.feeds for other in account.plans.values())
-        if by_feed or is_fed(account.health, plan, now):
+        feeds = []
+        for other in account.plans.values():
+            if plan.name in other.resource.feeds:
+                known = await account.store.checkpoints.stand(account.name, other.name)
+                covered = other.since(known.checkpoint.watermark) if known is not None else None
+                feeds += [covered] if covered is not None else []
+        if is_fed(account.health, plan, now):
             self._fresh_at = now - IN_FLIGHT
+        elif feeds:
+            self._fresh_at = min(feeds)
         elif plan.strategy is Strategy.INCREMENTAL and stand.checkpoint.watermark is not None:
             self._fresh_at = plan.since(stand.checkpoint.watermark)
         else:
@@ -197,7 +214,7 @@ class Comparison:
             shown = await self._read(some)
             await self._look([there.item for there in shown.values() if there is not None])
             for external_id in some:
-                if shown.get(external_id) is None:
+                if shown.get(external_id) is None and external_id not in self._unread:
                     self.found.checked += 1
                     self._suspect(external_id, None, Kind.MISSING_THERE)
 
@@ -261,7 +278,8 @@ class Comparison:
             shown = await self._read(some) if by_id else {one: self._suspects[one] for one in some}
             kept = await self._account.store.comparisons.several(self._account.name, self._plan.name, some)
             for external_id in some:
-                self._report(external_id, kept.get(external_id), shown.get(external_id))
+                if external_id not in self._unread:
+                    self._report(external_id, kept.get(external_id), shown.get(external_id))
 
     def _report(self, external_id: str, kept: Kept | None, there: There | None) -> None:
         found = self.found
@@ -282,7 +300,7 @@ class Comparison:
     @property
     def _at_once(self) -> int:
         many = self._plan.resource.many
-        return many.max if many is not None else 1
+        return many.max if many is not None else IDS_A_TURN
 
     async def _read(self, ids: Sequence[str]) -> dict[str, There | None]:
         """These records as the partner shows them now; None: it says that it has none of that id."""
@@ -293,36 +311,37 @@ class Comparison:
         if request is not None:
             response = await self._call(request)
             for item in driver.several(resource, response):
-                there = self._whose(item)
-                if there is not None:
+                with suppress(PayloadError):  # asked for by itself below, where it says who it is
+                    there = seen_there(driver, resource, item, plan.adapter)
                     shown[there.external_id] = there
-        for external_id in ids:
-            if external_id in shown:
-                continue
-            request = driver.one(resource, external_id)
-            if request is None:
-                request = driver.many(resource, [external_id])
-                if request is None:
-                    continue
-                items = driver.several(resource, await self._call(request))
-                shown[external_id] = self._whose(items[0]) if items else None
-                continue
-            try:
-                response = await self._call(request)
-                there = self._whose(driver.item(resource, response))
-            except GoneError:
-                shown[external_id] = None
-            else:
-                # An answer under another id is a record that was merged into that one.
-                shown[external_id] = there if there is None or there.external_id == external_id else None
+        left = [external_id for external_id in ids if external_id not in shown]
+        async with Ahead[There | None]() as ahead:
+            for external_id in left[:AT_ONCE]:
+                ahead.push(self._read_one(external_id))
+            for number, external_id in enumerate(left):
+                shown[external_id] = await ahead.pop()
+                if number + AT_ONCE < len(left):
+                    ahead.push(self._read_one(left[number + AT_ONCE]))
         return shown
 
-    def _whose(self, item: Item) -> There | None:
+    async def _read_one(self, external_id: str) -> There | None:
+        driver, resource = self._account.driver, self._plan.resource
+        request = driver.one(resource, external_id)
         try:
-            return seen_there(self._account.driver, self._plan.resource, item, self._plan.adapter)
+            if request is None:
+                request = driver.many(resource, [external_id])
+                items = driver.several(resource, await self._call(request)) if request is not None else []
+            else:
+                items = [driver.item(resource, await self._call(request))]
+            there = seen_there(driver, resource, items[0], self._plan.adapter) if items else None
+        except GoneError:
+            return None
         except PayloadError:
             self.found.unsound += 1
+            self._unread.add(external_id)
             return None
+        # An answer under another id is a record that was merged into that one.
+        return there if there is None or there.external_id == external_id else None
 
     # -- calls
 

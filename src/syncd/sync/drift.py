@@ -33,11 +33,13 @@ class Measure:
     """Changes before this were brought by incremental runs; None: it is counted from each page's own time."""
     tells_deletions: bool
     """The fresh way tells of deletions, so that one found by the pass was missed."""
+    stamped: bool = True
+    """Records carry the partner's stamp of their last change."""
 
     def missed(self, row: Row) -> bool:
         """Had the fresh way had its time to bring this version of the record?"""
         stamp = row.source_updated_at
-        if stamp is None:
+        if stamp is None or not self.stamped:
             return True
         return stamp < (row.fetched_at - IN_FLIGHT if self.covered_at is None else self.covered_at)
 
@@ -47,17 +49,26 @@ class Measure:
         return Drift(sum(1 for one in added if one in late), sum(1 for one in updated if one in late))
 
 
-def measure(plan: ResourcePlan, mode: Mode, stand: Stand | None, *, fed: bool, by_feed: bool) -> Measure | None:
+def measure(
+    plan: ResourcePlan,
+    mode: Mode,
+    stand: Stand | None,
+    *,
+    fed: bool,
+    by_feed: bool,
+    feed_covered_at: datetime | None = None,
+) -> Measure | None:
     """How this run tells drift; None where it cannot: no complete pass, the first one, or no fresh way beside passes.
 
-    `fed`: webhooks bring its changes; `by_feed`: a feed of the partner does.
+    `fed`: webhooks bring its changes; `by_feed`: a feed of the partner does, up to `feed_covered_at`.
     """
     if mode is not Mode.FULL or stand is None or stand.passed_at is None:
         return None
+    stamped = plan.resource.stamped_by == "updated"
     if fed or by_feed:
-        return Measure(None, tells_deletions=True)
+        return Measure(None if fed else feed_covered_at, tells_deletions=True, stamped=stamped)
     if plan.strategy is Strategy.CHILDREN:
-        return Measure(None, tells_deletions=False)
+        return Measure(None, tells_deletions=False, stamped=stamped)
     if plan.strategy is Strategy.INCREMENTAL and stand.checkpoint.watermark is not None:
         return Measure(plan.since(stand.checkpoint.watermark), tells_deletions=False)
     return None

@@ -81,8 +81,7 @@ class Pull:
         before = await account.store.checkpoints.stand(account.name, plan.name)
         fed = is_fed(account.health, plan, account.clock.now())
         mode = plan.mode(before, account.clock.now(), wanted=self.wanted_full, fed=fed)
-        by_feed = any(plan.name in other.resource.feeds for other in account.plans.values())
-        self._measure = measure(plan, mode, before, fed=fed, by_feed=by_feed)
+        self._measure = await self._how_drift_is_told(mode, before, fed)
         checkpoint, run_id = await account.store.checkpoints.begin(
             account.name, plan.name, mode, scope=account.scope, fence=account.fence, trigger=self.trigger
         )
@@ -258,6 +257,19 @@ class Pull:
             )
             tally.deleted += tally.sweep.deleted
             await self._tell_drift(stand)
+
+    async def _how_drift_is_told(self, mode: Mode, before: Stand | None, fed: bool) -> Measure | None:
+        account, plan = self.account, self.plan
+        feeds = [other for other in account.plans.values() if plan.name in other.resource.feeds]
+        covered = []
+        for feed in feeds if mode is Mode.FULL else ():
+            stand = await account.store.checkpoints.stand(account.name, feed.name)
+            covered.append(feed.since(stand.checkpoint.watermark) if stand is not None else None)
+        known = [at for at in covered if at is not None]
+        found = measure(plan, mode, before, fed=fed, by_feed=bool(known), feed_covered_at=min(known) if known else None)
+        if found is None or await account.store.comparisons.mixed(account.name, plan.name, plan.adapter):
+            return None  # a new adapter changes every record: that is no drift
+        return found
 
     async def _tell_drift(self, stand: Stand | None) -> None:
         """What the whole pass, cut and resumed or not, had to mend."""
