@@ -1,7 +1,8 @@
 """A driver for the tests alone that kills its process over records named in the environment, and how it is registered.
 
 `SYNCD_TEST_DEADLY` holds ids; `SYNCD_TEST_DEADLY_AT` is where the driver dies of one: `record` (reading the answer),
-`classify` (judging it), `one` (making the request) or `events` (reading a delivery). In all else it is the plain partner's.
+`classify` (judging it), `one` (making the request), `events` (reading a delivery), `check` or
+`pushed` (before and after a push). In all else it is the plain partner's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import yaml
 
 from syncd.errors import PartnerError
-from syncd.kit import Delivery, Event, Raw, Request, Resource, Response, RestDriver
+from syncd.kit import Change, Delivery, Event, Item, Raw, Request, Resource, Response, RestDriver
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +39,14 @@ class Deadly(RestDriver):
     def events(self, delivery: Delivery) -> list[Event]:
         self._reach("events", delivery.body.decode())
         return super().events(delivery)
+
+    def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
+        self._reach("check", str(change.external_id))
+        super().check(resource, change, stored)
+
+    def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
+        self._reach("pushed", str(change.external_id))
+        return super().pushed(resource, change, response)
 
     def _reach(self, where: str, text: str) -> None:
         if os.environ.get("SYNCD_TEST_DEADLY_AT", "record") != where or '"items"' in text:

@@ -19,6 +19,7 @@ from syncd.testing.control import Control
 from syncd.testing.process import Spawned, spawn
 from tests.whole.conftest import PLAIN, only, partner
 from tests.whole.daemon import Daemon, Rows
+from tests.whole.deadly import registered
 from tests.whole.written import PUSHES
 
 FRESH_SEED = secrets.randbelow(10**9)
@@ -202,6 +203,85 @@ async def test_an_answer_that_is_lost_for_good_is_a_letter_that_says_so_and_a_re
         await daemon.until(lambda: over(rows))
         assert (await state_of(rows, lost))["state"] == "done"
         assert len([entry for entry in (await control.do("applied"))["applied"] if entry[0] == "note"]) == 3
+
+
+@pytest.mark.parametrize("at", ["pushed", pytest.param("check", marks=pytest.mark.soak)])
+async def test_a_push_that_kills_the_process_is_a_letter_and_the_others_go_on(
+    at: str, tmp_path: Path, database: str, rows: Rows, written
+):
+    simulator, control = written(things=12)
+    body = writing(simulator.base_url)
+    async with Daemon(tmp_path / "first", database, {"plain": body}) as daemon:
+
+        async def copied() -> bool:
+            return await rows.count("acme", "things") == 12
+
+        await daemon.until(copied)
+    ids = await control.truth_ids("things")
+    deadly = ids[5]
+    pushes = {each: await push(rows, "state", {"state": "done"}, each) for each in ids}
+    body["driver"] = "deadly"
+    env = registered(tmp_path / "site", body.pop("rest"), deadly, at=at)
+    daemon = Daemon(tmp_path / "d", database, {"plain": body}, env=env)
+    deaths = 0
+    while deaths < 8:
+        await daemon.start(wait=False)
+        assert daemon.process is not None
+        dying = asyncio.create_task(daemon.process.wait())
+        while not dying.done() and not await over(rows):
+            await asyncio.sleep(0.1)
+        if not dying.done():
+            dying.cancel()
+            break
+        deaths += 1
+    assert deaths == 5
+    found = {each: (await state_of(rows, number))["state"] for each, number in pushes.items()}
+    assert found == {**dict.fromkeys(ids, "done"), deadly: "buried"}
+    letter = await rows.connection.fetchrow("SELECT * FROM syncd.dead_letters")
+    assert letter["error_class"] == "PoisonError"
+    assert letter["origin_id"] == str(pushes[deadly])
+    applied = (await control.do("applied"))["applied"]
+    assert sorted(entry[1] for entry in applied) == sorted(
+        ids if at == "pushed" else [each for each in ids if each != deadly]
+    )
+    await daemon.until_ready()
+    assert await daemon.stop() == 0
+
+
+@pytest.mark.timeout(180)
+async def test_cut_database_connections_and_a_stop_in_between_double_nothing(
+    tmp_path: Path, database: str, rows: Rows, written
+):
+    """Every connection of the daemon is cut again and again, so that some answers to a COMMIT are lost; then a SIGTERM."""
+    simulator, control = written(things=30, latency=(0.01, 0.05))
+    daemon = Daemon(tmp_path, database, {"plain": writing(simulator.base_url)})
+    await daemon.start()
+    ids = await control.truth_ids("things")
+    keys = [f"n{number}" for number in range(120)]
+    wanted = {each: [f"s{number}" for number in range(3)] for each in ids}
+    for number, key in enumerate(keys):
+        await push(rows, "note", {"text": key}, ids[number % len(ids)], key=key)
+    for states in range(3):
+        for each in ids:
+            await push(rows, "state", {"state": f"s{states}"}, each)
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name LIKE 'syncd%' AND datname = current_database()"
+    )
+    for turn in range(12):
+        await rows.connection.execute(cut)
+        await asyncio.sleep(0.25)
+        if turn == 6:
+            assert await daemon.stop() == 0
+            taken = "SELECT count(*) FROM syncd.outbox WHERE state = 'taken'"
+            assert await rows.connection.fetchval(taken) == 0, "what is held at a stop is finished or given back"
+            await daemon.start()
+    await daemon.until(lambda: over(rows), seconds=60)
+    applied = (await control.do("applied"))["applied"]
+    assert Counter(entry[1] for entry in applied if entry[0] == "note") == Counter(keys)
+    for each in ids:
+        assert [entry[2] for entry in applied if entry[0] == "state" and entry[1] == each] == wanted[each]
+    assert await daemon.stop() == 0
 
 
 async def survives(count: int, kills: int, seed: int, tmp_path: Path, database: str, rows: Rows, written: Any) -> None:
