@@ -99,10 +99,12 @@ async def test_values_are_hidden_but_for_the_ids_and_the_type(config: Config, st
     for name in (str(number), "msg_1"):
         found = await tracing(config, store).delivery("stay", name)
         assert found is not None
-        assert json.loads(found["masked"]) == {
+        assert json.loads(found["body"]) == {
             "event": "listing.updated", "listing": {"_id": "L1", "nickname": "•••", "rooms": ["•••", None]},
         }  # fmt: skip
-        assert json.loads(found["body"]) == json.loads(body)
+        whole = await tracing(config, store).delivery("stay", name, body=True)
+        assert whole is not None
+        assert json.loads(whole["body"]) == json.loads(body)
         (event,) = found["events"]
         assert (event["resource"], event["id"], event["record"]["row_version"]) == ("listings", "L1", 4)
         assert found["seconds"] == 2.0
@@ -132,7 +134,7 @@ async def test_an_integration_that_is_gone_from_the_files_still_shows_its_delive
 async def test_a_known_secret_in_a_body_is_never_shown(config: Config, store: Store, tables, tmp_path: Path):
     Vault(tmp_path, {"K": "a-secret-that-came-back"}).resolve(_ref({"env": "K"}))
     await came(tables, "msg_1", b'{"token": "a-secret-that-came-back"}')
-    found = await tracing(config, store).delivery("stay", "msg_1")
+    found = await tracing(config, store).delivery("stay", "msg_1", body=True)
     assert "a-secret-that-came-back" not in str(found)
 
 
@@ -175,7 +177,10 @@ async def test_a_rehearsal_tells_of_a_stored_record_and_what_version_it_is(
 ):
     await stored(tables, "stay", "listings", "64f0c0ffee0000000000b777", {})
     staged = await stage(config, store, tmp_path)
-    made = await staged.rehearse("stay", "listing.updated")
+    made = await staged.rehearse("stay", "listing.updated", who="ann")
+    (entry,) = await store.audit.list("stay")
+    assert (entry.actor, entry.action) == ("ann", "webhook_rehearsed")
+    assert SECRET not in str(entry)
     (event,) = made["events"]
     assert (event["id"], event["row_version"]) == ("64f0c0ffee0000000000b777", 4)
     assert made["judged"] == "accepted"

@@ -84,16 +84,24 @@ class Tracing:
         found = await self._store.inbox.list(integration, since=since, until=until, state=state, limit=limit)
         return [_told(each) for each in found]
 
-    async def delivery(self, integration: str, name: str) -> dict[str, Any] | None:
-        """One by its number or its event id, with all it caused; None where there is none."""
+    async def delivery(self, integration: str, name: str, *, body: bool = False) -> dict[str, Any] | None:
+        """One by its number or its event id, with all it caused; None where there is none.
+
+        Its body without values, but for ids and type; with `body` as it came, but for known secrets.
+        """
         found = await self._found(integration, name)
         if found is None:
             return None
         events, more, unread = await self._events(found)
         told = _told(found)
         told["headers"] = {key: KNOWN.mask(value) for key, value in found.headers.items()}
-        told["body"] = None if found.body is None else KNOWN.mask(found.body.decode("utf-8", "backslashreplace"))
-        told["masked"] = None if found.body is None else _masked(found.body, _plain(found, events))
+        told["body_masked"] = not body
+        told["body"] = None
+        if found.body is not None:
+            shown = (
+                found.body.decode("utf-8", "backslashreplace") if body else _masked(found.body, _plain(found, events))
+            )
+            told["body"] = KNOWN.mask(shown)
         told["events"] = [await self._became(found, event) for event in events]
         told["more_events"] = more
         told["unread"] = unread

@@ -29,8 +29,8 @@ class FakeDeliveries:
         self.asked.append((integration, chosen))
         return [ROW]
 
-    async def delivery(self, integration: str, name: str) -> dict[str, Any] | None:
-        return ROW if name in {"7", "evt_7"} else None
+    async def delivery(self, integration: str, name: str, *, body: bool) -> dict[str, Any] | None:
+        return {**ROW, "body_masked": not body} if name in {"7", "evt_7"} else None
 
     async def count(self, integration: str, **chosen: Any) -> int:
         self.asked.append(("count", chosen))
@@ -99,7 +99,9 @@ async def test_one_delivery_is_found_by_its_number_or_the_partners_id_of_it():
     fake = FakeDeliveries()
     for name in ("7", "evt_7"):
         answer = await call(fake, "GET", "delivery", params={"integration": "acme", "id": name})
-        assert answer == (200, {"schema": "syncd.delivery/1", **ROW})
+        assert answer == (200, {"schema": "syncd.delivery/1", **ROW, "body_masked": True})
+    whole = await call(fake, "GET", "delivery", params={"integration": "acme", "id": "7", "body": "1"})
+    assert whole[1]["body_masked"] is False
     status, body = await call(fake, "GET", "delivery", params={"integration": "acme", "id": "8"})
     assert (status, body["error"]["code"]) == (404, "unknown-delivery")
     assert (await call(fake, "GET", "delivery", params={"integration": "acme"}))[0] == 400
@@ -143,7 +145,10 @@ async def test_a_rehearsal_is_asked_for_as_it_was_said():
             "stale_seconds": 600}  # fmt: skip
     assert await call(fake, "POST", "rehearse", json=said) == (200, {"schema": "syncd.rehearsal/1"})
     assert fake.asked == [
-        ("thing.updated", {"external_id": "t1", "settings": {"a.b": 3}, "forged": True, "stale_seconds": 600.0})
+        (
+            "thing.updated",
+            {"external_id": "t1", "settings": {"a.b": 3}, "forged": True, "stale_seconds": 600.0, "who": "admin API"},
+        )
     ]
     assert (await call(fake, "GET", "types", params={"integration": "acme"}))[1]["types"] == ["thing.updated"]
     status, body = await call(fake, "POST", "rehearse", json={"integration": "acme", "type": "unknown"})

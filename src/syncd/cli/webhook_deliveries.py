@@ -90,7 +90,7 @@ def show(app: App, integration: str, delivery: str, body: bool) -> Exit:
         config = app.config()
         known_integration(config, integration)
         async with _tracing(app, config) as tracing:
-            return await tracing.delivery(integration, delivery)
+            return await tracing.delivery(integration, delivery, body=body)
 
     found = arun(ask())
     if found is None:
@@ -100,10 +100,8 @@ def show(app: App, integration: str, delivery: str, body: bool) -> Exit:
             f"syncd webhook deliveries {integration}",
             exit=Exit.USAGE,
         )
-    whole, masked = found.pop("body"), found.pop("masked")
-    found["body"] = whole if body else masked
     if app.as_json:
-        result_json({"schema": "syncd.delivery/1", **found, "body_masked": not body})
+        result_json({"schema": "syncd.delivery/1", **found})
         return Exit.OK
     print_delivery(found, app.clock.now())
     if found["headers"]:

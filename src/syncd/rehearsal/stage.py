@@ -58,11 +58,12 @@ class Stage:
         settings: Mapping[str, Any] | None = None,
         forged: bool = False,
         stale_seconds: float = 0.0,
+        who: str = "",
     ) -> dict[str, Any]:
         """A delivery as the partner would send it, signed and not sent, and what it would do: `syncd.rehearsal/1`.
 
         Without an id it tells of a record that is stored, so that there is a row to see; unless it says that the record is
-        gone, or brings its content along. Raises ConfigError, StoreError.
+        gone, or brings its content along. Whoever has one signed is in the audit log. Raises ConfigError, StoreError.
         """
         partner, driver = self._of(integration)
         samples, secret = samples_of(partner.driver), await self._secret(partner, integration)
@@ -88,6 +89,8 @@ class Stage:
         verdict = None
         if receiver is not None:
             verdict = receiver.judge(Delivery(sent.body, sent.headers, whole, sent.method, sent.route), now)
+        note = {"type": kind, "event_id": found.event_id, "records": [each.external_id for each in events]}
+        await self._store.audit.add(who, "webhook_rehearsed", integration=integration, after=note)
         return {
             "schema": "syncd.rehearsal/1",
             "integration": integration,

@@ -34,8 +34,8 @@ class Deliveries(Protocol):
         """Without bodies, the latest first."""
         ...
 
-    async def delivery(self, integration: str, name: str) -> dict[str, Any] | None:
-        """One by its number or event id, with all it caused."""
+    async def delivery(self, integration: str, name: str, *, body: bool) -> dict[str, Any] | None:
+        """One by its number or event id, with all it caused; its values hidden without `body`."""
         ...
 
     async def count(
@@ -71,6 +71,7 @@ class Rehearsals(Protocol):
         settings: Mapping[str, Any],
         forged: bool,
         stale_seconds: float,
+        who: str,
     ) -> dict[str, Any]:
         """A delivery, signed and not sent: `syncd.rehearsal/1`."""
         ...
@@ -115,7 +116,7 @@ class _Desk:
         name = text_of(request.query, "id")
         if name is None:
             raise RefusedError(400, "usage", "which one? id=NUMBER or id=EVENT_ID")
-        found = await self._deliveries.delivery(integration, name)
+        found = await self._deliveries.delivery(integration, name, body=request.query.get("body") == "1")
         if found is None:
             hint = f"syncd webhook deliveries {integration}"
             raise RefusedError(404, "unknown-delivery", f"{integration} has no delivery {name!r}", hint)
@@ -159,6 +160,7 @@ class _Desk:
             settings=settings,
             forged=said.get("bad_signature") is True,
             stale_seconds=float(stale),
+            who=who_asks(request),
         )
         return answer(found)
 

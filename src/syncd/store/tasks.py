@@ -158,9 +158,9 @@ class Tasks:
 
     async def keyed(self, integration: str, dedupe_key: str) -> Task | None:
         """The task with this key: the one under way, else the one that waits."""
+        one = f"SELECT {COLUMNS} FROM syncd.tasks WHERE integration = $1 AND dedupe_key = $2 AND state"
         found = await self._database.fetchrow(
-            f"SELECT {COLUMNS} FROM syncd.tasks WHERE integration = $1 AND dedupe_key = $2 "
-            "ORDER BY state = 'taken' DESC, id LIMIT 1",
+            f"({one} = 'taken' ORDER BY id LIMIT 1) UNION ALL ({one} = 'waiting' LIMIT 1) LIMIT 1",
             integration,
             dedupe_key,
         )
