@@ -367,7 +367,9 @@ def no_webhooks(driver: Driver, partner: PartnerConfig, name: str) -> str:
     """Why no delivery can tell of this integration's records; empty: one can."""
     if driver.spec.webhooks is None:
         return "its driver knows no webhooks"
-    return "" if partner.integrations[name].webhook is not None else "the integration has no webhook section"
+    if partner.integrations[name].webhook is None and driver.subscriptions(partner.options_for(name)) is None:
+        return "the integration has no webhook section"
+    return ""  # or none that is known of: a subscription made by `webhook register` needs no line in the file
 
 
 def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str, *, unfed: str = "") -> ResourcePlan:

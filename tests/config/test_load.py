@@ -415,3 +415,11 @@ def test_configuration_is_frozen_and_its_text_holds_no_literal(good):
     with pytest.raises(Exception, match="frozen"):
         config.drain_seconds = 3.0
     assert "planted" not in repr(config) + str(config) + config.model_dump_json()
+
+
+def test_a_partner_whose_subscriptions_we_make_ourselves_needs_no_webhook_section(good):
+    write(good, "acme", "driver: acme\nresources: {things: {strategy: webhooks}}\nintegrations: {one: {}}\n")
+    for registers, warned in ((True, 0), (False, 1)):
+        facts = Facts(base_url="https://api.acme.example", registers=registers)
+        found = load(good, drivers={**DRIVERS, "acme": facts}, env={})
+        assert len([problem for problem in found.warnings if "is polled" in problem.message]) == warned

@@ -78,9 +78,10 @@ def _check_integration(
             help="use https, or accept_risk: true in the integration",
         )
     signs = knows = True
+    registers = False
     if driver is not None:
         facts = driver.facts(partner.options_for(name), partner.rest)
-        signs, knows = facts.signs_webhooks, facts.webhooks
+        signs, knows, registers = facts.signs_webhooks, facts.webhooks, facts.registers
         _check_resources(document, (*here, "resources"), integration.resources, facts)
         _check_options(document, (*here, "options"), integration.options, facts)
         if _knows(facts.options, partner.options_for(name)):
@@ -94,7 +95,7 @@ def _check_integration(
             )
         if facts.base_url is None and url is None:
             document.problem(here, f"integration {name!r} has no base_url, and its driver knows none", key=True)
-    _check_strategies(document, partner, name, knows=knows)
+    _check_strategies(document, partner, name, knows=knows, registers=registers)
     if hook is not None and hook.rules:
         _check_rules(document, (*here, "webhook", "rules"), partner, name, driver)
     if hook is not None and not hook.secrets and knows and not integration.accept_risk:
@@ -123,10 +124,10 @@ def _check_rules(
             document.problem((*path, *finding.path[2:]), finding.message, help=finding.help)
 
 
-def _check_strategies(document: Document, partner: PartnerConfig, name: str, *, knows: bool) -> None:
+def _check_strategies(document: Document, partner: PartnerConfig, name: str, *, knows: bool, registers: bool) -> None:
     """`strategy: webhooks` where no delivery can come: it is polled, which is surely not what was meant."""
     integration = partner.integrations[name]
-    if knows and integration.webhook is not None:
+    if knows and (registers or integration.webhook is not None):
         return
     for resource in {**partner.resources, **integration.resources}:
         if partner.resource(name, resource).strategy != "webhooks":

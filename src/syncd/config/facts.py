@@ -37,6 +37,8 @@ class Facts:
     """False: this partner signs nothing, so a webhook without a secret is no mistake."""
     webhooks: bool = True
     """False: it knows no deliveries of this partner at all."""
+    registers: bool = False
+    """`syncd webhook register` can subscribe at this partner, which also hands over the secret."""
     findings: Sequence[Finding] = field(default=())
 
     def facts(self, options: Mapping[str, Any], rest: Mapping[str, Any] | None) -> Facts:

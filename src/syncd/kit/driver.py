@@ -54,7 +54,7 @@ class Driver(ABC):
 
     def facts(self, options: Mapping[str, Any]) -> Facts:
         """What checking a configuration needs to know under these options. Never raises: a mistake is a finding."""
-        known = self.spec.facts()
+        known = replace(self.spec.facts(), registers=self.subscriptions({}) is not None)
         if self.spec.open_resources:
             return known
         try:
