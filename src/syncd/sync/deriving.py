@@ -21,6 +21,7 @@ from syncd.store.inbox import Fate, Finish, Taken
 from syncd.store.pages import tombstone
 from syncd.store.records import Stamps
 from syncd.sync.account import Account
+from syncd.sync.freshness import SETTLED
 from syncd.sync.letters import letter_of_delivery
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import PageIn, PageRead, merged
@@ -33,7 +34,7 @@ LONGEST_TYPE = 200
 LONGEST_ID = 500
 NAMES_MOST = 1000
 NAMES_SECONDS = 600.0
-NAMED_LATER = timedelta(seconds=30)
+NAMED_LATER = timedelta(seconds=5)
 NAMED_WITHIN = timedelta(minutes=10)
 """A delivery of a resource nobody can name yet waits for its name, so long after it came."""
 YIELD_EVERY = 25
@@ -272,9 +273,16 @@ class Deriver:
         parent_id: str | None = None,
     ) -> None:
         key = f"{kind}:{plan.name}:{subject}"
-        if key in found.tasks:
-            return
         now, expires = self._account.clock.now(), plan.expires_seconds
+        # What a read tells that began after the event came in, however late the event is worked on. Another instance may
+        # have taken it in, by its own clock.
+        since = min(one.received_at + SETTLED, now)
+        if kind == "fetch" and self._account.freshness.read_since(plan.name, subject, since):
+            return
+        if key in found.tasks:
+            known = found.tasks[key]
+            known.wanted_at = max(known.wanted_at or now, since)
+            return
         found.tasks[key] = NewTask(
             kind=kind,
             resource=plan.name,
@@ -286,6 +294,7 @@ class Deriver:
             not_before=self._account.coalescing.not_before(plan.name, subject),
             expires_at=now + timedelta(seconds=expires) if expires is not None else None,
             cause=f"webhook {one.event_id}",
+            wanted_at=since,
         )
 
     def _asks_for_run(self, found: Derived, resource: str, one: Taken) -> None:
