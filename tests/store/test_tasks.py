@@ -208,3 +208,22 @@ async def test_whether_anything_of_a_backlog_is_left(store: Store):
     assert await store.tasks.any_ready("acme", up_to=newest), "what is under way is not over"
     await store.tasks.done(task)
     assert not await store.tasks.any_ready("acme", up_to=newest), "what is put off is no backlog"
+
+
+async def test_a_task_may_be_of_something_that_was_told_earlier_and_counts_from_the_latest(store: Store):
+    long_ago = now(store) - timedelta(hours=1)
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="k", wanted_at=long_ago))
+    [task] = await store.tasks.list("acme")
+    assert task.since == long_ago
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="k", wanted_at=long_ago - timedelta(hours=1)))
+    assert (await store.tasks.list("acme"))[0].since == long_ago
+    later = long_ago + timedelta(minutes=1)
+    await store.tasks.put(
+        "acme",
+        NewTask("fetch", dedupe_key="k", wanted_at=later),
+        NewTask("fetch", dedupe_key="k", wanted_at=long_ago),
+        NewTask("fetch", dedupe_key="other", wanted_at=now(store) + timedelta(days=1)),
+    )
+    found = {each.dedupe_key: each.since for each in await store.tasks.list("acme")}
+    assert found["k"] == later
+    assert found["other"] <= now(store), "a clock that is ahead is not believed"

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from tests.whole.conftest import only, partner
+from tests.whole.conftest import hooked, only, partner
 from tests.whole.daemon import Daemon, Rows
 
 
@@ -48,7 +48,9 @@ async def test_a_backlog_is_coalesced_and_its_stale_part_skipped_and_counted(
     # Of these the row was stored by a later request: nothing is asked.
     await put(rows, [{"external_id": each} for each in ids[50:]])
     await rows.connection.execute(
-        "UPDATE syncd.records SET fetched_at = $1 WHERE external_id = ANY($2)", datetime.now(UTC) + timedelta(seconds=10), ids[50:]
+        "UPDATE syncd.records SET fetched_at = $1 WHERE external_id = ANY($2)",
+        datetime.now(UTC) + timedelta(seconds=10),
+        ids[50:],
     )
     assert await rows.connection.fetchval("SELECT count(*) FROM syncd.tasks") == 50 + 1000 + 3000 + 10
     before = len(await control.arrivals("things/{id}"))
@@ -69,4 +71,49 @@ async def test_a_backlog_is_coalesced_and_its_stale_part_skipped_and_counted(
     truth = await control.truth("things")
     live = await rows.live("acme", "things")
     assert {each: live[each] for each in ids[:50]} == {each: truth[each] for each in ids[:50]}
+    assert await daemon.stop() == 0
+
+
+async def test_ten_thousand_events_that_came_while_nobody_worked_cost_a_read_a_record(
+    tmp_path: Path, database: str, rows: Rows, plain
+):
+    """Another instance took them in; this one was down. 10,000 events of 50 records."""
+    simulator, control = plain(things=60)
+    body = hooked(simulator.base_url, resources=only("things", every="1h"))
+    daemon = Daemon(tmp_path, database, {"plain": body})
+    await daemon.start()
+
+    async def imported() -> bool:
+        return await rows.count("acme", "things") == 60
+
+    await daemon.until(imported)
+    await daemon.kill()
+
+    ids = sorted(await control.truth_ids("things"))[:50]
+    for external_id in ids:
+        await control.update("things", external_id, {"name": "changed"})
+    now = datetime.now(UTC)
+    bodies = [
+        orjson.dumps({"type": "thing.updated", "at": now.isoformat(), "thing": {"id": ids[n % 50]}})
+        for n in range(10_000)
+    ]
+    await rows.connection.execute(
+        "INSERT INTO syncd.inbox (integration, event_id, event_type, body, received_at) "
+        "SELECT 'acme', 'e' || n, 'thing.updated', b, $2 FROM unnest($1::bytea[]) WITH ORDINALITY AS t(b, n)",
+        bodies,
+        now - timedelta(seconds=10),
+    )
+    before = len(await control.arrivals("things/{id}"))
+    await daemon.start()
+
+    async def done() -> bool:
+        inbox = await rows.connection.fetchval("SELECT count(*) FROM syncd.inbox WHERE state <> 'done'")
+        return inbox == 0 and await rows.connection.fetchval("SELECT count(*) FROM syncd.tasks") == 0
+
+    await daemon.until(done, seconds=120)
+    asked = len(await control.arrivals("things/{id}")) - before
+    print(f"{asked} reads")
+    assert 50 <= asked <= 58, "each once: they all came before the first of these reads began"
+    truth = await control.truth("things")
+    assert await rows.live("acme", "things") == truth
     assert await daemon.stop() == 0

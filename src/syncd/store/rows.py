@@ -76,6 +76,8 @@ class NewTask:
     not_before: datetime | None = None
     expires_at: datetime | None = None
     cause: str = ""
+    wanted_at: datetime | None = None
+    """What was fetched later than that answers it; left out, or in the future: now."""
     suspicion: int = 0
     """Of work that comes back from a dead letter saying it killed the process: one more time and it is one again."""
 
@@ -94,6 +96,8 @@ class NewTask:
         if self.parent_id is not None:
             made["parent_id"] = self.parent_id
             made["parent_resource"] = self.parent_resource or resource
+        if self.wanted_at is not None:
+            made["wanted_at"] = self.wanted_at
         if self.suspicion:
             made["suspicion"] = self.suspicion
         return made

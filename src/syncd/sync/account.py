@@ -17,6 +17,7 @@ from syncd.ports import CredentialKeeper
 from syncd.store import PageResult, Store
 from syncd.sync.coalescing import Coalescing
 from syncd.sync.flow import Flow
+from syncd.sync.freshness import Freshness
 from syncd.sync.health import Health
 from syncd.sync.keys import Keys
 from syncd.sync.ownership import Ownership
@@ -54,10 +55,13 @@ class Account:
     """What its queues got done, and what was not worth doing."""
     coalescing: Coalescing = field(init=False)
     """What was read because of events, and when."""
+    freshness: Freshness = field(init=False)
+    """When its records were last read: what asks for no more than that is answered."""
     history: Mapping[str, History] = field(init=False)
     _counters: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.freshness = Freshness(self.store, self.name)
         self.coalescing = Coalescing(self.clock)
         self.history = {plan.name: plan.history for plan in self.plans.values()}
 

@@ -34,6 +34,11 @@ class Freshness:
         if len(self._asked) > REMEMBERED:
             self._asked.popitem(last=False)
 
+    def read_since(self, resource: str, external_id: str, at: datetime) -> bool:
+        """Was the record read by a request that began after this moment?"""
+        asked = self._asked.get((resource, external_id))
+        return asked is not None and asked > at
+
     async def answered(self, plan: ResourcePlan, tasks: Sequence[Task]) -> set[int]:
         """Ids of the tasks that another reading would tell nothing new."""
         ids = list({task.external_id for task in tasks if task.external_id is not None})

@@ -22,7 +22,6 @@ from syncd.store import PageWrite, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
-from syncd.sync.freshness import Freshness
 from syncd.sync.letters import letter_of_task
 from syncd.sync.listing import below, needs_fields
 from syncd.sync.plan import ResourcePlan
@@ -51,7 +50,6 @@ class Worker:
         self._account = account
         self._policy = policy
         self._suspects = Suspects(account.store)
-        self._fresh = Freshness(account.store, account.name)
 
     async def run(self, tasks: Sequence[Task], *, left: int = SPLIT_CALLS) -> int:
         """Do the batch; whatever happens, every task of it gets an outcome.
@@ -81,7 +79,11 @@ class Worker:
     async def _worth(self, plan: ResourcePlan | None, tasks: Sequence[Task]) -> list[Task]:
         """Those still worth doing; the others are dropped and counted. A batch may have waited long for its turn."""
         now = self._account.clock.now()
-        answered = await self._fresh.answered(plan, tasks) if plan is not None and tasks[0].kind == "fetch" else set()
+        answered = (
+            await self._account.freshness.answered(plan, tasks)
+            if plan is not None and tasks[0].kind == "fetch"
+            else set()
+        )
         wanted = []
         for task in tasks:
             if plan is None:
@@ -172,7 +174,7 @@ class Worker:
                 found = set(await self._take(plan, response, account.driver.several(resource, response), None, ids))
         for task in tasks:
             if task.external_id in found:
-                self._fresh.asked(task, asked_at)
+                self._account.freshness.asked(task, asked_at)
                 await self._done(task)
         for task in tasks:
             if task.external_id not in found:
@@ -208,7 +210,7 @@ class Worker:
                 with witnessed(request, response):
                     items = [account.driver.item(resource, response)]
                     await self._take(plan, response, items, None, [task.external_id])
-        self._fresh.asked(task, asked_at)
+        self._account.freshness.asked(task, asked_at)
         await self._done(task)
 
     async def _children(self, plan: ResourcePlan, task: Task) -> None:

@@ -27,12 +27,15 @@ BEGIN
         wanted_at, cause, suspicion)
     SELECT DISTINCT ON (coalesce('=' || t.dedupe_key, n::text))
         p_integration, t.kind, coalesce(t.resource, ''), t.external_id, t.parent_id, coalesce(t.payload, '{}'),
-        coalesce(t.lane, 1), t.dedupe_key, t.not_before, t.expires_at, p_now, p_now, coalesce(t.cause, ''),
+        coalesce(t.lane, 1), t.dedupe_key, t.not_before, t.expires_at, p_now,
+        least(max(coalesce(t.wanted_at, p_now)) OVER (PARTITION BY coalesce('=' || t.dedupe_key, n::text)), p_now),
+        coalesce(t.cause, ''),
         coalesce(t.suspicion, 0)
     FROM ROWS FROM (jsonb_to_recordset(wanted) AS (
             kind text, resource text, external_id text, parent_id text, payload jsonb, lane smallint, dedupe_key text,
-            not_before timestamptz, expires_at timestamptz, cause text, suspicion smallint)) WITH ORDINALITY
-        AS t(kind, resource, external_id, parent_id, payload, lane, dedupe_key, not_before, expires_at, cause, suspicion, n)
+            not_before timestamptz, expires_at timestamptz, cause text, wanted_at timestamptz, suspicion smallint)) WITH ORDINALITY
+        AS t(kind, resource, external_id, parent_id, payload, lane, dedupe_key, not_before, expires_at, cause, wanted_at,
+             suspicion, n)
     ORDER BY coalesce('=' || t.dedupe_key, n::text), coalesce(t.lane, 1)
     ON CONFLICT (integration, dedupe_key) WHERE state = 'waiting' AND dedupe_key IS NOT NULL
     DO UPDATE SET
