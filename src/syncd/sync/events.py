@@ -167,7 +167,8 @@ class Events:
         singly = self._singly.get(name, 0)
         if singly:
             self._singly[name] = singly - 1
-        taken = await self._take(account, 1 if singly else BATCH)
+        most = 1 if singly else BATCH
+        taken = await self._take(account, most)
         if taken:
             await self._batch(account, taken)
         else:
@@ -175,7 +176,9 @@ class Events:
             self._suspects.add(name)  # a delivery is there, and none that goes with others
         if name in self._suspects:
             await self._one_by_one(account)
-        return bool(taken) or name in self._suspects
+        # Less than what would have fit is all there was; what came since has woken us.
+        full = len(taken) == most or sum(len(one.body or b"") for one in taken) >= BATCH_BYTES
+        return full or name in self._suspects or bool(self._singly.get(name))
 
     async def _take(self, account: Account, limit: int, *, suspect: bool = False) -> list[Taken]:
         return await self._store.inbox.take(
