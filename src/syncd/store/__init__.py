@@ -13,7 +13,8 @@ from syncd.store.database import KeyUsedError
 from syncd.store.dead_letters import DeadLetter, NewDeadLetter, Selection, Trouble
 from syncd.store.leases import Lease
 from syncd.store.migrate import Migration, SchemaStatus
-from syncd.store.outbox import OUTBOX, NewPush, PushRow
+from syncd.store.outbox import OUTBOX, NewPush
+from syncd.store.outbox_turns import PushRow
 from syncd.store.passes import Guard, Sweep
 from syncd.store.prune import Retention
 from syncd.store.records import Records, StoredRecord

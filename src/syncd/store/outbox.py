@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from syncd import codec
 from syncd.errors import OwnershipError
 from syncd.store.database import Database, affected, again_after_conflict
 from syncd.store.dead_letters import NewDeadLetter, insert_letter
+from syncd.store.outbox_turns import COLUMNS, FIRST, PushRow, Turns, row_of
 from syncd.store.pages import Pages
 from syncd.store.rows import PageResult, PageWrite
 from syncd.store.tasks import SUSPECT
@@ -45,117 +44,16 @@ class NewPush:
     not_before: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PushRow:
-    """One push as stored."""
-
-    integration: str
-    id: int
-    resource: str
-    external_id: str | None
-    operation: str
-    payload: Mapping[str, Any]
-    idempotency_key: str
-    state: str
-    attempts: int
-    """Takes, this one included; those that failed nobody are taken back."""
-    lost: int
-    """Takes that ended with the process."""
-    suspicion: int
-    not_before: datetime | None
-    expires_at: datetime | None
-    taken_fence: int | None
-    sent_at: datetime | None
-    unsure_since: datetime | None
-    """Since when a try may have arrived, and nobody knows."""
-    created_at: datetime
-    finished_at: datetime | None
-    cause: str
-    reason: str | None
-    answer: Mapping[str, Any] | None
-
-    @property
-    def suspect(self) -> bool:
-        """Were earlier takes lost with the process? Then it goes alone, and says so before it is handled."""
-        return self.suspicion >= SUSPECT
-
-    @property
-    def tries(self) -> int:
-        """Attempts that came to an end, this one included: what patience is measured by."""
-        return max(self.attempts - self.lost, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A push whose turn it is."""
-
-    integration: str
-    id: int
-    resource: str
-    suspicion: int
-
-
-_COLUMNS = ", ".join(PushRow.__slots__)
 _OURS = "integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3"
 _TRIED = ", history = syncd.with_attempt(history, attempts, {now}, {why})"
-_FIRST = (  # nothing older of the same record is under way
-    "NOT EXISTS (SELECT FROM syncd.outbox p WHERE p.integration = o.integration AND p.resource = o.resource "
-    "AND p.record_key = o.record_key AND p.id < o.id AND p.state IN ('waiting', 'taken', 'unknown'))"
-)
 
 
-_MAY_GO = "(o.not_before IS NULL OR o.not_before <= $2) AND o.state IN ('waiting', 'unknown')"
-_LOOK = f"""
-SELECT o.integration, o.id, o.resource, o.suspicion
-FROM (
-    (SELECT * FROM syncd.outbox w WHERE w.integration = $1 AND w.state IN ('waiting', 'unknown') AND w.not_before IS NULL
-     ORDER BY w.id LIMIT $5)
-    UNION ALL
-    (SELECT * FROM syncd.outbox w WHERE w.integration = $1 AND w.state IN ('waiting', 'unknown') AND w.not_before <= $2
-     ORDER BY w.not_before LIMIT $5)
-) o
-WHERE (o.external_id IS NOT NULL OR o.ordered_by IS NOT NULL) AND o.integration || '/' || o.resource <> ALL($4::text[])
-  AND {_FIRST}
-ORDER BY o.id LIMIT $3
-"""
-"""The first of those that never were put off, and of those whose time has come, where nothing older stands before them."""
-_FREE = f"""
-SELECT o.integration, o.id, o.resource, o.suspicion FROM syncd.outbox o
-WHERE o.integration = $1 AND o.ordered_by = '' AND o.external_id IS NULL AND {_MAY_GO}
-  AND o.integration || '/' || o.resource <> ALL($4::text[])
-ORDER BY o.id LIMIT $3
-"""
-HEADS_AT_ONCE = 500
-LOOKED_AT = 200
-"""So many rows are looked at in their order."""
-_NEXT_HEAD = """
-SELECT o.resource, o.record_key, o.id FROM syncd.outbox o
-WHERE o.integration = $1 AND o.state IN ('waiting', 'taken', 'unknown') AND o.record_key IS NOT NULL
-  AND (o.resource, o.record_key) > ({}, {})
-ORDER BY o.resource, o.record_key, o.id LIMIT 1
-"""
-_HEADS = f"""
-WITH RECURSIVE head AS (
-    ({_NEXT_HEAD.format("$3::text", "$4::text")})
-    UNION ALL
-    SELECT n.* FROM head h CROSS JOIN LATERAL ({_NEXT_HEAD.format("h.resource", "h.record_key")}) n
-)
-SELECT h.resource, h.record_key, h.id, o.suspicion,
-       {_MAY_GO} AND o.integration || '/' || o.resource <> ALL($5::text[]) AS may_go
-FROM (SELECT * FROM head LIMIT {HEADS_AT_ONCE}) h
-CROSS JOIN LATERAL (SELECT * FROM syncd.outbox k WHERE k.integration = $1 AND k.id = h.id OFFSET 0) o
-ORDER BY h.resource, h.record_key
-"""
-
-
-class Outbox:
+class Outbox(Turns):
     """Pushes that wait, are under way, or are over."""
 
     def __init__(self, database: Database, pages: Pages) -> None:
-        self._database = database
+        super().__init__(database)
         self._pages = pages
-        self._round: dict[str, tuple[str, str]] = {}
-        """How far round its records the looks have come, by integration."""
 
     # -- writing pushes --------------------------------------------------------------------------------------------
 
@@ -210,60 +108,11 @@ class Outbox:
             list(held),
         )
 
-    async def unordered(self, integrations: Sequence[str], *, limit: int = 500) -> list[PushRow]:
-        """Pushes without an id of which nobody has said yet what identifies their record."""
-        found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.outbox WHERE integration = ANY($1::text[]) AND state = 'waiting' "
-            "AND external_id IS NULL AND ordered_by IS NULL ORDER BY id LIMIT $2",
-            list(integrations),
-            limit,
-        )
-        return [_row(each) for each in found]
-
-    async def order(self, keys: Mapping[tuple[str, int], str]) -> None:
-        """Say what identifies the record of each; empty: nothing does, and it goes at any time."""
-        names, ids = [name for name, _ in keys], [number for _, number in keys]
-        await self._database.execute(
-            "UPDATE syncd.outbox o SET ordered_by = k.value FROM unnest($1::text[], $2::bigint[], $3::text[]) "
-            "AS k(name, id, value) WHERE o.integration = k.name AND o.id = k.id AND o.ordered_by IS NULL",
-            names,
-            ids,
-            list(keys.values()),
-        )
-
-    async def ready(self, integrations: Sequence[str], *, limit: int, without: Sequence[str] = ()) -> list[Ready]:
-        """Those whose turn it is, oldest first: of each record only its oldest. `without`: `integration/resource`.
-
-        However many wait, a look costs about the same. Where many stand behind each other, others are found by going round
-        the records, so many a look.
-        """
-        found: dict[int, Ready] = {}
-        now, barred = self._database.clock.now(), list(without)
-        for name in integrations:
-            first = await self._database.fetch(_LOOK, name, now, limit, barred, LOOKED_AT)
-            some = {each["id"]: Ready(*each) for each in first}
-            if len(some) < limit:
-                some |= {
-                    each["id"]: Ready(*each) for each in await self._database.fetch(_FREE, name, now, limit, barred)
-                }
-                some |= {each.id: each for each in await self._heads(name, now, barred)}
-            found |= {each: some[each] for each in sorted(some)[:limit]}
-        return [found[each] for each in sorted(found)]
-
-    async def _heads(self, integration: str, now: datetime, barred: list[str]) -> list[Ready]:
-        """The oldest push of each of the next so many records, where it may go now."""
-        rows = await self._database.fetch(_HEADS, integration, now, *self._round.get(integration, ("", "")), barred)
-        if len(rows) < HEADS_AT_ONCE:
-            self._round.pop(integration, None)
-        else:
-            self._round[integration] = (rows[-1]["resource"], rows[-1]["record_key"])
-        return [Ready(integration, row["id"], row["resource"], row["suspicion"]) for row in rows if row["may_go"]]
-
     async def take(self, integration: str, push_id: int, *, fence: int) -> PushRow | None:
         """Take one; None when it is not its turn, or somebody else has it. Its state tells how it was found."""
         found = await self._database.fetchrow(
             "WITH was AS (SELECT o.integration, o.id, o.state FROM syncd.outbox o WHERE o.integration = $1 AND o.id = $2 "
-            f"AND o.state IN ('waiting', 'unknown') AND (o.not_before IS NULL OR o.not_before <= $4) AND {_FIRST} "
+            f"AND o.state IN ('waiting', 'unknown') AND (o.not_before IS NULL OR o.not_before <= $4) AND {FIRST} "
             "FOR UPDATE SKIP LOCKED) "
             "UPDATE syncd.outbox t SET state = 'taken', taken_fence = $3, taken_at = $4, attempts = t.attempts + 1 "
             "FROM was WHERE t.integration = was.integration AND t.id = was.id "
@@ -273,7 +122,7 @@ class Outbox:
             fence,
             self._database.clock.now(),
         )
-        return _row(found) if found is not None else None
+        return row_of(found) if found is not None else None
 
     async def leaving(self, push: PushRow, scope: str) -> None:
         """A try leaves now. Raises OwnershipError when it is no longer ours to send."""
@@ -415,9 +264,9 @@ class Outbox:
 
     async def get(self, integration: str, push_id: int) -> PushRow | None:
         found = await self._database.fetchrow(
-            f"SELECT {_COLUMNS} FROM syncd.outbox WHERE integration = $1 AND id = $2", integration, push_id
+            f"SELECT {COLUMNS} FROM syncd.outbox WHERE integration = $1 AND id = $2", integration, push_id
         )
-        return _row(found) if found is not None else None
+        return row_of(found) if found is not None else None
 
     async def list(
         self,
@@ -429,7 +278,7 @@ class Outbox:
     ) -> list[PushRow]:
         """Newest first."""
         found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.outbox WHERE ($1::text IS NULL OR integration = $1) "
+            f"SELECT {COLUMNS} FROM syncd.outbox WHERE ($1::text IS NULL OR integration = $1) "
             "AND ($2::text IS NULL OR resource = $2) AND ($3::text[] IS NULL OR state = ANY($3)) "
             "ORDER BY id DESC LIMIT $4",
             integration,
@@ -437,7 +286,7 @@ class Outbox:
             list(states) if states is not None else None,
             limit,
         )
-        return [_row(each) for each in found]
+        return [row_of(each) for each in found]
 
     async def counts(self) -> dict[str, dict[str, Any]]:
         """By integration: how many wait, are taken, are unknown, and when the oldest was written (`oldest_at`)."""
@@ -455,7 +304,3 @@ class Outbox:
 
 def _key(push: PushRow) -> tuple[str, int, int | None]:
     return push.integration, push.id, push.taken_fence
-
-
-def _row(found: asyncpg.Record) -> PushRow:
-    return PushRow(**dict(found))

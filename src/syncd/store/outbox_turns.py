@@ -1,0 +1,176 @@
+"""Whose turn it is in `outbox`: of each record its oldest push, found at about the same cost however many wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from syncd.store.database import Database
+from syncd.store.tasks import SUSPECT
+
+
+@dataclass(frozen=True, slots=True)
+class PushRow:
+    """One push as stored."""
+
+    integration: str
+    id: int
+    resource: str
+    external_id: str | None
+    operation: str
+    payload: Mapping[str, Any]
+    idempotency_key: str
+    state: str
+    attempts: int
+    """Takes, this one included; those that failed nobody are taken back."""
+    lost: int
+    """Takes that ended with the process."""
+    suspicion: int
+    not_before: datetime | None
+    expires_at: datetime | None
+    taken_fence: int | None
+    sent_at: datetime | None
+    unsure_since: datetime | None
+    """Since when a try may have arrived, and nobody knows."""
+    created_at: datetime
+    finished_at: datetime | None
+    cause: str
+    reason: str | None
+    answer: Mapping[str, Any] | None
+
+    @property
+    def suspect(self) -> bool:
+        """Were earlier takes lost with the process? Then it goes alone, and says so before it is handled."""
+        return self.suspicion >= SUSPECT
+
+    @property
+    def tries(self) -> int:
+        """Attempts that came to an end, this one included: what patience is measured by."""
+        return max(self.attempts - self.lost, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A push whose turn it is."""
+
+    integration: str
+    id: int
+    resource: str
+    suspicion: int
+
+
+COLUMNS = ", ".join(PushRow.__slots__)
+FIRST = (  # nothing older of the same record is under way
+    "NOT EXISTS (SELECT FROM syncd.outbox p WHERE p.integration = o.integration AND p.resource = o.resource "
+    "AND p.record_key = o.record_key AND p.id < o.id AND p.state IN ('waiting', 'taken', 'unknown'))"
+)
+
+
+_MAY_GO = "(o.not_before IS NULL OR o.not_before <= $2) AND o.state IN ('waiting', 'unknown')"
+_LOOK = f"""
+SELECT o.integration, o.id, o.resource, o.suspicion
+FROM (
+    (SELECT * FROM syncd.outbox w WHERE w.integration = $1 AND w.state IN ('waiting', 'unknown') AND w.not_before IS NULL
+     ORDER BY w.id LIMIT $5)
+    UNION ALL
+    (SELECT * FROM syncd.outbox w WHERE w.integration = $1 AND w.state IN ('waiting', 'unknown') AND w.not_before <= $2
+     ORDER BY w.not_before LIMIT $5)
+) o
+WHERE (o.external_id IS NOT NULL OR o.ordered_by IS NOT NULL) AND o.integration || '/' || o.resource <> ALL($4::text[])
+  AND {FIRST}
+ORDER BY o.id LIMIT $3
+"""
+"""The first of those that never were put off, and of those whose time has come, where nothing older stands before them."""
+_FREE = f"""
+SELECT o.integration, o.id, o.resource, o.suspicion FROM syncd.outbox o
+WHERE o.integration = $1 AND o.ordered_by = '' AND o.external_id IS NULL AND {_MAY_GO}
+  AND o.integration || '/' || o.resource <> ALL($4::text[])
+ORDER BY o.id LIMIT $3
+"""
+HEADS_AT_ONCE = 500
+LOOKED_AT = 200
+"""So many rows are looked at in their order."""
+_NEXT_HEAD = """
+SELECT o.resource, o.record_key, o.id FROM syncd.outbox o
+WHERE o.integration = $1 AND o.state IN ('waiting', 'taken', 'unknown') AND o.record_key IS NOT NULL
+  AND (o.resource, o.record_key) > ({}, {})
+ORDER BY o.resource, o.record_key, o.id LIMIT 1
+"""
+_HEADS = f"""
+WITH RECURSIVE head AS (
+    ({_NEXT_HEAD.format("$3::text", "$4::text")})
+    UNION ALL
+    SELECT n.* FROM head h CROSS JOIN LATERAL ({_NEXT_HEAD.format("h.resource", "h.record_key")}) n
+)
+SELECT h.resource, h.record_key, h.id, o.suspicion,
+       {_MAY_GO} AND o.integration || '/' || o.resource <> ALL($5::text[]) AS may_go
+FROM (SELECT * FROM head LIMIT {HEADS_AT_ONCE}) h
+CROSS JOIN LATERAL (SELECT * FROM syncd.outbox k WHERE k.integration = $1 AND k.id = h.id OFFSET 0) o
+ORDER BY h.resource, h.record_key
+"""
+
+
+class Turns:
+    """The looks at the outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._round: dict[str, tuple[str, str]] = {}
+        """How far round its records the looks have come, by integration."""
+
+    async def unordered(self, integrations: Sequence[str], *, limit: int = 500) -> list[PushRow]:
+        """Pushes without an id of which nobody has said yet what identifies their record."""
+        found = await self._database.fetch(
+            f"SELECT {COLUMNS} FROM syncd.outbox WHERE integration = ANY($1::text[]) AND state = 'waiting' "
+            "AND external_id IS NULL AND ordered_by IS NULL ORDER BY id LIMIT $2",
+            list(integrations),
+            limit,
+        )
+        return [row_of(each) for each in found]
+
+    async def order(self, keys: Mapping[tuple[str, int], str]) -> None:
+        """Say what identifies the record of each; empty: nothing does, and it goes at any time."""
+        names, ids = [name for name, _ in keys], [number for _, number in keys]
+        await self._database.execute(
+            "UPDATE syncd.outbox o SET ordered_by = k.value FROM unnest($1::text[], $2::bigint[], $3::text[]) "
+            "AS k(name, id, value) WHERE o.integration = k.name AND o.id = k.id AND o.ordered_by IS NULL",
+            names,
+            ids,
+            list(keys.values()),
+        )
+
+    async def ready(self, integrations: Sequence[str], *, limit: int, without: Sequence[str] = ()) -> list[Ready]:
+        """Those whose turn it is, oldest first: of each record only its oldest. `without`: `integration/resource`.
+
+        However many wait, a look costs about the same. Where many stand behind each other, others are found by going round
+        the records, so many a look.
+        """
+        found: dict[int, Ready] = {}
+        now, barred = self._database.clock.now(), list(without)
+        for name in integrations:
+            first = await self._database.fetch(_LOOK, name, now, limit, barred, LOOKED_AT)
+            some = {each["id"]: Ready(*each) for each in first}
+            if len(some) < limit:
+                some |= {
+                    each["id"]: Ready(*each) for each in await self._database.fetch(_FREE, name, now, limit, barred)
+                }
+                some |= {each.id: each for each in await self._heads(name, now, barred)}
+            found |= {each: some[each] for each in sorted(some)[:limit]}
+        return [found[each] for each in sorted(found)]
+
+    async def _heads(self, integration: str, now: datetime, barred: list[str]) -> list[Ready]:
+        """The oldest push of each of the next so many records, where it may go now."""
+        rows = await self._database.fetch(_HEADS, integration, now, *self._round.get(integration, ("", "")), barred)
+        if len(rows) < HEADS_AT_ONCE:
+            self._round.pop(integration, None)
+        else:
+            self._round[integration] = (rows[-1]["resource"], rows[-1]["record_key"])
+        return [Ready(integration, row["id"], row["resource"], row["suspicion"]) for row in rows if row["may_go"]]
+
+
+def row_of(found: asyncpg.Record) -> PushRow:
+    return PushRow(**dict(found))
