@@ -181,6 +181,17 @@ async def test_words_that_name_no_cause_alone_begin_nothing(store: Store):
         assert (await call("POST", "dlq/replay", {"cause": "500"}))[0] == 202
 
 
+async def test_a_cause_of_rejected_records_is_told_from_one_of_letters(store: Store):
+    await store._database.execute(
+        "INSERT INTO syncd.rejects (integration, resource, external_id, raw, reason, fingerprint, first_at, last_at) "
+        "VALUES ('acme', 'things', '1', '{}', 'email is null', 'email is null', now(), now())"
+    )
+    async with api(desk(store, account())) as call:
+        status, body = await call("POST", "dlq/replay", {"cause": "email"})
+        assert (status, body["error"]["hint"]) == (404, "syncd sync acme/things")
+        assert "rejected records" in body["error"]["message"]
+
+
 async def test_letters_of_what_is_no_longer_configured_are_not_replayed_into_nothing(store: Store):
     await store.dead_letters.bury(of_task(1))
     await store.dead_letters.bury(of_task(2, integration="gone"))

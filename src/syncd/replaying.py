@@ -150,6 +150,8 @@ class Replaying:
             replays = await store.replays.of(said, since=self._clock.now() - REMEMBERED)
             of_cause = {(one.integration, one.resource, one.fingerprint): one for one in replays}
             every = [(causes.LETTER, causes.trouble_of(one)) for one in of_cause.values()] or every
+            if not causes.fitting(cause, every):
+                await self._is_reject(cause, said.integration)
         _, found = causes.chosen(cause, every)
         return replace(said, cause=(found.integration, found.resource, found.fingerprint))
 
@@ -271,6 +273,16 @@ class Replaying:
         return {"schema": "syncd.dlq-purge/1", "removed": count}
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _is_reject(self, cause: str, integration: str | None) -> None:
+        """Raises ConfigError where the cause is one of rejected records: they are no work that could be done again."""
+        fits = causes.fitting(cause, [(causes.REJECT, one) for one in await self._store().rejects.grouped(integration)])
+        if len(fits) == 1:
+            one = fits[0][1]
+            raise ConfigError(
+                f"{cause!r} is a cause of rejected records: each goes by itself when a sound version of it arrives",
+                hint=f"syncd sync {one.integration}/{one.resource}",
+            )
 
     async def _told(self, replays: Sequence[Replay]) -> list[dict[str, Any]]:
         store, now = self._store(), self._clock.now()

@@ -252,6 +252,9 @@ def test_a_price_names_what_is_worth_knowing_first():
 
 
 def test_what_a_replay_came_to_is_said_with_what_was_dropped_and_what_could_not_be_done():
+    assert outcome({**ROW, "sent": 0, "done": 0, "total": 1})[1:] == [
+        "  1 letter was settled meanwhile, in another way"
+    ]
     told = outcome({**ROW, "sent": 8, "done": 6, "failed": 2, "overtaken": 2, "unable": 1})
     assert told == [
         "booking/rooms: 6 done, ✗ 2 failed again: syncd dlq list",

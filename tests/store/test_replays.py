@@ -154,6 +154,28 @@ async def test_no_more_than_a_portion_is_unfinished_at_once(store: Store, monkey
     assert (await stand(store, replay)).done == 10
 
 
+async def test_deliveries_wait_while_the_reads_of_earlier_ones_do(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "PORTION", {"inbox": 3})
+    for number in range(10):
+        row = await delivery(store, f"e{number}")
+        await store.dead_letters.bury(letter(origin="inbox", origin_id=str(row)))
+    replay = await begin(store)
+    most = 0
+    for _ in range(30):
+        while await step(store, replay):
+            pass
+        ended = await store._database.fetch(
+            "UPDATE syncd.inbox SET state = 'done' WHERE state = 'waiting' RETURNING event_id"
+        )
+        for each in ended:  # as a thin delivery does
+            await store.tasks.put("acme", NewTask("fetch", "things", each["event_id"], lane=Lane.HIGH))
+        most = max(most, len(await store.tasks.list("acme")))
+        for task in await take(store, 1):
+            await store.tasks.done(task)
+    assert most <= 3
+    assert (await stand(store, replay)).replay.state == "done"
+
+
 async def test_one_in_which_most_fail_goes_no_further(store: Store, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "PORTION", {"task": 15})
     await letters(store, 100)

@@ -278,6 +278,8 @@ def outcome(row: Row) -> list[str]:
         ]
     else:
         lines = [f"{where}: {paint('✓', 'green')} {row['done']:,} done"]
+    if row["state"] == "done" and left:
+        lines.append(f"  {plural(left, 'letter was', 'letters were')} settled meanwhile, in another way")
     if row["overtaken"]:
         lines.append(f"  {plural(row['overtaken'], 'push', 'pushes')} dropped: a newer one of the same record was done")
     if row["unable"]:

@@ -24,9 +24,9 @@ from syncd.store.returns import IN_FLIGHT, Returned, give_back
 
 REPLAYS = "syncd_replays"
 """NOTIFY channel: there is a replay to carry on with."""
-PORTION: Mapping[str, int] = {"task": 500, "run": 500, "inbox": 100, "outbox": 100}
-"""So many pieces of returned work of one replay may be unfinished at once (R12), by origin. Deliveries go before newer ones
-of their integration, so only few of them at a time."""
+PORTION: Mapping[str, int] = {"task": 500, "run": 500, "inbox": 50, "outbox": 10}
+"""So many pieces of returned work of one replay may be unfinished at once (R12), by origin. Tasks go in the lowest lane;
+deliveries and pushes go before newer ones of their integration, so only few of them at a time."""
 ENOUGH_FAILED = 10
 """From so many letters that were buried again, and more than half of those that ended, a replay goes no further."""
 
@@ -108,10 +108,12 @@ _STANDING = (
     f"FROM syncd.replays, LATERAL ({IN_FLIGHT}) AS f(flying, until, why) WHERE integration = $1 AND id = $2"
 )
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('syncd replays'))"
-_NEXT = (
-    "SELECT id, origin, origin_id, resource, external_id, error_class, payload FROM syncd.dead_letters "
-    "WHERE integration = $1 AND replay_id = $2 AND state = 'open' ORDER BY id LIMIT $3 FOR UPDATE"
-)
+_HIGH = "SELECT FROM syncd.tasks WHERE integration = $1 AND state = 'waiting' AND lane = 0 LIMIT $2"
+_URGENT = f"SELECT count(*) FROM ({_HIGH}) t"
+"""Reads that deliveries cause go in the highest lane: what a replay adds to those that wait there has its bound too."""
+_OPEN = "FROM syncd.dead_letters WHERE integration = $1 AND replay_id = $2 AND state = 'open' ORDER BY id"
+_ORIGIN = f"SELECT origin {_OPEN} LIMIT 1"
+_NEXT = f"SELECT id, origin, origin_id, resource, external_id, error_class, payload {_OPEN} LIMIT $3 FOR UPDATE"
 
 
 class Replays:
@@ -263,10 +265,8 @@ class Replays:
                 await self._end(connection, integration, replay_id, "stopped", why)
                 return True
             returned = await self._send(connection, replay, flying, Lane.LOW)
-            if returned.touched or flying:
+            if returned.touched or flying or returned.put_off or returned.full:
                 return returned.touched > 0
-            if returned.put_off:
-                return False
             await self._end(connection, integration, replay_id, "done", None)
             return True
 
@@ -303,14 +303,17 @@ class Replays:
         self, connection: asyncpg.Connection, replay: Replay, flying: int, lane: Lane, *, most: int | None = None
     ) -> Returned:
         """Return the next letters, as many as there is room for, all of one origin."""
-        letters = await connection.fetch(_NEXT, replay.integration, replay.id, most or max(PORTION.values()))
-        if not letters:
+        origin = await connection.fetchval(_ORIGIN, replay.integration, replay.id)
+        if origin is None:
             return Returned()
-        origin = letters[0]["origin"]
-        room = most or PORTION.get(origin, 1) - flying
-        mine = [letter for letter in letters if letter["origin"] == origin][: max(room, 0)]
-        if not mine:
-            return Returned()
+        portion = PORTION.get(origin, 1)
+        if origin == "inbox":
+            flying += await connection.fetchval(_URGENT, replay.integration, portion)
+        room = most or portion - flying
+        if room <= 0:
+            return Returned(full=True)
+        letters = await connection.fetch(_NEXT, replay.integration, replay.id, room)
+        mine = [letter for letter in letters if letter["origin"] == origin]
         now = self._database.clock.now()
         returned = await give_back(connection, replay.integration, origin, mine, lane, now, by=replay.who)
         await connection.execute(

@@ -51,6 +51,8 @@ class Returned:
     """Left open: what it takes to do them is no longer there."""
     put_off: list[int] = field(default_factory=list)
     """Not now: a newer push of the same record is under way."""
+    full: bool = False
+    """Nothing was tried: as much as may be is under way."""
 
     @property
     def touched(self) -> int:
