@@ -28,6 +28,7 @@ from syncd.secrets import Ref, Secret, Vault, fingerprint
 from syncd.store import Guard, Store
 from syncd.sync.account import Account
 from syncd.sync.backfilling import Backfilling
+from syncd.sync.coalescing import Coalescing
 from syncd.sync.events import Events
 from syncd.sync.health import Health
 from syncd.sync.keys import KeptUp, Keys
@@ -192,6 +193,7 @@ class Builder:
         self._clock = clock
         self._moved = moved
         self._health: dict[str, Health] = {}
+        self._coalescing: dict[str, Coalescing] = {}
 
     def build(self, partner: PartnerConfig) -> Built:
         """Raises ConfigError (or a SecretError) naming what is wrong; nothing that runs is touched before that."""
@@ -320,7 +322,7 @@ class Builder:
             for plan in plans.values()
         }
         health = self._health.setdefault(name, Health(name))
-        return Account(
+        account = Account(
             partner=partner.name,
             name=name,
             driver=driver,
@@ -337,6 +339,9 @@ class Builder:
             attempt=lambda read, keeper: session(auth(read, keeper)),
             moved=self._moved,
         )
+        # A reload is no reason to read anew what was read a moment ago.
+        account.coalescing = self._coalescing.setdefault(name, account.coalescing)
+        return account
 
 
 def resource_plans(driver: Driver, partner: PartnerConfig, name: str) -> dict[str, ResourcePlan]:
