@@ -6,7 +6,6 @@ the replay's row. The work itself is done by whoever owns the integration, throu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,11 +14,11 @@ from typing import Any
 import anyio
 import structlog
 
-from syncd import causes
+from syncd import causes, replay_price
 from syncd.clock import Clock
 from syncd.config import did_you_mean
 from syncd.errors import ConfigError, StoreError
-from syncd.store import REPLAYS, DeadLetter, Group, Replay, Run, Selection, Standing, Store
+from syncd.store import REPLAYS, DeadLetter, Group, Replay, Selection, Standing, Store
 from syncd.store.database import DataRefusedError
 from syncd.sync.account import Account
 
@@ -32,9 +31,6 @@ IDLE_SECONDS = 5.0
 MOST_SHOWN = 1000
 REMEMBERED = timedelta(days=1)
 """So long a replay that ended is found by the command that began it."""
-_PERIODS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86_400.0: "day", 604_800.0: "week"}
-_TELLING_SECONDS = 60.0
-_READ, _WRITE = ("read", "GET"), ("write", "POST")
 
 
 class Replaying:
@@ -159,58 +155,13 @@ class Replaying:
         """What a replay would do and cost, before anything is done: schema `syncd.dlq-price/1`."""
         store = self._store()
         groups = await store.replays.groups(selection)
-        runs = {
-            (run.integration, run.resource): run
-            for run in await store.runs.recent(sorted({g.integration for g in groups if g.origin == "run"}), each=1)
-        }
-        accounts = {account.name: account for account in self._accounts()}
-        scopes: dict[str, dict[str, Any]] = {}
-        for group in groups:
-            account = accounts.get(group.integration)
-            calls = _calls(group, account, runs)
-            key = account.scope if account is not None else group.integration
-            scope = scopes.setdefault(
-                key,
-                {
-                    "scope": key,
-                    "partner": account.partner if account is not None else None,
-                    "integrations": [],
-                    "letters": 0,
-                    "reads": 0,
-                    "writes": 0,
-                },
-            )
-            scope["letters"] += group.count
-            scope["writes" if group.origin == "outbox" else "reads"] += calls
-            if group.integration not in scope["integrations"]:
-                scope["integrations"].append(group.integration)
-        by_scope = {account.scope: account for account in accounts.values()}
-        for key, scope in scopes.items():
-            scope["calls"] = scope["reads"] + scope["writes"]
-            scope |= _share(by_scope.get(key), scope["reads"], scope["writes"])
+        runs = await store.runs.recent(sorted({group.integration for group in groups if group.origin == "run"}), each=1)
         # One that is over is of interest to who names it, not to who names a time.
         named = selection.integration is not None or selection.cause is not None or bool(selection.ids)
         lately = self._clock.now() - REMEMBERED if named else None
         return {
             "schema": "syncd.dlq-price/1",
-            "letters": sum(group.count for group in groups),
-            "under_way": sum(group.running for group in groups),
-            "calls": sum(scope["calls"] for scope in scopes.values()),
-            "upto": max((group.upto for group in groups), default=None),
-            "causes": [
-                {
-                    "cause": causes.cause_of(causes.LETTER, group.integration, group.resource, group.fingerprint),
-                    "integration": group.integration,
-                    "resource": group.resource,
-                    "from": group.origin,
-                    "message": group.message,
-                    "count": group.count,
-                    "under_way": group.running,
-                    "replayed_before": group.again,
-                }
-                for group in groups
-            ],
-            "scopes": list(scopes.values()),
+            **replay_price.of(groups, {one.name: one for one in self._accounts()}, runs),
             "unknown": self._gone(groups),
             "replays": await self._told(await store.replays.of(selection, since=lately)),
         }
@@ -370,42 +321,3 @@ async def purge(store: Store, before: datetime | None, *, integration: str | Non
         after = {"letters": counted, "before": before.isoformat() if before is not None else None}
         await store.audit.add(who, "dead_letters_purged", integration=integration or "", after=after)
     return await store.dead_letters.purge(before, integration=integration, open_too=open_too)
-
-
-def _calls(group: Group, account: Account | None, runs: Mapping[tuple[str, str], Run]) -> int:
-    """About how many calls the work of a group makes."""
-    plan = account.plans.get(group.resource) if account is not None else None
-    if group.origin == "run":
-        run = runs.get((group.integration, group.resource))
-        return max(run.calls if run is not None else 1, 1) * group.count
-    if group.kind == "fetch" and plan is not None and plan.resource.many is not None:
-        return math.ceil(group.count / plan.resource.many.max)
-    return group.count
-
-
-def _share(account: Account | None, reads: int, writes: int) -> dict[str, Any]:
-    """How much of the scope's limits so many calls are, in the window they fill most, and how long they take at least."""
-    worst: dict[str, Any] = {"share": None, "window": None, "window_seconds": None, "limit": None, "seconds": None}
-    most: tuple[float, bool, float] | None = None
-    for tier in account.gate.book.tiers if account is not None else ():
-        calls = sum(
-            number
-            for number, names in ((reads, _READ), (writes, _WRITE))
-            if account is not None and tier in account.gate.book.counting(names)
-        )
-        if not calls:
-            continue
-        window = tier.spec.window_seconds
-        seconds = max(calls / tier.per_window - 1.0, 0.0) * window
-        # What takes longest; where nothing waits, a minute or more says more to a person than a second.
-        rank = (seconds, window >= _TELLING_SECONDS, calls / tier.most)
-        if most is None or rank > most:
-            most = rank
-            worst = {
-                "share": calls / tier.most,
-                "window": _PERIODS.get(window, f"{window:g} s"),
-                "window_seconds": window,
-                "limit": tier.most,
-                "seconds": seconds,
-            }
-    return worst

@@ -72,7 +72,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Line]:
 @contextmanager
 def somebody(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A person sits there."""
-    monkeypatch.setattr("syncd.cli.dlq_replay._is_asked", lambda: True)
+    monkeypatch.setattr("syncd.cli.dlq_chosen.is_asked", lambda: True)
     yield
 
 

@@ -1,6 +1,6 @@
 """`syncd dlq`: what needs a human, by cause: dead letters (work given up) and rejects (records that made no sense).
 
-Looking, discarding and purging need the database alone; a replay is the daemon's work (`dlq_replay.py`).
+Looking, discarding and purging need the database alone; a replay is the daemon's work.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncd.cli.app import App, arun, common, known_integration
-from syncd.cli.dlq_replay import discard, purge, replay
+from syncd.cli.dlq_replay import replay
+from syncd.cli.dlq_settle import discard, purge
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure, ago, clock_time, plural, result, result_json, say, table
 

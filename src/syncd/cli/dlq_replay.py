@@ -1,4 +1,4 @@
-"""`syncd dlq replay`, `discard`, `purge`: dead letters back to work, settled for good, or removed.
+"""`syncd dlq replay`: dead letters back to work.
 
 A replay says first how many jobs and calls it is, and asks. The daemon does it, a canary first, and goes on after any
 restart: the command only begins and shows it, and the same command finds one that is under way.
@@ -6,21 +6,19 @@ restart: the command only begins and shows it, and the same command finds one th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from syncd.cli.app import App, Lasting, arun, common
+from syncd.cli.app import App, arun, common
+from syncd.cli.dlq_chosen import agreed, choosing, clipped, said_of
 from syncd.cli.exits import Exit
-from syncd.cli.moments import Moment
 from syncd.cli.output import Failure, lasting, paint, plural, result, result_json, say
 
 if TYPE_CHECKING:
     from syncd.cli.link import Link
-    from syncd.store import Selection
 
 Row = Mapping[str, Any]
 
@@ -33,25 +31,8 @@ AWAY_SECONDS = 30.0
 """How long a daemon may be away (a restart) before the display gives up."""
 
 
-def _chosen(function: Any) -> Any:
-    """What says which letters are meant."""
-    for option in reversed(
-        (
-            click.argument("letters", nargs=-1, type=click.IntRange(1, 2**63 - 1), metavar="[LETTER]..."),
-            click.option("--cause", metavar="CAUSE", help="Of this cause: as `dlq list` names it, or words of it."),
-            click.option("--integration", metavar="NAME", help="Of this integration."),
-            click.option(
-                "--since", type=Moment(), metavar="WHEN", help="Buried then or later: 2026-01-31, or 2h (ago)."
-            ),
-            click.option("--until", type=Moment(), metavar="WHEN", help="Buried before then."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
 @click.command(short_help="Have dead letters worked on again.")
-@_chosen
+@choosing
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what it would do and cost, and nothing more.")
 @click.option("--no-wait", is_flag=True, help="Return once it is begun; the daemon goes on with it.")
@@ -77,7 +58,7 @@ def replay(
 
     Ctrl-C leaves it going, and a restart of the daemon too; the same command shows how it stands. Exit 1 when any failed.
     """
-    said = _said(letters, cause, integration, since, until)
+    said = said_of(letters, cause, integration, since, until)
     link = app.link()
     if cancel:
         return _cancel(app, link, said, yes=yes, dry_run=dry_run)
@@ -94,7 +75,7 @@ def replay(
     if fresh:
         for line in priced(price):
             say(line)
-        if not _agreed(yes, "Replay?"):
+        if not agreed(yes, "Replay?"):
             return Exit.USAGE
         # Not more than what was told: what is buried from now on is not meant.
         begun = link.post("dlq/replay", {**said, "upto": price["upto"]})["replays"]
@@ -129,42 +110,6 @@ def _rows_json(rows: Sequence[Row]) -> None:
     result_json({"schema": "syncd.dlq-replays/1", "replays": list(rows)})
 
 
-@click.command(short_help="Settle dead letters for good.")
-@_chosen
-@click.option("--reason", default="", metavar="TEXT", help="Why; kept with each letter.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Say how many, and nothing more.")
-@common(json=True, database=True)
-def discard(
-    app: App,
-    letters: Sequence[int],
-    cause: str | None,
-    integration: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    reason: str,
-    yes: bool,
-    dry_run: bool,
-) -> Exit:
-    """Settle dead letters for good: their work is not done. They are kept, settled, until retention or a purge."""
-    _said(letters, cause, integration, since, until)
-    return arun(_discard(app, _selected(letters, integration, since, until), cause, reason, yes=yes, dry_run=dry_run))
-
-
-@click.command(short_help="Remove old dead letters.")
-@click.option("--older-than", type=Lasting(), metavar="DURATION", help="Last touched longer ago than this: 30d.")
-@click.option("--integration", metavar="NAME", help="Of this integration.")
-@click.option("--settled", is_flag=True, help="Only those that were replayed or discarded; open ones stay.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask; without --older-than: all of them.")
-@click.option("--dry-run", is_flag=True, help="Say how many, and nothing more.")
-@common(json=True, database=True)
-def purge(app: App, older_than: float | None, integration: str | None, settled: bool, yes: bool, dry_run: bool) -> Exit:
-    """Remove dead letters, settled ones and open ones. Wants --older-than, or --yes for all of them."""
-    if older_than is None and not yes and not dry_run:
-        raise click.UsageError("say --older-than DURATION, or --yes for all of them")
-    return arun(_purge(app, older_than, integration, settled, dry_run=dry_run))
-
-
 # -- what it costs -----------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +125,7 @@ def priced(price: Row) -> list[str]:
         lines.append(f"{len(causes)} causes; of each one job goes ahead:")
     for one in causes[:5]:
         where = f"{one['integration']}/{one['resource']}".rstrip("/")
-        lines.append(f"  {one['cause']}  {where}  {one['count']:,}  {_clipped(one['message'])}")
+        lines.append(f"  {one['cause']}  {where}  {one['count']:,}  {clipped(one['message'])}")
     if len(causes) > 5:
         lines.append(f"  and {len(causes) - 5} more causes")
     again = sum(one["replayed_before"] for one in causes)
@@ -294,7 +239,7 @@ def _verdict(rows: Sequence[Row]) -> Exit:
     return Exit.FAILURES if bad else Exit.OK
 
 
-# -- ending, discarding, purging ---------------------------------------------------------------------------------------
+# -- ending it ---------------------------------------------------------------------------------------
 
 
 def _cancel(app: App, link: Link, said: Row, *, yes: bool, dry_run: bool) -> Exit:
@@ -302,7 +247,7 @@ def _cancel(app: App, link: Link, said: Row, *, yes: bool, dry_run: bool) -> Exi
         price = link.post("dlq/price", said)
         result(f"{plural(price['under_way'], 'letter')} of these belong to replays under way")
         return Exit.OK
-    if not _agreed(yes, "End these replays?"):
+    if not agreed(yes, "End these replays?"):
         return Exit.USAGE
     found = link.post("dlq/cancel", said)
     if app.as_json:
@@ -313,105 +258,3 @@ def _cancel(app: App, link: Link, said: Row, *, yes: bool, dry_run: bool) -> Exi
     if not found["cancelled"]:
         result("no replay under way holds such letters")
     return Exit.OK
-
-
-async def _discard(app: App, selection: Selection, cause: str | None, reason: str, *, yes: bool, dry_run: bool) -> Exit:
-    from dataclasses import replace
-
-    from syncd import causes
-    from syncd.cli.link import who
-    from syncd.errors import ConfigError
-    from syncd.replaying import discard as discard_letters
-
-    async with app.store() as store:
-        if cause is not None:
-            every = [(causes.LETTER, one) for one in await store.dead_letters.grouped(selection.integration)]
-            try:
-                _, one = causes.chosen(cause, every)
-            except ConfigError as error:
-                raise Failure(str(error), do=error.hint, exit=Exit.USAGE) from None
-            selection = replace(selection, cause=(one.integration, one.resource, one.fingerprint))
-        groups = await store.replays.groups(selection)
-        count = sum(group.count for group in groups)
-        selection = replace(selection, upto=max((group.upto for group in groups), default=None))
-        if count and not dry_run:
-            if not yes:
-                for group in groups[:5]:
-                    where = f"{group.integration}/{group.resource}".rstrip("/")
-                    say(f"  {where}  {group.count:,}  {_clipped(group.message)}")
-            if not _agreed(yes, f"Discard {plural(count, 'dead letter')}? Their work is not done."):
-                return Exit.USAGE
-            count = await discard_letters(store, selection, who=who(), reason=reason)
-    if app.as_json:
-        result_json({"schema": "syncd.dlq-discard/1", "discarded": 0 if dry_run else count, "dry_run": dry_run})
-    elif dry_run:
-        result(f"{plural(count, 'dead letter')} would be discarded")
-    else:
-        result(f"{plural(count, 'dead letter')} discarded")
-    return Exit.OK
-
-
-async def _purge(app: App, older_than: float | None, integration: str | None, settled: bool, *, dry_run: bool) -> Exit:
-    from syncd.cli.link import who
-    from syncd.replaying import purge as purge_letters
-
-    before = app.clock.now() - timedelta(seconds=older_than) if older_than is not None else None
-    async with app.store() as store:
-        counted = await store.dead_letters.purgeable(before, integration=integration, open_too=not settled)
-        count = sum(counted.values())
-        if not dry_run:
-            count = await purge_letters(store, before, integration=integration, open_too=not settled, who=who())
-    if app.as_json:
-        told = {"removed": 0 if dry_run else count, "by_state": counted, "dry_run": dry_run}
-        result_json({"schema": "syncd.dlq-purge/1", **told})
-        return Exit.OK
-    parts = ", ".join(f"{number:,} {state}" for state, number in sorted(counted.items()))
-    verb = "would be removed" if dry_run else "removed"
-    result(f"{plural(count, 'dead letter')} {verb}" + (f" ({parts})" if parts else ""))
-    return Exit.OK
-
-
-# -- what is meant -----------------------------------------------------------------------------------------------------
-
-
-def _said(
-    letters: Sequence[int],
-    cause: str | None,
-    integration: str | None,
-    since: datetime | None,
-    until: datetime | None,
-) -> dict[str, Any]:
-    """What is meant, as the admin API wants it. Nothing is never taken to mean all."""
-    if not letters and not any((cause, integration, since, until)):
-        raise click.UsageError("say which: LETTER..., --cause, --integration, --since or --until; see syncd dlq list")
-    if since is not None and until is not None and since >= until:
-        raise click.UsageError("--since must be before --until")
-    said: dict[str, Any] = {"cause": cause, "integration": integration, "ids": list(letters) or None}
-    said |= {"since": since.isoformat() if since else None, "until": until.isoformat() if until else None}
-    return {key: value for key, value in said.items() if value is not None}
-
-
-def _selected(
-    letters: Sequence[int], integration: str | None, since: datetime | None, until: datetime | None
-) -> Selection:
-    from syncd.store import Selection
-
-    return Selection(integration=integration, ids=tuple(letters), since=since, until=until)
-
-
-def _agreed(yes: bool, question: str) -> bool:
-    if yes:
-        return True
-    if not _is_asked():
-        say("not done: nobody is there to ask; say --yes")
-        return False
-    return click.confirm(question, default=False, err=True)
-
-
-def _is_asked() -> bool:
-    return sys.stdin.isatty()
-
-
-def _clipped(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 90 else line[:89] + "…"
