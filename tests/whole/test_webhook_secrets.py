@@ -111,4 +111,5 @@ async def test_secrets_rotate_without_a_restart_and_a_broken_one_keeps_the_old(
         assert code == 0 and await shop.takes("whsec_fourth", "whsec_new") == {"whsec_new"}
         log = daemon.log()
         assert "whsec_" not in log
+        assert log.count('"event":"partner_started"') == 1, "a run was cut short for a secret that only deliveries need"
     assert (await rows.connection.fetchval("SELECT count(*) FROM syncd.inbox WHERE event_id = 'evt_twice'")) == 1
