@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd import codec
@@ -24,6 +24,8 @@ from syncd.store.tasks import SUSPECT
 OUTBOX = "syncd_outbox"
 """NOTIFY channel: pushes were written. The payload is the integration."""
 MOST_REASON = 2000
+TAKEN_LONG_AGO = timedelta(minutes=15)
+"""Longer than any push is under way."""
 OPEN = ("waiting", "taken", "unknown")
 """States of a push that is not over."""
 
@@ -85,15 +87,19 @@ class Outbox(Turns):
     # -- taking them -----------------------------------------------------------------------------------------------
 
     async def free(self, integrations: Sequence[str], *, fence: int) -> int:
-        """At a new fence: what an older one had taken is unknown where it may have arrived, and else waits again."""
+        """At a new fence: what an older one had taken is unknown where it may have arrived, and else waits again.
+
+        So is what was taken long ago, whatever its fence: the integration may have been of another scope then.
+        """
         return await self._database.execute(
             "UPDATE syncd.outbox SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, "
             f"lost = lost + 1, suspicion = CASE WHEN suspicion < {SUSPECT} THEN suspicion + 1 ELSE suspicion END, "
             "taken_fence = NULL, taken_at = NULL, reason = CASE WHEN unsure_since IS NULL "
             "THEN 'the process ended before it left' ELSE 'the process ended before its answer came' END "
-            "WHERE integration = ANY($1::text[]) AND state = 'taken' AND taken_fence < $2",
+            "WHERE integration = ANY($1::text[]) AND state = 'taken' AND (taken_fence < $2 OR taken_at < $3)",
             list(integrations),
             fence,
+            self._database.clock.now() - TAKEN_LONG_AGO,
         )
 
     async def free_strays(self, fences: Mapping[str, int], *, held: Sequence[int]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 
+from syncd import codec
 from syncd.store.database import Database
 from syncd.store.tasks import SUSPECT
 
@@ -140,7 +141,7 @@ class Turns:
             "AS k(name, id, value) WHERE o.integration = k.name AND o.id = k.id AND o.ordered_by IS NULL",
             names,
             ids,
-            list(keys.values()),
+            codec.storable(list(keys.values())),
         )
 
     async def ready(self, integrations: Sequence[str], *, limit: int, without: Sequence[str] = ()) -> list[Ready]:

@@ -13,6 +13,7 @@ from functools import partial
 import anyio
 import structlog
 
+from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import OwnershipError, StoreError
 from syncd.kit import Change
@@ -54,6 +55,7 @@ class Pushes:
         self._clock = clock
         self._paused = paused
         self._senders = {name: Sender(account, policy or PATIENCE) for name, account in accounts.items()}
+        self.of_deliveries = False
         self._wake = asyncio.Event()
         self._stopping = False
         self._out: dict[tuple[str, int], bool] = {}
@@ -64,6 +66,7 @@ class Pushes:
         self._strayed = False
         """A taking may have been committed although the database never said so."""
         self._expire_at = 0.0
+        metrics.BOUND.labels("pushes").set(AT_ONCE)
 
     # -- what others call ------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import structlog
 
 from syncd import metrics
 from syncd.errors import (
+    AuthError,
     GoneError,
     OwnershipError,
     PayloadError,
@@ -275,6 +276,8 @@ class _Try:
         account, push = self._account, self._push
         now = account.clock.now()
         account.health.task_failed(push.resource, error, now)
+        if isinstance(error, AuthError):  # the next push would be refused as well
+            account.health.auth_retry_at = now + timedelta(seconds=self._policy.auth_pause_seconds)
         if self._left and may_have_arrived(error):
             await self._unsure(error)
             return
