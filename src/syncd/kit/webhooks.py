@@ -195,14 +195,12 @@ def events(rules: Webhooks, delivery: Delivery) -> list[Event]:
 def believed(delivery: Delivery, events: Iterable[Event]) -> list[Event]:
     """What may be taken from a delivery: all that a signed one says; of another one only where to look again.
 
-    Anybody who once saw the address may have written it, so no record, no end of one, no new credential and no revoked access
-    is taken from it. (If access is gone, the next call says so.)
+    Anybody who once saw the address may have written it, so no record, no end of one and no revoked access is taken from it.
+    (If access is gone, the next call says so.) New credentials are refused by whoever is handed them, for a person to see.
     """
     if delivery.signed:
         return list(events)
-    return [
-        replace(event, deleted=False, raw=None) for event in events if not event.revoked and event.credentials is None
-    ]
+    return [replace(event, deleted=False, raw=None) for event in events if not event.revoked]
 
 
 def _type(rules: Webhooks, fact: Any, delivery: Delivery) -> str:
