@@ -78,10 +78,13 @@ class Tracing:
         since: datetime | None = None,
         until: datetime | None = None,
         state: str | None = None,
+        event_type: str | None = None,
         limit: int = 50,
     ) -> list[dict[str, Any]]:
         """The latest deliveries first, without bodies; of every integration for None."""
-        found = await self._store.inbox.list(integration, since=since, until=until, state=state, limit=limit)
+        found = await self._store.inbox.list(
+            integration, since=since, until=until, state=state, event_type=event_type, limit=limit
+        )
         return [_told(each) for each in found]
 
     async def delivery(self, integration: str, name: str, *, body: bool = False) -> dict[str, Any] | None:
@@ -107,6 +110,14 @@ class Tracing:
         told["unread"] = unread
         told["letter"] = await self._letter(found)
         return told
+
+    async def types(self, integration: str | None = None) -> list[dict[str, Any]]:
+        """The kinds of events that came, how often, and whether anything is done for them."""
+        return [
+            {"integration": each.integration, "type": each.event_type, "known": each.known, "count": each.count,
+             "first_at": each.first_at, "last_at": each.last_at}
+            for each in await self._store.inbox.types(integration)
+        ]  # fmt: skip
 
     async def _found(self, integration: str, name: str) -> Received | None:
         inbox = self._store.inbox
@@ -178,9 +189,12 @@ class Tracing:
         since: datetime | None = None,
         until: datetime | None = None,
         state: str | None = None,
+        event_type: str | None = None,
     ) -> int:
         """How many finished deliveries with a body came in that time."""
-        return await self._store.inbox.finished(integration, since=since, until=until, state=state)
+        return await self._store.inbox.finished(
+            integration, since=since, until=until, state=state, event_type=event_type
+        )
 
     async def replay(self, integration: str, ids: Sequence[int], *, who: str) -> int:
         """Put these finished deliveries back; returns how many. The others have no body any more, or wait already."""
@@ -199,12 +213,13 @@ class Tracing:
         since: datetime | None = None,
         until: datetime | None = None,
         state: str | None = None,
+        event_type: str | None = None,
         who: str,
     ) -> int:
         """The same with all that came in that time, in portions. Killed half way, the rest can be asked for again."""
         store, back, after = self._store, 0, 0
         while ids := await store.inbox.finished_ids(
-            integration, since=since, until=until, state=state, after=after, limit=MOST_AT_ONCE
+            integration, since=since, until=until, state=state, event_type=event_type, after=after, limit=MOST_AT_ONCE
         ):
             back += await store.inbox.replay(integration, ids)
             after = ids[-1]
@@ -214,6 +229,7 @@ class Tracing:
                 "since": since and since.isoformat(),
                 "until": until and until.isoformat(),
                 "state": state,
+                "type": event_type,
             }
             await store.audit.add(who, "webhooks_replayed", integration=integration, after=told)
         return back

@@ -19,6 +19,14 @@ SINCE = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 ROW = {"integration": "acme", "id": 7, "state": "done"}
 
 
+class FakeRehearsals:
+    def __init__(self, fake: FakeDeliveries) -> None:
+        self.rehearse = fake.rehearse
+
+    def types(self, integration: str) -> list[str]:
+        return ["thing.updated"]
+
+
 class FakeDeliveries:
     """Remembers what it was asked."""
 
@@ -44,8 +52,8 @@ class FakeDeliveries:
         self.asked.append(("range", chosen, who))
         return 12
 
-    def types(self, integration: str) -> list[str]:
-        return ["thing.updated"]
+    async def types(self, integration: str | None) -> list[dict[str, Any]]:
+        return [{"integration": integration, "type": "thing.updated", "known": True}]
 
     async def rehearse(self, integration: str, kind: str, **said: Any) -> dict[str, Any]:
         self.asked.append((kind, said))
@@ -56,7 +64,7 @@ class FakeDeliveries:
 
 async def call(fake: FakeDeliveries, method: str, path: str, **options: Any) -> tuple[int, Any]:
     engine = FakeStatus()
-    desks = desk_webhooks.routes(engine, fake, fake)
+    desks = desk_webhooks.routes(engine, fake, FakeRehearsals(fake))
     async with serving(engine, clock=SystemClock(), desks=desks) as server, aiohttp.ClientSession() as client:
         url = f"{url_of(server.admin)}/api/v1/webhooks/{path}"
         async with client.request(method, url, **options) as response:
@@ -68,7 +76,7 @@ async def test_deliveries_are_listed_of_one_integration_or_of_all_in_a_range():
     assert await call(fake, "GET", "deliveries") == (200, {"schema": "syncd.deliveries/1", "deliveries": [ROW]})
     query = {"integration": "acme", "since": SINCE.isoformat(), "state": "buried", "limit": "5"}
     assert (await call(fake, "GET", "deliveries", params=query))[0] == 200
-    none = {"since": None, "until": None, "state": None}
+    none = {"since": None, "until": None, "state": None, "event_type": None}
     assert fake.asked == [
         (None, {**none, "limit": 50}),
         ("acme", {**none, "since": SINCE, "state": "buried", "limit": 5}),
@@ -116,7 +124,7 @@ async def test_a_replay_names_ids_or_a_range_and_can_only_be_counted():
     ranged = {"integration": "acme", "since": SINCE.isoformat(), "state": "buried"}
     assert (await call(fake, "POST", "replay", json={**ranged, "count": True}))[1]["count"] == 12
     assert (await call(fake, "POST", "replay", json=ranged))[1]["replayed"] == 12
-    chosen = {"since": SINCE, "until": None, "state": "buried"}
+    chosen = {"since": SINCE, "until": None, "state": "buried", "event_type": None}
     assert fake.asked == [("replay", [3, 4], "ann@ops"), ("count", chosen), ("range", chosen, "admin API")]
 
 
@@ -150,7 +158,10 @@ async def test_a_rehearsal_is_asked_for_as_it_was_said():
             {"external_id": "t1", "settings": {"a.b": 3}, "forged": True, "stale_seconds": 600.0, "who": "admin API"},
         )
     ]
-    assert (await call(fake, "GET", "types", params={"integration": "acme"}))[1]["types"] == ["thing.updated"]
+    assert (await call(fake, "GET", "samples", params={"integration": "acme"}))[1]["types"] == ["thing.updated"]
+    for query in ({"integration": "acme"}, {}):
+        (came,) = (await call(fake, "GET", "types", params=query))[1]["types"]
+        assert came == {"integration": query.get("integration"), "type": "thing.updated", "known": True}
     status, body = await call(fake, "POST", "rehearse", json={"integration": "acme", "type": "unknown"})
     assert status == 422
     assert body["error"]["hint"] == "it has: thing.updated"

@@ -61,7 +61,7 @@ async def campaign(kills: int, seed: int, tmp_path: Path, database: str, rows: R
     await control.behave()
     stats = await control.stats()
     await daemon.start()
-    await run.settle(("things", "flow"), seconds=150)
+    await run.settle(("things", "flow"), seconds=200)
     acknowledged = len(set(await control.acknowledged()))
     print(f"{kills} kills in {took:.0f} s at {run.met}, not met {run.missed}")
     changes = sum(stats["mutations"].values())

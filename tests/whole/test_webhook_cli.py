@@ -150,6 +150,12 @@ async def test_deliveries_are_listed_shown_masked_and_worked_on_once_more(acme: 
     assert code == 0
     assert out.count("thing.updated") == 6
 
+    (came,) = (await told(daemon, "webhook", "types", "acme"))["types"]
+    assert (came["type"], came["known"], came["count"]) == ("thing.updated", True, 6)
+    code, out, _ = await syncd(daemon, "webhook", "types", "--unknown")
+    assert (code, out.strip()) == (0, "no events that nothing is done for")
+    assert (await told(daemon, "webhook", "deliveries", "acme", "--type", "thing.created"))["deliveries"] == []
+
     number, event_id, thing = found[0]["id"], found[0]["event_id"], found[0]["record_id"]
     await control.stop_stream()
     by_number = await told(daemon, "webhook", "show", "acme", str(number))
@@ -169,6 +175,8 @@ async def test_deliveries_are_listed_shown_masked_and_worked_on_once_more(acme: 
 
     code, out, err = await syncd(daemon, "webhook", "replay", "acme", "--since", "1h", "--dry-run")
     assert (code, out.strip()) == (0, "6 deliveries of acme would be worked on once more"), err
+    none = await told(daemon, "webhook", "replay", "acme", "--since", "1h", "--type", "thing.created", "--dry-run")
+    assert none["count"] == 0
     code, out, err = await syncd(daemon, "webhook", "replay", "acme", "--since", "1h")
     assert code == 2, "nobody was there to say yes"
     assert "6 deliveries" in err

@@ -10,7 +10,7 @@ import click
 from syncd.cli.app import App, common
 from syncd.cli.exits import Exit
 from syncd.cli.output import paint, plural, result, result_json, say, table
-from syncd.cli.webhook_deliveries import deliveries, replay, show
+from syncd.cli.webhook_deliveries import deliveries, replay, show, types
 from syncd.cli.webhook_send import send
 
 PATIENCE_SECONDS = 180.0
@@ -23,7 +23,7 @@ def webhook() -> None:
     """Subscriptions at partners, and the deliveries that come."""
 
 
-for command in (deliveries, show, replay, send):
+for command in (deliveries, show, replay, types, send):
     webhook.add_command(command)
 
 

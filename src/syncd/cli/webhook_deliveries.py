@@ -33,10 +33,17 @@ REASON_COLUMNS = 50
 @click.option("--since", type=Moment(), metavar="TIME", help="Received since then: a time, or how long ago (2h).")
 @click.option("--until", type=Moment(), metavar="TIME", help="Received before then.")
 @click.option("--state", type=click.Choice(STATES), help="Only those that stand so.")
+@click.option("--type", "kind", metavar="TYPE", help="Only those of this event type.")
 @click.option("--limit", type=click.IntRange(1, MOST_SHOWN), default=20, show_default=True, help="At most so many.")
 @common(json=True, database=True)
 def deliveries(
-    app: App, integration: str | None, since: datetime | None, until: datetime | None, state: str | None, limit: int
+    app: App,
+    integration: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    state: str | None,
+    kind: str | None,
+    limit: int,
 ) -> Exit:
     """The latest deliveries that were accepted, and how each stands.
 
@@ -48,7 +55,9 @@ def deliveries(
         if integration is not None:
             known_integration(config, integration)
         async with _tracing(app, config) as tracing:
-            return await tracing.latest(integration, since=since, until=until, state=state, limit=limit)
+            return await tracing.latest(
+                integration, since=since, until=until, state=state, event_type=kind, limit=limit
+            )
 
     found = arun(ask())
     if app.as_json:
@@ -119,6 +128,7 @@ def show(app: App, integration: str, delivery: str, body: bool) -> Exit:
 @click.option("--since", type=Moment(), metavar="TIME", help="All received since then: a time, or how long ago (2h).")
 @click.option("--until", type=Moment(), metavar="TIME", help="All received before then.")
 @click.option("--state", type=click.Choice(STATES[1:]), help="Of these only those that ended so.")
+@click.option("--type", "kind", metavar="TYPE", help="Of these only those of this event type.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say how many, and do nothing.")
 @common(json=True, database=True)
@@ -129,6 +139,7 @@ def replay(
     since: datetime | None,
     until: datetime | None,
     state: str | None,
+    kind: str | None,
     yes: bool,
     dry_run: bool,
 ) -> Exit:
@@ -138,22 +149,23 @@ def replay(
     overwritten. What is waiting still, and what is kept without its body, stays as it is.
     """
     ranged = since is not None or until is not None
-    if bool(ids) == ranged or (ids and state):
-        raise click.UsageError("say which: IDs, or a range with --since, --until (and --state)")
+    if bool(ids) == ranged or (ids and (state or kind)):
+        raise click.UsageError("say which: IDs, or a range with --since, --until (and --state, --type)")
+    chosen: dict[str, Any] = {"since": since, "until": until, "state": state, "event_type": kind}
 
     async def ask() -> tuple[int, int]:
         config = app.config()
         known_integration(config, integration)
         async with _tracing(app, config) as tracing:
             numbers = list({await _number(tracing, integration, one): None for one in ids})
-            count = len(numbers) or await tracing.count(integration, since=since, until=until, state=state)
+            count = len(numbers) or await tracing.count(integration, **chosen)
             if dry_run or not count or not _agreed(integration, count, yes=yes or not ranged):
                 return count, 0
             from syncd.cli.link import who
 
             if numbers:
                 return count, await tracing.replay(integration, numbers, who=who())
-            return count, await tracing.replay_range(integration, since=since, until=until, state=state, who=who())
+            return count, await tracing.replay_range(integration, **chosen, who=who())
 
     count, done = arun(ask())
     if app.as_json:
@@ -170,6 +182,46 @@ def replay(
         left = plural(count - done, "delivery", "deliveries")
         say(f"left as it is: {left} that waits already, or has no body any more")
         return Exit.FAILURES
+    return Exit.OK
+
+
+@click.command()
+@click.argument("integration", required=False)
+@click.option("--unknown", is_flag=True, help="Only those nothing is done for.")
+@common(json=True, database=True)
+def types(app: App, integration: str | None, unknown: bool) -> Exit:
+    """The kinds of events that came: how often, since when, and whether anything is done for them.
+
+    What nothing is done for is kept all the same; once a driver knows it: syncd webhook replay INTEGRATION --type TYPE.
+    """
+
+    async def ask() -> list[dict[str, Any]]:
+        config = app.config()
+        if integration is not None:
+            known_integration(config, integration)
+        async with _tracing(app, config) as tracing:
+            return [each for each in await tracing.types(integration) if not (unknown and each["known"])]
+
+    found = arun(ask())
+    if app.as_json:
+        result_json({"schema": "syncd.event-types/1", "types": found})
+        return Exit.OK
+    if not found:
+        result("no events" + (" that nothing is done for" if unknown else ""))
+        return Exit.OK
+    now = app.clock.now()
+    rows = [
+        (
+            each["integration"],
+            each["type"],
+            paint("known", "green") if each["known"] else paint("nothing is done", "yellow"),
+            f"{each['count']:,}",
+            f"{ago(each['first_at'], now)} ago",
+            f"{ago(each['last_at'], now)} ago",
+        )
+        for each in found
+    ]
+    result(table(rows, ("INTEGRATION", "TYPE", "", "COUNT", "FIRST", "LAST"), right=frozenset({3})))
     return Exit.OK
 
 

@@ -100,7 +100,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _print_types(app: App, link: Link, integration: str) -> Exit:
-    found = link.get("webhooks/types", {"integration": integration})
+    found = link.get("webhooks/samples", {"integration": integration})
     if app.as_json:
         result_json(found)
         return Exit.OK

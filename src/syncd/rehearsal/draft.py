@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final, cast
@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from syncd import codec, drivers
 from syncd.errors import ConfigError, SyncdError
 from syncd.kit import Driver
+from syncd.kit.coerce import EPOCH
 from syncd.kit.paths import MISSING, getter, steps
 from syncd.kit.shapes import HEADER
 from syncd.kit.signing import known_by_url, signed
@@ -102,10 +103,14 @@ def _sample(name: str, told: Mapping[str, Any]) -> Sample:
 
 
 def types_of(driver: Driver, samples: Sequence[Sample]) -> list[str]:
-    """The types that can be sent, sorted: those that lead somewhere, and those of the samples."""
+    """The types that can be sent, sorted: of those that lead somewhere and those of the samples, what there is a body for."""
     rules = webhooks_of(driver)
-    told = {driver.event_type(Delivery(one.body.encode(), Headers(one.headers), one.url)) for one in samples}
-    return sorted({*rules.routes, *told} - {""})
+    asked = driver.subscriptions({})
+    wanted = asked.wanted(driver.spec.resources) if asked is not None else ()
+    told = {driver.event_type(_delivery(one)) for one in _singly(driver, rules, samples)}
+    return sorted(
+        kind for kind in {*rules.routes, *told, *wanted} if kind and _drafted(driver, samples, Wish(type=kind))
+    )
 
 
 def rehearse(
@@ -129,9 +134,25 @@ def rehearse(
             f"{driver.spec.title or driver.spec.name} signs no time, so no delivery of it is ever too old",
             hint="leave --stale out",
         )
-    asked = driver.subscriptions({})
-    if asked is not None and wish.type not in {*types_of(driver, samples), *asked.wanted(driver.spec.resources)}:
+    if wish.type not in types_of(driver, samples):
         raise _unknown(driver, samples, wish.type)  # a slip must not become some other event of the same family
+    found = _drafted(driver, samples, wish, now, fresh, url)
+    if found is None:
+        raise _unknown(driver, samples, wish.type)
+    draft, name = found
+    delivery = draft.delivery(url)
+    at = now.timestamp() - wish.stale_seconds
+    route = delivery.route if not known_by_url(rules) else secret.reveal() + ("0" if wish.forged else "")
+    seal = signed(rules, delivery, secret.reveal(), at, forged=wish.forged)
+    sent = Delivery(delivery.body, Headers({**draft.headers, **seal}), url, route=route)
+    return Rehearsal(delivery=sent, sample=name, events=_events(driver, sent), event_id=driver.event_id(sent))
+
+
+def _drafted(
+    driver: Driver, samples: Sequence[Sample], wish: Wish, now: datetime = EPOCH, fresh: str = "", url: str = ""
+) -> tuple[_Draft, str] | None:
+    """The first body that says what is wished, and the name of the sample it is from; None where none does."""
+    rules = webhooks_of(driver)
     for sure, body, headers, sample in _bodies(driver, rules, samples, wish.type):
         draft = _Draft(rules, body, headers, wish.type)
         draft.freshen(sample, fresh, now)
@@ -141,20 +162,17 @@ def rehearse(
             draft.body = _instead(draft.body, old, new)
         for path, value in wish.settings.items():
             _put(draft.body, path, value)
-        delivery = draft.delivery(url)
-        try:
-            events = driver.events(delivery)
-        except SyncdError:
-            events = []  # not of this type, or made so by the settings
-        if not sure and not events:
-            continue
-        at = now.timestamp() - wish.stale_seconds
-        route = delivery.route if not known_by_url(rules) else secret.reveal() + ("0" if wish.forged else "")
-        seal = signed(rules, delivery, secret.reveal(), at, forged=wish.forged)
-        sent = Delivery(delivery.body, Headers({**draft.headers, **seal}), url, route=route)
-        name = sample.name if sample is not None else ""
-        return Rehearsal(delivery=sent, sample=name, events=events, event_id=driver.event_id(sent))
-    raise _unknown(driver, samples, wish.type)
+        if sure or _events(driver, draft.delivery(url)):
+            return draft, sample.name if sample is not None else ""
+    return None
+
+
+def _events(driver: Driver, delivery: Delivery) -> Sequence[Event]:
+    """What it says; nothing where it is not of the type it claims, or was made so by the settings."""
+    try:
+        return driver.events(delivery)
+    except SyncdError:
+        return []
 
 
 def _unknown(driver: Driver, samples: Sequence[Sample], kind: str) -> ConfigError:
@@ -165,20 +183,45 @@ def _unknown(driver: Driver, samples: Sequence[Sample], kind: str) -> ConfigErro
     return ConfigError(f"{driver.spec.title or driver.spec.name} is not known to send {kind!r}", hint=hint)
 
 
+def _delivery(sample: Sample) -> Delivery:
+    return Delivery(sample.body.encode(), Headers(sample.headers), sample.url)
+
+
+def _singly(driver: Driver, rules: Webhooks, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples, those with several events once for each of them."""
+    found = []
+    for one in samples:
+        body = _delivery(one).json()
+        facts = getter(rules.events)(body) if rules.events is not None else None
+        if not isinstance(facts, list) or len(facts) < 2:
+            found.append(one)
+            continue
+        for number, fact in enumerate(facts, 1):
+            whole = codec.loads(codec.dumps(body))
+            _put(whole, str(rules.events), [fact])
+            alone = replace(one, name=f"{one.name}, event {number}", body=codec.dumps(whole).decode())
+            about = _events(driver, _delivery(alone))
+            found.append(replace(alone, external_id=about[0].external_id if about else None))
+    return found
+
+
 def _bodies(
     driver: Driver, rules: Webhooks, samples: Sequence[Sample], kind: str
 ) -> Iterator[tuple[bool, dict[str, Any], dict[str, str], Sample | None]]:
     """What the delivery may be made from, the likeliest first: is it surely of this type, body, headers, sample."""
-    read = [(one, Delivery(one.body.encode(), Headers(one.headers), one.url)) for one in samples]
-    same = [pair for pair in read if driver.event_type(pair[1]) == kind]
-    family = kind.partition(".")[0]
-    near = [pair for pair in read if pair not in same and driver.event_type(pair[1]).partition(".")[0] == family]
-    for one, delivery in [*same, *near]:
-        body = delivery.json()
+    typed = [(driver.event_type(_delivery(one)), one) for one in _singly(driver, rules, samples)]
+    near = [one for told, one in typed if told != kind and _family(told) == _family(kind)]
+    for sure, one in [*((True, one) for told, one in typed if told == kind), *((False, one) for one in near)]:
+        body = _delivery(one).json()
         if isinstance(body, dict):
-            yield (one, delivery) in same, body, dict(one.headers), one
+            yield sure, body, dict(one.headers), one
     if kind in rules.routes:
         yield True, {}, {"content-type": JSON}, None
+
+
+def _family(kind: str) -> str:
+    """What an event is about, by the first word of its type."""
+    return re.split(r"[.-]", kind, maxsplit=1)[0]
 
 
 class _Draft:

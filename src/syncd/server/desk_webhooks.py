@@ -29,7 +29,14 @@ class Deliveries(Protocol):
     """What the desk asks for; implemented by `tracing.Tracing`."""
 
     async def latest(
-        self, integration: str | None, *, since: datetime | None, until: datetime | None, state: str | None, limit: int
+        self,
+        integration: str | None,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        state: str | None,
+        event_type: str | None,
+        limit: int,
     ) -> list[dict[str, Any]]:
         """Without bodies, the latest first."""
         ...
@@ -39,7 +46,13 @@ class Deliveries(Protocol):
         ...
 
     async def count(
-        self, integration: str, *, since: datetime | None, until: datetime | None, state: str | None
+        self,
+        integration: str,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        state: str | None,
+        event_type: str | None,
     ) -> int:
         """Finished ones that can be replayed."""
         ...
@@ -49,9 +62,20 @@ class Deliveries(Protocol):
         ...
 
     async def replay_range(
-        self, integration: str, *, since: datetime | None, until: datetime | None, state: str | None, who: str
+        self,
+        integration: str,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        state: str | None,
+        event_type: str | None,
+        who: str,
     ) -> int:
         """Put all of a range back; returns how many."""
+        ...
+
+    async def types(self, integration: str | None) -> list[dict[str, Any]]:
+        """The kinds of events that came, known and unknown."""
         ...
 
 
@@ -89,6 +113,7 @@ def routes(names: Names, deliveries: Deliveries, rehearsals: Rehearsals) -> list
         web.get(f"{PREFIX}/webhooks/deliveries", guarded(desk.list)),
         web.get(f"{PREFIX}/webhooks/delivery", guarded(desk.show)),
         web.get(f"{PREFIX}/webhooks/types", guarded(desk.types)),
+        web.get(f"{PREFIX}/webhooks/samples", guarded(desk.samples)),
         web.post(f"{PREFIX}/webhooks/replay", guarded(desk.replay)),
         web.post(f"{PREFIX}/webhooks/rehearse", guarded(desk.rehearse)),
     ]
@@ -123,11 +148,15 @@ class _Desk:
         return answer({"schema": "syncd.delivery/1", **found})
 
     async def types(self, request: web.Request) -> web.Response:
+        integration = self._integration(request.query) if "integration" in request.query else None
+        return answer({"schema": "syncd.event-types/1", "types": await self._deliveries.types(integration)})
+
+    async def samples(self, request: web.Request) -> web.Response:
         integration = self._integration(request.query)
-        return answer({"schema": "syncd.event-types/1", "types": self._rehearsals.types(integration)})
+        return answer({"schema": "syncd.event-samples/1", "types": self._rehearsals.types(integration)})
 
     async def replay(self, request: web.Request) -> web.Response:
-        """`ids`, or a range of `since`, `until`, `state`; with `count` it is only counted."""
+        """`ids`, or a range of `since`, `until`, `state`, `type`; with `count` it is only counted."""
         said = await said_by(request)
         integration, ids = self._integration(said), said.get("ids")
         chosen = _range(said)
@@ -169,4 +198,9 @@ def _range(said: Mapping[str, Any]) -> dict[str, Any]:
     state = text_of(said, "state")
     if state is not None and state not in STATES:
         raise RefusedError(400, "usage", f"no state {state!r}", f"one of {', '.join(STATES)}")
-    return {"since": moment_of(said, "since"), "until": moment_of(said, "until"), "state": state}
+    return {
+        "since": moment_of(said, "since"),
+        "until": moment_of(said, "until"),
+        "state": state,
+        "event_type": text_of(said, "type"),
+    }

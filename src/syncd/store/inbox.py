@@ -154,7 +154,7 @@ _FINISH = (
 _FINISHED = (
     "integration = $1 AND state IN ('done', 'dropped', 'buried') AND body IS NOT NULL "
     "AND ($2::timestamptz IS NULL OR received_at >= $2) AND ($3::timestamptz IS NULL OR received_at < $3) "
-    "AND ($4::text IS NULL OR state = $4)"
+    "AND ($4::text IS NULL OR state = $4) AND ($5::text IS NULL OR event_type = $5)"
 )
 _COLUMNS = ", ".join(name for name in Received.__slots__ if name not in ("size", "body"))
 
@@ -296,10 +296,11 @@ class Inbox:
         since: datetime | None = None,
         until: datetime | None = None,
         state: str | None = None,
+        event_type: str | None = None,
     ) -> int:
         """How many of its deliveries `replay` would put back."""
         sql = f"SELECT count(*) FROM syncd.inbox WHERE {_FINISHED}"
-        found: int = await self._database.fetchval(sql, integration, since, until, state)
+        found: int = await self._database.fetchval(sql, integration, since, until, state, event_type)
         return found
 
     async def finished_ids(
@@ -309,12 +310,13 @@ class Inbox:
         since: datetime | None = None,
         until: datetime | None = None,
         state: str | None = None,
+        event_type: str | None = None,
         after: int = 0,
         limit: int = 500,
     ) -> list[int]:
         """The numbers of these above `after`, the lowest first."""
-        sql = f"SELECT id FROM syncd.inbox WHERE {_FINISHED} AND id > $5 ORDER BY id LIMIT $6"
-        found = await self._database.fetch(sql, integration, since, until, state, after, limit)
+        sql = f"SELECT id FROM syncd.inbox WHERE {_FINISHED} AND id > $6 ORDER BY id LIMIT $7"
+        found = await self._database.fetch(sql, integration, since, until, state, event_type, after, limit)
         return [each[0] for each in found]
 
     async def types(self, integration: str | None = None) -> list[EventType]:
@@ -334,16 +336,18 @@ class Inbox:
         since: datetime | None = None,
         until: datetime | None = None,
         state: str | None = None,
+        event_type: str | None = None,
     ) -> list[Received]:
         """Deliveries without their bodies, the latest first."""
         found = await self._database.fetch(
             f"SELECT {_COLUMNS}, octet_length(body) AS size FROM syncd.inbox WHERE ($1::text IS NULL OR integration = $1) "
             "AND ($2::timestamptz IS NULL OR received_at >= $2) AND ($3::timestamptz IS NULL OR received_at < $3) "
-            "AND ($4::text IS NULL OR state = $4) ORDER BY id DESC LIMIT $5",
+            "AND ($4::text IS NULL OR state = $4) AND ($5::text IS NULL OR event_type = $5) ORDER BY id DESC LIMIT $6",
             integration,
             since,
             until,
             state,
+            event_type,
             limit,
         )
         return [Received(**dict(each)) for each in found]
