@@ -12,7 +12,7 @@ import pytest
 
 from syncd import drivers, metrics
 from syncd.kit import Delivery, Event
-from syncd.store import KeyRing, PageWrite, Row, Store
+from syncd.store import KeyRing, PageWrite, Reject, Row, Store
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk, event, later, thing
 
@@ -562,3 +562,27 @@ async def test_what_is_stored_and_buried_is_counted_by_resource(desk: Desk, cloc
     await desk.work()
     after = [count("things", "added"), count("listed", "added"), count("listed", "deleted")]
     assert [now - then for now, then in zip(after, before, strict=True)] == [2, 1, 1]
+
+
+async def test_a_record_that_was_rejected_is_healed_by_a_delivery_and_by_a_read(desk: Desk, clock: FakeClock):
+    for number in ("1", "2"):
+        bad = Reject(b"{}", "no name", number, "things", "no-name")
+        page = PageWrite("plain", "acme", "things", "acme", desk.ownership.fence, None, None, None, False, rejects=[bad])
+        await desk.store.pages.commit_one(page)
+    assert len(await desk.store.rejects.list("acme")) == 2
+    desk.partner.truth["/things/2"] = thing("2", "sound", clock.now())
+    await desk.deliver(event("1", record=thing("1", "sound", clock.now())), event("2"))
+    await desk.work()
+    assert [one.external_id for one in await desk.store.rejects.list("acme")] == ["2"]
+    await clock.advance(1)
+    await desk.do_tasks()
+    assert await desk.store.rejects.list("acme") == []
+
+
+async def test_a_whole_record_that_makes_no_sense_is_a_reject_and_not_a_dead_letter(desk: Desk, clock: FakeClock):
+    record = {**thing("1", "", clock.now()), "name": {"not": "text"}}
+    await desk.deliver(event("1", record=record), event("2", record=thing("2", "sound", clock.now())))
+    await desk.work()
+    assert set(await desk.live()) == {"2"}
+    assert [one.external_id for one in await desk.store.rejects.list("acme")] == ["1"]
+    assert await desk.store.dead_letters.list("acme") == []

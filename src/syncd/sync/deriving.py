@@ -332,14 +332,25 @@ class Deriver:
             else:
                 await self._looks_again(found, event, one)
         if pages:
-            # Whatever is known of these records, the store judges them: only there it is certain what it is.
-            unsure = Counter(
-                (item.resource, item.identity.external_id) for page in pages for item in page.items if item.identity
-            )
-            reads = await account.processor.read_all("", pages, rejected=await account.rejected_ids(), unstored=unsure)
-            found.read = merged(reads)
+            found.read = merged(await self._read(pages))
         for key in _ties(found, stored):
             await self._looks_again(found, *sources[key])
+
+    async def _read(self, pages: Sequence[PageIn]) -> list[PageRead]:
+        """Whatever is known of these records, the store judges them: only there it is certain what it is."""
+        account, by_resource = self._account, dict[str, list[PageIn]]()
+        for page in pages:
+            by_resource.setdefault(page.items[0].resource, []).append(page)
+        reads: list[PageRead] = []
+        for resource, own in by_resource.items():
+            for first in range(0, len(own), YIELD_EVERY):
+                chunk = own[first : first + YIELD_EVERY]
+                keys = [(resource, page.items[0].identity.external_id) for page in chunk if page.items[0].identity]
+                reads += await account.processor.read_all(
+                    resource, chunk, rejected=set(keys), unstored=Counter(keys), empty=True
+                )
+                await account.clock.sleep(0)
+        return reads
 
     def _digs(self, found: Derived, event: Event, one: Taken) -> None:
         """A tombstone as of the event's time; of several of one record the latest."""

@@ -267,11 +267,12 @@ class Worker:
         """Store what an answer outside a run brought; returns the ids seen. `asked` were asked for by their ids."""
         account = self._account
         requested_at = response.requested_at or account.clock.now()
+        keys = [(plan.name, external_id) for external_id in asked]
         (page,) = await account.processor.read_all(
             plan.name,
             [PageIn(items, requested_at, "task", parent_id, observed_at(response, requested_at))],
-            rejected=await account.rejected_ids(),
-            unstored=Counter((plan.name, external_id) for external_id in asked),
+            rejected=set(keys) or await account.rejected_ids(),  # to heal what was never rejected does no harm
+            unstored=Counter(keys),
         )
         result = await account.store.pages.commit_read(
             PageWrite(
