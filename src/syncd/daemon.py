@@ -256,7 +256,7 @@ class Daemon:
     # -- asked by others -------------------------------------------------------------------------------------------
 
     def _arrived(self, integration: str) -> bool:
-        return self._supervisor is not None and self._supervisor.arrived(integration)
+        return self._supervisor is not None and self._supervisor.arrived(integration, deliveries=True)
 
     def _desks(self) -> list[web.RouteDef]:
         """What the admin API has beside its core, a desk a topic."""

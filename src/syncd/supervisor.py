@@ -133,12 +133,14 @@ class Supervisor:
         for running in self.running.values():
             running.runner.wake()
 
-    def arrived(self, integration: str) -> bool:
-        """Deliveries or pushes of this integration were stored: look now. False: it is not ours to work on."""
+    def arrived(self, integration: str, *, deliveries: bool = False) -> bool:
+        """Deliveries or pushes of this integration were stored: look now. False: it is not ours to work on.
+
+        `deliveries`: it were those alone. They may be thousands a second, and who works on pushes need not look each time."""
         for running in self.running.values():
             account = running.runner.accounts.get(integration)
             if account is not None:
-                running.runner.arrived()
+                running.runner.arrived(deliveries=deliveries)
                 return account.ownership.held
         return False
 

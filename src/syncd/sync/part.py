@@ -6,7 +6,10 @@ from typing import Protocol
 
 
 class Part(Protocol):
-    """One such worker. Memory holds only what it took (R3), and it survives whatever its own work raises."""
+    """One such worker. Memory holds only what it took (R3), and it survives whatever its own work raises.
+
+    One with `of_deliveries` true works on the inbox and is woken by each delivery; the others need not look that often.
+    """
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -55,7 +55,6 @@ class Pushes:
         self._clock = clock
         self._paused = paused
         self._senders = {name: Sender(account, policy or PATIENCE) for name, account in accounts.items()}
-        self.of_deliveries = False
         self._wake = asyncio.Event()
         self._stopping = False
         self._out: dict[tuple[str, int], bool] = {}
@@ -131,7 +130,9 @@ class Pushes:
                     continue
                 self._suspected.add(key)
             self._out[key] = False
-            if self._pool.offer(ready.integration, Lane.HIGH, f"push:{ready.id}", partial(self._work, *key)):
+            if self._pool.offer(
+                ready.integration, Lane.HIGH, f"push:{ready.id}", partial(self._work, *key, ready.resource)
+            ):
                 handed += 1
             else:
                 self._ended(key)
@@ -204,13 +205,13 @@ class Pushes:
 
     # -- working ---------------------------------------------------------------------------------------------------
 
-    async def _work(self, integration: str, push_id: int) -> None:
+    async def _work(self, integration: str, push_id: int, resource: str) -> None:
         key = (integration, push_id)
         try:
             if self._stopping or key not in self._out:
                 return
             self._out[key] = True
-            if self._paused(integration, ""):
+            if self._paused(integration, resource):
                 return
             push = await self._store.outbox.take(integration, push_id, fence=self._accounts[integration].fence)
             if push is not None:

@@ -89,10 +89,11 @@ class Runner:
         self._wake.set()
         self.arrived()
 
-    def arrived(self) -> None:
-        """Rows came for what works beside the feeder."""
+    def arrived(self, *, deliveries: bool = False) -> None:
+        """Rows came for what works beside the feeder; `deliveries`: into the inbox alone."""
         for part in self.parts:
-            part.wake()
+            if not deliveries or getattr(part, "of_deliveries", False):
+                part.wake()
 
     def set_pauses(self, controls: Mapping[str, Control]) -> None:
         """Take over the pauses now in force; a unit let go is looked at again at once."""
