@@ -20,6 +20,22 @@ integrations:
     credentials: {{api_key: {{file: key}}}}
     webhook: {{secrets: [{secrets}]}}
 """
+UNSIGNED = """\
+driver: rest
+rest:
+  base_url: http://127.0.0.1:{port}/v1
+  resources: {{rooms: {{path: /rooms, id: id, one: "/rooms/{{id}}"}}}}
+  webhooks:
+    verify: none
+    composite: [event, room, "timestamp || @body"]
+    type: event
+    id: room
+    routes: {{room/changed: rooms, room/removed: rooms}}
+    deletes: [room/removed]
+integrations:
+  hotel: {{webhook: {{secrets: [{{file: address}}]}}}}
+"""
+ADDRESS = "3kq9Zr0V7sYwT2mXbN5uLd8E"
 
 
 class Shop:
@@ -69,7 +85,25 @@ async def test_secrets_rotate_without_a_restart_and_a_broken_one_keeps_the_old(
     shop.secret("old", "whsec_old")
     shop.lists("old")
     both = ("whsec_old", "whsec_new")
+    shop.secret("address", ADDRESS)
+    daemon.write_partner("unsigned", UNSIGNED.format(port=shop.port))
     async with daemon:
+        # One who signs nothing is known by the address, which is stored nowhere.
+        said = b'{"event": "room/removed", "room": 7}'
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{daemon.port}") as http:
+            for route, status in ((ADDRESS, 202), (ADDRESS, 200), (ADDRESS[:-1], 401), ("", 401)):
+                async with http.post(f"/webhooks/unsigned/hotel/{route}".rstrip("/"), data=said) as answer:
+                    assert answer.status == status
+        [row] = await rows.connection.fetch("SELECT * FROM syncd.inbox WHERE integration = 'hotel'")
+        assert (row["route"], row["event_type"], "syncd-known-by" in row["headers"]) == ("", "room/removed", True)
+
+        async def looked_for() -> bool:
+            found = "SELECT 1 FROM syncd.tasks WHERE integration = 'hotel' AND kind = 'fetch' AND external_id = '7'"
+            return bool(await rows.connection.fetchval(found))
+
+        await daemon.until(looked_for, seconds=20)  # the removal is not believed: the room is looked for
+        assert ADDRESS not in str([dict(row)]) + daemon.log()
+
         assert await shop.takes(*both) == {"whsec_old"}
         refused = await shop.send("whsec_new")
         assert refused[0] == 401
@@ -111,5 +145,5 @@ async def test_secrets_rotate_without_a_restart_and_a_broken_one_keeps_the_old(
         assert code == 0 and await shop.takes("whsec_fourth", "whsec_new") == {"whsec_new"}
         log = daemon.log()
         assert "whsec_" not in log
-        assert log.count('"event":"partner_started"') == 1, "a run was cut short for a secret that only deliveries need"
+        assert log.count('"event":"partner_started"') == 2, "a run was cut short for a secret that only deliveries need"
     assert (await rows.connection.fetchval("SELECT count(*) FROM syncd.inbox WHERE event_id = 'evt_twice'")) == 1
