@@ -31,7 +31,6 @@ Plain = Callable[..., tuple[Spawned, Control]]
 
 async def campaign(kills: int, seed: int, tmp_path: Path, database: str, rows: Rows, plain: Plain) -> None:
     print(f"seed {seed}")
-    dice = random.Random(seed)
     simulator, control = plain(things=THINGS, kept=KEPT, seed=seed % 1000, latency=(0.001, 0.02))
     kept = [external_id for external_id, raw in (await control.truth("things")).items() if raw.get("kept")]
     settings: dict[str, Any] = {"every": "1s", "full_every": "4s", "guard": {"share": 1.0, "records": 100_000}}
@@ -39,13 +38,23 @@ async def campaign(kills: int, seed: int, tmp_path: Path, database: str, rows: R
     things = {**PLAIN["resources"]["things"], "pushes": LABELS}
     partner["rest"] = {**partner["rest"], "resources": {**PLAIN["resources"], "things": things}}
     daemon = Daemon(tmp_path, database, {"plain": partner})
+    try:
+        await fought(daemon, control, rows, kept, kills, seed)
+    finally:
+        if daemon.process is not None:
+            await daemon.kill()
+
+
+async def fought(daemon: Daemon, control: Control, rows: Rows, kept: list[str], kills: int, seed: int) -> None:
+    """All the kills, and then the books."""
+    dice = random.Random(seed)
     await control.webhooks(f"http://127.0.0.1:{daemon.port}/webhooks/plain/acme", WEBHOOK_SECRET)
     await control.stream(EVENTS_PER_SECOND, resources=("things",), creations=0.08, deletions=0.06)
     # Answers that come late are overtaken by others, and of some pushes nobody hears whether they arrived.
     await control.misbehave("latency", match="GET /v1/things/{id}", min=0.1, max=0.6, share=0.1)
     await control.misbehave("drop_after", match="POST /v1/things/{id}/labels", share=0.1)
     run = Campaign(daemon, control, rows, dice, "acme")
-    run.push_steadily(database, kept, 0.1)
+    run.push_steadily(daemon.database_url, kept, 0.1)
     began = time.monotonic()
     points = [POINTS[number % len(POINTS)] for number in range(kills)]
     dice.shuffle(points)
