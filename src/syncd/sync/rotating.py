@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import structlog
 
@@ -37,92 +36,19 @@ from syncd.store import Store
 from syncd.store.credentials import Put
 from syncd.store.inbox import Taken
 from syncd.sync.account import Account
-from syncd.sync.keys import ROTATED, Keys, Rotated, dumped, loaded
+from syncd.sync.keys import ROTATED, Keys, Rotated
+from syncd.sync.pending import TRIAL, Pending, TrialKeeper, kept, restored, same_chain, version_of
 
 log = structlog.get_logger()
 
 PENDING = "rotation"
 """The kind of the sealed row in which a rotation is under way, or was refused."""
-TRIAL = " on trial"
-"""What is added to the kind of tokens that a trial was given."""
 TOKENS = ("oauth2_client", "oauth2_refresh")
 LOOK_SECONDS = 15.0
 FIRST_SECONDS = 5.0
 LONGEST_SECONDS = 300.0
 FORGET_TRIES = 20
 FORGET_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A rotation under way."""
-
-    state: str
-    """`announced`; `stored`: in force, to be verified; `refused`: over, and to be said."""
-    announced_at: datetime
-    delivery: int
-    """The inbox row it came with, whose body is forgotten in the end: the secret stands in it."""
-    secrets: Mapping[str, Secret] = field(default_factory=dict)
-    former: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By kind the sealed values that were replaced."""
-    reason: str = ""
-
-    def value(self) -> dict[str, str]:
-        return {
-            "state": self.state,
-            "announced_at": self.announced_at.astimezone(UTC).isoformat(),
-            "delivery": str(self.delivery),
-            "secrets": dumped({name: secret.reveal() for name, secret in self.secrets.items()}),
-            "former": dumped({kind: dict(value) for kind, value in self.former.items()}),
-            "reason": self.reason,
-        }
-
-    @classmethod
-    def of(cls, stored: StoredCredential) -> _Pending:
-        value = stored.value
-        return cls(
-            value["state"],
-            datetime.fromisoformat(value["announced_at"]),
-            int(value["delivery"]),
-            {name: Secret(text) for name, text in loaded(value["secrets"]).items()},
-            loaded(value["former"]),
-            value["reason"],
-        )
-
-
-class _TrialKeeper:
-    """Keeps a trial's tokens beside the ones in force: committed before they are used, as all are (R10).
-
-    The token in force is not shown to it, else it would be that one that is tried; its refresh token is, which may be the
-    only one that lives.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._credentials = store.credentials
-        self._borrowed = False
-
-    async def get(self, integration: str, kind: str) -> StoredCredential | None:
-        trial = await self._credentials.get(integration, kind + TRIAL)
-        self._borrowed = trial is None
-        if trial is not None:
-            return trial
-        in_force = await self._credentials.get(integration, kind)
-        if in_force is None or "refresh_token" not in in_force.value:
-            return None
-        return replace(in_force, value={**in_force.value, "access_token": ""})
-
-    async def put(
-        self,
-        integration: str,
-        kind: str,
-        value: Mapping[str, str],
-        *,
-        expires_at: datetime | None,
-        replaces: int | None,
-    ) -> StoredCredential:
-        return await self._credentials.put(
-            integration, kind + TRIAL, value, expires_at=expires_at, replaces=None if self._borrowed else replaces
-        )
 
 
 class Rotation:
@@ -165,12 +91,12 @@ class Rotation:
         notes = {note.kind for note in await credentials.list(account.name)}
         pending = await credentials.get(account.name, PENDING) if PENDING in notes else None
         rotated = await credentials.get(account.name, ROTATED) if ROTATED in notes else None
-        latest = [_Pending.of(pending).announced_at] if pending is not None else []
+        latest = [Pending.of(pending).announced_at] if pending is not None else []
         latest += [Rotated.of(rotated).announced_at] if rotated is not None else []
         if any(announced_at <= before for before in latest):
             log.info("rotation_passed_over", partner=self._partner, integration=account.name, reason="an older word")
             return
-        new = _Pending("announced", announced_at, one.id, dict(told))
+        new = Pending("announced", announced_at, one.id, dict(told))
         await credentials.put(
             account.name,
             PENDING,
@@ -180,7 +106,7 @@ class Rotation:
         )
         if pending is not None:
             # One that was in force and not verified yet stays: it was tried, and is what the next one replaces.
-            await self._store.inbox.forget_body(account.name, _Pending.of(pending).delivery)
+            await self._store.inbox.forget_body(account.name, Pending.of(pending).delivery)
         self._again_at.pop(account.name, None)
         log.info(
             "credentials_announced",
@@ -260,7 +186,7 @@ class Rotation:
             stored = await self._store.credentials.get(account.name, PENDING)
             if stored is None:
                 return
-            pending = _Pending.of(stored)
+            pending = Pending.of(stored)
             if pending.state == "refused":
                 await self._refused(account, pending, stored.version)
                 return
@@ -270,14 +196,14 @@ class Rotation:
                     await self._refuse(account, pending, stored.version, refused)
                     return
                 stored = await self._put_in_force(account, pending, stored.version)
-                pending = _Pending.of(stored)
+                pending = Pending.of(stored)
             refused = await self._verified(account)
             if refused:
                 await self._roll_back(account, pending, stored.version, refused)
             else:
                 await self._accept(account, pending, stored.version)
 
-    async def _tried(self, account: Account, pending: _Pending) -> str:
+    async def _tried(self, account: Account, pending: Pending) -> str:
         """Why the partner refuses the new secrets; empty: it takes them. Raises what is nobody's refusal."""
         assert account.keys is not None
         assert account.attempt is not None
@@ -286,7 +212,7 @@ class Rotation:
         def read(name: str) -> Secret:
             return pending.secrets.get(name) or keys(name)
 
-        session = account.attempt(read, _TrialKeeper(self._store))
+        session = account.attempt(read, TrialKeeper(self._store))
         try:
             await session.call(account.driver.test(account.options), lane=Lane.HIGH)
         except (TransientError, RateLimitError, BreakerOpenError, StoreError):
@@ -297,7 +223,7 @@ class Rotation:
             await session.aclose()
         return ""
 
-    async def _put_in_force(self, account: Account, pending: _Pending, version: int) -> StoredCredential:
+    async def _put_in_force(self, account: Account, pending: Pending, version: int) -> StoredCredential:
         """The new secrets, and the tokens they were given on trial, with one commit; what they replace is remembered."""
         assert account.keys is not None
         keys, credentials, name = account.keys, self._store.credentials, account.name
@@ -308,12 +234,12 @@ class Rotation:
             over = {one: secret for one, secret in (before.secrets if before else {}).items() if keys(one) == secret}
             secrets = {**over, **pending.secrets}
             new = Rotated(secrets, keys.file_prints(secrets), pending.announced_at)
-            former = {kind: dict(one.value) for kind, one in held.items() if kind in (ROTATED, *TOKENS)}
-            puts = [Put(ROTATED, new.value(), None, _version(rotated))]
+            former = {kind: kept(one) for kind, one in held.items() if kind in (ROTATED, *TOKENS)}
+            puts = [Put(ROTATED, new.value(), None, version_of(rotated))]
             for kind in TOKENS:
                 trial = held.get(kind + TRIAL)
                 if trial is not None:
-                    puts.append(Put(kind, trial.value, trial.expires_at, _version(held.get(kind))))
+                    puts.append(Put(kind, trial.value, trial.expires_at, version_of(held.get(kind))))
                     puts.append(Put(kind + TRIAL, None, None, trial.version))
             stands = replace(pending, state="stored", former=former)
             puts.append(Put(PENDING, stands.value(), None, version))
@@ -332,28 +258,30 @@ class Rotation:
             return str(error)
         return ""
 
-    async def _roll_back(self, account: Account, pending: _Pending, version: int, reason: str) -> None:
+    async def _roll_back(self, account: Account, pending: Pending, version: int, reason: str) -> None:
         """What was in force before is in force again."""
         credentials, name = self._store.credentials, account.name
         async with turn_of(credentials, name, self._token_kind(account)):
             held = await self._held(name)
-            puts = [
-                Put(kind, pending.former.get(kind), None, _version(held.get(kind)))
-                for kind in (ROTATED, *TOKENS)
-                if kind in held or kind in pending.former
-            ]
+            puts = []
+            for kind in (ROTATED, *TOKENS):
+                now, before = held.get(kind), pending.former.get(kind)
+                if now is not None and before is not None and same_chain(now.value, before):
+                    continue  # its refresh token came of the former one, which may be dead since
+                if now is not None or before is not None:
+                    puts.append(restored(kind, before, now))
             puts.append(Put(PENDING, self._over_and_refused(account, pending, reason).value(), None, version))
             await credentials.put_all(name, puts)
             await self._take_over(account)
         await self._note(account, "credential_rotation_rolled_back", pending, reason)
         self._say_refused(account, replace(pending, reason=reason))
 
-    async def _refuse(self, account: Account, pending: _Pending, version: int, reason: str) -> None:
+    async def _refuse(self, account: Account, pending: Pending, version: int, reason: str) -> None:
         """Nothing was in force yet: the secrets and their trial's tokens are forgotten."""
         held = await self._held(account.name)
         puts = [Put(kind, None, None, one.version) for kind, one in held.items() if kind.endswith(TRIAL)]
         trial, token = held.get("oauth2_refresh" + TRIAL), held.get("oauth2_refresh")
-        if trial is not None and token is not None and trial.value.get("made_from") == token.value.get("made_from"):
+        if trial is not None and token is not None and same_chain(trial.value, token.value):
             # The trial was given the next refresh token of the chain in force: the one before it may be dead.
             puts.append(Put("oauth2_refresh", trial.value, trial.expires_at, token.version))
         puts.append(Put(PENDING, self._over_and_refused(account, pending, reason).value(), None, version))
@@ -361,7 +289,7 @@ class Rotation:
         await self._note(account, "credential_rotation_refused", pending, reason)
         self._say_refused(account, replace(pending, reason=reason))
 
-    async def _accept(self, account: Account, pending: _Pending, version: int) -> None:
+    async def _accept(self, account: Account, pending: Pending, version: int) -> None:
         await self._note(account, "credential_rotated", pending, "")
         await self._store.credentials.put_all(account.name, [Put(PENDING, None, None, version)])
         account.health.rotation = None
@@ -390,12 +318,12 @@ class Rotation:
         return account.driver.auth(account.options).kind
 
     @staticmethod
-    def _over_and_refused(account: Account, pending: _Pending, reason: str) -> _Pending:
+    def _over_and_refused(account: Account, pending: Pending, reason: str) -> Pending:
         assert account.keys is not None
         file = {"file": account.keys.file_prints(pending.secrets)}
-        return _Pending("refused", pending.announced_at, pending.delivery, former=file, reason=reason)
+        return Pending("refused", pending.announced_at, pending.delivery, former=file, reason=reason)
 
-    async def _refused(self, account: Account, pending: _Pending, version: int) -> None:
+    async def _refused(self, account: Account, pending: Pending, version: int) -> None:
         """Said until another rotation goes well, or a person has put another secret into the file."""
         assert account.keys is not None
         file = pending.former.get("file", {})
@@ -409,7 +337,7 @@ class Rotation:
         else:
             self._say_refused(account, pending)
 
-    async def _note(self, account: Account, action: str, pending: _Pending, reason: str) -> None:
+    async def _note(self, account: Account, action: str, pending: Pending, reason: str) -> None:
         """Who, what and when, without a secret; and the delivery that held one forgets it."""
         assert account.keys is not None
         keys: Keys = account.keys
@@ -426,7 +354,7 @@ class Rotation:
                 break
             await self._clock.sleep(FORGET_SECONDS)  # its batch is about to be done
 
-    def _say_refused(self, account: Account, pending: _Pending) -> None:
+    def _say_refused(self, account: Account, pending: Pending) -> None:
         if account.health.rotation is not None:
             return
         account.health.rotation = Explanation(
@@ -444,7 +372,3 @@ class Rotation:
             reason=pending.reason,
             action=account.health.rotation.action,
         )
-
-
-def _version(stored: StoredCredential | None) -> int | None:
-    return stored.version if stored is not None else None
