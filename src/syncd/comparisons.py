@@ -207,7 +207,7 @@ class Comparisons:
         return {plan.name: plan.resource.many.max if plan.resource.many is not None else 1 for plan in plans}
 
     def _as_json(self, job: _Job) -> dict[str, Any]:
-        found = [one.found for one in job.comparisons]
+        found = [one.counted() for one in job.comparisons]
         return {
             "id": job.key,
             "integration": job.integration,

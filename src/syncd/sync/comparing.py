@@ -8,16 +8,15 @@ change the fresh ways have not had their time for is counted as pending instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from syncd.errors import GoneError, PayloadError, RateLimitError, RejectedError
-from syncd.kit import Item, Request, Response
-from syncd.model import Checkpoint, Lane, Mode
+from syncd.errors import GoneError, RejectedError
+from syncd.kit import Item, Response
+from syncd.model import Checkpoint, Mode
 from syncd.store.comparisons import Kept
 from syncd.sync.account import Account
-from syncd.sync.ahead import Ahead
+from syncd.sync.asking import Asking
 from syncd.sync.differences import Difference, Kind, There, differing, gone, seen_there
 from syncd.sync.drift import IN_FLIGHT
 from syncd.sync.feeding import is_fed
@@ -31,12 +30,7 @@ MOST_DETAILS = 1000
 """Records that are read a second time and reported one by one; the others are only counted."""
 SETTLE_SECONDS = 5.0
 """Between the first look and the second: what was under way has arrived by then."""
-LONGEST_WAIT_SECONDS = 3600.0
 IDS_AT_ONCE = 5000
-AT_ONCE = 4
-"""Reads by id under way at a time."""
-IDS_A_TURN = 50
-"""Records read one by one between two looks at the copy."""
 
 
 @dataclass(slots=True)
@@ -82,7 +76,7 @@ class Findings:
 
 
 class Comparison:
-    """Of one resource. `stopped` is asked between calls."""
+    """Of one resource."""
 
     def __init__(self, account: Account, plan: ResourcePlan, *, sample: int | None = None, seed: int = 0) -> None:
         self.found = Findings(plan.name, sample)
@@ -94,14 +88,17 @@ class Comparison:
         self._suspects: dict[str, There | None] = {}
         """What looked different: the record as the partner showed it; None where it did not show it."""
         self._unlisted: dict[Kind, int] = {}
-        self._unread: set[str] = set()
-        """Records whose own answer could not be read: nothing is known of them."""
+        self._asking = Asking(account, plan)
 
     @property
     def by_id(self) -> bool:
         """Can single records be asked for?"""
-        resource = self._plan.resource
-        return self._account.driver.one(resource, "0") is not None or resource.many is not None
+        return self._asking.by_id
+
+    def counted(self) -> Findings:
+        """What was found so far, with what it has cost."""
+        self.found.calls, self.found.waited_seconds = self._asking.calls, self._asking.waited_seconds
+        return self.found
 
     async def run(self) -> Findings:
         """Raises SyncdError where it cannot be made, or not to its end."""
@@ -126,8 +123,9 @@ class Comparison:
             found.notes.append(
                 "the partner gives no time of change: what changed since it was last asked is among them"
             )
+        found.unsound += len(self._asking.unread)
         found.stage = "done"
-        return found
+        return self.counted()
 
     # -- before
 
@@ -168,7 +166,7 @@ class Comparison:
         while step is not None:
             response: Response | None = None
             try:
-                response = await self._call(step.request)
+                response = await self._asking.call(step.request)
             except GoneError:
                 if step.parent_id is None:
                     raise
@@ -209,12 +207,12 @@ class Comparison:
         ids = await account.store.comparisons.sample(account.name, plan.name, number, self._seed)
         self.found.sampled = len(ids)
         self.found.notes.append("records that are missing here cannot be found by a sample of those that are")
-        for start in range(0, len(ids), self._at_once):
-            some = ids[start : start + self._at_once]
-            shown = await self._read(some)
+        for start in range(0, len(ids), self._asking.at_once):
+            some = ids[start : start + self._asking.at_once]
+            shown = await self._asking.read(some)
             await self._look([there.item for there in shown.values() if there is not None])
             for external_id in some:
-                if shown.get(external_id) is None and external_id not in self._unread:
+                if shown.get(external_id) is None and external_id not in self._asking.unread:
                     self.found.checked += 1
                     self._suspect(external_id, None, Kind.MISSING_THERE)
 
@@ -273,12 +271,12 @@ class Comparison:
         """Read what looked different once more, there and then here, and report what still does."""
         ids = list(self._suspects)
         by_id = self.by_id
-        for start in range(0, len(ids), self._at_once):
-            some = ids[start : start + self._at_once]
-            shown = await self._read(some) if by_id else {one: self._suspects[one] for one in some}
+        for start in range(0, len(ids), self._asking.at_once):
+            some = ids[start : start + self._asking.at_once]
+            shown = await self._asking.read(some) if by_id else {one: self._suspects[one] for one in some}
             kept = await self._account.store.comparisons.several(self._account.name, self._plan.name, some)
             for external_id in some:
-                if external_id not in self._unread:
+                if external_id not in self._asking.unread:
                     self._report(external_id, kept.get(external_id), shown.get(external_id))
 
     def _report(self, external_id: str, kept: Kept | None, there: There | None) -> None:
@@ -296,78 +294,3 @@ class Comparison:
         elif difference is None:
             found.settled += 1
             found.equal += 1
-
-    @property
-    def _at_once(self) -> int:
-        many = self._plan.resource.many
-        return many.max if many is not None else IDS_A_TURN
-
-    async def _read(self, ids: Sequence[str]) -> dict[str, There | None]:
-        """These records as the partner shows them now; None: it says that it has none of that id."""
-        account, plan = self._account, self._plan
-        driver, resource = account.driver, plan.resource
-        shown: dict[str, There | None] = {}
-        request = driver.many(resource, list(ids)) if len(ids) > 1 else None
-        if request is not None:
-            response = await self._call(request)
-            for item in driver.several(resource, response):
-                with suppress(PayloadError):  # asked for by itself below, where it says who it is
-                    there = seen_there(driver, resource, item, plan.adapter)
-                    shown[there.external_id] = there
-        left = [external_id for external_id in ids if external_id not in shown]
-        async with Ahead[There | None]() as ahead:
-            for external_id in left[:AT_ONCE]:
-                ahead.push(self._read_one(external_id))
-            for number, external_id in enumerate(left):
-                shown[external_id] = await ahead.pop()
-                if number + AT_ONCE < len(left):
-                    ahead.push(self._read_one(left[number + AT_ONCE]))
-        return shown
-
-    async def _read_one(self, external_id: str) -> There | None:
-        driver, resource = self._account.driver, self._plan.resource
-        request = driver.one(resource, external_id)
-        try:
-            if request is None:
-                request = driver.many(resource, [external_id])
-                items = driver.several(resource, await self._call(request)) if request is not None else []
-            else:
-                items = [driver.item(resource, await self._call(request))]
-            there = seen_there(driver, resource, items[0], self._plan.adapter) if items else None
-        except GoneError:
-            return None
-        except PayloadError:
-            self.found.unsound += 1
-            self._unread.add(external_id)
-            return None
-        # An answer under another id is a record that was merged into that one.
-        return there if there is None or there.external_id == external_id else None
-
-    # -- calls
-
-    async def _call(self, request: Request) -> Response:
-        """In the lowest lane; a wait for a limit is waited for."""
-        account = self._account
-        waited = 0.0
-        while True:
-            _ = account.fence  # another instance may own the scope by now, and count its calls
-            if account.health.paused is not None:
-                raise RejectedError(f"{account.name} is paused", hint=f"syncd resume {account.name}")
-            stats = account.session.stats()
-            try:
-                return await account.session.call(request, lane=Lane.LOW, stats=stats)
-            except RateLimitError as error:
-                pause = self._pause_of(error)
-                if error.hopeless or waited + pause > LONGEST_WAIT_SECONDS:
-                    raise
-                waited += pause
-                self.found.waited_seconds += pause
-                await account.clock.sleep(pause)
-            finally:
-                self.found.calls += stats.calls
-                self.found.waited_seconds += stats.waited_seconds
-
-    def _pause_of(self, error: RateLimitError) -> float:
-        if error.retry_at is None:
-            return 30.0
-        return max(1.0, (error.retry_at - self._account.clock.now()) / timedelta(seconds=1))
