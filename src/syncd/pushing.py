@@ -195,5 +195,5 @@ def told(row: PushRow) -> dict[str, Any]:
         "expires_at": row.expires_at,
         "finished_at": row.finished_at,
         "cause": row.cause,
-        "answer": row.answer,
+        "answer": redact(dict(row.answer)) if row.answer is not None else None,
     }

@@ -129,7 +129,8 @@ async def buried(
     letter = letter_of_push(push, error)
     await written(account, push, lambda: account.store.outbox.bury(push, letter, unsure=unsure, replaces=replaces))
     account.flow.ended[OUTBOX] += 1
-    metrics.PUSHES.labels(push.integration, push.resource, "buried").inc()
+    known = push.resource if push.resource in account.plans else "unknown"  # an application may write any name
+    metrics.PUSHES.labels(push.integration, known, "buried").inc()
     log.warning(
         "push_buried",
         **told(account, push),

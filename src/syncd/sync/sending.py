@@ -28,7 +28,7 @@ from syncd.errors import (
     TransientError,
     UnknownOutcomeError,
 )
-from syncd.kit import Change, Item, Resource, Response
+from syncd.kit import Change, Item, Request, Resource, Response
 from syncd.model import Lane
 from syncd.store import POISON, PushRow
 from syncd.store.database import DataRefusedError
@@ -137,7 +137,7 @@ class _Try:
             live = stored is not None and stored.deleted_at is None
             async with self._handled():
                 driver.check(self._resource, self._change, stored.data if stored is not None and live else None)
-        elif not (self._idempotent() and not expired):
+        elif expired or not await self._may_repeat():
             arrived = await self._looked_up()
             if arrived is not False:
                 return
@@ -148,6 +148,10 @@ class _Try:
                 raise OwnershipError(f"push {push.id} of {push.integration} is no longer ours")
             self._push = replace(push, unsure_since=None)
         await self._send()
+
+    async def _may_repeat(self) -> bool:
+        async with self._handled():
+            return self._idempotent()
 
     def _idempotent(self) -> bool:
         push = self._push
@@ -176,18 +180,20 @@ class _Try:
     async def _looked_up(self) -> bool | None:
         """Has it arrived? None: it is not to be gone on with; its outcome is written."""
         account, push, driver = self._account, self._push, self._account.driver
-        request = driver.look_up(self._resource, self._change)
+        async with self._handled():
+            request = driver.look_up(self._resource, self._change)
+            after = timedelta(seconds=driver.look_up_after(self._resource, self._change))
         if request is None:
             await self._bury(self._nobody_knows(push.reason or "its answer was lost"), unsure=False)
             return None
-        sent_at = push.sent_at or push.unsure_since or push.created_at
-        sure_at = sent_at + timedelta(seconds=driver.look_up_after(self._resource, self._change))
-        if account.clock.now() < sure_at:
-            await self._later(sure_at, counts=False, reason=push.reason or "waits before it is looked up")
+        sent_at, now = push.sent_at or push.unsure_since or push.created_at, account.clock.now()
+        if now - after < sent_at <= now:  # what seems to have left in the future was sent by another clock
+            await self._later(sent_at + after, counts=False, reason=push.reason or "waits before it is looked up")
             return None
         try:
-            response = await self._ask()
-            there = response is not None and driver.already(self._resource, self._change, response)
+            response = await self._ask(request)
+            async with self._handled():
+                there = response is not None and driver.already(self._resource, self._change, response)
         except (RejectedError, PayloadError) as error:
             raise TransientError(f"it could not be looked up: {error}", breaks=False) from error
         if response is None or not there:
@@ -195,12 +201,11 @@ class _Try:
         await self._done(response, None, looked_up=True)
         return True
 
-    async def _ask(self) -> Response | None:
-        """What the partner says of the record; None where it has none."""
-        request = self._account.driver.look_up(self._resource, self._change)
-        assert request is not None
+    async def _ask(self, request: Request) -> Response | None:
+        """What the partner says of it; None where it says that there is no such thing."""
+        judging = self._handled if self._push.suspect else None
         try:
-            return await self._account.session.call(request, lane=Lane.HIGH)
+            return await self._account.session.call(request, lane=Lane.HIGH, judging=judging)
         except GoneError:
             return None
 
@@ -293,7 +298,9 @@ class _Try:
     async def _unsure(self, error: Exception) -> None:
         """It left, and no answer tells what came of it."""
         push = self._push
-        if not self._can_be_told():
+        async with self._handled():
+            can_be_told = self._can_be_told()
+        if not can_be_told:
             # It says when the try left, which the row as it was taken does not.
             self._push = replace(push, sent_at=self._account.clock.now())
             await self._bury(self._nobody_knows(str(error)), unsure=False)
