@@ -225,6 +225,14 @@ def test_no_input_makes_a_verifier_raise_or_pass(header: str, body: bytes, secre
     assert not any(every_verifier(header, body, secret, 1795000000.0))
 
 
+def test_a_form_larger_than_any_of_twilios_is_not_decoded() -> None:
+    fits, beyond = b"a=" + b"%41" * 21_000, b"a=" + b"%41" * 22_000
+    kind = "application/x-www-form-urlencoded"
+    for body, verdict in ((fits, signatures.Verdict.FITS), (beyond, signatures.Verdict.MALFORMED)):
+        signature = signatures.sign_twilio(TWILIO_URL, {"a": "A" * ((len(body) - 2) // 3)}, "token")
+        assert signatures.twilio(TWILIO_URL, body, kind, signature, ["token"]) is verdict
+
+
 def test_every_secret_is_tried_even_after_one_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of a comparison must not tell which of two secrets is in use."""
     tried: list[str | bytes] = []
