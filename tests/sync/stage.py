@@ -35,6 +35,7 @@ class Tasks:
         self.freed: list[tuple[str, int]] = []
         self.parks: set[tuple[str, str]] = set()
         self.back: list[int] = []
+        self.dropped: list[int] = []
 
     async def free(self, name: str, *, fence: int) -> int:
         self.freed.append((name, fence))
@@ -51,6 +52,10 @@ class Tasks:
         return True
 
     async def done(self, task: Task) -> bool:
+        return True
+
+    async def drop(self, task: Task) -> bool:
+        self.dropped.append(task.id)
         return True
 
     async def expire(self, name: str, *, limit: int) -> int:

@@ -46,7 +46,7 @@ class Feeder:
         accounts: Mapping[str, Account],
         pool: Pool,
         workers: Mapping[str, Worker],
-        wished: Callable[[Task], None],
+        wished: Callable[[Task], bool],
         store: Store,
         clock: Clock,
         probing: Probing,
@@ -108,8 +108,8 @@ class Feeder:
     async def _hand_over(self, taken: list[Task], probe: Group | None) -> None:
         taken = await self._without_parked(taken)
         for task in taken:
-            if task.kind in WISHES:
-                self._wished(task)
+            if task.kind in WISHES and not self._wished(task):
+                await self._store.tasks.drop(task)  # the resource is not synced any more: nobody will ever fulfil it
         for batch in batches([task for task in taken if task.kind not in WISHES], self._most):
             await self._offer(batch, probe)
 

@@ -389,15 +389,18 @@ class Runner:
         except StoreError as away:
             log.warning("outcome_not_stored", partner=self.partner, reason=str(away))
 
-    def _wish(self, task: Task) -> None:
-        """Somebody wants a run now: the unit is due, and whoever asked can watch."""
+    def _wish(self, task: Task) -> bool:
+        """Somebody wants a run now: the unit is due, and whoever asked can watch. False: nothing of that name is synced."""
         unit = self.units.get((task.integration, task.resource))
-        if unit is not None and all(wish.id != task.id for wish in unit.wishes):
+        if unit is None:
+            return False
+        if all(wish.id != task.id for wish in unit.wishes):
             unit.wishes.append(task)
             unit.due_at = self._clock.now()
             self.wishes[task.id] = Wish(unit)
             while len(self.wishes) > WISHES_REMEMBERED:
                 del self.wishes[next(iter(self.wishes))]
+        return True
 
 
 def _paused_explanation(name: str, held: Control) -> Explanation:
