@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from standardwebhooks import Webhook
 
 from syncd.testing.control import Control
-from tests.whole.conftest import only, partner
+from tests.whole.conftest import hooked, only, partner
 from tests.whole.daemon import Daemon, Rows
+from tests.whole.plain import WEBHOOK_SECRET
 
 LETTERS = 2_000
 WITNESS = """
@@ -59,18 +64,21 @@ async def replayed(rows: Rows) -> int:
 async def test_a_replay_killed_at_thirty_percent_finishes_on_the_second_command_and_each_letter_once(
     tmp_path: Path, database: str, rows: Rows, plain
 ):
-    await replay_through_kills(tmp_path, database, rows, plain, LETTERS)
+    await replay_through_kills(tmp_path, database, rows, plain, LETTERS, 0.3)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-async def test_a_replay_of_ten_thousand_killed_at_thirty_percent_finishes_on_the_second_command(
-    tmp_path: Path, database: str, rows: Rows, plain
+@pytest.mark.parametrize("kills", [(0.3,), (0.001, 0.1, 0.3, 0.31, 0.6, 0.9, 0.99)], ids=["once", "often"])
+async def test_a_replay_of_ten_thousand_finishes_however_often_it_is_killed(
+    kills: tuple[float, ...], tmp_path: Path, database: str, rows: Rows, plain
 ):
-    await replay_through_kills(tmp_path, database, rows, plain, 10_000)
+    await replay_through_kills(tmp_path, database, rows, plain, 10_000, *kills)
 
 
-async def replay_through_kills(tmp_path: Path, database: str, rows: Rows, plain: Any, number: int) -> None:
+async def replay_through_kills(
+    tmp_path: Path, database: str, rows: Rows, plain: Any, number: int, *kills: float
+) -> None:
     simulator, control = plain(things=number)
     file = partner(simulator.base_url, resources=only("things", every="12h"))
     async with Daemon(tmp_path, database, {"plain": file}) as daemon:
@@ -92,17 +100,25 @@ async def replay_through_kills(tmp_path: Path, database: str, rows: Rows, plain:
 
         # It is mended; daemon and command are killed in the middle.
         await control.behave()
-        command = asyncio.create_task(daemon.cli("dlq", "replay", "--cause", "403", "--yes", "--no-wait"))
-        began = time.monotonic()
-        while await replayed(rows) < 0.3 * number:
-            assert time.monotonic() - began < 120, daemon.log()[-4000:]
-            await asyncio.sleep(0.005)
-        await daemon.kill()
-        await asyncio.gather(command, return_exceptions=True)
-        killed_at = await replayed(rows)
-        print(f"killed when {killed_at} of {number} had been returned")
-        assert killed_at < number, "the kill came too late to say anything"
-        await daemon.start()
+        for share in kills:
+            command = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "syncd", "dlq", "replay", "--cause", "403", "--yes"),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={**daemon.env, "SYNCD_CONFIG": str(daemon.config)},
+            )
+            began = time.monotonic()
+            while await replayed(rows) <= share * number:
+                assert time.monotonic() - began < 200, daemon.log()[-4000:]
+                await asyncio.sleep(0.005)
+            await daemon.kill()
+            if command.returncode is None:
+                command.kill()
+            await command.wait()
+            killed_at = await replayed(rows)
+            print(f"killed when {killed_at} of {number} had been returned")
+            assert killed_at < number, "the kill came too late to say anything"
+            await daemon.start()
         code, out, err = await daemon.cli("dlq", "replay", "--cause", "403", "--yes", seconds=200)
         assert code == 0, out + err
         assert f"✓ {number:,} done" in out, out + err
@@ -120,3 +136,86 @@ async def replay_through_kills(tmp_path: Path, database: str, rows: Rows, plain:
         returned = await rows.connection.fetch("SELECT letter_id, count(*) FROM public.returned GROUP BY 1")
         assert len(returned) == number + 1
         assert {each[1] for each in returned} == {1}
+
+
+async def open_letter(rows: Rows) -> Any:
+    return await rows.connection.fetchrow("SELECT * FROM syncd.dead_letters WHERE state = 'open'")
+
+
+async def test_a_pull_and_a_delivery_go_back_to_where_they_came_from(tmp_path: Path, database: str, rows: Rows, plain):
+    simulator, control = plain(things=30)
+    file = hooked(simulator.base_url, resources=only("things", every="12h", jitter="0s"))
+    await control.misbehave("status", match="/v1/things", status=403)
+    async with Daemon(tmp_path, database, {"plain": file}) as daemon:
+        # A pull that the partner refuses, twice: one letter, and it says so.
+        letter = await daemon.until(lambda: open_letter(rows))
+        assert (letter["origin"], letter["resource"]) == ("run", "things")
+        assert json.loads(letter["response"])["status"] == 403
+        await daemon.cli("sync", "acme/things")
+
+        async def twice() -> bool:
+            return (await open_letter(rows))["times"] == 2
+
+        await daemon.until(twice)
+        code, out, err = await daemon.cli("dlq", "replay", str(letter["id"]), "--yes")
+        assert (code, "failed for the same reason" in out) == (1, True), out + err
+        again = await open_letter(rows)
+        assert (again["former_id"], again["replays"]) == (letter["id"], 1)
+        await control.behave()
+        code, out, err = await daemon.cli("dlq", "replay", str(again["id"]), "--yes")
+        assert (code, "✓ 1 done" in out) == (0, True), out + err
+        assert await rows.count("acme", "things") == 30
+
+        # A delivery nobody can read: its letter names it, its body stays, and a replay works on it once more.
+        thing = (await control.truth_ids("things"))[3]
+        body = json.dumps({"type": "thing.updated", "at": "2026-01-01T00:00:00Z", "thing": {"id": "x" * 600}})
+        now = datetime.now(UTC)
+        headers = {
+            "webhook-id": "msg_unreadable",
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(WEBHOOK_SECRET).sign("msg_unreadable", now, body),
+            "content-type": "application/json",
+        }
+        async with aiohttp.ClientSession() as http:
+            url = f"http://127.0.0.1:{daemon.port}/webhooks/plain/acme"
+            async with http.post(url, data=body, headers=headers) as answer:
+                assert answer.status == 202
+        letter = await daemon.until(lambda: open_letter(rows))
+        assert (letter["origin"], json.loads(letter["request"])["event_id"]) == ("inbox", "msg_unreadable")
+        code, out, err = await daemon.cli("dlq", "replay", str(letter["id"]), "--yes")
+        assert (code, "failed for the same reason" in out) == (1, True), out + err
+        again = await open_letter(rows)
+        assert (again["former_id"], again["replays"], again["origin_id"]) == (letter["id"], 1, letter["origin_id"])
+        # As if it could be read now.
+        await control.update("things", thing, {"name": "told by the delivery"})
+        await rows.connection.execute(
+            "UPDATE syncd.inbox SET body = $1 WHERE event_id = 'msg_unreadable'",
+            body.replace("x" * 600, thing).encode(),
+        )
+        code, out, err = await daemon.cli("dlq", "replay", str(again["id"]), "--yes")
+        assert (code, "✓ 1 done" in out) == (0, True), out + err
+
+        async def told() -> bool:
+            return (await rows.live("acme", "things"))[thing]["name"] == "told by the delivery"
+
+        await daemon.until(told)
+        assert await open_letter(rows) is None
+
+
+async def test_a_pull_that_goes_well_later_settles_its_letter_by_itself(
+    tmp_path: Path, database: str, rows: Rows, plain
+):
+    simulator, control = plain(things=30)
+    await control.misbehave("status", match="/v1/things", status=403)
+    file = partner(simulator.base_url, resources=only("things", every="2s", jitter="0s"))
+    async with Daemon(tmp_path, database, {"plain": file}) as daemon:
+        await daemon.until(lambda: open_letter(rows))
+        await control.behave()
+
+        async def healed() -> bool:
+            return await open_letter(rows) is None
+
+        await daemon.until(healed)
+        found = await rows.connection.fetchrow("SELECT state, settled_by FROM syncd.dead_letters")
+        assert found["state"] == "replayed"
+        assert found["settled_by"].startswith("run ")
