@@ -91,7 +91,7 @@ def send(
 
 def _setting(text: str) -> tuple[str, Any]:
     from syncd.errors import ConfigError
-    from syncd.rehearsal.draft import setting
+    from syncd.rehearsal.places import setting
 
     try:
         return setting(text)

@@ -6,13 +6,11 @@ that the description can read; with ids and times of its own. Nothing is sent or
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from syncd import codec, drivers
@@ -26,10 +24,9 @@ from syncd.kit.spec import Webhooks
 from syncd.kit.verifying import times
 from syncd.kit.webhooks import FORM, Delivery, Event
 from syncd.model import Headers
+from syncd.rehearsal.places import has, instead, moment_like, put, put_one
 from syncd.secrets import Secret
 
-_MILLISECONDS_FROM: Final = 10**12
-_STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d{1,4})\]")
 JSON: Final = "application/json"
 
 
@@ -159,9 +156,9 @@ def _drafted(
         if wish.external_id is not None:
             draft.about(wish.external_id, sample)
         for old, new in wish.renames.items():
-            draft.body = _instead(draft.body, old, new)
+            draft.body = instead(draft.body, old, new)
         for path, value in wish.settings.items():
-            _put(draft.body, path, value)
+            put(draft.body, path, value)
         if sure or _events(driver, draft.delivery(url)):
             return draft, sample.name if sample is not None else ""
     return None
@@ -198,7 +195,7 @@ def _singly(driver: Driver, rules: Webhooks, samples: Sequence[Sample]) -> list[
             continue
         for number, fact in enumerate(facts, 1):
             whole = codec.loads(codec.dumps(body))
-            _put(whole, str(rules.events), [fact])
+            put(whole, str(rules.events), [fact])
             alone = replace(one, name=f"{one.name}, event {number}", body=codec.dumps(whole).decode())
             about = _events(driver, _delivery(alone))
             found.append(replace(alone, external_id=about[0].external_id if about else None))
@@ -243,7 +240,7 @@ class _Draft:
         found = getter(self.rules.events)(self.body)
         if not (isinstance(found, list) and found and isinstance(found[0], dict)):
             found = [{}]
-            _put(self.body, self.rules.events, found)
+            put(self.body, self.rules.events, found)
         first: dict[str, Any] = found[0]
         return first
 
@@ -258,12 +255,12 @@ class _Draft:
         ways = [each.strip() for each in place.split("||")]
         named = {each: each.removeprefix(HEADER).strip().lower() for each in ways if each.startswith(HEADER)}
         plain = [each for each in ways if each not in named and steps(each)]
-        there = [each for each in ways if named.get(each) in self.headers or _has(body, each, plain)]
+        there = [each for each in ways if named.get(each) in self.headers or has(body, each, plain)]
         for each in there or [way for way in ways if way in named or way in plain][:1]:
             if each in named:
                 self.headers[named[each]] = value
             else:
-                _put(body, each, value)
+                put(body, each, value)
 
     def freshen(self, sample: Sample | None, fresh: str, now: datetime) -> None:
         """An id of its own, or it would be a duplicate of the last one sent; and the time of now."""
@@ -277,18 +274,18 @@ class _Draft:
         for each in (self.rules.at or "").split("||"):
             found = getter(each.strip())(fact) if each.strip() else MISSING
             if found is not MISSING and found is not None:
-                _put(fact, each.strip(), _moment_like(found, now))
+                put(fact, each.strip(), moment_like(found, now))
         if sample is None:
             if self.rules.at:
-                _put_one(fact, self.rules.at, now.astimezone(UTC).isoformat())
-            _put_one(fact, self.rules.id or "id", f"sample-{fresh}")
+                put_one(fact, self.rules.at, now.astimezone(UTC).isoformat())
+            put_one(fact, self.rules.id or "id", f"sample-{fresh}")
 
     def about(self, external_id: str, sample: Sample | None) -> None:
         """Tell of this record instead."""
         if sample is None:
-            _put_one(self._fact, self.rules.id or "id", external_id)
+            put_one(self._fact, self.rules.id or "id", external_id)
         elif sample.external_id is not None:
-            self.body = _instead(self.body, sample.external_id, external_id)
+            self.body = instead(self.body, sample.external_id, external_id)
 
     def delivery(self, url: str) -> Delivery:
         if self.headers["content-type"].partition(";")[0].strip() == FORM:
@@ -296,63 +293,3 @@ class _Draft:
         else:
             body = codec.dumps(self.body)
         return Delivery(body, Headers(self.headers), url, route=self.route)
-
-
-def _moment_like(found: Any, now: datetime) -> Any:
-    """`now`, written as what stands there is."""
-    if isinstance(found, str):
-        return now.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    seconds = now.timestamp()
-    return int(seconds * 1000) if isinstance(found, int) and found >= _MILLISECONDS_FROM else int(seconds)
-
-
-def _instead(value: Any, old: str, new: str) -> Any:
-    """The same with one text in place of another, wherever it is a whole value."""
-    if isinstance(value, dict):
-        return {key: _instead(each, old, new) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_instead(each, old, new) for each in value]
-    return new if value == old and isinstance(value, str) else value
-
-
-def _has(body: dict[str, Any], place: str, plain: Sequence[str]) -> bool:
-    return place in plain and getter(place)(body) is not MISSING
-
-
-def _put_one(body: dict[str, Any], place: str, value: Any) -> None:
-    """Set the first alternative that is there, else the first that is a plain path."""
-    plain = [each.strip() for each in place.split("||") if steps(each.strip())]
-    there = [each for each in plain if getter(each)(body) is not MISSING]
-    for each in there or plain[:1]:
-        _put(body, each, value)
-
-
-def _put(body: Any, path: str, value: Any) -> None:
-    """Set a value at `data.rooms[0].name`, making the objects on the way. Raises ConfigError where there is no such way."""
-    way = [match[1] if match[1] is not None else int(match[2]) for match in _STEP.finditer(path)]
-    if not way or "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in way).lstrip(".") != path:
-        raise ConfigError(f"{path!r} is no place in a body", hint="for example data.status, or rooms[0].name")
-    try:
-        for step, after in pairwise(way):
-            if isinstance(step, str) and body.get(step) is None:
-                body[step] = [] if isinstance(after, int) else {}
-            body = body[step]
-        if isinstance(body, list) and way[-1] == len(body):
-            body.append(value)
-        elif isinstance(body, list if isinstance(way[-1], int) else dict):
-            cast(Any, body)[way[-1]] = value
-        else:
-            raise TypeError
-    except (TypeError, IndexError, KeyError, AttributeError):
-        raise ConfigError(f"there is no place {path!r} in this body", hint="see it with --dry-run") from None
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """`path=value`, the value as JSON where it is such, else as text. Raises ConfigError."""
-    path, sign, value = text.partition("=")
-    if not sign or not path:
-        raise ConfigError(f"{text!r} is not PATH=VALUE", hint="for example --set data.status=canceled")
-    try:
-        return path, json.loads(value)
-    except ValueError:
-        return path, value
