@@ -45,7 +45,7 @@ class Taken:
 
 def test_a_delivery_that_came_whole_is_taken():
     way = Taken()
-    said = way.take(request(path="/webhooks/acme/one/r?a=b", **{"X-Sign": " v ", "CONTENT-type": "a/b"}))
+    said = way.take(request(path="/webhooks/acme/one/r?a=b", **{"X-Sign": " v", "CONTENT-type": "a/b"}))
     ((partner, name, delivery),) = way.deliveries
     assert (partner, name, delivery.route, delivery.url) == ("acme", "one", "r", "/webhooks/acme/one/r?a=b")
     assert (delivery.body, delivery.headers["x-sign"], delivery.headers["Content-Type"]) == (BODY, "v", "a/b")

@@ -26,7 +26,7 @@ _LONGEST_HEAD: Final = 8_000
 _NAME: Final = r"[A-Za-z0-9_~-][A-Za-z0-9_~.-]*"
 _HEAD: Final = re.compile(
     rf"POST (/webhooks/({_NAME})/({_NAME})(?:/({_NAME}))?(?:\?[A-Za-z0-9_~.&=+-]*)?) HTTP/1\.1\r\n"
-    r"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]+:[\t\x20-\x7e]*\r\n)+)\r\n"
+    r"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]+:[\t\x20-\x7e]*(?<![\t ])\r\n)+)\r\n"
 )
 _FIELD: Final = re.compile(r"([^:\r\n]+):[\t ]*([^\r]*)\r\n")
 _ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te"})
@@ -73,7 +73,7 @@ class Express:
         if found is None:
             return False
         fields = _FIELD.findall(found[5])
-        headers = {name.lower(): value.rstrip("\t ") for name, value in fields}
+        headers = {name.lower(): value for name, value in fields}
         length = headers.get("content-length", "")
         if (
             len(headers) != len(fields)

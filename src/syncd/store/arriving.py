@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
@@ -28,7 +27,7 @@ class Arrival(NamedTuple):
     event_id: str
     route: str
     event_type: str
-    headers: Mapping[str, str]
+    headers: dict[str, str]
     """The chosen few to keep."""
     body: bytes
     received_at: datetime
@@ -52,11 +51,13 @@ def row_of(arrival: Arrival) -> Row:
     integration, event_id, route, event_type, headers, body, received_at = arrival
     if len(event_id) > KEY_LENGTH or not event_id.isprintable() or not event_id:
         event_id = "sha256:" + sha256(event_id.encode("utf-8", "surrogatepass")).hexdigest()
-    kept = codec.dumps_storable(dict(headers)).decode() if headers else "{}"
+    kept = codec.dumps_storable(headers).decode() if headers else "{}"
     return integration, event_id, _text(route), _text(event_type) or None, kept, body, received_at
 
 
 def _text(text: str) -> str:
+    if not text:
+        return text
     if len(text) > _TEXT_LENGTH:
         text = text[:_TEXT_LENGTH]
     if text.isprintable():
