@@ -99,9 +99,10 @@ def _check_integration(
     if hook is not None and hook.rules:
         _check_rules(document, (*here, "webhook", "rules"), partner, name, driver)
     if hook is not None and not hook.secrets and knows and not integration.accept_risk:
+        until = f" until `syncd webhook register {name}` has obtained one" if registers else ""
         document.problem(
             (*here, "webhook"),
-            "a webhook without a secret: every delivery is refused until `syncd webhook register` has obtained one"
+            f"a webhook without a secret: every delivery is refused{until}"
             if signs
             else "a webhook without a secret: this partner signs nothing, so the last part of its URL must be one",
             severity="warning",

@@ -34,7 +34,7 @@ class Facts:
     base_url: str | None = None
     """The driver's own; where it has none the file must name one."""
     signs_webhooks: bool = True
-    """False: this partner signs nothing, so a webhook without a secret is no mistake."""
+    """False: this partner signs nothing, and is known by a secret in the address instead."""
     webhooks: bool = True
     """False: it knows no deliveries of this partner at all."""
     registers: bool = False
