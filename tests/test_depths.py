@@ -132,6 +132,15 @@ async def test_where_a_limit_binds_its_forecast_says_how_long_it_lasts(clock: Fa
     assert normal["bound_by"] == "60/min"
 
 
+async def test_what_was_taken_into_memory_is_part_of_the_queue_until_it_is_done(clock: FakeClock):
+    stage = Stage(clock, limit="120/min")
+    stage.tables.found = [Depth("tasks high", "acme", 400, 1000, clock.now())]
+    await stage.depths.measure()
+    high = stage.view("tasks high")
+    assert (high["waiting"], high["under_way"], high["state"]) == (1400, 1000, "full")
+    assert 600 < high["drains_in_seconds"] < 800
+
+
 async def test_worker_down_is_told_from_queue_full(stage: Stage):
     await stage.count(tasks_normal=900)
     assert stage.view("tasks normal")["state"] == "full"

@@ -37,10 +37,12 @@ class _Queue:
     """What is remembered of one queue between two counts."""
 
     waiting: int = 0
+    """Rows that are not finished, those taken into memory among them."""
     under_way: int = 0
+    """Those taken."""
     oldest_at: datetime | None = None
     by: dict[str, int] = field(default_factory=dict)
-    """Waiting, by integration."""
+    """Not finished, by integration."""
     ended: int = 0
     """What had left it at the last count, in all."""
     rate: float | None = None
@@ -95,7 +97,8 @@ class Depths:
     def _count(queue: _Queue, depths: Iterable[Depth], left: int, passed: float | None) -> None:
         before = queue.waiting
         depths = list(depths)
-        queue.by = {depth.integration: depth.waiting for depth in depths if depth.waiting}
+        unfinished = {depth.integration: depth.waiting + depth.under_way for depth in depths}
+        queue.by = {name: count for name, count in unfinished.items() if count}
         queue.waiting = sum(queue.by.values())
         queue.under_way = sum(depth.under_way for depth in depths)
         queue.oldest_at = min((depth.oldest_at for depth in depths if depth.oldest_at is not None), default=None)
@@ -190,7 +193,7 @@ class Depths:
         return worst
 
     def _before(self, integration: str, lane: Lane) -> int:
-        """Tasks of an integration that wait in this lane or a more urgent one."""
+        """Tasks of an integration that are not finished, of this lane or a more urgent one."""
         return sum(self._queues[queue_of(each)].by.get(integration, 0) for each in Lane if each <= lane)
 
     def _running(self) -> Iterable[Running]:

@@ -168,6 +168,9 @@ async def test_what_waits_outside_is_counted(store: Store):
     assert depths["tasks high"].waiting == 1
     low = depths["tasks low"]
     assert (low.waiting, low.under_way, low.oldest_at) == (1, 1, taken.created_at)
+    await store.tasks.put("acme", NewTask("sync", lane=Lane.NORMAL))
+    await store.tasks.take("acme", fence=1, limit=1, lanes=[Lane.NORMAL])
+    assert "tasks normal" not in {depth.queue for depth in await store.queues.depths()}, "a run may last for hours"
 
 
 @pytest.fixture

@@ -50,5 +50,5 @@ def _trouble(queue: Mapping[str, Any], workers: Mapping[str, Any]) -> str | None
     when = f", drains in {lasting(drains)}" if drains else ", and nothing leaves it" if drains is None else ""
     bound = f" (bound by {queue['bound_by']})" if queue.get("bound_by") else ""
     rate = queue.get("rate_per_second")
-    pace = f" at {rate:.3g}/s" if rate else ""
+    pace = f" at {rate:.3g}/s" if rate and not bound else ""
     return f"{paint('⚠', 'yellow')} {name} is full: {waits}; {alive} live{when}{pace}{bound}"

@@ -30,8 +30,9 @@ class Depth:
     waiting: int
     """Those put off until later are among them."""
     under_way: int
+    """Taken into memory, begun or not."""
     oldest_at: datetime | None
-    """When the oldest of those that wait came."""
+    """When the oldest of all came."""
 
 
 _DEPTHS = """
@@ -63,7 +64,9 @@ FROM (
     WHERE state = 'waiting' GROUP BY integration, lane
 ) d
 UNION ALL
-SELECT 'tasks', integration, lane, 0, count(*), NULL FROM syncd.tasks WHERE state = 'taken' GROUP BY integration, lane
+SELECT 'tasks', integration, lane, 0, count(*), min(created_at) FROM syncd.tasks
+WHERE state = 'taken' AND kind NOT IN ('sync', 'reconcile')  -- a wish is under way for as long as its run
+GROUP BY integration, lane
 """
 
 
@@ -81,6 +84,6 @@ class Queues:
             before = found.get((name, integration))
             if before is not None:
                 waiting, under_way = waiting + before.waiting, under_way + before.under_way
-                oldest_at = oldest_at or before.oldest_at
+                oldest_at = min((at for at in (oldest_at, before.oldest_at) if at is not None), default=None)
             found[name, integration] = Depth(name, integration, waiting, under_way, oldest_at)
         return list(found.values())
