@@ -32,10 +32,11 @@ class Held:
 class Chaos:
     """One desk whose partner is this; everything happens when it is told to."""
 
-    def __init__(self, desk: Desk, clock: FakeClock, *, stamped: bool = True) -> None:
+    def __init__(self, desk: Desk, clock: FakeClock, *, stamped: bool = True, timed: bool = True) -> None:
+        """`stamped`: records have a stamp of their own; `timed`: a deletion says when it was."""
         self.desk, self.clock = desk, clock
         self.resource = "things" if stamped else "unstamped"
-        self.stamped = stamped
+        self.stamped, self.timed = stamped, timed
         self.truth: dict[str, dict[str, Any]] = {}
         self.told: list[bytes] = []
         """Every event there ever was, as the body of its delivery."""
@@ -54,7 +55,7 @@ class Chaos:
         now = self.clock.now()
         if name is None:
             self.truth.pop(external_id, None)
-            told = event(external_id, "gone", resource=self.resource, at=now)
+            told = event(external_id, "gone", resource=self.resource, at=now if self.timed else None)
         else:
             raw = self.truth[external_id] = thing(external_id, name, now if self.stamped else None)
             told = event(external_id, resource=self.resource, at=now, record=raw if whole else None)
@@ -181,7 +182,7 @@ async def campaign(chaos: Chaos, intake: Intake, seed: int, *, events: int, reco
         external_id = world.choice(names)
         if name is None and external_id not in chaos.truth:
             name = "again"
-        chaos.change(external_id, name, whole=world.random() < 0.5)
+        chaos.change(external_id, name, whole=world.random() < 0.75)
         await chaos.clock.advance(0.01)
         while at < len(plan) and plan[at][0] <= number:
             again = luck.random() < 0.3  # a partner may send one fact under two ids

@@ -83,12 +83,42 @@ async def test_a_deletion_stays_against_late_changes_and_yields_to_a_later_recre
     await desk.deliver(event("7", record=thing("7", "later still", later(start, 3.5))))
     await desk.work()
     assert await desk.live() == {}, "received long after, changed long before"
-    await desk.deliver(event("7", record=thing("7", "again", later(start, 9.5))))
+    again = desk.partner.truth["/things/7"] = thing("7", "again", later(start, 9.5))
+    await desk.deliver(event("7", record=again))
     await desk.work()
+    await desk.do_tasks()
     assert (await desk.live())["7"]["name"] == "again"
+    assert "/things/7" in desk.partner.calls, "what comes back from the dead is looked at"
     await desk.deliver(event("7", "gone", at=later(start, 5.5)))
     await desk.work()
     assert (await desk.live())["7"]["name"] == "again", "the same deletion once more is an old one"
+
+
+async def test_a_late_change_does_not_raise_what_went_at_a_time_nobody_told(desk: Desk, clock: FakeClock):
+    late = event("7", record=thing("7", "late", clock.now()))
+    await clock.advance(10)
+    await desk.deliver(event("7", "gone"))
+    await desk.work()
+    await clock.advance(10)
+    await desk.deliver(late)
+    await desk.work()
+    await desk.do_tasks()
+    assert await desk.live() == {}
+
+
+async def test_a_change_and_an_end_without_a_time_that_come_together_are_settled_by_reading(
+    desk: Desk, clock: FakeClock
+):
+    late = event("7", record=thing("7", "late", clock.now()))
+    await clock.advance(10)
+    await desk.deliver(event("7", "gone"))
+    await clock.advance(10)
+    await desk.deliver(late)
+    await desk.work()
+    await clock.advance(1)
+    await desk.do_tasks()
+    assert desk.partner.calls[0] == "/things/7"
+    assert await desk.live() == {}
 
 
 async def test_a_deletion_of_something_never_seen_leaves_a_tombstone(desk: Desk, clock: FakeClock):
@@ -567,7 +597,9 @@ async def test_what_is_stored_and_buried_is_counted_by_resource(desk: Desk, cloc
 async def test_a_record_that_was_rejected_is_healed_by_a_delivery_and_by_a_read(desk: Desk, clock: FakeClock):
     for number in ("1", "2"):
         bad = Reject(b"{}", "no name", number, "things", "no-name")
-        page = PageWrite("plain", "acme", "things", "acme", desk.ownership.fence, None, None, None, False, rejects=[bad])
+        page = PageWrite(
+            "plain", "acme", "things", "acme", desk.ownership.fence, None, None, None, False, rejects=[bad]
+        )
         await desk.store.pages.commit_one(page)
     assert len(await desk.store.rejects.list("acme")) == 2
     desk.partner.truth["/things/2"] = thing("2", "sound", clock.now())

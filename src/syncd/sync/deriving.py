@@ -317,6 +317,7 @@ class Deriver:
         account = self._account
         keys = list(dict.fromkeys((event.resource, event.external_id) for event, _ in stamped))
         stored = await account.store.records.stamps(account.name, keys)
+        ended = {(event.resource, event.external_id) for event, _ in stamped if event.deleted and event.at is None}
         pages: list[PageIn] = []
         sources: dict[Key, tuple[Event, Taken]] = {}
         for event, one in stamped:
@@ -327,10 +328,13 @@ class Deriver:
                     await self._looks_again(found, event, one)
                 else:
                     self._digs(found, event, one)
-            elif (page := self._page_of(event, one)) is not None:
-                pages.append(page)
-            else:
+                continue
+            page = self._page_of(event, one)
+            raises = key in ended or (page is not None and _raises(stored.get(key), page))
+            if page is None or (raises and self._is_readable(account.plans[event.resource], event.external_id)):
                 await self._looks_again(found, event, one)
+            else:
+                pages.append(page)
         if pages:
             found.read = merged(await self._read(pages))
         for key in _ties(found, stored):
@@ -380,6 +384,18 @@ class Deriver:
             else:
                 fetched_at = min(fetched_at, event.at or fetched_at)
         return PageIn([Item(plan.name, raw, identity)], fetched_at, f"webhook {one.event_id}", observed_at=event.at)
+
+
+def _raises(stored: Stamps | None, page: PageIn) -> bool:
+    """Would this bring a dead record back? The end may have had no time of its own: what its own URL says decides."""
+    identity = page.items[0].identity
+    if stored is None or not stored.deleted or identity is None:
+        return False
+    if identity.source_version is not None and stored.version is not None:
+        return identity.source_version > stored.version
+    if identity.source_updated_at is not None and stored.updated_at is not None:
+        return identity.source_updated_at > stored.updated_at
+    return True
 
 
 def _read_since(stored: Stamps | None, event: Event) -> bool:
