@@ -31,6 +31,7 @@ from typing import Any
 
 import asyncpg
 
+from bench.daemon import cpu_seconds
 from bench.doors import HOOKS
 from bench.hammer import SECRET
 from bench.parts import ROOT, contender, execute
@@ -51,12 +52,13 @@ RECORDS = 1_000
 
 
 @contextmanager
-def served(kind: str, database: str) -> Iterator[int]:
+def served(kind: str, database: str) -> Iterator[tuple[int, int]]:
+    """Port and process id."""
     command = [sys.executable, "-m", "bench.doors", kind, "--database", database]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield int(process.stdout.readline())
+            yield int(process.stdout.readline()), process.pid
         finally:
             process.kill()
 
@@ -81,13 +83,15 @@ def partner() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def hammered(port: int, requests: int, connections: int, run: str) -> dict[str, Any]:
+def hammered(port: int, pid: int, requests: int, connections: int, run: str) -> dict[str, Any]:
+    before = cpu_seconds(pid)
     result = contender(
         [sys.executable, "-m", "bench.hammer", "--port", str(port), "--requests", str(requests),
          "--connections", str(connections), "--records", str(RECORDS), "--run", run]
     )  # fmt: skip
     if set(result["statuses"]) != {"202"}:
         raise SystemExit(f"not all were accepted: {result['statuses']}")
+    result["cpu_us"] = (cpu_seconds(pid) - before) / requests * 1e6
     return result
 
 
@@ -97,7 +101,7 @@ async def beside(database: str, requests: int, connections: int, run: str) -> di
         daemon = Daemon(Path(folder), database, {"bench": partner()}, main={"log": {"level": "warning"}})
         async with daemon:
             connection = await asyncpg.connect(database)
-            result = await asyncio.to_thread(hammered, daemon.port, requests, connections, run)
+            result = await asyncio.to_thread(hammered, daemon.port, daemon.pid, requests, connections, run)
             begun = time.monotonic()
             left = "SELECT count(*) FROM syncd.inbox WHERE state IN ('waiting', 'taken')"
             result["done_by_the_end"] = requests - int(await connection.fetchval(left))
@@ -124,8 +128,8 @@ def measure(requests: int, connections: int, repeats: int, only: set[str]) -> di
                 database = server.url_of(name)
                 asyncio.run(_migrate(database))
                 if kind:
-                    with served(kind, database) as port:
-                        result = hammered(port, requests, connections, run)
+                    with served(kind, database) as (port, pid):
+                        result = hammered(port, pid, requests, connections, run)
                     if kind != "null":
                         _stored(database, requests)
                 else:
@@ -158,7 +162,7 @@ def _stored(database: str, requests: int) -> None:
 def judged(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Medians of each row, the ratios that were promised, and whether the slowest hundredth kept its promise."""
     rows = {
-        row: {key: median(result[key] for result in results) for key in ("rate", "p50_ms", "p99_ms")}
+        row: {key: median(result[key] for result in results) for key in ("rate", "p50_ms", "p99_ms", "cpu_us")}
         | {"min": min(result["rate"] for result in results), "max": max(result["rate"] for result in results)}
         for row, results in found.items()
     }
@@ -192,12 +196,12 @@ def markdown(result: Mapping[str, Any]) -> str:
         f"{result['requests']:,} events of 1 KB a round, {result['connections']} connections, {result['repeats']} rounds, "
         f"{result['date']}, Python {result['python']}, {result['cores']} cores ({result['machine']}).",
         "",
-        "| | requests/s: median | min | max | p50 ms | p99 ms |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| | requests/s: median | min | max | p50 ms | p99 ms | the server's CPU us a request |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row, of in result["rows"].items():
         rates = " | ".join(f"{of[key]:,.0f}" for key in ("rate", "min", "max"))
-        lines.append(f"| {row} | {rates} | {of['p50_ms']:.1f} | {of['p99_ms']:.1f} |")
+        lines.append(f"| {row} | {rates} | {of['p50_ms']:.1f} | {of['p99_ms']:.1f} | {of['cpu_us']:.0f} |")
     if result["ratios"]:
         lines += ["", "| median of the rounds' ratios | | wanted |", "|---|---:|---:|"]
     for of in result["ratios"]:

@@ -1,8 +1,8 @@
 """The short way of a delivery through the public site: read, judged and answered without the HTTP library.
 
 A partner's usual delivery is one segment: a plain head of ASCII lines, a Content-Length, the body. For those the library's
-road (parser, task, router, request, body stream, response) costs four times what judging and storing them does. Whatever is
-the least unusual (in pieces, pipelined, chunked, compressed, too large, with a name twice or a byte out of place) goes that
+road (parser, task, router, request, body stream, response) costs more than judging and storing them. Whatever is the least
+unusual (in pieces, pipelined, chunked, compressed, too large, with a name twice or a byte out of place) goes that
 road as before: here nothing is ever refused, only taken or left. `tests/server/test_express.py` holds both to one answer.
 """
 
