@@ -226,7 +226,8 @@ class Pushes:
             raise
         finally:
             self._ended(key)
-            self._wake.set()
+            if len(self._out) <= AT_ONCE // 2 or self._stopping:  # while many wait for a coroutine, a look finds no room
+                self._wake.set()
 
     def _ended(self, key: tuple[str, int]) -> None:
         self._out.pop(key, None)
