@@ -1,0 +1,127 @@
+"""Tasks at work: what is not worth a call any more, what happens when the scope is lost, and suspects that go alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from syncd.errors import OwnershipError, TransientError
+from syncd.model import Lane
+from syncd.store import NewTask, Store
+from syncd.sync.work import batches
+from syncd.testing.clock import FakeClock
+from tests.sync.inboxed import Desk
+
+
+@pytest.fixture
+async def desk(database: str) -> AsyncIterator[Desk]:
+    clock = FakeClock()
+    async with await Store.open(database, clock=clock, migrate=False) as store:
+        yield await Desk.open(store, clock)
+
+
+def fetch(external_id: str, **more: Any) -> NewTask:
+    return NewTask("fetch", resource="things", external_id=external_id, **more)
+
+
+async def take(desk: Desk) -> list[Any]:
+    return await desk.take_tasks()
+
+
+async def test_what_expired_while_it_waited_for_a_coroutine_costs_no_call(desk: Desk):
+    soon = desk.clock.now() + timedelta(seconds=10)
+    await desk.store.tasks.put("acme", fetch("7", expires_at=soon), fetch("8"))
+    tasks = await take(desk)
+    await desk.clock.advance(11)
+    for task in tasks:
+        await desk.worker.run([task])
+    assert desk.partner.calls == ["/things/8"]
+    assert desk.account.flow.skipped == {"expired": 1}
+    assert await desk.store.tasks.list("acme") == []
+
+
+async def test_a_record_that_was_read_after_the_task_was_asked_for_is_not_read_again(desk: Desk):
+    await desk.store.tasks.put("acme", fetch("7"), fetch("7"), fetch("7"))
+    await desk.clock.advance(1)
+    for task in await take(desk):
+        await desk.worker.run([task])
+    assert desk.partner.calls == ["/things/7"]
+    assert (desk.account.flow.done, desk.account.flow.skipped) == (1, {"stale": 2})
+    await desk.clock.advance(1)
+    await desk.store.tasks.put("acme", fetch("7"))
+    await desk.do_tasks()
+    assert len(desk.partner.calls) == 2, "asked for anew"
+
+
+async def test_a_row_that_a_later_request_brought_answers_the_task_and_one_of_the_same_moment_does_not(desk: Desk):
+    desk.partner.truth["/things/7"] = {"id": "7", "name": "seven"}
+    await desk.store.tasks.put("acme", fetch("7"))
+    await desk.do_tasks()
+    desk.account.freshness._asked.clear()
+    await desk.store.tasks.put("acme", fetch("7"))
+    for seconds, cause, calls in ((4, "run 1 page 2", 2), (6, "webhook e1", 3), (6, "run 1 page 2", 3)):
+        await desk.store._database.execute(
+            "UPDATE syncd.records SET fetched_at = $1, cause = $2", desk.clock.now() + timedelta(seconds=seconds), cause
+        )
+        await desk.do_tasks()
+        desk.account.freshness._asked.clear()
+        assert desk.partner.calls.count("/things/7") == calls
+        await desk.store.tasks.put("acme", fetch("7"))
+
+
+async def test_where_the_scope_was_lost_the_task_waits_for_its_next_owner(desk: Desk):
+    await desk.store.tasks.put("acme", fetch("7"))
+    [task] = await take(desk)
+
+    async def lost(*_: Any, **__: Any) -> Any:
+        raise OwnershipError("this instance does not own the scope")
+
+    desk.account.session.call = lost  # type: ignore[method-assign]
+    await desk.worker.run([task])
+    [waits] = await desk.store.tasks.list("acme")
+    assert (waits.attempts, waits.taken_fence) == (0, None), "nobody's failure, and free at once"
+    assert desk.account.flow.skipped == {}
+
+
+async def test_takes_that_died_with_the_process_count_for_nothing(desk: Desk):
+    await desk.store.tasks.put("acme", fetch("7"))
+    for fence in range(2, 32):
+        await take(desk)
+        await desk.store.losses.free("acme", fence=fence)
+        desk.ownership.fence = fence
+
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise TransientError("503")
+
+    desk.account.session.call = fails  # type: ignore[method-assign]
+    await desk.do_tasks()
+    [waits] = await desk.store.tasks.list("acme")
+    assert (waits.lost, waits.attempts) == (30, 31)
+    assert await desk.store.dead_letters.list("acme") == [], "its first failure, not its thirty-first"
+
+
+async def test_suspects_go_alone_and_say_so_while_they_are_handled(desk: Desk):
+    desk.partner.truth["/things/7"] = {"id": "7", "name": "seven"}
+    await desk.store.tasks.put("acme", fetch("7", suspicion=2))
+    [task] = await take(desk)
+    seen: list[int] = []
+    read = desk.account.processor.read_all
+
+    async def watching(*values: Any, **more: Any) -> Any:
+        [row] = await desk.store.tasks.list("acme")
+        seen.append(row.suspicion)
+        return await read(*values, **more)
+
+    desk.account.processor.read_all = watching  # type: ignore[method-assign]
+    await desk.worker.run([task])
+    assert seen == [3]
+    assert desk.account.flow.done == 1
+
+    await desk.store._database.execute("DELETE FROM syncd.tasks")  # its children
+    await desk.store.tasks.put("acme", *(fetch(each, suspicion=2 * (each == "b")) for each in "abc"))
+    made = batches(await take(desk), {"acme/things": 10})
+    assert sorted(sorted(one.external_id or "" for one in batch) for batch in made) == [["a", "c"], ["b"]]
+    assert all(task.lane is Lane.NORMAL for batch in made for task in batch)
