@@ -190,8 +190,8 @@ class Tracing:
         until: datetime | None = None,
         state: str | None = None,
         event_type: str | None = None,
-    ) -> int:
-        """How many finished deliveries with a body came in that time."""
+    ) -> tuple[int, int]:
+        """How many finished deliveries with a body came in that time, and of about how many records they tell."""
         return await self._store.inbox.finished(
             integration, since=since, until=until, state=state, event_type=event_type
         )

@@ -40,9 +40,9 @@ class FakeDeliveries:
     async def delivery(self, integration: str, name: str, *, body: bool) -> dict[str, Any] | None:
         return {**ROW, "body_masked": not body} if name in {"7", "evt_7"} else None
 
-    async def count(self, integration: str, **chosen: Any) -> int:
+    async def count(self, integration: str, **chosen: Any) -> tuple[int, int]:
         self.asked.append(("count", chosen))
-        return 12
+        return 12, 9
 
     async def replay(self, integration: str, ids: Sequence[int], *, who: str) -> int:
         self.asked.append(("replay", list(ids), who))

@@ -174,7 +174,8 @@ async def test_deliveries_are_listed_shown_masked_and_worked_on_once_more(acme: 
     assert "values hidden" in out
 
     code, out, err = await syncd(daemon, "webhook", "replay", "acme", "--since", "1h", "--dry-run")
-    assert (code, out.strip()) == (0, "6 deliveries of acme would be worked on once more"), err
+    assert code == 0, err
+    assert out.startswith("6 deliveries of acme, about 6 records")
     none = await told(daemon, "webhook", "replay", "acme", "--since", "1h", "--type", "thing.created", "--dry-run")
     assert none["count"] == 0
     code, out, err = await syncd(daemon, "webhook", "replay", "acme", "--since", "1h")

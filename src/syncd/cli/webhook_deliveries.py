@@ -145,34 +145,34 @@ def replay(
 ) -> Exit:
     """Work on deliveries once more: those with these IDs, or all that came in a range of time.
 
-    Each is handled as if it had just come: a record it tells of is read again at the partner, so newer data is never
-    overwritten. What is waiting still, and what is kept without its body, stays as it is.
+    A record they tell of is read again at the partner, in the lowest lane, unless it was read since they came: newer data is
+    never overwritten. What is waiting still, and what is kept without its body, stays as it is.
     """
     ranged = since is not None or until is not None
     if bool(ids) == ranged or (ids and (state or kind)):
         raise click.UsageError("say which: IDs, or a range with --since, --until (and --state, --type)")
     chosen: dict[str, Any] = {"since": since, "until": until, "state": state, "event_type": kind}
 
-    async def ask() -> tuple[int, int]:
+    async def ask() -> tuple[int, int, int]:
         config = app.config()
         known_integration(config, integration)
         async with _tracing(app, config) as tracing:
             numbers = list({await _number(tracing, integration, one): None for one in ids})
-            count = len(numbers) or await tracing.count(integration, **chosen)
-            if dry_run or not count or not _agreed(integration, count, yes=yes or not ranged):
-                return count, 0
+            count, records = (len(numbers),) * 2 if numbers else await tracing.count(integration, **chosen)
+            if dry_run or not count or not _agreed(integration, count, records, yes=yes or not ranged):
+                return count, records, 0
             from syncd.cli.link import who
 
             if numbers:
-                return count, await tracing.replay(integration, numbers, who=who())
-            return count, await tracing.replay_range(integration, **chosen, who=who())
+                return count, records, await tracing.replay(integration, numbers, who=who())
+            return count, records, await tracing.replay_range(integration, **chosen, who=who())
 
-    count, done = arun(ask())
+    count, records, done = arun(ask())
     if app.as_json:
-        told = {"schema": "syncd.webhook-replay/1", "integration": integration, "count": count, "replayed": done}
-        result_json({**told, "dry_run": dry_run})
+        told = {"schema": "syncd.webhook-replay/1", "integration": integration, "count": count, "records": records}
+        result_json({**told, "replayed": done, "dry_run": dry_run})
     elif dry_run:
-        result(f"{plural(count, 'delivery', 'deliveries')} of {integration} would be worked on once more")
+        result(f"{_cost(integration, count, records)} would be worked on once more")
     elif not count:
         result(f"no finished delivery of {integration} fits, or none has its body still")
     elif done:
@@ -234,12 +234,16 @@ async def _number(tracing: Tracing, integration: str, name: str) -> int:
     return number
 
 
-def _agreed(integration: str, count: int, *, yes: bool) -> bool:
+def _cost(integration: str, count: int, records: int) -> str:
+    many = f"{plural(count, 'delivery', 'deliveries')} of {integration}"
+    return f"{many}, about {plural(records, 'record')} and at most as many calls,"
+
+
+def _agreed(integration: str, count: int, records: int, *, yes: bool) -> bool:
     """Did whoever asks say yes to so many? Raises Failure where nobody can be asked."""
-    many = plural(count, "delivery", "deliveries")
     if yes:
         return True
-    say(f"{many} of {integration} would be worked on once more: at most one call for each record they tell of")
+    say(f"{_cost(integration, count, records)} would be worked on once more, in the lowest lane")
     if not sys.stdin.isatty():
         raise Failure("nobody is here to say yes", do="the same with --yes, or --dry-run to see only", exit=Exit.USAGE)
     return click.confirm("go on?", err=True)

@@ -53,8 +53,8 @@ class Deliveries(Protocol):
         until: datetime | None,
         state: str | None,
         event_type: str | None,
-    ) -> int:
-        """Finished ones that can be replayed."""
+    ) -> tuple[int, int]:
+        """Finished ones that can be replayed, and of about how many records they tell."""
         ...
 
     async def replay(self, integration: str, ids: Sequence[int], *, who: str) -> int:
@@ -163,8 +163,9 @@ class _Desk:
         if ids is None and chosen["since"] is None and chosen["until"] is None:
             raise RefusedError(400, "usage", "say which: ids, or a range with since or until")
         if said.get("count") is True:
-            found = await self._deliveries.count(integration, **chosen)
-            return answer({"schema": "syncd.webhook-replay/1", "integration": integration, "count": found})
+            count, records = await self._deliveries.count(integration, **chosen)
+            told = {"schema": "syncd.webhook-replay/1", "integration": integration, "count": count, "records": records}
+            return answer(told)
         if ids is None:
             done = await self._deliveries.replay_range(integration, **chosen, who=who_asks(request))
         else:

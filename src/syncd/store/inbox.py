@@ -297,11 +297,14 @@ class Inbox:
         until: datetime | None = None,
         state: str | None = None,
         event_type: str | None = None,
-    ) -> int:
-        """How many of its deliveries `replay` would put back."""
-        sql = f"SELECT count(*) FROM syncd.inbox WHERE {_FINISHED}"
-        found: int = await self._database.fetchval(sql, integration, since, until, state, event_type)
-        return found
+    ) -> tuple[int, int]:
+        """How many of its deliveries `replay` would put back, and of about how many records they tell."""
+        sql = (
+            "SELECT count(*), count(DISTINCT (resource, external_id)) FILTER (WHERE external_id IS NOT NULL) "
+            f"+ count(*) FILTER (WHERE external_id IS NULL AND state = 'done') FROM syncd.inbox WHERE {_FINISHED}"
+        )
+        found = await self._database.fetchrow(sql, integration, since, until, state, event_type)
+        return (found[0], found[1]) if found is not None else (0, 0)
 
     async def finished_ids(
         self,
