@@ -38,6 +38,7 @@ class Chaos:
         self.resource = "things" if stamped else "unstamped"
         self.stamped, self.timed = stamped, timed
         self.truth: dict[str, dict[str, Any]] = {}
+        self.ended: set[str] = set()
         self.told: list[bytes] = []
         """Every event there ever was, as the body of its delivery."""
         self.calls = 0
@@ -54,6 +55,7 @@ class Chaos:
         """A record gets this name, or goes; and there is an event of it."""
         now = self.clock.now()
         if name is None:
+            self.ended.add(external_id)
             self.truth.pop(external_id, None)
             told = event(external_id, "gone", resource=self.resource, at=now if self.timed else None)
         else:
