@@ -111,3 +111,14 @@ def test_an_origin_has_no_path():
     assert parse_origin("https://media.example.com/") == "https://media.example.com"
     with pytest.raises(ValueError, match="path"):
         parse_origin("https://media.example.com/x")
+
+
+def test_a_silence_is_a_duration_or_off():
+    from syncd.config.units import format_silence, parse_silence
+
+    assert parse_silence("2h") == 7200.0
+    assert parse_silence("off") == float("inf")
+    assert (format_silence(7200.0), format_silence(float("inf"))) == ("2h", "off")
+    for wrong in ("never", "Off", "60", ""):
+        with pytest.raises(ValueError, match="is not a duration"):
+            parse_silence(wrong)
