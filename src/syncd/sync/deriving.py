@@ -289,7 +289,7 @@ class Deriver:
             external_id=external_id,
             parent_id=parent_id,
             payload={"events": True},
-            lane=Lane.HIGH,
+            lane=_lane(one, now),
             dedupe_key=key,
             not_before=self._account.coalescing.not_before(plan.name, subject),
             expires_at=now + timedelta(seconds=expires) if expires is not None else None,
@@ -384,6 +384,12 @@ class Deriver:
             else:
                 fetched_at = min(fetched_at, event.at or fetched_at)
         return PageIn([Item(plan.name, raw, identity)], fetched_at, f"webhook {one.event_id}", observed_at=event.at)
+
+
+def _lane(one: Taken, now: datetime) -> Lane:
+    """Urgent, unless somebody has it worked on once more: a day that is replayed must not hold up what comes now."""
+    again = one.attempts > one.lost and one.received_at + NAMED_WITHIN < now
+    return Lane.LOW if again else Lane.HIGH
 
 
 def _raises(stored: Stamps | None, page: PageIn) -> bool:
