@@ -102,8 +102,11 @@ class Replaying:
                     log.error("replay_stuck", integration=integration, replay_id=replay, reason=str(error))
                 self._stuck.add(replay)
                 continue
+            over = await store.replays.get(integration, replay)
+            if over is None or over.ended_at is None:
+                continue
             ended = await store.replays.standing(integration, replay)
-            if ended is not None and ended.replay.ended_at is not None:
+            if ended is not None:
                 say = log.warning if ended.replay.state == "stopped" else log.info
                 say(
                     "replay_ended",

@@ -43,7 +43,7 @@ class Line:
         self.price, self.looks = price, list(looks)
         self.posted: list[tuple[str, dict[str, Any]]] = []
 
-    def post(self, path: str, said: dict[str, Any]) -> dict[str, Any]:
+    def post(self, path: str, said: dict[str, Any], *, seconds: float = 30.0) -> dict[str, Any]:
         self.posted.append((path, said))
         if path == "dlq/price":
             return self.price

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+BEGIN_SECONDS = 600.0
+"""Hundreds of thousands of letters are marked in one transaction, which takes its time."""
 FIRST_LOOK_SECONDS = 0.1
 LOOK_SECONDS = 0.5
 LINE_SECONDS = 10.0
@@ -62,7 +64,7 @@ def replay(
     link = app.link()
     if cancel:
         return _cancel(app, link, said, yes=yes, dry_run=dry_run)
-    price = link.post("dlq/price", said)
+    price = link.post("dlq/price", said, seconds=BEGIN_SECONDS)
     if dry_run:
         if app.as_json:
             result_json(price)
@@ -78,7 +80,7 @@ def replay(
         if not agreed(yes, "Replay?"):
             return Exit.USAGE
         # Not more than what was told: what is buried from now on is not meant.
-        begun = link.post("dlq/replay", {**said, "upto": price["upto"]})["replays"]
+        begun = link.post("dlq/replay", {**said, "upto": price["upto"]}, seconds=BEGIN_SECONDS)["replays"]
         keys = sorted({*under_way, *((row["integration"], row["replay"]) for row in begun)})
     elif price["replays"]:
         say(f"being replayed: {price['under_way']:,} letters still to go" if under_way else "replayed already:")

@@ -199,6 +199,29 @@ def _thing(letter: NewDeadLetter) -> str | None:
     return str(codec.storable(thing))
 
 
+_GROUPED = """
+SELECT g.*, e.message, e.examples, e.letters
+FROM (
+    SELECT d.integration, d.resource, d.fingerprint, count(*) AS count, min(d.buried_at) AS first_at,
+           max(coalesce(d.last_at, d.buried_at)) AS last_at, count(*) FILTER (WHERE d.replays > 0) AS again
+    FROM syncd.dead_letters d
+    WHERE d.state = 'open' AND ($1::text IS NULL OR d.integration = $1)
+    GROUP BY d.integration, d.fingerprint, d.resource
+) g
+CROSS JOIN LATERAL (
+    SELECT (array_agg(l.message ORDER BY l.id DESC))[1] AS message,
+           coalesce(array_agg(l.external_id ORDER BY l.id DESC) FILTER (WHERE l.external_id IS NOT NULL), '{}') AS examples,
+           array_agg(l.id ORDER BY l.id DESC) AS letters
+    FROM (
+        SELECT n.id, n.message, n.external_id FROM syncd.dead_letters n
+        WHERE n.integration = g.integration AND n.fingerprint = g.fingerprint AND n.resource = g.resource AND n.state = 'open'
+        ORDER BY n.id DESC LIMIT 5
+    ) l
+) e
+ORDER BY g.count DESC, g.integration, g.resource, g.fingerprint
+"""
+
+
 class DeadLetters:
     """What needs a human."""
 
@@ -255,12 +278,7 @@ class DeadLetters:
     async def grouped(self, integration: str | None = None) -> Sequence[Trouble]:
         """Open ones by cause, most frequent first."""
         found = await self._database.fetch(
-            "SELECT integration, resource, fingerprint, (array_agg(message ORDER BY id DESC))[1] AS message, "
-            "count(*) AS count, min(buried_at) AS first_at, max(coalesce(last_at, buried_at)) AS last_at, "
-            "coalesce((array_agg(external_id ORDER BY id DESC) FILTER (WHERE external_id IS NOT NULL))[1:5], '{}') "
-            "AS examples, (array_agg(id ORDER BY id DESC))[1:5] AS letters, count(*) FILTER (WHERE replays > 0) AS again "
-            "FROM syncd.dead_letters WHERE state = 'open' AND ($1::text IS NULL OR integration = $1) "
-            "GROUP BY 1, 2, 3 ORDER BY count DESC, 1, 2, 3",
+            _GROUPED,
             integration,
         )
         return [Trouble(**dict(each)) for each in found]

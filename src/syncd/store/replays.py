@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 
 from syncd.model import Lane
-from syncd.store.database import Database, again_after_conflict
+from syncd.store.database import UNHURRIED_SECONDS, Database, again_after_conflict
 from syncd.store.dead_letters import CHOSEN, Selection
 from syncd.store.returns import IN_FLIGHT, Returned, give_back
 
@@ -79,8 +79,6 @@ class Standing:
     """Where a replay stands now."""
 
     replay: Replay
-    waiting: int
-    """Letters that have not been returned yet, and are open."""
     in_flight: int
     """Returned and not yet done."""
     failed: int
@@ -93,16 +91,22 @@ class Standing:
     """Where the next letter to be returned came from."""
 
     @property
+    def waiting(self) -> int:
+        """Letters that have not been returned yet; as many as there were, less those that were dealt with here."""
+        gone = self.replay.sent + self.replay.overtaken + self.replay.unable
+        return max(self.replay.total - gone, 1) if self.next_origin is not None else 0
+
+    @property
     def done(self) -> int:
         """Returned and done."""
         return max(self.replay.sent - self.in_flight - self.failed, 0)
 
 
 _COLUMNS = ", ".join(Replay.__slots__)
-_WAITING = "SELECT count(*) FROM syncd.dead_letters WHERE integration = $1 AND replay_id = $2 AND state = 'open'"
+_RUNNING = "SELECT r.id FROM syncd.replays r WHERE r.ended_at IS NULL"
 _FAILED = "SELECT count(*) FROM syncd.dead_letters WHERE integration = $1 AND failed_in = $2"
 _STANDING = (
-    f"SELECT {_COLUMNS}, ({_WAITING}) AS _waiting, f.flying AS _flying, ({_FAILED}) AS _failed, "
+    f"SELECT {_COLUMNS}, f.flying AS _flying, ({_FAILED}) AS _failed, "
     "f.until AS _until, f.why AS _why, (SELECT d.origin FROM syncd.dead_letters d WHERE d.integration = $1 "
     "AND d.replay_id = $2 AND d.state = 'open' ORDER BY d.id LIMIT 1) AS _next "
     f"FROM syncd.replays, LATERAL ({IN_FLIGHT}) AS f(flying, until, why) WHERE integration = $1 AND id = $2"
@@ -125,11 +129,13 @@ class Replays:
     async def groups(self, selection: Selection) -> list[Group]:
         """What a selection would replay, by cause, the most frequent first."""
         found = await self._database.fetch(
-            "SELECT d.integration, d.resource, d.fingerprint, (array_agg(d.message ORDER BY d.id DESC))[1] AS message, "
-            "d.origin, coalesce(d.payload ->> 'kind', '') AS kind, count(*) AS count, "
-            "count(r.id) AS running, count(*) FILTER (WHERE d.replays > 0) AS again, max(d.id) AS upto "
-            "FROM syncd.dead_letters d LEFT JOIN syncd.replays r ON r.integration = d.integration AND r.id = d.replay_id "
-            f"AND r.ended_at IS NULL WHERE {CHOSEN} GROUP BY 1, 2, 3, 5, 6 ORDER BY count DESC, 1, 2, 3, 5, 6",
+            "SELECT g.*, m.message FROM (SELECT d.integration, d.resource, d.fingerprint, d.origin, "
+            "coalesce(d.payload ->> 'kind', '') AS kind, count(*) AS count, "
+            f"count(*) FILTER (WHERE d.replay_id IN ({_RUNNING})) AS running, "
+            "count(*) FILTER (WHERE d.replays > 0) AS again, max(d.id) AS upto "
+            f"FROM syncd.dead_letters d WHERE {CHOSEN} GROUP BY 1, 2, 3, 4, 5) g "
+            "JOIN syncd.dead_letters m ON m.integration = g.integration AND m.id = g.upto "
+            "ORDER BY g.count DESC, g.integration, g.resource, g.fingerprint, g.origin, g.kind",
             *selection.values,
         )
         return [Group(**dict(each)) for each in found]
@@ -142,21 +148,25 @@ class Replays:
         """
         now = self._database.clock.now()
         async with self._database.transaction() as connection:
+            await connection.execute("SET LOCAL statement_timeout = 0")
             await connection.execute(_LOCK)
             ids = await connection.fetch(
                 "SELECT DISTINCT r.integration, r.id FROM syncd.dead_letters d JOIN syncd.replays r "
                 f"ON r.integration = d.integration AND r.id = d.replay_id AND r.ended_at IS NULL WHERE {CHOSEN}",
                 *selection.values,
             )
-            free = f"{CHOSEN} AND NOT EXISTS ({_RUNS})"
+            free = f"{CHOSEN} AND (d.replay_id IS NULL OR d.replay_id NOT IN ({_RUNNING}))"
             made = await connection.fetch(
                 "INSERT INTO syncd.replays (integration, resource, fingerprint, message, who, total, begun_at) "
-                "SELECT d.integration, d.resource, d.fingerprint, (array_agg(d.message ORDER BY d.id DESC))[1], $9, "
-                f"count(*), $10 FROM syncd.dead_letters d WHERE {free} GROUP BY 1, 2, 3 "
+                "SELECT g.integration, g.resource, g.fingerprint, m.message, $9, g.count, $10 FROM ("
+                "SELECT d.integration, d.resource, d.fingerprint, count(*) AS count, max(d.id) AS latest "
+                f"FROM syncd.dead_letters d WHERE {free} GROUP BY 1, 2, 3) g "
+                "JOIN syncd.dead_letters m ON m.integration = g.integration AND m.id = g.latest "
                 "RETURNING integration, id, resource, fingerprint, total",
                 *selection.values,
                 who,
                 now,
+                timeout=UNHURRIED_SECONDS,
             )
             if made:
                 await connection.execute(
@@ -166,6 +176,7 @@ class Replays:
                     f"AND d.resource = m.resource AND d.fingerprint = m.fingerprint AND {free}",
                     *selection.values,
                     *([one[name] for one in made] for name in ("integration", "id", "resource", "fingerprint")),
+                    timeout=UNHURRIED_SECONDS,
                 )
                 await connection.executemany(
                     "INSERT INTO syncd.audit_log (integration, at, actor, action, after) VALUES ($1, $2, $3, $4, $5)",
@@ -216,7 +227,7 @@ class Replays:
         if found is None:
             return None
         values = dict(found)
-        parts = [values.pop(name) for name in ("_waiting", "_flying", "_failed", "_until", "_why", "_next")]
+        parts = [values.pop(name) for name in ("_flying", "_failed", "_until", "_why", "_next")]
         return Standing(Replay(**values), *parts)
 
     async def cancel(self, selection: Selection, *, who: str) -> list[tuple[str, int, int]]:
@@ -349,9 +360,6 @@ class Replays:
             replay_id,
         )
         return left
-
-
-_RUNS = "SELECT FROM syncd.replays r WHERE r.integration = d.integration AND r.id = d.replay_id AND r.ended_at IS NULL"
 
 
 def _noted(replay_id: int, total: int, cause: Mapping[str, Any] | asyncpg.Record) -> dict[str, Any]:

@@ -24,6 +24,8 @@ COMMENT ON COLUMN syncd.dead_letters.failed_in IS 'The replay whose work ended i
 COMMENT ON COLUMN syncd.dead_letters.replay_id IS 'The replay that is to take it, or has taken it.';
 COMMENT ON COLUMN syncd.dead_letters.reason IS 'Why it was discarded.';
 CREATE UNIQUE INDEX dead_letters_open_once ON syncd.dead_letters (integration, thing) WHERE state = 'open' AND thing IS NOT NULL;
+DROP INDEX syncd.dead_letters_open;
+CREATE INDEX dead_letters_by_cause ON syncd.dead_letters (integration, fingerprint, resource, id) WHERE state = 'open';
 CREATE INDEX dead_letters_by_id ON syncd.dead_letters (id);
 CREATE INDEX dead_letters_of_replay ON syncd.dead_letters (integration, replay_id, id) WHERE state = 'open' AND replay_id IS NOT NULL;
 CREATE INDEX dead_letters_failed_in ON syncd.dead_letters (integration, failed_in) WHERE failed_in IS NOT NULL;
