@@ -44,6 +44,14 @@ PUSHES: dict[str, Any] = {
         "look_up": {"path": "/notes", "same": {"ref": "{key}"}, "after": "2s"},
     },
     "blind": {"path": "/shouts", "fields": {"text": {"as": "text", "required": True}}},
+    "move": {
+        "method": "PUT",
+        "path": "/things/{id}",
+        "fields": {"n": "integer"},
+        "transitions": {"field": "n", "allowed": {"1": ["2"], "2": []}},
+        "idempotency": "natural",
+        "record": "",
+    },
     "sure": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "confirm": {"n": "{data.n}"}},
 }
 
@@ -322,6 +330,23 @@ async def test_its_time_is_over_before_it_left_or_while_nobody_knew(store: Store
         assert (await stage.send(number)).state == ended
         await store._database.execute("DELETE FROM syncd.outbox")
         await store.leases.release(SCOPE, "one", stage.account.fence)
+
+
+async def test_a_state_that_may_be_stale_is_read_before_it_is_held_against_a_push(store: Store):
+    stage = await Stage.open(store, {"id": "t1", "n": 2})
+    assert (await stage.send(await stage.put("natural", {"n": 2}))).state == "done"
+    await store._database.execute("DELETE FROM syncd.outbox")
+    # Somebody has moved it back at the partner; the copy has not heard of it.
+    stage.partner.steps += [{"id": "t1", "n": 1}, {"id": "t1", "n": 2}]
+    row = await stage.send(await stage.put("move", {"n": 3}))
+    assert (row.state, row.sent_at) == ("buried", None)
+    assert row.reason == "field n: 1 cannot become 3"
+    stored = await store.records.get("acme", "things", "t1")
+    assert stored is not None
+    assert stored.data == {"n": 1}, "what was read is kept"
+    await store._database.execute("DELETE FROM syncd.outbox")
+    assert (await stage.send(await stage.put("move", {"n": 2}))).state == "done"
+    assert stage.methods == ["PUT", "GET", "PUT"]
 
 
 async def test_a_driver_that_crashes_costs_its_push_and_nobody_elses(store: Store):

@@ -17,6 +17,7 @@ from syncd.kit.driver import Driver, Reading
 from syncd.kit.options import checked as checked_options
 from syncd.kit.paging import with_params
 from syncd.kit.paths import MISSING, getter, put
+from syncd.kit.pushing import STATE
 from syncd.kit.receiver import Accepted, Receiver, Refused
 from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
 from syncd.kit.rest import RestDriver, since_text, since_value
@@ -31,6 +32,7 @@ from syncd.secrets import Secret
 
 __all__ = [
     "MISSING",
+    "STATE",
     "Accepted",
     "Adapter",
     "Auth",

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from syncd.kit.webhooks import Change
 
 
+STATE: Final = "state"
+"""Code of a refusal for the state the record is stored in: it may have another one by now."""
+
+
 def rules_for(resource: Resource, change: Change) -> Push:
     """The rules of a change's kind. Raises RejectedError for a kind the resource does not take."""
     rules = resource.pushes.get(change.kind)
@@ -66,7 +70,9 @@ def _check_state(resource: Resource, rules: Push, change: Change, stored: Mappin
     if old is None or str(new) == str(old) or allowed is None or str(new) in allowed:
         return
     may = f"it may become {', '.join(allowed)}" if allowed else "it stays so"
-    raise refused(resource, f"field {rules.state_field}: {old!s} cannot become {new!s}", f"from {old!s} {may}")
+    error = refused(resource, f"field {rules.state_field}: {old!s} cannot become {new!s}", f"from {old!s} {may}")
+    error.code = STATE
+    raise error
 
 
 def _trouble(field: PushField, value: Any) -> str:

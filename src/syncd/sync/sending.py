@@ -7,8 +7,7 @@ looked up where it does not, and where neither can be it becomes a dead letter t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,21 +25,19 @@ from syncd.errors import (
     RejectedError,
     StoreError,
     TransientError,
-    UnknownOutcomeError,
 )
-from syncd.kit import Change, Item, Request, Resource, Response
+from syncd.kit import Item, Response
 from syncd.model import Lane
 from syncd.store import POISON, PushRow
 from syncd.store.database import DataRefusedError
 from syncd.store.queues import OUTBOX
 from syncd.sync.account import Account
 from syncd.sync.decide import Later, RetryPolicy, decide
-from syncd.sync.plan import ResourcePlan
+from syncd.sync.push_asking import GIVE_BACK_SECONDS, Asking
 from syncd.sync.push_outcomes import answer_of, brought, buried, may_have_arrived, told, written
 
 log = structlog.get_logger()
 
-GIVE_BACK_SECONDS = 3.0
 READ_TRIES = 6
 """So often an answer that cannot be read is asked for."""
 _STILL_AT_IT = frozenset({409, 425})
@@ -81,21 +78,8 @@ class Sender:
         self._account.moved()
 
 
-class _Try:
+class _Try(Asking):
     """One taken push."""
-
-    def __init__(self, account: Account, policy: RetryPolicy, push: PushRow, plan: ResourcePlan) -> None:
-        self._account = account
-        self._policy = policy
-        self._push = push
-        self._plan = plan
-        self._change = Change(push.resource, push.external_id, push.operation, push.payload, push.idempotency_key)
-        self._left = False
-        """Has this try begun to leave?"""
-
-    @property
-    def _resource(self) -> Resource:
-        return self._plan.resource
 
     async def run(self) -> None:
         try:
@@ -110,33 +94,14 @@ class _Try:
         except Exception as error:
             await self._ended_badly(error)
 
-    @asynccontextmanager
-    async def _handled(self) -> AsyncIterator[None]:
-        """Round whatever the driver does. Of a push whose takes have ended with the process its row says so meanwhile."""
-        push, store = self._push, self._account.store.outbox
-        if not push.suspect:
-            yield
-            return
-        await store.handles(push, now=True)
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
-                await store.handles(push, now=False)
-
     async def _run(self) -> None:
-        push, driver, now = self._push, self._account.driver, self._account.clock.now()
+        push, now = self._push, self._account.clock.now()
         expired = push.expires_at is not None and push.expires_at <= now
         if push.unsure_since is None:
             if expired:
                 await self._drop("its time was over before it could go")
                 return
-            stored = None
-            if push.external_id is not None:
-                stored = await self._account.store.records.get(push.integration, push.resource, push.external_id)
-            live = stored is not None and stored.deleted_at is None
-            async with self._handled():
-                driver.check(self._resource, self._change, stored.data if stored is not None and live else None)
+            await self._check()
         elif expired or not await self._may_repeat():
             arrived = await self._looked_up()
             if arrived is not False:
@@ -148,15 +113,6 @@ class _Try:
                 raise OwnershipError(f"push {push.id} of {push.integration} is no longer ours")
             self._push = replace(push, unsure_since=None)
         await self._send()
-
-    async def _may_repeat(self) -> bool:
-        async with self._handled():
-            return self._idempotent()
-
-    def _idempotent(self) -> bool:
-        push = self._push
-        unsure = (self._account.clock.now() - push.unsure_since).total_seconds() if push.unsure_since else 0.0
-        return self._account.driver.idempotent(self._resource, self._change, unsure)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -200,28 +156,6 @@ class _Try:
             return False
         await self._done(response, None, looked_up=True)
         return True
-
-    async def _ask(self, request: Request) -> Response | None:
-        """What the partner says of it; None where it says that there is no such thing."""
-        judging = self._handled if self._push.suspect else None
-        try:
-            return await self._account.session.call(request, lane=Lane.HIGH, judging=judging)
-        except GoneError:
-            return None
-
-    def _nobody_knows(self, why: str) -> UnknownOutcomeError:
-        push = self._push
-        at = push.sent_at or push.unsure_since or self._account.clock.now()
-        return UnknownOutcomeError(
-            f"nobody knows whether it arrived: sent at {at:%Y-%m-%d %H:%M:%SZ}, no answer ({why})",
-            hint=f"{self._account.partner} honours no idempotency key for {push.operation} of {push.resource} and has "
-            "nothing to look it up by: look at the partner whether it is there; then replay the letter (it is sent again) "
-            "or discard it",
-            partner=self._account.partner,
-            integration=push.integration,
-            resource=push.resource,
-            unknown=True,
-        )
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
@@ -267,10 +201,6 @@ class _Try:
             if self._push.tries < READ_TRIES and self._can_be_told():
                 raise TransientError(f"its answer cannot be read: {error}", status=response.status_code) from error
             return None  # it was made all the same, and the record is read anew where it is known
-
-    def _can_be_told(self) -> bool:
-        """Is there a way to find out whether a try has arrived?"""
-        return self._idempotent() or self._account.driver.look_up(self._resource, self._change) is not None
 
     def _id_of(self, item: Item | None) -> str | None:
         if item is None or item.raw is None:

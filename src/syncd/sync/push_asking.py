@@ -1,0 +1,123 @@
+"""What is asked about one push, of its driver and of the partner, before it is sent and after its answer was lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from syncd.errors import GoneError, RejectedError, UnknownOutcomeError
+from syncd.kit import STATE, Change, Request, Resource, Response
+from syncd.model import Lane
+from syncd.store import PushRow
+from syncd.sync.account import Account
+from syncd.sync.decide import RetryPolicy
+from syncd.sync.plan import ResourcePlan
+from syncd.sync.push_outcomes import brought
+
+GIVE_BACK_SECONDS = 3.0
+
+
+class Asking:
+    """One taken push, and how sure one can be of it."""
+
+    def __init__(self, account: Account, policy: RetryPolicy, push: PushRow, plan: ResourcePlan) -> None:
+        self._account = account
+        self._policy = policy
+        self._push = push
+        self._plan = plan
+        self._change = Change(push.resource, push.external_id, push.operation, push.payload, push.idempotency_key)
+        self._left = False
+        """Has this try begun to leave?"""
+
+    @property
+    def _resource(self) -> Resource:
+        return self._plan.resource
+
+    @asynccontextmanager
+    async def _handled(self) -> AsyncIterator[None]:
+        """Round whatever the driver does. Of a push whose takes have ended with the process its row says so meanwhile."""
+        push, store = self._push, self._account.store.outbox
+        if not push.suspect:
+            yield
+            return
+        await store.handles(push, now=True)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await store.handles(push, now=False)
+
+    async def _check(self) -> None:
+        """Raises RejectedError for what must not be sent. A state that may be stale is read before it is held against it."""
+        account, push, driver = self._account, self._push, self._account.driver
+        stored = None
+        if push.external_id is not None:
+            stored = await account.store.records.get(push.integration, push.resource, push.external_id)
+        live = stored.data if stored is not None and stored.deleted_at is None else None
+        try:
+            async with self._handled():
+                driver.check(self._resource, self._change, live)
+        except RejectedError as error:
+            if error.code != STATE or stored is None or stored.fetched_at >= push.created_at:
+                raise
+            fields = await self._read_anew(stored.external_id)
+            if fields is None:
+                raise
+            async with self._handled():
+                driver.check(self._resource, self._change, fields)
+
+    async def _read_anew(self, external_id: str) -> dict[str, Any] | None:
+        """The record's fields as the partner has them now, and stored so; None where it cannot be read."""
+        account, driver = self._account, self._account.driver
+        async with self._handled():
+            request = driver.one(self._resource, external_id)
+        if request is None:
+            return None
+        response = await self._ask(request)
+        if response is None:
+            return None
+        async with self._handled():
+            item = driver.item(self._resource, response)
+            fields = driver.fields(self._resource, item.raw, self._plan.adapter) if item.raw is not None else None
+        page, read = await brought(account, self._push, self._resource, response, item, external_id)
+        if page is not None and read is not None:
+            account.count(self._push.resource, read, await account.store.pages.commit_one(page))
+        return fields
+
+    async def _may_repeat(self) -> bool:
+        async with self._handled():
+            return self._idempotent()
+
+    def _idempotent(self) -> bool:
+        push = self._push
+        unsure = (self._account.clock.now() - push.unsure_since).total_seconds() if push.unsure_since else 0.0
+        return self._account.driver.idempotent(self._resource, self._change, unsure)
+
+    async def _ask(self, request: Request) -> Response | None:
+        """What the partner says of it; None where it says that there is no such thing."""
+        judging = self._handled if self._push.suspect else None
+        try:
+            return await self._account.session.call(request, lane=Lane.HIGH, judging=judging)
+        except GoneError:
+            return None
+
+    def _can_be_told(self) -> bool:
+        """Is there a way to find out whether a try has arrived?"""
+        return self._idempotent() or self._account.driver.look_up(self._resource, self._change) is not None
+
+    def _nobody_knows(self, why: str) -> UnknownOutcomeError:
+        push = self._push
+        at = push.sent_at or push.unsure_since or self._account.clock.now()
+        return UnknownOutcomeError(
+            f"nobody knows whether it arrived: sent at {at:%Y-%m-%d %H:%M:%SZ}, no answer ({why})",
+            hint=f"{self._account.partner} honours no idempotency key for {push.operation} of {push.resource} and has "
+            "nothing to look it up by: look at the partner whether it is there; then replay the letter (it is sent again) "
+            "or discard it",
+            partner=self._account.partner,
+            integration=push.integration,
+            resource=push.resource,
+            unknown=True,
+        )
