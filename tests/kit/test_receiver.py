@@ -200,3 +200,28 @@ def test_no_bytes_of_a_stranger_are_let_in_or_raise(
     verdict = judge(Delivery(body, Headers(headers), url, route=route), NOW)
     assert isinstance(verdict, Refused)
     assert verdict.reason in {"signature", "stale", "malformed"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "type", "a", "at"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+BODIES = st.one_of(
+    JSON.map(dumps), st.binary(max_size=60), st.sampled_from([b"[" * 2000, b'{"id": "\\ud800", "type": "\\u0000"}'])
+)
+
+
+@given(body=BODIES, odd=st.text(alphabet=st.characters(codec=None, exclude_characters="\r\n"), max_size=20))
+def test_whatever_the_partner_signed_is_let_in_named_alike_each_time_and_can_be_stored(body: bytes, odd: str) -> None:
+    rules = {**STRIPE, "composite": ["a", "at || @body"], "routes": {"x": "things"}, "id": "id"}
+    judged = receiver(rules, KEY).judge
+    first, again = (judged(signed(body, **{"content-type": odd}), NOW) for _ in range(2))
+    assert isinstance(first, Accepted) and isinstance(again, Accepted)
+    assert first.event_id == again.event_id or first.event_id[0] == again.event_id[0] == "~"
+    for text in (first.event_id, first.event_type, *first.headers.values()):
+        text.encode()  # PostgreSQL's text is UTF-8, without NUL
+        assert "\0" not in text and len(text) <= 1_000
+    assert 0 < len(first.event_id) <= 200

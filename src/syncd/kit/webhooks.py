@@ -178,7 +178,7 @@ def composite_id(*parts: str | bytes) -> str:
     """An id for a delivery without one: a hash of the parts that make it that delivery."""
     whole = hashlib.sha256()
     for part in parts:
-        piece = part.encode() if isinstance(part, str) else part
+        piece = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         whole.update(len(piece).to_bytes(8, "big") + piece)
     return whole.hexdigest()
 
