@@ -14,7 +14,7 @@ from syncd.testing.control import Control
 from tests.whole.conftest import PLAIN, only, partner
 from tests.whole.daemon import Daemon, Rows
 
-THINGS = 3000
+THINGS = 1000
 
 
 def described(**since: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ async def test_a_range_is_read_again_children_included_and_nothing_else_moves(
             return not await rows.connection.fetchval("SELECT count(*) FROM syncd.tasks")
 
         await daemon.until(idle)
-        since, until, lost = await span(rows, 0.0, 0.1)
+        since, until, lost = await span(rows, 0.0, 0.25)
         before = await stood(rows)
         await forget(rows, lost)
         await rows.connection.execute("DELETE FROM syncd.records WHERE resource = 'notes'")
@@ -102,7 +102,7 @@ async def test_a_range_is_read_again_children_included_and_nothing_else_moves(
 
 async def test_a_kill_costs_a_page_and_no_more(tmp_path: Path, database: str, rows: Rows, plain):
     simulator, control = plain(things=THINGS, latency=(0.02, 0.04))
-    spec = {**described(until="updated_before"), "page_size": 50}
+    spec = {**described(until="updated_before"), "page_size": 25}
     daemon = Daemon(
         tmp_path, database, {"plain": partner(simulator.base_url, rest=spec, resources=only("things", every="1h"))}
     )
@@ -133,7 +133,7 @@ async def test_a_kill_costs_a_page_and_no_more(tmp_path: Path, database: str, ro
     done = await daemon.until(ended)
     assert done["added"] == done["seen"] == len(lost)
     assert await rows.count("acme", "things") == THINGS
-    assert done["calls"] == done["pages"] == len(lost) // 50
+    assert done["calls"] == done["pages"] == len(lost) // 25
     spent = await listings_of(control) - began
     # A page asked for at each kill, and the incremental or complete run that was due at a start.
     assert spent <= done["calls"] + kills * 2

@@ -91,7 +91,7 @@ def render(plan: Row) -> list[str]:
         for child, more in one["children"].items():
             text += f"; {child} below: {number(int(more))} more"
         lines.append(text)
-    total = f"{least}{plural(int(plan['calls']), 'call')}, {lasting(plan['seconds'])}"
+    total = f"{least}{plural(int(plan['calls']), 'call')}, {lasting(max(plan['seconds'], 1.0))}"
     binding = f" ({plan['binding']} binds)" if plan.get("binding") else ""
     lines.append(f"{total} in the lowest lane beside the schedule{binding}")
     shares = [f"{name} {share:.0%}" for name, share in plan["shares"].items() if share >= 0.005]

@@ -97,7 +97,7 @@ def render_plan(plan: Row) -> list[str]:
     what = f"{plan['sample']} records of each resource" if plan.get("sample") else "whole listings"
     lines = [
         f"comparing {what} of {plan['integration']}: {least} {plural(int(plan['calls']), 'call')}, "
-        f"{lasting(plan['seconds'])} in the lowest lane; what looks different is read once more"
+        f"{lasting(max(plan['seconds'], 1.0))} in the lowest lane; what looks different is read once more"
     ]
     shares = [f"{name} {share:.0%}" for name, share in plan["shares"].items() if share >= 0.005]
     if shares:
@@ -110,7 +110,7 @@ def render(found: Row) -> list[str]:
     """What came of it, as lines."""
     lines = []
     for one in found["resources"]:
-        state = "no drift" if not one["drift"] else f"{plural(one['drift'], 'record')} differ"
+        state = "no drift" if not one["drift"] else plural(one["drift"], "record differs", "records differ")
         if one["stage"] != "done":
             state = f"not ended ({one['stage']})"
         lines.append(f"{found['integration']}/{one['name']}  {state}: {_progress(one)}")

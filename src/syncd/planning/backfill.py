@@ -98,5 +98,5 @@ def _shares(scope: ScopeLoad, spent: Mapping[str, float], seconds: float) -> dic
     for tier in scope.tiers:
         yields = tier.per_second(scope.latency_seconds) * max(seconds, tier.window_seconds)
         if spent[tier.name]:
-            found[tier.written] = float(f"{spent[tier.name] / yields:.3g}")
+            found[tier.written] = float(f"{min(spent[tier.name] / yields, 1.0):.3g}")
     return found
