@@ -161,3 +161,27 @@ async def test_what_is_nobodys_fault_is_asked_once(error: Exception):
     await worker.run([task(each) for each in range(50)])
     assert worker.calls == [50]
     assert not blames_one(error)
+
+
+async def test_the_log_hears_of_a_cause_once_however_many_letters_it_makes(monkeypatch: pytest.MonkeyPatch):
+    said: list[tuple[str, str]] = []
+    known = {
+        level: lambda event, *, _level=level, **_: said.append((_level, event))
+        for level in ("debug", "info", "warning")
+    }
+    monkeypatch.setattr("syncd.sync.work.log", SimpleNamespace(**known))
+
+    async def bury(task: Task, letter: Any) -> bool:
+        return True
+
+    account: Any = SimpleNamespace(
+        name="acme", partner="plain", clock=SimpleNamespace(now=lambda: NOW, random=lambda: 0.5),
+        store=SimpleNamespace(tasks=SimpleNamespace(bury=bury)),
+        health=SimpleNamespace(task_failed=lambda *_: None), flow=SimpleNamespace(buried=lambda *_: None),
+    )  # fmt: skip
+    worker = Worker(account, RetryPolicy())
+    for number in range(1000):
+        await worker._ended_badly([task(number)], RejectedError(f"answered 403 ('r{number}')", status=403))
+    await worker._ended_badly([task(1)], RejectedError("answered 422", status=422))
+    assert [event for level, event in said if level == "warning"] == ["task_buried"] * 2
+    assert len(said) == 1001

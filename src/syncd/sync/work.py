@@ -31,6 +31,7 @@ from syncd.sync.suspects import Suspects
 
 log = structlog.get_logger()
 
+TOLD_MOST = 200
 SPLIT_CALLS = 16
 """Enough to find one bad id among a hundred."""
 _OF_ONE = frozenset({400, 404, 409, 410, 413, 414, 422})
@@ -50,6 +51,8 @@ class Worker:
         self._account = account
         self._policy = policy
         self._suspects = Suspects(account.store)
+        self._told: set[str] = set()
+        """Causes of dead letters that the log has been told of."""
 
     async def run(self, tasks: Sequence[Task], *, left: int = SPLIT_CALLS) -> int:
         """Do the batch; whatever happens, every task of it gets an outcome.
@@ -143,16 +146,22 @@ class Worker:
                 case Drop():
                     await self._skip(task, "stale")
                 case Bury():
-                    log.warning(
+                    letter = letter_of_task(task, error)
+                    # Thousands may be buried for one cause: it is said once, and counted where letters are.
+                    say = log.debug if letter.fingerprint in self._told else log.warning
+                    if len(self._told) >= TOLD_MOST:
+                        self._told.clear()
+                    self._told.add(letter.fingerprint)
+                    say(
                         "task_buried",
                         partner=account.partner,
                         integration=account.name,
                         resource=task.resource,
                         record_id=task.external_id or task.parent_id,
                         attempt=task.attempts,
-                        reason=str(error),
+                        reason=letter.message,
                     )
-                    if await store.bury(task, letter_of_task(task, error)):
+                    if await store.bury(task, letter):
                         account.flow.buried(account.name, task.lane)
 
     async def _fetch(self, plan: ResourcePlan, tasks: Sequence[Task]) -> None:
