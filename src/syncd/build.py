@@ -242,9 +242,9 @@ class Builder:
                 built.accounts,
                 runner.units,
                 {
-                    name: integration.webhook.silence
+                    name: integration.webhook.silence if integration.webhook is not None else None
                     for name, integration in built.config.integrations.items()
-                    if name in built.accounts and integration.webhook is not None
+                    if name in built.accounts and built.driver.takes_webhooks
                 },
                 self._store,
                 self._clock,
