@@ -362,6 +362,20 @@ async def test_a_driver_that_crashes_costs_its_push_and_nobody_elses(store: Stor
     assert "ZeroDivisionError" in (letter.traceback or "")
 
 
+async def test_a_fault_of_ours_after_it_left_does_not_make_it_a_push_that_never_did(store: Store):
+    stage = await Stage.open(store, DOUBT, {"id": "t1"})
+    number = await stage.put("natural")
+
+    def broken(*_: Any) -> None:
+        raise KeyError("a fault of ours")
+
+    stage.account.health.task_failed = broken
+    row = await stage.send(number)
+    assert row.state == "unknown"
+    assert "a fault of syncd's" in (row.reason or "")
+    assert (await stage.send(number)).state == "done"
+
+
 async def test_an_echo_that_came_first_keeps_what_it_brought(store: Store):
     """The partner's webhook was faster than its answer: whatever was asked for later stays."""
     stage = await Stage.open(store, {"id": "t1", "n": 1})

@@ -203,6 +203,21 @@ class Outbox(Turns):
             )
         )
 
+    async def put_back(self, push: PushRow, at: datetime, reason: str) -> bool:
+        """Of a try nobody could judge: it is unknown where it has left, and else waits."""
+        now = self._database.clock.now()
+        return bool(
+            await self._database.execute(
+                "UPDATE syncd.outbox SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, "
+                "not_before = $4, reason = $5, taken_fence = NULL, taken_at = NULL"
+                f"{_TRIED.format(now='$6', why='$5')} WHERE {_OURS}",
+                *_key(push),
+                at,
+                codec.storable(reason[:MOST_REASON]),
+                now,
+            )
+        )
+
     async def unknown(self, push: PushRow, at: datetime | None, *, reason: str) -> bool:
         """This try may have arrived, and no answer says so: to be resolved, not before `at`."""
         reason = codec.storable(reason[:MOST_REASON])

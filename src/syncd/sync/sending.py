@@ -74,7 +74,7 @@ class Sender:
             # Its outcome could not even be decided: a fault of ours, to be tried again seldom and not in a loop.
             log.exception("push_crashed", **told(self._account, push))
             at = self._account.clock.now() + self._policy.backoff(push.attempts, self._account.clock.random())
-            await self._account.store.outbox.later(push, at, reason=f"a fault of syncd's: {error!r}")
+            await self._account.store.outbox.put_back(push, at, f"a fault of syncd's: {error!r}")
         self._account.moved()
 
 
