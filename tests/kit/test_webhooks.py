@@ -163,6 +163,12 @@ def test_events_name_record_kind_time_and_deletion() -> None:
     ]
 
 
+@pytest.mark.parametrize("time", ["soon", 1e300, True, [], "2026-02-30T00:00:00Z", None])
+def test_a_time_that_is_none_costs_the_time_and_not_the_event(time: Any) -> None:
+    fact = {"event_type": "record.updated", "id": {"record_id": 5}, "happened": time}
+    assert driver(**RULES).events(deliver({"events": [fact]})) == [Event("people", "5", "record.updated")]
+
+
 def test_the_type_may_stand_in_a_header_or_in_our_own_url() -> None:
     routes = {"listing.updated": "listings", "calendar": "calendar"}
     in_header = driver(type="header:X-Type", id="listing._id", routes=routes)

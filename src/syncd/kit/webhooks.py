@@ -235,9 +235,13 @@ def _event(rules: Webhooks, fact: Any, delivery: Delivery) -> Event | None:
 
 
 def _moment(value: Any) -> datetime | None:
+    """When it happened; a time that is none costs the time and not the event, whose record is read anyway."""
     if value is None or value is MISSING:
         return None
-    return coerce.moment(value) if isinstance(value, str) else coerce.epoch_moment(value)
+    try:
+        return coerce.moment(value) if isinstance(value, str) else coerce.epoch_moment(value)
+    except PayloadError:
+        return None
 
 
 def _form(body: bytes) -> dict[str, str]:
