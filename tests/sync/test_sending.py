@@ -369,7 +369,7 @@ async def test_a_fault_of_ours_after_it_left_does_not_make_it_a_push_that_never_
     def broken(*_: Any) -> None:
         raise KeyError("a fault of ours")
 
-    stage.account.health.task_failed = broken
+    stage.account.health = SimpleNamespace(task_failed=broken)
     row = await stage.send(number)
     assert row.state == "unknown"
     assert "a fault of syncd's" in (row.reason or "")
