@@ -124,6 +124,11 @@ def table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, right: fro
     return "\n".join(found)
 
 
+def harmless(text: str) -> str:
+    """A text of somebody else's without what a terminal would obey: control characters are spelt out."""
+    return "".join(one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text)
+
+
 def ago(moment: datetime | str | None, now: datetime) -> str:
     """`4m`, `2h 10m`; empty for nothing."""
     found = moment_of(moment)

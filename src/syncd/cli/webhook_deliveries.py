@@ -16,7 +16,19 @@ import click
 from syncd.cli.app import App, arun, common, known_integration
 from syncd.cli.exits import Exit
 from syncd.cli.moments import Moment
-from syncd.cli.output import Failure, ago, clock_time, lasting, paint, plural, result, result_json, say, table
+from syncd.cli.output import (
+    Failure,
+    ago,
+    clock_time,
+    harmless,
+    lasting,
+    paint,
+    plural,
+    result,
+    result_json,
+    say,
+    table,
+)
 
 if TYPE_CHECKING:
     from syncd.config import Config
@@ -72,8 +84,8 @@ def deliveries(
             str(each["id"]),
             f"{ago(each['received_at'], now)} ago",
             each["integration"],
-            each["type"] or "-",
-            f"{each['resource'] or ''} {each['record_id'] or ''}".strip() or "-",
+            harmless(each["type"] or "-"),
+            harmless(f"{each['resource'] or ''} {each['record_id'] or ''}".strip() or "-"),
             paint(each["state"], COLOURS.get(each["state"])),
             _clipped(each["reason"] or ""),
         )
@@ -115,10 +127,10 @@ def show(app: App, integration: str, delivery: str, body: bool) -> Exit:
     print_delivery(found, app.clock.now())
     if found["headers"]:
         result("\nheaders")
-        result(table([(f"  {name}", value) for name, value in sorted(found["headers"].items())]))
+        result(table([(f"  {name}", harmless(value)) for name, value in sorted(found["headers"].items())]))
     if found["body"] is not None:
         result("\nbody" if body else "\nbody, values hidden (--body shows them)")
-        result(found["body"])
+        result(harmless(found["body"]))
     return Exit.OK
 
 
@@ -213,7 +225,7 @@ def types(app: App, integration: str | None, unknown: bool) -> Exit:
     rows = [
         (
             each["integration"],
-            each["type"],
+            harmless(each["type"]),
             paint("known", "green") if each["known"] else paint("nothing is done", "yellow"),
             f"{each['count']:,}",
             f"{ago(each['first_at'], now)} ago",
@@ -257,14 +269,14 @@ def print_delivery(found: dict[str, Any], now: datetime) -> None:
         state += f", {lasting(found['seconds']) if found['seconds'] >= 1 else 'within a second'} after it came"
     rows = [
         ("delivery", f"{found['id']} of {found['integration']}"),
-        ("event id", found["event_id"]),
-        ("type", found["type"] or "-"),
+        ("event id", harmless(found["event_id"])),
+        ("type", harmless(found["type"] or "-")),
         ("received", f"{clock_time(found['received_at'])} ({ago(found['received_at'], now)} ago){size}"),
         ("verdict", "accepted: " + ("rightly signed" if not found["route"] else f"at /{_hidden_route(found)}")),
         ("state", state),
     ]
     if found["reason"]:
-        rows.append(("why", found["reason"]))
+        rows.append(("why", harmless(found["reason"])))
     if found["not_before"] and found["state"] == "waiting":
         rows.append(("not before", clock_time(found["not_before"])))
     if found["lost"]:
@@ -273,10 +285,12 @@ def print_delivery(found: dict[str, Any], now: datetime) -> None:
     if found["more_events"]:
         rows.append(("", f"and {plural(found['more_events'], 'event')} more"))
     if found["unread"]:
-        rows.append(("unread", found["unread"]))
+        rows.append(("unread", harmless(found["unread"])))
     if found["letter"] is not None:
         letter = found["letter"]
-        rows.append(("dead letter", f"{letter['id']}, {letter['state']}: {letter['error']}: {letter['message']}"))
+        rows.append(
+            ("dead letter", f"{letter['id']}, {letter['state']}: {letter['error']}: {harmless(letter['message'])}")
+        )
     result(table(rows))
 
 
@@ -285,7 +299,7 @@ def event_rows(event: dict[str, Any]) -> list[tuple[str, str]]:
     if event["revoked"]:
         return [("event", f"{event['type']}: the account took our access away")]
     says = " is gone" if event["deleted"] else ""
-    rows = [("event", f"{event['type'] or 'record'}: {event['resource']} {event['id']}{says}")]
+    rows = [("event", harmless(f"{event['type'] or 'record'}: {event['resource']} {event['id']}{says}"))]
     task, record = event["task"], event["record"]
     if task is not None:
         how = "is being worked on" if task["taken"] else "waits"
@@ -320,5 +334,5 @@ async def _tracing(app: App, config: Config) -> AsyncIterator[Tracing]:
 
 
 def _clipped(text: str) -> str:
-    line = " ".join(text.split())
+    line = harmless(" ".join(text.split()))
     return line if len(line) <= REASON_COLUMNS else line[: REASON_COLUMNS - 1] + "…"
