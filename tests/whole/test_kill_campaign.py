@@ -89,12 +89,12 @@ async def fought(daemon: Daemon, control: Control, rows: Rows, kept: list[str], 
     assert await daemon.stop() == 0
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [20261122, FRESH_SEED], ids=["fixed", "fresh"])
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("seed", "kills"), [(20261122, 12), (FRESH_SEED, len(POINTS))], ids=["fixed", "fresh"])
 async def test_kills_at_chosen_moments_lose_nothing_acknowledged_and_double_nothing(
-    seed: int, tmp_path: Path, database: str, rows: Rows, plain: Plain
+    seed: int, kills: int, tmp_path: Path, database: str, rows: Rows, plain: Plain
 ):
-    await campaign(12, seed, tmp_path, database, rows, plain)
+    await campaign(kills, seed, tmp_path, database, rows, plain)
 
 
 @pytest.mark.soak
