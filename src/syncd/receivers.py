@@ -22,6 +22,7 @@ from syncd.errors import StoreError, SyncdError
 from syncd.kit import Driver
 from syncd.kit.receiver import Receiver
 from syncd.ports import StoredCredential
+from syncd.redaction import KNOWN
 from syncd.secrets import Ref, Secret, Vault, fingerprint
 from syncd.store import Store
 
@@ -153,4 +154,8 @@ class Receivers:
 
 
 def _secrets(found: StoredCredential | None) -> tuple[Secret, ...]:
-    return tuple(Secret(value) for value in found.value.values() if value) if found is not None else ()
+    if found is None:
+        return ()
+    for value in found.value.values():
+        KNOWN.pin(value)  # in use for months, while tokens come and go: no log line may ever show it
+    return tuple(Secret(value) for value in found.value.values() if value)
