@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from syncd.metrics import HTTP_CUT
+from syncd.server import doors
 from syncd.server.app import Server
 from syncd.testing.clock import FakeClock
 from tests.server.fakes import FakeStatus, serving
@@ -195,3 +196,23 @@ async def test_what_is_no_http_is_answered_and_counted_but_fills_no_log(caplog: 
         assert (await answer_of(reader)).split()[1] == b"400"
     assert HTTP_CUT.labels("public", "malformed")._value.get() == before + 1
     assert caplog.records == []
+
+
+async def test_unfinished_bodies_hold_so_much_memory_together_and_no_more(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doors, "BODIES_BYTES", 280_000)
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock) as server:
+        clients = []
+        for _ in range(4):
+            reader, writer = await connect(server)
+            clients.append((reader, writer))
+            writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n1")
+            await settle()
+            writer.write(b"x" * 80_000)
+            await settle()
+            await clock.advance(0.1)
+        assert await rest_of(clients[0][0]) == b""  # the first one has been sending for longest
+        for reader, writer in clients[1:]:
+            writer.write(b"x" * 19_999)
+            assert (await answer_of(reader)).startswith(b"HTTP/1.1 405 ")
+        assert server._public.doors.held == 0

@@ -19,10 +19,12 @@ from typing import cast
 from aiohttp import web
 
 from syncd.clock import Clock
-from syncd.metrics import HTTP_CONNECTIONS, HTTP_CUT
+from syncd.metrics import BOUND, HTTP_CONNECTIONS, HTTP_CUT
 from syncd.server.express import Express
 
 TICK_SECONDS = 1.0
+BODIES_BYTES = 64 * 1024 * 1024
+"""Bytes of unfinished bodies a site holds; beyond, whoever has been sending his for longest goes."""
 _YOUNG_SECONDS = 1.0  # a connection this new is not suspected of being slow
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -53,7 +55,7 @@ _SLOW = frozenset({Phase.HEADERS, Phase.BODY, Phase.SENDING})
 class Door(asyncio.Protocol):
     """One connection."""
 
-    __slots__ = ("_doors", "_held", "_inner", "_ordinary", "_transport", "phase", "since")
+    __slots__ = ("_doors", "_held", "_inner", "_ordinary", "_transport", "body", "phase", "since")
 
     def __init__(self, doors: Doors, inner: web.RequestHandler) -> None:
         self._doors = doors
@@ -63,6 +65,8 @@ class Door(asyncio.Protocol):
         """Everything goes to the library's protocol: once it was given a byte, it is given all."""
         self._held = b""
         """What came while an express delivery was under way."""
+        self.body = 0
+        """Bytes of an unfinished body."""
         self.phase = Phase.HEADERS
         self.since = 0.0
 
@@ -92,7 +96,11 @@ class Door(asyncio.Protocol):
             self._ordinary = True
         if self.phase is Phase.IDLE or self.phase is Phase.SENDING:
             self.turn(Phase.HEADERS)
-        self._inner.data_received(data)
+        elif self.phase is Phase.BODY:
+            self.body += len(data)
+            self._doors.hold(len(data))
+        if self._inner is not None:
+            self._inner.data_received(data)
 
     def _taken(self, data: bytes) -> bool:
         express, transport = self._doors.express, self._transport
@@ -123,6 +131,7 @@ class Door(asyncio.Protocol):
         return None
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self.turn(Phase.LEAVING)
         self._doors.leave(self, self._inner)
         inner, self._inner, self._transport = self._inner, None, None
         if inner is not None:
@@ -139,6 +148,9 @@ class Door(asyncio.Protocol):
     # What the site and the watch call.
 
     def turn(self, phase: Phase) -> None:
+        if self.body:
+            self._doors.held -= self.body
+            self.body = 0
         self.phase = phase
         self.since = self._doors.clock.monotonic()
 
@@ -171,7 +183,7 @@ class Door(asyncio.Protocol):
 
     def cut(self) -> None:
         """Close at once, whatever was still to be written."""
-        self.phase = Phase.LEAVING
+        self.turn(Phase.LEAVING)
         if self._transport is not None:
             self._transport.abort()
 
@@ -190,9 +202,12 @@ class Doors:
         self.send_seconds = send_seconds
         self.keep_alive_seconds = keep_alive_seconds
         self.express = express
+        self.held = 0
+        """Bytes of all unfinished bodies."""
         self._open: set[Door] = set()
         self._by_inner: dict[object, Door] = {}
         self._gauge = HTTP_CONNECTIONS.labels(site)
+        BOUND.labels(f"{site}_unfinished_bodies_bytes").set(BODIES_BYTES)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -216,6 +231,16 @@ class Doors:
         self._by_inner[inner] = door
         self._gauge.set(len(self._open))
         return True
+
+    def hold(self, size: int) -> None:
+        """More of some body came."""
+        self.held += size
+        while self.held > BODIES_BYTES:
+            slowest = min((door for door in self._open if door.body), key=lambda door: door.since, default=None)
+            if slowest is None:
+                return
+            HTTP_CUT.labels(self.site, "bodies").inc()
+            slowest.cut()
 
     def leave(self, door: Door, inner: object | None) -> None:
         self._open.discard(door)
