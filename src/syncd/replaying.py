@@ -14,12 +14,13 @@ from typing import Any
 import anyio
 import structlog
 
-from syncd import causes, replay_price
+from syncd import causes, metrics, replay_price
 from syncd.clock import Clock
 from syncd.config import did_you_mean
 from syncd.errors import ConfigError, StoreError
 from syncd.store import REPLAYS, DeadLetter, Group, Replay, Selection, Standing, Store
 from syncd.store.database import DataRefusedError
+from syncd.store.replays import PORTION
 from syncd.sync.account import Account
 
 log = structlog.get_logger()
@@ -52,6 +53,8 @@ class Replaying:
         self._wake = anyio.Event()
         self._stuck: set[int] = set()
         """Replays whose next step the database refuses; said once of each."""
+        for origin, portion in PORTION.items():
+            metrics.BOUND.labels(f"replayed_{origin}").set(portion)
 
     # -- carrying on -----------------------------------------------------------------------------------------------
 
