@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 
 from syncd.errors import StoreError
 from syncd.model import Lane
+from syncd.sync.schedule import Schedule
 from syncd.testing.clock import FakeClock
 from tests.sync.stage import NAMES, Stage, task
 
@@ -109,3 +111,20 @@ async def test_after_a_restart_what_was_never_read_whole_begins_at_once_the_rest
     stage.checkpoints.passed = False
     await stage.runner._prepare()
     assert begins(stage) == [0.0] * len(NAMES)
+
+
+@pytest.mark.parametrize(("away", "begins_soon"), [(200.0, False), (400.0, True)])
+async def test_who_may_have_missed_deliveries_reads_what_they_feed_once_and_soon(away: float, begins_soon: bool):
+    clock = FakeClock()
+    stage = await standby(clock)
+    for name in ("r3", "r4"):  # what webhooks feed; nothing was ever told of r4
+        plan = replace(stage.account.plans[name], backup=Schedule(every_seconds=86_400.0))
+        stage.account.plans[name] = stage.runner.units["acme", name].plan = plan
+    stage.account.health.of("r3").told_at = clock.now()
+    stage.checkpoints.began = dict.fromkeys(NAMES, clock.now() - timedelta(seconds=100))
+    takes_over(stage, away)
+    await stage.runner._returning.come_back()
+    due = {name: (unit.due_at - clock.now()).total_seconds() for (_, name), unit in stage.runner.units.items()}
+    assert (due["r3"] <= 30) == begins_soon
+    assert begins_soon or due["r3"] == 86_300.0
+    assert due["r4"] == due["r5"] == 800.0

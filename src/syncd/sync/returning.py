@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 AWAY_SECONDS = 60.0
 """Nobody called for a scope for so long, and its work waits: then its budget grows from a tenth."""
+MISSED_SECONDS = 300.0
+"""Nobody called for so long: deliveries may have come in vain, and partners do not try for ever."""
 
 
 class Returning:
@@ -75,7 +77,16 @@ class Returning:
             if gate.away_seconds > AWAY_SECONDS and (overdue or await self._store.tasks.ready(names)):
                 gate.ramp()
                 log.info("scope_ramped", scope=account.scope, away_seconds=round(gate.away_seconds))
+            if gate.away_seconds > MISSED_SECONDS:
+                self._catch_up(names)
             gate.away_seconds = 0.0
+
+    def _catch_up(self, names: Collection[str]) -> None:
+        """What webhooks feed is read once, long before its backup: who was away may have been told and not have heard."""
+        now = self._clock.now()
+        for (name, _), unit in self._units.items():
+            if name in names and not unit.running and is_fed(self._accounts[name].health, unit.plan, now):
+                unit.due_at = min(unit.due_at, unit.plan.schedule.catch_up(now, self._clock.random()))
 
     def _due_at(self, plan: ResourcePlan, stand: Stand | None, now: datetime, fed: bool) -> datetime:
         if stand is None and plan.strategy is Strategy.CHILDREN:
@@ -83,7 +94,11 @@ class Returning:
             return plan.schedule.after(now, self._clock.random())
         if stand is not None and (stand.checkpoint.run_id is not None or stand.checkpoint.cursor is not None):
             return now  # a run that died or was cut goes on at once
-        if stand is not None and stand.passed_at is None and stand.checkpoint.watermark is None:
-            if plan.strategy is not Strategy.CHILDREN:
-                return now  # nothing was ever read whole: whoever mended what stood against it waits for that
+        if (
+            stand is not None
+            and stand.passed_at is None
+            and stand.checkpoint.watermark is None
+            and plan.strategy is not Strategy.CHILDREN
+        ):
+            return now  # nothing was ever read whole: whoever mended what stood against it waits for that
         return plan.paced(fed=fed).first(stand.updated_at if stand is not None else None, now, self._clock.random())
