@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 
 import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from syncd import drivers, metrics
 from syncd.kit import Delivery, Event
@@ -618,3 +623,82 @@ async def test_a_whole_record_that_makes_no_sense_is_a_reject_and_not_a_dead_let
     assert set(await desk.live()) == {"2"}
     assert [one.external_id for one in await desk.store.rejects.list("acme")] == ["1"]
     assert await desk.store.dead_letters.list("acme") == []
+
+
+# -- bursts and nonsense ---------------------------------------------------------------------------------------------
+
+
+async def test_a_burst_of_whole_records_is_one_write(desk: Desk, clock: FakeClock):
+    start = clock.now()
+    order = list(range(400))
+    random.Random(3).shuffle(order)
+    bodies = [
+        orjson.dumps({"events": [event("7", record=thing("7", f"n{at}", later(start, at + 0.5)))]}) for at in order
+    ]
+    await desk.deliver_all(bodies)
+    await desk.work()
+    stored = await desk.store.records.get("acme", "things", "7")
+    assert stored is not None
+    assert stored.raw["name"] == "n399"
+    assert stored.row_version <= 2, "a batch holds 250 of them"
+
+
+async def test_one_delivery_with_thousands_of_facts_is_no_burden(desk: Desk, clock: FakeClock):
+    facts = [event("7", record=thing("7", f"n{n}", later(clock.now(), n + 0.5))) for n in range(4000)]
+    await desk.deliver(*facts, *(event(str(n)) for n in range(4000)))
+    began = time.process_time()
+    await desk.work()
+    assert time.process_time() - began < 20, "not a second for each of them squared"
+    assert (await desk.live())["7"]["name"] == "n3999"
+    assert len([one for one in await desk.store.tasks.list("acme", limit=9999) if one.kind == "fetch"]) == 4000
+
+
+async def test_an_end_in_the_far_future_is_one_without_a_time(desk: Desk, clock: FakeClock):
+    await desk.deliver(event("7", "gone", at=later(clock.now(), 1e9)))
+    await desk.work()
+    await clock.advance(10)
+    desk.partner.truth["/things/7"] = thing("7", "there", clock.now())
+    await desk.deliver(event("7"))
+    await desk.work()
+    await desk.do_tasks()
+    assert set(await desk.live()) == {"7"}
+
+
+@given(
+    body=st.one_of(
+        st.binary(max_size=60),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["events", "type", "id", "at", "record", "updated_at", "name", "\x00"]), inner
+                )
+            ),
+            max_leaves=12,
+        ).map(lambda value: json.dumps(value).encode()),
+        st.fixed_dictionaries(
+            {
+                "type": st.sampled_from(["things.changed", "things.gone", "unstamped.changed", "notes.changed"]),
+                "id": st.one_of(st.text(max_size=600), st.integers(), st.none(), st.just("a\x00b")),
+            },
+            optional={
+                "at": st.one_of(st.text(max_size=30), st.integers(), st.just("2026-01-01T12:00:00Z")),
+                "record": st.dictionaries(
+                    st.sampled_from(["id", "name", "updated_at"]), st.text(max_size=9) | st.integers()
+                ),
+            },
+        ).map(lambda fact: json.dumps({"events": [fact]}).encode()),
+    )
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whatever_a_delivery_holds_it_comes_to_an_end_and_its_neighbours_are_done(desk: Desk, body: bytes):
+    await desk.rows("TRUNCATE syncd.inbox, syncd.inbox_batches, syncd.dead_letters, syncd.tasks")
+    await desk.deliver(event("before"))
+    await desk.deliver(body=body)
+    await desk.deliver(event("after"))
+    await desk.work()
+    states = [state for state, _ in await desk.fates()]
+    assert (states[0], states[2]) == ("done", "done")
+    assert states[1] in ("done", "dropped", "buried")
+    assert len(await desk.store.dead_letters.list("acme")) == states.count("buried")

@@ -37,6 +37,8 @@ NAMES_SECONDS = 600.0
 NAMED_LATER = timedelta(seconds=5)
 NAMED_WITHIN = timedelta(minutes=10)
 """A delivery of a resource nobody can name yet waits for its name, so long after it came."""
+AHEAD_MOST = timedelta(hours=1)
+"""How far a partner's clock may be ahead of ours."""
 YIELD_EVERY = 25
 _SECOND = timedelta(seconds=1)
 
@@ -148,7 +150,9 @@ class Deriver:
                 continue
             if not 0 < len(event.external_id) <= LONGEST_ID or not 0 < len(event.resource) <= LONGEST_ID:
                 raise PayloadError(f"event {event.type}: not an id that a record can have")
-        return events
+        # A time to come would keep a record dead, or as it is, until then.
+        latest = one.received_at + AHEAD_MOST
+        return [replace(event, at=None) if event.at is not None and event.at > latest else event for event in events]
 
     def buries(self, found: Derived, one: Taken, error: Exception) -> None:
         """This delivery of a batch is a dead letter."""
@@ -318,8 +322,9 @@ class Deriver:
         keys = list(dict.fromkeys((event.resource, event.external_id) for event, _ in stamped))
         stored = await account.store.records.stamps(account.name, keys)
         ended = {(event.resource, event.external_id) for event, _ in stamped if event.deleted and event.at is None}
-        pages: list[PageIn] = []
+        newest: dict[Key, PageIn] = {}
         sources: dict[Key, tuple[Event, Taken]] = {}
+        tied: set[Key] = set()
         for event, one in stamped:
             key = (event.resource, event.external_id)
             sources[key] = (event, one)
@@ -333,11 +338,15 @@ class Deriver:
             raises = key in ended or (page is not None and _raises(stored.get(key), page))
             if page is None or (raises and self._is_readable(account.plans[event.resource], event.external_id)):
                 await self._looks_again(found, event, one)
-            else:
-                pages.append(page)
-        if pages:
-            found.read = merged(await self._read(pages))
-        for key in _ties(found, stored):
+            elif (other := newest.get(key)) is None:
+                newest[key] = page
+            else:  # of a burst only the last version is stored
+                if _tied(_version(page), _version(other)) and page.items[0].raw != other.items[0].raw:
+                    tied.add(key)
+                newest[key] = max(other, page, key=_order)
+        if newest:
+            found.read = merged(await self._read(list(newest.values())))
+        for key in sorted(tied | _ties(found, stored)):
             await self._looks_again(found, *sources[key])
 
     async def _read(self, pages: Sequence[PageIn]) -> list[PageRead]:
@@ -411,33 +420,48 @@ def _read_since(stored: Stamps | None, event: Event) -> bool:
     return event.at <= stored.fetched_at
 
 
-def _ties(found: Derived, stored: Mapping[Key, Stamps]) -> list[Key]:
-    """Records of which two versions cannot be told apart: of those that came, or one that came and the one stored."""
-    versions: dict[Key, list[tuple[int | None, datetime | None, bytes]]] = {}
+Version = tuple[int | None, datetime | None]
+
+
+def _ties(found: Derived, stored: Mapping[Key, Stamps]) -> set[Key]:
+    """Records of which two versions cannot be told apart: that which came, its end, and the one stored."""
+    versions: dict[Key, list[tuple[Version, bytes]]] = {}
     for row in found.read.rows if found.read is not None else ():
-        told = (row.source_version, row.source_updated_at, b"" if row.deleted else row.content_hash)
-        versions.setdefault((row.resource, row.external_id), []).append(told)
+        told = (row.source_version, row.source_updated_at)
+        versions.setdefault((row.resource, row.external_id), []).append(
+            (told, b"" if row.deleted else row.content_hash)
+        )
     for key, row in found.graves.items():
-        versions.setdefault(key, []).append((None, row.source_updated_at, b""))
-    tied: list[Key] = []
+        versions.setdefault(key, []).append(((None, row.source_updated_at), b""))
+    tied: set[Key] = set()
     for key, came in versions.items():
         known = stored.get(key)
         if known is not None:
-            came = [*came, (known.version, known.updated_at, b"" if known.deleted else known.content_hash)]
-        if any(_tied(one, other) for number, one in enumerate(came) for other in came[:number]):
-            tied.append(key)
+            came.append(((known.version, known.updated_at), b"" if known.deleted else known.content_hash))
+        for number, (told, content) in enumerate(came):
+            if any(content != other[1] and _tied(told, other[0]) for other in came[:number]):
+                tied.add(key)
     return tied
 
 
-def _tied(one: tuple[int | None, datetime | None, bytes], other: tuple[int | None, datetime | None, bytes]) -> bool:
-    if one[2] == other[2]:
-        return False
+def _tied(one: Version, other: Version) -> bool:
+    """Does neither say that it is the later one? A stamp without a finer part stands for its whole second."""
     if one[0] is not None and other[0] is not None:
         return one[0] == other[0]
     if one[1] is None or other[1] is None:
         return False
     whole = not (one[1].microsecond and other[1].microsecond)
     return one[1] == other[1] or (whole and abs(one[1] - other[1]) < _SECOND)
+
+
+def _version(page: PageIn) -> Version:
+    identity = page.items[0].identity
+    return (None, None) if identity is None else (identity.source_version, identity.source_updated_at)
+
+
+def _order(page: PageIn) -> tuple[int, datetime, datetime]:
+    version, updated_at = _version(page)
+    return (-1 if version is None else version, updated_at or page.fetched_at, page.fetched_at)
 
 
 def _moment(row: Row) -> datetime:
