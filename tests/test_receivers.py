@@ -131,7 +131,14 @@ def test_one_with_a_broken_secret_from_the_start_refuses_and_the_others_work(sit
     receivers = Receivers(site.vault, lambda: None)
     kept = receivers.load(site.file("{file: missing}"))
     assert list(kept) == ["shop"]
-    assert ("stripe", "shop") not in receivers.current
+    assert of(receivers).judge(signed("x"), NOW) == Refused("disabled")
+    site.secret("second", "whsec_second")
+    receivers = Receivers(site.vault, lambda: None)
+    assert "missing" in receivers.load(site.file("{file: missing}, {file: second}"))["shop"]
+    assert lets_in(receivers, "whsec_second"), "one that can be read is better than none"
+    site.secret("missing", "whsec_first")
+    assert receivers.load(site.file("{file: missing}, {file: second}")) == {}
+    assert lets_in(receivers, "whsec_first")
     assert of(receivers, "other").judge(signed("x"), NOW) == Refused("disabled")
 
 
@@ -166,6 +173,19 @@ def test_a_switched_off_integration_refuses(site: Site) -> None:
     off = config.partners["stripe"].model_copy(update={"enabled": False})
     receivers.load(config.model_copy(update={"partners": {"stripe": off}}))
     assert of(receivers).judge(signed("whsec_x"), NOW) == Refused("disabled")
+
+
+async def test_a_broken_file_keeps_no_sealed_secret_out(site: Site) -> None:
+    sealed = Sealed()
+    sealed.rows["shop"] = {"we_1": "whsec_given"}
+    receivers = Receivers(site.vault, lambda: sealed)  # type: ignore[arg-type,return-value]
+    site.secret("good", "whsec_good")
+    assert "missing" in receivers.load(site.file("{file: missing}, {file: good}"))["shop"]
+    await receivers.refresh()
+    assert lets_in(receivers, "whsec_given") and lets_in(receivers, "whsec_good")
+    sealed.rows.clear()
+    await receivers.refresh()
+    assert not lets_in(receivers, "whsec_given"), "what was forgotten is not valid any more"
 
 
 async def test_secrets_of_registration_are_taken_up_at_once_and_one_that_does_not_open_hurts_no_other(

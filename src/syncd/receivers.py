@@ -1,14 +1,14 @@
 """Every integration's receiver, made from configuration and from the secrets that registration obtained.
 
 Independent of whether the partner could be built or its credential works: deliveries are judged as long as there is a
-secret to judge by (R16). The mapping is swapped whole (R13); an integration whose secret cannot be read keeps the receiver
-it had.
+secret to judge by (R16). The mapping is swapped whole (R13); an integration one of whose secrets cannot be read is
+judged by those it had and those that can be read.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -46,7 +46,8 @@ class Receivers:
         self._store = store
         self._config: Config | None = None
         self._sealed: dict[str, tuple[Secret, ...]] = {}
-        self._in_force: dict[Key, dict[Ref, str]] = {}
+        self._held: dict[Key, dict[Ref, Secret]] = {}
+        """Of the files, by who is judged with them."""
         self._changed = anyio.Event()
         self.ready = False
         """The sealed secrets were read. Before that a refusal may be wrong: answer 503, not 401."""
@@ -54,21 +55,22 @@ class Receivers:
         """By (partner, integration)."""
 
     def load(self, config: Config) -> dict[str, str]:
-        """Take a configuration over, part by part. Returns what stands against each integration left as it was."""
+        """Take a configuration over, part by part. Returns what stands against each integration that was left as it was, or
+        that lacks a secret from the start."""
         self._config = config
         kept: dict[str, str] = {}
         made: dict[Key, Receiver] = {}
         for partner in config.partners.values():
             made |= self._of(config, partner, kept)
         self.current = MappingProxyType(made)
-        self._in_force = {key: known for key, known in self._in_force.items() if key in made}
+        self._held = {key: held for key, held in self._held.items() if key in made}
         for name, trouble in kept.items():
-            say.warning("receiver_kept", integration=name, reason=trouble)
+            say.warning("webhook_secret_not_read", integration=name, reason=trouble, action="syncd check --env")
         return kept
 
     def secrets(self) -> dict[Ref, str]:
         """Short hashes of the secrets of the files that deliveries are judged by."""
-        return {ref: known for refs in self._in_force.values() for ref, known in refs.items()}
+        return {ref: fingerprint(secret) for held in self._held.values() for ref, secret in held.items()}
 
     async def refresh(self) -> None:
         """Read the sealed secrets anew. Raises StoreError where the database cannot be asked."""
@@ -126,10 +128,15 @@ class Receivers:
         for name in partner.integrations:
             key = partner.name, name
             try:
-                made[key] = self._receiver(drivers.of_integration(partner, name, driver), config, partner, name)
+                own = drivers.of_integration(partner, name, driver)
+                stated, unread = self._stated(partner, name)
+                if unread:  # what was valid stays so
+                    kept[name] = unread
+                    stated = {**self._held.get(key, {}), **stated}
+                self._held[key] = stated
+                made[key] = self._receiver(own, config, partner, name, [*stated.values(), *self._sealed.get(name, ())])
             except SyncdError as error:
-                trouble = f"{error}" + (f" ({error.hint})" if error.hint else "")
-                self._keep(key, trouble, made, kept)
+                self._keep(key, str(error), made, kept)
         return made
 
     def _keep(self, key: Key, trouble: str, made: dict[Key, Receiver], kept: dict[str, str]) -> None:
@@ -137,15 +144,27 @@ class Receivers:
         if key in self.current:
             made[key] = self.current[key]
 
-    def _receiver(self, driver: Driver, config: Config, partner: PartnerConfig, name: str) -> Receiver:
+    def _stated(self, partner: PartnerConfig, name: str) -> tuple[dict[Ref, Secret], str]:
+        """The secrets its file names, as far as they can be read, and what stands against the others."""
+        hook = partner.integrations[name].webhook
+        found: dict[Ref, Secret] = {}
+        unread: list[str] = []
+        for ref in hook.secrets if hook is not None else ():
+            try:
+                found[ref] = self._vault.resolve(ref)
+            except SyncdError as error:
+                unread.append(f"{error}" + (f" ({error.hint})" if error.hint else ""))
+        return found, "; ".join(unread)
+
+    def _receiver(
+        self, driver: Driver, config: Config, partner: PartnerConfig, name: str, secrets: Sequence[Secret]
+    ) -> Receiver:
         hook = partner.integrations[name].webhook or WebhookConfig()
-        stated = {ref: self._vault.resolve(ref) for ref in hook.secrets}
-        self._in_force[partner.name, name] = {ref: fingerprint(secret) for ref, secret in stated.items()}
         return Receiver(
             partner.name,
             name,
             driver,
-            [*stated.values(), *self._sealed.get(name, ())],
+            secrets,
             url=config.webhook_url(name),
             per_second=hook.per_second,
             tolerance_seconds=hook.tolerance,
