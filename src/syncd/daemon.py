@@ -44,7 +44,7 @@ from syncd.upkeep import Upkeep
 say = structlog.get_logger()
 
 DATABASE_PAUSE_SECONDS = 1.0
-DATABASE_LONGEST_PAUSE_SECONDS = 15.0
+"""Between two tries to reach the database at the start: partners are told to come again until it is there."""
 RELEASE_SECONDS = 10.0
 """Longest that giving leases back may take at a stop; what is not given back runs out by itself."""
 INTERRUPTED = 130
@@ -153,7 +153,6 @@ class Daemon:
 
     async def _open_store(self, config: Config) -> bool:
         """Reach the database, however long it takes; False when told to stop before."""
-        pause = DATABASE_PAUSE_SECONDS
         said = False
         while not self.stopping.is_set():
             try:
@@ -175,11 +174,10 @@ class Daemon:
                 if not said:
                     say.warning("database_waited_for", reason=str(error), action=error.hint or "syncd check --env")
                 said = True
-            self._notifier.extend(pause + 30.0)
+            self._notifier.extend(DATABASE_PAUSE_SECONDS + 30.0)
             self._notifier.status("waiting for the database")
-            with anyio.move_on_after(pause):
+            with anyio.move_on_after(DATABASE_PAUSE_SECONDS):
                 await self.stopping.wait()
-            pause = min(pause * 2, DATABASE_LONGEST_PAUSE_SECONDS)
         return False
 
     async def _start_partners(self, everything: TaskGroup) -> None:

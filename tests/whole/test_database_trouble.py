@@ -257,3 +257,33 @@ async def test_the_daemon_stops_in_time_though_the_database_does_not_answer(
                 else:
                     await postgres.start()
         assert partner.acknowledged.keys() <= await stored(postgres.url)
+
+
+async def test_a_daemon_that_started_without_its_database_takes_deliveries_as_soon_as_it_comes(
+    tmp_path: Path, postgres: Postgres
+):
+    daemon = Daemon(tmp_path, postgres.url, {"acme": acme()})
+    await postgres.stop()
+    await daemon.start(wait=False)
+    try:
+        await daemon.until(lambda: _listens(daemon.port))
+        partner = Partner(daemon.port)
+        async with partner.at_work():
+            await daemon.until(lambda: _soon(partner.refused > 10))
+            await postgres.start()
+            back = await answers(postgres.url)
+            await daemon.until(lambda: _soon(bool(partner.acknowledged)), every=0.02)
+            assert partner.first_after(back) < 10.0  # the schema is made first
+        assert partner.odd == []
+        assert partner.acknowledged.keys() <= await stored(postgres.url)
+    finally:
+        assert await daemon.stop() == 0
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
