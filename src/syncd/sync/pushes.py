@@ -7,6 +7,7 @@ of what a breaker bars, or somebody paused, stay rows and spend nothing.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -32,6 +33,8 @@ LOOK_SECONDS = 1.0
 EXPIRE_SECONDS = 60.0
 AT_ONCE = 64
 """Pushes of a partner that may wait for a coroutine or be under way (R12)."""
+LEAST_EACH = 4
+"""So many each of its integrations always may have."""
 
 
 class Pushes:
@@ -59,6 +62,8 @@ class Pushes:
         self._stopping = False
         self._out: dict[tuple[str, int], bool] = {}
         """Pushes that wait for a coroutine or are under way; True: under way."""
+        self._share = max(AT_ONCE // max(len(accounts), 1), LEAST_EACH)
+        """What one integration may have out, so that its backlog bars nobody else's pushes."""
         self._suspected: set[tuple[str, int]] = set()
         """Those out that may be what ends the process: never two."""
         self._freed: dict[str, int] = {}
@@ -114,16 +119,18 @@ class Pushes:
         await self._free(owned)
         await self._order(list(owned))
         await self._expire(list(owned))
-        room = min(AT_ONCE - len(self._out), self._pool.room(Lane.HIGH))
-        if room <= 0:
+        held = Counter(name for name, _ in self._out)
+        if all(held[name] >= self._share for name in owned) or not self._pool.room(Lane.HIGH):
             return 0
         handed = 0
         waiting = await self._store.outbox.ready(
-            list(owned), limit=room + len(self._out), without=self._barred(list(owned))
+            list(owned), limit=self._share + len(self._out), without=self._barred(list(owned))
         )
         for ready in waiting:
             key = (ready.integration, ready.id)
-            if key in self._out or handed >= room or not self._may_go(ready.integration, ready.resource):
+            if key in self._out or held[ready.integration] >= self._share:
+                continue
+            if not self._may_go(ready.integration, ready.resource):
                 continue
             if ready.suspicion >= SUSPECT:
                 if self._suspected:
@@ -134,6 +141,7 @@ class Pushes:
                 ready.integration, Lane.HIGH, f"push:{ready.id}", partial(self._work, *key, ready.resource)
             ):
                 handed += 1
+                held[ready.integration] += 1
             else:
                 self._ended(key)
         return handed
@@ -226,7 +234,8 @@ class Pushes:
             raise
         finally:
             self._ended(key)
-            if len(self._out) <= AT_ONCE // 2 or self._stopping:  # while many wait for a coroutine, a look finds no room
+            held = sum(name == integration for name, _ in self._out)
+            if held <= self._share // 2 or self._stopping:  # while many wait for a coroutine, a look finds no room
                 self._wake.set()
 
     def _ended(self, key: tuple[str, int]) -> None:

@@ -1,0 +1,131 @@
+"""Whose pushes go: of each record its oldest, nobody's backlog before everybody else's, none while they are barred."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from syncd.clock import SystemClock
+from syncd.limits import MANY
+from syncd.model import Lane
+from syncd.store import NewPush, Store
+from syncd.sync.pushes import AT_ONCE, Pushes
+
+
+def account(name: str, fence: int = 1) -> Any:
+    known: Any = SimpleNamespace(
+        name=name, partner="plain", scope=f"plain/{name}", fence=fence, plans={"things": None, "others": None}, takes=MANY,
+        held=True, needs=lambda resource: (resource,),
+    )  # fmt: skip
+    known.may_call = lambda: known.held
+    known.gate = SimpleNamespace(
+        breakers=SimpleNamespace(takes=lambda group: known.takes if group == "things" else MANY)
+    )
+    return known
+
+
+class Pool:
+    """Takes whatever it is offered, and does nothing of it."""
+
+    def __init__(self) -> None:
+        self.offered: list[str] = []
+
+    def room(self, lane: Lane) -> int:
+        return 1000
+
+    def offer(self, member: str, lane: Lane, key: str, work: Any) -> bool:
+        assert lane is Lane.HIGH
+        self.offered.append(member)
+        return True
+
+
+class Stage:
+    """Two integrations of one partner whose pool nobody empties."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.accounts = {name: account(name) for name in ("acme", "nova")}
+        self.clock = SystemClock()
+        self.paused: set[tuple[str, str]] = set()
+        self.anew()
+
+    def anew(self) -> None:
+        """As after a restart."""
+        self.pool: Any = Pool()
+        self.pushes = Pushes(
+            "plain", self.accounts, self.pool, self.store, self.clock, paused=lambda *what: what in self.paused
+        )
+
+    async def put(
+        self, integration: str, resource: str = "things", external_id: str | None = None, count: int = 1
+    ) -> None:
+        for number in range(count):
+            await self.store.outbox.put(
+                NewPush(integration, resource, "state", external_id=external_id or f"r{number}")
+            )
+
+    async def handed(self) -> dict[str, int]:
+        """How many of each integration one look hands out."""
+        before = {name: self.waiting(name) for name in self.accounts}
+        await self.pushes.feed()
+        return {name: self.waiting(name) - before[name] for name in self.accounts}
+
+    def waiting(self, name: str) -> int:
+        return int(self.pool.offered.count(name))
+
+
+async def test_a_backlog_of_one_integration_bars_nobody_elses_pushes(store: Store):
+    stage = Stage(store)
+    await stage.put("acme", count=AT_ONCE * 2)
+    await stage.put("nova", count=3)
+    assert await stage.handed() == {"acme": AT_ONCE // 2, "nova": 3}
+    assert await stage.handed() == {"acme": 0, "nova": 0}, "what is out is not handed out again"
+
+
+async def test_of_one_record_one_is_handed_out(store: Store):
+    stage = Stage(store)
+    await stage.put("acme", external_id="one", count=5)
+    assert await stage.handed() == {"acme": 1, "nova": 0}
+
+
+async def test_who_may_not_call_or_is_paused_has_none_handed_out(store: Store):
+    stage = Stage(store)
+    await stage.put("acme", "things")
+    await stage.put("acme", "others")
+    await stage.put("nova")
+    stage.accounts["nova"].held = False
+    stage.paused.add(("acme", "things"))
+    assert await stage.handed() == {"acme": 1, "nova": 0}
+    stage.paused.add(("acme", ""))
+    stage.anew()
+    assert await stage.handed() == {"acme": 0, "nova": 0}
+
+
+async def test_while_a_breaker_is_open_its_pushes_stay_rows_and_while_it_is_half_open_one_goes(store: Store):
+    stage = Stage(store)
+    await stage.put("acme", count=5)
+    await stage.put("acme", "others", external_id="free")
+    stage.accounts["acme"].takes = 0
+    assert await stage.handed() == {"acme": 1, "nova": 0}, "another group answers"
+    stage.anew()
+    stage.accounts["acme"].takes = 1
+    await stage.store._database.execute("DELETE FROM syncd.outbox WHERE resource = 'others'")
+    assert await stage.handed() == {"acme": 1, "nova": 0}
+    stage.accounts["acme"].takes = MANY
+    assert await stage.handed() == {"acme": 4, "nova": 0}
+
+
+async def test_suspects_go_one_at_a_time(store: Store):
+    stage = Stage(store)
+    await stage.put("acme", count=5)
+    await store._database.execute("UPDATE syncd.outbox SET suspicion = 2 WHERE external_id <> 'r4'")
+    assert await stage.handed() == {"acme": 2, "nova": 0}
+    assert await stage.handed() == {"acme": 0, "nova": 0}
+
+
+async def test_what_a_dead_process_had_taken_is_free_at_the_first_look(store: Store):
+    stage = Stage(store)
+    await stage.put("acme", count=2)
+    for ready in await store.outbox.ready(["acme"], limit=10):
+        assert await store.outbox.take("acme", ready.id, fence=1)
+    assert await stage.handed() == {"acme": 2, "nova": 0}
