@@ -9,8 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 import anyio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from syncd.errors import AuthError, RateLimitError, RejectedError, TransientError
+from syncd.errors import AuthError, GoneError, RateLimitError, RejectedError, TransientError
 from syncd.kit import Request
 from syncd.model import Lane
 from syncd.store import Backfill, Store
@@ -226,3 +228,94 @@ async def test_stop_comes_back_when_the_page_in_hand_is_stored(store: Store):
             await part.stop()
         [left] = await store.backfills.find([backfill.id])
         assert (left.state, left.pages) == ("running", 1)
+
+
+async def test_children_are_read_below_every_parent_and_one_that_is_gone_is_passed_over(store: Store):
+    desk = await Desk.open(store)
+    for number in range(5):
+        desk.partner.put(number)
+        desk.partner.notes[f"t{number:04}"] = [{"id": f"n{number}", "text": "x"}]
+    await desk.pull()
+
+    async def gone(request: Request) -> None:
+        if request.path == "/things/t0002/notes":
+            raise GoneError("no such parent", status=404)
+
+    desk.partner.before = gone
+    backfill, _ = await store.backfills.ask("acme", "notes", START, START + timedelta(days=1))
+    part = desk.backfilling()
+    async with working(part):
+        done = await until(desk, backfill, "done", "failed", part=part)
+    assert (done.state, done.pages, done.added) == ("done", 5, 4)
+    notes = {one.external_id: one.parent_id async for one in store.records.scan("acme", "notes")}
+    assert notes == {f"n{number}": f"t{number:04}" for number in (0, 1, 3, 4)}
+
+
+async def test_below_no_parents_there_is_nothing_and_that_is_done(store: Store):
+    desk = await Desk.open(store)
+    backfill, _ = await store.backfills.ask("acme", "notes", START, START + timedelta(days=1))
+    part = desk.backfilling()
+    async with working(part):
+        done = await until(desk, backfill, "done", "failed", part=part)
+    assert (done.state, done.calls, done.seen) == ("done", 0, 0)
+
+
+async def test_what_is_no_longer_configured_fails_and_says_so(store: Store):
+    desk = await Desk.open(store)
+    backfill, _ = await store.backfills.ask("acme", "gone", START, START + timedelta(days=1))
+    part = desk.backfilling()
+    async with working(part):
+        failed = await until(desk, backfill, "failed", part=part)
+    assert failed.reason == "acme has no resource gone any more"
+
+
+async def test_a_listing_of_another_account_is_not_stored(store: Store):
+    desk = await opened(store, 20, described=rest(tenant="account"))
+    for raw in desk.partner.truth.values():
+        raw["account"] = "ours"
+    await desk.pull(full=True)
+    for raw in desk.partner.truth.values():
+        raw["account"], raw["name"] = "theirs", "foreign"
+    backfill = await ask(desk, 0, 20)
+    part = desk.backfilling()
+    async with working(part):
+        failed = await until(desk, backfill, "failed", part=part)
+    assert "another account" in (failed.reason or "")
+    assert "foreign" not in (await desk.stored()).values()
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 3)), max_size=6), st.randoms())
+async def test_whatever_dies_wherever_each_page_counts_once(store: Store, deaths: list[tuple[str, int]], dice: Any):
+    """The process dies while a page is asked for, or right after it was stored; the next one owns the scope."""
+    async with store._database.connection() as connection:
+        await connection.execute(
+            "TRUNCATE syncd.records, syncd.checkpoints, syncd.backfills, syncd.leases, syncd.tasks"
+        )
+    desk = await opened(store)
+    backfill = await ask(desk, 0, 60)
+    for moment, calls in deaths:
+        part = desk.backfilling()
+        left = [calls]
+        died = asyncio.Event()
+
+        async def die(request: Request, left: list[int] = left, died: asyncio.Event = died) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                died.set()
+                await asyncio.sleep(3600)
+
+        desk.partner.before = die if moment == "before" else None
+        async with working(part):
+            if moment == "before":
+                with anyio.move_on_after(0.5):
+                    await died.wait()
+            else:
+                await asyncio.sleep(dice.random() * 0.05)
+        await desk.take_over()
+    desk.partner.before = None
+    part = desk.backfilling()
+    async with working(part):
+        done = await until(desk, backfill, "done", part=part)
+    assert (done.pages, done.seen, done.added, done.tasks) == (6, 60, 60, 60)
+    assert set(await desk.stored()) == within(0, 60)

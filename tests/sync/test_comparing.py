@@ -15,6 +15,7 @@ from syncd.model import Lane
 from syncd.store import Store
 from syncd.sync import comparing
 from syncd.sync.comparing import Comparison, Findings
+from syncd.sync.pull import Pull
 
 from .ranged import Desk, rest
 
@@ -203,3 +204,16 @@ async def test_exactly_what_was_harmed_is_told(store: Store, lost: set[int], wro
     expected |= dict.fromkeys(wrong - lost - gone, "differs")
     expected |= dict.fromkeys(gone - lost, "missing_there")
     assert told(await compared(desk)) == {f"t{number:04}": kind for number, kind in expected.items()}
+
+
+async def test_children_are_compared_below_every_parent(store: Store):
+    desk = await opened(store, 5)
+    for number in range(5):
+        desk.partner.notes[f"t{number:04}"] = [{"id": f"n{number}", "text": "x"}]
+    await Pull(desk.account, desk.plans["notes"], Lane.NORMAL, "schedule").run()
+    found = await Comparison(desk.account, desk.plans["notes"]).run()
+    assert (found.checked, found.drift) == (5, 0)
+    desk.partner.notes["t0001"] = []
+    desk.partner.notes["t0002"] = [{"id": "n2", "text": "changed"}, {"id": "new", "text": "y"}]
+    found = await Comparison(desk.account, desk.plans["notes"]).run()
+    assert told(found) == {"n1": "missing_there", "n2": "differs", "new": "missing_here"}
