@@ -242,6 +242,16 @@ async def test_only_the_newest_word_counts(stage: Stage):
     assert (await stage.in_force(), await stage.kinds()) == (NEWER, {ROTATED})
 
 
+async def test_a_clock_that_was_ahead_bars_no_later_word(stage: Stage):
+    stage.partner.takes |= {NEW: True, NEWER: True}
+    await stage.told(NEW)
+    await stage.look()
+    stage.clock.set_now(stage.clock.now() - timedelta(days=1))
+    await stage.told(NEWER)
+    await stage.look()
+    assert await stage.in_force() == NEWER
+
+
 async def test_one_that_comes_while_another_waits_takes_its_place(stage: Stage):
     stage.partner.takes |= {NEW: True, NEWER: True}
     stage.partner.down = TransientError("503")

@@ -66,10 +66,24 @@ async def test_a_row_that_a_later_request_brought_answers_the_task_and_one_of_th
         await desk.store._database.execute(
             "UPDATE syncd.records SET fetched_at = $1, cause = $2", desk.clock.now() + timedelta(seconds=seconds), cause
         )
+        await desk.clock.advance(10)
         await desk.do_tasks()
         desk.account.freshness._asked.clear()
         assert desk.partner.calls.count("/things/7") == calls
         await desk.store.tasks.put("acme", fetch("7"))
+
+
+async def test_a_clock_that_was_set_back_makes_nothing_stale(desk: Desk):
+    desk.partner.truth["/things/7"] = {"id": "7", "name": "seven"}
+    await desk.store.tasks.put("acme", fetch("7"))
+    await desk.clock.advance(1)
+    await desk.do_tasks()
+    assert desk.account.freshness.read_since("things", "7", desk.clock.now() - timedelta(seconds=1))
+    desk.clock.set_now(desk.clock.now() - timedelta(hours=1))
+    await desk.store.tasks.put("acme", fetch("7"))
+    await desk.do_tasks()
+    assert desk.partner.calls.count("/things/7") == 2, "the row is of a time to come, and the memory of another clock"
+    assert not desk.account.freshness.read_since("things", "7", desk.clock.now())
 
 
 async def test_where_the_scope_was_lost_the_task_waits_for_its_next_owner(desk: Desk):

@@ -90,7 +90,7 @@ async def test_a_task_that_kills_the_process_is_a_dead_letter_after_five_takes_a
 
 
 @pytest.mark.parametrize("kills", [6, pytest.param(30, marks=pytest.mark.soak)])
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_an_innocent_task_outlives_any_number_of_deaths(
     kills: int, tmp_path: Path, database: str, rows: Rows, plain
 ):

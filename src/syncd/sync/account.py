@@ -61,7 +61,7 @@ class Account:
     _counters: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.freshness = Freshness(self.store, self.name)
+        self.freshness = Freshness(self.store, self.name, self.clock)
         self.coalescing = Coalescing(self.clock)
         self.history = {plan.name: plan.history for plan in self.plans.values()}
 

@@ -93,7 +93,8 @@ class Rotation:
         rotated = await credentials.get(account.name, ROTATED) if ROTATED in notes else None
         latest = [Pending.of(pending).announced_at] if pending is not None else []
         latest += [Rotated.of(rotated).announced_at] if rotated is not None else []
-        if any(announced_at <= before for before in latest):
+        now = self._clock.now()  # a moment that is still to come was written by a clock that has been set back since
+        if any(announced_at <= before <= now for before in latest):
             log.info("rotation_passed_over", partner=self._partner, integration=account.name, reason="an older word")
             return
         new = Pending("announced", announced_at, one.id, dict(told))
