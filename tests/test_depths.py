@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncd import metrics
+from syncd import metrics, planning
 from syncd.config import PartnerConfig
 from syncd.depths import Depths
 from syncd.store.queues import Depth
@@ -175,3 +175,23 @@ async def test_a_reload_that_counts_anew_is_no_negative_rate(stage: Stage):
     await stage.clock.advance(5)
     await stage.count(inbox=10)
     assert stage.view("inbox")["rate_per_second"] >= 0
+
+
+async def test_limits_are_looked_at_once_a_minute_and_only_where_something_waits(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+    scopes_of = planning.scopes_of
+
+    def counting(config: PartnerConfig, sight: planning.Sight) -> Any:
+        asked.append(config.name)
+        return scopes_of(config, sight)
+
+    monkeypatch.setattr(planning, "scopes_of", counting)
+    await stage.count(inbox=10)
+    assert asked == []
+    for _ in range(11):
+        await stage.clock.advance(10)
+        await stage.count(tasks_high=10)
+        stage.depths.view()
+    assert asked == ["plain", "plain"]

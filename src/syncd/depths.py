@@ -8,19 +8,23 @@ one beside workers that do not is a defect: both figures stand together.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from anyio import to_thread
+
 from syncd import metrics, planning
 from syncd.clock import Clock
+from syncd.config import PartnerConfig
 from syncd.errors import SyncdError
 from syncd.limits.capacity import Stream
 from syncd.model import Lane
 from syncd.store import Store
 from syncd.store.queues import INBOX, OUTBOX, Depth, queue_of
 from syncd.supervisor import Running, Supervisor
+from syncd.sync.loads import ScopeLoad
 from syncd.sync.pool import CAPACITY, Pool
 
 LEAST_SECONDS = 1.0
@@ -29,6 +33,8 @@ COUNTING_SHARE = 20.0
 RATE_SECONDS = 60.0
 """A rate is an average over about this long."""
 FULL_SHARE = 0.8
+LIMITS_SECONDS = 60.0
+"""What limits let through is looked at anew after so long."""
 QUEUES = (INBOX, *(queue_of(lane) for lane in Lane), OUTBOX)
 
 
@@ -49,6 +55,15 @@ class _Queue:
     """What leaves it in a second; None: not known yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a partner's limits let through, as it was found at a moment."""
+
+    config: PartnerConfig
+    at: float
+    loads: Sequence[ScopeLoad]
+
+
 class Depths:
     """Counts the queues and says what becomes of them. `measure` is called every few seconds."""
 
@@ -60,6 +75,8 @@ class Depths:
         self._clock = clock
         self._queues = {name: _Queue() for name in QUEUES}
         self._ended: dict[tuple[int, str], int] = {}
+        self._loads: dict[str, _Known] = {}
+        """By partner."""
         self._measured: float | None = None
         self._next = float("-inf")
         for lane, capacity in CAPACITY.items():
@@ -79,6 +96,7 @@ class Depths:
         for name, queue in self._queues.items():
             self._count(queue, [depth for depth in found if depth.queue == name], left.get(name, 0), passed)
         self._tell()
+        await self._look_at_limits()
 
     def _left(self) -> dict[str, int]:
         """What left each queue since the last count, on this instance."""
@@ -166,31 +184,41 @@ class Depths:
     def _forecast(self, one: Running, lane: Lane) -> tuple[float, str] | None:
         """How long the limits make the tasks of these lanes last, a call each; None where none of the partner's wait."""
         worst: tuple[float, str] | None = None
-        gates = {account.scope: account for account in one.runner.accounts.values()}
-        if not any(self._before(name, lane) for name in one.runner.accounts):
-            return None
-        try:
-            sight = planning.Sight(
-                answered={
-                    account.name: (account.session.spent.seconds, account.session.spent.calls)
-                    for account in one.runner.accounts.values()
-                    if account.session.spent.calls
-                },
-                gates={scope: account.gate.view() for scope, account in gates.items()},
-            )
-            loads = planning.scopes_of(one.built.config, sight)
-        except SyncdError:
-            return None
-        for load in loads:
-            names = [name for name, account in one.runner.accounts.items() if account.scope == load.scope]
-            calls = sum(self._before(name, lane) for name in names)
+        known = self._loads.get(one.built.config.name)
+        for load in known.loads if known is not None else ():
+            members = [account for account in one.runner.accounts.values() if account.scope == load.scope]
+            calls = sum(self._before(account.name, lane) for account in members)
             if not calls:
                 continue
             lasts = load.lasts([Stream(calls, frozenset({"read"}), flight=one.runner.pool.seats)])
-            first = float((sight.gates[load.scope].get("next_call") or {}).get("in_seconds") or 0.0)
+            first = float((members[0].gate.view().get("next_call") or {}).get("in_seconds") or 0.0)
             if worst is None or first + lasts.seconds > worst[0]:
                 worst = (first + lasts.seconds, lasts.binding)
         return worst
+
+    async def _look_at_limits(self) -> None:
+        """What the scopes of partners with unfinished tasks let through: some milliseconds each, so not on the loop."""
+        now = self._clock.monotonic()
+        running = list(self._running())
+        for one in running:
+            config = one.built.config
+            known = self._loads.get(config.name)
+            fresh = known is not None and known.config is config and now - known.at < LIMITS_SECONDS
+            if fresh or not any(self._before(name, Lane.LOW) for name in one.runner.accounts):
+                continue
+            accounts = list(one.runner.accounts.values())
+            sight = planning.Sight(
+                answered={each.name: (each.session.spent.seconds, each.session.spent.calls) for each in accounts
+                          if each.session.spent.calls},
+                gates={each.scope: each.gate.view() for each in accounts},
+            )  # fmt: skip
+            try:
+                loads = await to_thread.run_sync(planning.scopes_of, config, sight)
+            except SyncdError:
+                loads = []
+            self._loads[config.name] = _Known(config, now, loads)
+        self._loads = {name: known for name, known in self._loads.items() if any(
+            one.built.config.name == name for one in running)}  # fmt: skip
 
     def _before(self, integration: str, lane: Lane) -> int:
         """Tasks of an integration that are not finished, of this lane or a more urgent one."""
