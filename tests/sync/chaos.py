@@ -35,7 +35,7 @@ class Chaos:
     def __init__(self, desk: Desk, clock: FakeClock, *, stamped: bool = True, timed: bool = True) -> None:
         """`stamped`: records have a stamp of their own; `timed`: a deletion says when it was."""
         self.desk, self.clock = desk, clock
-        self.resource = "things" if stamped else "unstamped"
+        self.resource = "stamped" if stamped else "unstamped"
         self.stamped, self.timed = stamped, timed
         self.truth: dict[str, dict[str, Any]] = {}
         self.ended: set[str] = set()
@@ -70,8 +70,6 @@ class Chaos:
         name = request.path.rpartition("/")[2]
         if name == self.resource:
             found: Any = {"items": list(self.truth.values())}
-        elif name == "notes":
-            found = {"items": []}
         else:
             found = self.truth.get(name)
         body = orjson.dumps(found) if found is not None else b""
@@ -190,13 +188,13 @@ async def campaign(chaos: Chaos, intake: Intake, seed: int, *, events: int, reco
             again = luck.random() < 0.3  # a partner may send one fact under two ids
             due.append((f"{plan[at][1]}{f' of {at}' if again else ''}", chaos.told[plan[at][1]], chaos.clock.now()))
             at += 1
-        if due and dice.random() < 0.03:
+        if due and dice.random() < 0.02:
             await chaos.desk.post(intake, due)
             await chaos.desk.work()
             due = []
-        if dice.random() < 0.02:
+        if dice.random() < 0.008:
             await chaos.begin_reads()
-        if dice.random() < 0.02:
+        if dice.random() < 0.015:
             first = dice.randrange(records)
             chaos.ask_page(names[first : first + 50])
         if chaos.polls and dice.random() < 0.015:

@@ -43,6 +43,13 @@ REST: dict[str, Any] = {
             "one": "/things/{id}",
             "fields": {"name": {"from": "name", "as": "text"}},
         },
+        "stamped": {
+            "path": "/stamped",
+            "records": "items",
+            "updated": "updated_at",
+            "one": "/stamped/{id}",
+            "fields": {"name": {"from": "name", "as": "text"}},
+        },
         "unstamped": {"path": "/unstamped", "records": "items", "one": "/unstamped/{id}", "fields": {"name": "name"}},
         "many": {
             "path": "/many",
@@ -69,10 +76,10 @@ REST: dict[str, Any] = {
         "record": "record",
         "routes": {
             f"{name}.{verb}": name
-            for name in ("things", "unstamped", "many", "listed", "notes", "elsewhere")
+            for name in ("things", "stamped", "unstamped", "many", "listed", "notes", "elsewhere")
             for verb in ("changed", "gone")
         },
-        "deletes": ["things.gone", "unstamped.gone", "many.gone", "listed.gone", "notes.gone"],
+        "deletes": ["things.gone", "stamped.gone", "unstamped.gone", "many.gone", "listed.gone", "notes.gone"],
     },
 }
 

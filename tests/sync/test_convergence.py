@@ -23,7 +23,7 @@ TABLES = ("inbox", "inbox_batches", "event_types", "tasks", "records", "record_c
 
 STATE = (
     "SELECT external_id, raw::text, data, source_updated_at, deleted_at IS NOT NULL FROM syncd.records "
-    "WHERE resource = 'things' ORDER BY external_id"
+    "WHERE resource = 'stamped' ORDER BY external_id"
 )
 
 STEP = st.one_of(
@@ -107,7 +107,7 @@ async def end_of(database: str, seed: int, *, events: int, records: int) -> list
         assert missed <= untold, "without any pass, all but what was never told is the truth"
         for _ in range(2):
             await clock.advance(3600)
-            await Pull(desk.account, desk.account.plans["things"], Lane.NORMAL, "test", wanted_full=True).run()
+            await Pull(desk.account, desk.account.plans["stamped"], Lane.NORMAL, "test", wanted_full=True).run()
         assert await chaos.rows() == chaos.truth
         assert await store.dead_letters.list("acme") == []
         return await desk.rows(STATE)
