@@ -90,7 +90,7 @@ class Subscribers:
         if not account.ownership.held:
             raise OwnershipError(
                 f"another instance calls for {account.scope}: its partner is asked from there",
-                hint="the same command on that machine; syncd status says which it is",
+                hint="the same command on that machine; or in a minute, if this one was just started after a crash",
             )
         config = self._config()
         partner, settings = config.integrations[integration]
