@@ -128,3 +128,17 @@ async def test_what_died_is_freed_while_events_keep_asking_for_the_same(store: S
     tasks = await store.tasks.list("acme", limit=1000)
     assert sorted(task.dedupe_key or "" for task in tasks) == sorted(keys), "one of each waits"
     assert {task.taken_fence for task in tasks} == {None}
+
+
+async def test_strays_of_a_broken_connection_are_free_and_nobody_is_suspected(store: Store):
+    await store.tasks.put("acme", *(NewTask("fetch", dedupe_key=key) for key in ("held", "stray", "asked again")))
+    await store.tasks.put("acme", NewTask("sync", dedupe_key="wish"))
+    taken = {task.dedupe_key: task for task in await take(store, 1)}
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="asked again"))
+    assert await store.losses.free_strays("acme", fence=1, held=[taken["held"].id]) == 1
+    found = {task.id: task for task in await store.tasks.list("acme")}
+    assert sorted(task.dedupe_key or "" for task in found.values()) == ["asked again", "held", "stray", "wish"]
+    still = {task.dedupe_key for task in found.values() if task.taken_fence is not None}
+    assert still == {"held", "wish"}, "whoever holds one goes on with it"
+    assert {(task.lost, task.suspicion) for task in found.values()} == {(0, 0)}
+    assert await store.losses.free_strays("acme", fence=2, held=[]) == 0, "under another fence nothing is ours"

@@ -90,17 +90,49 @@ class Losses:
                 freed += await self._free(name, fence, ids)
         return freed
 
-    async def _lost(self, integration: str, fence: int) -> list[list[int]]:
-        """What is to be freed, in portions; tasks of one key in the same one.
+    async def free_strays(self, integration: str, *, fence: int, held: Sequence[int]) -> int:
+        """What is taken under our own fence and in nobody's hand is free again: a connection broke before its outcome was
+        written, or before we heard that it was taken. Nobody is suspected. `held`: what is in hand. Wishes are left alone.
+        """
+        lost = await self._lost(integration, fence + 1, held, ("sync", "reconcile"))
+        return sum([await self._stray(integration, fence, ids) for ids in lost])
+
+    @again_after_conflict
+    async def _stray(self, integration: str, fence: int, ids: Sequence[int]) -> int:
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "UPDATE syncd.tasks w SET letter_id = coalesce(w.letter_id, t.letter_id) FROM syncd.tasks t "
+                "WHERE t.integration = $1 AND t.id = ANY($2::bigint[]) AND t.state = 'taken' AND t.letter_id IS NOT NULL "
+                "AND w.integration = $1 AND w.dedupe_key = t.dedupe_key AND w.state = 'waiting'",
+                integration,
+                ids,
+            )
+            await connection.execute(_DOUBLE, integration, fence + 1, ids)
+            tag = await connection.execute(
+                "UPDATE syncd.tasks SET state = 'waiting', taken_fence = NULL, taken_at = NULL "
+                "WHERE integration = $1 AND state = 'taken' AND taken_fence = $2 AND id = ANY($3::bigint[])",
+                integration,
+                fence,
+                ids,
+            )
+        return affected(tag)
+
+    async def _lost(
+        self, integration: str, fence: int, held: Sequence[int] = (), but: Sequence[str] = ()
+    ) -> list[list[int]]:
+        """What is to be freed, in portions; tasks of one key in the same one. Neither those `held` nor those of kinds `but`.
 
         An event may have an equal task wait at any moment, which is in the way of freeing this one. Of hundreds together one
         always is in the way while events pour in; few at a time are free before.
         """
         found = await self._database.fetch(
             "SELECT array_agg(id ORDER BY id) FROM syncd.tasks WHERE integration = $1 AND state = 'taken' "
-            "AND taken_fence < $2 GROUP BY coalesce(dedupe_key, id::text), dedupe_key IS NULL ORDER BY min(id)",
+            "AND taken_fence < $2 AND id <> ALL($3::bigint[]) AND kind <> ALL($4::text[]) "
+            "GROUP BY coalesce(dedupe_key, id::text), dedupe_key IS NULL ORDER BY min(id)",
             integration,
             fence,
+            list(held),
+            list(but),
         )
         keys = [each[0] for each in found]
         return [[*chain.from_iterable(keys[first : first + PORTION])] for first in range(0, len(keys), PORTION)]

@@ -15,7 +15,7 @@ import anyio
 import structlog
 
 from syncd.clock import Clock
-from syncd.errors import StoreError
+from syncd.errors import OwnershipError, StoreError
 from syncd.model import Lane
 from syncd.store import POISON, Store, Task
 from syncd.sync.account import Account
@@ -62,6 +62,9 @@ class Feeder:
         self._freed: dict[str, int] = {}
         self._taken: dict[str, list[Task]] = {}
         """Batches that wait in the pool or are being worked on, by their key there."""
+        self._strayed: set[str] = set()
+        """Integrations of which rows may say taken that nobody holds: the database broke off while something was taken, ended
+        or given back."""
         self._expire_at = 0.0
         self._backlog = Backlog(partner, accounts, store, clock)
         self._most = {
@@ -79,7 +82,15 @@ class Feeder:
         lanes = [lane for lane in Lane if self._pool.room(lane) >= TAKE_AT_ONCE]
         if not owned or not lanes:
             return False
+        try:
+            return await self._feed(owned, lanes)
+        except StoreError:
+            self._strayed |= self._accounts.keys()  # a taking may have been committed, and nobody heard of it
+            raise
+
+    async def _feed(self, owned: Mapping[str, int], lanes: Sequence[Lane]) -> bool:
         await self._free(owned)
+        await self._free_strays(owned)
         await self._expire(list(owned))
         await self._backlog.look()
         free: list[str] | None = None
@@ -136,7 +147,8 @@ class Feeder:
             for task in tasks:
                 await self._store.tasks.give_back(task)
         except StoreError as error:
-            # Whoever owns the scope next finds them taken under an older fence, and frees them.
+            # Freed by the next look, or by whoever owns the scope next and finds them taken under an older fence.
+            self._strayed |= self._accounts.keys()
             log.warning("tasks_not_given_back", partner=self._partner, reason=str(error))
 
     async def _free(self, owned: Mapping[str, int]) -> None:
@@ -154,6 +166,17 @@ class Feeder:
                     log.info("lost_tasks_freed", partner=self._partner, integration=name, count=freed)
                 self._freed[name] = fence
                 await self._backlog.begin(name)
+
+    async def _free_strays(self, owned: Mapping[str, int]) -> None:
+        """What a broken connection left taken under our own fence is free again. Else it, and all later work about the same
+        record, would wait for the next owner."""
+        for name in self._strayed & owned.keys():
+            self._strayed.discard(name)  # before we look: what breaks off meanwhile adds it again
+            fence = owned[name]
+            held = [task.id for batch in self._taken.values() for task in batch if task.integration == name]
+            freed = await self._store.losses.free_strays(name, fence=fence, held=held)
+            if freed:
+                log.info("stray_tasks_freed", partner=self._partner, integration=name, count=freed)
 
     async def _bury_poison(self, name: str) -> None:
         """What ended the process again and again becomes a dead letter; the others go on."""
@@ -203,6 +226,11 @@ class Feeder:
     async def _work(self, key: str, batch: list[Task]) -> None:
         try:
             await self._workers[batch[0].integration].run(batch)
+        except OwnershipError:
+            raise
+        except StoreError as error:
+            self._strayed.add(batch[0].integration)  # done or not: what is still taken is done once more
+            log.debug("task_outcomes_wait", partner=self._partner, count=len(batch), reason=str(error))
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
                 await self.give_back(batch)
