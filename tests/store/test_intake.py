@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -15,6 +16,7 @@ from syncd.errors import StoreError
 from syncd.store import intake as module
 from syncd.store.intake import Arrival, Intake, IntakeFullError
 from syncd.store.scribe import Row, Scribe
+from tests.whole.postgres import Cutter
 
 NOON = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
@@ -159,6 +161,19 @@ async def test_whoever_waits_for_a_database_that_hangs_is_told_within_four_secon
         assert all(isinstance(outcome, StoreError) for outcome in found)
         assert time.monotonic() - began < 4.9
     await come_again(intake, "later", times=400)
+
+
+async def test_a_database_far_away_is_reached_all_the_same(database: str, eyes: asyncpg.Connection):
+    """Connecting takes longer than is waited at first: intake learns to wait, and stays up."""
+    at = urlsplit(database)
+    async with Cutter(parse_qs(at.query)["host"][0] + "/.s.PGSQL.5432") as proxy:
+        proxy.delay_seconds = 0.15
+        intake = Intake(proxy.url(at.username or "", at.path[1:]), clock=SystemClock())
+        await come_again(intake, "first", times=400)
+        crowd = await asyncio.gather(*(intake.put(arrival(number)) for number in range(20)), return_exceptions=True)
+        assert crowd == [True] * 20
+        assert intake.up
+        await intake.aclose()
 
 
 async def test_closing_ends_though_the_database_hangs(intake: Intake, eyes: asyncpg.Connection):

@@ -79,6 +79,8 @@ class Cutter:
         self.every = 0
         """Cut every so manieth; 0: none."""
         self.cuts = 0
+        self.delay_seconds = 0.0
+        """How long each packet is under way, in either direction."""
 
     async def __aenter__(self) -> Cutter:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -115,6 +117,7 @@ class Cutter:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
+                await asyncio.sleep(self.delay_seconds)
                 writer.write(data)
                 await writer.drain()
         except ConnectionError:
@@ -123,6 +126,7 @@ class Cutter:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
+                await asyncio.sleep(self.delay_seconds)
                 if self.every and b"INSERT 0 " in data:
                     self._seen += 1
                     if self._seen % self.every == 0:

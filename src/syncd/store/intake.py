@@ -41,6 +41,8 @@ _CUT_SECONDS = STATEMENT_SECONDS + 0.5
 """A statement that takes longer than the server allows it hangs: its connection is cut."""
 _TICK_SECONDS = 0.1
 _PROBE_SECONDS = 0.25
+_PATIENCE_SECONDS, _LONGEST_PATIENCE_SECONDS = 1.0, 8.0
+"""How long a connection may take at first, and what it may grow to where the database is far away or busy."""
 _CLOSE_SECONDS = 2.0
 _TELL_SECONDS = 0.05
 """Other instances are told of arrivals no more often than this."""
@@ -64,6 +66,9 @@ class Intake:
         self._busy: dict[Scribe, float] = {}
         """Connections with a statement under way, and since when."""
         self._spare: Scribe | None = None
+        self._scribes: set[Scribe | None] = set()
+        """Connections of writers."""
+        self._patience = _PATIENCE_SECONDS
         self._away = "" if url is not None else "the database is not known yet"
         """Why nothing can be stored at this moment; empty while it can, as far as known."""
         self._untold: set[str] = set()
@@ -183,7 +188,10 @@ class Intake:
                 if self._untold and scribe is not None and self._clock.monotonic() >= self._told_at + _TELL_SECONDS:
                     scribe = await self._tell(scribe)
                 elif self._line:
-                    scribe = await self._write_batch(scribe, self._take())
+                    if scribe is None or not scribe.up:
+                        scribe = await self._connected(scribe)
+                    else:
+                        scribe = await self._write_batch(scribe, self._take())
                 else:
                     resting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                     self._resting.append(resting)
@@ -205,18 +213,11 @@ class Intake:
         batch.sort(key=attrgetter("row"))
         return batch
 
-    async def _write_batch(self, scribe: Scribe | None, batch: list[Waiting]) -> Scribe | None:
+    async def _write_batch(self, scribe: Scribe, batch: list[Waiting]) -> Scribe | None:
         """Store and answer them. Returns the connection for the next batch, None where it is of no use any more."""
         if not batch:
             return scribe
         began = self._clock.monotonic()
-        try:
-            if scribe is None or not scribe.up:
-                scribe = await self._connect()
-        except StoreError as error:
-            self._lose(error)
-            self._fail(batch, str(error))
-            return None
         self._busy[scribe] = began
         try:
             outcomes = await scribe.store([entry.row for entry in batch])
@@ -240,15 +241,46 @@ class Intake:
         metrics.INTAKE_COMMIT_SECONDS.observe(self._clock.monotonic() - began)
         return scribe
 
-    async def _connect(self) -> Scribe:
-        if self._url is None or self._away:
-            raise StoreError(self._away)
+    async def _connected(self, before: Scribe | None) -> Scribe | None:
+        """A connection for a writer that has none, while what waits may be taken by the other; None where it is not to be had
+        now. When nobody has one, the database is away."""
+        self._scribes.discard(before)
+        self._wake()  # the other may have one
         while self._spare is not None:
             scribe, self._spare = self._spare, None
             if scribe.up:
+                self._scribes.add(scribe)
                 return scribe
-        scribe = await Scribe.open(self._url, clock=self._clock)
-        metrics.INTAKE_UP.set(1)
+        if self._url is None or self._away:
+            return None
+        try:
+            scribe = await self._open(self._url)
+        except StoreError as error:
+            trouble = error
+        except Exception:
+            say.exception("intake_failed")
+            trouble = StoreError("the database cannot be reached")
+        else:
+            self._scribes.add(scribe)
+            metrics.INTAKE_UP.set(1)
+            return scribe
+        if any(other is not None and other.up for other in self._scribes):
+            await self._clock.sleep(_PROBE_SECONDS)
+        else:
+            self._lose(trouble)
+        return None
+
+    async def _open(self, url: str) -> Scribe:
+        """Connect. How long that took, or was waited for in vain, tells how patient to be the next time."""
+        began, seconds = self._clock.monotonic(), self._patience
+        try:
+            scribe = await Scribe.open(url, clock=self._clock, seconds=seconds)
+        except StoreError:
+            if self._clock.monotonic() - began >= seconds:
+                self._patience = min(self._patience * 2, _LONGEST_PATIENCE_SECONDS)
+            raise
+        took = self._clock.monotonic() - began
+        self._patience = min(max(3 * took, _PATIENCE_SECONDS), _LONGEST_PATIENCE_SECONDS)
         return scribe
 
     async def _tell(self, scribe: Scribe) -> Scribe | None:
@@ -322,9 +354,13 @@ class Intake:
             await self._lost.wait()
             assert self._url is not None
             try:
-                scribe = await Scribe.open(self._url, clock=self._clock)
+                scribe = await self._open(self._url)
             except StoreError:
                 await self._clock.sleep(_PROBE_SECONDS * (0.5 + self._clock.random()))
+                continue
+            except Exception:
+                say.exception("intake_failed")
+                await self._clock.sleep(1.0)
                 continue
             if self._spare is not None:
                 self._spare.cut()

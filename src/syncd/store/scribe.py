@@ -17,8 +17,6 @@ from syncd.store.database import border
 Row = tuple[str, str, str, str | None, str, bytes, datetime]
 """integration, event_id, route, event_type, headers as JSON, body, received_at: what the statement takes, in its order."""
 
-CONNECT_SECONDS = 1.0
-"""Longest try for a connection: who waits for it is answered within 5 s, and a database that returns is found at once."""
 STATEMENT_SECONDS = 3.0
 """Longest work on one batch, by the server's clock; `Intake` cuts the connection when not even that is said in time."""
 INBOX = "syncd_inbox"
@@ -35,8 +33,14 @@ _SETTINGS = {
 
 # A server may be told to answer COMMIT before the log is on disk. What we acknowledge has to be there.
 _PROBE = """
-SELECT current_setting('transaction_read_only') = 'off',
-    CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
+DO $$ BEGIN
+    IF current_setting('transaction_read_only') = 'on' THEN
+        RAISE 'the database is read-only: a standby?' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', false);
+    END IF;
+END $$
 """
 
 _INSERT = """
@@ -63,24 +67,21 @@ class Scribe:
         self._connection = connection
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock) -> Scribe:
-        """Connect and see that a delivery could be stored now. Raises StoreError when not."""
+    async def open(cls, url: str, *, clock: Clock, seconds: float = 10.0) -> Scribe:
+        """Connect within so many seconds and see that a delivery could be stored now. Raises StoreError when not."""
         connection: asyncpg.Connection | None = None
         try:
             with border():
-                async with clock.timeout(CONNECT_SECONDS):
+                async with clock.timeout(seconds):
                     connection = await asyncpg.connect(url, timeout=None, server_settings=_SETTINGS)
-                    writable, _ = await connection.fetchrow(_PROBE)
+                    await connection.execute(_PROBE)
                     await connection.prepare(_INSERT)
-        except ValueError as error:
-            raise StoreError(f"the database URL cannot be used: {error}", hint="check database.url") from None
-        except BaseException:
+        except BaseException as error:
             if connection is not None:
                 connection.terminate()
+            if isinstance(error, ValueError):
+                raise StoreError(f"the database URL cannot be used: {error}", hint="check database.url") from None
             raise
-        if not writable:
-            connection.terminate()
-            raise StoreError("the database is read-only: a standby?", hint="check database.url")
         return cls(connection)
 
     @property
