@@ -9,7 +9,7 @@ of one second where a stamp has no finer part.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -19,12 +19,12 @@ from syncd.model import Headers, Lane
 from syncd.store import NewDeadLetter, NewTask, PageWrite, Row
 from syncd.store.inbox import Fate, Finish, Taken
 from syncd.store.pages import tombstone
-from syncd.store.records import Stamps
 from syncd.sync.account import Account
 from syncd.sync.freshness import SETTLED
 from syncd.sync.letters import letter_of_delivery
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import PageIn, PageRead, merged
+from syncd.sync.versions import Key, moment, order, raises, read_since, tied, ties, version_of
 
 TYPES_MOST = 200
 """Event types an integration is remembered by (R12); further ones count as OTHER."""
@@ -40,10 +40,6 @@ NAMED_WITHIN = timedelta(minutes=10)
 AHEAD_MOST = timedelta(hours=1)
 """How far a partner's clock may be ahead of ours."""
 YIELD_EVERY = 25
-_SECOND = timedelta(seconds=1)
-
-Key = tuple[str, str]
-"""(resource, external_id)"""
 
 
 @dataclass(slots=True)
@@ -324,29 +320,29 @@ class Deriver:
         ended = {(event.resource, event.external_id) for event, _ in stamped if event.deleted and event.at is None}
         newest: dict[Key, PageIn] = {}
         sources: dict[Key, tuple[Event, Taken]] = {}
-        tied: set[Key] = set()
+        alike: set[Key] = set()
         for event, one in stamped:
             key = (event.resource, event.external_id)
             sources[key] = (event, one)
             if event.deleted:
-                if _read_since(stored.get(key), event):
+                if read_since(stored.get(key), event):
                     await self._looks_again(found, event, one)
                 else:
                     self._digs(found, event, one)
                 continue
             page = self._page_of(event, one)
-            raises = key in ended or (page is not None and _raises(stored.get(key), page))
-            if page is None or (raises and self._is_readable(account.plans[event.resource], event.external_id)):
+            revives = key in ended or (page is not None and raises(stored.get(key), page))
+            if page is None or (revives and self._is_readable(account.plans[event.resource], event.external_id)):
                 await self._looks_again(found, event, one)
             elif (other := newest.get(key)) is None:
                 newest[key] = page
             else:  # of a burst only the last version is stored
-                if _tied(_version(page), _version(other)) and page.items[0].raw != other.items[0].raw:
-                    tied.add(key)
-                newest[key] = max(other, page, key=_order)
+                if tied(version_of(page), version_of(other)) and page.items[0].raw != other.items[0].raw:
+                    alike.add(key)
+                newest[key] = max(other, page, key=order)
         if newest:
             found.read = merged(await self._read(list(newest.values())))
-        for key in sorted(tied | _ties(found, stored)):
+        for key in sorted(alike | ties(found.read.rows if found.read is not None else (), found.graves, stored)):
             await self._looks_again(found, *sources[key])
 
     async def _read(self, pages: Sequence[PageIn]) -> list[PageRead]:
@@ -370,7 +366,7 @@ class Deriver:
         key = (event.resource, event.external_id)
         row = tombstone(*key, one.received_at, updated_at=event.at, cause=f"webhook {one.event_id}")
         before = found.graves.get(key)
-        if before is None or _moment(row) > _moment(before):
+        if before is None or moment(row) > moment(before):
             found.graves[key] = row
 
     def _page_of(self, event: Event, one: Taken) -> PageIn | None:
@@ -399,70 +395,3 @@ def _lane(one: Taken, now: datetime) -> Lane:
     """Urgent, unless somebody has it worked on once more: a day that is replayed must not hold up what comes now."""
     again = one.attempts > one.lost and one.received_at + NAMED_WITHIN < now
     return Lane.LOW if again else Lane.HIGH
-
-
-def _raises(stored: Stamps | None, page: PageIn) -> bool:
-    """Would this bring a dead record back? The end may have had no time of its own: what its own URL says decides."""
-    identity = page.items[0].identity
-    if stored is None or not stored.deleted or identity is None:
-        return False
-    if identity.source_version is not None and stored.version is not None:
-        return identity.source_version > stored.version
-    if identity.source_updated_at is not None and stored.updated_at is not None:
-        return identity.source_updated_at > stored.updated_at
-    return True
-
-
-def _read_since(stored: Stamps | None, event: Event) -> bool:
-    """Was the record, whose versions have no time, read alive after it is said to have gone?"""
-    if stored is None or stored.deleted or stored.updated_at is not None or event.at is None:
-        return False
-    return event.at <= stored.fetched_at
-
-
-Version = tuple[int | None, datetime | None]
-
-
-def _ties(found: Derived, stored: Mapping[Key, Stamps]) -> set[Key]:
-    """Records of which two versions cannot be told apart: that which came, its end, and the one stored."""
-    versions: dict[Key, list[tuple[Version, bytes]]] = {}
-    for row in found.read.rows if found.read is not None else ():
-        told = (row.source_version, row.source_updated_at)
-        versions.setdefault((row.resource, row.external_id), []).append(
-            (told, b"" if row.deleted else row.content_hash)
-        )
-    for key, row in found.graves.items():
-        versions.setdefault(key, []).append(((None, row.source_updated_at), b""))
-    tied: set[Key] = set()
-    for key, came in versions.items():
-        known = stored.get(key)
-        if known is not None:
-            came.append(((known.version, known.updated_at), b"" if known.deleted else known.content_hash))
-        for number, (told, content) in enumerate(came):
-            if any(content != other[1] and _tied(told, other[0]) for other in came[:number]):
-                tied.add(key)
-    return tied
-
-
-def _tied(one: Version, other: Version) -> bool:
-    """Does neither say that it is the later one? A stamp without a finer part stands for its whole second."""
-    if one[0] is not None and other[0] is not None:
-        return one[0] == other[0]
-    if one[1] is None or other[1] is None:
-        return False
-    whole = not (one[1].microsecond and other[1].microsecond)
-    return one[1] == other[1] or (whole and abs(one[1] - other[1]) < _SECOND)
-
-
-def _version(page: PageIn) -> Version:
-    identity = page.items[0].identity
-    return (None, None) if identity is None else (identity.source_version, identity.source_updated_at)
-
-
-def _order(page: PageIn) -> tuple[int, datetime, datetime]:
-    version, updated_at = _version(page)
-    return (-1 if version is None else version, updated_at or page.fetched_at, page.fetched_at)
-
-
-def _moment(row: Row) -> datetime:
-    return row.source_updated_at or row.fetched_at
