@@ -253,12 +253,13 @@ async def test_a_push_that_kills_the_process_is_a_letter_and_the_others_go_on(
 
 
 @pytest.mark.timeout(180)
-async def test_cut_database_connections_and_a_stop_in_between_double_nothing(
+async def test_cut_database_connections_reloads_and_a_stop_double_nothing(
     tmp_path: Path, database: str, rows: Rows, written
 ):
-    """Every connection of the daemon is cut again and again, so that some answers to a COMMIT are lost; then a SIGTERM."""
+    """Every connection of the daemon is cut again and again, some answers to a COMMIT are lost; reloads and a stop."""
     simulator, control = written(things=30, latency=(0.01, 0.05))
-    daemon = Daemon(tmp_path, database, {"plain": writing(simulator.base_url)})
+    body = writing(simulator.base_url)
+    daemon = Daemon(tmp_path, database, {"plain": body})
     await daemon.start()
     ids = await control.truth_ids("things")
     keys = [f"n{number}" for number in range(120)]
@@ -275,6 +276,9 @@ async def test_cut_database_connections_and_a_stop_in_between_double_nothing(
     for turn in range(12):
         await rows.connection.execute(cut)
         await asyncio.sleep(0.25)
+        if turn in (2, 9):  # a reload builds the partner anew, while pushes are under way
+            daemon.write_partner("plain", {**body, "workers": turn})
+            daemon.hup()
         if turn == 6:
             assert await daemon.stop() == 0
             taken = "SELECT count(*) FROM syncd.outbox WHERE state = 'taken'"
@@ -342,6 +346,33 @@ async def test_pushes_with_lost_answers_and_kills_are_each_applied_once(
     tmp_path: Path, database: str, rows: Rows, written
 ):
     await survives(150, 3, FRESH_SEED, tmp_path, database, rows, written)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_two_instances_that_are_killed_in_turn_apply_each_push_once(
+    tmp_path: Path, database: str, rows: Rows, written
+):
+    simulator, control = written(things=40, cut=3, latency=(0.05, 0.3))
+    body = writing(simulator.base_url)
+    ids = await control.truth_ids("things")
+    keys = [f"{kind}-{number}" for number in range(150) for kind in ("create", "note")]
+    for number, key in enumerate(keys):
+        data = {"name": key} if key.startswith("create") else {"text": key}
+        await push(rows, key.partition("-")[0], data, None if "name" in data else ids[number % len(ids)], key=key)
+    daemons = [Daemon(tmp_path / name, database, {"plain": body}) for name in ("one", "two")]
+    await asyncio.gather(*(daemon.start() for daemon in daemons))
+    for turn in range(10):
+        await asyncio.sleep(2.0)
+        await daemons[turn % 2].kill()
+        await daemons[turn % 2].start()
+    await daemons[0].until(lambda: over(rows), seconds=120)
+    applied = (await control.do("applied"))["applied"]
+    assert Counter(entry[1] for entry in applied) == Counter(keys)
+    found = await rows.connection.fetch("SELECT DISTINCT state FROM syncd.outbox")
+    assert [row["state"] for row in found] == ["done"]
+    for daemon in daemons:
+        assert await daemon.stop() == 0
 
 
 @pytest.mark.soak
