@@ -23,10 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Deadly(RestDriver):
-    def one(self, resource: Resource, external_id: str) -> Request | None:
-        self._reach("one", external_id)
-        return super().one(resource, external_id)
-
     def classify(self, response: Response, now: datetime) -> PartnerError | None:
         self._reach("classify", response.text)
         return super().classify(response, now)

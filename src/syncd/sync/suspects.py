@@ -2,6 +2,9 @@
 
 A process that dies while a suspect's answer is in the driver's hands was killed by it; one that dies while it waits for a
 limit, or for the partner, was not. An innocent task thus outlives any number of deaths, and a guilty one three more.
+
+Only that counts, and as briefly as can be: whoever kills the process whenever a task is taken, or a page is stored, would
+else find an innocent one at it each time. So neither making the request nor the commit is part of it.
 """
 
 from __future__ import annotations

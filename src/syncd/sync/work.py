@@ -25,7 +25,7 @@ from syncd.sync.flow import Reason
 from syncd.sync.letters import letter_of_task
 from syncd.sync.listing import below, needs_fields
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.processor import PageIn
+from syncd.sync.processor import PageIn, PageRead
 from syncd.sync.pull import observed_at
 from syncd.sync.suspects import Suspects
 
@@ -168,9 +168,8 @@ class Worker:
         account, resource = self._account, plan.resource
         ids = list(dict.fromkeys(task.external_id for task in tasks if task.external_id))
         first = tasks[0]  # a suspect comes alone
-        async with self._suspects.handled(first):
-            alone = len(ids) == 1 and account.driver.one(resource, ids[0]) is not None
-            request = None if alone else account.driver.many(resource, ids)
+        alone = len(ids) == 1 and account.driver.one(resource, ids[0]) is not None
+        request = None if alone else account.driver.many(resource, ids)
         if request is None:
             for task in tasks:
                 await self._fetch_one(plan, task)
@@ -178,9 +177,10 @@ class Worker:
         asked_at = account.clock.now()
         self._asks(plan, tasks)
         response = await account.session.call(request, lane=first.lane, judging=self._suspects.judging(first))
-        async with self._suspects.handled(first):
-            with witnessed(request, response):
-                found = set(await self._take(plan, response, account.driver.several(resource, response), None, ids))
+        with witnessed(request, response):
+            async with self._suspects.handled(first):
+                page = await self._read(plan, response, account.driver.several(resource, response), None, ids)
+            found = set(await self._commit(plan, page))
         for task in tasks:
             if task.external_id in found:
                 self._account.freshness.asked(task, asked_at)
@@ -193,8 +193,7 @@ class Worker:
     async def _fetch_one(self, plan: ResourcePlan, task: Task) -> None:
         account, resource = self._account, plan.resource
         assert task.external_id is not None
-        async with self._suspects.handled(task):
-            request = account.driver.one(resource, task.external_id)
+        request = account.driver.one(resource, task.external_id)
         if request is None:
             await self._skip(task, "unreadable")  # the partner has no way to read one record: the next pass brings it
             return
@@ -215,10 +214,11 @@ class Worker:
                 history=account.history,
             )
         else:
-            async with self._suspects.handled(task):
-                with witnessed(request, response):
+            with witnessed(request, response):
+                async with self._suspects.handled(task):
                     items = [account.driver.item(resource, response)]
-                    await self._take(plan, response, items, None, [task.external_id])
+                    page = await self._read(plan, response, items, None, [task.external_id])
+                await self._commit(plan, page)
         self._account.freshness.asked(task, asked_at)
         await self._done(task)
 
@@ -236,8 +236,7 @@ class Worker:
         began_at = account.clock.now()
         self._asks(plan, [task])
         listing = below(account.driver, child, task.parent_id, fields)
-        async with self._suspects.handled(task):
-            step = await listing.first()
+        step = await listing.first()
         seen: list[str] = []
         while step is not None:
             try:
@@ -246,10 +245,11 @@ class Worker:
                 )
             except GoneError:
                 break
-            async with self._suspects.handled(task):
-                with witnessed(step.request, response):
-                    seen += await self._take(plan, response, account.driver.items(child, response), task.parent_id)
+            with witnessed(step.request, response):
+                async with self._suspects.handled(task):
+                    page = await self._read(plan, response, account.driver.items(child, response), task.parent_id)
                     step = await listing.after(step, response)
+                seen += await self._commit(plan, page)
         sweep = await account.store.passes.sweep_children(
             account.name,
             plan.name,
@@ -265,15 +265,15 @@ class Worker:
             account.health.holds(plan.name, sweep, began_at)
         await self._done(task)
 
-    async def _take(
+    async def _read(
         self,
         plan: ResourcePlan,
         response: Response,
         items: list[Item],
         parent_id: str | None,
         asked: Sequence[str] = (),
-    ) -> list[str]:
-        """Store what an answer outside a run brought; returns the ids seen. `asked` were asked for by their ids."""
+    ) -> PageRead:
+        """Rows of what an answer outside a run brought. `asked` were asked for by their ids."""
         account = self._account
         requested_at = response.requested_at or account.clock.now()
         keys = [(plan.name, external_id) for external_id in asked]
@@ -283,6 +283,11 @@ class Worker:
             rejected=set(keys) or await account.rejected_ids(),  # to heal what was never rejected does no harm
             unstored=Counter(keys),
         )
+        return page
+
+    async def _commit(self, plan: ResourcePlan, page: PageRead) -> list[str]:
+        """Store it; returns the ids seen."""
+        account = self._account
         result = await account.store.pages.commit_read(
             PageWrite(
                 partner=account.partner,
