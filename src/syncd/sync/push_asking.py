@@ -112,7 +112,8 @@ class Asking:
         push = self._push
         at = push.sent_at or push.unsure_since or self._account.clock.now()
         return UnknownOutcomeError(
-            f"nobody knows whether it arrived: sent at {at:%Y-%m-%d %H:%M:%SZ}, no answer ({why})",
+            f"nobody knows whether it arrived: sent at {at:%Y-%m-%d %H:%M:%SZ}, no answer ({why}); "
+            "look at the partner first, a replay sends it again",
             hint=f"{self._account.partner} honours no idempotency key for {push.operation} of {push.resource} and has "
             "nothing to look it up by: look at the partner whether it is there; then replay the letter (it is sent again) "
             "or discard it",
