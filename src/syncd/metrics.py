@@ -120,7 +120,7 @@ WEBHOOKS_SILENT = Gauge(
 WORKERS = Gauge("syncd_workers", "Coroutines a partner should have.", ["partner"], registry=REGISTRY)
 DRIFT = Gauge(
     "syncd_drift_records",
-    "Records the last complete pass had to add, change or delete which fresher ways had missed: added, updated, deleted.",
+    "Records the last pass or backup had to add, change or delete which fresher ways had missed: added, updated, deleted.",
     ["integration", "resource", "kind"],
     registry=REGISTRY,
 )

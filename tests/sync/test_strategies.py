@@ -150,11 +150,26 @@ def test_no_pass_tells_drift_that_is_the_first_or_the_only_way():
     assert measure(plan(PLAIN), Mode.FULL, stand(passed=DAY), fed=False, by_feed=True) is not None
 
 
+def test_a_backup_beside_webhooks_tells_what_they_missed_since_they_came():
+    hooked = plan(CHANGED, strategy="webhooks")
+    since = NOON - timedelta(hours=3)
+    known = {"fed": True, "by_feed": False, "told_since": since}
+    found = measure(hooked, Mode.INCREMENTAL, stand(passed=DAY, watermark=DAY), **known)
+    assert found is not None
+    flying = IN_FLIGHT.total_seconds()
+    rows = [row("missed", 7200), row("before any came", 4 * 3600), row("under way", flying - 1)]
+    assert found.of("things", rows, ["missed", "before any came", "under way"], []) == Drift(added=1)
+    unfed = {**known, "fed": False}
+    assert measure(hooked, Mode.INCREMENTAL, stand(passed=DAY, watermark=DAY), **unfed) is None
+    stampless = plan({**CHANGED, "stamp": "observed"}, strategy="webhooks")
+    assert measure(stampless, Mode.INCREMENTAL, stand(passed=DAY, watermark=DAY), **known) is None
+
+
 def test_a_little_drift_is_no_remark():
     assert remark("things", None, 1000, tells_deletions=True) is None
     assert remark("things", Drift(5, 5, 0), 100, tells_deletions=True) is None
     assert remark("things", Drift(6, 5, 0), 100, tells_deletions=True) == (
-        "drift: the last complete pass of things found 6 missing, 5 outdated that fresher ways had missed"
+        "drift: the last pass or backup of things found 6 missing, 5 outdated that fresher ways had missed"
     )
     assert remark("things", Drift(60, 40, 0), 10_000, tells_deletions=True) is None
     assert remark("things", Drift(0, 0, 11), 100, tells_deletions=False) is None

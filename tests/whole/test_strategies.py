@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from syncd.testing.control import Control
+from syncd.testing.process import spawn
 from tests.whole.conftest import hooked, only, partner
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.plain import WEBHOOK_SECRET
@@ -79,18 +81,19 @@ async def test_polls_end_with_the_first_delivery_and_what_was_lost_is_found_by_t
         code, _, err = await daemon.cli("reconcile", "acme/things")
         assert code == 0, err
 
-        async def told() -> Any:
-            return (await things(daemon))["drift"]
+        drift = {"added": 25, "updated": 15, "deleted": 0}
 
-        drift = await daemon.until(told)
-        assert drift == {"added": 25, "updated": 15, "deleted": 0}
+        async def told() -> bool:
+            return (await things(daemon))["drift"] == drift
+
+        await daemon.until(told)
         run = await rows.connection.fetchrow("SELECT * FROM syncd.runs WHERE drift_added > 0")
         assert (run["drift_added"], run["drift_updated"], run["drift_deleted"]) == (25, 15, 0)
         sample = 'syncd_drift_records{integration="acme",kind="added",resource="things"}'
         assert await daemon.metric(sample) == 25
         remarks = (await things(daemon))["remarks"]
         assert remarks == [
-            "drift: the last complete pass of things found 25 missing, 15 outdated that fresher ways had missed"
+            "drift: the last pass or backup of things found 25 missing, 15 outdated that fresher ways had missed"
         ]
         await daemon.kill()
         await daemon.start()
@@ -122,3 +125,62 @@ async def test_without_a_webhook_section_it_is_polled_and_check_says_so(
 
         await daemon.until(polled)
         assert "strategy webhooks, but" in (await things(daemon))["remarks"][0]
+
+
+async def test_a_partners_event_log_is_read_seldom_while_deliveries_tell_the_same(
+    tmp_path: Path, database: str, rows: Rows
+):
+    """Stripe's events come by webhook as well: while they do, the log is a backup; before that it is the fresh way."""
+    seldom: dict[str, Any] = {"every": "12h", "jitter": "0s"}
+    off: dict[str, Any] = {"enabled": False}
+    with spawn("stripe", key="sk_live_simulated_key_1", customers=40, products=5, payment_intents=5) as simulator:
+        control = Control(simulator.url)
+        body = {
+            "driver": "stripe",
+            "base_url": simulator.base_url,
+            "options": {"mode": "live"},
+            "resources": {
+                "customers": seldom, "products": off, "invoices": off, "charges": off, "payment_intents": off, "refunds": off,
+                "events": {"strategy": "webhooks", "every": "1s", "jitter": "0s", "backup_every": "6h"},
+                "payment_events": off,
+            },
+            "integrations": {
+                "shop": {"credentials": {"api_key": "sk_live_simulated_key_1"}, "webhook": {"secrets": [WEBHOOK_SECRET]}}
+            },
+        }  # fmt: skip
+
+        async def looks() -> int:
+            found = "SELECT count(*) FROM syncd.runs WHERE resource = 'events' AND outcome = 'done'"
+            return int(await rows.connection.fetchval(found))
+
+        async def here(name: str) -> bool:
+            return name in {raw.get("name") for raw in (await rows.live("shop", "customers")).values()}
+
+        async with Daemon(tmp_path, database, {"stripe": body}) as daemon:
+
+            async def looked_thrice() -> bool:
+                return await looks() >= 3
+
+            await daemon.until(looked_thrice)
+            first = (await control.truth_ids("customers"))[0]
+            await control.update("customers", first, {"name": "By the log"})
+            await daemon.until(lambda: here("By the log"))
+            await control.webhooks(f"http://127.0.0.1:{daemon.port}/webhooks/stripe/shop", WEBHOOK_SECRET)
+            await control.update("customers", first, {"name": "By webhook"})
+            await daemon.until(lambda: here("By webhook"))
+
+            async def fed() -> bool:
+                found = (await daemon.integration("shop"))["resources"]
+                return bool(next(one for one in found if one["name"] == "events")["fed"])
+
+            await daemon.until(fed)
+            await asyncio.sleep(1.5)
+            before = await looks()
+            await control.update("customers", first, {"name": "By webhook alone"})
+            await daemon.until(lambda: here("By webhook alone"))
+            await asyncio.sleep(2.0)
+            assert await looks() == before
+            code, out, err = await daemon.cli("drift", "shop/customers", "--json")
+            assert code == 0, out + err
+            code, out, err = await daemon.cli("drift", "shop")
+            assert "not compared: events (an event log: nothing to compare)" in err

@@ -35,12 +35,16 @@ class Measure:
     """The fresh way tells of deletions, so that one found by the pass was missed."""
     stamped: bool = True
     """Records carry the partner's stamp of their last change."""
+    begins_at: datetime | None = None
+    """What changed before this the fresh way was not there to tell."""
 
     def missed(self, row: Row) -> bool:
         """Had the fresh way had its time to bring this version of the record?"""
         stamp = row.source_updated_at
         if stamp is None or not self.stamped:
             return True
+        if self.begins_at is not None and stamp < self.begins_at:
+            return False
         return stamp < (row.fetched_at - IN_FLIGHT if self.covered_at is None else self.covered_at)
 
     def of(self, resource: str, rows: Iterable[Row], added: Iterable[str], updated: Iterable[str]) -> Drift:
@@ -57,14 +61,18 @@ def measure(
     fed: bool,
     by_feed: bool,
     feed_covered_at: datetime | None = None,
+    told_since: datetime | None = None,
 ) -> Measure | None:
-    """How this run tells drift; None where it cannot: no complete pass, the first one, or no fresh way beside passes.
+    """How this run tells drift; None where it cannot: no complete pass nor a backup, the first one, or no fresh way beside.
 
-    `fed`: webhooks bring its changes; `by_feed`: a feed of the partner does, up to `feed_covered_at`.
+    `fed`: webhooks bring its changes, since `told_since`; `by_feed`: a feed of the partner does, up to `feed_covered_at`.
     """
-    if mode is not Mode.FULL or stand is None or stand.passed_at is None:
+    if stand is None or stand.passed_at is None:
         return None
     stamped = plan.resource.stamped_by == "updated"
+    if mode is not Mode.FULL:  # a backup finds what webhooks had missed, and mends it before the next pass
+        backs_up = fed and stamped and told_since is not None and plan.strategy is Strategy.INCREMENTAL
+        return Measure(None, tells_deletions=False, begins_at=told_since) if backs_up else None
     if fed or by_feed:
         return Measure(None if fed else feed_covered_at, tells_deletions=True, stamped=stamped)
     if plan.strategy is Strategy.CHILDREN:
@@ -91,4 +99,4 @@ def remark(resource: str, drift: Drift | None, live: int, *, tells_deletions: bo
     parts = [f"{number} {what}" for number, what in ((drift.added, "missing"), (drift.updated, "outdated")) if number]
     if drift.deleted and tells_deletions:
         parts.append(f"{drift.deleted} gone")
-    return f"drift: the last complete pass of {resource} found {', '.join(parts)} that fresher ways had missed"
+    return f"drift: the last pass or backup of {resource} found {', '.join(parts)} that fresher ways had missed"

@@ -90,6 +90,7 @@ class Feeding:
             if told.resource in self._accounts[told.integration].plans:
                 known = self._accounts[told.integration].health.of(told.resource)
                 known.told_at = max(told.last_at, known.told_at or told.last_at)
+                known.told_since = told.first_at
         for account in self._accounts.values():
             for plan in account.plans.values():
                 if plan.backup is not None:

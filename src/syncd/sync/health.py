@@ -56,6 +56,8 @@ class ResourceHealth:
     """What held it."""
     told_at: datetime | None = None
     """When a webhook last told of a record of it."""
+    told_since: datetime | None = None
+    """When one first did."""
     silent: bool = False
     """The silence watch misses deliveries: it is polled until one comes."""
     drift: Drift | None = None

@@ -256,7 +256,8 @@ class Pull:
                 history=account.history,
             )
             tally.deleted += tally.sweep.deleted
-            await self._tell_drift(stand)
+        if complete or mode is Mode.INCREMENTAL:
+            await self._tell_drift(stand, complete=complete)
 
     async def _how_drift_is_told(self, mode: Mode, before: Stand | None, fed: bool) -> Measure | None:
         account, plan = self.account, self.plan
@@ -266,21 +267,30 @@ class Pull:
             stand = await account.store.checkpoints.stand(account.name, feed.name)
             covered.append(feed.since(stand.checkpoint.watermark) if stand is not None else None)
         known = [at for at in covered if at is not None]
-        found = measure(plan, mode, before, fed=fed, by_feed=bool(known), feed_covered_at=min(known) if known else None)
+        found = measure(
+            plan,
+            mode,
+            before,
+            fed=fed,
+            by_feed=bool(known),
+            feed_covered_at=min(known) if known else None,
+            told_since=account.health.of(plan.name).told_since,
+        )
         if found is None or await account.store.comparisons.mixed(account.name, plan.name, plan.adapter):
             return None  # a new adapter changes every record: that is no drift
         return found
 
-    async def _tell_drift(self, stand: Stand | None) -> None:
-        """What the whole pass, cut and resumed or not, had to mend."""
+    async def _tell_drift(self, stand: Stand | None, *, complete: bool) -> None:
+        """What the whole pass, cut and resumed or not, or the backup had to mend."""
         account, plan, tally = self.account, self.plan, self.tally
-        if self._measure is None or tally.run_id is None or tally.sweep is None:
+        if self._measure is None or tally.run_id is None:
             return
-        if tally.sweep.deleted:
+        if tally.sweep is not None and tally.sweep.deleted:
             await account.store.runs.add_drift(account.name, tally.run_id, deleted=tally.sweep.deleted)
-        pass_id = stand.pass_id if stand is not None and stand.pass_id is not None else tally.run_id
-        tally.drift = Drift(*await account.store.runs.drift_of_pass(account.name, plan.name, pass_id))
-        tell(account.health, plan.name, tally.drift)
+        if complete:
+            pass_id = stand.pass_id if stand is not None and stand.pass_id is not None else tally.run_id
+            tally.drift = Drift(*await account.store.runs.drift_of_pass(account.name, plan.name, pass_id))
+        tell(account.health, plan.name, tally.drift or Drift())
 
     async def _whole(self, stand: Stand | None) -> bool:
         """Can this pass prove an absence? Not if it showed fewer records than the partner stated, or one without an id."""
