@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncd.errors import PayloadError
 from syncd.kit import Delivery, Event, Item, Raw, believed
 from syncd.model import Headers, Lane
-from syncd.store import NewDeadLetter, NewTask, PageWrite, Row
-from syncd.store.inbox import Fate, Finish, Taken
+from syncd.store import NewTask
+from syncd.store.inbox import Fate, Taken
 from syncd.store.pages import tombstone
 from syncd.sync.account import Account
+from syncd.sync.derived import Derived
 from syncd.sync.freshness import SETTLED
 from syncd.sync.letters import letter_of_delivery
 from syncd.sync.plan import ResourcePlan
@@ -40,67 +41,6 @@ NAMED_WITHIN = timedelta(minutes=10)
 AHEAD_MOST = timedelta(hours=1)
 """How far a partner's clock may be ahead of ours."""
 YIELD_EVERY = 25
-
-
-@dataclass(slots=True)
-class Derived:
-    """What a batch comes to."""
-
-    account: Account
-    fates: list[Fate] = field(default_factory=list)
-    pages: list[PageIn] = field(default_factory=list)
-    graves: dict[Key, Row] = field(default_factory=dict)
-    tasks: dict[str, NewTask] = field(default_factory=dict)
-    letters: list[NewDeadLetter] = field(default_factory=list)
-    types: dict[str, tuple[bool, int]] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
-    read: PageRead | None = None
-    revoked: tuple[Event, Taken] | None = None
-    credentials: list[tuple[Event, Taken]] = field(default_factory=list)
-
-    def finish(self, taken: Sequence[Taken]) -> Finish:
-        """All of it, as one transaction."""
-        account, graves = self.account, dict[str, list[Row]]()
-        for (resource, _), row in sorted(self.graves.items()):
-            graves.setdefault(resource, []).append(row)
-        return Finish(
-            integration=account.name,
-            scope=account.scope,
-            fence=account.fence,
-            fates=self.fates,
-            page=self._page(),
-            graves=graves,
-            children={resource: account.children(resource) for resource in graves},
-            tasks=list(self.tasks.values()),
-            letters=self.letters,
-            types=self.types,
-            told=self.told,
-            told_at=max(one.received_at for one in taken),
-            history=account.history,
-        )
-
-    def _page(self) -> PageWrite | None:
-        read = self.read
-        if read is None or not (read.rows or read.rejects):
-            return None
-        account = self.account
-        return PageWrite(
-            partner=account.partner,
-            integration=account.name,
-            resource=read.rows[0].resource if read.rows else read.rejects[0].resource,
-            scope=account.scope,
-            fence=account.fence,
-            run_id=None,
-            cursor_read=None,
-            cursor_next=None,
-            last=False,
-            rows=read.rows,
-            rejects=read.rejects,
-            healed=read.healed,
-            tasks=read.tasks,
-            cause="webhook",
-            history=account.history,
-        )
 
 
 class Deriver:

@@ -24,7 +24,8 @@ from syncd.store.database import ConflictError, DataRefusedError
 from syncd.store.inbox import LOST_MOST, Taken
 from syncd.store.queues import INBOX
 from syncd.sync.account import Account
-from syncd.sync.deriving import Derived, Deriver
+from syncd.sync.derived import Derived
+from syncd.sync.deriving import Deriver
 from syncd.sync.processor import PageRead
 
 log = structlog.get_logger()
