@@ -49,7 +49,9 @@ class Transitions(Model):
 class LookUp(Model):
     """How to find out whether a push whose answer was lost has arrived."""
 
-    path: str | None = Field(None, description="A reading call; left out: the resource's `one`.")
+    path: str | None = Field(
+        None, description="A reading call whose first page shows it, if it is there; left out: `one`."
+    )
     params: dict[str, Any] = Field(default_factory=dict, description="Its query parameters.")
     records: Path | None = Field(None, description="Where the record or the list of them sits; left out: as in `one`.")
     same: dict[RecordPath, Any] = Field(description="Path in a record: what it says where the push has arrived.")
