@@ -1,7 +1,7 @@
 """A driver for the tests alone that kills its process over records named in the environment, and how it is registered.
 
 `SYNCD_TEST_DEADLY` holds ids; `SYNCD_TEST_DEADLY_AT` is where the driver dies of one: `record` (reading the answer),
-`classify` (judging it), `one` (making the request), `events` (reading a delivery), `check` or
+`classify` (judging it), `events` (reading a delivery), `check` or
 `pushed` (before and after a push). In all else it is the plain partner's.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from syncd.errors import PartnerError
-from syncd.kit import Change, Delivery, Event, Item, Raw, Request, Resource, Response, RestDriver
+from syncd.kit import Change, Delivery, Event, Item, Raw, Resource, Response, RestDriver
 
 ROOT = Path(__file__).resolve().parents[2]
 
