@@ -43,7 +43,9 @@ def _trouble(queue: Mapping[str, Any], workers: Mapping[str, Any]) -> str | None
     own = queue.get("workers") or workers
     alive = f"workers {own.get('alive', '?')}/{own.get('total', '?')}"
     if state == "no_workers":
-        return f"{paint('✗', 'red')} {name}: {waits}, and too few that work on it ({alive}); do: systemctl restart syncd"
+        return (
+            f"{paint('✗', 'red')} {name}: {waits}, and too few that work on it ({alive}); do: systemctl restart syncd"
+        )
     if state == "held":
         return f"{name} is held: {waits}; its integrations are paused, barred or another instance's, see above"
     drains = queue.get("drains_in_seconds")
