@@ -130,6 +130,7 @@ class Upkeep:
         for integration in {*letters, *(account.name for account in self._accounts())}:
             metrics.DEAD_LETTERS.labels(integration).set(letters.get(integration, 0))
         await self._engine.depths.measure()
+        await self._engine.pushes.standing()
         self._notifier.status(self._engine.summary())
 
     async def _remember(self) -> None:
