@@ -45,7 +45,7 @@ say = structlog.get_logger()
 
 DATABASE_PAUSE_SECONDS = 1.0
 """Between two tries to reach the database at the start: partners are told to come again until it is there."""
-RELEASE_SECONDS = 10.0
+RELEASE_SECONDS = 3.0
 """Longest that giving leases back may take at a stop; what is not given back runs out by itself."""
 INTERRUPTED = 130
 """The exit code after a second signal."""
@@ -210,9 +210,10 @@ class Daemon:
         remembered."""
         self._draining = True
         self._notifier.stopping()
-        await self._intake.aclose()
-        seconds = self._config.drain_seconds
+        seconds, began = self._config.drain_seconds, self.clock.monotonic()
         say.info("drain_started", seconds=seconds)
+        await self._intake.aclose()  # two seconds at most, and they count
+        seconds = max(seconds - (self.clock.monotonic() - began), 0.0)
         if self._supervisor is not None:
             in_time = await self._supervisor.drain(seconds)
             say.info("drain_ended", in_time=in_time)

@@ -236,7 +236,7 @@ async def test_answers_cut_off_for_half_a_minute(tmp_path: Path, postgres: Postg
 async def test_the_daemon_stops_in_time_though_the_database_does_not_answer(
     tmp_path: Path, postgres: Postgres, frozen: bool
 ):
-    daemon = Daemon(tmp_path, postgres.url, {"acme": acme()})
+    daemon = Daemon(tmp_path, postgres.url, {"acme": acme()}, main={"drain": "8s"})
     async with daemon:
         partner = Partner(daemon.port)
         async with partner.at_work():
@@ -249,7 +249,7 @@ async def test_the_daemon_stops_in_time_though_the_database_does_not_answer(
             assert daemon.process is not None
             daemon.process.send_signal(signal.SIGTERM)
             try:
-                assert await asyncio.wait_for(daemon.process.wait(), 45) == 0
+                assert await asyncio.wait_for(daemon.process.wait(), 25) == 0
                 assert "Traceback" not in daemon.log(), daemon.log()
             finally:
                 if frozen:
