@@ -161,6 +161,9 @@ async def test_compressed_and_oversized_bodies_are_refused_before_anybody_looks(
     for path in ("/webhooks/acme/one", "/webhooks/acme/nobody"):
         assert (await gate.post(path, **seal(BODY, gate.clock), **{"Content-Encoding": "gzip"}))[0] == 415
         assert (await gate.post(path, b"x" * (1024 * 1024 + 1)))[0] == 413
+    shown = metrics.exposition().decode()
+    assert 'syncd_http_connections_cut_total{reason="compressed",site="public"}' in shown
+    assert 'syncd_http_connections_cut_total{reason="too_large",site="public"}' in shown
 
 
 async def test_receivers_are_swapped_whole(gate: Gate):

@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from syncd.clock import Clock
 from syncd.config import Address
+from syncd.metrics import HTTP_CUT
 from syncd.secrets import Secret
 from syncd.server.address import is_local, names_this_machine
 from syncd.server.answers import refusal
@@ -40,9 +41,10 @@ def bodies(doors: Doors, *, clock: Clock, body_seconds: float) -> Middleware:
 
     async def _take(request: web.Request) -> web.Response | None:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            HTTP_CUT.labels(doors.site, "compressed").inc()
             return refusal(415, "encoding", "bodies must not be compressed", close=True)
         if request.content_length is not None and request.content_length > request.client_max_size:
-            return _too_large(request)
+            return _too_large(request, doors.site)
         try:
             if request.content.is_eof():  # all there: no need of a deadline
                 await request.read()
@@ -50,17 +52,19 @@ def bodies(doors: Doors, *, clock: Clock, body_seconds: float) -> Middleware:
                 async with clock.timeout(body_seconds):
                     await request.read()
         except web.HTTPRequestEntityTooLarge:
-            return _too_large(request)
+            return _too_large(request, doors.site)
         except ConnectionError:  # gone, or shown out: nobody reads this
             return refusal(400, "cut", "the body was cut off", close=True)
         except TimeoutError:
+            HTTP_CUT.labels(doors.site, "slow_body").inc()
             return refusal(408, "slow", f"the body did not arrive within {body_seconds:g} s", close=True)
         return None
 
     return read
 
 
-def _too_large(request: web.Request) -> web.Response:
+def _too_large(request: web.Request, site: str) -> web.Response:
+    HTTP_CUT.labels(site, "too_large").inc()
     return refusal(413, "too-large", f"the body is larger than {request.client_max_size} bytes", close=True)
 
 
