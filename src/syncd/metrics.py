@@ -174,8 +174,8 @@ LEASE_HELD = Gauge("syncd_lease_held", "1 while this instance owns the scope.", 
 HTTP_CONNECTIONS = Gauge("syncd_http_connections", "Open connections of a site.", ["site"], registry=REGISTRY)
 HTTP_CUT = Counter(
     "syncd_http_connections_cut_total",
-    "Connections cut and requests refused: slow_headers, slow_body, slow_reader, too_large, compressed, malformed, made_room, "
-    "full, bodies.",
+    "Connections cut and requests refused: slow_headers, slow_body, slow_reader, too_large, compressed, malformed, made_room,"
+    " full, bodies.",
     ["site", "reason"],
     registry=REGISTRY,
 )
