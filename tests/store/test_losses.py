@@ -135,10 +135,12 @@ async def test_strays_of_a_broken_connection_are_free_and_nobody_is_suspected(st
     await store.tasks.put("acme", NewTask("sync", dedupe_key="wish"))
     taken = {task.dedupe_key: task for task in await take(store, 1)}
     await store.tasks.put("acme", NewTask("fetch", dedupe_key="asked again"))
-    assert await store.losses.free_strays("acme", fence=1, held=[taken["held"].id]) == 1
+    held = [taken[key].id for key in ("held", "wish")]
+    assert await store.losses.free_strays("acme", fence=1, held=held) == 1
     found = {task.id: task for task in await store.tasks.list("acme")}
     assert sorted(task.dedupe_key or "" for task in found.values()) == ["asked again", "held", "stray", "wish"]
     still = {task.dedupe_key for task in found.values() if task.taken_fence is not None}
     assert still == {"held", "wish"}, "whoever holds one goes on with it"
     assert {(task.lost, task.suspicion) for task in found.values()} == {(0, 0)}
     assert await store.losses.free_strays("acme", fence=2, held=[]) == 0, "under another fence nothing is ours"
+    assert await store.losses.free_strays("acme", fence=1, held=[]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syncd.errors import StoreError
 from syncd.model import Lane
 from syncd.testing.clock import FakeClock
 from tests.sync.stage import Stage, task
@@ -25,3 +26,23 @@ async def test_the_same_wish_taken_twice_is_one():
     await stage.runner._feeder._hand_over([wish], None)
     assert [each.id for each in stage.runner.units["acme", "r1"].wishes] == [7]
     assert stage.tasks.dropped == []
+
+
+async def test_a_wish_whose_end_could_not_be_written_is_in_nobodys_hand():
+    stage = Stage(FakeClock())
+    feeder = stage.runner._feeder
+    await feeder._hand_over([task(7, "r1", kind="sync", lane=Lane.HIGH)], None)
+    assert feeder._wishes == {7}
+    (wish,) = stage.runner.units["acme", "r1"].wishes
+
+    async def away(_: object) -> bool:
+        raise StoreError("the database is away")
+
+    done, stage.tasks.done = stage.tasks.done, away
+    await stage.runner._settle([wish])
+    assert (feeder._wishes, feeder._strayed) == (set(), {"acme"})
+    stage.tasks.done = done
+    feeder._strayed.clear()
+    await feeder._hand_over([wish], None)
+    await stage.runner._settle([wish])
+    assert (feeder._wishes, feeder._strayed) == (set(), set())

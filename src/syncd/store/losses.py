@@ -92,9 +92,9 @@ class Losses:
 
     async def free_strays(self, integration: str, *, fence: int, held: Sequence[int]) -> int:
         """What is taken under our own fence and in nobody's hand is free again: a connection broke before its outcome was
-        written, or before we heard that it was taken. Nobody is suspected. `held`: what is in hand. Wishes are left alone.
+        written, or before we heard that it was taken. Nobody is suspected. `held`: what is in hand.
         """
-        lost = await self._lost(integration, fence + 1, held, ("sync", "reconcile"))
+        lost = await self._lost(integration, fence + 1, held)
         return sum([await self._stray(integration, fence, ids) for ids in lost])
 
     @again_after_conflict
@@ -117,22 +117,19 @@ class Losses:
             )
         return affected(tag)
 
-    async def _lost(
-        self, integration: str, fence: int, held: Sequence[int] = (), but: Sequence[str] = ()
-    ) -> list[list[int]]:
-        """What is to be freed, in portions; tasks of one key in the same one. Neither those `held` nor those of kinds `but`.
+    async def _lost(self, integration: str, fence: int, held: Sequence[int] = ()) -> list[list[int]]:
+        """What is to be freed, in portions; tasks of one key in the same one. Those `held` are not.
 
         An event may have an equal task wait at any moment, which is in the way of freeing this one. Of hundreds together one
         always is in the way while events pour in; few at a time are free before.
         """
         found = await self._database.fetch(
             "SELECT array_agg(id ORDER BY id) FROM syncd.tasks WHERE integration = $1 AND state = 'taken' "
-            "AND taken_fence < $2 AND id <> ALL($3::bigint[]) AND kind <> ALL($4::text[]) "
+            "AND taken_fence < $2 AND id <> ALL($3::bigint[]) "
             "GROUP BY coalesce(dedupe_key, id::text), dedupe_key IS NULL ORDER BY min(id)",
             integration,
             fence,
             list(held),
-            list(but),
         )
         keys = [each[0] for each in found]
         return [[*chain.from_iterable(keys[first : first + PORTION])] for first in range(0, len(keys), PORTION)]

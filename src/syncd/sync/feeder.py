@@ -62,6 +62,8 @@ class Feeder:
         self._freed: dict[str, int] = {}
         self._taken: dict[str, list[Task]] = {}
         """Batches that wait in the pool or are being worked on, by their key there."""
+        self._wishes: set[int] = set()
+        """Wishes that were handed over and have not come to their end."""
         self._strayed: set[str] = set()
         """Integrations of which rows may say taken that nobody holds: the database broke off while something was taken, ended
         or given back."""
@@ -119,7 +121,11 @@ class Feeder:
     async def _hand_over(self, taken: list[Task], probe: Group | None) -> None:
         taken = await self._without_parked(taken)
         for task in taken:
-            if task.kind in WISHES and not self._wished(task):
+            if task.kind not in WISHES:
+                continue
+            if self._wished(task):
+                self._wishes.add(task.id)
+            else:
                 await self._store.tasks.drop(task)  # the resource is not synced any more: nobody will ever fulfil it
         for batch in batches([task for task in taken if task.kind not in WISHES], self._most):
             await self._offer(batch, probe)
@@ -135,6 +141,13 @@ class Feeder:
             if (task.integration, task.dedupe_key) in parked and await self._store.tasks.drop(task):
                 self._accounts[task.integration].flow.skip(task.integration, task.lane, "poison")
         return [task for task in taken if (task.integration, task.dedupe_key) not in parked]
+
+    def wishes_ended(self, wishes: Iterable[Task], *, stored: bool) -> None:
+        """Nobody holds these any more. `stored`: the rows say so too; else they are found taken, and wished for once more."""
+        for wish in wishes:
+            self._wishes.discard(wish.id)
+            if not stored:
+                self._strayed.add(wish.integration)
 
     async def give_back_batches(self, keys: Iterable[str]) -> None:
         """Return the batches with these keys, which never began."""
@@ -174,6 +187,7 @@ class Feeder:
             self._strayed.discard(name)  # before we look: what breaks off meanwhile adds it again
             fence = owned[name]
             held = [task.id for batch in self._taken.values() for task in batch if task.integration == name]
+            held += self._wishes
             freed = await self._store.losses.free_strays(name, fence=fence, held=held)
             if freed:
                 log.info("stray_tasks_freed", partner=self._partner, integration=name, count=freed)

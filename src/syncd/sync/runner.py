@@ -369,14 +369,18 @@ class Runner:
         return unit.plan.paced(fed=is_fed(health, unit.plan, self._clock.now()))
 
     async def _settle(self, wishes: list[Task], letter: NewDeadLetter | None = None) -> None:
-        """Note what a run came to. If the database is away now, the next owner finds the wishes taken, and frees them."""
+        """Note what a run came to. If the database is away now, the wishes are found in nobody's hand and come again."""
+        stored = False
         try:
             if letter is not None:
                 await self._store.dead_letters.bury(letter)
             for wish in wishes:
                 await self._store.tasks.done(wish)
+            stored = True
         except StoreError as away:
             log.warning("outcome_not_stored", partner=self.partner, reason=str(away))
+        finally:
+            self._feeder.wishes_ended(wishes, stored=stored)
 
     async def _heal(self, unit: Unit, run_id: int | None) -> None:
         """A run went well: what lies in the dead letters for earlier ones of it needs nobody any more."""
