@@ -134,9 +134,7 @@ async def test_what_is_only_under_way_is_no_drift(tmp_path: Path, database: str,
         assert (things["pending"], things["drift"]) == (10, 0)
 
 
-async def test_a_comparison_ends_with_the_command_and_survives_neither_of_its_deaths(
-    tmp_path: Path, database: str, rows: Rows, plain
-):
+async def test_ctrl_c_ends_a_comparison_with_its_command(tmp_path: Path, database: str, rows: Rows, plain):
     simulator, control = plain(things=THINGS, latency=(0.1, 0.2))
     spec_partner = partner(simulator.base_url, resources=only("flow", every="1h", page_size=25))
     async with Daemon(tmp_path, database, {"plain": spec_partner}) as daemon:
@@ -160,15 +158,5 @@ async def test_a_comparison_ends_with_the_command_and_survives_neither_of_its_de
         stopped = len(await control.arrivals("GET /v1/flow"))
         await asyncio.sleep(1.5)
         assert len(await control.arrivals("GET /v1/flow")) == stopped
-        # Cut off without a word: nobody asks any more, and it ends by itself.
-        await control.misbehave("slow_body", seconds=4.0)
-        _, begun = await daemon.post("drift", {"integration": "acme", "resource": "flow"})
-
-        async def over() -> bool:
-            return "nobody watched it any more" in daemon.log()
-
-        assert begun["state"] == "running"
-        await daemon.until(over)
-        await control.behave()
         code, out, _ = await daemon.cli("drift", "acme/flow", "--json")
         assert code == 0, out
