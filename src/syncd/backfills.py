@@ -124,8 +124,10 @@ class Backfills:
     async def _range(self, account: Account, plan: ResourcePlan, since: datetime, until: datetime) -> Range:
         store = self._store()
         bounds, children = bounds_of(plan), account.children(plan.name)
-        inside = listed = 0
-        if plan.resource.updated is not None and bounds != "none":
+        inside = 0
+        listed: int | None = None
+        resource = plan.resource
+        if resource.stamped_by == "updated" and resource.order in (None, resource.updated) and bounds != "none":
             inside = await store.backfills.within(account.name, plan.name, since, until)
             listed = inside
             if bounds == "since":

@@ -22,7 +22,7 @@ KNOWN = Sight(
 )
 
 
-def costs(partner: PartnerConfig, *ranges: tuple[str, int, int], sight: Sight = KNOWN) -> dict[str, Any]:
+def costs(partner: PartnerConfig, *ranges: tuple[str, int | None, int], sight: Sight = KNOWN) -> dict[str, Any]:
     plans = resource_plans(drivers.load("rest", rest=partner.rest, partner="shop"), partner, "acme")
     made = [
         Range(plans[name], within, below, [plan.name for plan in plans.values() if plan.resource.parent == name])
@@ -46,6 +46,10 @@ def test_what_cannot_be_filtered_is_read_whole(shop):
     found = costs(shop(), ("found", 0, 0))
     assert found["resources"][0]["bounds"] == "none"
     assert found["calls"] == 9
+
+
+def test_where_stamps_do_not_tell_it_may_be_everything(shop):
+    assert costs(shop(), ("things", None, 0))["resources"][0]["calls"] == {"value": 120.0, "known": "assumed"}
 
 
 def test_before_the_first_pass_nothing_is_known(shop):

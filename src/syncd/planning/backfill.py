@@ -22,8 +22,8 @@ class Range:
     """One resource of the range, and what the copy knows of it."""
 
     plan: ResourcePlan
-    within: int
-    """Stored records whose last change lies where the partner would list them."""
+    within: int | None
+    """Stored records whose last change lies where the partner would list them; None: their stamps do not tell."""
     below: int
     """Of these, inside the range: each is listed below anew."""
     children: Sequence[str] = ()
@@ -43,6 +43,8 @@ def calls_of(one: Range, load: Load) -> Figure:
     if bounds_of(one.plan) == "none":
         return full
     page = load.page.value or float(one.plan.resource.page_size or 1)
+    if one.within is None:
+        return Figure(full.value, Known.ASSUMED) if full.is_known else full  # at most everything
     if load.full.known is not Known.MEASURED and not one.within:
         return full if full.is_known else Figure()  # nothing was read yet: at most everything
     return Figure(figures.pages_of(one.within, page), Known.ASSUMED)
