@@ -95,7 +95,7 @@ class Backfilling:
     # -- inside
 
     async def _look(self, group: TaskGroup) -> bool:
-        """Begin what may begin. True: something waits or is under way."""
+        """Begin what may begin. True: look again soon."""
         mine = [name for name, account in self._accounts.items() if account.may_call()]
         waiting = await self._store.backfills.active(mine) if mine else []
         for backfill in waiting:
@@ -107,7 +107,8 @@ class Backfilling:
             self._held.add(name)
             self._idle.clear()
             group.start_soon(self._work, backfill, name=f"backfill {name}/{backfill.resource}")
-        return bool(waiting or self._held)
+        # A scope that is not ours yet, as at every start, may become so any moment, and nobody wakes us for that.
+        return bool(waiting or self._held or len(mine) < len(self._accounts))
 
     def _may(self, backfill: Backfill) -> bool:
         due = backfill.not_before is None or backfill.not_before <= self._clock.now()
