@@ -46,10 +46,11 @@ async def test_a_backlog_is_coalesced_and_its_stale_part_skipped_and_counted(
     past = datetime.now(UTC) - timedelta(minutes=5)
     await put(rows, [{"external_id": ids[n % 50], "expires_at": past} for n in range(3000)])
     # Of these the row was stored by a later request: nothing is asked.
-    await put(rows, [{"external_id": each} for each in ids[50:]])
+    asked_at = datetime.now(UTC) - timedelta(minutes=1)
+    await put(rows, [{"external_id": each, "wanted_at": asked_at} for each in ids[50:]])
     await rows.connection.execute(
         "UPDATE syncd.records SET fetched_at = $1 WHERE external_id = ANY($2)",
-        datetime.now(UTC) + timedelta(seconds=10),
+        datetime.now(UTC),
         ids[50:],
     )
     assert await rows.connection.fetchval("SELECT count(*) FROM syncd.tasks") == 50 + 1000 + 3000 + 10
