@@ -38,8 +38,6 @@ from syncd.sync.push_outcomes import answer_of, brought, buried, may_have_arrive
 
 log = structlog.get_logger()
 
-READ_TRIES = 6
-"""So often an answer that cannot be read is asked for."""
 _STILL_AT_IT = frozenset({409, 425})
 """What partners answer to a key they are still working on."""
 PATIENCE = RetryPolicy(attempts=12, first_seconds=1.0)
@@ -189,7 +187,7 @@ class _Try(Asking):
         )
 
     def _item(self, response: Response) -> Item | None:
-        """The record in the answer. An answer that cannot be read is no answer where asking once more is harmless."""
+        """The record in the answer. One that came in pieces is no answer while asking once more is harmless."""
         driver = self._account.driver
         try:
             item = driver.pushed(self._resource, self._change, response)
@@ -198,7 +196,7 @@ class _Try(Asking):
             return item
         except Exception as error:
             log.warning("push_answer_unreadable", **self._told(), reason=str(error))
-            if self._push.tries < READ_TRIES and self._can_be_told():
+            if not _is_whole(response) and self._push.tries < self._policy.attempts - 1 and self._can_be_told():
                 raise TransientError(f"its answer cannot be read: {error}", status=response.status_code) from error
             return None  # it was made all the same, and the record is read anew where it is known
 
@@ -301,3 +299,12 @@ class _Try(Asking):
 
     def _told(self, external_id: str | None = None) -> dict[str, Any]:
         return told(self._account, self._push, external_id)
+
+
+def _is_whole(response: Response) -> bool:
+    """Is its body JSON from beginning to end? What is not what the driver expects is another matter, and no repeat helps."""
+    try:
+        response.json()
+    except PayloadError:
+        return False
+    return True
