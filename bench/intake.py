@@ -220,9 +220,9 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.intake", description=__doc__)
-    parser.add_argument("--requests", type=int, default=20_000, help="a round and server")
+    parser.add_argument("--requests", type=int, default=15_000, help="a round and server")
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--only", default=",".join((NULL, INTAKE, SINGLE, WORKED)), help="rows, by comma")
     parser.add_argument("--json", type=Path, default=Path("dist/bench-intake.json"), help="where the result goes")
     parser.add_argument("--write", action="store_true", help="also put it into docs/performance.md")
