@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,6 +51,13 @@ REST: dict[str, Any] = {
             "one": "/stamped/{id}",
             "fields": {"name": {"from": "name", "as": "text"}},
         },
+        "observed": {
+            "path": "/observed",
+            "records": "items",
+            "stamp": "observed",
+            "one": "/observed/{id}",
+            "fields": {"name": {"from": "name", "as": "text"}},
+        },
         "unstamped": {"path": "/unstamped", "records": "items", "one": "/unstamped/{id}", "fields": {"name": "name"}},
         "many": {
             "path": "/many",
@@ -76,10 +84,18 @@ REST: dict[str, Any] = {
         "record": "record",
         "routes": {
             f"{name}.{verb}": name
-            for name in ("things", "stamped", "unstamped", "many", "listed", "notes", "elsewhere")
+            for name in ("things", "stamped", "observed", "unstamped", "many", "listed", "notes", "elsewhere")
             for verb in ("changed", "gone")
         },
-        "deletes": ["things.gone", "stamped.gone", "unstamped.gone", "many.gone", "listed.gone", "notes.gone"],
+        "deletes": [
+            "things.gone",
+            "stamped.gone",
+            "observed.gone",
+            "unstamped.gone",
+            "many.gone",
+            "listed.gone",
+            "notes.gone",
+        ],
     },
 }
 
@@ -92,6 +108,9 @@ class Partner:
         self.truth: dict[str, dict[str, Any]] = {}
         """By path, such as `/things/7`."""
         self.calls: list[str] = []
+        self.dated = False
+        """Do answers tell the partner's time, in whole seconds?"""
+        self.slow_seconds = 0.0
 
     async def call(
         self, request: Request, *, lane: Lane = Lane.NORMAL, judging: Any = None, stats: Any = None
@@ -109,7 +128,8 @@ class Partner:
             found = self.truth.get(request.path)
         if found is None:
             raise GoneError("no such record", status=404)
-        return Response(200, Headers(), orjson.dumps(found), requested_at=began)
+        date = {"Date": format_datetime(began, usegmt=True)} if self.dated else {}
+        return Response(200, Headers(date), orjson.dumps(found), requested_at=began, elapsed_seconds=self.slow_seconds)
 
 
 class Desk:

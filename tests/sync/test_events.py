@@ -702,3 +702,18 @@ async def test_whatever_a_delivery_holds_it_comes_to_an_end_and_its_neighbours_a
     assert (states[0], states[2]) == ("done", "done")
     assert states[1] in ("done", "dropped", "buried")
     assert len(await desk.store.dead_letters.list("acme")) == states.count("buried")
+
+
+async def test_a_read_in_the_second_of_the_one_before_is_not_taken_for_the_older(desk: Desk, clock: FakeClock):
+    """The partner's clock is seen by whole seconds, less the time an answer took: the slower one seems to be earlier."""
+    desk.partner.dated = True
+    for name, slow in (("first", 0.01), ("second", 0.3)):
+        desk.partner.truth["/observed/7"] = {"id": "7", "name": name}
+        desk.partner.slow_seconds = slow
+        await desk.deliver(event("7", resource="observed"))
+        await desk.work()
+        await desk.rows("UPDATE syncd.tasks SET not_before = NULL")
+        desk.account.coalescing._began.clear()
+        await clock.advance(0.2)
+        await desk.do_tasks()
+    assert (await desk.live("observed"))["7"]["name"] == "second"

@@ -18,7 +18,7 @@ from syncd.client.evidence import witnessed
 from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError, SyncdError
 from syncd.kit import Item, Response
 from syncd.model import Lane
-from syncd.store import PageWrite, Task
+from syncd.store import PageWrite, Row, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
@@ -299,7 +299,7 @@ class Worker:
                 cursor_read=None,
                 cursor_next=None,
                 last=False,
-                rows=page.rows,
+                rows=await self._lifted(plan, page.rows),
                 rejects=page.rejects,
                 healed=page.healed,
                 tasks=page.tasks,
@@ -311,6 +311,28 @@ class Worker:
         if page.tasks:
             account.tasks_added()
         return page.seen
+
+    async def _lifted(self, plan: ResourcePlan, rows: list[Row]) -> Sequence[Row]:
+        """The rows, none of them with an older stamp than what was stored before it was asked for.
+
+        The partner's clock is observed by whole seconds: of two answers of one second the later may look the earlier.
+        """
+        if plan.resource.stamped_by != "observed" or not rows:
+            return rows
+        keys = [(row.resource, row.external_id) for row in rows]
+        stored = await self._account.store.records.stamps(self._account.name, keys)
+        lifted = []
+        for row in rows:
+            known = stored.get((row.resource, row.external_id))
+            if (
+                known is not None
+                and known.fetched_at < row.fetched_at
+                and known.updated_at is not None
+                and row.source_updated_at is not None
+            ):
+                row = row._replace(source_updated_at=max(known.updated_at, row.source_updated_at))
+            lifted.append(row)
+        return lifted
 
 
 def batches(tasks: Sequence[Task], most: dict[str, int]) -> list[list[Task]]:
