@@ -1,4 +1,0 @@
--- Deliveries as they come: what intake needs of the inbox.
--- previous release: runs
-
-SELECT 1;
