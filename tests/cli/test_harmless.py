@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 
+from syncd.cli import output
 from syncd.cli.output import harmless
 
 
@@ -20,3 +22,11 @@ from syncd.cli.output import harmless
 )
 def test_control_characters_are_spelt_out_and_letters_stay(sent: str, shown: str):
     assert harmless(sent) == shown
+
+
+def test_whatever_a_command_prints_keeps_our_colours_and_no_other_codes(capsys: pytest.CaptureFixture[str]):
+    for write in (output.result, output.say):
+        write("\x1b[31m✗\x1b[0m the partner said \x1b]0;hello\x07 and \x1b[2J")
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert click.unstyle(text) == "✗ the partner said \\x1b]0;hello\\x07 and \\x1b[2J\n"

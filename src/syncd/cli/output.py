@@ -25,6 +25,10 @@ COLOURS = {
 MARKS = {"down": "✗", "auth_required": "✗", "degraded": "!", "waiting": "…", "paused": "‖", "healthy": "✓"}
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""What `paint` writes: it changes how text looks, and nothing else."""
+
+
 class Failure(click.ClickException):
     """A command cannot go on. `what` failed, `why`, and what to `do` about it."""
 
@@ -51,12 +55,12 @@ def print_failure(what: str, why: str, do: str) -> None:
 
 def say(text: str = "") -> None:
     """A remark, on stderr."""
-    click.echo(text, err=True, color=colour_wanted(sys.stderr))
+    click.echo(harmless(text, but=_COLOUR), err=True, color=colour_wanted(sys.stderr))
 
 
 def result(text: str = "") -> None:
     """Part of the result, on stdout."""
-    click.echo(text, color=colour_wanted(sys.stdout))
+    click.echo(harmless(text, but=_COLOUR), color=colour_wanted(sys.stdout))
 
 
 def result_json(value: Any) -> None:
@@ -124,8 +128,14 @@ def table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, right: fro
     return "\n".join(found)
 
 
-def harmless(text: str) -> str:
-    """A text of somebody else's without what a terminal would obey: control characters are spelt out."""
+def harmless(text: str, *, but: re.Pattern[str] | None = None) -> str:
+    """A text of somebody else's without what a terminal would obey: control characters are spelt out, `but` these."""
+    if text.isprintable():
+        return text
+    if but is not None:
+        kept = but.findall(text)
+        pieces = [harmless(piece) for piece in but.split(text)]
+        return "".join(piece + code for piece, code in zip(pieces, [*kept, ""], strict=True))
     return "".join(one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text)
 
 
