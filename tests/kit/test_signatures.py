@@ -226,11 +226,20 @@ def test_no_input_makes_a_verifier_raise_or_pass(header: str, body: bytes, secre
 
 
 def test_a_form_larger_than_any_of_twilios_is_not_decoded() -> None:
-    fits, beyond = b"a=" + b"%41" * 21_000, b"a=" + b"%41" * 22_000
+    fits, beyond = b"a=" + b"%41" * 10_500, b"a=" + b"%41" * 11_000
     kind = "application/x-www-form-urlencoded"
     for body, verdict in ((fits, signatures.Verdict.FITS), (beyond, signatures.Verdict.MALFORMED)):
         signature = signatures.sign_twilio(TWILIO_URL, {"a": "A" * ((len(body) - 2) // 3)}, "token")
         assert signatures.twilio(TWILIO_URL, body, kind, signature, ["token"]) is verdict
+
+
+@pytest.mark.parametrize("form", [b"&".join(b"a%d=forged" % number for number in range(1001)), b"=", b"&&"])
+def test_a_signature_of_an_address_alone_fits_no_form(form: bytes) -> None:
+    """As of a JSON request: its body is covered by the hash in the address, which a form is not compared with."""
+    url = f"{TWILIO_URL}&bodySHA256={hashlib.sha256(b'{}').hexdigest()}"
+    signature = signatures.sign_twilio(url, {}, "token")
+    kind = "application/x-www-form-urlencoded"
+    assert signatures.twilio(url, form, kind, signature, ["token"]) is signatures.Verdict.MALFORMED
 
 
 def test_every_secret_is_tried_even_after_one_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
