@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -154,6 +156,11 @@ async def test_no_more_than_a_portion_is_unfinished_at_once(store: Store, monkey
     assert (await stand(store, replay)).done == 10
 
 
+def read_of(event_id: str) -> NewTask:
+    """What a thin delivery becomes."""
+    return NewTask("fetch", "things", event_id, lane=Lane.HIGH, cause=f"webhook {event_id}")
+
+
 async def test_deliveries_wait_while_the_reads_of_earlier_ones_do(store: Store, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "PORTION", {"inbox": 3})
     for number in range(10):
@@ -168,12 +175,42 @@ async def test_deliveries_wait_while_the_reads_of_earlier_ones_do(store: Store, 
             "UPDATE syncd.inbox SET state = 'done' WHERE state = 'waiting' RETURNING event_id"
         )
         for each in ended:  # as a thin delivery does
-            await store.tasks.put("acme", NewTask("fetch", "things", each["event_id"], lane=Lane.HIGH))
+            await store.tasks.put("acme", read_of(each["event_id"]))
         most = max(most, len(await store.tasks.list("acme")))
         for task in await take(store, 1):
             await store.tasks.done(task)
     assert most <= 3
     assert (await stand(store, replay)).replay.state == "done"
+
+
+@pytest.mark.parametrize("waits_seconds", [None, 60])
+async def test_reads_that_others_caused_hold_up_no_delivery(
+    store: Store, monkeypatch: pytest.MonkeyPatch, waits_seconds: int | None
+):
+    monkeypatch.setattr(module, "PORTION", {"inbox": 3})
+    until = None
+    if waits_seconds is not None:
+        until = store._database.clock.now() + timedelta(seconds=waits_seconds)
+    live = [replace(read_of(f"live{number}"), not_before=until) for number in range(60)]
+    await store.tasks.put("acme", *live)
+    for number in range(10):
+        row = await delivery(store, f"e{number}")
+        await store.dead_letters.bury(letter(origin="inbox", origin_id=str(row)))
+    replay = await begin(store)
+    most = 0
+    for _ in range(30):
+        while await step(store, replay):
+            pass
+        ended = await store._database.fetch(
+            "UPDATE syncd.inbox SET state = 'done' WHERE state = 'waiting' RETURNING event_id"
+        )
+        await store.tasks.put("acme", *(read_of(each["event_id"]) for each in ended))
+        own = await store._database.fetch("SELECT id FROM syncd.tasks WHERE cause LIKE 'webhook e%' ORDER BY id")
+        most = max(most, len(own))
+        for each in own[:1]:
+            await store._database.execute("DELETE FROM syncd.tasks WHERE id = $1", each["id"])
+    assert (await stand(store, replay)).replay.state == "done"
+    assert most <= 3, "its own reads are as few as ever"
 
 
 async def test_one_in_which_most_fail_goes_no_further(store: Store, monkeypatch: pytest.MonkeyPatch):

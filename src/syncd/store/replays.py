@@ -112,9 +112,14 @@ _STANDING = (
     f"FROM syncd.replays, LATERAL ({IN_FLIGHT}) AS f(flying, until, why) WHERE integration = $1 AND id = $2"
 )
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('syncd replays'))"
-_HIGH = "SELECT FROM syncd.tasks WHERE integration = $1 AND state = 'waiting' AND lane = 0 LIMIT $2"
-_URGENT = f"SELECT count(*) FROM ({_HIGH}) t"
-"""Reads that deliveries cause go in the highest lane: what a replay adds to those that wait there has its bound too."""
+_URGENT = (
+    "SELECT count(*) FROM (SELECT cause FROM syncd.tasks WHERE integration = $1 AND state = 'waiting' AND lane = 0 "
+    "ORDER BY id DESC LIMIT 1000) t JOIN syncd.inbox q ON q.integration = $1 AND q.event_id = substr(t.cause, 9) "
+    "JOIN syncd.dead_letters d ON d.integration = $1 AND d.id = q.letter_id AND d.replay_id = $2 "
+    "WHERE t.cause LIKE 'webhook %'"
+)
+"""Reads that deliveries cause go in the highest lane: what a replay adds there has its bound too. Others' reads are not
+counted, nor is what 1000 newer ones came after: in a lane that is never empty a replay would stand still."""
 _OPEN = "FROM syncd.dead_letters WHERE integration = $1 AND replay_id = $2 AND state = 'open' ORDER BY id"
 _ORIGIN = f"SELECT origin {_OPEN} LIMIT 1"
 _NEXT = f"SELECT id, origin, origin_id, resource, external_id, error_class, payload {_OPEN} LIMIT $3 FOR UPDATE"
@@ -319,7 +324,7 @@ class Replays:
             return Returned()
         portion = PORTION.get(origin, 1)
         if origin == "inbox":
-            flying += await connection.fetchval(_URGENT, replay.integration, portion)
+            flying += await connection.fetchval(_URGENT, replay.integration, replay.id)
         room = most or portion - flying
         if room <= 0:
             return Returned(full=True)
