@@ -77,6 +77,13 @@ class Partner:
         leaving: Callable[[], Awaitable[None]] | None = None,
         judging: Any = None,
     ) -> Response:
+        response = await self._answer(request, lane, leaving)
+        if judging is not None:
+            async with judging():
+                pass
+        return response
+
+    async def _answer(self, request: Request, lane: Lane, leaving: Callable[[], Awaitable[None]] | None) -> Response:
         assert lane is Lane.HIGH
         self.calls.append(request)
         step = self.steps.pop(0)
@@ -169,7 +176,6 @@ async def test_without_a_record_in_the_answer_it_is_read_anew(store: Store):
         (AuthError("401", status=401), False),
         (REFUSED, True),
         (TransientError("423", status=423), True),
-        (StoreError("the database is away"), False),
     ],
 )
 async def test_what_cannot_have_arrived_waits_and_is_sent_again(store: Store, error: Exception, counts: bool):
@@ -179,6 +185,54 @@ async def test_what_cannot_have_arrived_waits_and_is_sent_again(store: Store, er
     assert (row.state, row.unsure_since, row.attempts) == ("waiting", None, int(counts))
     assert (await stage.send(number)).state == "done"
     assert stage.methods == ["PUT", "PUT"]
+
+
+async def test_what_could_not_be_noted_as_leaving_never_left(store: Store):
+    stage = await Stage.open(store, {"ok": True}, {"ok": True})
+    number = await stage.put("blind", {"text": "x"})
+    leaving = store.outbox.leaving
+
+    async def away(*_: Any) -> None:
+        store.outbox.leaving = leaving  # type: ignore[method-assign]
+        raise StoreError("the database is away")
+
+    store.outbox.leaving = away  # type: ignore[method-assign]
+    row = await stage.send(number)
+    assert (row.state, row.unsure_since, row.attempts) == ("waiting", None, 0)
+    assert (await stage.send(number)).state == "done"
+
+
+@pytest.mark.parametrize("now", [True, False])
+async def test_a_suspect_whose_answer_meets_a_database_that_is_away_is_not_sent_on_a_guess(store: Store, now: bool):
+    stage = await Stage.open(store, {"ref": "k1"}, {"ref": "k1"})
+    number = await stage.put("looked")
+    await store._database.execute("UPDATE syncd.outbox SET suspicion = 2, lost = 2, attempts = 2")
+    handles = store.outbox.handles
+    times = [2]
+
+    async def away(push: PushRow, *, now: bool) -> None:
+        row = await store.outbox.get("acme", push.id)
+        assert row is not None
+        if row.sent_at is not None and times[0] and now is away_when:
+            times[0] -= 1
+            raise StoreError("the database is away")
+        await handles(push, now=now)
+
+    away_when, clock = now, store._database.clock
+
+    async def no_time(_: float) -> None:
+        return
+
+    stage.account.clock = SimpleNamespace(now=clock.now, random=clock.random, sleep=no_time)
+    store.outbox.handles = away  # type: ignore[method-assign]
+    row = await stage.send(number)
+    if row.state != "done":
+        assert (row.state, row.unsure_since is not None) == ("unknown", True)
+        await store._database.execute("UPDATE syncd.outbox SET sent_at = sent_at - interval '3 s'")
+        row = await stage.send(number)
+    assert row.state == "done"
+    assert times == [0]
+    assert stage.methods.count("POST") == 1
 
 
 async def test_while_a_breaker_is_open_nothing_leaves_and_nothing_is_counted(store: Store):
@@ -416,7 +470,7 @@ async def test_an_echo_that_came_first_keeps_what_it_brought(store: Store):
         (PartnerError("odd"), True),
         (PayloadError("odd"), True),
         (ValueError("odd"), True),
-        (StoreError("away"), False),
+        (StoreError("away"), True),
     ],
 )
 def test_what_may_have_arrived_is_told_from_what_cannot(error: Exception, may: bool):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 
-from syncd.errors import GoneError, RejectedError, UnknownOutcomeError
+from syncd.errors import GoneError, RejectedError, StoreError, UnknownOutcomeError
 from syncd.kit import STATE, Change, Request, Resource, Response
 from syncd.model import Lane
 from syncd.store import PushRow
@@ -47,8 +47,8 @@ class Asking:
         try:
             yield
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
-                await store.handles(push, now=False)
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS), suppress(StoreError):
+                await store.handles(push, now=False)  # whatever outcome is written says it too
 
     async def _check(self) -> None:
         """Raises RejectedError for what must not be sent. A state that may be stale is read before it is held against it."""

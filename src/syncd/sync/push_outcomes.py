@@ -141,9 +141,12 @@ async def buried(
 
 
 def may_have_arrived(error: Exception) -> bool:
-    """After a try that left: may the partner have made the change in spite of this?"""
+    """After a try that left: may the partner have made the change in spite of this?
+
+    A database that was away says nothing of the partner: its answer may have been a yes.
+    """
     match error:
-        case RateLimitError() | AuthError() | RejectedError() | GoneError() | BreakerOpenError() | StoreError():
+        case RateLimitError() | AuthError() | RejectedError() | GoneError() | BreakerOpenError():
             return False
         case TransientError(status=None, unknown=unknown):
             return unknown

@@ -226,8 +226,14 @@ class _Try(Asking):
     async def _unsure(self, error: Exception) -> None:
         """It left, and no answer tells what came of it."""
         push = self._push
-        async with self._handled():
-            can_be_told = self._can_be_told()
+        can_be_told = False
+
+        async def ask() -> None:
+            nonlocal can_be_told
+            async with self._handled():
+                can_be_told = self._can_be_told()
+
+        await self._written(ask)  # what it says of itself needs the database, which may be what is away
         if not can_be_told:
             # It says when the try left, which the row as it was taken does not.
             self._push = replace(push, sent_at=self._account.clock.now())
