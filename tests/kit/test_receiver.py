@@ -111,6 +111,24 @@ def test_a_signed_address_is_the_one_the_partner_called_whatever_a_proxy_made_of
     assert judge(Delivery(b"a=1", headers, "/webhooks/acme/one/sms?x=2", route="sms"), NOW) == Refused("signature")
 
 
+def test_in_the_place_of_another_it_does_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the time it takes would tell that there is no such integration."""
+    made: list[int] = []
+    original = signatures.keyed
+
+    def counted(*arguments: Any) -> signatures.Hmac:
+        made[-1] += 1
+        return original(*arguments)
+
+    monkeypatch.setattr(signatures, "keyed", counted)
+    headers = Headers({"x-twilio-signature": "AA==", "content-type": "application/x-www-form-urlencoded"})
+    judge = receiver({"verify": "twilio"}, "tok", url="https://sync.example.com/webhooks/acme/one").judge
+    for path in ("/webhooks/acme/one", "/webhooks/acme/two", "/webhooks/nobody/nobody/sms?x=1"):
+        made.append(0)
+        assert judge(Delivery(b"a=1", headers, path), NOW) == Refused("signature")
+    assert made == [2, 2, 2], "with and without the port"
+
+
 def test_a_partner_that_signs_nothing_is_known_by_its_address_which_is_stored_nowhere() -> None:
     rules = {"verify": "none", "type": "event", "composite": ["event", "id", "timestamp || @body"]}
     judge = receiver(rules, "3kq9Zr0V7sYwT2mXbN5uLd8E", "older").judge

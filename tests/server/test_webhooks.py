@@ -119,6 +119,28 @@ async def test_an_unknown_integration_costs_the_work_of_a_known_one(gate: Gate, 
     assert gate.keeper.rows == {}
 
 
+async def test_who_cannot_judge_stands_in_for_nobody_and_costs_the_same(gate: Gate, monkeypatch: pytest.MonkeyPatch):
+    """One that is switched off or has no secret answers at once: its own address and unknown ones would be told by that."""
+    off, bare = receiver("off", enabled=False), receiver("bare", key="")
+    alone = receiver("alone", partner="other", enabled=False)
+    gate.receivers = by_name(off, bare, alone, receiver("one"))
+    verified: list[str] = []
+    real = Receiver.judge
+
+    def judge(self: Receiver, *args: Any) -> Any:
+        if self.judges:
+            verified.append(self.integration)
+        return real(self, *args)
+
+    monkeypatch.setattr(Receiver, "judge", judge)
+    for path in ("acme/one", "acme/off", "acme/bare", "acme/nobody", "other/alone", "other/nobody", "nobody/nobody"):
+        verified.clear()
+        assert (await gate.post(f"/webhooks/{path}", **{"Stripe-Signature": "t=1,v1=00"}))[0] == 401
+        assert verified == ["one"], path
+    assert (await gate.post("/webhooks/acme/off"))[0] == 401, "what fits the one that stands in is refused all the same"
+    assert gate.keeper.rows == {}
+
+
 @pytest.mark.parametrize("error", [StoreError("away"), IntakeFullError("full"), RuntimeError("a fault of ours")])
 async def test_in_doubt_the_partner_is_asked_to_come_again(gate: Gate, error: Exception):
     def refuse(_: Arrival) -> bool:

@@ -83,9 +83,8 @@ class Receiver:
         self.per_second = per_second
         self._driver = driver
         self._path = f"/webhooks/{partner}/{integration}"
-        self._verify = (
-            driver.verifier(secrets, tolerance_seconds=tolerance_seconds) if enabled and any(secrets) else None
-        )
+        usable = enabled and any(secret.reveal() for secret in secrets)
+        self._verify = driver.verifier(secrets, tolerance_seconds=tolerance_seconds) if usable else None
         rules = driver.spec.webhooks
         # A scheme of a driver's own may look at anything; of ours two look at the address.
         self._signs_url = (
@@ -97,6 +96,11 @@ class Receiver:
 
     def __repr__(self) -> str:
         return f"Receiver({self.partner}/{self.integration})"
+
+    @property
+    def judges(self) -> bool:
+        """There is a secret to judge by. Without, everything is refused at once, which takes no time."""
+        return self._verify is not None
 
     def judge(self, delivery: Delivery, now: datetime) -> Accepted | Refused:
         """Never raises, whatever the bytes. `delivery.url` may be the path and query as they came; it becomes the public
@@ -119,8 +123,9 @@ class Receiver:
         return accepted
 
     def public(self, path: str) -> str:
-        """The address the partner called, whatever a proxy made of it: our own, with the route and query that came."""
-        return self.url + path[len(self._path) :] if path.startswith(self._path) else path
+        """The address the partner called, whatever a proxy made of it: our own, with the route and query that came. Of a path
+        that is another's, as where we judge in its place, as long and as costly a one."""
+        return self.url + path.removeprefix(self._path)
 
     def _id(self, delivery: Delivery) -> str:
         try:

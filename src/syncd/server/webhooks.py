@@ -81,7 +81,8 @@ class Webhooks:
         self._sure = sure
         self._current: Receivers = {}
         self._decoys: dict[str, Receiver] = {}
-        """By partner and, for partners there are none of, by "": who judges in the place of an unknown integration."""
+        """By partner and, for partners there are none of, by "": who judges in the place of those who cannot."""
+        self._partners: frozenset[str] = frozenset()
         self._buckets: dict[tuple[str, str], _Bucket] = {}
         self._received: dict[tuple[str, str], Counter] = {}
         self._types: dict[str, int] = {}
@@ -127,6 +128,8 @@ class Webhooks:
             return self._unknown(partner, delivery, now)
         verdict = receiver.judge(delivery, now)
         if not isinstance(verdict, Accepted):
+            if not receiver.judges:
+                self._stand_in(partner, delivery, now)
             metrics.WEBHOOK_FAILURES.labels(partner, verdict.reason).inc()
             self._tell(receiver, "webhooks_refused", verdict.reason)
             return self._refused()
@@ -178,18 +181,24 @@ class Webhooks:
     def _replace(self, receivers: Receivers) -> None:
         self._current = receivers
         self._decoys = {}
+        self._partners = frozenset(partner for partner, _ in receivers)
         for (partner, _), receiver in receivers.items():
-            self._decoys.setdefault(partner, receiver)
-            self._decoys.setdefault("", receiver)
+            if receiver.judges:
+                self._decoys.setdefault(partner, receiver)
+                self._decoys.setdefault("", receiver)
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if key in receivers}
 
     def _unknown(self, partner: str, delivery: Delivery, now: datetime) -> Answer:
-        """Judge it all the same, by another integration: the time it takes shall not tell that there is none."""
+        self._stand_in(partner, delivery, now)
+        metrics.WEBHOOK_FAILURES.labels(partner if partner in self._partners else "unknown", "unknown").inc()
+        return self._refused()
+
+    def _stand_in(self, partner: str, delivery: Delivery, now: datetime) -> None:
+        """Judge by another integration, for nothing: the time it takes shall not tell that there is none, or none that can
+        judge."""
         decoy = self._decoys.get(partner) or self._decoys.get("")
         if decoy is not None:
             decoy.judge(delivery, now)
-        metrics.WEBHOOK_FAILURES.labels(partner if partner in self._decoys else "unknown", "unknown").inc()
-        return self._refused()
 
     def _tell(self, receiver: Receiver, event: str, reason: str) -> None:
         """One line at first, then one a minute with how many there were."""
