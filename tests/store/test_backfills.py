@@ -21,8 +21,19 @@ async def asked(store: Store, **more: object) -> Backfill:
     return found
 
 
+async def take(store: Store, backfill: Backfill, fence: int) -> Backfill | None:
+    return await store.backfills.take(backfill, scope="acme", fence=fence)
+
+
+async def anew(store: Store) -> int:
+    """The scope is acquired once more: its next fence."""
+    fence = await store.leases.acquire("acme", "test:1", 600)
+    assert fence is not None
+    return fence
+
+
 async def taken(store: Store, desk: Desk) -> Backfill:
-    found = await store.backfills.take(await asked(store), desk.fence)
+    found = await take(store, await asked(store), desk.fence)
     assert found is not None
     return found
 
@@ -72,7 +83,7 @@ async def test_a_page_read_with_anything_older_is_not_stored(what: str, store: S
         case "cursor":
             page = replace(page, cursor_read=None)
         case "fence":
-            assert await store.backfills.take(backfill, desk.fence + 1)
+            assert await take(store, backfill, await anew(store))
         case "stopped":
             assert await store.backfills.cancel("acme", None, who="ben")
         case "lost":
@@ -107,7 +118,7 @@ async def test_who_asks_again_joins_what_is_under_way_and_goes_on_with_what_fail
     await store.backfills.fail(backfill, fence=desk.fence, reason="a 422")
     again, new = await store.backfills.ask("acme", "things", SINCE, UNTIL)
     assert (again.id, again.state, again.cursor, again.reason, new) == (backfill.id, "waiting", "1", None, False)
-    assert await store.backfills.take(again, desk.fence)
+    assert await take(store, again, desk.fence)
     await store.backfills.cancel("acme", "things", who="ben")
     fresh, new = await store.backfills.ask("acme", "things", SINCE, UNTIL + timedelta(days=1))
     assert (fresh.id != backfill.id, new, fresh.cursor) == (True, True, None)
@@ -130,16 +141,35 @@ async def test_it_is_taken_by_whoever_owns_the_scope_now_and_not_before_its_time
         backfill, store._database.clock.now() + timedelta(hours=1), fence=desk.fence, counts=True, reason="later"
     )
     assert (await now(store, backfill)).attempts == 1
-    assert await store.backfills.take(backfill, desk.fence + 1) is None
+    newer = await anew(store)
+    assert await take(store, backfill, newer) is None
     await store.backfills.later(
         backfill, store._database.clock.now() - timedelta(hours=1), fence=desk.fence, counts=False, reason="now"
     )
-    assert await store.backfills.take(backfill, desk.fence + 1)
-    assert await store.backfills.take(backfill, desk.fence) is None, "an older owner does not take it back"
+    assert await take(store, backfill, newer)
+    assert await take(store, backfill, desk.fence) is None, "an older owner does not take it back"
     await store.backfills.later(
         backfill, store._database.clock.now() + timedelta(hours=1), fence=desk.fence, counts=True, reason="mine"
     )
     assert (await now(store, backfill)).reason == "now", "an older owner puts nothing off"
+
+
+async def test_it_goes_on_under_another_scope_whose_fences_count_lower(store: Store):
+    desk = await Desk.open(store)
+    for _ in range(5):
+        desk.fence = await anew(store)
+    backfill = await taken(store, desk)
+    other = await store.leases.acquire("shared", "test:2", 600)
+    assert other is not None
+    assert other < desk.fence
+    found = await store.backfills.take(backfill, scope="shared", fence=other)
+    assert found is not None
+    assert (found.state, found.fence) == ("running", other)
+    late = replace(desk.page(row("a")), run_id=None, cursor_read=None, cursor_next="1", last=False)
+    with pytest.raises(OwnershipError):
+        await store.backfills.commit(backfill, late, seen=1)
+    await store.backfills.commit(found, replace(late, scope="shared", fence=other), seen=1)
+    assert await stored(store) == ["a"]
 
 
 async def test_what_lies_within_a_range_is_counted(store: Store):

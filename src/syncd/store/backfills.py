@@ -152,17 +152,23 @@ class Backfills:
         )
         return [Backfill(**dict(each)) for each in found]
 
-    async def take(self, backfill: Backfill, fence: int) -> Backfill | None:
-        """Work on it under this fence; as it stands now. None: it was stopped, has ended, or waits for a moment to come."""
+    async def take(self, backfill: Backfill, *, scope: str, fence: int) -> Backfill | None:
+        """Work on it under this fence of this scope; as it stands now.
+
+        None: it was stopped, has ended, waits for a moment to come, or the scope is no longer ours. The fence it was taken
+        with before says nothing: an integration may have moved to a scope whose fences count lower.
+        """
         now = self._database.clock.now()
         found = await self._database.fetchrow(
             "UPDATE syncd.backfills SET state = 'running', fence = $3, started_at = coalesce(started_at, $4) "
-            "WHERE integration = $1 AND id = $2 AND state IN ('waiting', 'running') AND fence <= $3 "
+            "WHERE integration = $1 AND id = $2 AND state IN ('waiting', 'running') "
+            "AND EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $5 AND l.fence = $3) "
             f"AND (not_before IS NULL OR not_before <= $4) RETURNING {_COLUMNS}",
             backfill.integration,
             backfill.id,
             fence,
             now,
+            scope,
         )
         return Backfill(**dict(found)) if found is not None else None
 

@@ -136,7 +136,7 @@ class Backfilling:
         """Go on with one until its end, a failure, or a stop. Raises StoreError, OwnershipError."""
         fence = account.fence
         plan = account.plans.get(waiting.resource)
-        taken = await self._store.backfills.take(waiting, fence)
+        taken = await self._store.backfills.take(waiting, scope=account.scope, fence=fence)
         if taken is None:
             return
         if plan is None:
