@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from syncd.kit import Delivery
-from syncd.server import doors
+from syncd.server import app, doors
 from syncd.server.express import Express
 from syncd.server.webhooks import Answer
 from syncd.store.intake import Arrival
@@ -249,3 +249,26 @@ async def test_a_connection_idle_between_deliveries_is_closed_in_the_end():
         assert not reader.at_eof()
         await clock.advance(3.0)
         assert await asyncio.wait_for(reader.read(), 10) == b""
+
+
+async def test_a_busy_connection_outlives_the_patience_of_the_library(monkeypatch: pytest.MonkeyPatch):
+    """Of the short way's requests the library knows nothing: to it the connection has never spoken."""
+    monkeypatch.setattr(app, "KEEP_ALIVE_SECONDS", 0.2)
+    clock, keeper = FakeClock(), LateKeeper()
+    async with hooked(lambda: by_name(receiver("one")), keeper, clock=clock) as url:
+        reader, writer = await connect(url)
+        writer.write(delivery(1, clock))
+        await keeper.until(1)
+        await asyncio.sleep(0.5)
+        keeper.waiting[0].set_result(True)
+        assert (await asyncio.wait_for(reader.readuntil(b'accepted"}\n'), 10)).startswith(b"HTTP/1.1 202 ")
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 200 ")
+        assert await asyncio.wait_for(_rest(reader), 10)  # from its first request on the library sees to it as before
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    found = b""
+    while piece := await reader.read(65536):
+        found += piece
+    return found

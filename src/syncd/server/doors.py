@@ -81,6 +81,10 @@ class Door(asyncio.Protocol):
             self._transport.close()
             return
         self._inner.connection_made(transport)
+        if not self._ordinary:
+            # The library counts its patience from here until its first request, and the short way's requests are none to
+            # it: it would close the busiest connection in the middle of a delivery. Until it has one, we look after it.
+            self._inner.keep_alive(True)
 
     def data_received(self, data: bytes) -> None:
         if self._inner is None:
