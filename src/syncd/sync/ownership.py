@@ -41,6 +41,10 @@ class Ownership:
         self._given_up = False
         self._fence: int | None = None
         self._good_until = 0.0
+        self._pause_seconds = ttl_seconds / 4
+        """Until the next renewal; after one that failed it is soon."""
+        self._expired = False
+        """Was it said that the lease has run out?"""
         self.lost: Callable[[], None] = lambda: None
         """Called when the lease is gone although we wanted it."""
 
@@ -61,32 +65,40 @@ class Ownership:
         if fence is None:
             return False
         await self._taken()
-        self._fence, self._good_until = fence, asked_at + self._ttl_seconds
-        metrics.LEASE_HELD.labels(self.scope).set(1)
+        self._fence = fence
+        self._good(asked_at)
         log.info("scope_acquired", scope=self.scope, fence=fence)
         return True
 
     async def keep(self) -> None:
-        """Renew until released; where the lease is lost, or was never had, try to get it."""
+        """Renew until released; where the lease is lost, or was never had, try to get it.
+
+        A lease that ran out while the database was away is not believed, and renewed all the same: where nobody else has
+        had it, its fence is as good as it was, and what is under way under it ends as if nothing had been.
+        """
         while not self._given_up:
             try:
                 if self._fence is None and not await self.acquire():
                     await self._clock.sleep(RETRY_SECONDS)
                     continue
-                await self._clock.sleep(self._ttl_seconds / 4)
+                await self._clock.sleep(self._pause_seconds)
                 asked_at = self._clock.monotonic()
                 if self._fence is None:
                     continue
                 if await self._store.leases.renew(self.scope, self._owner, self._fence, self._ttl_seconds):
-                    self._good_until = asked_at + self._ttl_seconds
+                    self._good(asked_at)
                     continue
                 log.warning("scope_lost", scope=self.scope, fence=self._fence)
                 self._gone()
             except StoreError as error:
-                if self._fence is not None and self._clock.monotonic() >= self._good_until:
+                if self._fence is None:
+                    await self._clock.sleep(RETRY_SECONDS)
+                    continue
+                self._pause_seconds = RETRY_SECONDS
+                if self._clock.monotonic() >= self._good_until and not self._expired:
+                    self._expired = True
                     log.warning("scope_lease_expired", scope=self.scope, reason=str(error))
-                    self._gone()
-                await self._clock.sleep(RETRY_SECONDS)
+                    metrics.LEASE_HELD.labels(self.scope).set(0)
 
     async def release(self) -> None:
         """Give the scope up so that another instance may have it at once."""
@@ -95,6 +107,13 @@ class Ownership:
         metrics.LEASE_HELD.labels(self.scope).set(0)
         if fence is not None:
             await self._store.leases.release(self.scope, self._owner, fence)
+
+    def _good(self, asked_at: float) -> None:
+        self._good_until = asked_at + self._ttl_seconds
+        self._pause_seconds = self._ttl_seconds / 4
+        self._expired = False
+        if self._fence is not None:  # not given up meanwhile
+            metrics.LEASE_HELD.labels(self.scope).set(1)
 
     def _gone(self) -> None:
         self._fence = None
