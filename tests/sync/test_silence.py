@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from syncd.errors import StoreError
 from syncd.explain import State
 from syncd.kit import Resource
 from syncd.model import Outcome
@@ -160,6 +161,45 @@ async def test_a_restart_neither_forgets_a_silence_nor_pulls_twice(stage: Stage)
     stage.restart()
     await stage.look()
     assert stage.judged() == (State.HEALTHY, ""), "one came while nobody worked"
+
+
+async def test_a_silence_whose_pull_could_not_be_asked_for_is_not_taken_for_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    await stage.arrives("flow")
+    await stage.clock.advance(4000)
+    put = stage.store.tasks.put
+
+    async def broken(*args: Any) -> int:
+        raise StoreError("the process ends here, or the database does")
+
+    monkeypatch.setattr(stage.store.tasks, "put", broken)
+    with pytest.raises(StoreError):
+        await stage.look()
+    monkeypatch.setattr(stage.store.tasks, "put", put)
+    stage.restart()
+    await stage.look()
+    assert (await stage.wishes(), stage.judged()[1]) == (["flow"], "webhooks-silent")
+
+
+async def test_a_silence_that_could_not_be_told_is_told_with_the_pull_that_waits(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    await stage.arrives("flow")
+    await stage.clock.advance(4000)
+    tell = stage.store.arrivals.tell
+
+    async def broken(*args: Any) -> bool:
+        raise StoreError("the process ends here, or the database does")
+
+    monkeypatch.setattr(stage.store.arrivals, "tell", broken)
+    with pytest.raises(StoreError):
+        await stage.look()
+    monkeypatch.setattr(stage.store.arrivals, "tell", tell)
+    stage.restart()
+    await stage.look()
+    assert (await stage.wishes(), stage.judged()[1]) == (["flow"], "webhooks-silent")
+    assert await stage.store.arrivals.silent("acme") is not None
 
 
 async def test_a_delivery_nobody_has_worked_on_yet_breaks_the_silence(stage: Stage):

@@ -211,9 +211,13 @@ class Silence:
             raise
 
     async def _tell(self, watched: _Watched, silent: Silent) -> None:
-        """A silence begins: pull what would have been told, say so. Once, whoever is restarted meanwhile."""
+        """A silence begins: pull what would have been told, say so. Once, whoever is restarted meanwhile.
+
+        Told after the pull is asked for: whoever ends in between has it asked for twice, not never.
+        """
         account = watched.account
-        if await self._store.arrivals.tell(account.name, silent):
+        known = await self._store.arrivals.silent(account.name)
+        if known is None or (known.since, known.missed) != (silent.since, silent.missed):
             resources = await self._affected(account)
             cause = f"no webhook since {silent.since:%Y-%m-%d %H:%M} UTC"
             tasks = [
@@ -222,6 +226,7 @@ class Silence:
             ]
             await self._store.tasks.put(account.name, *tasks)
             account.tasks_added()
+            await self._store.arrivals.tell(account.name, silent)
             log.warning(
                 "webhooks_silent",
                 partner=self._partner,
