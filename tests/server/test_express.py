@@ -83,6 +83,7 @@ def test_a_delivery_that_came_whole_is_taken():
         request(**{"X-A": "a\r\n folded"}),
         request(**{"X-A": "a\nX-B: b"}),
         request(**{"X-A": "a" * 9000}),
+        request(**{f"X-{n}": "1" for n in range(99)}),
         request().replace(b"HTTP/1.1", b"HTTP/1.0"),
         request().replace(b"POST", b"PUT"),
         request().replace(b"\r\n", b"\n"),
@@ -181,6 +182,21 @@ async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
 def delivery(number: int, clock: FakeClock) -> bytes:
     body = b'{"id": "evt_%d"}' % number
     return request(body, **seal(body, clock))
+
+
+@pytest.mark.parametrize("count", [90, 120, 200])
+async def test_of_many_headers_both_ways_say_the_same(count: int, monkeypatch: pytest.MonkeyPatch):
+    clock = FakeClock()
+    body = b'{"id": "evt_1"}'
+    crowd = {f"X-{n}": "1" for n in range(count)}
+    found = []
+    async with hooked(lambda: by_name(receiver("one")), FakeKeeper(), clock=clock) as url:
+        for _ in range(2):
+            attempt = Attempt("crowd", (request(body, **seal(body, clock), **crowd),), frozenset())
+            found.append(await exchange(url, attempt))
+            monkeypatch.setattr(doors.Door, "_taken", lambda self, data: False)
+    assert None not in found
+    assert {answer[0] for answer in found if answer} == ({400} if count == 200 else {202, 200})
 
 
 async def test_what_comes_before_the_answer_waits_its_turn():

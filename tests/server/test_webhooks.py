@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hmac
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -186,6 +190,24 @@ async def test_compressed_and_oversized_bodies_are_refused_before_anybody_looks(
     shown = metrics.exposition().decode()
     assert 'syncd_http_connections_cut_total{reason="compressed",site="public"}' in shown
     assert 'syncd_http_connections_cut_total{reason="too_large",site="public"}' in shown
+
+
+async def test_an_address_is_judged_as_ours_whatever_host_the_request_names():
+    """A signature over the address of another installation fits there only, even where the whole address is asked for."""
+    ours, theirs = "https://prod.example/webhooks/acme/one", "https://staging.example/webhooks/acme/one"
+    judges = by_name(receiver("one", key="tok", rules={"verify": "twilio"}, url=ours))
+    found = []
+    async with hooked(lambda: judges, FakeKeeper(), clock=FakeClock()) as url:
+        at = urlsplit(url)
+        for address, target in ((theirs, theirs), (theirs, ours), (ours, theirs), (ours + "?x=%20y", ours + "?x=%20y")):
+            seal = base64.b64encode(hmac.digest(b"tok", f"{address}ab".encode(), "sha1")).decode()
+            reader, writer = await asyncio.open_connection(at.hostname, at.port)
+            kind = "application/x-www-form-urlencoded"
+            head = f"POST {target} HTTP/1.1\r\nHost: x\r\nX-Twilio-Signature: {seal}\r\nContent-Type: {kind}\r\n"
+            writer.write(f"{head}Content-Length: 3\r\n\r\na=b".encode())
+            found.append((await asyncio.wait_for(reader.readline(), 10)).split()[1])
+            writer.close()
+    assert found == [b"401", b"401", b"202", b"202"]
 
 
 async def test_receivers_are_swapped_whole(gate: Gate):

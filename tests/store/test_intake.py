@@ -218,6 +218,20 @@ async def test_an_acknowledged_delivery_is_on_disk_even_where_the_server_is_told
     scribe.cut()
 
 
+async def test_what_the_server_is_told_later_does_not_reach_an_open_connection(database: str, eyes: asyncpg.Connection):
+    name = await eyes.fetchval("SELECT current_database()")
+    await eyes.execute(f"ALTER DATABASE {name} SET synchronous_commit = 'local'")
+    scribe = await Scribe.open(database, clock=SystemClock())
+    try:
+        rows = await scribe._connection.fetch(
+            "SELECT setting, source FROM pg_settings WHERE name = 'synchronous_commit'"
+        )
+        # Set by the session: a configuration that is read anew, in which it may be off, has no say in it.
+        assert [tuple(row) for row in rows] == [("local", "session")]
+    finally:
+        scribe.cut()
+
+
 async def test_a_standby_is_not_written_to(database: str, eyes: asyncpg.Connection):
     name = await eyes.fetchval("SELECT current_database()")
     await eyes.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")

@@ -22,7 +22,8 @@ from syncd.server.answers import SIGNS
 
 _PREFIX: Final = b"POST /webhooks/"
 _LONGEST_HEAD: Final = 8_000
-"""Longer heads are the library's to judge, which has limits of its own."""
+_MOST_FIELDS: Final = 100
+"""Longer heads, and those of more fields, are the library's to judge, which has limits of its own."""
 _NAME: Final = r"[A-Za-z0-9_~-][A-Za-z0-9_~.-]*"
 _HEAD: Final = re.compile(
     rf"POST (/webhooks/({_NAME})/({_NAME})(?:/({_NAME}))?(?:\?[A-Za-z0-9_~.&=+-]*)?) HTTP/1\.1\r\n"
@@ -77,6 +78,7 @@ class Express:
         length = headers.get("content-length", "")
         if (
             len(headers) != len(fields)
+            or len(fields) > _MOST_FIELDS
             or not length.isdigit()
             or len(length) > 9
             or int(length) != len(data) - end

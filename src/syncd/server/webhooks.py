@@ -99,7 +99,10 @@ class Webhooks:
         """One delivery as the HTTP library brings it: a body of many pieces, an unusual head. `express.py` has the others."""
         match = request.match_info
         headers = Headers(list(request.headers.items()))
-        delivery = Delivery(await request.read(), headers, request.raw_path, "POST", match.get("route", ""))
+        path = request.raw_path
+        if not path.startswith("/"):  # a whole address, as proxies are asked: ours is known, this one anybody can write
+            path = request.rel_url.raw_path_qs
+        delivery = Delivery(await request.read(), headers, path, "POST", match.get("route", ""))
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.begin(match["partner"], match["integration"], delivery, partial(_resolve, answered))
         status, body, seconds = await answered

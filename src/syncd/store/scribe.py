@@ -31,15 +31,15 @@ _SETTINGS = {
     "jit": "off",
 }
 
-# A server may be told to answer COMMIT before the log is on disk. What we acknowledge has to be there.
+# A server may be told to answer COMMIT before the log is on disk, at any time and also for connections that are open: what
+# it says now is therefore set for ours, so that nothing it reads later counts. What we acknowledge has to be there.
 _PROBE = """
 DO $$ BEGIN
     IF current_setting('transaction_read_only') = 'on' THEN
         RAISE 'the database is read-only: a standby?' USING ERRCODE = 'read_only_sql_transaction';
     END IF;
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', false);
-    END IF;
+    PERFORM set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+        WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false);
 END $$
 """
 
