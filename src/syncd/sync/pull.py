@@ -90,6 +90,9 @@ class Pull:
             tally.drift = Drift()
             await account.store.runs.add_drift(account.name, run_id)
         resumed = checkpoint.cursor is not None
+        listed = before is not None and before.listed and before.checkpoint.mode is mode
+        if before is not None and (resumed or listed):
+            tally.listing_began_at = before.started_at
         checkpoint = await self._with_since(checkpoint)
         say = log.debug if self.trigger == PROBE else log.info  # an outage of days is no news with each probe
         say(
@@ -102,7 +105,6 @@ class Pull:
             resumed=resumed,
         )
         try:
-            listed = before is not None and before.listed and before.checkpoint.mode is mode
             ended = listed or await self._walk(checkpoint)
         except RejectedError as error:
             if resumed and tally.pages == 0:

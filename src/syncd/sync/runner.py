@@ -32,6 +32,7 @@ from syncd.sync.probing import Group, Probing
 from syncd.sync.pull import PROBE, Pull
 from syncd.sync.returning import Returning
 from syncd.sync.schedule import Schedule
+from syncd.sync.tally import Tally
 from syncd.sync.unit import Unit, Wish
 from syncd.sync.work import Worker
 
@@ -267,6 +268,10 @@ class Runner:
             unit.due_at = now
             return
         unit.attempt = 0
+        wishes, unanswered = _answered(tally, wishes)
+        for wish in unanswered:
+            self.wishes[wish.id] = Wish(unit)
+        unit.wishes = [*unanswered, *unit.wishes]
         # Who asked while it ran wants what is there now: once more, at once.
         unit.due_at = now if unit.wishes else max(self._pace(unit).after(began_at, self._clock.random()), now)
         if account.health.succeeded(unit.plan.name, now, rejected=tally.rejected, seen=tally.seen):
@@ -369,14 +374,14 @@ class Runner:
         return unit.plan.paced(fed=is_fed(health, unit.plan, self._clock.now()))
 
     async def _settle(self, wishes: list[Task], letter: NewDeadLetter | None = None) -> None:
-        """Note what a run came to. If the database is away now, the wishes are found in nobody's hand and come again."""
+        """Note what a run came to. If the database is away now, the wishes are found in nobody's hand and come again; so is
+        one whose row was freed and taken anew meanwhile.
+        """
         stored = False
         try:
             if letter is not None:
                 await self._store.dead_letters.bury(letter)
-            for wish in wishes:
-                await self._store.tasks.done(wish)
-            stored = True
+            stored = all([await self._store.tasks.done(wish) for wish in wishes])
         except StoreError as away:
             log.warning("outcome_not_stored", partner=self.partner, reason=str(away))
         finally:
@@ -398,13 +403,30 @@ class Runner:
         unit = self.units.get((task.integration, task.resource))
         if unit is None:
             return False
-        if all(wish.id != task.id for wish in unit.wishes):
+        known = [wish.id for wish in unit.wishes]
+        if task.id in known:
+            unit.wishes[known.index(task.id)] = task  # taken anew, under the fence its end is written with
+        else:
             unit.wishes.append(task)
             unit.due_at = self._clock.now()
             self.wishes[task.id] = Wish(unit)
             while len(self.wishes) > WISHES_REMEMBERED:
                 del self.wishes[next(iter(self.wishes))]
         return True
+
+
+def _answered(tally: Tally, wishes: list[Task]) -> tuple[list[Task], list[Task]]:
+    """Wishes a run that ended well has fulfilled, and those it has not.
+
+    One that went on with an older listing has not read again what that had shown before somebody asked. Only then are times
+    compared: the next run begins a listing, and whatever the clocks say answers all it was given. Who let deletions go had
+    that done by this one, and does not let others go that come up in the next.
+    """
+    began_at = tally.listing_began_at
+    if began_at is None:
+        return wishes, []
+    late = [wish for wish in wishes if wish.since > began_at and not wish.payload.get("confirm")]
+    return [wish for wish in wishes if wish not in late], late
 
 
 def _paused_explanation(name: str, held: Control) -> Explanation:

@@ -32,6 +32,8 @@ class Tally:
     waited_seconds: float = 0.0
     total: int | None = None
     started_at: datetime | None = None
+    listing_began_at: datetime | None = None
+    """When the listing was begun that this run goes on with; None: it begins one itself."""
     sweep: Sweep | None = None
     drift: Drift | None = None
     """What it had to mend that fresher ways had missed; None: it cannot tell."""
