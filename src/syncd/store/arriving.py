@@ -33,15 +33,27 @@ class Arrival(NamedTuple):
     received_at: datetime
 
 
+class Share:
+    """What one integration has waiting."""
+
+    __slots__ = ("rows", "size")
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.size = 0
+        """Bytes of bodies."""
+
+
 class Waiting:
     """A delivery on its way to the table, and those who wait to hear of it."""
 
-    __slots__ = ("callers", "row", "since", "size")
+    __slots__ = ("callers", "row", "share", "since", "size")
 
-    def __init__(self, row: Row, size: int, since: float, caller: asyncio.Future[bool | str]) -> None:
+    def __init__(self, row: Row, size: int, since: float, share: Share, caller: asyncio.Future[bool | str]) -> None:
         self.row = row
         self.size = size
         self.since = since
+        self.share = share
         self.callers = [caller]
         """The first one brought it, the others brought it again meanwhile; empty once they were answered."""
 

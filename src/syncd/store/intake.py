@@ -20,7 +20,7 @@ import structlog
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import StoreError
-from syncd.store.arriving import Arrival, IntakeFullError, Waiting, row_of
+from syncd.store.arriving import Arrival, IntakeFullError, Share, Waiting, row_of
 from syncd.store.scribe import STATEMENT_SECONDS, Scribe
 
 __all__ = ["Arrival", "Intake", "IntakeFullError"]
@@ -34,6 +34,9 @@ BATCH_BYTES = 4 * 1024 * 1024
 WAITING_ROWS = 10_000
 WAITING_BYTES = 64 * 1024 * 1024
 """Deliveries that may wait for their commit, and the bytes of their bodies; further ones are refused."""
+CROWDED, ALONE = 2, 8
+"""Once this part of the room is taken (a half), who alone holds more than that part of it (an eighth) is refused: however
+much one integration brings, the others find room."""
 
 ANSWER_SECONDS = 3.75
 """Longest `put`."""
@@ -61,12 +64,14 @@ class Intake:
         """All that is on its way, by key, oldest first: one key is never in two batches at a time."""
         self._rows = 0
         self._bytes = 0
+        self._shares: dict[str, Share] = {}
+        """By integration; one that has been configured stays, there are few."""
         self._resting: deque[asyncio.Future[None]] = deque()
         """Writers without work."""
         self._busy: dict[Scribe, float] = {}
         """Connections with a statement under way, and since when."""
         self._spare: Scribe | None = None
-        self._scribes: set[Scribe | None] = set()
+        self._scribes: set[Scribe] = set()
         """Connections of writers."""
         self._patience = _PATIENCE_SECONDS
         self._away = "" if url is not None else "the database is not known yet"
@@ -128,11 +133,20 @@ class Intake:
         size = len(arrival.body)
         if self._rows >= WAITING_ROWS or self._bytes + size > WAITING_BYTES or entry is not None:
             raise IntakeFullError(f"{self._rows:,} deliveries wait to be stored already")
-        entry = Waiting(row, size, self._clock.monotonic(), caller)
+        share = self._shares.get(key[0])
+        if share is None:
+            share = self._shares[key[0]] = Share()
+        elif (self._rows * CROWDED >= WAITING_ROWS or self._bytes * CROWDED >= WAITING_BYTES) and (
+            share.rows * ALONE > WAITING_ROWS or share.size * ALONE > WAITING_BYTES
+        ):
+            raise IntakeFullError(f"{share.rows:,} deliveries of this integration wait to be stored already")
+        entry = Waiting(row, size, self._clock.monotonic(), share, caller)
         self._known[key] = entry
         self._line.append(entry)
         self._rows += 1
         self._bytes += size
+        share.rows += 1
+        share.size += size
         if self._resting:
             self._wake()
         elif not self._tasks:
@@ -185,11 +199,12 @@ class Intake:
         scribe: Scribe | None = None
         try:
             while True:
-                if self._untold and scribe is not None and self._clock.monotonic() >= self._told_at + _TELL_SECONDS:
-                    scribe = await self._tell(scribe)
-                elif self._line:
+                owes = self._owes() and self._clock.monotonic() >= self._told_at + _TELL_SECONDS
+                if owes or self._line:
                     if scribe is None or not scribe.up:
                         scribe = await self._connected(scribe)
+                    elif owes:
+                        scribe = await self._tell(scribe)
                     else:
                         scribe = await self._write_batch(scribe, self._take())
                 else:
@@ -199,6 +214,10 @@ class Intake:
         finally:
             if scribe is not None:
                 scribe.cut()
+
+    def _owes(self) -> bool:
+        """Are other instances to be told of something, and could they be?"""
+        return bool(self._untold) and not self._away
 
     def _take(self) -> list[Waiting]:
         """All that waits, within a batch's bounds; in the order of their keys, as `Scribe.store` wants it."""
@@ -244,7 +263,7 @@ class Intake:
     async def _connected(self, before: Scribe | None) -> Scribe | None:
         """A connection for a writer that has none, while what waits may be taken by the other; None where it is not to be had
         now. When nobody has one, the database is away."""
-        self._scribes.discard(before)
+        self._scribes = {scribe for scribe in self._scribes if scribe is not before and scribe.up}
         self._wake()  # the other may have one
         while self._spare is not None:
             scribe, self._spare = self._spare, None
@@ -264,7 +283,7 @@ class Intake:
             self._scribes.add(scribe)
             metrics.INTAKE_UP.set(1)
             return scribe
-        if any(other is not None and other.up for other in self._scribes):
+        if any(other.up for other in self._scribes):
             await self._clock.sleep(_PROBE_SECONDS)
         else:
             self._lose(trouble)
@@ -291,6 +310,11 @@ class Intake:
         except StoreError:
             scribe.cut()
             self._untold |= names
+            self._told_at += _PROBE_SECONDS
+            return None
+        except Exception:  # they look by themselves too, only later: it is not worth a writer
+            say.exception("intake_failed")
+            scribe.cut()
             return None
         finally:
             del self._busy[scribe]
@@ -305,6 +329,8 @@ class Intake:
         del self._known[entry.row[:2]]
         self._rows -= 1
         self._bytes -= entry.size
+        entry.share.rows -= 1
+        entry.share.size -= entry.size
         for caller in callers:
             if not caller.done():
                 caller.set_result(outcome)
@@ -330,23 +356,31 @@ class Intake:
     async def _watch(self) -> None:
         """See that nobody waits too long and that no statement hangs."""
         while True:
-            if not (self._known or self._busy or self._untold):
+            if not (self._known or self._busy or self._owes()):
                 self._stirred.clear()
                 await self._stirred.wait()
             await self._clock.sleep(_TICK_SECONDS)
-            if self._untold:
+            if self._owes():
                 self._wake()
             now = self._clock.monotonic()
-            for scribe, since in list(self._busy.items()):
-                if now - since >= _CUT_SECONDS:
-                    scribe.cut()
-                    self._lose(StoreError("the database did not answer in time"))
+            if any(now - since >= _CUT_SECONDS for since in self._busy.values()):
+                self._cut_all()
+                self._lose(StoreError("the database did not answer in time"))
             late = []
             for entry in self._known.values():
                 if now - entry.since < ANSWER_SECONDS:
                     break
                 late.append(entry)
             self._fail(late, "the database did not answer in time: it is not known whether the delivery was stored")
+            while self._line and not self._line[0].callers:  # they are nobody's any more, and so are their bodies
+                self._line.popleft()
+
+    def _cut_all(self) -> None:
+        """What one connection does not survive (a night behind a router that forgot it) the others have not survived either:
+        each would be found out by an outage of its own."""
+        for scribe in {*self._scribes, *self._busy, *([self._spare] if self._spare else [])}:
+            scribe.cut()
+        self._spare = None
 
     async def _look_out(self) -> None:
         """Find out when a lost database is back."""
@@ -367,5 +401,6 @@ class Intake:
             self._spare = scribe
             self._away = ""
             self._lost.clear()
+            self._stirred.set()  # what others are owed
             metrics.INTAKE_UP.set(1)
             say.info("intake_resumed")
