@@ -9,14 +9,16 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from syncd import drivers
 from syncd.config import Config, load
 from syncd.errors import StoreError
 from syncd.kit import Accepted, Delivery, Headers, Receiver, Refused, signatures
 from syncd.ports import StoredCredential
-from syncd.receivers import CHANNEL, Receivers
+from syncd.receivers import CHANNEL, LOOK_SECONDS, Receivers
 from syncd.secrets import Vault
+from syncd.store import SealError
 from syncd.store.credentials import CredentialNote
 from syncd.testing.clock import FakeClock
 
@@ -69,6 +71,7 @@ class Sealed:
     def __init__(self) -> None:
         self.rows: dict[str, Mapping[str, str]] = {}
         self.fails = ""
+        """Whose row does not open; `*`: the database is away, `half`: it goes away in between."""
         self.heard: Any = None
 
     @property
@@ -82,7 +85,9 @@ class Sealed:
 
     async def get(self, integration: str, kind: str) -> StoredCredential:
         if self.fails == integration:
-            raise StoreError("does not open")
+            raise SealError("does not open")
+        if self.fails == "half":
+            raise StoreError("the database went away")
         return StoredCredential(integration, kind, self.rows[integration], None, 1)
 
     async def listen(self, channel: str, listener: Any) -> None:
@@ -213,4 +218,91 @@ async def test_secrets_of_registration_are_taken_up_at_once_and_one_that_does_no
         await clock.advance(10)
         assert lets_in(receivers, "whsec_other", "other")
         assert lets_in(receivers, "whsec_given"), "what was known of it stays"
+        assert not receivers.ready, "and whom its new one would let in is not known"
+        sealed.fails = ""
+        await clock.advance(LOOK_SECONDS)
+        assert receivers.ready and lets_in(receivers, "whsec_later"), "nobody had to say so"
         tasks.cancel_scope.cancel()
+
+
+async def test_a_database_that_goes_away_between_two_questions_leaves_a_doubt_and_is_asked_again(site: Site) -> None:
+    sealed = Sealed()
+    sealed.rows["shop"] = {"we_1": "whsec_given"}
+    sealed.fails = "half"
+    receivers = Receivers(site.vault, lambda: sealed)  # type: ignore[arg-type,return-value]
+    receivers.load(site.file(""))
+    clock = FakeClock()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(receivers.keep, clock)
+        await clock.advance(10)
+        assert not receivers.ready
+        sealed.fails = ""
+        await clock.advance(1)
+        assert receivers.ready and lets_in(receivers, "whsec_given")
+        sealed.rows["shop"] = {"we_2": "whsec_later"}
+        sealed.fails = "half"
+        sealed.heard("shop")
+        await clock.advance(1)
+        assert not receivers.ready and lets_in(receivers, "whsec_given")
+        sealed.fails = ""
+        await clock.advance(1)
+        assert receivers.ready and lets_in(receivers, "whsec_later")
+        tasks.cancel_scope.cancel()
+
+
+async def test_while_a_file_cannot_be_read_nobody_is_refused_for_good_and_it_is_looked_at_again(site: Site) -> None:
+    sealed = Sealed()
+    receivers = Receivers(site.vault, lambda: sealed)  # type: ignore[arg-type,return-value]
+    config = site.file("{file: late}")
+    clock = FakeClock()
+    with capture_logs() as log:
+        receivers.load(config)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receivers.keep, clock)
+            await clock.advance(10 * LOOK_SECONDS)
+            assert not receivers.ready
+            site.secret("late", "whsec_late")
+            await clock.advance(LOOK_SECONDS)
+            assert receivers.ready and lets_in(receivers, "whsec_late")
+            (site.directory / "secrets" / "late").unlink()
+            receivers.load(site.file("{file: late}"))
+            assert not receivers.ready and lets_in(receivers, "whsec_late"), "a reload with it: as before, in doubt"
+            off = config.partners["stripe"].model_copy(update={"enabled": False})
+            receivers.load(config.model_copy(update={"partners": {"stripe": off}}))
+            assert receivers.ready, "of one that is switched off nothing is missed"
+            tasks.cancel_scope.cancel()
+    said = [entry["integration"] for entry in log if entry["event"] == "webhook_secret_not_read"]
+    assert said == ["shop"] * 3, "once for each load a person asked for"
+
+
+@pytest.mark.parametrize("name", ["verifier", "event_id", "kept_headers"])
+def test_a_fault_of_a_driver_is_its_own_partners_trouble_and_shows_no_secret(
+    site: Site, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(self: Any, *arguments: Any, **more: Any) -> Any:
+        raise ValueError("odd secret: whsec_x")
+
+    receivers = Receivers(site.vault, lambda: None)
+    site.secret("hook", "whsec_x")
+    config = site.file("{file: hook}")
+    receivers.load(config)
+    monkeypatch.setattr(drivers.kind("stripe"), name, property(fault) if name == "event_id" else fault)
+    kept = receivers.load(config)
+    assert set(kept) >= {"shop"}
+    assert "ValueError" in kept["shop"] and "whsec" not in kept["shop"]
+    assert lets_in(receivers, "whsec_x"), "judged as before"
+
+
+def test_rules_of_an_integration_alone_make_it_a_receiver(site: Site) -> None:
+    text = """\
+driver: rest
+rest: {base_url: 'https://x.example', resources: {boats: {path: /boats, id: id}}}
+integrations:
+  one: {webhook: {secrets: [%s], rules: {verify: stripe, routes: {boat.changed: boats}}%s}}
+  two: {}
+"""
+    receivers = Receivers(site.vault, lambda: None)
+    site.secret("hook", "whsec_x")
+    receivers.load(site.file("{file: hook}", name="boats", text=text))
+    assert isinstance(receivers.current["boats", "one"].judge(signed("whsec_x"), NOW), Accepted)
+    assert ("boats", "two") not in receivers.current

@@ -2,12 +2,14 @@
 
 Independent of whether the partner could be built or its credential works: deliveries are judged as long as there is a
 secret to judge by (R16). The mapping is swapped whole (R13); an integration one of whose secrets cannot be read is
-judged by those it had and those that can be read.
+judged by those it had and those that can be read. Until then it is looked at again and again, and nobody is refused for
+good: whom the missing secret would let in cannot be told.
 """
 
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -24,7 +26,7 @@ from syncd.kit.receiver import Receiver
 from syncd.ports import StoredCredential
 from syncd.redaction import KNOWN
 from syncd.secrets import Ref, Secret, Vault, fingerprint
-from syncd.store import Store
+from syncd.store import SealError, Store
 
 say = structlog.get_logger()
 
@@ -34,6 +36,8 @@ CHANNEL: Final = "syncd_receivers"
 """What every instance listens to; the payload is the integration."""
 
 RETRY_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 15.0
+"""Between two looks at secrets that cannot be read."""
 
 Key = tuple[str, str]
 
@@ -50,13 +54,23 @@ class Receivers:
         """Of the files, by who is judged with them."""
         self._changed = anyio.Event()
         self.ready = False
-        """The sealed secrets were read. Before that a refusal may be wrong: answer 503, not 401."""
+        """Every secret there is was read. Until then a refusal may be wrong, whoever's it is: answer 503, not 401."""
+        self._asked = False
+        """The database told all it has."""
+        self._unopened: dict[str, str] = {}
+        self._unread: dict[str, str] = {}
+        """What stands against a secret of theirs, sealed or in a file, or against their rules."""
+        self._said: dict[str, str] = {}
         self.current: Mapping[Key, Receiver] = MappingProxyType({})
         """By (partner, integration)."""
 
     def load(self, config: Config) -> dict[str, str]:
         """Take a configuration over, part by part. Returns what stands against each integration that was left as it was, or
         that lacks a secret from the start."""
+        self._said = {}
+        return self._load(config)
+
+    def _load(self, config: Config) -> dict[str, str]:
         self._config = config
         kept: dict[str, str] = {}
         made: dict[Key, Receiver] = {}
@@ -64,9 +78,10 @@ class Receivers:
             made |= self._of(config, partner, kept)
         self.current = MappingProxyType(made)
         self._held = {key: held for key, held in self._held.items() if key in made}
-        for name, trouble in kept.items():
-            say.warning("webhook_secret_not_read", integration=name, reason=trouble, action="syncd check --env")
-        return kept
+        self._unread = kept
+        self.ready = self._asked and not self._doubted(config)
+        self._tell()
+        return dict(kept)
 
     def secrets(self) -> dict[Ref, str]:
         """Short hashes of the secrets of the files that deliveries are judged by."""
@@ -78,21 +93,22 @@ class Receivers:
         if store is None:
             raise StoreError("the database has not been reached yet", hint="syncd check --env")
         sealed: dict[str, tuple[Secret, ...]] = {}
+        unopened: dict[str, str] = {}
+        self._asked = self.ready = False  # what has changed is not known before all of it was read
         for note in await store.credentials.list():
             if note.kind != KIND:
                 continue
             try:
                 found = await store.credentials.get(note.integration, KIND)
-            except StoreError as error:
+            except SealError as error:
                 # One row that does not open is one integration's trouble; what was known of it stays.
-                say.error("webhook_secret_not_opened", integration=note.integration, reason=str(error))
                 sealed[note.integration] = self._sealed.get(note.integration, ())
+                unopened[note.integration] = _text(error)
                 continue
             sealed[note.integration] = _secrets(found)
-        self._sealed = sealed
-        self.ready = True
+        self._sealed, self._unopened, self._asked = sealed, unopened, True
         if self._config is not None:
-            self.load(self._config)
+            self._load(self._config)
 
     async def keep(self, clock: Clock) -> None:
         """Read the sealed secrets as soon as the database gives them, and again whenever an instance changed some."""
@@ -113,30 +129,56 @@ class Receivers:
                 await clock.sleep(RETRY_SECONDS)
                 continue
             said = False
-            await self._changed.wait()
+            await self._rest(clock)
+
+    async def _rest(self, clock: Clock) -> None:
+        """Until something changed, or a secret that could not be read is to be looked at again."""
+        while not self._changed.is_set():
+            try:
+                async with clock.timeout(LOOK_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                if not self.ready:
+                    return
+
+    def _doubted(self, config: Config) -> bool:
+        """Is there one in use of which something could not be read?"""
+        known = config.integrations
+        return any(name in known and known[name][0].is_enabled(name) for name in {**self._unread, **self._unopened})
+
+    def _tell(self) -> None:
+        """What stands against them, once; and again after a person's reload."""
+        for name, trouble in self._unread.items():
+            if self._said.get(f"file {name}") != trouble:
+                say.warning("webhook_secret_not_read", integration=name, reason=trouble, action="syncd check --env")
+        for name, trouble in self._unopened.items():
+            if self._said.get(f"row {name}") != trouble:
+                say.error("webhook_secret_not_opened", integration=name, reason=trouble)
+        self._said = {f"file {name}": trouble for name, trouble in self._unread.items()}
+        self._said |= {f"row {name}": trouble for name, trouble in self._unopened.items()}
 
     def _of(self, config: Config, partner: PartnerConfig, kept: dict[str, str]) -> dict[Key, Receiver]:
         made: dict[Key, Receiver] = {}
         try:
             driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
-        except SyncdError as error:
+        except Exception as error:
             for name in partner.integrations:
-                self._keep((partner.name, name), str(error), made, kept)
-            return made
-        if not driver.takes_webhooks:
+                self._keep((partner.name, name), _fault(error), made, kept)
             return made
         for name in partner.integrations:
             key = partner.name, name
             try:
                 own = drivers.of_integration(partner, name, driver)
+                if not own.takes_webhooks:
+                    continue
                 stated, unread = self._stated(partner, name)
                 if unread:  # what was valid stays so
                     kept[name] = unread
                     stated = {**self._held.get(key, {}), **stated}
                 self._held[key] = stated
                 made[key] = self._receiver(own, config, partner, name, [*stated.values(), *self._sealed.get(name, ())])
-            except SyncdError as error:
-                self._keep(key, str(error), made, kept)
+            except Exception as error:  # of the driver's own, which is one integration's trouble
+                self._keep(key, _fault(error), made, kept)
         return made
 
     def _keep(self, key: Key, trouble: str, made: dict[Key, Receiver], kept: dict[str, str]) -> None:
@@ -153,7 +195,7 @@ class Receivers:
             try:
                 found[ref] = self._vault.resolve(ref)
             except SyncdError as error:
-                unread.append(f"{error}" + (f" ({error.hint})" if error.hint else ""))
+                unread.append(_text(error))
         return found, "; ".join(unread)
 
     def _receiver(
@@ -170,6 +212,18 @@ class Receivers:
             tolerance_seconds=hook.tolerance,
             enabled=partner.is_enabled(name),
         )
+
+
+def _text(error: SyncdError) -> str:
+    return str(error) + (f" ({error.hint})" if error.hint else "")
+
+
+def _fault(error: Exception) -> str:
+    """What failed. Of an exception that is not ours only where it was raised: its text may hold a secret."""
+    if isinstance(error, SyncdError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"the driver failed: {type(error).__name__} in {place.name}, line {place.lineno} of {place.filename}"
 
 
 def _secrets(found: StoredCredential | None) -> tuple[Secret, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from syncd.errors import OwnershipError, StoreError
-from syncd.store import KeyRing, Store, new_key_line
+from syncd.store import KeyRing, SealError, Store, new_key_line
 from syncd.store.sealing import HOW_TO_MAKE_A_KEY
 
 from .parts import at
@@ -59,7 +59,7 @@ async def test_a_row_that_was_moved_or_changed_does_not_open(database: str, chan
         await store.credentials.put("acme", "oauth2", SECRET, expires_at=None, replaces=None)
         await store._database.execute(f"UPDATE syncd.credentials SET {change}")
         [note] = await store.credentials.list()
-        with pytest.raises(StoreError, match="does not open") as caught:
+        with pytest.raises(SealError, match="does not open") as caught:
             await store.credentials.get(note.integration, note.kind)
         assert "secret" not in str(caught.value)
 
@@ -84,7 +84,7 @@ async def test_keys_rotate_without_losing_anything(database: str):
         assert (found.value, found.version) == (SECRET, 1)
         assert {each.key_id for each in await new.credentials.list("acme")} == {"b"}
     async with await Store.open(database, clock=clock, key_ring=KeyRing({"a": A}), pool_size=1) as late:
-        with pytest.raises(StoreError, match="key b"):
+        with pytest.raises(SealError, match="key b"):
             await late.credentials.get("acme", "oauth2")
 
 
@@ -107,7 +107,7 @@ def test_a_key_that_root_makes_belongs_to_whoever_the_directory_belongs_to(tmp_p
 
 async def test_without_a_key_already_the_question_for_a_token_fails_so_that_none_is_asked_for(database: str):
     async with await Store.open(database, clock=await _clock(), pool_size=1) as store:
-        with pytest.raises(StoreError, match="no key to seal"):
+        with pytest.raises(SealError, match="no key to seal"):
             await store.credentials.get("acme", "oauth2")
 
 

@@ -21,7 +21,7 @@ from syncd.store.records import Records, StoredRecord
 from syncd.store.rejects import StoredReject
 from syncd.store.replays import REPLAYS, Group, Replay, Standing
 from syncd.store.rows import Known, NewTask, PageResult, PageWrite, Reject, Row
-from syncd.store.sealing import KeyRing, new_key_line
+from syncd.store.sealing import KeyRing, SealError, new_key_line
 from syncd.store.store import Store
 from syncd.store.tasks import POISON, SUSPECT, WISHES, Task
 from syncd.store.views import view_name
@@ -62,6 +62,7 @@ __all__ = [
     "Row",
     "Run",
     "SchemaStatus",
+    "SealError",
     "Selection",
     "Stand",
     "Standing",

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncd.errors import OwnershipError, StoreError
+from syncd.errors import OwnershipError
 from syncd.ports import StoredCredential
 from syncd.store.database import Database, affected
-from syncd.store.sealing import HOW_TO_MAKE_A_KEY, KeyRing
+from syncd.store.sealing import HOW_TO_MAKE_A_KEY, KeyRing, SealError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Credentials:
         self._ring = key_ring
 
     async def get(self, integration: str, kind: str) -> StoredCredential | None:
-        """The newest version, opened, or None. Raises StoreError where it does not open, and where there is no key at all:
+        """The newest version, opened, or None. Raises SealError where it does not open, and where there is no key at all:
         whoever finds nothing here asks the partner next, for something that must not be spent in vain."""
         ring = self._keys()
         found = await self._database.fetchrow(
@@ -186,7 +186,7 @@ class Credentials:
 
     def _keys(self) -> KeyRing:
         if self._ring is None:
-            raise StoreError(
+            raise SealError(
                 "there is no key to seal credentials with", hint=f"name its file as secrets.key; {HOW_TO_MAKE_A_KEY}"
             )
         return self._ring

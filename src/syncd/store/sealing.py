@@ -25,6 +25,10 @@ _FORMAT = b"syncd1"
 HOW_TO_MAKE_A_KEY = "this makes a key: (printf k1:; head -c 32 /dev/urandom | base64) > FILE; chmod 600 FILE"
 
 
+class SealError(StoreError):
+    """A sealed secret cannot be opened with the keys there are. The database was reached: to ask again changes nothing."""
+
+
 class KeyRing:
     """Keys by id. No representation shows a key."""
 
@@ -94,10 +98,10 @@ class KeyRing:
         return self.current, nonce + self._keys[self.current].encrypt(nonce, codec.dumps(dict(value)), bound)
 
     def open(self, integration: str, kind: str, key_id: str, ciphertext: bytes) -> dict[str, str]:
-        """What was sealed. Raises StoreError for an unknown key, another's row or a changed one."""
+        """What was sealed. Raises SealError for an unknown key, another's row or a changed one."""
         key = self._keys.get(key_id)
         if key is None:
-            raise StoreError(
+            raise SealError(
                 f"the credential {kind} of {integration} is sealed with key {key_id}, which is not in the key ring",
                 hint="put that key back, or store the credential again",
             )
@@ -105,7 +109,7 @@ class KeyRing:
         try:
             opened = codec.loads(key.decrypt(nonce, sealed, _binding(integration, kind, key_id)))
         except (InvalidTag, ValueError):
-            raise StoreError(
+            raise SealError(
                 f"the credential {kind} of {integration} does not open: it was changed, or belongs to another row",
                 hint=f"syncd credential set {integration}",
             ) from None
