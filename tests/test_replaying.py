@@ -13,12 +13,14 @@ import aiohttp
 import pytest
 
 from syncd.clock import SystemClock
+from syncd.errors import StoreError
 from syncd.limits import Gate
 from syncd.replaying import Replaying
 from syncd.server.address import url_of
 from syncd.server.app import Server
 from syncd.server.desk_letters import routes
 from syncd.store import Run, Selection, Store
+from syncd.store.database import DataRefusedError
 from syncd.sync.health import Health
 from tests.server.fakes import FakeStatus, settings
 from tests.store.test_letters import delivery, letter
@@ -268,6 +270,39 @@ async def test_what_was_begun_before_a_restart_goes_on_by_itself(store: Store):
                 await asyncio.sleep(0.05)
         running.cancel()
     assert await store.dead_letters.list() == []
+
+
+@pytest.mark.parametrize("trouble", [StoreError("the statement took too long"), DataRefusedError("no such value")])
+async def test_a_replay_that_cannot_go_on_does_not_hold_up_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch, trouble: StoreError
+):
+    await put(store, 1)
+    await store.dead_letters.bury(of_task(7, fingerprint="other"))
+    letters = desk(store, account())
+    await letters.replay(selection(), who="ann")
+    (_, bad), _ = await store.replays.running()
+    step, fails = store.replays.step, [bad]
+
+    async def broken(integration: str, replay: int) -> bool:
+        if replay in fails:
+            raise trouble
+        return await step(integration, replay)
+
+    monkeypatch.setattr(store.replays, "step", broken)
+    for _ in range(2):
+        assert await letters._carry_on(store)
+        for task in await store.tasks.take("acme", fence=1, limit=10):
+            await store.tasks.done(task)
+    assert [one[1] for one in await store.replays.running()] == [bad]
+    if not isinstance(trouble, DataRefusedError):
+        with pytest.raises(StoreError):
+            await letters._carry_on(store)  # nothing could be done: the database may be away
+    fails.clear()
+    for _ in range(3):
+        await letters._carry_on(store)
+        for task in await store.tasks.take("acme", fence=1, limit=10):
+            await store.tasks.done(task)
+    assert await store.replays.running() == []
 
 
 async def test_a_replay_is_found_by_its_cause_though_no_letter_of_it_is_open(store: Store):

@@ -53,6 +53,8 @@ class Replaying:
         self._wake = anyio.Event()
         self._stuck: set[int] = set()
         """Replays whose next step the database refuses; said once of each."""
+        self._late: set[int] = set()
+        """Replays that could not be carried on in the last round, while others could."""
         for origin, portion in PORTION.items():
             metrics.BOUND.labels(f"replayed_{origin}").set(portion)
 
@@ -93,36 +95,48 @@ class Replaying:
             group.cancel_scope.cancel()
 
     async def _carry_on(self, store: Store) -> bool:
-        """One round over all replays. False: there is none."""
+        """One round over all replays. False: there is none. Raises StoreError where none of them could be carried on."""
         running = await store.replays.running()
+        failed: dict[int, StoreError] = {}
         for integration, replay in running:
+            # One that cannot go on must not hold up the others.
             try:
-                while await store.replays.step(integration, replay):
-                    pass
+                await self._carry(store, integration, replay)
             except DataRefusedError as error:
-                # One that cannot go on must not hold up the others.
                 if replay not in self._stuck:
                     log.error("replay_stuck", integration=integration, replay_id=replay, reason=str(error))
                 self._stuck.add(replay)
-                continue
-            over = await store.replays.get(integration, replay)
-            if over is None or over.ended_at is None:
-                continue
-            ended = await store.replays.standing(integration, replay)
-            if ended is not None:
-                say = log.warning if ended.replay.state == "stopped" else log.info
-                say(
-                    "replay_ended",
-                    integration=integration,
-                    resource=ended.replay.resource,
-                    replay_id=replay,
-                    outcome=ended.replay.state,
-                    sent=ended.replay.sent,
-                    failed=ended.failed,
-                    left=ended.replay.total - ended.replay.sent,
-                    reason=ended.replay.reason,
-                )
+            except StoreError as error:
+                failed[replay] = error
+        if failed and len(failed) == len(running):
+            raise next(iter(failed.values()))
+        for replay, trouble in failed.items():
+            if replay not in self._late:
+                log.warning("replay_waits", replay_id=replay, reason=str(trouble))
+        self._late = set(failed)
         return bool(running)
+
+    async def _carry(self, store: Store, integration: str, replay: int) -> None:
+        """One replay, as far as it goes now. Raises StoreError."""
+        while await store.replays.step(integration, replay):
+            pass
+        over = await store.replays.get(integration, replay)
+        if over is None or over.ended_at is None:
+            return
+        ended = await store.replays.standing(integration, replay)
+        if ended is not None:
+            say = log.warning if ended.replay.state == "stopped" else log.info
+            say(
+                "replay_ended",
+                integration=integration,
+                resource=ended.replay.resource,
+                replay_id=replay,
+                outcome=ended.replay.state,
+                sent=ended.replay.sent,
+                failed=ended.failed,
+                left=ended.replay.total - ended.replay.sent,
+                reason=ended.replay.reason,
+            )
 
     # -- asked by people -------------------------------------------------------------------------------------------
 
