@@ -144,3 +144,44 @@ async def test_strays_of_a_broken_connection_are_free_and_nobody_is_suspected(st
     assert {(task.lost, task.suspicion) for task in found.values()} == {(0, 0)}
     assert await store.losses.free_strays("acme", fence=2, held=[]) == 0, "under another fence nothing is ours"
     assert await store.losses.free_strays("acme", fence=1, held=[]) == 2
+
+
+async def test_one_that_was_handled_as_the_database_broke_off_is_taken_again_and_bars_nobody(store: Store):
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="replayed", suspicion=4))
+    [task] = await take(store, 1)
+    await store.losses.handles(task, now=True)
+    assert await store.losses.free_strays("acme", fence=1, held=[]) == 1
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="replayed"))
+    [again] = await take(store, 1)
+    assert again.suspicion == 4, "nothing died: it is as suspect as it was before"
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="replayed"))
+    await store.losses.handles(again, now=True)
+    await store.losses.free_strays("acme", fence=1, held=[])
+    [left] = await take(store, 1)
+    assert left.suspicion == 4, "the one that stands for it is as suspect"
+    await store.losses.handles(left, now=True)
+    await store.losses.free("acme", fence=2)
+    assert [one.id for one in await store.losses.poison("acme")] == [left.id]
+
+
+async def test_what_was_taken_under_another_scopes_higher_fence_is_free_again(store: Store):
+    await store.tasks.put("acme", NewTask("fetch", dedupe_key="k"), NewTask("fetch"))
+    assert len(await take(store, 7)) == 2
+    assert await store.losses.free("acme", fence=1) == 2, "an integration that moved to a scope of fewer owners"
+    again = await take(store, 1)
+    assert sorted((one.dedupe_key or "", one.lost) for one in again) == [("", 1), ("k", 1)]
+    assert await store.losses.free("acme", fence=1) == 0, "what is ours stays in our hands"
+    assert await store.losses.free("acme", fence=None) == 2, "at the first look nobody has anything in hand"
+
+
+async def test_nothing_is_freed_by_whoever_only_thinks_to_own_the_scope(store: Store):
+    first = await store.leases.acquire("scope", "one", 600)
+    assert first is not None
+    await store.leases.release("scope", "one", first)
+    second = await store.leases.acquire("scope", "two", 600)
+    assert second is not None
+    await store.tasks.put("acme", NewTask("fetch"))
+    assert len(await take(store, second)) == 1
+    assert await store.losses.free("acme", fence=first, scope="scope") == 0
+    assert await store.losses.free("acme", fence=second, scope="scope") == 0
+    assert await store.losses.free("acme", fence=first) == 1

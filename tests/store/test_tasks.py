@@ -227,3 +227,15 @@ async def test_a_task_may_be_of_something_that_was_told_earlier_and_counts_from_
     found = {each.dedupe_key: each.since for each in await store.tasks.list("acme")}
     assert found["k"] == later
     assert found["other"] <= now(store), "a clock that is ahead is not believed"
+
+
+async def test_a_long_queue_of_one_integration_bars_no_other(store: Store):
+    await store.tasks.put("busy", *(NewTask("fetch", lane=Lane.HIGH) for _ in range(200)))
+    await store.tasks.put("busy", NewTask("fetch", lane=Lane.NORMAL))
+    await store.tasks.put("quiet", NewTask("fetch", lane=Lane.HIGH), NewTask("fetch", lane=Lane.NORMAL))
+    taken = await store.tasks.take(["busy", "quiet"], fence=1, limit=50)
+    assert [(each.lane, each.integration) for each in taken if each.integration == "quiet"] == [(Lane.HIGH, "quiet")]
+    assert len(taken) == 50
+    taken = await store.tasks.take(["busy", "quiet"], fence=1, limit=50, without={("busy", Lane.HIGH)})
+    assert sorted((each.integration, each.lane) for each in taken) == [("busy", Lane.NORMAL), ("quiet", Lane.NORMAL)]
+    assert await store.tasks.take("busy", fence=1, limit=50, lanes=[Lane.HIGH], without={("busy", Lane.HIGH)}) == []

@@ -21,12 +21,16 @@ _MORE_SUSPECT = f"CASE WHEN suspicion < {SUSPECT} THEN suspicion + 1 ELSE suspic
 PORTION = 50
 """Keys whose tasks are freed in one transaction."""
 
+_FOREIGN = "taken_fence IS DISTINCT FROM $2::bigint"
+"""Under another fence than this one, be it older or newer: scopes count their fences each by themselves, and an integration
+may have moved from one to the other. NULL: under any."""
+
 _INHERIT = f"""
 WITH lost AS MATERIALIZED (
     SELECT integration, dedupe_key, sum(lost + 1)::integer AS lost, sum(attempts)::integer AS attempts,
            max({_MORE_SUSPECT}) AS suspicion, max(letter_id) AS letter_id
     FROM syncd.tasks
-    WHERE integration = $1 AND state = 'taken' AND taken_fence < $2 AND dedupe_key IS NOT NULL AND id = ANY($3::bigint[])
+    WHERE integration = $1 AND state = 'taken' AND {_FOREIGN} AND dedupe_key IS NOT NULL AND id = ANY($3::bigint[])
     GROUP BY 1, 2
 )
 UPDATE syncd.tasks t
@@ -43,15 +47,16 @@ WHERE t.ctid = h.place
 _DOUBLE = """
 DELETE FROM syncd.tasks WHERE ctid = ANY(ARRAY(
     SELECT t.ctid FROM syncd.tasks t
-    WHERE t.integration = $1 AND t.state = 'taken' AND t.taken_fence < $2 AND t.dedupe_key IS NOT NULL
+    WHERE t.integration = $1 AND t.state = 'taken' AND t.{whose} AND t.dedupe_key IS NOT NULL
     AND t.id = ANY($3::bigint[]) AND (
         EXISTS (SELECT FROM syncd.tasks w
                 WHERE w.integration = t.integration AND w.dedupe_key = t.dedupe_key AND w.state = 'waiting')
         OR EXISTS (SELECT FROM syncd.tasks u
                    WHERE u.integration = t.integration AND u.dedupe_key = t.dedupe_key AND u.state = 'taken'
-                     AND u.id > t.id AND u.taken_fence < $2))
+                     AND u.id > t.id AND u.{whose}))
 ))
 """
+_OWN = "taken_fence = $2::bigint"
 
 
 class Losses:
@@ -78,38 +83,53 @@ class Losses:
         ):
             raise OwnershipError(f"task {task.id} is no longer ours")
 
-    async def free(self, integrations: str | Sequence[str], *, fence: int) -> int:
-        """At boot: what was taken under an older fence is free again. Their attempts stay counted, and the take as lost.
+    async def free(self, integrations: str | Sequence[str], *, fence: int | None, scope: str | None = None) -> int:
+        """What was taken under another fence than ours is free again. Their attempts stay counted, and the take as lost.
 
-        Where an equal task waits already, or was taken later, that one stands for both and inherits what is suspected.
+        `fence` None: under whatever fence, also the one we have. `scope`: nothing is freed unless it is ours, under this
+        fence. Where an equal task waits already, or was taken later, that one stands for both and inherits what is suspected.
         """
         names = [integrations] if isinstance(integrations, str) else list(integrations)
+        if scope is not None and not await self._owns(scope, fence):
+            return 0
         freed = 0
         for name in names:
-            for ids in await self._lost(name, fence):
+            for ids in await self._lost(name, fence, _FOREIGN):
                 freed += await self._free(name, fence, ids)
         return freed
+
+    async def _owns(self, scope: str, fence: int | None) -> bool:
+        """Whoever was away for long may still take itself for the owner, and what the new one has taken for left behind."""
+        found: bool = await self._database.fetchval(
+            "SELECT EXISTS (SELECT FROM syncd.leases WHERE scope = $1 AND fence = $2)", scope, fence
+        )
+        return found
 
     async def free_strays(self, integration: str, *, fence: int, held: Sequence[int]) -> int:
         """What is taken under our own fence and in nobody's hand is free again: a connection broke before its outcome was
         written, or before we heard that it was taken. Nobody is suspected. `held`: what is in hand.
+
+        One that was being handled as the connection broke did not end the process: it is left one more try.
         """
-        lost = await self._lost(integration, fence + 1, held)
+        lost = await self._lost(integration, fence, _OWN, held)
         return sum([await self._stray(integration, fence, ids) for ids in lost])
 
     @again_after_conflict
     async def _stray(self, integration: str, fence: int, ids: Sequence[int]) -> int:
         async with self._database.transaction() as connection:
             await connection.execute(
-                "UPDATE syncd.tasks w SET letter_id = coalesce(w.letter_id, t.letter_id) FROM syncd.tasks t "
-                "WHERE t.integration = $1 AND t.id = ANY($2::bigint[]) AND t.state = 'taken' AND t.letter_id IS NOT NULL "
+                "UPDATE syncd.tasks w SET letter_id = coalesce(w.letter_id, t.letter_id), "
+                f"suspicion = greatest(w.suspicion, least(t.suspicion, {POISON - 1})) FROM syncd.tasks t "
+                "WHERE t.integration = $1 AND t.id = ANY($2::bigint[]) AND t.state = 'taken' "
+                "AND (t.letter_id IS NOT NULL OR t.suspicion > 0) "
                 "AND w.integration = $1 AND w.dedupe_key = t.dedupe_key AND w.state = 'waiting'",
                 integration,
                 ids,
             )
-            await connection.execute(_DOUBLE, integration, fence + 1, ids)
+            await connection.execute(_DOUBLE.format(whose=_OWN), integration, fence, ids)
             tag = await connection.execute(
-                "UPDATE syncd.tasks SET state = 'waiting', taken_fence = NULL, taken_at = NULL "
+                "UPDATE syncd.tasks SET state = 'waiting', taken_fence = NULL, taken_at = NULL, "
+                f"suspicion = least(suspicion, {POISON - 1}) "
                 "WHERE integration = $1 AND state = 'taken' AND taken_fence = $2 AND id = ANY($3::bigint[])",
                 integration,
                 fence,
@@ -117,7 +137,7 @@ class Losses:
             )
         return affected(tag)
 
-    async def _lost(self, integration: str, fence: int, held: Sequence[int] = ()) -> list[list[int]]:
+    async def _lost(self, integration: str, fence: int | None, whose: str, held: Sequence[int] = ()) -> list[list[int]]:
         """What is to be freed, in portions; tasks of one key in the same one. Those `held` are not.
 
         An event may have an equal task wait at any moment, which is in the way of freeing this one. Of hundreds together one
@@ -125,7 +145,7 @@ class Losses:
         """
         found = await self._database.fetch(
             "SELECT array_agg(id ORDER BY id) FROM syncd.tasks WHERE integration = $1 AND state = 'taken' "
-            "AND taken_fence < $2 AND id <> ALL($3::bigint[]) "
+            f"AND {whose} AND id <> ALL($3::bigint[]) "
             "GROUP BY coalesce(dedupe_key, id::text), dedupe_key IS NULL ORDER BY min(id)",
             integration,
             fence,
@@ -135,15 +155,15 @@ class Losses:
         return [[*chain.from_iterable(keys[first : first + PORTION])] for first in range(0, len(keys), PORTION)]
 
     @again_after_conflict
-    async def _free(self, integration: str, fence: int, ids: Sequence[int]) -> int:
+    async def _free(self, integration: str, fence: int | None, ids: Sequence[int]) -> int:
         async with self._database.transaction() as connection:
             await connection.execute(_INHERIT, integration, fence, ids)
-            await connection.execute(_DOUBLE, integration, fence, ids)
+            await connection.execute(_DOUBLE.format(whose=_FOREIGN), integration, fence, ids)
             tag = await connection.execute(
                 "UPDATE syncd.tasks SET state = 'waiting', taken_fence = NULL, taken_at = NULL, lost = lost + 1, "
                 f"suspicion = {_MORE_SUSPECT}, "
                 "history = syncd.with_attempt(history, attempts, $4, 'the process ended while it was under way') "
-                "WHERE integration = $1 AND state = 'taken' AND taken_fence < $2 AND id = ANY($3::bigint[])",
+                f"WHERE integration = $1 AND state = 'taken' AND {_FOREIGN} AND id = ANY($3::bigint[])",
                 integration,
                 fence,
                 ids,

@@ -8,7 +8,7 @@ What becomes of tasks that were taken when the process died is in `losses.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -89,10 +89,10 @@ UPDATE syncd.tasks t
 SET state = 'taken', attempts = t.attempts + 1, taken_fence = $2, taken_at = $3
 FROM (
     SELECT first.integration, first.id
-    FROM unnest($1::text[]) AS i(name) CROSS JOIN unnest($5::smallint[]) AS l(lane)
+    FROM unnest($1::text[], $5::smallint[]) AS q(name, lane)
     CROSS JOIN LATERAL (  -- each from the beginning of its own queue: the length of none matters
         SELECT w.integration, w.lane, w.id FROM syncd.tasks w
-        WHERE w.integration = i.name AND w.lane = l.lane AND w.state = 'waiting'
+        WHERE w.integration = q.name AND w.lane = q.lane AND w.state = 'waiting'
           AND (w.not_before IS NULL OR w.not_before <= $3) AND (w.expires_at IS NULL OR w.expires_at > $3)
           AND ($6::text[] IS NULL OR w.kind = ANY($6))
           AND ($7::text[] IS NULL OR w.integration || '/' || w.resource = ANY($7))
@@ -101,7 +101,8 @@ FROM (
         LIMIT $4
         FOR UPDATE SKIP LOCKED
     ) first
-    ORDER BY first.lane, first.id
+    -- Integrations take turns: one with a thousand waiting has its first beside everybody's first.
+    ORDER BY first.lane, row_number() OVER (PARTITION BY first.integration, first.lane ORDER BY first.id), first.id
     LIMIT $4
 ) ready
 WHERE t.integration = ready.integration AND t.id = ready.id
@@ -189,18 +190,26 @@ class Tasks:
         lanes: Sequence[Lane] | None = None,
         kinds: Sequence[str] | None = None,
         resources: Sequence[str] | None = None,
+        without: Collection[tuple[str, Lane]] = (),
     ) -> list[Task]:
-        """Take ready tasks, most urgent first, oldest first within a lane. Expired ones are left for `expire`.
+        """Take ready tasks, most urgent first; within a lane integrations take turns, and of each the oldest goes first.
 
-        `resources` names those that may be taken as `integration/resource`; None: all.
+        Expired ones are left for `expire`. `resources` names those that may be taken as `integration/resource`; None: all.
+        `without`: lanes of integrations that are left alone.
         """
+        names = [integrations] if isinstance(integrations, str) else integrations
+        among = [
+            (name, lane) for name in names for lane in (Lane if lanes is None else lanes) if (name, lane) not in without
+        ]
+        if not among:
+            return []
         found = await self._database.fetch(
             _TAKE,
-            [integrations] if isinstance(integrations, str) else list(integrations),
+            [name for name, _ in among],
             fence,
             self._database.clock.now(),
             limit,
-            list(map(int, lanes if lanes is not None else Lane)),
+            [int(lane) for _, lane in among],
             list(kinds) if kinds is not None else None,
             list(resources) if resources is not None else None,
         )
