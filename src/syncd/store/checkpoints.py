@@ -12,6 +12,8 @@ import asyncpg
 from syncd.errors import OwnershipError
 from syncd.model import Checkpoint, Mode, Outcome
 from syncd.store.database import Database, again_after_conflict
+from syncd.store.dead_letters import NewDeadLetter, insert_letter
+from syncd.store.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +350,27 @@ class Runs:
             each,
         )
         return [Run(**dict(each)) for each in found]
+
+    @again_after_conflict
+    async def bury(self, letter: NewDeadLetter, wishes: Sequence[Task]) -> bool:
+        """A run has failed for good: its letter is stored and the wishes it was for are gone, or neither.
+
+        False where a wish was no longer ours. If that is the replay of the former letter, no letter is stored: whoever has
+        it in hand runs once more, and what comes of that is what the replay came to.
+        """
+        async with self._database.transaction() as connection:
+            ended = await connection.fetch(
+                "DELETE FROM syncd.tasks t USING unnest($2::bigint[], $3::bigint[]) AS w(id, fence) "
+                "WHERE t.integration = $1 AND t.id = w.id AND t.state = 'taken' AND t.taken_fence = w.fence RETURNING t.id",
+                letter.integration,
+                [wish.id for wish in wishes],
+                [wish.taken_fence for wish in wishes],
+            )
+            ours = {each["id"] for each in ended}
+            strays = [wish for wish in wishes if wish.id not in ours]
+            if letter.former_id is None or all(wish.letter_id != letter.former_id for wish in strays):
+                await insert_letter(connection, letter, self._database.clock.now())
+        return not strays
 
     async def add_drift(
         self, integration: str, run_id: int, *, added: int = 0, updated: int = 0, deleted: int = 0

@@ -380,8 +380,9 @@ class Runner:
         stored = False
         try:
             if letter is not None:
-                await self._store.dead_letters.bury(letter)
-            stored = all([await self._store.tasks.done(wish) for wish in wishes])
+                stored = await self._store.runs.bury(letter, wishes)
+            else:
+                stored = all([await self._store.tasks.done(wish) for wish in wishes])
         except StoreError as away:
             log.warning("outcome_not_stored", partner=self.partner, reason=str(away))
         finally:
