@@ -149,7 +149,9 @@ class UnknownOutcomeError(PartnerError):
 
 
 class GoneError(PartnerError):
-    """404 or 410 on a record's own URL: it no longer exists there."""
+    """404 or 410 on a record's own URL: it no longer exists there. `requested_at`: when the request left, where it did."""
+
+    requested_at: datetime | None = None
 
 
 class PayloadError(PartnerError):

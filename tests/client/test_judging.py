@@ -9,7 +9,7 @@ from datetime import datetime
 import httpx
 import pytest
 
-from syncd.errors import OwnershipError, PartnerError, RejectedError, StoreError
+from syncd.errors import GoneError, OwnershipError, PartnerError, RejectedError, StoreError
 from syncd.model import Request, Response
 from syncd.testing.clock import FakeClock
 from tests.client.parts import Partner, failure, ok, session_of
@@ -82,3 +82,11 @@ async def test_what_keeps_it_from_being_entered_ends_the_call_as_it_is(clock: Fa
     assert (type(raised), str(raised)) == (type(error), str(error))
     assert watched.told == ["in"], "the driver has not seen the answer"
     assert session.gate.view()["in_flight"] == 0
+
+
+async def test_a_404_says_when_its_request_left(clock: FakeClock) -> None:
+    session = session_of(Partner(httpx.Response(404)), clock)
+    await clock.advance(5)
+    raised = await clock.run(failure(session.call(GET)))
+    assert isinstance(raised, GoneError)
+    assert raised.requested_at == clock.now()

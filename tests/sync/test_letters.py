@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from syncd.errors import PayloadError, RejectedError, TransientError
+from syncd.errors import GoneError, PayloadError, RejectedError, TransientError
 from syncd.model import Lane
 from syncd.redaction import KNOWN
 from syncd.store import PushRow, Task
@@ -118,7 +118,10 @@ class Batches(Worker):
     """A worker whose partner refuses every call that names a bad record."""
 
     def __init__(self, bad: set[str], error: Exception) -> None:
-        account: Any = SimpleNamespace(plans={"things": object()}, moved=lambda: None, store=None, name="acme")
+        account: Any = SimpleNamespace(
+            plans={"things": SimpleNamespace(resource=None)}, moved=lambda: None, store=None, name="acme",
+            driver=SimpleNamespace(one=lambda resource, external_id: object()),
+        )  # fmt: skip
         self._account, self._policy = account, RetryPolicy()
         self.bad, self.error = bad, error
         self.calls: list[int] = []
@@ -153,6 +156,26 @@ async def test_looking_for_bad_ones_costs_no_more_than_so_many_calls():
     await worker.run([task(each) for each in range(50)])
     assert len(worker.buried) == 50
     assert len(worker.calls) <= SPLIT_CALLS + 1
+
+
+@pytest.mark.parametrize("error", [RejectedError("bad ids", status=422), GoneError("no such ids", status=404)])
+async def test_bad_records_among_many_bury_none_of_the_others(error: Exception):
+    bad = {"r3", "r40", "r77"}
+    worker = Batches(bad, error)
+    await worker.run([task(each) for each in range(100)])
+    assert set(worker.buried) == bad
+    assert len(worker.done) == 97
+    assert len(worker.calls) <= SPLIT_CALLS + 1 + 100, "never more than one for each beside the search"
+
+
+async def test_where_the_call_for_many_is_not_to_be_had_each_is_read_by_itself():
+    worker = Batches({f"r{each}" for each in range(100)}, GoneError("no such path", status=404))
+    await worker.run([task(each) for each in range(100)])
+    assert worker.calls.count(1) >= 97
+    worker = Batches({f"r{each}" for each in range(100)}, GoneError("no such path", status=404))
+    worker._account.driver.one = lambda resource, external_id: None  # type: ignore[method-assign]
+    await worker.run([task(each) for each in range(100)])
+    assert len(worker.calls) <= SPLIT_CALLS + 1, "where there is no other call, no more is spent on it now"
 
 
 @pytest.mark.parametrize("error", [RejectedError("no scope", status=403), TransientError("away", status=503)])

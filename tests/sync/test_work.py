@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from syncd.errors import OwnershipError, TransientError
+from syncd.errors import AuthError, GoneError, OwnershipError, RejectedError, TransientError
 from syncd.model import Lane
 from syncd.store import NewTask, Store
+from syncd.sync.decide import RetryPolicy
 from syncd.sync.work import batches
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk
@@ -139,3 +141,76 @@ async def test_suspects_go_alone_and_say_so_while_they_are_handled(desk: Desk):
     made = batches(await take(desk), {"acme/things": 10})
     assert sorted(sorted(one.external_id or "" for one in batch) for batch in made) == [["a", "c"], ["b"]]
     assert all(task.lane is Lane.NORMAL for batch in made for task in batch)
+
+
+async def refuses(desk: Desk, error: Exception) -> None:
+    """Every call ends like that."""
+
+    async def call(*_: Any, **__: Any) -> Any:
+        desk.partner.calls.append("refused")
+        raise error
+
+    desk.account.session.call = call  # type: ignore[method-assign]
+
+
+def of_many(external_id: str) -> NewTask:
+    return NewTask("fetch", resource="many", external_id=external_id, dedupe_key=external_id)
+
+
+async def test_a_record_that_only_a_call_for_many_can_read_is_not_gone_because_that_call_is_not_found(desk: Desk):
+    await desk.store.tasks.put("acme", of_many("7"))
+    await refuses(desk, GoneError("GET /many: answered 404", status=404))
+    await desk.do_tasks()
+    [letter] = await desk.store.dead_letters.list("acme")
+    assert (letter.error_class, letter.resource) == ("RejectedError", "many")
+    assert desk.account.flow.done == 0
+
+
+async def test_what_is_refused_together_and_was_not_told_apart_is_tried_again_and_in_the_end_buried(desk: Desk):
+    await desk.store.tasks.put("acme", *(of_many(str(number)) for number in range(50)))
+    await refuses(desk, RejectedError("GET /many: answered 422", status=422))
+    await desk.worker.run(await take(desk))
+    buried = len(await desk.store.dead_letters.list("acme"))
+    waiting = await desk.store.tasks.list("acme")
+    assert 0 < buried < 10, "those that were asked for alone"
+    assert len(waiting) == 50 - buried
+    assert {(one.attempts, one.reason) for one in waiting} == {(1, "GET /many: answered 422")}
+    await desk.store._database.execute("UPDATE syncd.tasks SET attempts = 7, not_before = NULL")
+    await desk.worker.run(await take(desk))
+    assert await desk.store.tasks.list("acme") == []
+    assert len(await desk.store.dead_letters.list("acme")) == 50
+
+
+async def test_a_refused_credential_that_a_task_met_stops_the_calls(desk: Desk):
+    await desk.store.tasks.put("acme", fetch("7"))
+    await refuses(desk, AuthError("answered 401", status=401))
+    assert desk.account.may_call()
+    await desk.do_tasks()
+    assert not desk.account.may_call()
+    assert desk.account.health.auth is not None
+    await desk.clock.advance(RetryPolicy().auth_pause_seconds + 1)
+    assert desk.account.may_call(), "and is tried again"
+
+
+async def test_a_404_is_believed_as_of_when_it_was_asked_for_and_not_of_when_it_came_to_wait(desk: Desk):
+    desk.partner.truth["/things/7"] = {"id": "7", "name": "seven"}
+    await desk.store.tasks.put("acme", fetch("7"))
+    await desk.do_tasks()
+    await desk.clock.advance(10)
+    await desk.store.tasks.put("acme", fetch("7"))
+    gone = GoneError("answered 404", status=404)
+
+    async def call(*_: Any, **__: Any) -> Any:
+        await desk.clock.sleep(90)  # at the gate
+        gone.requested_at = desk.clock.now()
+        raise gone
+
+    desk.account.session.call = call  # type: ignore[method-assign]
+    working = asyncio.create_task(desk.do_tasks())
+    while not working.done():
+        await desk.clock.advance(10)
+        await asyncio.sleep(0.01)
+    await working
+    [row] = await desk.rows("SELECT deleted_at, fetched_at FROM syncd.records WHERE resource = 'things'")
+    assert row["deleted_at"] is not None
+    assert row["fetched_at"] == gone.requested_at

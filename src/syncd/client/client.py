@@ -28,6 +28,7 @@ from syncd.client.trip import AgainError, Judging, Leaving, Patience, Trip, rout
 from syncd.errors import (
     AuthError,
     ConfigError,
+    GoneError,
     PartnerError,
     RateLimitError,
     RejectedError,
@@ -369,6 +370,8 @@ class Session:
             return None
         error.status = error.status or response.status_code
         error.request_id = error.request_id or request_id(response)
+        if isinstance(error, GoneError):
+            error.requested_at = response.requested_at
         if response.status_code >= 500 and border.changes_something(trip.request.method):
             error.unknown = True  # it broke while at it: whether the change was made, nobody knows
         return error

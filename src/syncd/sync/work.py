@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from syncd.client.evidence import witnessed
-from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError, SyncdError
+from syncd.errors import AuthError, GoneError, OwnershipError, PayloadError, RejectedError, SyncdError
 from syncd.kit import Item, Response
 from syncd.model import Lane
 from syncd.store import PageWrite, Row, Task
@@ -44,6 +45,32 @@ def blames_one(error: Exception) -> bool:
     return isinstance(error, PayloadError) or not isinstance(error, SyncdError)
 
 
+def refused(gone: GoneError) -> RejectedError:
+    """A 404 or 410 that was not of a record's own URL: it says of no record that it is gone, only that the call was wrong."""
+    error = RejectedError(
+        str(gone),
+        hint=gone.hint,
+        status=gone.status,
+        code=gone.code,
+        request_id=gone.request_id,
+        partner=gone.partner,
+        integration=gone.integration,
+        resource=gone.resource,
+    )
+    error.evidence = gone.evidence
+    return error
+
+
+@dataclass(slots=True)
+class _Search:
+    """For the records that a whole batch was refused for."""
+
+    left: int = SPLIT_CALLS
+    """So many further calls may be spent on halves."""
+    sound: bool = False
+    """Some of the batch were read: not all of it is refused."""
+
+
 class Worker:
     """Does batches of tasks of one integration."""
 
@@ -54,11 +81,11 @@ class Worker:
         self._told: set[str] = set()
         """Causes of dead letters that the log has been told of."""
 
-    async def run(self, tasks: Sequence[Task], *, left: int = SPLIT_CALLS) -> int:
-        """Do the batch; whatever happens, every task of it gets an outcome.
+    async def run(self, tasks: Sequence[Task]) -> None:
+        """Do the batch; whatever happens, every task of it gets an outcome."""
+        await self._run(tasks, _Search())
 
-        `left`: so many further calls may be spent on finding the one a whole batch was refused for. Returns what is left.
-        """
+    async def _run(self, tasks: Sequence[Task], search: _Search) -> None:
         plan = self._account.plans.get(tasks[0].resource)
         try:
             wanted = await self._worth(plan, tasks)
@@ -66,18 +93,39 @@ class Worker:
                 pass
             elif wanted[0].kind == "fetch":
                 await self._fetch(plan, wanted)
+                search.sound = True
             else:
                 for task in wanted:
                     await self._children(plan, task)
         except Exception as error:
-            if len(tasks) > 1 and left > 1 and blames_one(error):
-                # One bad id must not bury its neighbours: they go by halves, until it is found or that costs too much.
-                half = len(tasks) // 2
-                left = await self.run(tasks[:half], left=left - 2)
-                return await self.run(tasks[half:], left=left)
-            await self._ended_badly(tasks, error)
+            for part in self._parts(plan, tasks, error, search):
+                await self._run(part, search)
+                tasks = ()
+            if tasks:
+                await self._ended_badly(tasks, error)
         self._account.moved()
-        return left
+
+    def _parts(
+        self, plan: ResourcePlan | None, tasks: Sequence[Task], error: Exception, search: _Search
+    ) -> list[Sequence[Task]]:
+        """How a batch is asked for once more where one record of it may be what is wrong: that must not bury its neighbours.
+
+        By halves, until it is found; where that costs too much each by itself, unless everything was refused so far. None:
+        it is not asked for again now.
+        """
+        if len(tasks) < 2 or not blames_one(error):
+            return []
+        if search.left > 1:
+            search.left -= 2
+            half = len(tasks) // 2
+            return [tasks[:half], tasks[half:]]
+        return [[task] for task in tasks] if search.sound or self._missing(plan, tasks[0], error) else []
+
+    def _missing(self, plan: ResourcePlan | None, task: Task, error: Exception) -> bool:
+        """Is the call for many ids not to be had, where the partner has one for each?"""
+        if plan is None or not isinstance(error, GoneError) or task.external_id is None:
+            return False
+        return self._account.driver.one(plan.resource, task.external_id) is not None
 
     async def _worth(self, plan: ResourcePlan | None, tasks: Sequence[Task]) -> list[Task]:
         """Those still worth doing; the others are dropped and counted. A batch may have waited long for its turn."""
@@ -135,9 +183,18 @@ class Worker:
             for task in tasks:  # whoever owns the scope now does it; where nobody has freed it yet it is free at once
                 await store.give_back(task)
             return
-        account.health.task_failed(tasks[0].resource, error, account.clock.now())
+        now = account.clock.now()
+        if isinstance(error, GoneError):
+            error = refused(error)  # what a record's own URL says was heeded where it was asked
+        if isinstance(error, AuthError):  # the next call would be refused as well
+            account.health.auth_retry_at = now + timedelta(seconds=self._policy.auth_pause_seconds)
+        account.health.task_failed(tasks[0].resource, error, now)
+        whose = len(tasks) == 1 or not blames_one(error)
         for task in tasks:
-            outcome = decide(error, task.tries, account.clock.now(), self._policy, account.clock.random())
+            outcome = decide(error, task.tries, now, self._policy, account.clock.random())
+            if isinstance(outcome, Bury) and not whose and task.tries < self._policy.attempts:
+                # Nobody knows whether it is this one: with others about it, it may be found out.
+                outcome = Later(now + self._policy.backoff(task.tries, account.clock.random()))
             match outcome:
                 case Later(at=at, counts=counts):
                     await store.later(task, at, counts=counts, reason=str(error))
@@ -201,14 +258,14 @@ class Worker:
         self._asks(plan, [task])
         try:
             response = await account.session.call(request, lane=task.lane, judging=self._suspects.judging(task))
-        except GoneError:
+        except GoneError as gone:
             await account.store.pages.delete(
                 account.name,
                 plan.name,
                 [task.external_id],
                 scope=account.scope,
                 fence=account.fence,
-                fetched_at=asked_at,
+                fetched_at=gone.requested_at or asked_at,  # it may have waited for a limit
                 children=account.children(plan.name),
                 cause=f"task {task.id}: gone at the partner",
                 history=account.history,
