@@ -209,3 +209,9 @@ def test_evidence_that_is_there_already_stays():
     with pytest.raises(RejectedError), witnessed(Request("/other"), Response(200, Headers(), b"")):
         raise error
     assert error.evidence == {"request": {}, "response": None}
+
+
+def test_a_parameter_no_json_can_hold_costs_no_letter():
+    found = evidence_of(Request("/", params={"": [float("inf")], "0": -(2**63) - 1}), None)
+    assert codec.dumps_storable(found)
+    assert found["request"]["params"]["0"] == str(-(2**63) - 1)

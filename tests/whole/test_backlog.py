@@ -63,7 +63,7 @@ async def test_a_backlog_is_coalesced_and_its_stale_part_skipped_and_counted(
 
     await daemon.until(worked_off)
     asked = len(await control.arrivals("things/{id}")) - before
-    assert 50 <= asked <= 58, "once a record; one without a key may be under way beside the one with it"
+    assert 50 <= asked <= 60, "once a record; one without a key may be under way beside the one with it"
     [line] = [orjson.loads(each) for each in daemon.log().splitlines() if "backlog_worked_off" in each]
     assert line["told"] == f"skipped {4060 - asked:,} stale tasks, ran {asked} fresh ones"
     assert await daemon.metric('syncd_tasks_total{integration="acme",result="stale"}') == 1060 - asked
@@ -114,7 +114,7 @@ async def test_ten_thousand_events_that_came_while_nobody_worked_cost_a_read_a_r
     await daemon.until(done, seconds=120)
     asked = len(await control.arrivals("things/{id}")) - before
     print(f"{asked} reads")
-    assert 50 <= asked <= 58, "each once: they all came before the first of these reads began"
+    assert 50 <= asked <= 60, "each once: they all came before the first of these reads began"
     truth = await control.truth("things")
     assert await rows.live("acme", "things") == truth
     assert await daemon.stop() == 0

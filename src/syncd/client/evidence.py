@@ -160,6 +160,10 @@ def _fields(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
             [*(merged[key] if isinstance(merged[key], list) else [merged[key]]), value] if key in merged else value
         )
     masked: dict[str, Any] = redact(_opened(merged))
+    try:
+        codec.dumps_storable(masked)
+    except SyncdError:
+        return {_text(name): _text(str(value)) for name, value in masked.items()}  # no letter is lost for such a value
     return masked
 
 

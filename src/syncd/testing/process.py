@@ -108,11 +108,11 @@ class Spawned:
         self.base_url: str = facts["base_url"]
 
     def stop(self) -> None:
-        """End it; killed if it does not end within two seconds. May be called twice."""
+        """End it; killed if it does not end within five seconds. May be called twice."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(2.0)
+                self.process.wait(5.0)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
