@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncd.errors import AuthError, RejectedError, StoreError, TransientError
 from syncd.kit import Event
 from syncd.secrets import Secret
 from syncd.store import KeyRing, Store
 from syncd.store.inbox import Taken
+from syncd.sync import rotating
 from syncd.sync.health import Health
 from syncd.sync.keys import ROTATED, Keys
 from syncd.sync.rotating import PENDING, Rotation
@@ -211,6 +213,21 @@ async def test_a_death_between_two_steps_goes_on_where_it_was(stage: Stage, dies
     assert (await stage.audited())[-1] == "credential_rotated"
 
 
+@pytest.mark.parametrize(("state", "kept"), [("done", False), ("buried", False), ("taken", True)])
+async def test_a_delivery_forgets_the_secret_it_brought_or_it_is_said(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, state: str, kept: bool
+):
+    monkeypatch.setattr(rotating, "FORGET_SECONDS", 0.0)
+    stage.partner.takes[NEW] = True
+    await stage.told(NEW)
+    await stage.store._database.execute("UPDATE syncd.inbox SET state = $1", state)
+    with capture_logs() as log:
+        await stage.look()
+    assert await stage.in_force() == NEW
+    assert await stage.store._database.fetchval("SELECT count(*) FROM syncd.inbox WHERE body IS NOT NULL") == kept
+    assert ("announced_secret_not_forgotten" in [entry["event"] for entry in log]) == kept
+
+
 async def test_a_partner_that_is_down_is_no_answer_and_is_asked_again_later(stage: Stage):
     stage.partner.takes[NEW] = True
     stage.partner.down = TransientError("503")
@@ -227,6 +244,34 @@ async def test_a_partner_that_is_down_is_no_answer_and_is_asked_again_later(stag
     stage.begin()
     await stage.look()
     assert await stage.in_force() == NEW
+
+
+@pytest.mark.parametrize("trouble", [RejectedError("400"), RuntimeError("a defect")])
+async def test_a_verification_that_is_no_answer_about_the_credential_bars_no_other_integration(
+    stage: Stage, trouble: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    await stage.told(NEW)
+    asked = []
+
+    async def goes_on(account: Any) -> None:
+        asked.append(account.name)
+        if account.name == "acme":
+            raise trouble
+
+    monkeypatch.setattr(stage.rotation, "_go_on", goes_on)
+    notes = [SimpleNamespace(integration=name, kind=PENDING) for name in ("acme", "other")]
+
+    async def listed() -> list[Any]:
+        return notes
+
+    monkeypatch.setattr(stage.store.credentials, "list", listed)
+    stage.rotation._accounts = {
+        name: SimpleNamespace(name=name, ownership=stage.account.ownership, health=Health(name))  # type: ignore[misc]
+        for name in ("acme", "other")
+    }
+    assert await stage.look() == 5.0
+    await stage.look()
+    assert asked == ["acme", "other", "other"], "what failed waits before it is tried again"
 
 
 async def test_only_the_newest_word_counts(stage: Stage):

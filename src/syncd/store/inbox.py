@@ -167,10 +167,11 @@ class Inbox:
         self._pages = pages
 
     async def forget_body(self, integration: str, delivery: int) -> bool:
-        """What stood in a delivery that is done must not be kept: a secret. False while it is still being worked on."""
+        """What stood in a delivery that is done, or a dead letter, must not be kept: a secret. False while it is still being
+        worked on."""
         left: bool = await self._database.fetchval(
             "WITH gone AS (UPDATE syncd.inbox SET body = NULL WHERE integration = $1 AND id = $2 "
-            "AND state IN ('done', 'dropped') RETURNING id) "
+            "AND state IN ('done', 'dropped', 'buried') RETURNING id) "
             "SELECT NOT EXISTS (SELECT FROM gone) "
             "AND EXISTS (SELECT FROM syncd.inbox WHERE integration = $1 AND id = $2 AND state IN ('waiting', 'taken'))",
             integration,

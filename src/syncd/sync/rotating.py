@@ -162,7 +162,9 @@ class Rotation:
             try:
                 await self._go_on(account)
                 self._again_at.pop(account.name, None)
-            except (TransientError, RateLimitError, BreakerOpenError, StoreError) as error:
+            except Exception as error:  # of this one: the others' rotations go on
+                if not isinstance(error, SyncdError):
+                    log.exception("rotation_crashed", partner=self._partner, integration=account.name)
                 waited = min(waited * 2, LONGEST_SECONDS)
                 told = getattr(error, "retry_at", None)
                 if told is not None:
@@ -352,8 +354,16 @@ class Rotation:
         )
         for _ in range(FORGET_TRIES):
             if await self._store.inbox.forget_body(account.name, pending.delivery):
-                break
+                return
             await self._clock.sleep(FORGET_SECONDS)  # its batch is about to be done
+        log.warning(
+            "announced_secret_not_forgotten",
+            partner=self._partner,
+            integration=account.name,
+            delivery=pending.delivery,
+            reason="the delivery that brought it is still not done; it keeps its body until retention.inbox_payloads",
+            action=f"syncd webhook show {account.name} {pending.delivery}",
+        )
 
     def _say_refused(self, account: Account, pending: Pending) -> None:
         if account.health.rotation is not None:
