@@ -39,6 +39,7 @@ COLUMNS = st.builds(
     causes=column(TEXT),
     deletes=column(st.booleans()),
     sparses=column(st.booleans()),
+    observeds=column(st.booleans()),
     histories=column(st.integers(0, 2)),
     seen=column(TEXT),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,7 +12,7 @@ from syncd.errors import OwnershipError, StoreError
 from syncd.model import History, Mode, Outcome
 from syncd.store import NewTask, Reject, Store
 
-from .parts import Desk, at, feed, row
+from .parts import START, Desk, at, feed, row
 
 
 async def counters(desk: Desk) -> dict[str, int]:
@@ -150,6 +151,42 @@ async def test_a_tombstone_of_something_unknown_holds_against_its_older_versions
     assert (await desk.put(row("a", {"x": 2}, version=2, fetched=9))).stale == 1
     assert (await desk.store.records.known("acme", "things", ["a"]))["a"].deleted
     assert (await desk.put(row("a", {"x": 4}, version=4, fetched=9))).added == ["a"]
+
+
+async def test_a_page_asked_for_before_it_was_found_gone_raises_nobody_though_its_stamp_be_newer(desk: Desk):
+    """It shows a change that came before the deletion and was not stored yet; nobody told when the deletion was."""
+    await desk.put(row("a", {"n": 1}, fetched=80, updated=80))
+    for found_gone_at in (101, 105):
+        await desk.store.pages.delete(
+            "acme", "things", ["a"], scope="acme", fence=desk.fence, fetched_at=at(found_gone_at)
+        )
+    await desk.put(row("a", {"n": 2}, fetched=103, updated=95))
+    assert await desk.data("a") is None
+    await desk.put(row("a", {"n": 3}, fetched=110, updated=107))
+    assert await desk.data("a") == {"n": 3}
+    assert await desk.store.records.count("acme") == {"things": (1, 0)}
+
+
+async def test_two_pages_of_one_second_are_told_apart_by_our_clock_unless_it_was_set_back(desk: Desk):
+    """The partner's clock, as an answer shows it, is off by a second and the time that answer took."""
+    await desk.put(row("a", {"n": 1}, fetched=80, updated=79.5, observed=True, cause="run 1 page 1"))
+    await desk.put(row("a", {"n": 2}, fetched=80.2, updated=78.9, observed=True, cause="run 2 page 1"))
+    assert await desk.data("a") == {"n": 2}
+    await desk.put(row("a", {"n": 0}, fetched=79.9, updated=79.8, observed=True, cause="push 7"))
+    assert await desk.data("a") == {"n": 2}
+    ahead = (datetime.now(UTC) - START).total_seconds() + 3600
+    await desk.put(row("a", {"n": 3}, fetched=ahead, updated=90, observed=True, cause="run 3 page 1"))
+    await desk.put(row("a", {"n": 4}, fetched=100, updated=95, observed=True, cause="run 4 page 1"))
+    assert await desk.data("a") == {"n": 4}
+
+
+async def test_a_delivery_that_only_brings_a_newer_stamp_makes_no_reading_of_the_row(desk: Desk):
+    await desk.put(row("a", fetched=80, updated=80, cause="run 5 page 1"))
+    assert await desk.store.records.fetched("acme", "things", ["a"]) == {"a": at(80)}
+    await desk.put(row("a", fetched=120, updated=90, cause="webhook e9"))
+    assert await desk.store.records.fetched("acme", "things", ["a"]) == {}
+    await desk.put(row("a", fetched=130, updated=95, cause="task"))
+    assert await desk.store.records.fetched("acme", "things", ["a"]) == {"a": at(130)}
 
 
 async def test_what_the_partner_says_is_gone_is_buried_unless_read_again_meanwhile(desk: Desk):

@@ -89,6 +89,38 @@ async def the_log_tells_the_same_story(desk: Desk, name: str) -> None:
     assert replayed == (None if stored.deleted_at is not None else stored.data)
 
 
+@st.composite
+def readings(draw: st.DrawFn) -> tuple[bool, list[Row]]:
+    """What requests found one after the other, by our clock; who is not found has no stamp of its end.
+
+    The stamps are the record's own, or what answers showed of the partner's clock: off by up to two seconds.
+    """
+    observed = draw(st.booleans())
+    found = []
+    for number in range(draw(st.integers(1, 5))):
+        if draw(st.integers(0, 2)) == 0:
+            found.append(row("r", {}, fetched=number, deleted=True, cause="task"))
+        else:
+            stamp = number - draw(st.floats(0, 2)) if observed else number
+            found.append(
+                row("r", {"x": number}, fetched=number, updated=stamp, observed=observed, cause="run 1 page 1")
+            )
+    return observed, found
+
+
+@given(data=st.data(), read=readings())
+@SETTINGS
+async def test_of_requests_the_last_one_knows_best_in_whatever_order_their_answers_are_stored(
+    desk: Desk, data: st.DataObject, read: tuple[bool, list[Row]]
+):
+    name, found = f"read{next(NUMBERS)}", read[1]
+    order = data.draw(st.permutations([*range(len(found)), *data.draw(st.lists(st.integers(0, len(found) - 1)))]))
+    for number in order:
+        await desk.put(found[number]._replace(external_id=name), history=History.FULL)
+    assert await desk.data(name) == (None if found[-1].deleted else {"x": len(found) - 1})
+    await the_log_tells_the_same_story(desk, name)
+
+
 async def test_many_writers_at_once_neither_deadlock_nor_lose(database: str):
     """Six connections write shuffled pages of the same forty records, new and known ones mixed."""
     clock = SystemClock()

@@ -54,6 +54,18 @@ def page(*raws: dict[str, Any], cause: str = "page") -> PageIn:
     return PageIn([Item("things", raw) for raw in raws], AT, cause)
 
 
+async def test_a_stamp_that_an_answer_showed_is_told_from_one_of_the_records_own():
+    seen_at = AT - timedelta(seconds=1.2)
+    for more, expected in (({"stamp": "observed"}, (seen_at, True)), ({"updated": "at"}, (AT, False))):
+        resources = {"things": {**SPEC["resources"]["things"], **more}}
+        driver = RestDriver(DriverSpec.model_validate({**SPEC, "resources": resources}))
+        shelf: Any = Shelf()
+        reader = Processor(driver, "one", {"things": Target(driver.spec.resources["things"])}, shelf)
+        items = [Item("things", {**thing("a"), "at": AT.isoformat()})]
+        read = await reader.read("things", PageIn(items, AT, "page", observed_at=seen_at), rejected=set())
+        assert [(row.source_updated_at, row.observed) for row in read.rows] == [expected]
+
+
 async def test_pages_that_come_together_ask_once_and_keep_apart():
     shelf = Shelf({"a": thing("a"), "b": thing("b")})
     first, second = await processor(shelf).read_all(

@@ -50,6 +50,7 @@ class RowColumns(NamedTuple):
     causes: Sequence[str] | None = None
     deletes: Sequence[bool] | None = None
     sparses: Sequence[bool] | None = None
+    observeds: Sequence[bool] | None = None
     histories: Sequence[int] | None = None
     seen: Sequence[str] | None = None
 
@@ -125,6 +126,7 @@ _COLUMNS: tuple[tuple[int, Callable[[Any], list[bytes]]], ...] = (
     (_TEXT, _texts),
     (_TEXT, _texts),
     (_TEXT, _texts),
+    (_BOOL, lambda values: _numbers(values, "?")),
     (_BOOL, lambda values: _numbers(values, "?")),
     (_BOOL, lambda values: _numbers(values, "?")),
     (_INT2, lambda values: _numbers(values, "h")),

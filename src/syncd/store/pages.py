@@ -430,9 +430,22 @@ def _columns(
     """The rows as the database wants them."""
     if not rows:
         return RowColumns(seen=seen)
-    (ids, resources, datas, raws, hashes, fetches, versions, updates, parents, adapters, deletes, sparses, causes) = (
-        zip(*rows, strict=True)
-    )
+    (
+        ids,
+        resources,
+        datas,
+        raws,
+        hashes,
+        fetches,
+        versions,
+        updates,
+        parents,
+        adapters,
+        deletes,
+        sparses,
+        causes,
+        observeds,
+    ) = zip(*rows, strict=True)
     return RowColumns(
         ids,
         _shared(resources),
@@ -447,6 +460,7 @@ def _columns(
         _shared([each or cause for each in causes] if "" in causes else causes),
         _flags(deletes),
         _flags(sparses),
+        _flags(observeds),
         _histories(history, rows),
         seen,
     )

@@ -37,6 +37,8 @@ class Row(NamedTuple):
     """A partial view: its fields are laid over those stored."""
     cause: str = ""
     """Empty: the page's."""
+    observed: bool = False
+    """`source_updated_at` is the partner's clock as an answer showed it: not exact enough to tell two requests apart."""
 
 
 @dataclass(slots=True)

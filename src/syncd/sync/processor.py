@@ -209,6 +209,7 @@ class Processor:
         resource, adapter = target.resource, target.adapter
         _, fields, hashable = self._reading(target)
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
+        seen_at = source.observed_at if resource.stamped_by == "observed" else None
         fingerprint, rows = codec.fingerprint, page.rows
         for external_id, (identity, raw) in found.items():
             before = known.get(external_id)
@@ -250,6 +251,7 @@ class Processor:
                     identity.deleted,
                     sparse,
                     cause,
+                    seen_at is not None and identity.source_updated_at == seen_at,
                 )
             )
             if target.children and not identity.deleted:

@@ -37,7 +37,7 @@ COMMENT ON COLUMN syncd.records.raw IS 'As the partner sent it.';
 COMMENT ON COLUMN syncd.records.fetched_at IS 'When the request that brought it began, by syncd''s clock.';
 COMMENT ON COLUMN syncd.records.row_version IS '+1 on every change: for optimistic locking.';
 COMMENT ON COLUMN syncd.records.deleted_at IS 'Tombstone: when syncd learned that the partner no longer has it.';
-COMMENT ON COLUMN syncd.records.missed_at IS 'A complete listing below its parent has missed it once.';
+COMMENT ON COLUMN syncd.records.missed_at IS 'A complete listing below its parent has missed it once. Of a tombstone: when the latest request began that did not find it, where no stamp tells when it went.';
 COMMENT ON COLUMN syncd.records.sparse_hash IS 'Of the last partial view of it (a listing that leaves fields out).';
 COMMENT ON COLUMN syncd.records.cause IS 'Which page, webhook or push wrote it.';
 CREATE INDEX records_children ON syncd.records (integration, resource, parent_id) WHERE parent_id IS NOT NULL;

@@ -25,6 +25,7 @@ CREATE TYPE syncd.page_rows AS (
     causes         text[],
     deletes        boolean[],
     sparses        boolean[],
+    observeds      boolean[],
     histories      smallint[],
     seen           text[]
 );
@@ -33,18 +34,26 @@ COMMENT ON TYPE syncd.page_rows IS 'The records of one page, and the ids it has 
 CREATE FUNCTION syncd.unpacked(p_rows syncd.page_rows)
 RETURNS TABLE (
     id text, resource text, data jsonb, raw json, hash bytea, version bigint, updated_at timestamptz, fetched_at timestamptz,
-    parent_id text, adapter text, cause text, gone boolean, sparse boolean, history smallint)
+    parent_id text, adapter text, cause text, gone boolean, sparse boolean, observed boolean, history smallint,
+    missed_at timestamptz)
 LANGUAGE sql STABLE
 AS $$
     SELECT
         i.id, coalesce(i.resource, (p_rows.resources)[1]), i.data, i.raw, i.hash, i.version, i.updated_at,
         coalesce(i.fetched_at, (p_rows.fetches)[1]), i.parent_id, coalesce(i.adapter, (p_rows.adapters)[1]),
-        coalesce(i.cause, (p_rows.causes)[1]), coalesce(i.gone, false), coalesce(i.sparse, false),
-        coalesce(i.history, (p_rows.histories)[1])
+        c.cause, coalesce(i.gone, false), coalesce(i.sparse, false), coalesce(i.observed, false),
+        coalesce(i.history, (p_rows.histories)[1]),
+        -- A request that did not find it, and nobody says when it went.
+        CASE
+            WHEN i.gone AND i.version IS NULL AND i.updated_at IS NULL AND c.cause NOT LIKE 'webhook%'
+            THEN coalesce(i.fetched_at, (p_rows.fetches)[1])
+        END
     FROM unnest(p_rows.ids, p_rows.resources, p_rows.datas, p_rows.raws, p_rows.hashes, p_rows.versions, p_rows.updates,
                 p_rows.fetches, p_rows.parents, p_rows.adapters, p_rows.causes, p_rows.deletes, p_rows.sparses,
-                p_rows.histories)
-        AS i(id, resource, data, raw, hash, version, updated_at, fetched_at, parent_id, adapter, cause, gone, sparse, history)
+                p_rows.observeds, p_rows.histories)
+        AS i(id, resource, data, raw, hash, version, updated_at, fetched_at, parent_id, adapter, cause, gone, sparse, observed,
+             history)
+    CROSS JOIN LATERAL (SELECT coalesce(i.cause, (p_rows.causes)[1]) AS cause) c
     ORDER BY coalesce(i.resource, (p_rows.resources)[1]) COLLATE "C", i.id COLLATE "C"
 $$;
 COMMENT ON FUNCTION syncd.unpacked(syncd.page_rows) IS 'A page''s records, one a row, in the order in which all writers lock them.';
@@ -66,7 +75,8 @@ CREATE TYPE syncd.stored_row AS (
     cause              text,
     row_version        bigint,
     old_data           jsonb,
-    history            smallint
+    history            smallint,
+    missed_at          timestamptz
 );
 
 CREATE FUNCTION syncd.store_rows(
@@ -109,10 +119,10 @@ BEGIN
             WITH fresh AS (
                 INSERT INTO syncd.records AS r (
                     integration, resource, external_id, source_version, source_updated_at, fetched_at, synced_at, deleted_at,
-                    content_hash, sparse_hash, adapter, cause, parent_id, data, raw)
+                    missed_at, content_hash, sparse_hash, adapter, cause, parent_id, data, raw)
                 SELECT
                     p_integration, i.resource, i.id, i.version, i.updated_at, i.fetched_at, p_now, CASE WHEN i.gone THEN p_now END,
-                    i.hash, CASE WHEN i.sparse THEN i.hash END, i.adapter, i.cause, i.parent_id, i.data, i.raw
+                    i.missed_at, i.hash, CASE WHEN i.sparse THEN i.hash END, i.adapter, i.cause, i.parent_id, i.data, i.raw
                 FROM syncd.unpacked(p_rows) i
                 RETURNING r.external_id, r.resource, r.deleted_at, r.xmin AS born
             )
@@ -132,10 +142,10 @@ BEGIN
         WITH fresh AS (
             INSERT INTO syncd.records AS r (
                 integration, resource, external_id, source_version, source_updated_at, fetched_at, synced_at, deleted_at,
-                content_hash, sparse_hash, adapter, cause, parent_id, data, raw)
+                missed_at, content_hash, sparse_hash, adapter, cause, parent_id, data, raw)
             SELECT
                 p_integration, i.resource, i.id, i.version, i.updated_at, i.fetched_at, p_now, CASE WHEN i.gone THEN p_now END,
-                i.hash, CASE WHEN i.sparse THEN i.hash END, i.adapter, i.cause, i.parent_id, i.data, i.raw
+                i.missed_at, i.hash, CASE WHEN i.sparse THEN i.hash END, i.adapter, i.cause, i.parent_id, i.data, i.raw
             FROM syncd.unpacked(p_rows) i
             ON CONFLICT DO NOTHING
             RETURNING r.external_id, r.resource, r.deleted_at, r.xmin AS born
@@ -170,7 +180,8 @@ BEGIN
         SELECT
             array_agg(ROW(
                 t.id, t.resource, t.verdict, t.place, t.data, t.raw, t.hash, t.sparse_hash, t.version, t.updated_at,
-                t.fetched_at, t.parent_id, t.adapter, t.cause, t.row_version, t.old_data, t.history)::syncd.stored_row)
+                t.fetched_at, t.parent_id, t.adapter, t.cause, t.row_version, t.old_data, t.history,
+                t.missed_at)::syncd.stored_row)
                 FILTER (WHERE t.verdict IN ('touch', 'revive', 'update', 'delete')),
             count(*) FILTER (WHERE t.verdict IN ('same', 'touch')),
             count(*) FILTER (WHERE t.verdict = 'stale')
@@ -179,7 +190,7 @@ BEGIN
             SELECT
                 l.*,
                 CASE
-                    WHEN l.same AND (NOT l.newer OR NOT l.newer_stamp) THEN 'same'
+                    WHEN l.same AND (NOT l.newer OR NOT l.newer_stamp AND NOT l.missed_later) THEN 'same'
                     WHEN NOT l.newer THEN 'stale'
                     WHEN l.same THEN 'touch'
                     WHEN l.gone THEN 'delete'
@@ -206,7 +217,10 @@ BEGIN
                             AND i.updated_at IS NOT DISTINCT FROM r.source_updated_at THEN r.sparse_hash
                     END AS sparse_hash,
                     coalesce(i.version, r.source_version) AS version,
-                    coalesce(i.updated_at, r.source_updated_at) AS updated_at,
+                    CASE
+                        WHEN i.observed THEN greatest(i.updated_at, r.source_updated_at)
+                        ELSE coalesce(i.updated_at, r.source_updated_at)
+                    END AS updated_at,
                     i.fetched_at,
                     coalesce(i.parent_id, r.parent_id) AS parent_id,
                     i.adapter,
@@ -215,6 +229,8 @@ BEGIN
                     r.data AS old_data,
                     i.history,
                     i.gone,
+                    CASE WHEN i.gone THEN m.missed_at END AS missed_at,
+                    i.gone AND m.missed_at IS DISTINCT FROM r.missed_at AS missed_later,
                     r.deleted_at IS NOT NULL AS was_gone,
                     CASE
                         WHEN i.gone <> (r.deleted_at IS NOT NULL) THEN false
@@ -223,8 +239,15 @@ BEGIN
                         ELSE r.content_hash = i.hash
                     END AS same,
                     CASE
+                        -- Of two requests the later one knows better that a record was gone: no stamp tells when it went.
+                        WHEN NOT i.gone AND r.deleted_at IS NOT NULL AND i.fetched_at <= r.missed_at AND r.missed_at <= p_now
+                            AND i.cause NOT LIKE 'webhook%' THEN false
                         WHEN i.version <> r.source_version THEN i.version > r.source_version
                         WHEN i.version = r.source_version THEN t.later
+                        -- The partner's clock is observed by whole seconds: it does not tell which of two requests was first.
+                        -- Ours does, unless it has been set back since.
+                        WHEN i.observed AND i.cause NOT LIKE 'webhook%' AND r.cause NOT LIKE 'webhook%'
+                            AND i.fetched_at <> r.fetched_at AND r.fetched_at <= p_now THEN i.fetched_at > r.fetched_at
                         WHEN i.updated_at <> r.source_updated_at THEN i.updated_at > r.source_updated_at
                         ELSE t.later
                     END AS newer,
@@ -240,6 +263,10 @@ BEGIN
                     SELECT ROW(i.fetched_at, i.gone, i.hash)
                          > ROW(r.fetched_at, r.deleted_at IS NOT NULL, r.content_hash) AS later
                 ) t
+                CROSS JOIN LATERAL (
+                    SELECT CASE WHEN r.deleted_at IS NULL THEN i.missed_at ELSE greatest(i.missed_at, r.missed_at) END
+                        AS missed_at
+                ) m
             ) l
         ) t;
 
@@ -289,14 +316,15 @@ BEGIN
             SET data = f.data, raw = f.raw, content_hash = f.content_hash, sparse_hash = f.sparse_hash,
                 source_version = f.source_version, source_updated_at = f.source_updated_at, fetched_at = f.fetched_at,
                 synced_at = p_now, parent_id = f.parent_id, adapter = f.adapter, cause = f.cause,
-                row_version = f.row_version, missed_at = NULL,
+                row_version = f.row_version, missed_at = f.missed_at,
                 deleted_at = CASE WHEN f.verdict = 'delete' THEN p_now END
             FROM unnest(found) f
             WHERE r.ctid = f.place AND f.verdict <> 'touch';
 
-            IF touched > 0 THEN  -- the same content under a newer stamp: remember the stamp, tell nobody
+            IF touched > 0 THEN  -- the same content under a newer stamp: remember the stamp and who brought it, tell nobody
                 UPDATE syncd.records r
-                SET source_version = f.source_version, source_updated_at = f.source_updated_at, fetched_at = f.fetched_at
+                SET source_version = f.source_version, source_updated_at = f.source_updated_at, fetched_at = f.fetched_at,
+                    cause = f.cause, missed_at = CASE WHEN r.deleted_at IS NULL THEN r.missed_at ELSE f.missed_at END
                 FROM unnest(found) f
                 WHERE r.ctid = f.place AND f.verdict = 'touch';
             END IF;
