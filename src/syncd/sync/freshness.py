@@ -17,8 +17,10 @@ SETTLED = timedelta(seconds=5)
 """A listing may be a moment behind what the partner has just told of; so may another instance's clock."""
 
 
-JUMP_SECONDS = 1.0
-"""A wall clock that is off by so much from one look to the next has been set: what was remembered by it is forgotten."""
+JUMP_SECONDS = 0.5
+"""A wall clock that is off by more than this has been set: what was remembered by it is forgotten."""
+UNNOTICED = timedelta(seconds=2 * JUMP_SECONDS)
+"""By so much it may have been set back between two moments without being noticed."""
 
 
 class Freshness:
@@ -46,7 +48,7 @@ class Freshness:
         """Was the record read by a request that began after this moment?"""
         self._heed_jumps()
         asked = self._asked.get((resource, external_id))
-        return asked is not None and asked > at
+        return asked is not None and asked > at + UNNOTICED
 
     async def answered(self, plan: ResourcePlan, tasks: Sequence[Task]) -> set[int]:
         """Ids of the tasks that another reading would tell nothing new."""
@@ -62,7 +64,9 @@ class Freshness:
             brought, asked = stored.get(task.external_id), self._asked.get((task.resource, task.external_id))
             if brought is not None and brought > now:
                 brought = None  # stored before the clock was set back: nobody knows what came first
-            if (brought is not None and brought > task.since + SETTLED) or (asked is not None and asked > task.since):
+            if (brought is not None and brought > task.since + SETTLED) or (
+                asked is not None and asked > task.since + UNNOTICED
+            ):
                 found.add(task.id)
         return found
 
@@ -74,4 +78,4 @@ class Freshness:
         ahead = self._ahead()
         if abs(ahead - self._offset) > JUMP_SECONDS:
             self._asked.clear()
-        self._offset = ahead
+            self._offset = ahead
