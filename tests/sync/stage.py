@@ -32,12 +32,12 @@ class Tasks:
     def __init__(self, *waiting: Task) -> None:
         self.waiting = list(waiting)
         self.asked: list[Any] = []
-        self.freed: list[tuple[str, int]] = []
+        self.freed: list[tuple[str, int | None]] = []
         self.parks: set[tuple[str, str]] = set()
         self.back: list[int] = []
         self.dropped: list[int] = []
 
-    async def free(self, name: str, *, fence: int) -> int:
+    async def free(self, name: str, *, fence: int | None, scope: str | None = None) -> int:
         self.freed.append((name, fence))
         return 0
 
@@ -68,9 +68,16 @@ class Tasks:
         return [name for name in names if self._fit([name], resources)]
 
     async def take(
-        self, names: list[str], *, fence: int, limit: int, lanes: Any, resources: list[str] | None = None
+        self,
+        names: list[str],
+        *,
+        fence: int,
+        limit: int,
+        lanes: Any,
+        resources: list[str] | None = None,
+        without: Any = (),
     ) -> list[Task]:
-        found = self._fit(names, resources)[:limit]
+        found = [task for task in self._fit(names, resources) if (task.integration, task.lane) not in without][:limit]
         self.asked.append((limit, resources))
         self.waiting = [task for task in self.waiting if task not in found]
         return found

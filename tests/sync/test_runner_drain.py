@@ -84,7 +84,16 @@ async def test_a_new_feeder_frees_what_one_before_it_had_taken_under_the_same_fe
     stage = Stage(FakeClock())
     for _ in range(2):
         await stage.runner._feeder.feed(())
-    assert stage.tasks.freed == [("acme", 2)], "older than 2: our own fence, 1, with it"
+    assert stage.tasks.freed == [("acme", None)], "under whatever fence: our own, 1, with it"
     stage.account.fence = 5
     await stage.runner._feeder.feed(())
     assert stage.tasks.freed[1:] == [("acme", 5)], "what we hold under a fence of our own is not taken from us"
+
+
+async def test_now_and_then_it_looks_for_what_an_owner_before_took_after_the_first_look():
+    clock = FakeClock()
+    stage = Stage(clock)
+    for _ in range(130):
+        await stage.runner._feeder.feed(())
+        await clock.advance(1)
+    assert stage.tasks.freed == [("acme", None), ("acme", 1), ("acme", 1)]

@@ -213,3 +213,50 @@ async def test_a_run_that_goes_on_no_longer_waits_for_the_limit_it_was_put_off_f
     assert stage.account.health.judge(stage.gate.view(), clock.now())[0] is State.WAITING
     await stage.runner._pull(unit)
     assert states == [State.HEALTHY]
+
+
+@pytest.mark.parametrize("held", ["acme", "acme/r1", "refused"])
+async def test_tasks_that_wait_for_a_seat_go_back_where_their_calls_were_stopped_meanwhile(clock: FakeClock, held: str):
+    stage = Stage(clock, *(task(number, f"r{number % 2 + 1}") for number in range(4)))
+    worked: list[int] = []
+
+    async def work(tasks: list[Any]) -> None:
+        worked.extend(each.id for each in tasks)
+
+    feeder = stage.runner._feeder
+    feeder._workers = {"acme": SimpleNamespace(run=work)}  # type: ignore[dict-item]
+    await feeder.feed(())
+    if held == "refused":
+        stage.account.may_call = lambda: False
+    await feeder.feed({held})
+    for key, batch in list(feeder._taken.items()):
+        await feeder._work(key, batch)
+    assert sorted(stage.tasks.back) == ([0, 2] if held == "acme/r1" else [0, 1, 2, 3])
+    assert sorted(worked + stage.tasks.back) == [0, 1, 2, 3]
+    assert feeder._taken == {}
+
+
+async def test_tasks_of_a_paused_resource_stay_in_their_rows(clock: FakeClock):
+    stage = Stage(clock, *(task(number, f"r{number % 2 + 1}") for number in range(4)))
+    await stage.runner._feeder.feed({"acme/r1"})
+    assert [each.resource for each in stage.tasks.waiting] == ["r1", "r1"]
+    await stage.breaks()
+    await clock.advance(61)
+    await stage.runner._feeder.feed({"acme/r1"})
+    assert [each.resource for each in stage.tasks.waiting] == ["r1", "r1"], "not even as the probe"
+    await stage.heals()
+    await stage.runner._feeder.feed(())
+    assert stage.tasks.waiting == []
+
+
+async def test_one_integration_has_no_more_out_than_its_share_of_a_lane(clock: FakeClock):
+    stage = Stage(clock, *(task(number, "r1") for number in range(3000)))
+    feeder = stage.runner._feeder
+    feeder._share = dict.fromkeys(Lane, 120)
+    while await feeder.feed(()):
+        pass
+    assert len(stage.begun()) == 150, "no more is taken once it has its share"
+    stage.tasks.waiting += [task(4000, "r2", lane=Lane.HIGH)]
+    await feeder.feed(())
+    assert "task:4000" in stage.begun(), "what is urgent has a share of its own"
+    assert feeder._full() == {("acme", Lane.NORMAL)}

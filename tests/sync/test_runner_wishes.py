@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from syncd.errors import StoreError
 from syncd.model import Lane
+from syncd.store import Task
 from syncd.testing.clock import FakeClock
 from tests.sync.stage import Stage, task
 
@@ -32,7 +35,7 @@ async def test_a_wish_whose_end_could_not_be_written_is_in_nobodys_hand():
     stage = Stage(FakeClock())
     feeder = stage.runner._feeder
     await feeder._hand_over([task(7, "r1", kind="sync", lane=Lane.HIGH)], None)
-    assert feeder._wishes == {7}
+    assert set(feeder._wishes) == {7}
     (wish,) = stage.runner.units["acme", "r1"].wishes
 
     async def away(_: object) -> bool:
@@ -40,9 +43,52 @@ async def test_a_wish_whose_end_could_not_be_written_is_in_nobodys_hand():
 
     done, stage.tasks.done = stage.tasks.done, away
     await stage.runner._settle([wish])
-    assert (feeder._wishes, feeder._strayed) == (set(), {"acme"})
+    assert (feeder._wishes, feeder._strayed) == ({}, {"acme"})
     stage.tasks.done = done
     feeder._strayed.clear()
     await feeder._hand_over([wish], None)
     await stage.runner._settle([wish])
-    assert (feeder._wishes, feeder._strayed) == (set(), set())
+    assert (feeder._wishes, feeder._strayed) == ({}, set())
+
+
+async def test_a_wish_taken_anew_under_another_fence_replaces_the_one_that_was_kept():
+    stage = Stage(FakeClock())
+    feeder, unit = stage.runner._feeder, stage.runner.units["acme", "r1"]
+    kept = replace(task(7, "r1", kind="sync", lane=Lane.HIGH), taken_fence=1)
+    await feeder._hand_over([kept], None)
+    anew = replace(kept, taken_fence=2)
+    await feeder._hand_over([anew], None)
+    assert unit.wishes == [anew], "the end of the run is written under the fence the row has now"
+
+
+async def test_a_wish_whose_row_was_taken_under_another_fence_meanwhile_is_not_in_nobodys_hand():
+    stage = Stage(FakeClock())
+    feeder, unit = stage.runner._feeder, stage.runner.units["acme", "r1"]
+    first = replace(task(7, "r1", kind="sync", lane=Lane.HIGH), taken_fence=1)
+    await feeder._hand_over([first], None)
+    unit.wishes = []  # its run is under way
+
+    async def of_the_new_fence(wish: Task) -> bool:
+        return wish.taken_fence == 2
+
+    stage.tasks.done = of_the_new_fence  # type: ignore[method-assign]
+    second = replace(first, taken_fence=2)
+    await feeder._hand_over([second], None)
+    await stage.runner._settle([first])
+    assert (unit.wishes, feeder._wishes) == ([second], {7: 2}), "the newer one is held, by the run that comes next"
+    await stage.runner._settle([second])
+    assert feeder._wishes == {}
+
+
+async def test_a_wish_whose_row_was_not_ours_as_its_run_ended_is_looked_for():
+    stage = Stage(FakeClock())
+    feeder = stage.runner._feeder
+    await feeder._hand_over([task(7, "r1", kind="sync", lane=Lane.HIGH)], None)
+    (wish,) = stage.runner.units["acme", "r1"].wishes
+
+    async def not_ours(_: object) -> bool:
+        return False
+
+    stage.tasks.done = not_ours  # type: ignore[method-assign]
+    await stage.runner._settle([wish])
+    assert (feeder._wishes, feeder._strayed) == ({}, {"acme"})

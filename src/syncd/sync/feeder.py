@@ -7,6 +7,7 @@ back untouched; what a dead process had taken is free again under the next fence
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,7 +30,11 @@ from syncd.sync.work import Worker, batches
 log = structlog.get_logger()
 
 TAKE_AT_ONCE = 50
+LEAST_EACH = 50
+"""Pieces of one lane that each integration always may have out."""
 EXPIRE_SECONDS = 60.0
+FOREIGN_SECONDS = 60.0
+"""How often it looks for rows taken under another fence: a taking of the former owner's may arrive after ours has begun."""
 EXPIRE_AT_ONCE = 5000
 """Of more than these the rest goes at the next looks: no statement lasts long."""
 GIVE_BACK_SECONDS = 3.0
@@ -62,12 +67,17 @@ class Feeder:
         self._freed: dict[str, int] = {}
         self._taken: dict[str, list[Task]] = {}
         """Batches that wait in the pool or are being worked on, by their key there."""
-        self._wishes: set[int] = set()
-        """Wishes that were handed over and have not come to their end."""
+        self._wishes: dict[int, int | None] = {}
+        """Wishes that were handed over and have not come to their end, by id, and under which fence they were taken."""
         self._strayed: set[str] = set()
         """Integrations of which rows may say taken that nobody holds: the database broke off while something was taken, ended
         or given back."""
         self._expire_at = 0.0
+        self._foreign_at = 0.0
+        self._paused: Collection[str] = ()
+        """As the last look was told."""
+        self._share = {lane: max(pool.capacity[lane] // max(len(accounts), 1), LEAST_EACH) for lane in Lane}
+        """What one integration may have out of a lane, so that its backlog bars nobody else's tasks."""
         self._backlog = Backlog(partner, accounts, store, clock)
         self._most = {
             f"{name}/{plan.name}": plan.resource.many.max
@@ -77,7 +87,11 @@ class Feeder:
         }
 
     async def feed(self, paused: Collection[str]) -> bool:
-        """Take what is ready and fits. True: there may be more at once. Raises StoreError, OwnershipError."""
+        """Take what is ready and fits. True: there may be more at once. Raises StoreError, OwnershipError.
+
+        `paused` names integrations, and resources as `integration/resource`.
+        """
+        self._paused = paused
         owned = {
             name: account.fence for name, account in self._accounts.items() if name not in paused and account.may_call()
         }
@@ -100,23 +114,36 @@ class Feeder:
             # While a breaker is open its work stays in the rows, untouched; while it is half-open one piece goes.
             free = self._probing.open_keys(owned)
             await self._feed_probes(owned, lanes)
+        elif any("/" in name for name in self._paused):
+            free = [f"{name}/{resource}" for name in owned for resource in self._accounts[name].plans]
+        if free is not None:
+            free = [key for key in free if key not in self._paused]
         taken = await self._take(owned, lanes, TAKE_AT_ONCE, free)
         await self._hand_over(taken, None)
         return len(taken) >= TAKE_AT_ONCE
 
     async def _feed_probes(self, owned: Mapping[str, int], lanes: Sequence[Lane]) -> None:
         for group, keys in self._probing.probe_keys(owned).items():
-            await self._hand_over(await self._take(owned, lanes, 1, keys), group)
+            may = [key for key in keys if key not in self._paused]
+            await self._hand_over(await self._take(owned, lanes, 1, may), group)
 
     async def _take(
         self, owned: Mapping[str, int], lanes: Sequence[Lane], limit: int, resources: list[str] | None
     ) -> list[Task]:
         ready = await self._store.tasks.ready(list(owned), resources=resources) if resources != [] else []
         taken: list[Task] = []
+        full = self._full()
         for fence in {owned[name] for name in ready}:
             among = [name for name in ready if owned[name] == fence]
-            taken += await self._store.tasks.take(among, fence=fence, limit=limit, lanes=lanes, resources=resources)
+            taken += await self._store.tasks.take(
+                among, fence=fence, limit=limit, lanes=lanes, resources=resources, without=full
+            )
         return taken
+
+    def _full(self) -> set[tuple[str, Lane]]:
+        """The lanes of integrations that have as much out as they may."""
+        out = Counter((batch[0].integration, batch[0].lane) for batch in self._taken.values())
+        return {(name, lane) for (name, lane), count in out.items() if count >= self._share[lane]}
 
     async def _hand_over(self, taken: list[Task], probe: Group | None) -> None:
         taken = await self._without_parked(taken)
@@ -124,7 +151,7 @@ class Feeder:
             if task.kind not in WISHES:
                 continue
             if self._wished(task):
-                self._wishes.add(task.id)
+                self._wishes[task.id] = task.taken_fence
             else:
                 await self._store.tasks.drop(task)  # the resource is not synced any more: nobody will ever fulfil it
         for batch in batches([task for task in taken if task.kind not in WISHES], self._most):
@@ -145,7 +172,8 @@ class Feeder:
     def wishes_ended(self, wishes: Iterable[Task], *, stored: bool) -> None:
         """Nobody holds these any more. `stored`: the rows say so too; else they are found taken, and wished for once more."""
         for wish in wishes:
-            self._wishes.discard(wish.id)
+            if self._wishes.get(wish.id) == wish.taken_fence:  # else it was taken anew, and is in hand once more
+                self._wishes.pop(wish.id, None)
             if not stored:
                 self._strayed.add(wish.integration)
 
@@ -165,20 +193,31 @@ class Feeder:
             log.warning("tasks_not_given_back", partner=self._partner, reason=str(error))
 
     async def _free(self, owned: Mapping[str, int]) -> None:
-        """What an earlier owner had taken and not finished is free again (R5); once for each new fence.
+        """What another owner had taken and not finished is free again (R5); once for each new fence, and now and then: what
+        an owner before us was about to take may have been committed after we looked.
 
         At the very first look that is whatever is taken: a feeder before us, which crashed or was cut short by a reload,
         may have had the fence we have.
         """
+        now = self._clock.monotonic()
+        again = now >= self._foreign_at
         for name, fence in owned.items():
-            if self._freed.get(name) != fence:
-                older = fence if name in self._freed else fence + 1
-                freed = await self._store.losses.free(name, fence=older)
+            new = self._freed.get(name) != fence
+            if not new and not again:
+                continue
+            if name in self._freed:
+                freed = await self._store.losses.free(name, fence=fence, scope=self._accounts[name].scope)
+            else:
+                freed = await self._store.losses.free(name, fence=None)
+            if new or freed:
                 await self._bury_poison(name)
-                if freed:
-                    log.info("lost_tasks_freed", partner=self._partner, integration=name, count=freed)
+            if freed:
+                log.info("lost_tasks_freed", partner=self._partner, integration=name, count=freed)
+            if new:
                 self._freed[name] = fence
                 await self._backlog.begin(name)
+        if again:
+            self._foreign_at = now + FOREIGN_SECONDS
 
     async def _free_strays(self, owned: Mapping[str, int]) -> None:
         """What a broken connection left taken under our own fence is free again. Else it, and all later work about the same
@@ -237,8 +276,17 @@ class Feeder:
             self._probing.ended(key)
             await self.give_back(batch)
 
+    def _may_go(self, task: Task) -> bool:
+        """It may have waited for a seat while somebody paused it, or while its credential was refused."""
+        name = task.integration
+        held = name in self._paused or f"{name}/{task.resource}" in self._paused
+        return not held and self._accounts[name].may_call()
+
     async def _work(self, key: str, batch: list[Task]) -> None:
         try:
+            if not self._may_go(batch[0]):
+                await self.give_back(batch)
+                return
             await self._workers[batch[0].integration].run(batch)
         except OwnershipError:
             raise
