@@ -21,12 +21,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from syncd import log
 from syncd.clock import SystemClock
 from syncd.store import KeyRing, Store, embedded
 from syncd.store.database import Database
 from syncd.store.migrate import Migrations
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+"""How long an example takes says how busy the machine is, and nothing of what is tested."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

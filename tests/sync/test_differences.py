@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd import codec
@@ -13,8 +13,6 @@ from syncd.kit import DriverSpec, Item, Resource, RestDriver
 from syncd.store.comparisons import Kept
 from syncd.sync.differences import Difference, Kind, differing, seen_there, shown
 
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""How long an example takes says how busy the machine is, and nothing of what is tested."""
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FIELDS = {"name": "name", "size": "size", "tags": "tags"}
 VALUES = st.recursive(
@@ -55,13 +53,11 @@ def found(here: dict[str, Any] | None, there: dict[str, Any], **more: Any) -> Di
 
 
 @given(RAWS)
-@SETTINGS
 def test_what_is_the_same_differs_in_nothing(raw: dict[str, Any]):
     assert found(raw, raw) is None
 
 
 @given(RAWS)
-@SETTINGS
 def test_what_is_the_same_is_so_without_the_hash_too(raw: dict[str, Any]):
     driver, resource = driver_of()
     there = seen_there(driver, resource, Item("things", raw), "v1")
@@ -69,7 +65,6 @@ def test_what_is_the_same_is_so_without_the_hash_too(raw: dict[str, Any]):
 
 
 @given(RAWS, RAWS)
-@SETTINGS
 def test_every_field_that_differs_is_told_and_no_other(here: dict[str, Any], there: dict[str, Any]):
     difference = found(here, there)
     mapped = {name for name in FIELDS if here.get(name) != there.get(name)}
@@ -120,7 +115,6 @@ def test_the_copy_is_compared_in_the_words_of_the_adapter_that_made_it():
 
 
 @given(VALUES)
-@SETTINGS
 def test_a_masked_value_shows_nothing_of_itself(value: Any):
     text = shown(value, values=False)
     assert len(text) < 40
