@@ -47,12 +47,12 @@ async def test_what_expired_while_it_waited_for_a_coroutine_costs_no_call(desk: 
 
 async def test_a_record_that_was_read_after_the_task_was_asked_for_is_not_read_again(desk: Desk):
     await desk.store.tasks.put("acme", fetch("7"), fetch("7"), fetch("7"))
-    await desk.clock.advance(1)
+    await desk.clock.advance(2)
     for task in await take(desk):
         await desk.worker.run([task])
     assert desk.partner.calls == ["/things/7"]
     assert (desk.account.flow.done, desk.account.flow.skipped) == (1, {"stale": 2})
-    await desk.clock.advance(1)
+    await desk.clock.advance(2)
     await desk.store.tasks.put("acme", fetch("7"))
     await desk.do_tasks()
     assert len(desk.partner.calls) == 2, "asked for anew"
@@ -78,9 +78,9 @@ async def test_a_row_that_a_later_request_brought_answers_the_task_and_one_of_th
 async def test_a_clock_that_was_set_back_makes_nothing_stale(desk: Desk):
     desk.partner.truth["/things/7"] = {"id": "7", "name": "seven"}
     await desk.store.tasks.put("acme", fetch("7"))
-    await desk.clock.advance(1)
+    await desk.clock.advance(2)
     await desk.do_tasks()
-    assert desk.account.freshness.read_since("things", "7", desk.clock.now() - timedelta(seconds=1))
+    assert desk.account.freshness.read_since("things", "7", desk.clock.now() - timedelta(seconds=2))
     desk.clock.set_now(desk.clock.now() - timedelta(hours=1))
     await desk.store.tasks.put("acme", fetch("7"))
     await desk.do_tasks()
