@@ -47,14 +47,17 @@ class Share:
 class Waiting:
     """A delivery on its way to the table, and those who wait to hear of it."""
 
-    __slots__ = ("callers", "row", "share", "since", "size")
+    __slots__ = ("callers", "key", "row", "share", "since", "size")
 
-    def __init__(self, row: Row, size: int, since: float, share: Share, caller: asyncio.Future[bool | str]) -> None:
+    def __init__(
+        self, key: tuple[str, str], row: Row, size: int, since: float, share: Share, caller: asyncio.Future[bool | str]
+    ) -> None:
+        self.key = key
         self.row = row
         self.size = size
         self.since = since
         self.share = share
-        self.callers = [caller]
+        self.callers: tuple[asyncio.Future[bool | str], ...] = (caller,)
         """The first one brought it, the others brought it again meanwhile; empty once they were answered."""
 
 

@@ -128,7 +128,7 @@ class Intake:
         key = row[:2]
         entry = self._known.get(key)
         if entry is not None and len(entry.callers) < BATCH_ROWS:
-            entry.callers.append(caller)
+            entry.callers = (*entry.callers, caller)
             return caller
         size = len(arrival.body)
         if self._rows >= WAITING_ROWS or self._bytes + size > WAITING_BYTES or entry is not None:
@@ -140,7 +140,7 @@ class Intake:
             share.rows * ALONE > WAITING_ROWS or share.size * ALONE > WAITING_BYTES
         ):
             raise IntakeFullError(f"{share.rows:,} deliveries of this integration wait to be stored already")
-        entry = Waiting(row, size, self._clock.monotonic(), share, caller)
+        entry = Waiting(key, row, size, self._clock.monotonic(), share, caller)
         self._known[key] = entry
         self._line.append(entry)
         self._rows += 1
@@ -323,14 +323,16 @@ class Intake:
     # -- outcomes --------------------------------------------------------------------------------------------------
 
     def _settle(self, entry: Waiting, outcome: bool | str) -> None:
-        callers, entry.callers = entry.callers, []
+        callers = entry.callers
         if not callers:
             return
-        del self._known[entry.row[:2]]
+        entry.callers = ()
+        del self._known[entry.key]
+        size, share = entry.size, entry.share
         self._rows -= 1
-        self._bytes -= entry.size
-        entry.share.rows -= 1
-        entry.share.size -= entry.size
+        self._bytes -= size
+        share.rows -= 1
+        share.size -= size
         for caller in callers:
             if not caller.done():
                 caller.set_result(outcome)
