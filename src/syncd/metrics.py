@@ -175,7 +175,7 @@ HTTP_CONNECTIONS = Gauge("syncd_http_connections", "Open connections of a site."
 HTTP_CUT = Counter(
     "syncd_http_connections_cut_total",
     "Connections cut and requests refused: slow_headers, slow_body, slow_reader, too_large, compressed, malformed, made_room,"
-    " full, bodies.",
+    " full, bodies, large_head.",
     ["site", "reason"],
     registry=REGISTRY,
 )

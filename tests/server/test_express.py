@@ -234,6 +234,24 @@ async def test_a_partner_that_hung_up_before_the_answer_disturbs_nobody():
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202 ")
 
 
+@pytest.mark.parametrize("way", ["short", "long"])
+async def test_a_partner_that_closes_its_side_and_reads_gets_its_answer_and_the_end(way: str):
+    clock, keeper = FakeClock(), LateKeeper()
+    async with hooked(lambda: by_name(receiver("one")), keeper, clock=clock) as url:
+        reader, writer = await connect(url)
+        data = delivery(1, clock)
+        if way == "long":
+            writer.write(data[:-1])
+            await asyncio.sleep(0.02)
+            data = data[-1:]
+        writer.write(data)
+        writer.write_eof()
+        await keeper.until(1)
+        await asyncio.sleep(0.05)
+        keeper.waiting[0].set_result(True)
+        assert (await asyncio.wait_for(_rest(reader), 10)).startswith(b"HTTP/1.1 202 ")
+
+
 async def test_at_the_end_deliveries_under_way_get_their_answers():
     clock, keeper = FakeClock(), LateKeeper()
     async with hooked(lambda: by_name(receiver("one")), keeper, clock=clock) as url:

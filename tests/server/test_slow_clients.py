@@ -216,3 +216,75 @@ async def test_unfinished_bodies_hold_so_much_memory_together_and_no_more(monkey
             writer.write(b"x" * 19_999)
             assert (await answer_of(reader)).startswith(b"HTTP/1.1 405 ")
         assert server._public.doors.held == 0
+
+
+def crowd(count: int) -> bytes:
+    """So many header lines of 7 KB."""
+    return b"".join(b"X-%d: %b\r\n" % (number, b"a" * 7_000) for number in range(count))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST /health HTTP/1.1\r\nHost: x\r\n" + crowd(7),
+        b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 49_000,
+    ],
+    ids=["heads", "first pieces of bodies"],
+)
+async def test_whatever_is_unfinished_counts(monkeypatch: pytest.MonkeyPatch, data: bytes):
+    monkeypatch.setattr(doors, "BODIES_BYTES", 130_000)
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock) as server:
+        clients = []
+        for _ in range(4):
+            clients.append(await connect(server))
+            clients[-1][1].write(data)
+            await settle()
+            await clock.advance(0.1)
+        assert 49_000 < server._public.doors.held <= 130_000
+        assert await rest_of(clients[0][0]) == b""
+    assert server._public.doors.held == 0
+
+
+async def test_a_head_without_end_is_cut_off():
+    async with serving(FakeStatus(), clock=FakeClock()) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\n" + crowd(11))
+        assert await rest_of(reader) == b""
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\n" + crowd(8) + b"Content-Length: 100000\r\n\r\n")
+        writer.write(b"x" * 100_000)  # what is long here is the body
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 405 ")
+
+
+async def test_half_a_head_behind_a_whole_request_has_the_time_of_a_head():
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
+        await settle()
+        writer.write(b"1GET /health HTTP/1.1\r\nHost: x\r\n" + crowd(1))
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 405 ")
+        writer.write(crowd(1))
+        await settle()
+        assert server._public.doors.held >= 7_000
+        await clock.advance(13.0)
+        assert (await rest_of(reader)).startswith(b"HTTP/1.1 408 ")
+        assert server._public.doors.held == 0
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+async def test_who_closes_his_side_only_gets_his_answer_and_the_end(pause: float):
+    async with serving(FakeStatus(), clock=FakeClock()) as server:
+        for data in (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /health HTTP/1.1\r\nHost: x\r\n"
+                     b"Content-Length: 2\r\n\r\n12"):  # fmt: skip
+            reader, writer = await connect(server)
+            writer.write(data)
+            await asyncio.sleep(pause)
+            writer.write_eof()
+            assert (await rest_of(reader)).startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 405 "))
+            reader, writer = await connect(server)
+            writer.write(data[:-1])
+            writer.write_eof()
+            assert await rest_of(reader) == b""
+        assert len(server._public.doors) == 0

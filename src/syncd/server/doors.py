@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import cast
 
 from aiohttp import web
@@ -24,7 +25,9 @@ from syncd.server.express import Express
 
 TICK_SECONDS = 1.0
 BODIES_BYTES = 64 * 1024 * 1024
-"""Bytes of unfinished bodies a site holds; beyond, whoever has been sending his for longest goes."""
+"""Bytes of unfinished requests a site holds; beyond, whoever has been sending his for longest goes."""
+HEAD_BYTES = 64 * 1024
+"""An unfinished head longer than this ends its connection: the library bounds the lines and their number only."""
 _YOUNG_SECONDS = 1.0  # a connection this new is not suspected of being slow
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -50,12 +53,15 @@ class Phase(Enum):
 
 _SLOW = frozenset({Phase.HEADERS, Phase.BODY, Phase.SENDING})
 """Phases in which we wait for the client."""
+_SETTLED = frozenset({Phase.BUSY, Phase.IDLE, Phase.LEAVING})
+"""Phases at whose start nothing unfinished is held."""
 
 
 class Door(asyncio.Protocol):
     """One connection."""
 
-    __slots__ = ("_doors", "_held", "_inner", "_ordinary", "_transport", "body", "phase", "since")
+    __slots__ = ("_doors", "_held", "_inner", "_ordinary", "_over", "_refused", "_transport", "phase", "since",
+                 "unfinished")  # fmt: skip
 
     def __init__(self, doors: Doors, inner: web.RequestHandler) -> None:
         self._doors = doors
@@ -65,8 +71,12 @@ class Door(asyncio.Protocol):
         """Everything goes to the library's protocol: once it was given a byte, it is given all."""
         self._held = b""
         """What came while an express delivery was under way."""
-        self.body = 0
-        """Bytes of an unfinished body."""
+        self._over = False
+        """The client sends nothing more, and waits for its answer."""
+        self._refused = False
+        """What still comes is the rest of a body nobody wants; the library lets it fall and closes."""
+        self.unfinished = 0
+        """Bytes of a request that is not whole yet."""
         self.phase = Phase.HEADERS
         self.since = 0.0
 
@@ -98,13 +108,20 @@ class Door(asyncio.Protocol):
                 return
             self.phase = before
             self._ordinary = True
-        if self.phase is Phase.IDLE or self.phase is Phase.SENDING:
-            self.turn(Phase.HEADERS)
-        elif self.phase is Phase.BODY:
-            self.body += len(data)
+        if self.phase is not Phase.LEAVING and not self._refused:
+            if self.phase is Phase.IDLE or self.phase is Phase.SENDING:
+                self.turn(Phase.HEADERS)
+            self.unfinished += len(data)
             self._doors.hold(len(data))
         if self._inner is not None:
             self._inner.data_received(data)
+        if self.unfinished > HEAD_BYTES and self.phase is Phase.HEADERS:
+            _soon(self._look_at_head)
+
+    def _look_at_head(self) -> None:
+        if self.phase is Phase.HEADERS and self.unfinished > HEAD_BYTES:
+            HTTP_CUT.labels(self._doors.site, "large_head").inc()
+            self.cut()
 
     def _taken(self, data: bytes) -> bool:
         express, transport = self._doors.express, self._transport
@@ -123,16 +140,28 @@ class Door(asyncio.Protocol):
             held, self._held = self._held, b""
             transport.resume_reading()
             self.data_received(held)
+        elif self._over:
+            transport.close()
 
     def _hold(self, data: bytes) -> None:
         if not self._held and self._transport is not None:
             self._transport.pause_reading()
         self._held += data
 
-    def eof_received(self) -> bool | None:
-        if self._inner is not None:
-            self._inner.eof_received()
-        return None
+    def eof_received(self) -> bool:
+        """The client may close its side and still read: what it asked for is answered, then the connection ends."""
+        if self._inner is None or self.phase is Phase.LEAVING:
+            return False
+        self._over = True
+        if self.phase is not Phase.EXPRESS:
+            _soon(self._end)
+        return True
+
+    def _end(self) -> None:
+        if self.phase is Phase.BUSY and self._inner is not None:
+            self._inner.close()  # once it has answered
+        elif self.phase is not Phase.EXPRESS and self._transport is not None and not self.unread:
+            self._transport.close()  # else whoever is answering sees to it, or the next look
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.turn(Phase.LEAVING)
@@ -152,11 +181,16 @@ class Door(asyncio.Protocol):
     # What the site and the watch call.
 
     def turn(self, phase: Phase) -> None:
-        if self.body:
-            self._doors.held -= self.body
-            self.body = 0
+        if self.unfinished and phase in _SETTLED:
+            self._doors.held -= self.unfinished
+            self.unfinished = 0
         self.phase = phase
         self.since = self._doors.clock.monotonic()
+
+    def refuse(self) -> None:
+        """The request is answered before its body is read, and is the last one."""
+        self._refused = True
+        self.turn(Phase.BUSY)
 
     def look(self, now: float) -> None:
         """Show it out if it has been too long in a phase that has a deadline."""
@@ -170,11 +204,15 @@ class Door(asyncio.Protocol):
             transport.write(_LATE)
             transport.close()
         elif self.phase is Phase.SENDING:
-            if transport.get_write_buffer_size() == 0:
-                self.turn(Phase.IDLE)
-            elif age >= self._doors.send_seconds:
-                HTTP_CUT.labels(self._doors.site, "slow_reader").inc()
-                self.cut()
+            if self.unread:
+                if age >= self._doors.send_seconds:
+                    HTTP_CUT.labels(self._doors.site, "slow_reader").inc()
+                    self.cut()
+            elif self._over:
+                transport.close()
+            else:
+                # What came while the last one was answered may be half a head, and has the time of one.
+                self.turn(Phase.HEADERS if self.unfinished else Phase.IDLE)
         elif self.phase is Phase.IDLE and age >= self._doors.keep_alive_seconds and not self._ordinary:
             transport.close()  # the library sees to its own
         elif self.phase is Phase.LEAVING and age >= TICK_SECONDS:
@@ -192,6 +230,11 @@ class Door(asyncio.Protocol):
             self._transport.abort()
 
 
+def _soon(look: Callable[[], None], turns: int = 3) -> None:
+    """Look when a request that is whole by now is with its handler: the library takes two turns of the loop for that."""
+    asyncio.get_running_loop().call_soon(partial(_soon, look, turns - 1) if turns > 1 else look)
+
+
 class Doors:
     """All connections of one site, at most `most` of them."""
 
@@ -207,7 +250,7 @@ class Doors:
         self.keep_alive_seconds = keep_alive_seconds
         self.express = express
         self.held = 0
-        """Bytes of all unfinished bodies."""
+        """Bytes of all unfinished requests."""
         self._open: set[Door] = set()
         self._by_inner: dict[object, Door] = {}
         self._gauge = HTTP_CONNECTIONS.labels(site)
@@ -237,10 +280,10 @@ class Doors:
         return True
 
     def hold(self, size: int) -> None:
-        """More of some body came."""
+        """More of some request came."""
         self.held += size
         while self.held > BODIES_BYTES:
-            slowest = min((door for door in self._open if door.body), key=lambda door: door.since, default=None)
+            slowest = min((door for door in self._open if door.unfinished), key=lambda door: door.since, default=None)
             if slowest is None:
                 return
             HTTP_CUT.labels(self.site, "bodies").inc()

@@ -31,6 +31,8 @@ def bodies(doors: Doors, *, clock: Clock, body_seconds: float) -> Middleware:
                     door.turn(Phase.BODY)
                 refused = await _take(request)
                 if refused is not None:
+                    if door is not None:
+                        door.refuse()
                     return refused
             if door is not None:
                 door.turn(Phase.BUSY)
