@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -16,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd import drivers, metrics
+from syncd.errors import StoreError
 from syncd.kit import Delivery, Event
+from syncd.model import Mode, Outcome
 from syncd.store import KeyRing, PageWrite, Reject, Row, Store
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk, event, later, thing
@@ -299,6 +302,38 @@ async def test_paused_integrations_and_scopes_of_others_keep_their_deliveries(de
     assert await desk.fates() == [("done", None)]
 
 
+async def test_trouble_with_the_deliveries_of_one_integration_does_not_hold_up_the_others(
+    desk: Desk, store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+):
+    worked = []
+
+    async def work(account: SimpleNamespace) -> bool:
+        worked.append(account.name)
+        if account.name == "a":
+            raise StoreError("canceling statement due to statement timeout")
+        return False
+
+    accounts = {name: SimpleNamespace(name=name, ownership=desk.ownership) for name in ("a", "b", "c")}
+    monkeypatch.setattr(desk.events, "_accounts", accounts)
+    monkeypatch.setattr(desk.events, "_work", work)
+
+    async def ready(owned: list[str]) -> list[str]:
+        return owned
+
+    monkeypatch.setattr(desk.events, "_ready", ready)
+    with pytest.raises(StoreError, match="timeout"):
+        await desk.events.look()
+    assert worked == ["a", "b", "c"]
+
+    async def away() -> None:
+        raise StoreError("away")
+
+    monkeypatch.setattr(store, "ping", away)
+    with pytest.raises(StoreError, match="away"):
+        await desk.events.look()
+    assert worked[3:] == ["a"], "the others would only wait for it too"
+
+
 async def test_who_lost_the_scope_finishes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     finish = desk.store.inbox.finish
 
@@ -514,9 +549,37 @@ async def test_an_object_told_by_its_uuid_is_found_by_what_is_stored_of_it(store
     assert [state for state, _ in await desk.fates()] == ["done"]
 
 
+async def list_objects(desk: Desk, store: Store) -> None:
+    """A run of what names resources, that names nothing new."""
+    fence = desk.ownership.fence
+    _, run_id = await store.checkpoints.begin("acme", "objects", Mode.FULL, scope="acme", fence=fence, trigger="event")
+    await store.checkpoints.finish("acme", "objects", run_id, fence=fence, outcome=Outcome.DONE)
+
+
+async def test_a_delivery_that_waits_for_its_name_does_so_until_names_were_listed_since(store: Store, clock: FakeClock):
+    """However long nothing was worked on, before it is first looked at and after: a pause, an outage."""
+    desk = await Desk.open(store, clock, driver=drivers.load("attio"))
+    await list_objects(desk, store)
+    await desk.deliver(body=attio_event())
+    await clock.advance(3600)
+    for _ in range(3):
+        await desk.work()
+        (task,) = await store.tasks.list("acme")
+        assert task.resource == "objects"
+        assert [state for state, _ in await desk.fates()] == ["waiting"]
+        await clock.advance(1200)
+    await list_objects(desk, store)
+    await clock.advance(61)
+    await desk.work()
+    assert [state for state, _ in await desk.fates()] == ["dropped"]
+
+
 async def test_an_object_nobody_ever_stores_is_counted_as_unknown_in_the_end(store: Store, clock: FakeClock):
     desk = await Desk.open(store, clock, driver=drivers.load("attio"))
     await desk.deliver(body=attio_event())
+    await desk.work()
+    await clock.advance(31)
+    await list_objects(desk, store)
     for _ in range(25):
         await desk.work()
         await clock.advance(31)

@@ -8,14 +8,14 @@ of one second where a stamp has no finer part.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncd.errors import PayloadError
 from syncd.kit import Delivery, Event, Item, Raw, believed
-from syncd.model import Headers, Lane
+from syncd.model import Headers, Lane, Outcome
 from syncd.store import NewTask
 from syncd.store.inbox import Fate, Taken
 from syncd.store.pages import tombstone
@@ -36,8 +36,15 @@ LONGEST_ID = 500
 NAMES_MOST = 1000
 NAMES_SECONDS = 600.0
 NAMED_LATER = timedelta(seconds=5)
+NAMED_LATER_STILL = timedelta(minutes=1)
 NAMED_WITHIN = timedelta(minutes=10)
-"""A delivery of a resource nobody can name yet waits for its name, so long after it came."""
+"""A delivery of a resource nobody can name yet waits for its name, so long after it was first looked at."""
+NAMED_MOST = timedelta(days=3)
+"""It goes on waiting until the records that name resources have been listed once since then, but no longer than this."""
+UNNAMED_MOST = 10_000
+"""Deliveries of which it is remembered since when they wait for a name (R12)."""
+REPLAYED_AFTER = timedelta(minutes=10)
+RUNS_LOOKED_AT = 10
 AHEAD_MOST = timedelta(hours=1)
 """How far a partner's clock may be ahead of ours."""
 YIELD_EVERY = 25
@@ -51,6 +58,10 @@ class Deriver:
         self._readable: dict[str, bool] = {}
         self._names: dict[Key, tuple[float, Raw]] = {}
         """Stored records that name resources, and until when they are believed."""
+        self._unnamed: OrderedDict[int, datetime] = OrderedDict()
+        """When deliveries that wait for a name were first looked at."""
+        self._listed: dict[str, tuple[float, datetime | None]] = {}
+        """When the latest listing that ended well began, by resource, and until when that is believed."""
         self._types: set[str] | None = None
 
     async def derive(self, taken: Sequence[Taken]) -> Derived:
@@ -109,10 +120,10 @@ class Deriver:
             named = await self._named(told)
             if named is None:
                 asked = self._account.driver.named_by(told)
-                if asked is not None and one.received_at + NAMED_WITHIN > now:
+                if asked is not None and (later := await self._waits_for_name(one, asked[0], now)) is not None:
                     self._asks_for_run(found, asked[0], one)
                     why = f"what {told.resource} is called is not known yet"
-                    found.fates.append(Fate(one.id, "waiting", why, later=now + NAMED_LATER))
+                    found.fates.append(Fate(one.id, "waiting", why, later=now + later))
                     return
                 named = (told,)
             synced = [event for event in named if event.resource in plans]
@@ -128,6 +139,31 @@ class Deriver:
             else:
                 await self._looks_again(found, event, one)
         self._tells(found, one, used, passed)
+
+    async def _waits_for_name(self, one: Taken, resource: str, now: datetime) -> timedelta | None:
+        """How long until a delivery is looked at again that a record of this resource would name. None: it names nothing.
+
+        What counts is how long we have been looking, not when it came: it may have come while nothing was worked on.
+        """
+        first = self._unnamed.setdefault(one.id, now)
+        if len(self._unnamed) > UNNAMED_MOST:
+            self._unnamed.popitem(last=False)
+        if now < first + NAMED_WITHIN:
+            return NAMED_LATER
+        listed = await self._listed_at(resource)
+        if (listed is None or listed < first) and now < one.received_at + NAMED_MOST:
+            return NAMED_LATER_STILL
+        self._unnamed.pop(one.id, None)
+        return None
+
+    async def _listed_at(self, resource: str) -> datetime | None:
+        account = self._account
+        until, began = self._listed.get(resource, (0.0, None))
+        if until <= account.clock.monotonic():
+            runs = await account.store.runs.list(account.name, resource, limit=RUNS_LOOKED_AT)
+            began = max((run.started_at for run in runs if run.outcome == Outcome.DONE), default=None)
+            self._listed[resource] = (account.clock.monotonic() + NAMED_LATER.total_seconds(), began)
+        return began
 
     async def _named(self, event: Event) -> Sequence[Event] | None:
         """The event by what it is of is called here. None: the record that would name it is synced, and not stored yet."""
@@ -333,5 +369,5 @@ class Deriver:
 
 def _lane(one: Taken, now: datetime) -> Lane:
     """Urgent, unless somebody has it worked on once more: a day that is replayed must not hold up what comes now."""
-    again = one.attempts > one.lost and one.received_at + NAMED_WITHIN < now
+    again = one.attempts > one.lost and one.received_at + REPLAYED_AFTER < now
     return Lane.LOW if again else Lane.HIGH

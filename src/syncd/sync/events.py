@@ -141,7 +141,7 @@ class Events:
         paused = self._paused()
         owned = [name for name, one in self._accounts.items() if one.ownership.held and name not in paused]
         ready = owned if woken and len(owned) == 1 else await self._ready(owned)
-        more = False
+        more, away = False, None
         for name in ready:
             if self._stopping:
                 break
@@ -152,8 +152,13 @@ class Events:
                 self._unsure.add(name)  # somebody else has the scope now, or what we sent was committed after all
             except ConflictError:
                 self._unsure.add(name)
+            except StoreError as error:
+                await self._store.ping()  # raises: it is away for all of them
+                away = error
             finally:
                 self._idle.set()
+        if away is not None:
+            raise away
         return more
 
     async def _ready(self, owned: Sequence[str]) -> Sequence[str]:
