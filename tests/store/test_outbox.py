@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.errors import OwnershipError
-from syncd.store import OUTBOX, KeyUsedError, NewDeadLetter, NewPush, PushRow, Store
+from syncd.store import OUTBOX, POISON, KeyUsedError, NewDeadLetter, NewPush, PushRow, Store
 
 SCOPE = "plain/acme"
 
@@ -32,8 +32,15 @@ async def ready(store: Store, **more) -> list[int]:
     return [each.id for each in await store.outbox.ready(["acme"], **{"limit": 100, **more})]
 
 
+async def own(store: Store) -> int:
+    """Become the owner; in a new database under fence 1."""
+    fence = await store.leases.acquire(SCOPE, "one", 3600)
+    assert fence is not None
+    return fence
+
+
 async def taken(store: Store, push_id: int, fence: int = 1) -> PushRow:
-    found = await store.outbox.take("acme", push_id, fence=fence)
+    found = await store.outbox.take("acme", push_id, scope=SCOPE, fence=fence)
     assert found is not None
     return found
 
@@ -122,14 +129,15 @@ async def test_an_application_needs_no_more_than_the_documented_grants(store: St
 
 
 async def test_of_each_record_only_the_oldest_is_ready(store: Store):
+    await own(store)
     first, second, other = await put(store, "a"), await put(store, "a"), await put(store, "b")
     assert await ready(store) == [first, other]
     push = await taken(store, first)
     assert await ready(store) == [other]
-    assert await store.outbox.take("acme", second, fence=1) is None
+    assert await store.outbox.take("acme", second, scope=SCOPE, fence=1) is None
     await store.outbox.later(push, now(store) + timedelta(hours=1), reason="busy")
     assert await ready(store) == [other], "one that is put off keeps its turn"
-    assert await store.outbox.take("acme", first, fence=1) is None, "not before its time"
+    assert await store.outbox.take("acme", first, scope=SCOPE, fence=1) is None, "not before its time"
     assert await ready(store, without=["acme/things"]) == []
     assert await ready(store, limit=1) == [other]
 
@@ -145,19 +153,81 @@ async def test_pushes_without_an_id_wait_until_it_is_said_what_orders_them(store
 
 
 async def test_what_left_is_unknown_after_a_death_and_what_did_not_waits(store: Store):
-    fence = await store.leases.acquire(SCOPE, "one", 3600)
-    assert fence is not None
+    fence = await own(store)
     gone, stayed = await put(store, "a"), await put(store, "b")
     left = await taken(store, gone, fence)
     await taken(store, stayed, fence)
     await store.outbox.leaving(left, SCOPE)
-    assert await store.outbox.free(["acme"], fence=fence) == 0, "what is ours is not freed"
-    assert await store.outbox.free(["acme"], fence=fence + 1) == 2
+    assert await store.outbox.free("acme", scope=SCOPE, fence=fence) == 0, "what is ours is not freed"
+    assert await store.outbox.free("acme", scope=SCOPE, fence=fence + 1) == 0, "who owns nothing frees nothing"
+    newer = await own(store)
+    assert await store.outbox.free("acme", scope=SCOPE, fence=newer) == 2
     assert await state(store, gone) == ("unknown", True)
     assert await state(store, stayed) == ("waiting", False)
-    again = await taken(store, gone, fence + 1)
+    again = await taken(store, gone, newer)
     assert (again.state, again.attempts, again.lost, again.tries) == ("unknown", 2, 1, 1)
     assert again.sent_at is not None
+
+
+async def replayed(store: Store, external_id: str) -> int:
+    """A push that a replay has returned."""
+    number = await put(store, external_id)
+    await store._database.execute("UPDATE syncd.outbox SET letter_id = 1, replaces = true WHERE id = $1", number)
+    return number
+
+
+async def become(store: Store, push_id: int, become: str) -> None:
+    await store._database.execute("UPDATE syncd.outbox SET state = $2 WHERE id = $1", push_id, become)
+
+
+async def test_a_replayed_push_does_not_go_after_a_newer_one_that_was_sent_before_the_replay_was_seen(store: Store):
+    await own(store)
+    older, newer, other = await replayed(store, "a"), await put(store, "a"), await replayed(store, "b")
+    await become(store, newer, "taken")  # it was taken while the older one was still a dead letter
+    assert await store.outbox.take("acme", older, scope=SCOPE, fence=1) is None
+    assert await state(store, older) == ("waiting", False), "what becomes of the newer one tells"
+    await become(store, newer, "done")
+    assert await store.outbox.take("acme", older, scope=SCOPE, fence=1) is None
+    found = await store.outbox.get("acme", older)
+    assert found is not None
+    assert (found.state, found.reason) == ("dropped", "a newer push of the record was done")
+    assert found.finished_at is not None
+    assert await taken(store, other)
+
+
+@pytest.mark.parametrize("ended", ["unknown", "buried"])
+async def test_a_newer_push_that_came_to_nothing_so_far_holds_no_replayed_one_up(store: Store, ended: str):
+    await own(store)
+    older, newer = await replayed(store, "a"), await put(store, "a")
+    await become(store, newer, ended)
+    assert await taken(store, older)
+
+
+async def test_nobody_takes_what_is_no_longer_his(store: Store):
+    fence, number = await own(store), await put(store, "a")
+    newer = await own(store)
+    assert await store.outbox.take("acme", number, scope=SCOPE, fence=fence) is None
+    assert await store.outbox.take("acme", number, scope="another", fence=newer) is None
+    assert await store.outbox.take("acme", number, scope=SCOPE, fence=newer) is not None
+
+
+async def test_what_was_taken_in_another_scope_under_a_higher_fence_is_free_too(store: Store):
+    for _ in range(7):
+        fence = await own(store)
+    number = await put(store, "a")
+    await taken(store, number, fence)
+    other = await store.leases.acquire("plain/shared", "two", 3600)
+    assert other is not None
+    assert other < fence
+    assert await store.outbox.free("acme", scope="plain/shared", fence=other) == 1
+    assert await state(store, number) == ("waiting", False)
+
+
+async def test_the_first_look_frees_what_was_taken_under_the_same_fence(store: Store):
+    fence, number = await own(store), await put(store, "a")
+    await taken(store, number, fence)
+    assert await store.outbox.free("acme", scope=SCOPE, fence=fence, first=True) == 1
+    assert await state(store, number) == ("waiting", False)
 
 
 async def test_nobody_sends_what_is_no_longer_his(store: Store):
@@ -173,7 +243,7 @@ async def test_nobody_sends_what_is_no_longer_his(store: Store):
     with pytest.raises(OwnershipError):  # the row is as it was: the lease alone tells
         await store.outbox.leaving(push, SCOPE)
     assert (await store.outbox.get("acme", push.id)).unsure_since is None  # type: ignore[union-attr]
-    await store.outbox.free(["acme"], fence=newer)
+    await store.outbox.free("acme", scope=SCOPE, fence=newer)
     assert not await store.outbox.later(push, None)
     assert not await store.outbox.unknown(push, None, reason="x")
     assert not await store.outbox.drop(push, "x")
@@ -231,6 +301,7 @@ async def test_an_answer_for_good_ends_it_and_lets_the_next_one_go(store: Store)
 
 
 async def test_a_taking_whose_answer_was_lost_is_found_again(store: Store):
+    await own(store)
     mine, held = await put(store, "a"), await put(store, "b")
     await taken(store, mine)
     await taken(store, held)
@@ -238,7 +309,34 @@ async def test_a_taking_whose_answer_was_lost_is_found_again(store: Store):
     assert await ready(store) == [mine]
 
 
+async def test_broken_connections_make_no_push_a_killer(store: Store):
+    await own(store)
+    number = await put(store, "a")
+    for _ in range(6):
+        push = await taken(store, number)
+        await store.outbox.handles(push, now=True)
+        await store.outbox.free_strays({"acme": 1}, held=[])
+    push = await taken(store, number)
+    assert push.suspicion < POISON
+    await store.outbox.handles(push, now=True)
+    await store.outbox.put_back(push, now(store), "a fault of ours")
+    assert (await taken(store, number)).suspicion == push.suspicion
+
+
+async def test_an_outcome_that_was_not_written_leaves_doubt_about_what_left_and_counts_its_try(store: Store):
+    fence = await own(store)
+    gone, stayed = await put(store, "a"), await put(store, "b")
+    await store.outbox.leaving(await taken(store, gone, fence), SCOPE)
+    await taken(store, stayed, fence)
+    assert await store.outbox.free_strays({"acme": fence}, held=[]) == 2
+    found = {each.id: each for each in await store.outbox.list("acme")}
+    assert (found[gone].state, found[gone].attempts) == ("unknown", 1)
+    assert found[gone].reason == "its outcome was not written"
+    assert (found[stayed].state, found[stayed].attempts, found[stayed].reason) == ("waiting", 0, None)
+
+
 async def test_what_waits_past_its_time_goes_and_what_may_have_arrived_does_not(store: Store):
+    await own(store)
     soon = now(store) + timedelta(milliseconds=1)
     waits, unsure = await put(store, "a", expires_at=soon), await put(store, "b", expires_at=soon)
     push = await taken(store, unsure)
@@ -249,6 +347,7 @@ async def test_what_waits_past_its_time_goes_and_what_may_have_arrived_does_not(
 
 
 async def test_counts_and_lists_tell_what_is_under_way(store: Store):
+    await own(store)
     await put(store, "a")
     push = await taken(store, await put(store, "b"))
     await store.outbox.unknown(push, None, reason="cut off")
@@ -274,7 +373,7 @@ async def test_whatever_happens_a_try_that_left_is_never_forgotten(store: Store,
     doubt = left = over = False
     for step in steps:
         if step == "take" and push is None:
-            push, left = await store.outbox.take("acme", number, fence=fence), False
+            push, left = await store.outbox.take("acme", number, scope=SCOPE, fence=fence), False
             assert (push is None) is over
         elif step == "leave" and push is not None:
             await store.outbox.leaving(push, SCOPE)
@@ -283,7 +382,7 @@ async def test_whatever_happens_a_try_that_left_is_never_forgotten(store: Store,
             await store.leases.release(SCOPE, owner, fence)
             fence = await store.leases.acquire(SCOPE, owner, 3600)
             assert fence is not None
-            await store.outbox.free(["acme"], fence=fence)
+            await store.outbox.free("acme", scope=SCOPE, fence=fence)
             doubt, push = doubt or (push is not None and left), None
         elif push is not None and step == "later":
             await store.outbox.later(push, None)
@@ -303,6 +402,7 @@ async def test_whatever_happens_a_try_that_left_is_never_forgotten(store: Store,
 
 
 async def test_a_look_finds_whose_turn_it_is_behind_any_number_that_stand_in_a_row(store: Store):
+    await own(store)
     fill = (
         "INSERT INTO syncd.outbox (integration, resource, operation, external_id, payload, not_before) "
         "SELECT 'acme', 'things', 'x', {}, '{{}}', {} FROM generate_series(1, 1500) g"

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from syncd.clock import SystemClock
+from syncd.errors import OwnershipError
 from syncd.limits import MANY
 from syncd.model import Lane
 from syncd.store import NewPush, Store
-from syncd.sync.pushes import AT_ONCE, Pushes
+from syncd.sync.pushes import AT_ONCE, LOOK_ALL_SECONDS, Pushes
+from syncd.testing.clock import FakeClock
 
 
 def account(name: str, fence: int = 1) -> Any:
@@ -29,6 +31,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.offered: list[str] = []
+        self.works: list[Any] = []
 
     def room(self, lane: Lane) -> int:
         return 1000
@@ -36,6 +39,7 @@ class Pool:
     def offer(self, member: str, lane: Lane, key: str, work: Any) -> bool:
         assert lane is Lane.HIGH
         self.offered.append(member)
+        self.works.append(work)
         return True
 
 
@@ -45,7 +49,7 @@ class Stage:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.accounts = {name: account(name) for name in ("acme", "nova")}
-        self.clock = SystemClock()
+        self.clock: Any = SystemClock()
         self.paused: set[tuple[str, str]] = set()
         self.anew()
 
@@ -123,9 +127,65 @@ async def test_suspects_go_one_at_a_time(store: Store):
     assert await stage.handed() == {"acme": 0, "nova": 0}
 
 
+async def own(stage: Stage, *names: str) -> None:
+    """Become the owner, under a new fence."""
+    for name in names:
+        fence = await stage.store.leases.acquire(f"plain/{name}", "one", 3600)
+        assert fence is not None
+        stage.accounts[name].fence = fence
+
+
+async def take(stage: Stage, name: str) -> int:
+    """Take the first that waits, as this integration's owner of now."""
+    [first, *_] = await stage.store.outbox.ready([name], limit=10)
+    account = stage.accounts[name]
+    assert await stage.store.outbox.take(name, first.id, scope=account.scope, fence=account.fence)
+    return first.id
+
+
 async def test_what_a_dead_process_had_taken_is_free_at_the_first_look(store: Store):
     stage = Stage(store)
+    await own(stage, "acme")
     await stage.put("acme", count=2)
-    for ready in await store.outbox.ready(["acme"], limit=10):
-        assert await store.outbox.take("acme", ready.id, fence=1)
+    await take(stage, "acme")
+    await take(stage, "acme")
     assert await stage.handed() == {"acme": 2, "nova": 0}
+
+
+async def test_what_was_taken_by_one_before_us_after_we_looked_is_free_in_the_end(store: Store):
+    stage = Stage(store)
+    stage.clock = clock = FakeClock()
+    stage.anew()
+    await own(stage, "acme")
+    await stage.put("acme")
+    assert await stage.handed() == {"acme": 1, "nova": 0}
+    stage.pushes.give_back()
+    await take(stage, "acme")  # its answer comes late: by then somebody else, and then we again, have the scope
+    await store._database.execute("UPDATE syncd.outbox SET taken_fence = taken_fence - 1")
+    assert await stage.handed() == {"acme": 0, "nova": 0}
+    await clock.advance(LOOK_ALL_SECONDS)
+    assert await stage.handed() == {"acme": 1, "nova": 0}
+
+
+async def test_what_we_lost_only_for_a_moment_is_freed_by_us(store: Store):
+    """The other integration is looked at while this one is not ours: that look must not be taken for this one's."""
+    stage = Stage(store)
+    await own(stage, "acme", "nova")
+    await stage.put("acme", external_id="one", count=2)
+    await stage.handed()
+
+    class Lost:
+        async def send(self, push: Any) -> None:
+            raise OwnershipError("this instance does not own the scope")
+
+    stage.pushes._senders["acme"] = Lost()  # type: ignore[assignment]
+    await stage.pool.works.pop()()
+    [_, first] = await store.outbox.list("acme")
+    assert first.state == "taken"
+    stage.accounts["acme"].held = False
+    assert await stage.handed() == {"acme": 0, "nova": 0}
+    stage.accounts["acme"].held = True
+    assert await stage.handed() == {"acme": 1, "nova": 0}
+    found = await store.outbox.get("acme", first.id)
+    assert found is not None
+    assert found.state == "waiting"

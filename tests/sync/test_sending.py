@@ -15,6 +15,7 @@ from syncd.errors import (
     AuthError,
     BreakerOpenError,
     GoneError,
+    OwnershipError,
     PartnerError,
     PayloadError,
     RateLimitError,
@@ -138,7 +139,7 @@ class Stage:
     async def send(self, push_id: int) -> PushRow:
         """Take it, now whatever its time is, send it, and see what became of it."""
         await self.store._database.execute("UPDATE syncd.outbox SET not_before = NULL")
-        push = await self.store.outbox.take("acme", push_id, fence=self.account.fence)
+        push = await self.store.outbox.take("acme", push_id, scope=SCOPE, fence=self.account.fence)
         assert push is not None
         await self.sender.send(push)
         found = await self.store.outbox.get("acme", push_id)
@@ -233,6 +234,40 @@ async def test_a_suspect_whose_answer_meets_a_database_that_is_away_is_not_sent_
     assert row.state == "done"
     assert times == [0]
     assert stage.methods.count("POST") == 1
+
+
+async def test_what_is_no_longer_ours_is_said_to_whoever_has_to_free_it(store: Store):
+    stage = await Stage.open(store, {"id": "t1"})
+    number = await stage.put("natural")
+    push = await store.outbox.take("acme", number, scope=SCOPE, fence=stage.account.fence)
+    assert push is not None
+    assert await store.leases.acquire(SCOPE, "one", 3600) == stage.account.fence + 1
+    with pytest.raises(OwnershipError):
+        await stage.sender.send(push)
+    found = await store.outbox.get("acme", number)
+    assert found is not None
+    assert (found.state, found.sent_at) == ("taken", None)
+
+
+async def test_an_answer_is_stored_while_the_lease_is_believed_to_have_run_out(store: Store):
+    stage = await Stage.open(store, {"id": "t1", "n": 7})
+    number = await stage.put("natural")
+    push = await store.outbox.take("acme", number, scope=SCOPE, fence=stage.account.fence)
+    assert push is not None
+
+    class Account(SimpleNamespace):
+        @property
+        def fence(self) -> int:
+            raise OwnershipError("this instance does not own the scope")
+
+    known = {name: each for name, each in vars(stage.account).items() if name != "fence"}
+    await Sender(Account(**known)).send(push)  # type: ignore[arg-type]
+    found = await store.outbox.get("acme", number)
+    assert found is not None
+    assert found.state == "done"
+    stored = await store.records.get("acme", "things", "t1")
+    assert stored is not None
+    assert stored.data == {"n": 7}
 
 
 async def test_while_a_breaker_is_open_nothing_leaves_and_nothing_is_counted(store: Store):

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from syncd import codec
 from syncd.errors import OwnershipError
 from syncd.store.database import Database, affected, again_after_conflict
 from syncd.store.dead_letters import NewDeadLetter, insert_letter
-from syncd.store.outbox_turns import COLUMNS, FIRST, PushRow, Turns, row_of
+from syncd.store.outbox_turns import COLUMNS, HELD, OVERTAKEN, TAKE, PushRow, Turns, row_of
 from syncd.store.pages import Pages
 from syncd.store.rows import PageResult, PageWrite
-from syncd.store.tasks import SUSPECT
+from syncd.store.tasks import POISON, SUSPECT
 
 OUTBOX = "syncd_outbox"
 """NOTIFY channel: pushes were written. The payload is the integration."""
 MOST_REASON = 2000
-TAKEN_LONG_AGO = timedelta(minutes=15)
-"""Longer than any push is under way."""
 OPEN = ("waiting", "taken", "unknown")
 """States of a push that is not over."""
 
@@ -86,56 +84,56 @@ class Outbox(Turns):
 
     # -- taking them -----------------------------------------------------------------------------------------------
 
-    async def free(self, integrations: Sequence[str], *, fence: int) -> int:
-        """At a new fence: what an older one had taken is unknown where it may have arrived, and else waits again.
+    async def free(self, integration: str, *, scope: str, fence: int, first: bool = False) -> int:
+        """What was taken under another fence is unknown where it may have arrived, and else waits again.
 
-        So is what was taken long ago, whatever its fence: the integration may have been of another scope then.
+        Another one, not an older one: each scope counts its own, and the integration may have been of another scope then.
+        `first`: of what was taken under our own fence we know nothing, so it is free as well. Nothing is where the scope is
+        not ours any more.
         """
         return await self._database.execute(
             "UPDATE syncd.outbox SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, "
             f"lost = lost + 1, suspicion = CASE WHEN suspicion < {SUSPECT} THEN suspicion + 1 ELSE suspicion END, "
             "taken_fence = NULL, taken_at = NULL, reason = CASE WHEN unsure_since IS NULL "
             "THEN 'the process ended before it left' ELSE 'the process ended before its answer came' END "
-            "WHERE integration = ANY($1::text[]) AND state = 'taken' AND (taken_fence < $2 OR taken_at < $3)",
-            list(integrations),
+            "WHERE integration = $1 AND state = 'taken' AND ($4 OR taken_fence <> $3) AND " + HELD.format(scope="$2"),
+            integration,
+            scope,
             fence,
-            self._database.clock.now() - TAKEN_LONG_AGO,
+            first,
         )
 
     async def free_strays(self, fences: Mapping[str, int], *, held: Sequence[int]) -> int:
-        """What we took ourselves and do not hold: the taking was committed although its answer was lost. Nothing had left."""
+        """What is taken under our own fence and in nobody's hand: a connection broke before we heard of the taking, or before
+        its outcome was written. No process died of it, so none of them is as good as buried.
+        """
         return await self._database.execute(
             "UPDATE syncd.outbox o SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, "
-            "attempts = attempts - 1, taken_fence = NULL, taken_at = NULL "
-            "FROM unnest($1::text[], $2::bigint[]) AS f(name, fence) "
+            f"attempts = attempts - (unsure_since IS NULL)::integer, suspicion = least(suspicion, {POISON - 1}), "
+            "reason = CASE WHEN unsure_since IS NULL THEN reason ELSE coalesce(reason, 'its outcome was not written') END, "
+            "taken_fence = NULL, taken_at = NULL FROM unnest($1::text[], $2::bigint[]) AS f(name, fence) "
             "WHERE o.integration = f.name AND o.state = 'taken' AND o.taken_fence = f.fence AND o.id <> ALL($3::bigint[])",
             list(fences),
             list(fences.values()),
             list(held),
         )
 
-    async def take(self, integration: str, push_id: int, *, fence: int) -> PushRow | None:
-        """Take one; None when it is not its turn, or somebody else has it. Its state tells how it was found."""
+    async def take(self, integration: str, push_id: int, *, scope: str, fence: int) -> PushRow | None:
+        """Take one; None when it is not its turn, somebody else has it, or the scope is not ours.
+
+        Its state tells how it was found.
+        """
         found = await self._database.fetchrow(
-            "WITH was AS (SELECT o.integration, o.id, o.state FROM syncd.outbox o WHERE o.integration = $1 AND o.id = $2 "
-            f"AND o.state IN ('waiting', 'unknown') AND (o.not_before IS NULL OR o.not_before <= $4) AND {FIRST} "
-            "FOR UPDATE SKIP LOCKED) "
-            "UPDATE syncd.outbox t SET state = 'taken', taken_fence = $3, taken_at = $4, attempts = t.attempts + 1 "
-            "FROM was WHERE t.integration = was.integration AND t.id = was.id "
-            f"RETURNING {', '.join('was.state' if name == 'state' else f't.{name}' for name in PushRow.__slots__)}",
-            integration,
-            push_id,
-            fence,
-            self._database.clock.now(),
+            TAKE, integration, push_id, fence, self._database.clock.now(), scope, OVERTAKEN
         )
-        return row_of(found) if found is not None else None
+        return row_of(found) if found is not None and found["state"] != "dropped" else None
 
     async def leaving(self, push: PushRow, scope: str) -> None:
         """A try leaves now. Raises OwnershipError when it is no longer ours to send."""
         now = self._database.clock.now()
         if not await self._database.execute(
             "UPDATE syncd.outbox SET sent_at = $4, unsure_since = coalesce(unsure_since, $4) "
-            f"WHERE {_OURS} AND EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $5 AND l.fence = $3)",
+            f"WHERE {_OURS} AND {HELD.format(scope='$5')}",
             *_key(push),
             now,
             scope,
@@ -209,12 +207,13 @@ class Outbox(Turns):
         return bool(
             await self._database.execute(
                 "UPDATE syncd.outbox SET state = CASE WHEN unsure_since IS NULL THEN 'waiting' ELSE 'unknown' END, "
-                "not_before = $4, reason = $5, taken_fence = NULL, taken_at = NULL"
+                "not_before = $4, reason = $5, taken_fence = NULL, taken_at = NULL, suspicion = $7"
                 f"{_TRIED.format(now='$6', why='$5')} WHERE {_OURS}",
                 *_key(push),
                 at,
                 codec.storable(reason[:MOST_REASON]),
                 now,
+                push.suspicion,
             )
         )
 

@@ -69,6 +69,41 @@ FIRST = (  # nothing older of the same record is under way
     "NOT EXISTS (SELECT FROM syncd.outbox p WHERE p.integration = o.integration AND p.resource = o.resource "
     "AND p.record_key = o.record_key AND p.id < o.id AND p.state IN ('waiting', 'taken', 'unknown'))"
 )
+NEWER = (
+    "n.integration = o.integration AND n.resource = o.resource AND n.id > o.id "
+    "AND (n.record_key = o.record_key OR n.ordered_by = nullif(o.ordered_by, ''))"
+)
+"""Push `n` is a newer one of the record of push `o`."""
+SAME_FIELDS = "o.replaces AND n.operation = o.operation AND n.payload ?| ARRAY(SELECT jsonb_object_keys(o.payload))"
+"""Both set a state, and the newer one said something of what the older one says: to send the older one now would take that
+back. What adds something (a comment, a new record) is never overtaken."""
+OVERTAKEN = "a newer push of the record was done"
+HELD = "EXISTS (SELECT FROM syncd.leases l WHERE l.scope = {scope} AND l.fence = $3)"
+"""The scope is ours still."""
+TAKE = f"""
+WITH was AS (
+    SELECT o.integration, o.id, o.state, o.letter_id IS NOT NULL AND EXISTS (
+               SELECT FROM syncd.outbox n WHERE {NEWER} AND n.state = 'done' AND {SAME_FIELDS}) AS overtaken
+    FROM syncd.outbox o
+    WHERE o.integration = $1 AND o.id = $2 AND o.state IN ('waiting', 'unknown')
+      AND (o.not_before IS NULL OR o.not_before <= $4) AND {FIRST} AND {HELD.format(scope="$5")}
+      AND (o.letter_id IS NULL OR NOT EXISTS (SELECT FROM syncd.outbox n WHERE {NEWER} AND n.state = 'taken'))
+    FOR UPDATE OF o SKIP LOCKED
+)
+UPDATE syncd.outbox t
+SET state = CASE WHEN overtaken THEN 'dropped' ELSE 'taken' END, attempts = t.attempts + 1, taken_at = $4,
+    taken_fence = CASE WHEN NOT overtaken THEN $3::bigint END, finished_at = CASE WHEN overtaken THEN $4::timestamptz END,
+    reason = CASE WHEN overtaken THEN $6 ELSE t.reason END
+FROM was WHERE t.integration = was.integration AND t.id = was.id
+RETURNING {
+    ", ".join(
+        "CASE WHEN overtaken THEN 'dropped' ELSE was.state END AS state" if name == "state" else f"t.{name}"
+        for name in PushRow.__slots__
+    )
+}
+"""
+"""One that was replayed is looked at once more: a newer one of its record may have been written and sent before anybody saw
+that the older one waits again."""
 
 
 _MAY_GO = "(o.not_before IS NULL OR o.not_before <= $2) AND o.state IN ('waiting', 'unknown')"

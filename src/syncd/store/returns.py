@@ -16,6 +16,7 @@ import asyncpg
 from syncd.errors import PoisonError
 from syncd.model import Lane
 from syncd.store.outbox import OUTBOX
+from syncd.store.outbox_turns import NEWER, OVERTAKEN, SAME_FIELDS
 from syncd.store.scribe import INBOX
 from syncd.store.tasks import POISON, WISHES
 
@@ -207,21 +208,17 @@ async def _deliveries(connection: asyncpg.Connection, integration: str, letters:
 
 # -- pushes ------------------------------------------------------------------------------------------------------------
 
-_NEWER = (
-    "syncd.outbox o JOIN syncd.outbox n ON n.integration = o.integration AND n.resource = o.resource AND n.id > o.id "
-    "AND (n.record_key = o.record_key OR n.ordered_by = nullif(o.ordered_by, '')) "
-    "WHERE o.integration = $1 AND o.id = ANY($2::bigint[])"
-)
+_NEWER = f"syncd.outbox o JOIN syncd.outbox n ON {NEWER} WHERE o.integration = $1 AND o.id = ANY($2::bigint[])"
 """Newer pushes `n` of the records of some pushes `o`."""
-_SAME_FIELDS = "o.replaces AND n.operation = o.operation AND n.payload ?| ARRAY(SELECT jsonb_object_keys(o.payload))"
-"""Both set a state, and the newer one said something of what the older one says: to send the older one now would take that
-back. What adds something (a comment, a new record) is never overtaken."""
 
 
 async def _pushes(
     connection: asyncpg.Connection, integration: str, letters: Sequence[asyncpg.Record], now: datetime
 ) -> Returned:
-    """The push waits again under its own idempotency key, unless a newer one of the record was done."""
+    """The push waits again under its own idempotency key, unless a newer one of the record was done.
+
+    One that is written and sent between our look and our commit is noticed when this one is taken.
+    """
     ids, of, unable = _named(letters)
     found = Returned(unable=unable)
     rows = await connection.fetch(
@@ -239,7 +236,7 @@ async def _pushes(
     )
     under_way = {each["id"] for each in newer if each["state"] != "waiting"}
     done = await connection.fetch(
-        f"SELECT DISTINCT o.id FROM {_NEWER} AND n.state = 'done' AND {_SAME_FIELDS}", integration, ids
+        f"SELECT DISTINCT o.id FROM {_NEWER} AND n.state = 'done' AND {SAME_FIELDS}", integration, ids
     )
     overtaken = {each["id"] for each in done}
     back: dict[int, int] = {}
@@ -262,7 +259,7 @@ async def _pushes(
             integration,
             dropped,
             now,
-            "a newer push of the record was done",
+            OVERTAKEN,
         )
     if back:
         # One that may have arrived is looked up first: it goes back as unknown.

@@ -72,7 +72,9 @@ async def brought(
         integration=account.name,
         resource=push.resource,
         scope=account.scope,
-        fence=account.fence,
+        fence=push.taken_fence
+        if push.taken_fence is not None
+        else account.fence,  # the database knows whether it still holds
         run_id=None,
         cursor_read=None,
         cursor_next=None,

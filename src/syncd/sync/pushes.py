@@ -30,7 +30,8 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 """How often it looks for pushes when nothing woke it."""
-EXPIRE_SECONDS = 60.0
+LOOK_ALL_SECONDS = 60.0
+"""How often it looks for what is past its time, and for what somebody before us left taken."""
 AT_ONCE = 64
 """Pushes of a partner that may wait for a coroutine or be under way (R12)."""
 LEAST_EACH = 4
@@ -67,9 +68,10 @@ class Pushes:
         self._suspected: set[tuple[str, int]] = set()
         """Those out that may be what ends the process: never two."""
         self._freed: dict[str, int] = {}
-        self._strayed = False
-        """A taking may have been committed although the database never said so."""
-        self._expire_at = 0.0
+        self._strayed: set[str] = set()
+        """Integrations of which one may be taken and in nobody's hand: a taking was committed although nobody heard of it, or
+        an outcome was not written."""
+        self._look_all_at = 0.0
         metrics.BOUND.labels("pushes").set(AT_ONCE)
 
     # -- what others call ------------------------------------------------------------------------------------------
@@ -116,9 +118,13 @@ class Pushes:
         }
         if self._stopping or not owned:
             return 0
-        await self._free(owned)
+        now = self._clock.monotonic()
+        look_all = now >= self._look_all_at
+        await self._free(owned, again=look_all)
         await self._order(list(owned))
-        await self._expire(list(owned))
+        if look_all:
+            self._look_all_at = now + LOOK_ALL_SECONDS
+            await self._expire(list(owned))
         held = Counter(name for name, _ in self._out)
         if all(held[name] >= self._share for name in owned) or not self._pool.room(Lane.HIGH):
             return 0
@@ -146,22 +152,27 @@ class Pushes:
                 self._ended(key)
         return handed
 
-    async def _free(self, owned: Mapping[str, int]) -> None:
-        """What an earlier owner had taken is free again (R5), once for each new fence.
+    async def _free(self, owned: Mapping[str, int], *, again: bool) -> None:
+        """What another owner had taken is free again (R5): once for each new fence, and `again` now and then, since a taking
+        of the one before us may have been committed after we looked.
 
         At the very first look that is whatever is taken: one before us, which crashed or was cut short by a reload, may have
         had the fence we have.
         """
         for name, fence in owned.items():
-            if self._freed.get(name) != fence:
-                await self._store.outbox.free([name], fence=fence if name in self._freed else fence + 1)
+            if again or self._freed.get(name) != fence:
+                first, scope = name not in self._freed, self._accounts[name].scope
+                freed = await self._store.outbox.free(name, scope=scope, fence=fence, first=first)
                 self._freed[name] = fence
-        if self._strayed:
-            self._strayed = False
+                if freed:
+                    log.info("lost_pushes_freed", partner=self._partner, integration=name, count=freed)
+        strayed = {name: fence for name, fence in owned.items() if name in self._strayed}
+        if strayed:
+            self._strayed -= strayed.keys()  # before we look: what breaks off meanwhile adds it again
             try:
-                await self._store.outbox.free_strays(owned, held=[number for _, number in self._out])
+                await self._store.outbox.free_strays(strayed, held=[number for _, number in self._out])
             except StoreError:
-                self._strayed = True
+                self._strayed |= strayed.keys()
                 raise
 
     async def _order(self, owned: list[str]) -> None:
@@ -179,10 +190,6 @@ class Pushes:
             return ""  # what is wrong with it is said when it is checked
 
     async def _expire(self, owned: list[str]) -> None:
-        now = self._clock.monotonic()
-        if now < self._expire_at:
-            return
-        self._expire_at = now + EXPIRE_SECONDS
         dropped = await self._store.outbox.expire(owned)
         if dropped:
             log.info("pushes_expired", partner=self._partner, count=dropped)
@@ -221,16 +228,16 @@ class Pushes:
             self._out[key] = True
             if self._paused(integration, resource):
                 return
-            push = await self._store.outbox.take(integration, push_id, fence=self._accounts[integration].fence)
+            account = self._accounts[integration]
+            push = await self._store.outbox.take(integration, push_id, scope=account.scope, fence=account.fence)
             if push is not None:
                 await self._senders[integration].send(push)
-        except OwnershipError:
-            pass
         except StoreError as error:
-            self._strayed = True
+            # Not ours any more, or only for a moment: then nobody but us would ever free it.
+            self._strayed.add(integration)
             log.debug("pushes_wait", partner=self._partner, reason=str(error))
         except Exception:
-            self._strayed = True  # a fault of ours: its row must not stay taken
+            self._strayed.add(integration)  # a fault of ours: its row must not stay taken
             raise
         finally:
             self._ended(key)

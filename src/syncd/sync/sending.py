@@ -52,7 +52,10 @@ class Sender:
         self._policy = policy
 
     async def send(self, push: PushRow) -> None:
-        """Bring it to its end or put it back; whatever happens, its row gets an outcome."""
+        """Bring it to its end or put it back; whatever happens, its row gets an outcome.
+
+        Raises OwnershipError where it is not ours to write one, StoreError where none could be written.
+        """
         plan = self._account.plans.get(push.resource)
         try:
             if plan is None:
@@ -66,6 +69,8 @@ class Sender:
                     hint=f"mend the driver, or what it stumbles over: syncd push show {push.integration} {push.id}",
                 )
             await _Try(self._account, self._policy, push, plan).run()
+        except OwnershipError:
+            raise
         except (RejectedError, PoisonError) as error:
             await buried(self._account, push, error, unsure=push.unsure_since is not None, replaces=False)
         except Exception as error:
@@ -87,8 +92,9 @@ class _Try(Asking):
                 await self._cut_short()
             raise
         except OwnershipError as error:
-            # Whoever owns it now finds it taken under an older fence.
+            # Whoever owns it now finds it taken under another fence; where that are we ourselves, the caller frees it.
             log.info("push_lost", **self._told(), reason=str(error))
+            raise
         except Exception as error:
             await self._ended_badly(error)
 

@@ -31,6 +31,7 @@ COMMENT ON COLUMN syncd.outbox.reason IS 'Why it waits, or how it ended.';
 CREATE UNIQUE INDEX outbox_ids ON syncd.outbox (integration, id);
 CREATE INDEX outbox_of_record ON syncd.outbox (integration, resource, record_key, id)
     WHERE state IN ('waiting', 'taken', 'unknown');
+CREATE INDEX outbox_taken ON syncd.outbox (integration) WHERE state = 'taken';
 CREATE INDEX outbox_fresh ON syncd.outbox (integration, id) WHERE state IN ('waiting', 'unknown') AND not_before IS NULL;
 CREATE INDEX outbox_due ON syncd.outbox (integration, not_before) WHERE state IN ('waiting', 'unknown');
 CREATE INDEX outbox_free ON syncd.outbox (integration, id)
