@@ -11,7 +11,7 @@ from syncd.explain import Explanation, State
 from syncd.model import Outcome
 from syncd.store import Run
 from syncd.supervisor import Supervisor
-from syncd.sync import drift, feeding, measured, scope
+from syncd.sync import drift, measured, scope, webhook_fed
 from syncd.sync.account import Account
 from syncd.sync.health import Drift
 from syncd.sync.runner import Runner
@@ -72,7 +72,7 @@ def _resource(
     now: datetime,
 ) -> dict[str, Any]:
     plan = account.plans[name]
-    fed = feeding.is_fed(account.health, plan, now)
+    fed = webhook_fed.is_fed(account.health, plan, now)
     state, told = account.health.resource_state(name, view, now, account.needs(name))
     run = last.get((account.name, name))
     known = account.health.of(name)
@@ -98,7 +98,7 @@ def _resource(
 
 def _outlasting(account: Account, name: str, runs: Sequence[Run | None], now: datetime) -> str | None:
     """What to say of the first of these runs that lasts longer than its schedule allows."""
-    fed = feeding.is_fed(account.health, account.plans[name], now)
+    fed = webhook_fed.is_fed(account.health, account.plans[name], now)
     told = (measured.lagging(account.plans[name], run, now, fed=fed) for run in runs if run is not None)
     return next((hint for hint in told if hint is not None), None)
 
@@ -112,7 +112,7 @@ def _remarks(account: Account, name: str, live: int, now: datetime) -> list[str]
     plan, known = account.plans[name], account.health.of(name)
     by_events = plan.backup is not None or any(name in other.resource.feeds for other in account.plans.values())
     told = [
-        feeding.remark(account.name, account.health, plan, now),
+        webhook_fed.remark(account.name, account.health, plan, now),
         drift.remark(name, known.drift, live, tells_deletions=by_events),
     ]
     return [each for each in told if each is not None]

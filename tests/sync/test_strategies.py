@@ -16,10 +16,10 @@ from syncd.kit import Resource
 from syncd.model import Checkpoint, Mode
 from syncd.store import Row, Stand
 from syncd.sync.drift import IN_FLIGHT, Measure, measure, remark
-from syncd.sync.feeding import FORGOTTEN, is_fed
-from syncd.sync.feeding import remark as unfed_remark
 from syncd.sync.health import Drift, Health
 from syncd.sync.plan import ResourcePlan, Strategy
+from syncd.sync.webhook_fed import FORGOTTEN, is_fed
+from syncd.sync.webhook_fed import remark as unfed_remark
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = 86400.0

@@ -24,12 +24,12 @@ from syncd.limits.tiers import TierSpec
 from syncd.model import Checkpoint
 from syncd.store import Store
 from syncd.sync import measured as figures
-from syncd.sync.feeding import FORGOTTEN
 from syncd.sync.loads import Figure, Known, Load, ScopeLoad
 from syncd.sync.measured import Measured
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.schedule import Schedule
 from syncd.sync.walk import PAGES_AHEAD
+from syncd.sync.webhook_fed import FORGOTTEN
 
 _LOOKED_AT = 400
 """Starts of a cron expression that its intervals are taken from."""

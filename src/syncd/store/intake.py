@@ -20,7 +20,7 @@ import structlog
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import StoreError
-from syncd.store.arriving import Arrival, IntakeFullError, Share, Waiting, row_of
+from syncd.store.intake_line import Arrival, IntakeFullError, Share, Waiting, row_of
 from syncd.store.scribe import STATEMENT_SECONDS, Scribe
 
 __all__ = ["Arrival", "Intake", "IntakeFullError"]

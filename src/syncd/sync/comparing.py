@@ -19,10 +19,10 @@ from syncd.sync.account import Account
 from syncd.sync.asking import Asking
 from syncd.sync.differences import Difference, Kind, There, differing, gone, seen_there
 from syncd.sync.drift import IN_FLIGHT
-from syncd.sync.feeding import is_fed
 from syncd.sync.listings import listing_of
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.tenant import Tenant
+from syncd.sync.webhook_fed import is_fed
 
 MOST_IDS = 1_000_000
 """Ids of one listing held in memory (R12)."""

@@ -26,7 +26,6 @@ from syncd.store import Stand
 from syncd.sync.account import Account
 from syncd.sync.committing import Committer, ReadPage
 from syncd.sync.drift import Measure, measure, tell
-from syncd.sync.feeding import is_fed
 from syncd.sync.health import Drift, explain_error
 from syncd.sync.line import Line
 from syncd.sync.listing import Step
@@ -36,6 +35,7 @@ from syncd.sync.processor import PageIn, PageRead
 from syncd.sync.tally import Tally
 from syncd.sync.tenant import Tenant
 from syncd.sync.walk import Fetched, walk
+from syncd.sync.webhook_fed import is_fed
 
 log = structlog.get_logger()
 

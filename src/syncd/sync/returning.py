@@ -14,9 +14,9 @@ import structlog
 from syncd.clock import Clock
 from syncd.store import Stand, Store
 from syncd.sync.account import Account
-from syncd.sync.feeding import is_fed
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.unit import Unit
+from syncd.sync.webhook_fed import is_fed
 
 log = structlog.get_logger()
 

@@ -24,7 +24,6 @@ from syncd.store import Control, NewDeadLetter, Store, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Later, RetryPolicy, decide
 from syncd.sync.feeder import GIVE_BACK_SECONDS, Feeder
-from syncd.sync.feeding import Feeding, is_fed
 from syncd.sync.letters import letter_of_run
 from syncd.sync.part import Part
 from syncd.sync.pool import Pool
@@ -34,6 +33,7 @@ from syncd.sync.returning import Returning
 from syncd.sync.schedule import Schedule
 from syncd.sync.tally import Tally
 from syncd.sync.unit import Unit, Wish
+from syncd.sync.webhook_fed import Feeding, is_fed
 from syncd.sync.work import Worker
 
 log = structlog.get_logger()
