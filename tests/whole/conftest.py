@@ -95,34 +95,30 @@ def only(*names: str, **settings: Any) -> dict[str, Any]:
     return {name: settings if name in names else {"enabled": False} for name in PLAIN["resources"]}
 
 
-@pytest.fixture
-def plain() -> Iterator[Callable[..., tuple[Spawned, Control]]]:
-    """Start plain APIs, each in its own process; they end with the test."""
+def started(module: str) -> Iterator[Callable[..., tuple[Spawned, Control]]]:
+    """Start simulators of a module, each in its own process; they end with the test."""
     running: list[Spawned] = []
 
     def start(**options: Any) -> tuple[Spawned, Control]:
-        spawned = spawn("tests.whole.plain", **options)
+        spawned = spawn(module, **options)
         running.append(spawned)
         return spawned, Control(spawned.url)
 
     yield start
     for spawned in running:
         spawned.stop()
+
+
+@pytest.fixture
+def plain() -> Iterator[Callable[..., tuple[Spawned, Control]]]:
+    """Start plain APIs, each in its own process; they end with the test."""
+    yield from started("tests.whole.plain")
 
 
 @pytest.fixture
 def metering() -> Iterator[Callable[..., tuple[Spawned, Control]]]:
     """Start partners that meter (metered.py), each in its own process; they end with the test."""
-    running: list[Spawned] = []
-
-    def start(**options: Any) -> tuple[Spawned, Control]:
-        spawned = spawn("tests.whole.metered", **options)
-        running.append(spawned)
-        return spawned, Control(spawned.url)
-
-    yield start
-    for spawned in running:
-        spawned.stop()
+    yield from started("tests.whole.metered")
 
 
 @pytest.fixture

@@ -15,9 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
-from syncd.testing.control import Control
-from syncd.testing.process import Spawned, spawn
-from tests.whole.conftest import PLAIN, only, partner
+from tests.whole.conftest import PLAIN, only, partner, started
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.deadly import registered
 from tests.whole.written import PUSHES
@@ -37,16 +35,7 @@ def writing(base_url: str, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def written() -> Iterator[Any]:
     """Start plain APIs that take writes; they end with the test."""
-    running: list[Spawned] = []
-
-    def start(**options: Any) -> tuple[Spawned, Control]:
-        spawned = spawn("tests.whole.written", **options)
-        running.append(spawned)
-        return spawned, Control(spawned.url)
-
-    yield start
-    for spawned in running:
-        spawned.stop()
+    yield from started("tests.whole.written")
 
 
 async def push(
