@@ -40,12 +40,11 @@ class FakeKeeper:
         self.told: list[str] = []
         self.says: Callable[[Arrival], bool | str] | None = None
 
-    def offer(self, arrival: Arrival) -> asyncio.Future[bool | str]:
-        found: asyncio.Future[bool | str] = asyncio.get_running_loop().create_future()
+    def offer(self, arrival: Arrival, caller: Callable[[bool | str], None]) -> None:
         key = arrival[:2]
-        found.set_result(self.says(arrival) if self.says is not None else key not in self.rows)
+        outcome = self.says(arrival) if self.says is not None else key not in self.rows
         self.rows.setdefault(key, arrival)
-        return found
+        asyncio.get_running_loop().call_soon(caller, outcome)
 
     def tell(self, integration: str) -> None:
         self.told.append(integration)

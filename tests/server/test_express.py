@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -163,11 +164,10 @@ class LateKeeper(FakeKeeper):
 
     def __init__(self) -> None:
         super().__init__()
-        self.waiting: list[asyncio.Future[bool | str]] = []
+        self.waiting: list[Callable[[bool | str], None]] = []
 
-    def offer(self, arrival: Arrival) -> asyncio.Future[bool | str]:
-        self.waiting.append(asyncio.get_running_loop().create_future())
-        return self.waiting[-1]
+    def offer(self, arrival: Arrival, caller: Callable[[bool | str], None]) -> None:
+        self.waiting.append(caller)
 
     async def until(self, count: int) -> None:
         while len(self.waiting) < count:
@@ -210,10 +210,10 @@ async def test_what_comes_before_the_answer_waits_its_turn():
         writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.sleep(0.05)
         assert len(keeper.waiting) == 1
-        keeper.waiting[0].set_result(True)
+        keeper.waiting[0](True)
         assert (await reader.readuntil(b'accepted"}\n')).startswith(b"HTTP/1.1 202 ")
         await asyncio.wait_for(keeper.until(2), 10)
-        keeper.waiting[1].set_result(False)
+        keeper.waiting[1](False)
         assert (await reader.readuntil(b'duplicate"}\n')).startswith(b"HTTP/1.1 200 ")
         assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 200 ")
 
@@ -226,11 +226,11 @@ async def test_a_partner_that_hung_up_before_the_answer_disturbs_nobody():
         await keeper.until(1)
         writer.transport.abort()
         await asyncio.sleep(0.05)
-        keeper.waiting[0].set_result(True)
+        keeper.waiting[0](True)
         reader, writer = await connect(url)
         writer.write(delivery(2, clock))
         await keeper.until(2)
-        keeper.waiting[1].set_result(True)
+        keeper.waiting[1](True)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202 ")
 
 
@@ -248,7 +248,7 @@ async def test_a_partner_that_closes_its_side_and_reads_gets_its_answer_and_the_
         writer.write_eof()
         await keeper.until(1)
         await asyncio.sleep(0.05)
-        keeper.waiting[0].set_result(True)
+        keeper.waiting[0](True)
         assert (await asyncio.wait_for(_rest(reader), 10)).startswith(b"HTTP/1.1 202 ")
 
 
@@ -258,7 +258,7 @@ async def test_at_the_end_deliveries_under_way_get_their_answers():
         reader, writer = await connect(url)
         writer.write(delivery(1, clock))
         await keeper.until(1)
-        asyncio.get_running_loop().call_later(0.1, keeper.waiting[0].set_result, True)
+        asyncio.get_running_loop().call_later(0.1, keeper.waiting[0], True)
         moving = asyncio.create_task(_let_time_pass(clock))
     moving.cancel()
     assert (await reader.read()).startswith(b"HTTP/1.1 202 ")
@@ -294,7 +294,7 @@ async def test_a_busy_connection_outlives_the_patience_of_the_library(monkeypatc
         writer.write(delivery(1, clock))
         await keeper.until(1)
         await asyncio.sleep(0.5)
-        keeper.waiting[0].set_result(True)
+        keeper.waiting[0](True)
         assert (await asyncio.wait_for(reader.readuntil(b'accepted"}\n'), 10)).startswith(b"HTTP/1.1 202 ")
         writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 200 ")

@@ -13,7 +13,7 @@ import pytest
 
 from syncd.clock import SystemClock
 from syncd.errors import StoreError
-from syncd.store import intake as module
+from syncd.store import intake_line as module
 from syncd.store.intake import Arrival, Intake, IntakeFullError
 from syncd.store.scribe import Row, Scribe
 from tests.whole.postgres import Cutter

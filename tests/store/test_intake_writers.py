@@ -21,6 +21,13 @@ def arrival(number: int, *, integration: str = "acme", size: int = 2) -> Arrival
     return Arrival(integration, str(number), "", "", {}, bytes(size), NOON)
 
 
+def offered(intake: Intake, arrival: Arrival) -> list[bool | str]:
+    """Have it stored; what is said of it, once it is."""
+    said: list[bool | str] = []
+    intake.offer(arrival, said.append)
+    return said
+
+
 class Line:
     """One connection to `Server`."""
 
@@ -95,35 +102,36 @@ async def test_one_integration_cannot_fill_the_room_of_the_others(intake: Intake
     count = 0
     with pytest.raises(IntakeFullError):
         while True:
-            intake.offer(arrival(count, size=size))
+            offered(intake, arrival(count, size=size))
             count += 1
     assert count >= (5_000 if not size else 33)
     for number in range(count // 5):
-        intake.offer(arrival(number, integration="other", size=size))
+        offered(intake, arrival(number, integration="other", size=size))
     with pytest.raises(IntakeFullError):
-        intake.offer(arrival(count, size=size))
+        offered(intake, arrival(count, size=size))
 
 
 async def test_a_share_is_given_back_with_every_outcome(intake: Intake, clock: FakeClock):
     for number in range(30):
-        intake.offer(arrival(number, size=1_000_000))
+        offered(intake, arrival(number, size=1_000_000))
     await clock.advance(1.0)
     assert intake.waiting == 0
     for number in range(30):
-        intake.offer(arrival(number, size=1_000_000))
-    assert {(share.rows, share.size) for share in intake._shares.values()} == {(30, 30_000_000)}
+        offered(intake, arrival(number, size=1_000_000))
+    assert {(share.rows, share.size) for share in intake._room.shares.values()} == {(30, 30_000_000)}
 
 
 async def test_what_was_answered_late_keeps_no_memory(intake: Intake, server: Server, clock: FakeClock):
     """While both writers connect, whoever waited too long is told so, and his body is let go of."""
     server.open_seconds = 8.0
     intake._patience = 8.0
-    late = [intake.offer(arrival(number, size=1_000_000)) for number in range(20)]
+    late = [offered(intake, arrival(number, size=1_000_000)) for number in range(20)]
     await clock.advance(3.0)
-    fresh = intake.offer(arrival(100))
+    fresh = offered(intake, arrival(100))
     await clock.advance(1.0)
-    assert all(isinstance(one.result(), str) for one in late)
-    assert not fresh.done()
+    assert [len(one) for one in late] == [1] * 20
+    assert all(isinstance(one[0], str) for one in late)
+    assert fresh == []
     assert [entry.row[1] for entry in intake._line] == ["100"]
 
 
@@ -131,7 +139,7 @@ async def test_what_was_answered_late_keeps_no_memory(intake: Intake, server: Se
 async def test_what_other_instances_are_owed_is_told_without_waiting_for_a_delivery(
     intake: Intake, server: Server, clock: FakeClock, fault: Exception
 ):
-    intake.offer(arrival(1))
+    offered(intake, arrival(1))
     await clock.advance(1.0)
     server.faults = [fault, fault]
     for _ in range(4):  # both writers meet the fault and live on
@@ -145,7 +153,7 @@ async def test_what_other_instances_are_owed_is_told_without_waiting_for_a_deliv
 async def test_of_what_is_owed_while_the_database_is_away_nothing_is_lost_and_nobody_wakes(
     intake: Intake, server: Server, clock: FakeClock
 ):
-    intake.offer(arrival(1))
+    offered(intake, arrival(1))
     await clock.advance(1.0)
     intake._lose(StoreError("away"))
     server.open_seconds = 1e9
@@ -163,18 +171,53 @@ async def test_connections_that_a_router_forgot_overnight_cost_one_outage(
     intake: Intake, server: Server, clock: FakeClock
 ):
     for number in range(1_000):  # a batch for each writer
-        intake.offer(arrival(number))
+        offered(intake, arrival(number))
     await clock.advance(1.0)
     old = list(server.lines)
     assert len(old) == 2
     server.hangs = True
-    lost = intake.offer(arrival(5_000))
+    lost = offered(intake, arrival(5_000))
     await clock.advance(3.7)
-    assert isinstance(lost.result(), str)
+    assert isinstance(lost[0], str)
     assert [line.up for line in old] == [False, False]
     server.hangs = False
     await clock.advance(1.0)
-    again = [intake.offer(arrival(number)) for number in range(6_000, 7_000)]
+    again = [offered(intake, arrival(number)) for number in range(6_000, 7_000)]
     await clock.advance(1.0)
-    assert [one.result() for one in again] == [True] * 1_000
+    assert again == [[True]] * 1_000
     assert intake._scribes == {line for line in server.lines if line.up}
+
+
+async def test_a_few_share_the_next_commit_instead_of_having_one_of_their_own(
+    intake: Intake, server: Server, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+):
+    """Beside a batch under way another one begins only where it is worth it; who is alone, and who waited, goes at once."""
+    batches: list[int] = []
+    real = Line.store
+
+    async def counted(self: Line, rows: Sequence[Row]) -> list[bool | str]:
+        batches.append(len(rows))
+        return await real(self, rows)
+
+    monkeypatch.setattr(Line, "store", counted)
+    said = [offered(intake, arrival(number)) for number in range(40)]
+    await clock.advance(0.005)
+    said += [offered(intake, arrival(number)) for number in range(40, 59)]
+    await clock.advance(0.0)
+    assert batches == [40], "19 are fewer than half"
+    await clock.advance(0.006)
+    assert batches == [40, 19], "the first is done"
+    said += [offered(intake, arrival(number)) for number in range(59, 69)]
+    await clock.advance(0.0)
+    assert batches == [40, 19, 10], "10 are half of 19"
+    await clock.advance(1.0)
+    assert said == [[True]] * 69
+
+    server.hangs = True
+    stuck = [offered(intake, arrival(number)) for number in range(100, 140)]
+    await clock.advance(0.0)
+    server.hangs = False
+    one = offered(intake, arrival(200))
+    await clock.advance(0.3)
+    assert one == [True], "a connection that hangs holds nobody else up"
+    assert stuck == [[]] * 40

@@ -56,7 +56,7 @@ _LATER: Final = b'{"status": "try again later"}\n'
 class Keeper(Protocol):
     """Where deliveries are stored: `store.intake.Intake`."""
 
-    def offer(self, arrival: Arrival) -> asyncio.Future[bool | str]: ...
+    def offer(self, arrival: Arrival, caller: Callable[[bool | str], None]) -> None: ...
     def tell(self, integration: str) -> None: ...
 
 
@@ -143,16 +143,15 @@ class Webhooks:
             return Answer(429, _LATER, ceil(wait))
         event_id, event_type, kept = verdict
         self._count(partner, event_type)
+        arrival = Arrival(name, event_id, delivery.route, event_type, kept, delivery.body, now)
         try:
-            stored = self._intake.offer(Arrival(name, event_id, delivery.route, event_type, kept, delivery.body, now))
+            self._intake.offer(arrival, partial(self._end, receiver, answer))
         except StoreError as error:
             return self._doubt(receiver, error)
-        stored.add_done_callback(partial(self._end, receiver, answer))
         return None
 
-    def _end(self, receiver: Receiver, answer: Callable[[Answer], None], stored: asyncio.Future[bool | str]) -> None:
+    def _end(self, receiver: Receiver, answer: Callable[[Answer], None], outcome: bool | str) -> None:
         try:
-            outcome = stored.result()
             if outcome is True:
                 if not self._arrived(receiver.integration):
                     self._intake.tell(receiver.integration)
@@ -163,7 +162,7 @@ class Webhooks:
             else:
                 self._arrived(receiver.integration)  # it may be there all the same
                 found = self._doubt(receiver, StoreError(outcome))
-        except BaseException:
+        except Exception:
             say.exception("intake_failed", partner=receiver.partner, integration=receiver.integration)
             found = self._later()
         answer(found)

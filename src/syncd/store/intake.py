@@ -13,14 +13,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from operator import attrgetter
 
 import structlog
 
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import StoreError
-from syncd.store.intake_line import Arrival, IntakeFullError, Share, Waiting, row_of
+from syncd.store.intake_line import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    WAITING_BYTES,
+    WAITING_ROWS,
+    Arrival,
+    Caller,
+    IntakeFullError,
+    Room,
+    Waiting,
+)
 from syncd.store.scribe import STATEMENT_SECONDS, Scribe
 
 __all__ = ["Arrival", "Intake", "IntakeFullError"]
@@ -29,14 +38,9 @@ say = structlog.get_logger()
 
 WRITERS = 2
 """Batches under way at once: one is written while the next gathers."""
-BATCH_ROWS = 500
-BATCH_BYTES = 4 * 1024 * 1024
-WAITING_ROWS = 10_000
-WAITING_BYTES = 64 * 1024 * 1024
-"""Deliveries that may wait for their commit, and the bytes of their bodies; further ones are refused."""
-CROWDED, ALONE = 2, 8
-"""Once this part of the room is taken (a half), who alone holds more than that part of it (an eighth) is refused: however
-much one integration brings, the others find room."""
+WORTH, WORTH_SECONDS = 2, 0.02
+"""A batch is begun beside another one only if it is at least this part of it (a half), or somebody waited so long already:
+a commit costs the same for two deliveries as for fifty, and those few share the next one. Who comes alone never waits."""
 
 ANSWER_SECONDS = 3.75
 """Longest `put`."""
@@ -58,14 +62,10 @@ class Intake:
         """`url` None: the database is not known yet; see `use`."""
         self._url = url
         self._clock = clock
-        self._line: deque[Waiting] = deque()
-        """What no writer has taken yet, oldest first."""
-        self._known: dict[tuple[str, str], Waiting] = {}
-        """All that is on its way, by key, oldest first: one key is never in two batches at a time."""
-        self._rows = 0
-        self._bytes = 0
-        self._shares: dict[str, Share] = {}
-        """By integration; one that has been configured stays, there are few."""
+        self._room = Room()
+        self._line = self._room.line
+        self._under_way = 0
+        """Deliveries in batches that are being written."""
         self._resting: deque[asyncio.Future[None]] = deque()
         """Writers without work."""
         self._busy: dict[Scribe, float] = {}
@@ -98,7 +98,7 @@ class Intake:
     @property
     def waiting(self) -> int:
         """Deliveries on their way to the table."""
-        return len(self._known)
+        return len(self._room.known)
 
     def use(self, url: str) -> None:
         """The database, once it is known."""
@@ -111,49 +111,39 @@ class Intake:
         Raises StoreError within four seconds where it is not known to be stored (it may be all the same: come again with
         the same id), IntakeFullError where too much waits.
         """
-        outcome = await self.offer(arrival)
+        answered: asyncio.Future[bool | str] = asyncio.get_running_loop().create_future()
+
+        def told(outcome: bool | str) -> None:
+            if not answered.done():  # whoever asked may be gone
+                answered.set_result(outcome)
+
+        self.offer(arrival, told)
+        outcome = await answered
         if isinstance(outcome, str):
             raise StoreError(outcome)
         return outcome
 
-    def offer(self, arrival: Arrival) -> asyncio.Future[bool | str]:
-        """As `put`, for who cannot wait: the future's result is True, False, or why it is in doubt. Raises what `put` does
-        where the answer is known at once."""
+    def offer(self, arrival: Arrival, caller: Caller) -> None:
+        """As `put`, for who cannot wait: `caller` is told True, False, or why it is in doubt, once and within the same time.
+        Raises what `put` does where the answer is known at once; then `caller` is told nothing."""
         if self._closed:
             raise StoreError("this instance is stopping")
         if self._away:
             raise StoreError(self._away)
-        caller: asyncio.Future[bool | str] = asyncio.get_running_loop().create_future()
-        row = row_of(arrival)
-        key = row[:2]
-        entry = self._known.get(key)
-        if entry is not None and len(entry.callers) < BATCH_ROWS:
-            entry.callers = (*entry.callers, caller)
-            return caller
-        size = len(arrival.body)
-        if self._rows >= WAITING_ROWS or self._bytes + size > WAITING_BYTES or entry is not None:
-            raise IntakeFullError(f"{self._rows:,} deliveries wait to be stored already")
-        share = self._shares.get(key[0])
-        if share is None:
-            share = self._shares[key[0]] = Share()
-        elif (self._rows * CROWDED >= WAITING_ROWS or self._bytes * CROWDED >= WAITING_BYTES) and (
-            share.rows * ALONE > WAITING_ROWS or share.size * ALONE > WAITING_BYTES
-        ):
-            raise IntakeFullError(f"{share.rows:,} deliveries of this integration wait to be stored already")
-        entry = Waiting(key, row, size, self._clock.monotonic(), share, caller)
-        self._known[key] = entry
-        self._line.append(entry)
-        self._rows += 1
-        self._bytes += size
-        share.rows += 1
-        share.size += size
+        now = self._clock.monotonic()
+        self._room.enter(arrival, caller, now)
         if self._resting:
-            self._wake()
+            if self._due(now):
+                self._wake()
         elif not self._tasks:
             self._start()
         if not self._stirred.is_set():
             self._stirred.set()
-        return caller
+
+    def _due(self, now: float) -> bool:
+        """Is what waits worth a batch now?"""
+        line = self._line
+        return bool(line) and (len(line) * WORTH >= self._under_way or now - line[0].since >= WORTH_SECONDS)
 
     def tell(self, integration: str) -> None:
         """Let other instances know, soon, that this integration has arrivals: it is not worked on here."""
@@ -167,7 +157,7 @@ class Intake:
         self._closed = True
         try:
             async with self._clock.timeout(_CLOSE_SECONDS):
-                while self._known:
+                while self._room.known:
                     await self._clock.sleep(_TICK_SECONDS / 5)
         except TimeoutError:
             pass
@@ -177,7 +167,7 @@ class Intake:
             for scribe in [*self._busy, *([self._spare] if self._spare else [])]:
                 scribe.cut()
             self._spare = None
-            self._fail(list(self._known.values()), "this instance is stopping")
+            self._room.fail(self._room.known.values(), "this instance is stopping")
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # -- writers ---------------------------------------------------------------------------------------------------
@@ -199,14 +189,15 @@ class Intake:
         scribe: Scribe | None = None
         try:
             while True:
-                owes = self._owes() and self._clock.monotonic() >= self._told_at + _TELL_SECONDS
-                if owes or self._line:
+                now = self._clock.monotonic()
+                owes = self._owes() and now >= self._told_at + _TELL_SECONDS
+                if owes or self._due(now):
                     if scribe is None or not scribe.up:
                         scribe = await self._connected(scribe)
                     elif owes:
                         scribe = await self._tell(scribe)
                     else:
-                        scribe = await self._write_batch(scribe, self._take())
+                        scribe = await self._write_batch(scribe, self._room.take())
                 else:
                     resting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                     self._resting.append(resting)
@@ -219,43 +210,32 @@ class Intake:
         """Are other instances to be told of something, and could they be?"""
         return bool(self._untold) and not self._away
 
-    def _take(self) -> list[Waiting]:
-        """All that waits, within a batch's bounds; in the order of their keys, as `Scribe.store` wants it."""
-        batch: list[Waiting] = []
-        room = BATCH_BYTES
-        line = self._line
-        while line and len(batch) < BATCH_ROWS and (room >= line[0].size or not batch):
-            entry = line.popleft()
-            if entry.callers:
-                room -= entry.size
-                batch.append(entry)
-        batch.sort(key=attrgetter("row"))
-        return batch
-
     async def _write_batch(self, scribe: Scribe, batch: list[Waiting]) -> Scribe | None:
         """Store and answer them. Returns the connection for the next batch, None where it is of no use any more."""
         if not batch:
             return scribe
         began = self._clock.monotonic()
         self._busy[scribe] = began
+        self._under_way += len(batch)
         try:
             outcomes = await scribe.store([entry.row for entry in batch])
         except StoreError as error:
             lost = not scribe.up
             scribe.cut()
-            self._fail(batch, f"it is not known whether the delivery was stored: {error}")
+            self._room.fail(batch, f"it is not known whether the delivery was stored: {error}")
             if not lost:  # the server is there and cannot; a lost connection says nothing of the next one
                 self._lose(error)
             return None
         except Exception:
             say.exception("intake_failed")
             scribe.cut()
-            self._fail(batch, "it is not known whether the delivery was stored")
+            self._room.fail(batch, "it is not known whether the delivery was stored")
             return None
         finally:
             del self._busy[scribe]
+            self._under_way -= len(batch)
         for entry, outcome in zip(batch, outcomes, strict=True):
-            self._settle(entry, outcome)
+            self._room.settle(entry, outcome)
         metrics.INTAKE_BATCH_ROWS.observe(len(batch))
         metrics.INTAKE_COMMIT_SECONDS.observe(self._clock.monotonic() - began)
         return scribe
@@ -320,29 +300,6 @@ class Intake:
             del self._busy[scribe]
         return scribe
 
-    # -- outcomes --------------------------------------------------------------------------------------------------
-
-    def _settle(self, entry: Waiting, outcome: bool | str) -> None:
-        callers = entry.callers
-        if not callers:
-            return
-        entry.callers = ()
-        del self._known[entry.key]
-        size, share = entry.size, entry.share
-        self._rows -= 1
-        self._bytes -= size
-        share.rows -= 1
-        share.size -= size
-        for caller in callers:
-            if not caller.done():
-                caller.set_result(outcome)
-            if outcome is True:
-                outcome = False  # those who brought it again
-
-    def _fail(self, entries: list[Waiting], reason: str) -> None:
-        for entry in entries:
-            self._settle(entry, reason)
-
     # -- while it is away ------------------------------------------------------------------------------------------
 
     def _lose(self, error: StoreError) -> None:
@@ -351,31 +308,28 @@ class Intake:
             say.warning("intake_stopped", reason=str(error), action=error.hint or "is PostgreSQL running?")
         self._away = f"deliveries cannot be stored now: {error}"
         metrics.INTAKE_UP.set(0)
-        self._fail([entry for entry in self._line if entry.callers], self._away)
+        self._room.fail(self._line, self._away)
         self._line.clear()
         self._lost.set()
 
     async def _watch(self) -> None:
         """See that nobody waits too long and that no statement hangs."""
         while True:
-            if not (self._known or self._busy or self._owes()):
+            if not (self._room.known or self._busy or self._owes()):
                 self._stirred.clear()
                 await self._stirred.wait()
             await self._clock.sleep(_TICK_SECONDS)
-            if self._owes():
-                self._wake()
             now = self._clock.monotonic()
+            if self._owes() or self._due(now):
+                self._wake()
             if any(now - since >= _CUT_SECONDS for since in self._busy.values()):
                 self._cut_all()
                 self._lose(StoreError("the database did not answer in time"))
-            late = []
-            for entry in self._known.values():
-                if now - entry.since < ANSWER_SECONDS:
-                    break
-                late.append(entry)
-            self._fail(late, "the database did not answer in time: it is not known whether the delivery was stored")
-            while self._line and not self._line[0].callers:  # they are nobody's any more, and so are their bodies
-                self._line.popleft()
+            late = self._room.late(now - ANSWER_SECONDS)
+            self._room.fail(
+                late, "the database did not answer in time: it is not known whether the delivery was stored"
+            )
+            self._room.tidy()
 
     def _cut_all(self) -> None:
         """What one connection does not survive (a night behind a router that forgot it) the others have not survived either:
