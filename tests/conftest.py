@@ -33,16 +33,40 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 """How long an example takes says how busy the machine is, and nothing of what is tested."""
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+"""Daemons and commands are started hundreds of times, and every worker imports every test: all compiled once is minutes."""
+
+LONGEST = (
+    "test_limits", "test_kills", "test_adaptive", "test_lanes", "test_kill_campaign", "test_clocks", "test_stripe_for_real",
+    "test_demo", "test_registering", "test_secrets_nowhere", "test_deletions", "test_outage_groups", "test_plan",
+    "test_tokens", "test_pushes", "test_strategies", "test_drift", "test_outage", "test_cut_connections", "test_poison",
+)  # fmt: skip
+"""Files of whole paths that take longest, so that none of them is begun when there is nothing else left to do."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Coverage follows into the workers and stops there: a traced daemon is a slow one, and tests of it wait for it."""
-    if hasattr(config, "workerinput"):
-        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    """Coverage follows into the workers and stops there: a traced daemon is a slow one, and tests of it wait for it.
+
+    Workers collect the same files in the same order; each begins elsewhere, and finds compiled what another began with.
+    """
+    if (worker := getattr(config, "workerinput", None)) is None:
+        return
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    if all(Path(given).is_dir() for given in config.args):
+        files = sorted({str(path) for given in config.args for path in Path(given).rglob("test_*.py")})
+        first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        config.args[:] = files[first:] + files[:first]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole paths first: they are long and mostly wait, so that what is left at the end is short work for every worker."""
-    items.sort(key=lambda item: "whole" not in item.path.parts)
+
+    def turn(item: pytest.Item) -> tuple[bool, int, str]:
+        whole, name = "whole" in item.path.parts, item.path.stem
+        return not whole, LONGEST.index(name) if whole and name in LONGEST else len(LONGEST), str(item.path)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(autouse=True)

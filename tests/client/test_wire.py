@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import ssl
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -213,12 +213,12 @@ def test_certificates_are_checked_unless_a_test_says_otherwise() -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        [answer(b"x" * (CAP + 1))],
-        [answer(b"x", length=CAP + 1)],
-        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[CHUNK] * 18],
-        [answer(gzip.compress(b"\0" * (200 << 20)), "200 OK", "Content-Encoding: gzip")],
-        [answer(zlib.compress(b"\0" * (200 << 20)), "200 OK", "Content-Encoding: deflate")],
-        [
+        lambda: [answer(b"x" * (CAP + 1))],
+        lambda: [answer(b"x", length=CAP + 1)],
+        lambda: [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[CHUNK] * 18],
+        lambda: [answer(gzip.compress(b"\0" * (200 << 20)), "200 OK", "Content-Encoding: gzip")],
+        lambda: [answer(zlib.compress(b"\0" * (200 << 20)), "200 OK", "Content-Encoding: deflate")],
+        lambda: [
             b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"%x\r\n" % len(EMPTY) + EMPTY + b"\r\n",
             b"0\r\n\r\n",
@@ -227,9 +227,10 @@ def test_certificates_are_checked_unless_a_test_says_otherwise() -> None:
     ids=["long", "announced", "chunked", "gzip bomb", "deflate bomb", "nothing without end"],
 )  # fmt: skip
 async def test_an_answer_above_the_cap_is_dropped_and_its_connection_too(
-    transport: PartnerTransport, parts: list[bytes]
+    transport: PartnerTransport, parts: Callable[[], list[bytes]]
 ) -> None:
-    async with raw_server(saying(*parts, close=True)) as server:
+    """Made when it is asked for: each bomb is 200 MiB before it is packed, and every worker collects this file."""
+    async with raw_server(saying(*parts(), close=True)) as server:
         error = refusal(await exchange(transport, server.url))
     assert isinstance(error, PayloadError)
     assert str(CAP) in str(error)
