@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -77,14 +77,24 @@ WITH found AS MATERIALIZED (
 )
 UPDATE syncd.records r SET fetched_at = f.fetched_at FROM found f WHERE r.ctid = f.place
 """
+RESTORED_AFTER = timedelta(seconds=30)
+"""What a record's own URL shows so long after it was stored counts, whatever the stamps say: partners restore, and mend
+their clocks, without a new stamp. Sooner the answer may come from before."""
+MENDED_AFTER = timedelta(minutes=10)
+"""The same for a record that lives: an older stamp on other content is more often an answer out of a cache."""
 _RESTORED = """
 UPDATE syncd.records SET source_updated_at = NULL, source_version = NULL WHERE ctid = ANY (ARRAY(
     SELECT k.place
-    FROM unnest($2::text[], $3::text[], $4::timestamptz[]) AS i(resource, id, fetched_at)
+    FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::bytea[], $6::timestamptz[], $7::bigint[])
+        AS i(resource, id, fetched_at, hash, updated_at, version)
     CROSS JOIN LATERAL (
         SELECT r.ctid AS place FROM syncd.records r
         WHERE r.integration = $1 AND r.resource = i.resource AND r.external_id = i.id
-          AND r.deleted_at IS NOT NULL AND r.fetched_at < i.fetched_at - interval '30 seconds'
+          AND CASE
+              WHEN r.deleted_at IS NOT NULL THEN r.fetched_at < i.fetched_at - $8::interval
+              ELSE r.fetched_at < i.fetched_at - $9::interval AND r.content_hash <> i.hash
+                  AND (i.updated_at < r.source_updated_at OR i.version < r.source_version)
+          END
         FOR UPDATE
     ) k))
 """
@@ -156,8 +166,8 @@ class Pages:
         """`commit_one` for records that were asked for one by one; hand in those that seem unchanged too.
 
         What turns out to be as it is stored was so when this was asked: an older answer that is still under way, and shows
-        the content in between, must not take its place. And what its own URL still, or again, shows half a minute after it
-        was said to be gone is there, though its own stamp be older than its end: partners restore without a new stamp.
+        the content in between, must not take its place. And what its own URL still, or again, shows long enough after
+        something newer was stored is so, though its own stamp be older: see RESTORED_AFTER and MENDED_AFTER.
         """
         await self.remember(page)
         rows = [row for row in page.rows if not row.deleted]
@@ -169,6 +179,11 @@ class Pages:
                     [row.resource for row in rows],
                     codec.storable([row.external_id for row in rows]),
                     [row.fetched_at for row in rows],
+                    [row.content_hash for row in rows],
+                    [row.source_updated_at for row in rows],
+                    [row.source_version for row in rows],
+                    RESTORED_AFTER,
+                    MENDED_AFTER,
                 )
             result = await self.commit_within(connection, page)
             if rows:

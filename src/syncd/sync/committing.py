@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from syncd import metrics
 from syncd.model import Mode
 from syncd.store import PageResult, PageWrite
+from syncd.sync import doubts
 from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
 from syncd.sync.drift import Measure
@@ -51,6 +52,7 @@ class Committer:
     """Nothing of this resource was stored when the run began."""
     measure: Measure | None = None
     """Tells what fresher ways had missed."""
+    reads_left: int = doubts.READS_MOST
 
     async def run(self, read: Line[ReadPage], fetched: Line[Fetched]) -> None:
         """Store what is read, all that waits in one transaction. A failure ends the other stages too.
@@ -84,6 +86,10 @@ class Committer:
                 earlier = write, committing.push(commit(pages, whole, write, earlier))
             while len(committing):
                 await committing.pop()
+
+    async def store(self, page: ReadPage) -> None:
+        """Store one page by itself."""
+        await self._commit([page], page.read, self._write([page], page.read), None)
 
     def _write(self, pages: Sequence[ReadPage], read: PageRead) -> PageWrite:
         """Pages together with the cursor that follows them."""
@@ -135,11 +141,40 @@ class Committer:
             self.unstored -= Counter((row.resource, row.external_id) for row in read.rows)
         tally.absorb(len(pages), read, result)
         await self._count_drift(read, result)
+        if result.stale and tally.mode is Mode.FULL:
+            await self._doubt(write)
         account.count(plan.name, read, result, pages=len(pages))
         account.moved()
         if read.tasks:
             account.tasks_added()
         return result
+
+    async def _doubt(self, write: PageWrite) -> None:
+        """Find out about records that the whole listing shows otherwise than they are stored, whatever their stamps say."""
+        account = self.account
+        rows = [row for row in write.rows if row.resource == self.plan.name]
+        stored = await account.store.records.stamps(account.name, [(row.resource, row.external_id) for row in rows])
+        doubted = doubts.doubted(rows, stored)
+        if not doubted:
+            return
+        if doubts.readable(account.driver, self.plan.resource, doubted[0].external_id):
+            asked = doubted[: self.reads_left]
+            self.reads_left -= len(asked)
+            if asked:
+                cause = f"{write.cause}: listed otherwise than stored"
+                await account.store.tasks.put(account.name, *(doubts.look_at(row, cause) for row in asked))
+                account.tasks_added()
+            return
+        believed = doubts.doubted(rows, stored, doubts.ONLY_LISTED_AFTER)
+        if believed:
+            news = {row.external_id for row in believed}
+            tasks = [task for task in write.tasks if task.parent_id in news]
+            told = replace(
+                write, run_id=None, cursor_read=None, cursor_next=None, rows=believed, seen_ids=None, tasks=tasks
+            )
+            await account.store.pages.commit_read(
+                replace(told, rejects=(), healed=(), unchanged=0, calls=0, fresh=False)
+            )
 
     async def _count_drift(self, read: PageRead, result: PageResult) -> None:
         """Beside the page's transaction, since only its result tells: a death in between loses the count of one page."""

@@ -21,6 +21,7 @@ from syncd.store.inbox import Fate, Taken
 from syncd.store.pages import tombstone
 from syncd.sync.account import Account
 from syncd.sync.derived import Derived
+from syncd.sync.doubts import readable
 from syncd.sync.freshness import SETTLED
 from syncd.sync.letters import letter_of_delivery
 from syncd.sync.plan import ResourcePlan
@@ -232,9 +233,7 @@ class Deriver:
     def _is_readable(self, plan: ResourcePlan, external_id: str) -> bool:
         known = self._readable.get(plan.name)
         if known is None:
-            driver, resource = self._account.driver, plan.resource
-            one = driver.one(resource, external_id)
-            known = self._readable[plan.name] = one is not None or driver.many(resource, [external_id]) is not None
+            known = self._readable[plan.name] = readable(self._account.driver, plan.resource, external_id)
         return known
 
     def _asks(

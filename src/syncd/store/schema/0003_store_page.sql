@@ -240,8 +240,12 @@ BEGIN
                     END AS same,
                     CASE
                         -- Of two requests the later one knows better that a record was gone: no stamp tells when it went.
-                        WHEN NOT i.gone AND r.deleted_at IS NOT NULL AND i.fetched_at <= r.missed_at AND r.missed_at <= p_now
-                            AND i.cause NOT LIKE 'webhook%' THEN false
+                        -- Nor does a delivery that comes late: it tells by the partner's clock, which may differ a little.
+                        WHEN NOT i.gone AND r.deleted_at IS NOT NULL AND r.missed_at <= p_now
+                            AND CASE
+                                WHEN i.cause LIKE 'webhook%' THEN i.updated_at < r.missed_at - interval '1 minute'
+                                ELSE i.fetched_at <= r.missed_at
+                            END THEN false
                         WHEN i.version <> r.source_version THEN i.version > r.source_version
                         WHEN i.version = r.source_version THEN t.later
                         -- The partner's clock is observed by whole seconds: it does not tell which of two requests was first.

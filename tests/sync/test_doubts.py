@@ -1,0 +1,185 @@
+"""What stamps say is wrong for good in a few cases: then the record's own URL, or an old enough listing, decides."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from syncd.model import Lane
+from syncd.store import Row, Store
+from syncd.store.records import Stamps
+from syncd.sync import doubts
+from syncd.sync.pull import Pull
+from syncd.testing.clock import FakeClock
+from tests.sync.inboxed import Desk, event, later, thing
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+async def desk(database: str, key_ring):
+    clock = FakeClock()
+    async with await Store.open(database, clock=clock, key_ring=key_ring, pool_size=4, migrate=False) as store:
+        yield await Desk.open(store, clock)
+
+
+async def complete_pass(desk: Desk, name: str) -> Pull:
+    shown = [raw for path, raw in desk.partner.truth.items() if path.startswith(f"/{name}/")]
+    if shown:
+        desk.partner.truth[f"/{name}"] = {"items": shown}
+    pull = Pull(desk.account, desk.account.plans[name], Lane.NORMAL, "test", wanted_full=True)
+    await pull.run()
+    return pull
+
+
+async def imported(desk: Desk, name: str = "stamped", stamp: float = -100, many: int = 2) -> None:
+    """Records 1 and 2 and so on."""
+    at = later(desk.clock.now(), stamp)
+    for number in range(1, many + 1):
+        desk.partner.truth[f"/{name}/{number}"] = thing(str(number), "first", at)
+    await complete_pass(desk, name)
+    await desk.clock.advance(60)
+
+
+async def test_a_record_restored_without_a_stamp_of_its_own_is_alive_after_the_next_complete_pass(desk: Desk):
+    await imported(desk)
+    kept = desk.partner.truth.pop("/stamped/1")
+    await desk.deliver(event("1", "gone", resource="stamped", at=desk.clock.now()))
+    await desk.work()
+    assert sorted(await desk.live("stamped")) == ["2"]
+    await desk.clock.advance(3600)
+    desk.partner.truth["/stamped/1"] = kept
+    await complete_pass(desk, "stamped")
+    assert sorted(await desk.live("stamped")) == ["2"], "a listing may lag: its word alone raises nobody"
+    assert await desk.do_tasks() == 1
+    assert sorted(await desk.live("stamped")) == ["1", "2"]
+    desk.partner.calls.clear()
+    await complete_pass(desk, "stamped")
+    assert await desk.do_tasks() == 0 and desk.partner.calls == ["/stamped"], "settled once, it costs nothing more"
+
+
+async def test_a_record_shown_alive_moments_after_its_end_is_looked_at_again_when_that_is_sure(desk: Desk):
+    await imported(desk)
+    kept = desk.partner.truth.pop("/stamped/1")
+    await desk.deliver(event("1", "gone", resource="stamped", at=desk.clock.now()))
+    await desk.work()
+    await desk.clock.advance(10)
+    desk.partner.truth["/stamped/1"] = kept
+    await desk.deliver(event("1", resource="stamped", at=desk.clock.now()))
+    await desk.work()
+    assert await desk.do_tasks() == 1
+    assert sorted(await desk.live("stamped")) == ["2"]
+    assert await desk.do_tasks() == 0
+    await desk.clock.advance(32)
+    assert await desk.do_tasks() == 1
+    assert sorted(await desk.live("stamped")) == ["1", "2"]
+
+
+async def test_an_answer_from_before_the_end_still_raises_nobody(desk: Desk):
+    await imported(desk)
+    kept = desk.partner.truth.pop("/stamped/1")
+    await desk.deliver(event("1", "gone", resource="stamped", at=desk.clock.now()))
+    await desk.work()
+    await desk.clock.advance(10)
+    desk.partner.truth["/stamped/1"] = kept  # out of a cache
+    await desk.deliver(event("1", resource="stamped", at=desk.clock.now()))
+    await desk.work()
+    await desk.do_tasks()
+    del desk.partner.truth["/stamped/1"]
+    await desk.clock.advance(32)
+    assert await desk.do_tasks() == 1
+    assert sorted(await desk.live("stamped")) == ["2"]
+    await desk.clock.advance(DAY)
+    assert await desk.do_tasks() == 0, "and it is asked no third time"
+
+
+async def test_a_stamp_of_a_time_to_come_that_the_partner_mends_holds_the_record_until_the_next_complete_pass_only(
+    desk: Desk,
+):
+    await imported(desk, stamp=50 * 365 * DAY)
+    desk.partner.truth["/stamped/1"] = thing("1", "mended", desk.clock.now())
+    await desk.clock.advance(DAY)
+    await complete_pass(desk, "stamped")
+    assert await desk.do_tasks() == 1
+    assert (await desk.live("stamped"))["1"]["name"] == "mended"
+    await desk.clock.advance(60)
+    desk.partner.truth["/stamped/1"] = thing("1", "changed", desk.clock.now())
+    await complete_pass(desk, "stamped")
+    assert (await desk.live("stamped"))["1"]["name"] == "changed"
+
+
+async def test_a_listing_that_lags_behind_a_webhook_changes_nothing_and_costs_a_read_at_most(desk: Desk):
+    await imported(desk)
+    old = desk.partner.truth["/stamped/1"]
+    new = thing("1", "second", desk.clock.now())
+    await desk.deliver(event("1", resource="stamped", at=desk.clock.now(), record=new))
+    await desk.work()
+    await desk.clock.advance(20)
+    await complete_pass(desk, "stamped")
+    assert await desk.do_tasks() == 0, "so soon it says nothing"
+    await desk.clock.advance(60)
+    await complete_pass(desk, "stamped")
+    desk.partner.truth["/stamped/1"] = new
+    assert await desk.do_tasks() == 1
+    assert (await desk.live("stamped"))["1"]["name"] == "second"
+    await desk.clock.advance(60)
+    desk.partner.truth["/stamped/1"] = old  # its own URL answers out of a cache
+    await complete_pass(desk, "stamped")
+    assert await desk.do_tasks() == 1
+    assert (await desk.live("stamped"))["1"]["name"] == "second"
+
+
+async def test_a_pass_whose_listing_is_behind_in_general_asks_for_a_hundred_records_at_most(desk: Desk):
+    await imported(desk, many=doubts.READS_MOST + 40)
+    for number in range(1, doubts.READS_MOST + 41):
+        new = thing(str(number), "second", desk.clock.now())
+        await desk.deliver(event(str(number), resource="stamped", at=desk.clock.now(), record=new))
+    await desk.work()
+    await desk.clock.advance(DAY)
+    pull = await complete_pass(desk, "stamped")
+    assert pull.tally.stale == doubts.READS_MOST + 40
+    assert len(await desk.take_tasks()) == doubts.READS_MOST
+
+
+async def test_where_no_record_can_be_read_by_itself_the_listing_is_believed_after_an_hour(desk: Desk):
+    desk.partner.truth["/listed"] = {"items": [thing(str(n), "first", later(desk.clock.now(), -100)) for n in (1, 2)]}
+    await complete_pass(desk, "listed")
+    await desk.clock.advance(60)
+    await desk.deliver(event("1", "gone", resource="listed", at=desk.clock.now()))
+    await desk.work()
+    await desk.clock.advance(600)
+    await complete_pass(desk, "listed")
+    assert sorted(await desk.live("listed")) == ["2"]
+    await desk.clock.advance(3600)
+    await complete_pass(desk, "listed")
+    assert sorted(await desk.live("listed")) == ["1", "2"]
+    assert await desk.do_tasks() == 0
+
+
+async def test_a_delivery_that_comes_late_does_not_raise_what_two_passes_missed_since(desk: Desk):
+    names = [thing(str(n), "first", later(desk.clock.now(), -100)) for n in range(1, 20)]
+    desk.partner.truth["/listed"] = {"items": names}
+    await complete_pass(desk, "listed")
+    await desk.clock.advance(100)
+    at = desk.clock.now()
+    await desk.clock.advance(100)
+    desk.partner.truth["/listed"] = {"items": names[1:]}
+    for _ in range(2):
+        await desk.clock.advance(3600)
+        await complete_pass(desk, "listed")
+    assert "1" not in await desk.live("listed")
+    await desk.deliver(event("1", resource="listed", at=at, record=thing("1", "second", at)))
+    await desk.work()
+    assert "1" not in await desk.live("listed")
+    await desk.deliver(event("1", resource="listed", record=thing("1", "third", desk.clock.now())))
+    await desk.work()
+    assert "1" in await desk.live("listed"), "one that tells of a later change does"
+
+
+@pytest.mark.parametrize("seconds", [30, 31])
+def test_what_was_stored_half_a_minute_ago_is_not_doubted(seconds: int):
+    clock = FakeClock()
+    row = Row("1", "things", b"{}", b"{}", b"new", clock.now() + timedelta(seconds=seconds))
+    stored = {("things", "1"): Stamps(clock.now(), None, clock.now(), b"old", False)}
+    assert doubts.doubted([row], stored) == ([row] if seconds > 30 else [])
