@@ -195,6 +195,7 @@ class Engine:
                 kind="sync" if external_id is None else "fetch",
                 resource=name,
                 external_id=external_id,
+                payload={"retry": True},
                 lane=Lane.HIGH,
                 dedupe_key=f"sync:{name}:{external_id or ''}",
                 cause=f"asked by {who}",

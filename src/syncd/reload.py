@@ -12,7 +12,7 @@ from syncd.build import Builder, Built, Scopes
 from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig, load
 from syncd.config.difference import difference
-from syncd.errors import AuthError, SyncdError
+from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.receivers import Receivers
 from syncd.secrets import Ref, Vault, fingerprint
 from syncd.server.ports import ReloadReport
@@ -107,6 +107,10 @@ class Reloader:
         if new.log.level != old.log.level:
             log.set_level(new.log.level)
         await self._forget_scopes(new)
+        try:
+            await self._supervisor.try_again()
+        except StoreError as error:
+            say.warning("parked_not_tried_again", reason=str(error))
         for name, why in self._receivers.load(new).items():
             partner = new.integrations[name][0].name
             kept.setdefault(partner, []).append(f"webhooks of {name} are judged as before: {why}")

@@ -128,6 +128,11 @@ class Supervisor:
         for name, state in built.scopes.items():
             state.gate.set_holds(in_force(self._orders, name, scopes))
 
+    async def try_again(self) -> None:
+        """Resources that are parked because the process ended over them have one more try. Raises StoreError."""
+        for running in list(self.running.values()):
+            await running.runner.try_again()
+
     def wake(self) -> None:
         """Rows may have been added: all feeders look now."""
         for running in self.running.values():

@@ -143,7 +143,7 @@ class Stage:
         self.checkpoints = Checkpoints()
         store: Any = SimpleNamespace(
             tasks=self.tasks, losses=self.tasks, checkpoints=self.checkpoints, runs=SimpleNamespace(drifts=_none),
-            dead_letters=SimpleNamespace(healed=_no_letter),
+            dead_letters=SimpleNamespace(healed=_no_letter), perils=SimpleNamespace(list=_nothing),
         )  # fmt: skip
         account.store = store
         self.runner = Runner("plain", {"acme": account}, store, clock)
@@ -166,6 +166,10 @@ class Stage:
         async with self.gate.admit() as slot:
             assert slot.probe
             slot.success()
+
+
+async def _nothing(_: object) -> list[Any]:
+    return []
 
 
 async def _no_letter(integration: str, resource: str, *, by: str) -> int:

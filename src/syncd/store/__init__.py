@@ -16,9 +16,10 @@ from syncd.store.migrate import Migration, SchemaStatus
 from syncd.store.outbox import OUTBOX, NewPush
 from syncd.store.outbox_turns import PushRow
 from syncd.store.passes import Guard, Sweep
+from syncd.store.perils import BACKFILL, PULL, Peril
 from syncd.store.prune import Retention
 from syncd.store.records import Records, StoredRecord
-from syncd.store.rejects import StoredReject
+from syncd.store.rejects import KILLED, StoredReject
 from syncd.store.replays import REPLAYS, Group, Replay, Standing
 from syncd.store.rows import Known, NewTask, PageResult, PageWrite, Reject, Row
 from syncd.store.sealing import KeyRing, SealError, new_key_line
@@ -27,13 +28,16 @@ from syncd.store.tasks import POISON, SUSPECT, WISHES, Task
 from syncd.store.views import view_name
 
 __all__ = [
+    "BACKFILL",
     "BREAKER_HOLD",
     "BREAKER_RESET",
     "CHANGES",
     "CONFIRM_DELETIONS",
+    "KILLED",
     "OUTBOX",
     "PAUSE",
     "POISON",
+    "PULL",
     "REPLAYS",
     "SUSPECT",
     "WISHES",
@@ -54,6 +58,7 @@ __all__ = [
     "NewTask",
     "PageResult",
     "PageWrite",
+    "Peril",
     "PushRow",
     "Records",
     "Reject",

@@ -9,6 +9,9 @@ from datetime import datetime
 from syncd.store.database import Database
 from syncd.store.dead_letters import Trouble
 
+KILLED = "killed-the-process"
+"""The fingerprint of records that are put aside, untouched, since whoever reads them ends the process."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredReject:
@@ -32,6 +35,14 @@ class Rejects:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def aside(self, integration: str) -> list[tuple[str, str, bytes]]:
+        """(resource, external_id, raw) of the records that are put aside because they end the process."""
+        found = await self._database.fetch(
+            f"SELECT resource, external_id, raw FROM syncd.rejects WHERE integration = $1 AND fingerprint = '{KILLED}'",
+            integration,
+        )
+        return [(each[0], each[1], each[2]) for each in found]
 
     async def list(
         self, integration: str | None = None, resource: str | None = None, *, limit: int = 100

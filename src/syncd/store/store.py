@@ -25,6 +25,7 @@ from syncd.store.migrate import Migrations
 from syncd.store.outbox import Outbox
 from syncd.store.pages import Pages, remember_partner
 from syncd.store.passes import Passes
+from syncd.store.perils import Perils
 from syncd.store.prune import Prune
 from syncd.store.queues import Queues
 from syncd.store.records import Records
@@ -49,6 +50,7 @@ class Store:
         self.checkpoints = Checkpoints(database)
         self.runs = Runs(database)
         self.passes = Passes(database)
+        self.perils = Perils(database)
         self.leases = Leases(database, wire)
         self.tasks = Tasks(database)
         self.losses = Losses(database)

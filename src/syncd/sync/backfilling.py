@@ -29,7 +29,7 @@ from syncd.sync.listing import Step
 from syncd.sync.listings import listing_of
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import PageIn, PageRead
-from syncd.sync.pull import observed_at
+from syncd.sync.reading import observed_at
 from syncd.sync.tenant import Tenant
 
 log = structlog.get_logger()

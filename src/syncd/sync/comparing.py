@@ -223,6 +223,10 @@ class Comparison:
         for item in items:
             if item.resource != plan.name:
                 continue
+            if account.processor.is_aside(item):
+                found.checked += 1
+                found.unsound += 1
+                continue
             try:
                 there = seen_there(account.driver, plan.resource, item, plan.adapter)
             except Exception:

@@ -12,9 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from syncd.errors import AuthError, BreakerOpenError, PartnerError, PayloadError, RateLimitError, StoreError
+from syncd.errors import (
+    AuthError,
+    BreakerOpenError,
+    PartnerError,
+    PayloadError,
+    PoisonError,
+    RateLimitError,
+    StoreError,
+)
 from syncd.explain import NOTHING_TO_DO, Explanation, State
-from syncd.store import Stand, Sweep
+from syncd.store import KILLED, Stand, Sweep
 from syncd.sync import outage, scope
 
 REJECTED_LEAST = 10
@@ -131,6 +139,13 @@ class Health:
         if isinstance(error, AuthError) and (self.auth is None or self.auth.code != told.code):
             self.auth = told
         return news
+
+    def parks(self, resource: str, error: PoisonError, since: datetime) -> None:
+        """An earlier process has parked this resource."""
+        known = self.of(resource)
+        if known.trouble is None:
+            known.failures, known.failed_since = max(known.failures, 1), known.failed_since or since
+            known.trouble = explain_error(self.integration, resource, error, since)
 
     def task_failed(self, resource: str, error: BaseException, now: datetime) -> None:
         """A piece of derived work failed: only a refused credential says something about the whole integration."""
@@ -298,6 +313,14 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
                 text,
                 since,
                 cause="the partner's answer no longer has the shape the driver expects",
+                action=hint or f"syncd dlq list {integration}",
+            )
+        case PoisonError():
+            return Explanation(
+                KILLED,
+                text,
+                since,
+                cause="a fault in the driver, or in a library it uses, that ends the process",
                 action=hint or f"syncd dlq list {integration}",
             )
         case PartnerError(status=status) if status is not None and 400 <= status < 500:

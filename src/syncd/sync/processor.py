@@ -7,7 +7,8 @@ changed is normalized. A bad record ends as a reject, never as an exception (R15
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -16,6 +17,7 @@ from syncd.errors import PayloadError
 from syncd.kit import Driver, Identity, Item, Raw, Reading, Resource
 from syncd.model import Lane
 from syncd.store import Known, NewTask, Reject, Row, Store
+from syncd.sync.aside import Aside
 
 MAX_REASON = 500
 
@@ -55,6 +57,8 @@ class PageRead:
     identities: list[Identity] = field(default_factory=list)
     count: int = 0
     """Records on the page, before anything was left out."""
+    aside: list[tuple[str, str]] = field(default_factory=list)
+    """(resource, external_id) of records that were not handed to the driver."""
 
     def include(self, later: PageRead) -> None:
         """Add the page that came after this one."""
@@ -103,6 +107,8 @@ class Processor:
         self._targets = targets
         self._store = store
         self._readings: dict[str, Reading] = {}
+        self.aside = Aside(driver, integration, store)
+        """Records that are not handed to the driver."""
 
     async def read(self, listed: str, page: PageIn, *, rejected: set[tuple[str, str]]) -> PageRead:
         """Turn the items of one answer into rows; see `read_all`."""
@@ -123,6 +129,7 @@ class Processor:
         that earlier calls gave and that are not stored yet; those of this call are added. `empty`: of the listed resource
         nothing was stored but by this run. Items of resources that this integration does not sync are passed over.
         """
+        await self.aside.load(self.resources)
         found = [self._identified(page) for page in pages]
         unsure = set(unstored or ())  # before the question: what is stored meanwhile may not be in the answer
         known = {
@@ -137,7 +144,7 @@ class Processor:
             for name, groups in _by_resource(groups for _, groups in found).items()
         }
         for source, (page, groups) in zip(pages, found, strict=True):
-            page.seen = list(groups.get(listed, ()))
+            page.seen = list(groups.get(listed, ())) + [one for name, one in page.aside if name == listed]
             for name, group in groups.items():
                 self._take(self._targets[name], group, known[name], page, source, rejected, unsure)
             if unstored is not None and not empty:
@@ -148,6 +155,41 @@ class Processor:
                 rejected.difference_update(page.healed)
                 rejected.update((reject.resource, reject.key) for reject in page.rejects)
         return [page for page, _ in found]
+
+    @property
+    def resources(self) -> dict[str, Resource]:
+        """What is taken in, by name."""
+        return {name: target.resource for name, target in self._targets.items()}
+
+    def is_aside(self, item: Item) -> bool:
+        """Must this record not be handed to the driver?"""
+        target = self._targets.get(item.resource)
+        if not self.aside or target is None or item.raw is None:
+            return False
+        if self.aside.holds(target.resource, item):
+            return True
+        identity = self.identify(item)
+        return identity is not None and self.aside.names(item.resource, identity.external_id)
+
+    def identify(self, item: Item) -> Identity | None:
+        """Who a record is; None for one that does not say."""
+        if item.identity is not None or item.raw is None:
+            return item.identity
+        try:
+            return self._reading(self._targets[item.resource]).identify(item.raw)
+        except Exception:
+            return None
+
+    def rehearse(self, item: Item, identity: Identity | None) -> None:
+        """Do with one record all that reading its page does, for nothing: to find out whether the process outlives it."""
+        target, raw = self._targets[item.resource], item.raw
+        _, fields, hashable = self._reading(target)
+        with suppress(Exception):
+            self._driver.tenant(target.resource, raw or {})
+        with suppress(Exception):
+            codec.fingerprint(raw if hashable is None or raw is None else hashable(raw), target.adapter)
+        with suppress(Exception):
+            codec.dumps_storable(fields(raw or {}))
 
     def _reading(self, target: Target) -> Reading:
         name = target.resource.name
@@ -165,7 +207,7 @@ class Processor:
         observed = False
         group: _Group = {}
         name = ""
-        for item in source.items:
+        for item in self._touched(source, page) if self.aside else source.items:
             if item.resource != name:
                 name = item.resource
                 target = self._targets.get(name)
@@ -195,6 +237,18 @@ class Processor:
             page.identities.append(identity)
         return page, groups
 
+    def _touched(self, source: PageIn, page: PageRead) -> Iterator[Item]:
+        """The items of a page without those that are put aside, as far as that can be told without the driver."""
+        for item in source.items:
+            target = self._targets.get(item.resource)
+            if target is None or not self.aside.holds(target.resource, item):
+                yield item
+                continue
+            reject = self.aside.reject(target.resource, item, None, source.cause)
+            page.rejects.append(reject)
+            if reject.external_id is not None:
+                page.aside.append((item.resource, reject.external_id))
+
     def _take(
         self,
         target: Target,
@@ -210,13 +264,17 @@ class Processor:
         _, fields, hashable = self._reading(target)
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
         seen_at = source.observed_at if resource.stamped_by == "observed" else None
-        fingerprint, rows = codec.fingerprint, page.rows
+        fingerprint, rows, aside = codec.fingerprint, page.rows, self.aside or None
         for external_id, (identity, raw) in found.items():
             before = known.get(external_id)
             if unsure and (name, external_id) in unsure:
                 before = _UNSURE
             if raw is None:
                 self._name_only(target, identity, page, fetched_at, cause, stored=before is not None)
+                continue
+            if aside and aside.names(name, external_id):
+                item = Item(name, raw, identity)
+                page.rejects.append(aside.reject(resource, item, external_id, cause))
                 continue
             try:
                 told = raw if hashable is None else hashable(raw)

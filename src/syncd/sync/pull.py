@@ -11,19 +11,18 @@ next run goes on at the stored cursor).
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from syncd.errors import GoneError, PayloadError, RejectedError, StoreError, SyncdError
-from syncd.kit import Item, Response
 from syncd.limits import OverBudgetError
 from syncd.model import Checkpoint, Lane, Mode, Outcome
-from syncd.store import Stand
+from syncd.store import PULL, Peril, Stand
 from syncd.sync.account import Account
+from syncd.sync.careful import REQUEST, Careful, parked_error
 from syncd.sync.committing import Committer, ReadPage
 from syncd.sync.drift import Measure, measure, tell
 from syncd.sync.health import Drift, explain_error
@@ -31,9 +30,8 @@ from syncd.sync.line import Line
 from syncd.sync.listing import Step
 from syncd.sync.listings import listing_of
 from syncd.sync.plan import ResourcePlan, Strategy
-from syncd.sync.processor import PageIn, PageRead
+from syncd.sync.reading import Reader
 from syncd.sync.tally import Tally
-from syncd.sync.tenant import Tenant
 from syncd.sync.walk import Fetched, walk
 from syncd.sync.webhook_fed import is_fed
 
@@ -61,26 +59,22 @@ class Pull:
     confirmed: bool = False
     """A person let the held deletions go: the guard does not stop this pass's sweep."""
     stopping: Callable[[], bool] = lambda: False
+    retry: bool = False
+    """A person asked for it: what ended the process before is tried once more."""
     tally: Tally = field(init=False)
-    _tenant: Tenant = field(init=False)
-    _rejected: set[tuple[str, str]] = field(default_factory=set)
-    """Records with a reject row."""
-    _pages_read: int = 0
     _measure: Measure | None = None
-    _unstored: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Rows read and not yet stored, by record: what the store knows of these is not what it will know."""
-    _empty: bool = False
-    """Nothing of this resource was stored when the run began: no need to ask what is known of a record."""
+    _careful: Careful = field(init=False)
+    _reader: Reader = field(init=False)
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.account.name, self.plan.name)
-        self._tenant = Tenant(self.account, self.plan.resource)
 
     async def run(self) -> Tally:
         account, plan, tally = self.account, self.plan, self.tally
         before = await account.store.checkpoints.stand(account.name, plan.name)
         fed = is_fed(account.health, plan, account.clock.now())
         mode = plan.mode(before, account.clock.now(), wanted=self.wanted_full, fed=fed)
+        await self._look_back(before, mode)
         self._measure = await self._how_drift_is_told(mode, before, fed)
         checkpoint, run_id = await account.store.checkpoints.begin(
             account.name, plan.name, mode, scope=account.scope, fence=account.fence, trigger=self.trigger
@@ -127,8 +121,32 @@ class Pull:
         if not ended:
             await self._finish(Outcome.CUT)
             return tally
+        await self._careful.ended()
         await self._end(mode)
         return tally
+
+    async def _look_back(self, before: Stand | None, mode: Mode) -> None:
+        """Did the process end during the last run of this? Raises PoisonError where it did so again and again."""
+        account, name = self.account, self.plan.name
+        left = before is not None and before.checkpoint.run_id is not None
+        died = before is not None and left and before.checkpoint.fence != account.fence
+        perils = account.store.perils
+        if died:
+            peril: Peril | None = await perils.lost(account.name, name, PULL, scope=account.scope, fence=account.fence)
+        else:
+            peril = await perils.get(account.name, name, PULL)
+        self._careful = Careful(account, name, PULL, peril, died=died, retry=self.retry)
+        self._reader = Reader(account, self.plan, self.tally, self._careful)
+        step = self._careful.parked
+        if step is None:
+            return
+        error = parked_error(account.name, name, step)
+        if left:
+            _, self.tally.run_id = await account.store.checkpoints.begin(
+                account.name, name, mode, scope=account.scope, fence=account.fence, trigger=self.trigger
+            )
+            await self._finish(Outcome.FAILED, error)
+        raise error
 
     async def _with_since(self, checkpoint: Checkpoint) -> Checkpoint:
         """Add what an incremental request asks for. A feed's first run begins where its targets' first imports began."""
@@ -143,15 +161,19 @@ class Pull:
 
     async def _walk(self, checkpoint: Checkpoint) -> bool:
         """Fetch, read and store the whole listing. False: cut between two pages."""
+        if self._careful.on:
+            ended, goes_on = await self._walk_carefully(checkpoint)
+            if goes_on is None:
+                return ended
+            checkpoint = goes_on
         account, plan = self.account, self.plan
         listing = listing_of(account, plan, checkpoint)
         first = await listing.first()
         if first is None:
             return True
-        self._rejected = await account.rejected_ids()
-        self._empty = not await account.store.records.some(account.name, plan.name)
+        await self._reader.look()
         fetched: Line[Fetched] = Line(ANSWERS_WAITING, BYTES_AHEAD)
-        committer = Committer(account, plan, self.tally, self._unstored, self._empty, self._measure)
+        committer = self._committer()
         read: Line[ReadPage] = Line(PAGES_WAITING, BYTES_AHEAD)
         walking = asyncio.create_task(walk(listing, first, self._fetch, fetched))
         committing = asyncio.create_task(committer.run(read, fetched))
@@ -171,10 +193,43 @@ class Pull:
                 task.cancel()
             await asyncio.gather(walking, committing, return_exceptions=True)
 
+    async def _walk_carefully(self, checkpoint: Checkpoint) -> tuple[bool, Checkpoint | None]:
+        """The same, one page stored before the next is asked for, since the process ended during it before.
+
+        Returns whether the listing has ended, and from where the rest of it can be walked as usual.
+        """
+        account, careful = self.account, self._careful
+        log.warning("run_goes_with_care", partner=account.partner, integration=account.name, resource=self.plan.name)
+        async with careful.handling(REQUEST):
+            listing = listing_of(account, self.plan, checkpoint)
+            step = await listing.first()
+        await self._reader.look()
+        while step is not None:
+            committer = self._committer()
+            page = await self._reader.read_alone(await self._fetch(step), listing)
+            await committer.store(page)
+            careful.page_ended()
+            self._reader.empty = False
+            step = page.fetched.following
+            if step is None:
+                break
+            if self.stopping():
+                return False, None
+            if careful.through:
+                await careful.ended()
+                return False, replace(checkpoint, cursor=step.cursor)
+        return True, None
+
+    def _committer(self) -> Committer:
+        reader = self._reader
+        return Committer(self.account, self.plan, self.tally, reader.unstored, reader.empty, self._measure)
+
     async def _fetch(self, step: Step) -> Fetched:
         stats = self.account.session.stats()
         try:
-            response = await self.account.session.call(step.request, lane=self.lane, stats=stats)
+            response = await self.account.session.call(
+                step.request, lane=self.lane, stats=stats, judging=self._careful.judging()
+            )
         except GoneError as error:
             if step.parent_id is None:
                 # A 404 on a listing says that we ask wrongly, never that records are gone (R9).
@@ -192,49 +247,12 @@ class Pull:
         """Turn answers into rows until the listing ends. False: asked to stop before that."""
         ended = False
         while answers := await fetched.take():
-            for page in await self._read(answers):
+            for page in await self._reader.read(answers):
                 await read.put(page)
             ended = answers[-1].following is None
             if self.stopping():
                 walking.cancel()  # what has arrived is stored all the same: it was paid for
         return ended
-
-    def _open(self, response: Response) -> None:
-        """The first answer of this process's part of the run may say how many records there are."""
-        if self.tally.mode is Mode.FULL and self.plan.strategy is not Strategy.CHILDREN:
-            self.tally.total = self.account.driver.total(self.plan.resource, response)
-
-    async def _read(self, answers: Sequence[Fetched]) -> list[ReadPage]:
-        """Turn answers into rows."""
-        account, plan, driver = self.account, self.plan, self.account.driver
-        pages = []
-        for answer in answers:
-            if self._pages_read == 0 and answer.response is not None:
-                self._open(answer.response)
-            self._pages_read += 1
-            items: list[Item] = []
-            fetched_at = asked_at = account.clock.now()
-            if answer.response is not None:
-                fetched_at = answer.response.requested_at or fetched_at
-                asked_at = observed_at(answer.response, fetched_at)
-                items = driver.items(plan.resource, answer.response)
-                await self._tenant.check(items)
-            cause = f"run {self.tally.run_id} page {self._pages_read}"
-            pages.append(PageIn(items, fetched_at, cause, answer.step.parent_id, asked_at))
-        reads = await account.processor.read_all(
-            plan.name, pages, rejected=self._rejected, unstored=self._unstored, empty=self._empty
-        )
-        return [self._page(answer, page, read) for answer, page, read in zip(answers, pages, reads, strict=True)]
-
-    def _page(self, answer: Fetched, source: PageIn, read: PageRead) -> ReadPage:
-        """What there is to store of an answer. The answer itself is let go: it is the larger part of what a page keeps."""
-        response, size = answer.response, answer.size
-        answer.response = None
-        if response is None:
-            return ReadPage(answer, read, size, source.fetched_at, None)
-        newest_at = self.account.driver.newest(self.plan.resource, response, read.identities)
-        read.identities = []
-        return ReadPage(answer, read, size, source.observed_at or source.fetched_at, newest_at)
 
     async def _end(self, mode: Mode) -> None:
         """The listing ended well: move the watermark, believe or hold deletions."""
@@ -343,14 +361,3 @@ class Pull:
             restart=restart,
             explanation=told,
         )
-
-
-def observed_at(response: Response, requested_at: datetime) -> datetime:
-    """The partner's clock when the request began: its Date less the time the call took, and less the second Date cuts off.
-
-    Falls back to our own clock where no Date is sent.
-    """
-    date = response.date
-    if date is None:
-        return requested_at
-    return date - timedelta(seconds=response.elapsed_seconds + 1.0)

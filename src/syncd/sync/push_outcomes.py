@@ -29,7 +29,7 @@ from syncd.store.queues import OUTBOX
 from syncd.sync.account import Account
 from syncd.sync.letters import letter_of_push
 from syncd.sync.processor import PageIn, PageRead
-from syncd.sync.pull import observed_at
+from syncd.sync.reading import observed_at
 
 log = structlog.get_logger()
 
@@ -148,6 +148,8 @@ def may_have_arrived(error: Exception) -> bool:
     A database that was away says nothing of the partner: its answer may have been a yes.
     """
     match error:
+        case RejectedError(unknown=True):
+            return True
         case RateLimitError() | AuthError() | RejectedError() | GoneError() | BreakerOpenError():
             return False
         case TransientError(status=None, unknown=unknown):

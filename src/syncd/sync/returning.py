@@ -12,8 +12,9 @@ from datetime import datetime
 import structlog
 
 from syncd.clock import Clock
-from syncd.store import Stand, Store
+from syncd.store import PULL, Peril, Stand, Store
 from syncd.sync.account import Account
+from syncd.sync.careful import parked, parked_error
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.unit import Unit
 from syncd.sync.webhook_fed import is_fed
@@ -47,6 +48,7 @@ class Returning:
             for name in names
             for stand in await self._store.checkpoints.list(name)
         }
+        perils = {(one.integration, one.resource): one for one in await self._perils(names)}
         now, overdue = self._clock.now(), False
         for name in names:
             account = self._accounts[name]
@@ -58,6 +60,8 @@ class Returning:
                 if stand is not None:
                     account.health.recall(plan.name, stand)
                 due_at = self._due_at(plan, stand, now, fed)
+                if (peril := perils.get((name, plan.name))) is not None:
+                    due_at = self._after_deaths(account, plan, peril, due_at)
                 unit = self._units.get((name, plan.name))
                 if unit is None:
                     unit = self._units[name, plan.name] = Unit(name, plan, due_at)
@@ -65,6 +69,17 @@ class Returning:
                     continue
                 unit.due_at, unit.last_started_at = due_at, last
         return overdue
+
+    async def _perils(self, names: Collection[str]) -> list[Peril]:
+        return [one for one in await self._store.perils.list(list(names)) if one.work == PULL]
+
+    def _after_deaths(self, account: Account, plan: ResourcePlan, peril: Peril, due_at: datetime) -> datetime:
+        """The process ended while it was read: at once once more, unless it is parked, which is said from the start."""
+        step = parked(peril.suspects)
+        if step is None:
+            return self._clock.now()
+        account.health.parks(plan.name, parked_error(account.name, plan.name, step), peril.since)
+        return due_at
 
     async def come_back(self) -> None:
         """Once after a scope became ours: what waited while we did not call for it does not go all at once."""

@@ -22,6 +22,7 @@ from syncd.limits import MANY
 from syncd.model import Lane, Outcome
 from syncd.store import Control, NewDeadLetter, Store, Task
 from syncd.sync.account import Account
+from syncd.sync.careful import DEATHS
 from syncd.sync.decide import Bury, Later, RetryPolicy, decide
 from syncd.sync.feeder import GIVE_BACK_SECONDS, Feeder
 from syncd.sync.letters import letter_of_run
@@ -95,6 +96,14 @@ class Runner:
         for part in self.parts:
             if not deliveries or getattr(part, "of_deliveries", False):
                 part.wake()
+
+    async def try_again(self) -> None:
+        """What is parked because the process ended over it has one more try. Raises StoreError."""
+        owned = [name for name, account in self.accounts.items() if account.ownership.held]
+        for key in await self._store.perils.relieve(owned, most=DEATHS - 1):
+            if (unit := self.units.get(key)) is not None:  # else it is due as soon as there is one
+                unit.due_at = self._clock.now()
+            self.wake()
 
     def set_pauses(self, controls: Mapping[str, Control]) -> None:
         """Take over the pauses now in force; a unit let go is looked at again at once."""
@@ -237,6 +246,8 @@ class Runner:
             trigger="wish" if wishes else PROBE if self._probing.is_out(unit.key) else "schedule",
             wanted_full=any(wish.kind == "reconcile" for wish in wishes),
             confirmed=any(wish.payload.get("confirm") for wish in wishes),
+            # Not where the process ended during the run that was to fulfil it: then it has been tried.
+            retry=any((wish.payload.get("retry") or wish.letter_id) and not wish.lost for wish in wishes),
             stopping=lambda: self._stopping or self.is_paused(unit.integration, unit.plan.name),
         )
         unit.last = pull.tally

@@ -26,12 +26,17 @@ _turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 """One for the process, whatever partners run in it: two suspects handled at once could both be the one."""
 
 
+def turn_of(store: Store) -> asyncio.Lock:
+    """What whoever handles a suspect holds meanwhile."""
+    return _turns.setdefault(id(store), asyncio.Lock())
+
+
 class Suspects:
     """What a worker asks before it hands something to the driver."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._turn = _turns.setdefault(id(store), asyncio.Lock())
+        self._turn = turn_of(store)
 
     def judging(self, task: Task) -> Judging | None:
         """What goes round all that is done with an answer to this task; None for one nobody suspects."""

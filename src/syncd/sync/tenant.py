@@ -27,6 +27,8 @@ class Tenant:
             async for stored in account.store.records.scan(account.name, resource.name, batch=1, limit=1):
                 self._known = account.driver.tenant(resource, stored.raw)
         for item in items:
+            if account.processor.is_aside(item):
+                continue
             told = account.driver.tenant(resource, item.raw) if item.raw is not None else None
             if told is None:
                 continue

@@ -1,0 +1,185 @@
+"""A listing on which the process dies: the one record is put aside, or the one resource parked, and nobody else is blamed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from syncd.store import KILLED, PULL, Store
+from syncd.sync.careful import DEATHS, PAGES_ALONE
+from tests.sync.dying import Mortal
+
+
+async def names(mortal: Mortal) -> set[str]:
+    return set(await mortal.desk.stored())
+
+
+def every(mortal: Mortal, *but: str) -> set[str]:
+    return set(mortal.desk.partner.truth) - set(but)
+
+
+@pytest.mark.parametrize("at", ["fields", "identify"])
+@pytest.mark.parametrize("number", [0, 25, 64])
+async def test_a_record_that_kills_the_process_is_put_aside_after_five_deaths_and_the_others_are_stored(
+    store: Store, monkeypatch: pytest.MonkeyPatch, at: str, number: int
+):
+    mortal, deadly = await Mortal.open(store, monkeypatch, 65), f"t{number:04}"
+    mortal.kills = lambda step: step == f"{at} {deadly}"
+    assert await mortal.until_alive() == 5
+    assert await names(mortal) == every(mortal, deadly)
+    [reject] = await store.rejects.list("acme")
+    assert reject.fingerprint == KILLED
+    assert reject.external_id == deadly if at == "fields" else reject.external_id.startswith("?")
+    assert "killed the process three times" in reject.reason and "syncd sync acme/things" in reject.reason
+    assert deadly.encode() in reject.raw
+    assert await mortal.peril() is None, "it got through"
+
+
+@pytest.mark.parametrize("at", ["fields", "identify"])
+async def test_what_was_put_aside_is_no_longer_handed_to_the_driver_and_is_never_missed_by_a_pass(
+    store: Store, monkeypatch: pytest.MonkeyPatch, at: str
+):
+    mortal = await Mortal.open(store, monkeypatch, 30)
+    assert await mortal.life(), "all are stored while nothing is wrong"
+    mortal.desk.partner.put(7, "poison")
+    mortal.kills = lambda step: step == f"{at} t0007"
+    await mortal.until_alive()
+    for _ in range(3):
+        await mortal.pass_later()
+    assert await names(mortal) == every(mortal), "the copy from before stays"
+    [reject] = await store.rejects.list("acme")
+    assert reject.times >= 3, "it is counted and listed each time"
+
+
+async def test_a_record_put_aside_is_tried_once_more_when_somebody_asks(store: Store, monkeypatch: pytest.MonkeyPatch):
+    mortal = await Mortal.open(store, monkeypatch, 30)
+    mortal.kills = lambda step: step == "fields t0007"
+    await mortal.until_alive()
+    assert not await mortal.life(retry=True), "it is still deadly"
+    assert await mortal.life(), "and put aside again after this one death"
+    assert [one.external_id for one in await store.rejects.list("acme")] == ["t0007"]
+    mortal.kills = lambda step: False  # the driver was mended
+    await mortal.pass_later()
+    assert "t0007" not in await names(mortal), "nobody asked"
+    assert await mortal.life(retry=True)
+    assert await names(mortal) == every(mortal)
+    assert await store.rejects.list("acme") == []
+
+
+async def test_one_that_only_the_driver_can_name_is_healed_too(store: Store, monkeypatch: pytest.MonkeyPatch):
+    mortal = await Mortal.open(store, monkeypatch, 12)
+    mortal.kills = lambda step: step == "identify t0007"
+    await mortal.until_alive()
+    assert await mortal.life() and "t0007" not in await names(mortal)
+    mortal.kills = lambda step: False
+    assert await mortal.life(retry=True)
+    assert await names(mortal) == every(mortal)
+    assert await store.rejects.list("acme") == []
+
+
+async def test_two_deadly_records_on_one_page_are_both_found(store: Store, monkeypatch: pytest.MonkeyPatch):
+    mortal = await Mortal.open(store, monkeypatch, 25)
+    mortal.kills = lambda step: step in ("fields t0013", "fields t0016")
+    assert await mortal.until_alive() <= 9
+    assert await names(mortal) == every(mortal, "t0013", "t0016")
+
+
+async def test_one_that_moves_on_to_another_page_meanwhile_is_found(store: Store, monkeypatch: pytest.MonkeyPatch):
+    mortal = await Mortal.open(store, monkeypatch, 40)
+    mortal.kills = lambda step: step == "fields t0015"
+    for life in range(10):
+        if await mortal.life():
+            break
+        mortal.desk.partner.put(100 + life, at=-100 - life)  # before all others: everything moves by one
+    else:
+        raise AssertionError("it never got through")
+    assert "t0015" not in await names(mortal)
+    assert [one.external_id for one in await store.rejects.list("acme")] == ["t0015"]
+
+
+@pytest.mark.parametrize("step", ["request", "items", "following", "newest", "total"])
+async def test_a_driver_that_dies_where_no_record_is_at_hand_parks_the_resource(
+    store: Store, monkeypatch: pytest.MonkeyPatch, step: str
+):
+    mortal = await Mortal.open(store, monkeypatch, 25)
+    mortal.kills = lambda reached: reached == step
+    deaths, error = await mortal.parked()
+    assert deaths <= 5
+    assert str(error).endswith("this resource alone is parked")
+    assert error.hint.endswith("syncd sync acme/things")
+    [run] = await store.runs.list("acme")
+    assert (run.outcome, run.explanation["code"]) == ("failed", KILLED)
+    mortal.asked.clear()
+    assert (await mortal.parked())[0] == 0
+    assert mortal.asked == [], "the driver is left alone"
+    mortal.kills = lambda reached: False
+    assert await mortal.life(retry=True), "somebody asked for it"
+    assert await names(mortal) == every(mortal)
+    assert await mortal.peril() is None
+
+
+async def test_a_parked_resource_costs_one_more_death_when_it_is_tried_in_vain(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    mortal = await Mortal.open(store, monkeypatch, 5)
+    mortal.kills = lambda step: step == "items"
+    await mortal.parked()
+    assert not await mortal.life(retry=True)
+    assert (await mortal.parked())[0] == 0
+    assert await store.perils.relieve(["acme"], most=DEATHS - 1) == [("acme", "things")], "as a reload does"
+    assert await store.perils.relieve(["acme"], most=DEATHS - 1) == []
+    assert not await mortal.life()
+    assert (await mortal.parked())[0] == 0
+
+
+async def test_nothing_is_written_while_nobody_dies(store: Store, monkeypatch: pytest.MonkeyPatch):
+    mortal = await Mortal.open(store, monkeypatch, 30)
+    marked: list[object] = []
+    plain = store.perils.mark
+
+    async def mark(*given: object, **more: object) -> None:
+        marked.append(given)
+        await plain(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store.perils, "mark", mark)
+    assert await mortal.life()
+    await mortal.pass_later()
+    assert marked == [] and await mortal.peril() is None
+
+
+async def test_after_a_death_of_its_own_accord_the_pages_behind_it_go_as_usual_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    mortal = await Mortal.open(store, monkeypatch, 10 * (PAGES_ALONE + 8))
+    once = iter([True])
+    mortal.kills = lambda step: step == "fields t0042" and next(once, False)
+    assert await mortal.until_alive() == 1
+    assert await names(mortal) == every(mortal)
+    assert await store.rejects.list("acme") == []
+    assert await mortal.peril() is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_an_innocent_record_outlives_somebody_who_kills_the_process_again_and_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, seed: int
+):
+    """Sixty deaths, each at any moment whatever, also between the mark and the driver."""
+    chance = random.Random(seed)
+    mortal = await Mortal.open(store, monkeypatch, 30)
+    mortal.kills = lambda step: chance.random() < 0.02
+    for _ in range(60):
+        await mortal.life()
+    mortal.kills = lambda step: False
+    assert await mortal.life()
+    assert await store.rejects.list("acme") == []
+    assert await names(mortal) == every(mortal)
+
+
+async def test_whoever_lost_the_scope_and_lives_is_not_counted_as_dead(store: Store, monkeypatch: pytest.MonkeyPatch):
+    mortal = await Mortal.open(store, monkeypatch, 5)
+    assert await mortal.life()
+    assert await store.perils.list(["acme"]) == []
+    await store.perils.lost("acme", "things", PULL, scope="acme", fence=mortal.desk.ownership.fence)
+    [peril] = await store.perils.list(["acme"])
+    assert (peril.lost, peril.handled, peril.suspects) == (1, None, {})
