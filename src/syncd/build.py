@@ -65,12 +65,19 @@ class ScopeState:
             await self.ownership.keep()
 
     async def end(self) -> None:
-        """After the last call: remember the slots as they are, let another instance have the scope."""
+        """After the last call: remember the slots as they are, let another instance have the scope.
+
+        Raises StoreError when that could not be written; the lease is kept up no longer all the same, and runs out.
+        """
         self._ended = True
-        if self.ownership.held:
-            await self.gate.persist(clean=True)
-        await self.ownership.release()
-        self.gate.close()
+        try:
+            if self.ownership.held:
+                await self.gate.persist(clean=True)
+        finally:
+            try:
+                await self.ownership.release()
+            finally:
+                self.gate.close()
 
 
 class Scopes:

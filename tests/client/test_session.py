@@ -95,7 +95,18 @@ async def test_after_the_last_attempt_the_error_says_so(clock: FakeClock) -> Non
     assert str(error) == "GET /things: answered 502 (told)"
 
 
-@pytest.mark.parametrize("answer", [httpx.ReadTimeout("x"), httpx.ReadError("x"), status(500), status(504)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.ReadTimeout("x"),
+        httpx.ReadError("x"),
+        status(408),
+        status(500),
+        status(504),
+        httpx.Response(201, content=b"OK", headers={"Content-Type": "text/html"}),
+        httpx.Response(200, content=b"<html><body>made</body></html>", headers={"Content-Type": "text/html"}),
+    ],
+)
 async def test_a_write_whose_answer_was_lost_is_unknown_and_never_repeated(clock: FakeClock, answer: Any) -> None:
     partner = Partner(answer, ok())
     error = await failure(clock.run(session_of(partner, clock).call(POST)))
@@ -109,6 +120,17 @@ async def test_a_write_that_was_never_sent_or_is_declared_repeatable_is_repeated
         partner = Partner(first, ok())
         assert (await clock.run(session_of(partner, clock).call(request))).status_code == 200
         assert len(partner.requests) == 2
+
+
+@pytest.mark.parametrize(("number", "unknown"), [(301, False), (302, True), (303, True), (307, False), (308, False)])
+async def test_a_redirect_after_a_write_is_not_followed_and_may_mean_that_it_was_made(
+    clock: FakeClock, number: int, unknown: bool
+) -> None:
+    partner = Partner(httpx.Response(number, headers={"Location": "/v2/t/5"}), ok())
+    error = await failure(clock.run(session_of(partner, clock).call(POST)))
+    assert isinstance(error, RejectedError)
+    assert error.unknown is unknown
+    assert len(partner.requests) == 1
 
 
 @pytest.mark.parametrize(

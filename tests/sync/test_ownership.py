@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from syncd.build import ScopeState
 from syncd.errors import OwnershipError, StoreError
 from syncd.sync.ownership import LEASE_SECONDS, RETRY_SECONDS, Ownership
 from syncd.testing.clock import FakeClock
@@ -100,3 +101,60 @@ async def test_a_scope_is_waited_for_while_the_database_is_away_from_the_beginni
         assert not stage.ownership.held
         await stage.clock.advance(2.0)
         assert stage.ownership.fence == 1
+
+
+class Releasable(Leases):
+    released = 0
+
+    async def release(self, *_: Any) -> None:
+        self._now()
+        self.released += 1
+
+
+@pytest.mark.parametrize("away", [True, False], ids=["database away", "database there"])
+async def test_a_scope_that_is_ended_is_kept_no_longer_even_where_its_slots_cannot_be_written(away: bool):
+    stage = Stage()
+    stage.leases = Releasable(stage.clock)
+    stage.ownership._store = type("Store", (), {"leases": stage.leases})()  # type: ignore[assignment]
+    closed = []
+
+    class Gate:
+        async def persist(self, *, clean: bool) -> None:
+            raise StoreError("the database is away")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    gate: Any = Gate()
+    state = ScopeState(gate, stage.ownership)
+    async with stage.kept():
+        assert stage.ownership.held
+        if away:
+            stage.leases.away = (0.0, float("inf"))
+        with pytest.raises(StoreError):
+            await state.end()
+        assert closed
+        assert stage.leases.released == (0 if away else 1)
+        stage.leases.tries.clear()
+        await stage.clock.advance(LEASE_SECONDS * 3)
+        assert not stage.ownership.held
+        assert stage.leases.tries == [], "nobody renews it"
+
+
+async def test_a_lease_that_comes_when_it_was_given_up_already_is_given_back():
+    stage = Stage()
+    held = asyncio.Event()
+
+    class Slow(Releasable):
+        async def acquire(self, *_: Any) -> int:
+            await held.wait()
+            return await super().acquire()
+
+    leases = Slow(stage.clock)
+    stage.ownership._store = type("Store", (), {"leases": leases})()  # type: ignore[assignment]
+    async with stage.kept():
+        await stage.ownership.release()
+        held.set()
+        await stage.clock.advance(1.0)
+        assert leases.released == 1
+        assert not stage.ownership.held

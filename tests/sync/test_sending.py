@@ -501,6 +501,7 @@ async def test_an_echo_that_came_first_keeps_what_it_brought(store: Store):
         (RateLimitError("429"), False),
         (AuthError("401"), False),
         (RejectedError("400", status=400), False),
+        (RejectedError("303", status=303, unknown=True), True),
         (GoneError("404"), False),
         (PartnerError("odd"), True),
         (PayloadError("odd"), True),

@@ -31,6 +31,15 @@ def changes_something(method: str) -> bool:
     return method not in _READS
 
 
+def unclear(method: str, status: int) -> bool:
+    """Does an answer with this status that is no success leave open whether a change was made?
+
+    A server that broke while at it, one that gave up waiting for a request it may have had in full, and one that said yes in
+    words nobody expected here: a proxy's page, `OK` where JSON was due.
+    """
+    return changes_something(method) and (status < 300 or status == 408 or status >= 500)
+
+
 def failed(error: Exception, *, method: str, route: str, origin: str) -> Failure:
     """Our error for a foreign one. Never chains: the caller raises it outside the except block."""
     said = f"{method} {route}"

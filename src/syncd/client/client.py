@@ -372,8 +372,8 @@ class Session:
         error.request_id = error.request_id or request_id(response)
         if isinstance(error, GoneError):
             error.requested_at = response.requested_at
-        if response.status_code >= 500 and border.changes_something(trip.request.method):
-            error.unknown = True  # it broke while at it: whether the change was made, nobody knows
+        if isinstance(error, TransientError) and border.unclear(trip.request.method, response.status_code):
+            error.unknown = True
         return error
 
     def _weight(self, trip: Trip) -> float:

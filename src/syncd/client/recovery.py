@@ -28,6 +28,8 @@ _LOCKED_SECONDS = 2.0
 _FORBIDDEN_SECONDS = 3600.0
 """A route that was forbidden even with a fresh token costs no further token for so long."""
 _MOST_FORBIDDEN = 200
+_MAYBE_MADE = (302, 303)
+"""Redirects after a change by which some say "made, look there". The others say "not here"."""
 
 
 class Recovery:
@@ -129,7 +131,12 @@ class Recovery:
         told = f"answered {response.status_code}, a redirect"
         if trip.request.method not in ("GET", "HEAD"):
             hint = "look at base_url and the resource's path"
-            return RejectedError(f"{told}, which is followed for reads only", hint=hint, status=response.status_code)
+            return RejectedError(
+                f"{told}, which is followed for reads only",
+                hint=hint,
+                status=response.status_code,
+                unknown=response.status_code in _MAYBE_MADE,
+            )
         if trip.hops >= self._patience.hops:
             return RejectedError(f"{told} after {trip.hops} others", status=response.status_code)
         try:

@@ -81,6 +81,9 @@ class Ownership:
                 if self._fence is None and not await self.acquire():
                     await self._clock.sleep(RETRY_SECONDS)
                     continue
+                if self._given_up:  # while it was being taken
+                    await self.release()
+                    return
                 await self._clock.sleep(self._pause_seconds)
                 asked_at = self._clock.monotonic()
                 if self._fence is None:
