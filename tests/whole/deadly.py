@@ -1,8 +1,8 @@
 """A driver for the tests alone that kills its process over records named in the environment, and how it is registered.
 
 `SYNCD_TEST_DEADLY` holds ids; `SYNCD_TEST_DEADLY_AT` is where the driver dies of one: `record` (reading the answer),
-`classify` (judging it), `events` (reading a delivery), `check` or
-`pushed` (before and after a push). In all else it is the plain partner's.
+`classify` (judging it), `normalize` (reading a record of a listing), `frame` (reading a page of a resource of this name),
+`events` (reading a delivery), `check` or `pushed` (before and after a push). In all else it is the plain partner's.
 """
 
 from __future__ import annotations
@@ -31,6 +31,14 @@ class Deadly(RestDriver):
         raw = super().record(resource, response)
         self._reach("record", raw["id"])
         return raw
+
+    def fields(self, resource: Resource, raw: Raw, adapter: str = "") -> dict[str, Any]:
+        self._reach("normalize", str(raw["id"]))
+        return super().fields(resource, raw, adapter)
+
+    def items(self, resource: Resource, response: Response) -> list[Item]:
+        self._reach("frame", resource.name)
+        return super().items(resource, response)
 
     def events(self, delivery: Delivery) -> list[Event]:
         self._reach("events", delivery.body.decode())
