@@ -4,7 +4,7 @@
 .PHONY: help demo run test coverage check bench conformance soak wheel lock clean
 
 PYTHON_BIN := .venv/bin/python
-JOBS ?= 4
+JOBS ?= 5
 # Which tests: make test T=tests/limits
 T ?= tests
 # Which YAML: make run CONFIG=/etc/syncd

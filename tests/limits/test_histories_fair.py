@@ -10,7 +10,8 @@ from syncd.limits import Gate
 from syncd.model import Lane
 from syncd.testing.clock import FakeClock
 
-SCOPES = 20
+SCOPES = [*range(6), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(6, 20))]
+"""Seeds: six with the suite, all with `make soak`."""
 TIERS = (
     ("10/s", "300/120s"),
     ("100/10s",),
@@ -74,7 +75,7 @@ class Scope:
         return min(self.gate.book.tiers, key=lambda tier: tier.budget / tier.hold_seconds)
 
 
-@pytest.mark.parametrize("seed", range(SCOPES))
+@pytest.mark.parametrize("seed", SCOPES)
 async def test_an_urgent_call_now_and_then_waits_at_most_two_seconds_in_a_backfill(seed):
     scope = Scope(seed)
     scope.load("backfill", lane=Lane.LOW)
@@ -88,7 +89,7 @@ async def test_an_urgent_call_now_and_then_waits_at_most_two_seconds_in_a_backfi
     assert max(scope.waited) <= 2.0, f"seed {seed}: {sorted(scope.waited)[-3:]}"
 
 
-@pytest.mark.parametrize("seed", range(SCOPES))
+@pytest.mark.parametrize("seed", SCOPES)
 async def test_one_busy_lane_alone_gets_nearly_all_since_what_others_reserved_is_lent(seed):
     scope = Scope(seed)
     scope.load("one", lane=Lane(scope.dice.randrange(3)))
@@ -101,7 +102,7 @@ async def test_one_busy_lane_alone_gets_nearly_all_since_what_others_reserved_is
     assert got["one"] >= 0.85 * rate * seconds, f"seed {seed}: {got['one']} of {rate * seconds}"
 
 
-@pytest.mark.parametrize("seed", range(SCOPES))
+@pytest.mark.parametrize("seed", SCOPES)
 async def test_with_every_lane_full_each_gets_at_least_what_is_reserved_for_it(seed):
     """At the usual share. A window as short as an answer takes is bound by its answers, and these know no lanes."""
     reserves = {"high": 0.2, "normal": 0.2, "low": 0.1}
@@ -118,7 +119,7 @@ async def test_with_every_lane_full_each_gets_at_least_what_is_reserved_for_it(s
     assert got["high"] >= 0.9 * got["normal"]
 
 
-@pytest.mark.parametrize("seed", range(SCOPES))
+@pytest.mark.parametrize("seed", SCOPES)
 async def test_members_of_a_lane_get_equal_shares_however_they_ask(seed):
     """Different numbers of callers, different budgets, and calls of different weights where weights count."""
     dice = random.Random(f"members {seed}")

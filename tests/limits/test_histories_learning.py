@@ -21,7 +21,9 @@ async def lived(seed):
         assert counts["accepted once learned"] >= 0.85 * kept * windows, f"seed {seed}: {counts} in {plan}"
 
 
-@pytest.mark.parametrize("seed", [*range(9), None])
+@pytest.mark.parametrize(
+    "seed", [*range(3), None, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 9))]
+)
 def test_a_limit_tightened_without_notice_costs_a_handful_of_429s_in_ten_hours(seed):
     asyncio.run(lived(random.SystemRandom().randrange(10**6, 10**9) if seed is None else seed))
 

@@ -16,7 +16,7 @@ from syncd.limits.tiers import TierSpec
 from syncd.model import Lane
 from syncd.testing.clock import FakeClock
 
-HISTORIES = 60
+HISTORIES = 30
 
 
 class Shared:

@@ -102,7 +102,7 @@ class Daemon:
                             return
                 except aiohttp.ClientError:
                     pass
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
         raise AssertionError(f"not ready after {seconds} s:\n{self.log()[-4000:]}")
 
     @property

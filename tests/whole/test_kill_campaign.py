@@ -1,6 +1,6 @@
 """kill -9 at random and at chosen moments while the partner changes, tells, is polled and pushed to: nothing lost or doubled.
 
-The short version runs with the suite; all fifty kills: `pytest -m soak tests/whole/test_kill_campaign.py`.
+Fifty kills with the suite: twenty-five by a seed that stays, twenty-five by a fresh one; `make soak` has fifty by each.
 """
 
 from __future__ import annotations
@@ -90,17 +90,17 @@ async def fought(daemon: Daemon, control: Control, rows: Rows, kept: list[str], 
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("seed", "kills"), [(20261122, 12), (FRESH_SEED, len(POINTS))], ids=["fixed", "fresh"])
+@pytest.mark.parametrize("seed", [20261122, FRESH_SEED], ids=["fixed", "fresh"])
 async def test_kills_at_chosen_moments_lose_nothing_acknowledged_and_double_nothing(
-    seed: int, kills: int, tmp_path: Path, database: str, rows: Rows, plain: Plain
+    seed: int, tmp_path: Path, database: str, rows: Rows, plain: Plain
 ):
-    await campaign(kills, seed, tmp_path, database, rows, plain)
+    await campaign(25, seed, tmp_path, database, rows, plain)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [20261122, FRESH_SEED], ids=["fixed", "fresh"])
-async def test_fifty_kills_lose_nothing_acknowledged_and_double_nothing(
+async def test_fifty_kills_of_one_seed_lose_nothing_acknowledged_and_double_nothing(
     seed: int, tmp_path: Path, database: str, rows: Rows, plain: Plain
 ):
     await campaign(50, seed, tmp_path, database, rows, plain)

@@ -75,7 +75,7 @@ async def test_one_urgent_record_waits_for_no_backfill(
 async def test_integrations_of_one_scope_share_it_evenly_and_lend_what_lies_idle(
     tmp_path: Path, database: str, metering
 ):
-    limit, window = 50, 10.0
+    limit, window = 50, 6.0
     simulator, control = metering(tiers=[f"{limit}/{window:g}s"], latency=(0.05, 0.5))
     body = metered(simulator.base_url, {"tiers": [f"{limit}/{window:g}s"]}, {"many": "key-1", "few": "key-2"})
     for integration in body["integrations"].values():
