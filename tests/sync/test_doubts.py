@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from syncd.model import Lane
-from syncd.store import Row, Store
+from syncd.store import NewTask, Row, Store
 from syncd.store.records import Stamps
 from syncd.sync import doubts
 from syncd.sync.pull import Pull
@@ -183,3 +183,67 @@ def test_what_was_stored_half_a_minute_ago_is_not_doubted(seconds: int):
     row = Row("1", "things", b"{}", b"{}", b"new", clock.now() + timedelta(seconds=seconds))
     stored = {("things", "1"): Stamps(clock.now(), None, clock.now(), b"old", False)}
     assert doubts.doubted([row], stored) == ([row] if seconds > 30 else [])
+
+
+async def test_what_was_stored_while_our_clock_was_ahead_follows_the_partner_once_it_is_right_again(desk: Desk):
+    right = desk.clock.now()
+    desk.clock.set_now(right + timedelta(days=365))
+    shown = [{"id": str(number), "name": "first"} for number in range(12)]
+    for raw in shown:
+        desk.partner.truth[f"/unstamped/{raw['id']}"] = raw
+    await complete_pass(desk, "unstamped")
+    desk.clock.set_now(right)
+    desk.partner.truth["/unstamped/1"] = {"id": "1", "name": "second"}
+    del desk.partner.truth["/unstamped/2"]
+    for _ in range(2):
+        await desk.clock.advance(DAY)
+        await complete_pass(desk, "unstamped")
+    live = await desk.live("unstamped")
+    assert live["1"]["name"] == "second"
+    assert "2" not in live
+    del desk.partner.truth["/unstamped/3"]
+    await desk.deliver(event("3", "gone", resource="unstamped", at=desk.clock.now()))
+    desk.partner.truth["/unstamped/4"] = {"id": "4", "name": "third"}
+    await desk.deliver(event("4", resource="unstamped", at=desk.clock.now()))
+    await desk.work()
+    await desk.do_tasks()
+    live = await desk.live("unstamped")
+    assert "3" not in live
+    assert live["4"]["name"] == "third"
+
+
+async def test_a_child_stored_while_our_clock_was_ahead_goes_when_two_listings_miss_it(desk: Desk):
+    right = desk.clock.now()
+    desk.partner.truth["/things/1"] = thing("1", "first", right)
+    await complete_pass(desk, "things")
+    desk.clock.set_now(right + timedelta(days=365))
+    desk.partner.truth["/things/1/notes"] = {"items": [{"id": f"n{number}", "name": "x"} for number in range(9)]}
+    await desk.store.tasks.put("acme", NewTask(kind="children", resource="notes", parent_id="1"))
+    await desk.do_tasks()
+    assert len(await desk.live("notes")) == 9
+    desk.clock.set_now(right)
+    desk.partner.truth["/things/1/notes"]["items"].pop()
+    for _ in range(2):
+        await desk.clock.advance(3600)
+        await desk.store.tasks.put("acme", NewTask(kind="children", resource="notes", parent_id="1"))
+        await desk.do_tasks()
+    assert len(await desk.live("notes")) == 8
+
+
+async def test_one_record_without_a_name_among_many_unsound_ones_proves_that_nothing_is_proven(desk: Desk):
+    first = later(desk.clock.now(), -100)
+    sound = [thing(str(number), "first", first) for number in range(20)]
+    unsound = [{**thing(f"0-{number}", "", first), "name": {"no": "text"}} for number in range(150)]
+    desk.partner.truth["/things"] = {"items": sound}
+    await complete_pass(desk, "things")
+    desk.partner.truth["/things"] = {"items": [*sound[1:], {"name": "who am I?"}, *unsound]}
+    for _ in range(3):
+        await desk.clock.advance(3600)
+        await complete_pass(desk, "things")
+    assert len(await desk.store.rejects.keys("acme", limit=1000)) == 151
+    assert "0" in await desk.live("things")
+    desk.partner.truth["/things"] = {"items": [*sound[1:], *unsound]}
+    for _ in range(2):
+        await desk.clock.advance(3600)
+        await complete_pass(desk, "things")
+    assert "0" not in await desk.live("things")

@@ -91,6 +91,7 @@ UPDATE syncd.records SET source_updated_at = NULL, source_version = NULL WHERE c
         SELECT r.ctid AS place FROM syncd.records r
         WHERE r.integration = $1 AND r.resource = i.resource AND r.external_id = i.id
           AND CASE
+              WHEN r.fetched_at > $10::timestamptz + interval '1 minute' THEN true  -- by a clock that was ahead
               WHEN r.deleted_at IS NOT NULL THEN r.fetched_at < i.fetched_at - $8::interval
               ELSE r.fetched_at < i.fetched_at - $9::interval AND r.content_hash <> i.hash
                   AND (i.updated_at < r.source_updated_at OR i.version < r.source_version)
@@ -184,6 +185,7 @@ class Pages:
                     [row.source_version for row in rows],
                     RESTORED_AFTER,
                     MENDED_AFTER,
+                    self._database.clock.now(),
                 )
             result = await self.commit_within(connection, page)
             if rows:

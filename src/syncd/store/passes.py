@@ -32,13 +32,15 @@ before_seen AS (
 judged AS (
     SELECT
         r.external_id,
-        r.fetched_at < $4 AND l.id IS NULL AS missed,
-        r.fetched_at < $4 AND l.id IS NULL AND r.fetched_at < $6 AND b.id IS NULL AS missed_twice,
-        r.row_version > 1 OR r.synced_at < $4 AS older,
-        r.row_version > 1 OR r.synced_at < $6 AS oldest
+        (r.fetched_at < $4 OR t.to_come) AND l.id IS NULL AS missed,
+        (r.fetched_at < $4 AND r.fetched_at < $6 OR t.to_come) AND l.id IS NULL AND b.id IS NULL AS missed_twice,
+        r.row_version > 1 OR r.synced_at < $4 OR t.to_come AS older,
+        r.row_version > 1 OR r.synced_at < $6 OR t.to_come AS oldest
     FROM syncd.records r
     LEFT JOIN last_seen l ON l.id = r.external_id
     LEFT JOIN before_seen b ON b.id = r.external_id
+    -- Stored while our clock was ahead of what it is now: older than these passes for all we know.
+    CROSS JOIN LATERAL (SELECT r.fetched_at > $7::timestamptz + interval '1 minute' AS to_come) t
     WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL
 )
 SELECT
@@ -143,6 +145,7 @@ class Passes:
                 last["started_at"],
                 before["id"],
                 before["started_at"],
+                now,
                 timeout=UNHURRIED_SECONDS,
             )
             await connection.execute(BY_KEY)
@@ -254,12 +257,14 @@ class Passes:
             await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
             rows = await connection.fetch(
                 "SELECT external_id, missed_at, external_id = ANY($4::text[]) AS seen FROM syncd.records "
-                "WHERE integration = $1 AND resource = $2 AND parent_id = $3 AND deleted_at IS NULL AND fetched_at < $5",
+                "WHERE integration = $1 AND resource = $2 AND parent_id = $3 AND deleted_at IS NULL "
+                "AND (fetched_at < $5 OR fetched_at > $6::timestamptz + interval '1 minute')",
                 integration,
                 resource,
                 parent_id,
                 list(seen_ids),
                 began_at,
+                now,
             )
             back = [each["external_id"] for each in rows if each["seen"] and each["missed_at"] is not None]
             first = [each["external_id"] for each in rows if not each["seen"] and each["missed_at"] is None]

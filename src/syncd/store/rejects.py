@@ -44,6 +44,26 @@ class Rejects:
         )
         return [(each[0], each[1], each[2]) for each in found]
 
+    async def keys(self, integration: str, *, limit: int) -> set[tuple[str, str]]:
+        """(resource, external_id) of the latest ones; what they hold, and why, may be large and is left where it is."""
+        found = await self._database.fetch(
+            "SELECT resource, external_id FROM syncd.rejects WHERE integration = $1 ORDER BY last_at DESC LIMIT $2",
+            integration,
+            limit,
+        )
+        return {(each[0], each[1]) for each in found}
+
+    async def nameless(self, integration: str, resource: str, since: datetime | None) -> bool:
+        """Was one met, since then, that does not say who it is?"""
+        found: bool = await self._database.fetchval(
+            "SELECT EXISTS (SELECT FROM syncd.rejects WHERE integration = $1 AND resource = $2 "
+            "AND external_id LIKE '?%' AND last_at >= coalesce($3, last_at))",
+            integration,
+            resource,
+            since,
+        )
+        return found
+
     async def list(
         self, integration: str | None = None, resource: str | None = None, *, limit: int = 100
     ) -> list[StoredReject]:

@@ -102,7 +102,7 @@ class Account:
 
     async def rejected_ids(self) -> set[tuple[str, str]]:
         """(resource, id) of records with a reject row; a bounded look, since healing one more time does no harm."""
-        return {(known.resource, known.external_id) for known in await self.store.rejects.list(self.name, limit=10_000)}
+        return await self.store.rejects.keys(self.name, limit=10_000)
 
     def count(self, resource: str, page: PageRead, result: PageResult, *, pages: int = 1) -> None:
         """Add stored pages to the metrics; once a page, not once a record."""

@@ -76,12 +76,12 @@ class Ownership:
         A lease that ran out while the database was away is not believed, and renewed all the same: where nobody else has
         had it, its fence is as good as it was, and what is under way under it ends as if nothing had been.
         """
-        while not self._given_up:
+        while not self._is_over():
             try:
                 if self._fence is None and not await self.acquire():
                     await self._clock.sleep(RETRY_SECONDS)
                     continue
-                if self._given_up:  # while it was being taken
+                if self._is_over():  # while it was being taken
                     await self.release()
                     return
                 await self._clock.sleep(self._pause_seconds)
@@ -110,6 +110,9 @@ class Ownership:
         metrics.LEASE_HELD.labels(self.scope).set(0)
         if fence is not None:
             await self._store.leases.release(self.scope, self._owner, fence)
+
+    def _is_over(self) -> bool:
+        return self._given_up
 
     def _good(self, asked_at: float) -> None:
         self._good_until = asked_at + self._ttl_seconds

@@ -315,12 +315,9 @@ class Pull:
     async def _whole(self, stand: Stand | None) -> bool:
         """Can this pass prove an absence? Not if it showed fewer records than the partner stated, or one without an id."""
         account, plan, tally = self.account, self.plan, self.tally
-        for reject in await account.store.rejects.list(account.name, plan.name):
-            if reject.external_id.startswith("?") and (
-                stand is None or reject.last_at >= (stand.started_at or reject.last_at)
-            ):
-                # A record that does not say who it is may be any of ours.
-                return False
+        since = stand.started_at if stand is not None else None
+        if await account.store.rejects.nameless(account.name, plan.name, since):
+            return False  # a record that does not say who it is may be any of ours
         if tally.total is None:
             return True
         seen = await account.store.passes.seen(account.name, plan.name)

@@ -264,7 +264,8 @@ BEGIN
                     FOR UPDATE
                 ) r
                 CROSS JOIN LATERAL (
-                    SELECT ROW(i.fetched_at, i.gone, i.hash)
+                    -- What was stored while our clock was ahead of what it is now is older than whatever comes.
+                    SELECT r.fetched_at > p_now + interval '1 minute' OR ROW(i.fetched_at, i.gone, i.hash)
                          > ROW(r.fetched_at, r.deleted_at IS NOT NULL, r.content_hash) AS later
                 ) t
                 CROSS JOIN LATERAL (
