@@ -67,6 +67,13 @@ def test_lost_connections_and_silence_are_store_errors():
             raise error
 
 
+def test_a_pooler_that_refuses_our_settings_is_named_for_what_it_is():
+    with pytest.raises(StoreError) as caught, border():
+        raise asyncpg.ProtocolViolationError("unsupported startup parameter: statement_timeout")
+    assert "pooler" in str(caught.value)
+    assert caught.value.hint == "let database.url name PostgreSQL itself"
+
+
 async def test_a_killed_connection_fails_one_statement_and_the_next_one_works(database: str):
     opened = await open_database(database)
     pid = await opened.fetchval("SELECT pg_backend_pid()")

@@ -33,7 +33,14 @@ ANSWER_SECONDS = 90
 UNHURRIED_SECONDS = 3600
 """The same for statements over a whole table."""
 
+KEEPALIVE = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+"""How the server finds out that we are gone where nobody tells it: after a minute instead of the system's two hours. Longer
+than a lease: whoever is merely cut off must not be taken for dead before it gives up by itself. A Unix socket needs none."""
+
 _SETTINGS = {
+    **KEEPALIVE,
+    # A session whose answer nobody fetches keeps what it has locked. The other time-outs do not end it.
+    "tcp_user_timeout": "60s",
     "application_name": "syncd",
     "timezone": "UTC",
     "statement_timeout": f"{STATEMENT_SECONDS}s",
@@ -109,6 +116,10 @@ def _translated(error: asyncpg.PostgresError) -> StoreError:
     if state == "53300":
         return StoreError(
             "the database has no connection left", hint="lower database.pool_size or raise max_connections"
+        )
+    if state == "08P01" and "startup parameter" in str(error):
+        return StoreError(
+            f"a connection pooler refuses our settings: {error}", hint="let database.url name PostgreSQL itself"
         )
     return StoreError(f"the database refused: {error} ({state})")
 
