@@ -13,7 +13,7 @@ from syncd.model import Lane
 from syncd.store import PULL, Peril, Store
 from syncd.sync.plan import Strategy
 from syncd.sync.pull import Pull
-from tests.sync.ranged import Desk, Hasty, rest
+from tests.sync.ranged import START, Desk, Hasty, rest
 
 
 class Died(BaseException):
@@ -124,3 +124,20 @@ class Mortal:
         """Another complete pass, an hour later."""
         self.desk.clock.skipped += timedelta(hours=1).total_seconds()  # type: ignore[attr-defined]
         assert await self.life()
+
+    async def backfill_life(self, *, begins: bool = False) -> bool:
+        """One process that works on backfills. False: it ended."""
+        await self.begin()
+        if begins:
+            await self.store.backfills.ask("acme", "things", START, START + timedelta(days=30), who="test")
+        backfilling = self.desk.backfilling()
+        [waiting] = await self.store.backfills.active(["acme"])
+        try:
+            await backfilling._read(self.desk.account, waiting)
+        except (Died, StoreError):
+            assert self._dead
+            self.deaths += 1
+            return False
+        finally:
+            self._dead = False
+        return True

@@ -183,3 +183,33 @@ async def test_whoever_lost_the_scope_and_lives_is_not_counted_as_dead(store: St
     await store.perils.lost("acme", "things", PULL, scope="acme", fence=mortal.desk.ownership.fence)
     [peril] = await store.perils.list(["acme"])
     assert (peril.lost, peril.handled, peril.suspects) == (1, None, {})
+
+
+async def backfilled(mortal: Mortal) -> int:
+    """Processes until the backfill has ended; returns how many died."""
+    for deaths in range(12):
+        if await mortal.backfill_life(begins=deaths == 0):
+            return deaths
+    raise AssertionError("it never ended")
+
+
+async def test_a_backfill_puts_the_record_aside_too(store: Store, monkeypatch: pytest.MonkeyPatch):
+    mortal = await Mortal.open(store, monkeypatch, 40)
+    mortal.kills = lambda step: step == "fields t0017"
+    assert await backfilled(mortal) <= 5
+    assert await names(mortal) == every(mortal, "t0017")
+    [done] = await store.backfills.latest(["acme"])
+    assert (done.state, done.rejected) == ("done", 1)
+    assert await store.perils.list(["acme"]) == []
+
+
+async def test_a_backfill_whose_pages_kill_the_process_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch):
+    mortal = await Mortal.open(store, monkeypatch, 40)
+    mortal.kills = lambda step: step == "items"
+    assert await backfilled(mortal) <= 5
+    [given_up] = await store.backfills.latest(["acme"])
+    assert given_up.state == "failed" and given_up.reason is not None
+    assert "killed the process three times; this backfill is given up" in given_up.reason
+    assert not await mortal.backfill_life(begins=True), "who asks for it again has one more try"
+    assert await mortal.backfill_life()
+    assert [one.state for one in await store.backfills.latest(["acme"])] == ["failed"]

@@ -22,10 +22,11 @@ from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError,
 from syncd.kit import Response
 from syncd.limits import OverBudgetError
 from syncd.model import Checkpoint, Lane, Mode
-from syncd.store import Backfill, NewTask, PageWrite, Store
+from syncd.store import BACKFILL, Backfill, NewTask, PageWrite, Peril, Store
 from syncd.sync.account import Account
+from syncd.sync.careful import FRAME, NEWEST, NEXT, REQUEST, Careful, parked_error
 from syncd.sync.decide import Later, RetryPolicy, decide
-from syncd.sync.listing import Step
+from syncd.sync.listing import ChildListing, Listing, Step
 from syncd.sync.listings import listing_of
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import PageIn, PageRead
@@ -151,10 +152,15 @@ class Backfilling:
             backfill_id=taken.id,
             resumed=taken.cursor is not None,
         )
-        walk = _Walk(account, plan, taken, fence)
+        careful = await self._look_back(account, waiting, fence)
+        walk = _Walk(account, plan, taken, fence, careful)
         try:
+            if (step := careful.parked) is not None:
+                await careful.gives_up()
+                raise parked_error(account.name, plan.name, step, work=BACKFILL)
             while not self._stopping and not self._paused(account.name, plan.name):
                 if not await walk.page():
+                    await careful.ended()
                     log.info(
                         "backfill_ended",
                         partner=self._partner,
@@ -168,6 +174,17 @@ class Backfilling:
             raise
         except Exception as error:
             await self._failed(account, walk, error)
+
+    async def _look_back(self, account: Account, waiting: Backfill, fence: int) -> Careful:
+        """Did the process end while it was read?"""
+        name, perils = waiting.resource, account.store.perils
+        died = waiting.state == "running" and waiting.fence != fence
+        if died:
+            peril: Peril | None = await perils.lost(account.name, name, BACKFILL, scope=account.scope, fence=fence)
+        else:
+            peril = await perils.get(account.name, name, BACKFILL)
+        await account.processor.aside.load(account.processor.resources)
+        return Careful(account, name, BACKFILL, peril, died=died, thorough=peril is not None)
 
     async def _failed(self, account: Account, walk: _Walk, error: Exception) -> None:
         taken, now = walk.backfill, self._clock.now()
@@ -203,7 +220,7 @@ class Backfilling:
 class _Walk:
     """One backfill being read from its stored cursor on."""
 
-    def __init__(self, account: Account, plan: ResourcePlan, backfill: Backfill, fence: int) -> None:
+    def __init__(self, account: Account, plan: ResourcePlan, backfill: Backfill, fence: int, careful: Careful) -> None:
         self.backfill = backfill
         self.fence = fence
         self.stored = False
@@ -212,33 +229,28 @@ class _Walk:
         """Calls that brought no page yet."""
         self._account = account
         self._plan = plan
+        self._careful = careful
         self._tenant = Tenant(account, plan.resource)
-        checkpoint = Checkpoint(
-            account.name,
-            plan.name,
-            Mode.INCREMENTAL,
-            cursor=backfill.cursor,
-            since=backfill.since,
-            until=backfill.until,
-        )
-        self._listing = listing_of(account, plan, checkpoint)
-        self._begun = False
+        self._listing: Listing | ChildListing | None = None
         self._step: Step | None = None
         self._cursor = backfill.cursor
 
     async def page(self) -> bool:
         """Fetch and store the next page. False: that was the last one."""
-        account, plan = self._account, self._plan
-        if not self._begun:
-            self._step = await self._listing.first()
-            self._begun = True
+        account, plan, careful = self._account, self._plan, self._careful
+        if self._listing is None:
+            async with careful.handling(REQUEST):
+                self._listing = self._from_the_start()
+                self._step = await self._listing.first()
         if self._step is None:  # nothing to list below
             await self._store(None, PageRead(), None, None, calls=0, waited_seconds=0.0)
             return False
         stats = account.session.stats()
         response: Response | None = None
         try:
-            response = await account.session.call(self._step.request, lane=Lane.LOW, stats=stats)
+            response = await account.session.call(
+                self._step.request, lane=Lane.LOW, stats=stats, judging=careful.judging()
+            )
         except GoneError as error:
             if self._step.parent_id is None:
                 raise RejectedError(str(error), hint=error.hint, status=error.status) from None
@@ -247,8 +259,10 @@ class _Walk:
         read, newest_at = PageRead(), None
         if response is not None:
             read = await self._turn(response, self._step)
-            newest_at = account.driver.newest(plan.resource, response, read.identities)
-        following = await self._listing.after(self._step, response)
+            async with careful.handling(NEWEST):
+                newest_at = account.driver.newest(plan.resource, response, read.identities)
+        async with careful.handling(NEXT):
+            following = await self._listing.after(self._step, response)
         since = plan.resource.since
         if since is not None and since.ascending and newest_at is not None and newest_at >= self.backfill.until:
             following = None
@@ -257,12 +271,32 @@ class _Walk:
             following, read, newest_at, requested_at, calls=self.spent, waited_seconds=stats.waited_seconds
         )
         self.stored, self.spent, self._step = True, 0, following
+        if careful.on:
+            careful.page_ended()
+            if careful.through:
+                await careful.ended()
         return following is not None
 
+    def _from_the_start(self) -> Listing | ChildListing:
+        backfill = self.backfill
+        checkpoint = Checkpoint(
+            self._account.name,
+            self._plan.name,
+            Mode.INCREMENTAL,
+            cursor=backfill.cursor,
+            since=backfill.since,
+            until=backfill.until,
+        )
+        return listing_of(self._account, self._plan, checkpoint)
+
     async def _turn(self, response: Response, step: Step) -> PageRead:
-        account, plan = self._account, self._plan
-        items = account.driver.items(plan.resource, response)
-        await self._tenant.check(items)
+        account, plan, careful = self._account, self._plan, self._careful
+        async with careful.handling(FRAME):
+            items = account.driver.items(plan.resource, response)
+        if careful.on:
+            await careful.sift(items, account.processor.resources)
+        async with careful.handling(FRAME):
+            await self._tenant.check(items)
         requested_at = response.requested_at or account.clock.now()
         page = PageIn(
             items,

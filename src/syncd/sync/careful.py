@@ -21,7 +21,7 @@ import structlog
 from syncd.client import Judging
 from syncd.errors import PoisonError, StoreError
 from syncd.kit import Item, Resource
-from syncd.store import Peril
+from syncd.store import PULL, Peril
 from syncd.sync.account import Account
 from syncd.sync.aside import content_key, told_id
 from syncd.sync.suspects import turn_of
@@ -54,11 +54,13 @@ def parked(suspects: Mapping[str, int]) -> str | None:
     return next((step for step in _SAID if suspects.get(step, 0) >= DEATHS), None)
 
 
-def parked_error(integration: str, resource: str, step: str) -> PoisonError:
-    """What is said of a parked resource."""
+def parked_error(integration: str, resource: str, step: str, work: str = PULL) -> PoisonError:
+    """What is said of a parked resource, or of a backfill that is given up."""
+    told = "this resource alone is parked" if work == PULL else "this backfill is given up"
+    again = f"syncd {'sync' if work == PULL else 'backfill'} {integration}/{resource}"
     return PoisonError(
-        f"{resource}: {_SAID[step]} killed the process three times; this resource alone is parked",
-        hint=f"mend the driver, restart, then: syncd sync {integration}/{resource}",
+        f"{resource}: {_SAID[step]} killed the process three times; {told}",
+        hint=f"mend the driver, restart, then: {again}",
     )
 
 
@@ -85,9 +87,10 @@ class Careful:
         *,
         died: bool = False,
         retry: bool = False,
+        thorough: bool = False,
     ) -> None:
         """`died`: the process ended while it was read last. `retry`: somebody asked for it, so what was put aside or parked
-        has one more try.
+        has one more try. `thorough`: every page is gone through record by record, for who is in no hurry.
         """
         self._account = account
         self._resource = resource
@@ -101,7 +104,8 @@ class Careful:
             self._count(peril.handled, self._suspects.get(peril.handled, 1) - 1)
         if retry:
             self._suspects = {key: min(times, DEATHS - 1) for key, times in self._suspects.items()}
-        self._narrow = any(key == PAGE or not key.startswith("!") for key in self._suspects)
+        self._thorough = thorough
+        self._narrow = thorough or any(key == PAGE or not key.startswith("!") for key in self._suspects)
         self._pages = 0
         self._turn = turn_of(account.store)
         self._marked = peril is not None
@@ -277,10 +281,15 @@ class Careful:
     def page_ended(self) -> None:
         """A page is stored, with what was put aside of it."""
         self._pages += 1
-        self._narrow = False
+        self._narrow = self._thorough
         for key in (PAGE, *self._settled):
             self._count(key, 0)
         self._settled.clear()
+
+    async def gives_up(self) -> None:
+        """It is parked elsewhere; when somebody begins it again, what it was parked for has one more try."""
+        self._suspects = {key: min(times, DEATHS - 1) for key, times in self._suspects.items()}
+        await self._write(None)
 
     async def ended(self) -> None:
         """The listing got through, or so far that the rest can go as usual."""
