@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from syncd.clock import SystemClock
 from syncd.errors import OwnershipError
 from syncd.limits import MANY
@@ -189,3 +191,53 @@ async def test_what_we_lost_only_for_a_moment_is_freed_by_us(store: Store):
     found = await store.outbox.get("acme", first.id)
     assert found is not None
     assert found.state == "waiting"
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+def deadly(stage: Stage, name: str) -> list[str]:
+    """The driver of `acme` ends the process over this record; returns the names it is asked about."""
+    asked: list[str] = []
+
+    def order_key(resource: Any, change: Any) -> str:
+        asked.append(change.data["name"])
+        if change.data["name"] == name:
+            raise Died
+        return str(change.data["name"])
+
+    stage.accounts["acme"].driver = SimpleNamespace(order_key=order_key)
+    stage.accounts["acme"].plans = {"things": SimpleNamespace(resource=None)}
+    return asked
+
+
+async def test_a_new_record_over_whose_name_the_driver_kills_the_process_is_found_after_four_more_deaths(store: Store):
+    stage = Stage(store)
+    asked = deadly(stage, "r3")
+    for number in range(6):
+        await store.outbox.put(NewPush("acme", "things", "new", {"name": f"r{number}"}))
+    for _ in range(4):
+        stage.anew()
+        stage.accounts["acme"].fence += 1
+        with pytest.raises(Died):
+            await stage.pushes.feed()
+    asked.clear()
+    stage.anew()
+    stage.accounts["acme"].fence += 1
+    assert (await stage.handed())["acme"] == 6
+    assert "r3" not in asked, "it is not asked about any more"
+    rows = await store._database.fetch("SELECT payload ->> 'name', ordered_by, suspicion FROM syncd.outbox ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        (f"r{number}", "" if number == 3 else f"r{number}", 5 if number == 3 else 0) for number in range(6)
+    ], "and is buried when its turn comes"
+
+
+async def test_while_nobody_dies_what_comes_is_asked_about_without_a_word_in_its_row(store: Store, monkeypatch: Any):
+    stage = Stage(store)
+    deadly(stage, "")
+    await stage.pushes.feed()
+    monkeypatch.setattr(store.outbox, "doubt", None)
+    for number in range(3):
+        await store.outbox.put(NewPush("acme", "things", "new", {"name": f"r{number}"}))
+    assert (await stage.handed())["acme"] == 3

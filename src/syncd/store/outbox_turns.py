@@ -168,15 +168,29 @@ class Turns:
         )
         return [row_of(each) for each in found]
 
-    async def order(self, keys: Mapping[tuple[str, int], str]) -> None:
-        """Say what identifies the record of each; empty: nothing does, and it goes at any time."""
+    async def doubt(self, pushes: Sequence[tuple[str, int]]) -> None:
+        """What identifies their records is asked about now: a process that ends before `order` was ended by one of them."""
+        await self._database.execute(
+            f"UPDATE syncd.outbox o SET suspicion = greatest(o.suspicion + 1, {SUSPECT}) "
+            "FROM unnest($1::text[], $2::bigint[]) AS k(name, id) "
+            "WHERE o.integration = k.name AND o.id = k.id AND o.ordered_by IS NULL",
+            [name for name, _ in pushes],
+            [number for _, number in pushes],
+        )
+
+    async def order(self, keys: Mapping[tuple[str, int], str], *, settles: bool = True) -> None:
+        """Say what identifies the record of each; empty: nothing does, and it goes at any time. `settles`: nothing is held
+        against them.
+        """
         names, ids = [name for name, _ in keys], [number for _, number in keys]
         await self._database.execute(
-            "UPDATE syncd.outbox o SET ordered_by = k.value FROM unnest($1::text[], $2::bigint[], $3::text[]) "
-            "AS k(name, id, value) WHERE o.integration = k.name AND o.id = k.id AND o.ordered_by IS NULL",
+            "UPDATE syncd.outbox o SET ordered_by = k.value, suspicion = CASE WHEN $4 THEN 0 ELSE o.suspicion END "
+            "FROM unnest($1::text[], $2::bigint[], $3::text[]) AS k(name, id, value) "
+            "WHERE o.integration = k.name AND o.id = k.id AND o.ordered_by IS NULL",
             names,
             ids,
             codec.storable(list(keys.values())),
+            settles,
         )
 
     async def ready(self, integrations: Sequence[str], *, limit: int, without: Sequence[str] = ()) -> list[Ready]:

@@ -20,7 +20,7 @@ from syncd.errors import OwnershipError, StoreError
 from syncd.kit import Change
 from syncd.limits import MANY
 from syncd.model import Lane
-from syncd.store import SUSPECT, PushRow, Store
+from syncd.store import POISON, SUSPECT, PushRow, Store
 from syncd.sync.account import Account
 from syncd.sync.decide import RetryPolicy
 from syncd.sync.pool import Pool
@@ -68,6 +68,8 @@ class Pushes:
         self._suspected: set[tuple[str, int]] = set()
         """Those out that may be what ends the process: never two."""
         self._freed: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
+        """The fence under which what waited before us was asked about, by integration."""
         self._strayed: set[str] = set()
         """Integrations of which one may be taken and in nobody's hand: a taking was committed although nobody heard of it, or
         an outcome was not written."""
@@ -121,7 +123,7 @@ class Pushes:
         now = self._clock.monotonic()
         look_all = now >= self._look_all_at
         await self._free(owned, again=look_all)
-        await self._order(list(owned))
+        await self._order(owned)
         if look_all:
             self._look_all_at = now + LOOK_ALL_SECONDS
             await self._expire(list(owned))
@@ -175,10 +177,27 @@ class Pushes:
                 self._strayed |= strayed.keys()
                 raise
 
-    async def _order(self, owned: list[str]) -> None:
-        """Ask the drivers what identifies the records of pushes without an id, so that these keep their order too."""
-        while fresh := await self._store.outbox.unordered(owned):
-            await self._store.outbox.order({(push.integration, push.id): self._order_key(push) for push in fresh})
+    async def _order(self, owned: Mapping[str, int]) -> None:
+        """Ask the drivers what identifies the records of pushes without an id, so that these keep their order too.
+
+        Those there before us may be what ended the process before us: that they are in hand is said beforehand, of all
+        together, and of each by itself once it ended over all of them. After the fifth time one is not asked about any
+        more, and becomes a dead letter when its turn comes.
+        """
+        outbox = self._store.outbox
+        left = [name for name, fence in owned.items() if self._asked.get(name) != fence]
+        while left and (found := await outbox.unordered(left)):
+            for some in ([push for push in found if not push.suspicion], *([push] for push in found if push.suspicion)):
+                poison = len(some) == 1 and some[0].suspicion >= POISON
+                if some and not poison:
+                    await outbox.doubt([(push.integration, push.id) for push in some])
+                await outbox.order(
+                    {(push.integration, push.id): "" if poison else self._order_key(push) for push in some},
+                    settles=not poison,
+                )
+        self._asked.update((name, owned[name]) for name in left)
+        while fresh := await outbox.unordered(list(owned)):
+            await outbox.order({(push.integration, push.id): self._order_key(push) for push in fresh})
 
     def _order_key(self, push: PushRow) -> str:
         account = self._accounts[push.integration]

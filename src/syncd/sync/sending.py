@@ -65,7 +65,7 @@ class Sender:
                 )
             if push.suspicion >= POISON:
                 raise PoisonError(
-                    f"handling it has ended the process {push.lost} times",
+                    f"handling it has ended the process {max(push.lost, push.suspicion)} times",
                     hint=f"mend the driver, or what it stumbles over: syncd push show {push.integration} {push.id}",
                 )
             await _Try(self._account, self._policy, push, plan).run()
