@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 
 from syncd.testing.control import Control
 from syncd.testing.process import Spawned, spawn
-from tests.whole.daemon import Rows
+from tests.whole.daemon import MADE, Rows
 from tests.whole.plain import KEY, WEBHOOK_SECRET
 
 PLAIN: dict[str, Any] = {
@@ -107,6 +110,17 @@ def started(module: str) -> Iterator[Callable[..., tuple[Spawned, Control]]]:
     yield start
     for spawned in running:
         spawned.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_daemon_stays() -> Iterator[None]:
+    """A test that failed leaves its daemon running: it would take the machine's time from all others."""
+    MADE.clear()
+    yield
+    for daemon in MADE:
+        if daemon.process is not None and daemon.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(daemon.process.pid, signal.SIGKILL)
 
 
 @pytest.fixture

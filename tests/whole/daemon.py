@@ -27,6 +27,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+MADE: set[Daemon] = set()
+"""All of this test: a fixture ends those that a failed one left running."""
+
+
 class Daemon:
     """`async with Daemon(folder, database_url, {"plain": {...}}) as daemon:` starts it and waits until it is ready."""
 
@@ -52,6 +56,7 @@ class Daemon:
             **(env or {}),
         }
         self.process: asyncio.subprocess.Process | None = None
+        MADE.add(self)
         self.log_path = folder / "daemon.log"
         (self.config / "partners").mkdir(parents=True, exist_ok=True)
         (folder / "state").mkdir(exist_ok=True)
