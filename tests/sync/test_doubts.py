@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -131,15 +132,15 @@ async def test_a_listing_that_lags_behind_a_webhook_changes_nothing_and_costs_a_
 
 
 async def test_a_pass_whose_listing_is_behind_in_general_asks_for_a_hundred_records_at_most(desk: Desk):
-    await imported(desk, many=doubts.READS_MOST + 40)
-    for number in range(1, doubts.READS_MOST + 41):
+    await imported(desk, many=doubts.READS_LEAST + 40)
+    for number in range(1, doubts.READS_LEAST + 41):
         new = thing(str(number), "second", desk.clock.now())
         await desk.deliver(event(str(number), resource="stamped", at=desk.clock.now(), record=new))
     await desk.work()
     await desk.clock.advance(DAY)
     pull = await complete_pass(desk, "stamped")
-    assert pull.tally.stale == doubts.READS_MOST + 40
-    assert len(await desk.take_tasks()) == doubts.READS_MOST
+    assert pull.tally.stale == pull.tally.doubted == doubts.READS_LEAST + 40
+    assert len(await desk.take_tasks()) == doubts.READS_LEAST
 
 
 async def test_where_no_record_can_be_read_by_itself_the_listing_is_believed_after_an_hour(desk: Desk):
@@ -178,11 +179,12 @@ async def test_a_delivery_that_comes_late_does_not_raise_what_two_passes_missed_
 
 
 @pytest.mark.parametrize("seconds", [30, 31])
-def test_what_was_stored_half_a_minute_ago_is_not_doubted(seconds: int):
+def test_what_was_stored_half_a_minute_before_a_listing_began_is_not_doubted(seconds: int):
     clock = FakeClock()
-    row = Row("1", "things", b"{}", b"{}", b"new", clock.now() + timedelta(seconds=seconds))
+    began_at = clock.now() + timedelta(seconds=seconds)
+    row = Row("1", "things", b"{}", b"{}", b"new", began_at + timedelta(hours=3))
     stored = {("things", "1"): Stamps(clock.now(), None, clock.now(), b"old", False)}
-    assert doubts.doubted([row], stored) == ([row] if seconds > 30 else [])
+    assert doubts.doubted([row], stored, began_at) == ([row] if seconds > 30 else [])
 
 
 async def test_what_was_stored_while_our_clock_was_ahead_follows_the_partner_once_it_is_right_again(desk: Desk):
@@ -247,3 +249,75 @@ async def test_one_record_without_a_name_among_many_unsound_ones_proves_that_not
         await desk.clock.advance(3600)
         await complete_pass(desk, "things")
     assert "0" not in await desk.live("things")
+
+
+async def test_a_listing_of_hours_that_shows_what_was_there_when_it_began_undoes_nothing(desk: Desk):
+    shown = [thing(str(number), "first", later(desk.clock.now(), -100)) for number in range(20)]
+    desk.partner.truth["/listed"] = {"items": shown}
+    await complete_pass(desk, "listed")
+    await desk.clock.advance(3600)
+    inner = desk.partner.call
+
+    async def call(request, **known):
+        answer = await inner(request, **known)
+        await desk.clock.advance(600)
+        at = desk.clock.now()
+        await desk.deliver(event("15", resource="listed", at=at, record=thing("15", "second", at)))
+        await desk.deliver(event("16", "gone", resource="listed", at=at))
+        await desk.work()
+        await desk.clock.advance(7200)
+        return replace(answer, requested_at=desk.clock.now())
+
+    desk.account.session.call = call  # type: ignore[method-assign]
+    await complete_pass(desk, "listed")
+    live = await desk.live("listed")
+    assert live["15"]["name"] == "second"
+    assert "16" not in live
+
+
+async def test_a_page_asked_for_before_an_end_without_a_time_does_not_raise_the_dead(desk: Desk):
+    await imported(desk, many=10)
+    desk.partner.truth["/stamped/1"] = thing("1", "second", desk.clock.now())
+    await desk.clock.advance(4)
+    inner = desk.partner.call
+
+    async def call(request, **known):
+        answer = await inner(request, **known)
+        if request.path == "/stamped":
+            await desk.clock.advance(1)
+            del desk.partner.truth["/stamped/1"]
+            await desk.deliver(event("1", "gone", resource="stamped"))
+            await desk.work()
+        return answer
+
+    desk.account.session.call = call  # type: ignore[method-assign]
+    await complete_pass(desk, "stamped")
+    await desk.do_tasks()
+    assert "1" not in await desk.live("stamped")
+
+
+async def test_an_end_without_a_time_that_was_told_late_does_not_end_the_next_life(desk: Desk):
+    await imported(desk, many=10)
+    await desk.deliver(event("1", "gone", resource="stamped"))
+    await desk.work()
+    assert "1" not in await desk.live("stamped")
+    for _ in range(2):
+        await desk.do_tasks()
+        await desk.clock.advance(32)
+    assert "1" in await desk.live("stamped")
+
+
+async def test_a_record_that_comes_unsound_is_read_before_it_is_a_reject(desk: Desk):
+    at = desk.clock.now()
+    odd = {"id": "1", "name": {"no": "text"}, "updated_at": at.isoformat()}
+    desk.partner.truth["/stamped/1"] = thing("1", "sound", at)
+    await desk.deliver(event("1", resource="stamped", at=at, record=odd))
+    await desk.work()
+    await desk.do_tasks()
+    assert (await desk.live("stamped"))["1"]["name"] == "sound"
+    assert await desk.store.rejects.keys("acme", limit=10) == set()
+    desk.partner.truth["/stamped/2"] = {**odd, "id": "2"}
+    await desk.deliver(event("2", resource="stamped", at=at, record={**odd, "id": "2"}))
+    await desk.work()
+    await desk.do_tasks()
+    assert await desk.store.rejects.keys("acme", limit=10) == {("stamped", "2")}

@@ -684,6 +684,8 @@ async def test_a_whole_record_that_makes_no_sense_is_a_reject_and_not_a_dead_let
     await desk.deliver(event("1", record=record), event("2", record=thing("2", "sound", clock.now())))
     await desk.work()
     assert set(await desk.live()) == {"2"}
+    desk.partner.truth["/things/1"] = record
+    await desk.do_tasks()
     assert [one.external_id for one in await desk.store.rejects.list("acme")] == ["1"]
     assert await desk.store.dead_letters.list("acme") == []
 

@@ -52,7 +52,6 @@ class Committer:
     """Nothing of this resource was stored when the run began."""
     measure: Measure | None = None
     """Tells what fresher ways had missed."""
-    reads_left: int = doubts.READS_MOST
 
     async def run(self, read: Line[ReadPage], fetched: Line[Fetched]) -> None:
         """Store what is read, all that waits in one transaction. A failure ends the other stages too.
@@ -154,18 +153,21 @@ class Committer:
         account = self.account
         rows = [row for row in write.rows if row.resource == self.plan.name]
         stored = await account.store.records.stamps(account.name, [(row.resource, row.external_id) for row in rows])
-        doubted = doubts.doubted(rows, stored)
+        began_at = self.tally.listing_began_at or self.tally.started_at or account.clock.now()
+        doubted = doubts.doubted(rows, stored, began_at)
         if not doubted:
             return
+        self.tally.doubted += len(doubted)
         if doubts.readable(account.driver, self.plan.resource, doubted[0].external_id):
-            asked = doubted[: self.reads_left]
-            self.reads_left -= len(asked)
+            left = max(doubts.READS_LEAST, self.tally.pages) - self.tally.asked_again
+            asked = doubted[: max(left, 0)]
+            self.tally.asked_again += len(asked)
             if asked:
                 cause = f"{write.cause}: listed otherwise than stored"
                 await account.store.tasks.put(account.name, *(doubts.look_at(row, cause) for row in asked))
                 account.tasks_added()
             return
-        believed = doubts.doubted(rows, stored, doubts.ONLY_LISTED_AFTER)
+        believed = doubts.doubted(rows, stored, began_at, doubts.ONLY_LISTED_AFTER)
         if believed:
             news = {row.external_id for row in believed}
             tasks = [task for task in write.tasks if task.parent_id in news]

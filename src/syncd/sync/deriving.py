@@ -9,7 +9,7 @@ of one second where a stamp has no finer part.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -300,10 +300,14 @@ class Deriver:
             key = (event.resource, event.external_id)
             sources[key] = (event, one)
             if event.deleted:
-                if read_since(stored.get(key), event):
-                    await self._looks_again(found, event, one)
-                else:
+                is_back = read_since(stored.get(key), event)
+                if not is_back:
                     self._digs(found, event, one)
+                # Without a time it may be of another life than the one it ends.
+                if is_back or (
+                    event.at is None and self._is_readable(account.plans[event.resource], event.external_id)
+                ):
+                    await self._looks_again(found, event, one)
                 continue
             page = self._page_of(event, one)
             revives = key in ended or (page is not None and raises(stored.get(key), page))
@@ -317,8 +321,21 @@ class Deriver:
                 newest[key] = max(other, page, key=order)
         if newest:
             found.read = merged(await self._read(list(newest.values())))
+            await self._asks_about_rejects(found, sources)
         for key in sorted(alike | ties(found.read.rows if found.read is not None else (), found.graves, stored)):
             await self._looks_again(found, *sources[key])
+
+    async def _asks_about_rejects(self, found: Derived, sources: Mapping[Key, tuple[Event, Taken]]) -> None:
+        """A delivery may tell less of a record, or otherwise, than its own URL: what that says decides what is unsound."""
+        assert found.read is not None
+        kept = []
+        for reject in found.read.rejects:
+            key = (reject.resource, reject.external_id or "")
+            if key in sources and self._is_readable(self._account.plans[reject.resource], key[1]):
+                await self._looks_again(found, *sources[key])
+            else:
+                kept.append(reject)
+        found.read.rejects = kept
 
     async def _read(self, pages: Sequence[PageIn]) -> list[PageRead]:
         """Whatever is known of these records, the store judges them: only there it is certain what it is."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from syncd.kit import Driver, Resource
 from syncd.model import Lane
@@ -19,8 +19,9 @@ from syncd.store.pages import RESTORED_AFTER
 from syncd.store.records import Stamps
 from syncd.sync.versions import Key
 
-READS_MOST = 100
-"""Reads a pass may ask for: a listing that is older than its records in general must not cost a call for each."""
+READS_LEAST = 100
+"""Reads that any pass may ask for; a long one as many as it has pages. A listing that is behind its records in general must
+not cost a call for each of them."""
 ONLY_LISTED_AFTER = timedelta(hours=1)
 """A listing may lag; by so much none is known to."""
 
@@ -30,12 +31,17 @@ def readable(driver: Driver, resource: Resource, external_id: str) -> bool:
     return driver.one(resource, external_id) is not None or driver.many(resource, [external_id]) is not None
 
 
-def doubted(rows: Sequence[Row], stored: Mapping[Key, Stamps], after: timedelta = RESTORED_AFTER) -> list[Row]:
-    """Of the rows a listing brought, those that contradict what was stored long before it was asked for."""
+def doubted(
+    rows: Sequence[Row], stored: Mapping[Key, Stamps], began_at: datetime, after: timedelta = RESTORED_AFTER
+) -> list[Row]:
+    """Of the rows a listing brought, those that contradict what was stored long before it began.
+
+    What counts is its beginning: a later page may show what was there then.
+    """
     found = []
     for row in rows:
         known = stored.get((row.resource, row.external_id))
-        if known is None or row.deleted or row.fetched_at - known.fetched_at <= after:
+        if known is None or row.deleted or began_at - known.fetched_at <= after:
             continue
         if known.deleted or known.content_hash != row.content_hash:
             found.append(row)

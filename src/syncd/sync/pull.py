@@ -258,6 +258,17 @@ class Pull:
         """The listing ended well: move the watermark, believe or hold deletions."""
         account, plan, tally = self.account, self.plan, self.tally
         stand = await account.store.checkpoints.stand(account.name, plan.name)
+        if tally.doubted:
+            log.warning(
+                "records_doubted",
+                partner=account.partner,
+                integration=account.name,
+                resource=plan.name,
+                run_id=tally.run_id,
+                count=tally.doubted,
+                asked_again=tally.asked_again,
+                reason="listed otherwise than stored, under an older stamp: restored, or a clock was put right",
+            )
         complete = mode is Mode.FULL and await self._whole(stand)
         watermark = stand.newest_at if stand is not None else None
         if stand is not None and watermark is not None and stand.ceiling_at is not None:

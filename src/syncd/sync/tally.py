@@ -34,6 +34,10 @@ class Tally:
     started_at: datetime | None = None
     listing_began_at: datetime | None = None
     """When the listing was begun that this run goes on with; None: it begins one itself."""
+    doubted: int = 0
+    """Records a complete pass showed otherwise than they were stored long before, under an older stamp."""
+    asked_again: int = 0
+    """Those of them that are read by themselves."""
     sweep: Sweep | None = None
     drift: Drift | None = None
     """What it had to mend that fresher ways had missed; None: it cannot tell."""

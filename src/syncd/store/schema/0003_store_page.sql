@@ -43,9 +43,9 @@ AS $$
         coalesce(i.fetched_at, (p_rows.fetches)[1]), i.parent_id, coalesce(i.adapter, (p_rows.adapters)[1]),
         c.cause, coalesce(i.gone, false), coalesce(i.sparse, false), coalesce(i.observed, false),
         coalesce(i.history, (p_rows.histories)[1]),
-        -- A request that did not find it, and nobody says when it went.
+        -- Nobody says when it went: before it was asked for, or before we were told.
         CASE
-            WHEN i.gone AND i.version IS NULL AND i.updated_at IS NULL AND c.cause NOT LIKE 'webhook%'
+            WHEN i.gone AND i.version IS NULL AND i.updated_at IS NULL
             THEN coalesce(i.fetched_at, (p_rows.fetches)[1])
         END
     FROM unnest(p_rows.ids, p_rows.resources, p_rows.datas, p_rows.raws, p_rows.hashes, p_rows.versions, p_rows.updates,
