@@ -26,6 +26,7 @@ from syncd.store.outbox import Outbox
 from syncd.store.pages import Pages, remember_partner
 from syncd.store.passes import Passes
 from syncd.store.perils import Perils
+from syncd.store.postponed import Postponed
 from syncd.store.prune import Prune
 from syncd.store.queues import Queues
 from syncd.store.records import Records
@@ -54,6 +55,7 @@ class Store:
         self.leases = Leases(database, wire)
         self.tasks = Tasks(database)
         self.losses = Losses(database)
+        self.postponed = Postponed(database)
         self.controls = Controls(database)
         self.credentials = Credentials(database, key_ring)
         self.limit_state = LimitState(database)

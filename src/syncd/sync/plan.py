@@ -13,6 +13,8 @@ from syncd.sync.schedule import Schedule
 
 DAY_SECONDS = 86400.0
 DEFAULT_OVERLAP_SECONDS = 120.0
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""What was done further ahead than that was done by a clock that was wrong."""
 
 
 class Strategy(StrEnum):
@@ -48,6 +50,9 @@ class ResourcePlan:
     expires_seconds: float | None = None
     backup: Schedule | None = None
     """When it is read instead, for as long as webhooks bring its changes; None: webhooks do not change its schedule."""
+    by_default: bool = False
+    """The driver has chosen webhooks, not the file: they count only where syncd itself has subscribed to them, to all that
+    tell of it. Who subscribed by hand may have left some out."""
     unfed: str = ""
     """Why webhooks were meant to bring its changes and cannot; it is polled."""
 
@@ -78,7 +83,8 @@ class ResourcePlan:
             return checkpoint.mode
         if checkpoint.watermark is None or stand.passed_at is None:
             return Mode.FULL
-        if now - stand.passed_at >= timedelta(seconds=self.full_every_seconds - self._early_seconds(fed)):
+        age = now - stand.passed_at
+        if age >= timedelta(seconds=self.full_every_seconds - self._early_seconds(fed)) or age < -CLOCKS_DIFFER:
             return Mode.FULL
         return Mode.INCREMENTAL
 

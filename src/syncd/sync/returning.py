@@ -49,17 +49,19 @@ class Returning:
             for stand in await self._store.checkpoints.list(name)
         }
         perils = {(one.integration, one.resource): one for one in await self._perils(names)}
+        await self._store.postponed.bound(list(names))
         now, overdue = self._clock.now(), False
         for name in names:
             account = self._accounts[name]
             for plan in account.plans.values():
                 stand = stands.get((name, plan.name))
-                last = stand.updated_at if stand is not None else None
+                # Nothing was done later than now: a clock that was ahead said so.
+                last = min(stand.updated_at, now) if stand is not None and stand.updated_at is not None else None
                 fed = is_fed(account.health, plan, now)
                 overdue = overdue or (last is not None and plan.paced(fed=fed).after(last, 0.0) <= now)
                 if stand is not None:
                     account.health.recall(plan.name, stand)
-                due_at = self._due_at(plan, stand, now, fed)
+                due_at = self._due_at(plan, stand, last, now, fed)
                 if (peril := perils.get((name, plan.name))) is not None:
                     due_at = self._after_deaths(account, plan, peril, due_at)
                 unit = self._units.get((name, plan.name))
@@ -103,7 +105,9 @@ class Returning:
             if name in names and not unit.running and is_fed(self._accounts[name].health, unit.plan, now):
                 unit.due_at = min(unit.due_at, unit.plan.schedule.catch_up(now, self._clock.random()))
 
-    def _due_at(self, plan: ResourcePlan, stand: Stand | None, now: datetime, fed: bool) -> datetime:
+    def _due_at(
+        self, plan: ResourcePlan, stand: Stand | None, last: datetime | None, now: datetime, fed: bool
+    ) -> datetime:
         if stand is None and plan.strategy is Strategy.CHILDREN:
             # The first import brings the children as tasks of their parents; a pass on top would ask twice.
             return plan.schedule.after(now, self._clock.random())
@@ -116,4 +120,4 @@ class Returning:
             and plan.strategy is not Strategy.CHILDREN
         ):
             return now  # nothing was ever read whole: whoever mended what stood against it waits for that
-        return plan.paced(fed=fed).first(stand.updated_at if stand is not None else None, now, self._clock.random())
+        return plan.paced(fed=fed).first(last, now, self._clock.random())

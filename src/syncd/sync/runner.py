@@ -32,6 +32,7 @@ from syncd.sync.probing import Group, Probing
 from syncd.sync.pull import PROBE, Pull
 from syncd.sync.returning import Returning
 from syncd.sync.schedule import Schedule
+from syncd.sync.setbacks import Setbacks
 from syncd.sync.tally import Tally
 from syncd.sync.unit import Unit, Wish
 from syncd.sync.webhook_fed import Feeding, is_fed
@@ -69,6 +70,7 @@ class Runner:
         workers_of = {name: Worker(account, self._policy) for name, account in accounts.items()}
         self._returning = Returning(self.accounts, self.units, store, clock)
         self._probing = Probing(self.accounts)
+        self._setbacks = Setbacks(self.accounts, self.units, store, clock)
         self._feeding = Feeding(self.accounts, self.units, store, clock)
         self._feeder = Feeder(partner, self.accounts, self.pool, workers_of, self._wish, store, clock, self._probing)
         self._wake = asyncio.Event()
@@ -134,6 +136,7 @@ class Runner:
                 self._wake.clear()
                 wait = LOOK_SECONDS
                 try:
+                    await self._setbacks.look()
                     await self._feeding.look()
                     await self._returning.come_back()
                     if await self._feeder.feed(self.paused):
