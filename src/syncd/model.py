@@ -85,6 +85,11 @@ class Headers(Mapping[str, str]):
         """As a mapping's own, without an exception for each header that is not there."""
         return self._items.get(name.lower(), default)
 
+    @property
+    def lower(self) -> dict[str, str]:
+        """All, by names in lower case, for who looks up many. Not to be changed."""
+        return self._items
+
     def few(self, names: Iterable[str]) -> dict[str, str]:
         """Those of these names, in lower case, that are there."""
         items = self._items

@@ -105,3 +105,34 @@ async def test_moments_are_exact_to_the_microsecond(both):
     moments = [datetime(2024, 5, 1, tzinfo=UTC) + timedelta(microseconds=n) for n in (0, 1, 999_999)]
     moments.append(datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
     assert await ours.fetchval("SELECT ($1::syncd.page_rows).updates", RowColumns(updates=moments)) == moments
+
+
+@given(
+    texts=st.lists(st.none() | TEXT, max_size=6),
+    blobs=st.lists(st.binary(max_size=40), max_size=6),
+    moments=st.lists(MOMENT, max_size=6),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_lists_go_the_same_both_ways(
+    listed: tuple[asyncpg.Connection, asyncpg.Connection],
+    texts: list[str | None],
+    blobs: list[bytes],
+    moments: list[datetime],
+):
+    ours, theirs = listed
+    sql = "SELECT ROW($1::text[], $2::bytea[], $3::timestamptz[])::text"
+    assert await ours.fetchval(sql, texts, blobs, moments) == await theirs.fetchval(sql, texts, blobs, moments)
+
+
+@pytest.fixture
+async def listed(database: str):
+    """One connection with our encoders of lists, and one with the library's."""
+    ours, theirs = await asyncpg.connect(database), await asyncpg.connect(database)
+    assert binary.register_arrays(ours)
+    yield ours, theirs
+    await ours.close()
+    await theirs.close()
+
+
+def test_lists_go_the_ordinary_way_in_a_library_without_our_level():
+    assert not binary.register_arrays(object())  # type: ignore[arg-type]

@@ -143,7 +143,11 @@ class Receiver:
             return ""
 
     def _headers(self, headers: Headers) -> dict[str, str]:
-        return {name: _text(value, LONGEST_HEADER) for name, value in headers.few(self._kept).items()}
+        found = headers.few(self._kept)
+        together = "".join(found.values())
+        if len(together) <= LONGEST_HEADER and _storable(together):
+            return found
+        return {name: _text(value, LONGEST_HEADER) for name, value in found.items()}
 
 
 def _text(value: str, longest: int) -> str:

@@ -89,19 +89,17 @@ def _maintainx(header: str, secrets: Sequence[str], tolerance: float) -> Verifie
 
 def _standard(header: str | None, secrets: Sequence[str], tolerance: float) -> Verifier:
     keys = signatures.standard_keys(secrets)
+    # Svix writes `svix-`, or `webhook-` for a sender that wants no name of Svix's to be seen.
+    svix, plain = (
+        (f"{brand}-id", f"{brand}-timestamp", header or f"{brand}-signature") for brand in ("svix", "webhook")
+    )
 
     def verify(delivery: Delivery, now: float) -> Verdict:
-        found = delivery.headers
-        # Svix writes `svix-`, or `webhook-` for a sender that wants no name of Svix's to be seen.
-        brand = "svix" if "svix-id" in found else "webhook"
+        found = delivery.headers.lower
+        identifier, stamp, seal = svix if "svix-id" in found else plain
+        get = found.get
         return signatures.standard(
-            delivery.body,
-            found.get(f"{brand}-id"),
-            found.get(f"{brand}-timestamp"),
-            found.get(header or f"{brand}-signature"),
-            keys,
-            now,
-            tolerance_seconds=tolerance,
+            delivery.body, get(identifier), get(stamp), get(seal), keys, now, tolerance_seconds=tolerance
         )
 
     return verify

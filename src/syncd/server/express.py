@@ -24,12 +24,13 @@ _PREFIX: Final = b"POST /webhooks/"
 _LONGEST_HEAD: Final = 8_000
 _MOST_FIELDS: Final = 100
 """Longer heads, and those of more fields, are the library's to judge, which has limits of its own."""
-_NAME: Final = r"[A-Za-z0-9_~-][A-Za-z0-9_~.-]*"
+# What was matched is never given back (`*+`): there is one way to read a plain head, and none is looked for.
+_NAME: Final = r"[A-Za-z0-9_~-][A-Za-z0-9_~.-]*+"
 _HEAD: Final = re.compile(
-    rf"POST (/webhooks/({_NAME})/({_NAME})(?:/({_NAME}))?(?:\?[A-Za-z0-9_~.&=+-]*)?) HTTP/1\.1\r\n"
-    r"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]+:[\t\x20-\x7e]*(?<![\t ])\r\n)+)\r\n"
+    rf"POST (/webhooks/({_NAME})/({_NAME})(?:/({_NAME}))?+(?:\?[A-Za-z0-9_~.&=+-]*+)?+) HTTP/1\.1\r\n"
+    r"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]++:[\t\x20-\x7e]*+(?<![\t ])\r\n)++)\r\n"
 )
-_FIELD: Final = re.compile(r"([^:\r\n]+):[\t ]*([^\r]*)\r\n")
+_FIELD: Final = re.compile(r"([^:\r\n]++):[\t ]*+([^\r]*+)\r\n")
 _ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te"})
 """Headers that ask for more than reading so many bytes."""
 

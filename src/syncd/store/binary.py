@@ -1,4 +1,4 @@
-"""A page's rows in PostgreSQL's binary format, made by us.
+"""A page's rows, and columns of deliveries, in PostgreSQL's binary format, made by us.
 
 The database library looks at each element of each array several times, which costs more than all else we do to store a
 page. Its hook for composite types only takes Python tuples, so this registers the encoder one level below that hook. Where
@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -19,6 +20,7 @@ _LENGTH = struct.Struct(">i").pack
 _LENGTH_AND_VERSION = struct.Struct(">ib").pack
 _FIELD = struct.Struct(">Ii").pack
 _HEAD = struct.Struct(">iiIii").pack
+_EMPTY = struct.Struct(">iiI").pack
 _NULL = _LENGTH(-1)
 
 _BOOL, _BYTEA, _INT8, _INT2, _TEXT, _JSON, _TIMESTAMPTZ, _JSONB = 16, 17, 20, 21, 25, 114, 1184, 3802
@@ -142,6 +144,33 @@ async def register(connection: asyncpg.Connection) -> bool:
     try:
         settings = connection._protocol.get_settings()
         settings.add_python_codec(oid, "page_rows", "syncd", [], "scalar", encode, bytes, "binary")
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return True
+
+
+_ARRAYS: tuple[tuple[int, str, Callable[[Any], list[bytes]]], ...] = (
+    (_TEXT, "_text", _texts),
+    (_BYTEA, "_bytea", _blobs),
+    (_TIMESTAMPTZ, "_timestamptz", _moments),
+)
+
+
+def _array(element: int, encoder: Callable[[Any], list[bytes]], values: Sequence[Any]) -> bytes:
+    if not values:
+        return _EMPTY(0, 0, element)
+    return _HEAD(1, 0, element, len(values), 1) + b"".join(encoder(values))
+
+
+def register_arrays(connection: asyncpg.Connection) -> bool:
+    """Send lists of text, bytes and moments by our encoders, in statements that this connection prepares from now on. It must
+    read no such arrays. False where they have to go the ordinary way."""
+    try:
+        settings = connection._protocol.get_settings()
+        for element, name, encoder in _ARRAYS:
+            settings.add_python_codec(
+                _ARRAY_OF[element], name, "pg_catalog", [], "scalar", partial(_array, element, encoder), bytes, "binary"
+            )
     except (AttributeError, TypeError, ValueError):
         return False
     return True

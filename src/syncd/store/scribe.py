@@ -12,6 +12,7 @@ import asyncpg
 
 from syncd.clock import Clock
 from syncd.errors import StoreError
+from syncd.store import binary
 from syncd.store.database import border
 
 Row = tuple[str, str, str, str | None, str, bytes, datetime]
@@ -75,6 +76,7 @@ class Scribe:
                 async with clock.timeout(seconds):
                     connection = await asyncpg.connect(url, timeout=None, server_settings=_SETTINGS)
                     await connection.execute(_PROBE)
+                    binary.register_arrays(connection)
                     await connection.prepare(_INSERT)
         except BaseException as error:
             if connection is not None:
