@@ -20,10 +20,11 @@ from syncd.server.address import url_of
 from syncd.server.app import Server
 from syncd.server.desk_letters import routes
 from syncd.store import Run, Selection, Store
+from syncd.store.controls import PAUSE
 from syncd.store.database import DataRefusedError
 from syncd.sync.health import Health
 from tests.server.fakes import FakeStatus, settings
-from tests.store.test_letters import delivery, letter
+from tests.store.test_letters import delivery, letter, push
 from tests.store.test_replays import of_task
 
 
@@ -35,6 +36,7 @@ def account(name: str = "acme", tiers: tuple[str, ...] = ("100/min", "20/s"), **
     }
     return SimpleNamespace(
         name=name, partner="plain", scope=f"plain/{name}", plans=plans, health=Health(name), tasks_added=lambda: None,
+        needs=lambda resource: ("",),
         gate=Gate(f"plain/{name}", list(tiers), clock=SystemClock(), share=1.0),
     )  # fmt: skip
 
@@ -348,6 +350,31 @@ async def test_who_watches_is_told_why_it_waits(store: Store):
     one.health.auth_retry_at = SystemClock().now() + timedelta(minutes=5)
     assert await why() == "the credential was refused: syncd credential test acme"
     one.health.auth_retry_at = None
+    await store.controls.set("acme", PAUSE, who="ann", resource="other")
+    assert await why() is None
+    await store.controls.set("acme", PAUSE, who="ann", resource="things")
+    assert await why() == "acme/things is paused: syncd resume acme/things"
+    await store.controls.clear("acme", PAUSE, resource="things")
+    one.gate.hold("they asked", who="ann")
+    assert await why() == "calls are held by ann: they asked: syncd breaker acme release"
+    one.gate.release()
     [task] = await store.tasks.take("acme", fence=1, limit=1)
     await store.tasks.later(task, SystemClock().now() + timedelta(minutes=5), reason="answered 503")
     assert (await why()).startswith("answered 503; again at ")
+
+
+async def test_who_watches_is_told_what_was_stepped_over_and_why(store: Store):
+    number = await push(store, "r1", {"name": "old"})
+    await store.dead_letters.bury(letter(origin="outbox", origin_id=str(number), external_id="r1"))
+    await push(store, "r1", {"name": "new"}, state="unknown")
+    letters = desk(store, account())
+    [row] = (await letters.replay(selection(), who="ann"))["replays"]
+    key = [(row["integration"], row["replay"])]
+    await store.replays.step(*key[0])
+    [told] = (await letters.replays(key))["replays"]
+    assert (told["put_off"], told["in_flight"]) == (1, 0)
+    assert told["why_waiting"] == told["put_off_for"] == "a newer push of the record is under way"
+    [only] = await store.dead_letters.list()
+    shown = await letters.letter(only.id)
+    assert shown is not None
+    assert shown["waits_for"] == told["put_off_for"]

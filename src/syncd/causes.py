@@ -119,6 +119,7 @@ def letter_told(letter: DeadLetter, *, formers: Sequence[DeadLetter] = ()) -> di
             for one in formers
         ],
         "replay": letter.replay_id,
+        "waits_for": letter.put_off_for,
         "settled": letter.settled_at,
         "settled_by": letter.settled_by,
         "reason": letter.reason,
@@ -143,6 +144,8 @@ def replay_told(standing: Standing, now: datetime) -> dict[str, Any]:
         "in_flight": standing.in_flight,
         "failed": standing.failed,
         "waiting": standing.waiting,
+        "put_off": standing.put_off,
+        "put_off_for": standing.put_off_for,
         "overtaken": replay.overtaken,
         "unable": replay.unable,
         "canary": replay.canary_id,

@@ -19,8 +19,10 @@ from syncd.clock import Clock
 from syncd.config import did_you_mean
 from syncd.errors import ConfigError, StoreError
 from syncd.store import REPLAYS, DeadLetter, Group, Replay, Selection, Standing, Store
+from syncd.store.controls import PAUSE
 from syncd.store.database import DataRefusedError
 from syncd.store.replays import PORTION
+from syncd.sync import outage
 from syncd.sync.account import Account
 
 log = structlog.get_logger()
@@ -262,7 +264,7 @@ class Replaying:
             standing = await store.replays.standing(replay.integration, replay.id)
             if standing is not None:
                 told = causes.replay_told(standing, now)
-                shown.append({**told, "why_waiting": self._why(standing, told["held_until"], now)})
+                shown.append({**told, "why_waiting": await self._why(standing, told["held_until"], now)})
         return shown
 
     def _gone(self, groups: Sequence[Group]) -> list[str]:
@@ -277,7 +279,7 @@ class Replaying:
         }
         return sorted(gone)
 
-    def _why(self, standing: Standing, held_until: datetime | None, now: datetime) -> str | None:
+    async def _why(self, standing: Standing, held_until: datetime | None, now: datetime) -> str | None:
         """Why a replay does not move at present, for who watches; None where it does, or is over."""
         replay = standing.replay
         if replay.ended_at is not None:
@@ -285,16 +287,28 @@ class Replaying:
         account = next((one for one in self._accounts() if one.name == replay.integration), None)
         if account is None:
             return f"{replay.integration} does not run on this instance"
-        if account.health.paused is not None:
-            return f"{replay.integration} is paused: syncd resume {replay.integration}"
-        refused_until = account.health.auth_retry_at
-        if refused_until is not None and refused_until > now:
-            return f"the credential was refused: syncd credential test {replay.integration}"
+        held = await self._held(account, replay.resource, now)
+        if held is not None:
+            return held
         if held_until is not None:
             return f"{standing.held_by or 'put off'}; again at {held_until:%H:%M:%S} UTC"
-        if not standing.in_flight and standing.next_origin == "outbox":
-            return "newer pushes of the same record are under way"
+        if not standing.in_flight and standing.put_off:
+            return standing.put_off_for
         return None
+
+    async def _held(self, account: Account, resource: str, now: datetime) -> str | None:
+        """Why nothing of this resource is called at present; None where it is."""
+        name = account.name
+        if account.health.paused is not None:
+            return f"{name} is paused: syncd resume {name}"
+        orders = await self._store().controls.active(name)
+        if any(one.kind == PAUSE and one.resource == resource for one in orders if resource):
+            return f"{name}/{resource} is paused: syncd resume {name}/{resource}"
+        refused_until = account.health.auth_retry_at
+        if refused_until is not None and refused_until > now:
+            return f"the credential was refused: syncd credential test {name}"
+        barred = outage.worst(name, account.gate.view(), account.needs(resource), now)
+        return f"{barred.reason}: {barred.action}" if barred is not None else None
 
     def _store(self) -> Store:
         store = self._store_now()

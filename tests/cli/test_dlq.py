@@ -21,6 +21,7 @@ ROW: dict[str, Any] = {
     "replay": 7, "integration": "booking", "resource": "rooms", "cause": "3fa9c1d2", "message": "answered 403", "who": "ann",
     "state": "done", "total": 11, "sent": 11, "done": 11, "in_flight": 0, "failed": 0, "waiting": 0, "overtaken": 0,
     "unable": 0, "canary": 4182, "held_until": None, "held_by": None, "reason": None, "why_waiting": None,
+    "put_off": 0, "put_off_for": None,
     "begun_at": "2026-11-01T12:00:00Z", "ended_at": "2026-11-01T12:01:00Z",
 }  # fmt: skip
 SCOPE: dict[str, Any] = {
@@ -268,6 +269,18 @@ def test_what_a_replay_came_to_is_said_with_what_was_dropped_and_what_could_not_
         {**ROW, "state": "canary", "waiting": 10, "why_waiting": "booking is paused: syncd resume booking"}
     )
     assert waits.endswith("10 behind it; waits: booking is paused: syncd resume booking")
+    stepped = {
+        **ROW,
+        "state": "following",
+        "in_flight": 2,
+        "done": 5,
+        "put_off": 3,
+        "put_off_for": "a newer push goes first",
+    }
+    assert progress(stepped).endswith("5 of 11 done, 2 under way, 3 stepped over for now: a newer push goes first")
+    assert progress({**stepped, "why_waiting": "a newer push goes first"}).endswith(
+        "way; waits: a newer push goes first"
+    )
 
 
 # -- with the database alone -------------------------------------------------------------------------------------------

@@ -128,30 +128,6 @@ async def test_an_application_needs_no_more_than_the_documented_grants(store: St
     assert len(await store.outbox.list("acme")) == 2
 
 
-async def test_of_each_record_only_the_oldest_is_ready(store: Store):
-    await own(store)
-    first, second, other = await put(store, "a"), await put(store, "a"), await put(store, "b")
-    assert await ready(store) == [first, other]
-    push = await taken(store, first)
-    assert await ready(store) == [other]
-    assert await store.outbox.take("acme", second, scope=SCOPE, fence=1) is None
-    await store.outbox.later(push, now(store) + timedelta(hours=1), reason="busy")
-    assert await ready(store) == [other], "one that is put off keeps its turn"
-    assert await store.outbox.take("acme", first, scope=SCOPE, fence=1) is None, "not before its time"
-    assert await ready(store, without=["acme/things"]) == []
-    assert await ready(store, limit=1) == [other]
-
-
-async def test_pushes_without_an_id_wait_until_it_is_said_what_orders_them(store: Store):
-    first, second, free = await put(store), await put(store), await put(store)
-    assert await ready(store) == []
-    fresh = await store.outbox.unordered(["acme"])
-    assert [each.id for each in fresh] == [first, second, free]
-    await store.outbox.order({("acme", first): "email=a", ("acme", second): "email=a", ("acme", free): ""})
-    assert await store.outbox.unordered(["acme"]) == []
-    assert await ready(store) == [first, free]
-
-
 async def test_what_left_is_unknown_after_a_death_and_what_did_not_waits(store: Store):
     fence = await own(store)
     gone, stayed = await put(store, "a"), await put(store, "b")
@@ -399,22 +375,3 @@ async def test_whatever_happens_a_try_that_left_is_never_forgotten(store: Store,
         if push is None:
             assert await state(store, number) == ("done" if over else "unknown" if doubt else "waiting", doubt)
     await store.leases.release(SCOPE, owner, fence)
-
-
-async def test_a_look_finds_whose_turn_it_is_behind_any_number_that_stand_in_a_row(store: Store):
-    await own(store)
-    fill = (
-        "INSERT INTO syncd.outbox (integration, resource, operation, external_id, payload, not_before) "
-        "SELECT 'acme', 'things', 'x', {}, '{{}}', {} FROM generate_series(1, 1500) g"
-    )
-    await store._database.execute(fill.format("'one'", "NULL"))
-    await store._database.execute(fill.format("'off' || g", "now() + interval '1 hour'"))
-    first = (await ready(store))[0]
-    last, due, free = await put(store, "z"), await put(store, "zz"), await put(store)
-    await store.outbox.order({("acme", free): ""})
-    push = await taken(store, due)
-    await store.outbox.later(push, now(store) - timedelta(seconds=1))
-    seen: set[int] = set()
-    for _ in range(4):  # round the records once, whatever comes before them
-        seen |= set(await ready(store))
-    assert seen == {first, last, due, free}

@@ -524,3 +524,123 @@ async def test_a_push_waits_for_a_newer_one_that_is_under_way(store: Store, stat
     await store._database.execute("UPDATE syncd.outbox SET state = 'done' WHERE id = $1", newer)
     await run(store, replay)
     assert (await outbox_row(store, number))["state"] == "dropped"
+
+
+async def newer_under_way(store: Store, external_id: str) -> int:
+    return await push(store, external_id, {"name": "new"}, state="taken", kind="other")
+
+
+async def end_push(store: Store, number: int, state: str = "done") -> None:
+    await store._database.execute("UPDATE syncd.outbox SET state = $2 WHERE id = $1", number, state)
+
+
+async def look_again(store: Store) -> None:
+    """As if the time had passed for which letters are stepped over."""
+    await store._database.execute("UPDATE syncd.dead_letters SET put_off_until = put_off_until - interval '1 minute'")
+
+
+async def states(store: Store, numbers: list[int]) -> list[str]:
+    return [(await outbox_row(store, number))["state"] for number in numbers]
+
+
+async def test_letters_that_cannot_be_returned_yet_are_stepped_over_and_come_back_to(store: Store):
+    held = [await buried_push(store, f"h{each}", {"name": "old"}) for each in range(15)]
+    newer = [await newer_under_way(store, f"h{each}") for each in range(15)]
+    free = [await buried_push(store, f"f{each}", {"name": "old"}) for each in range(15)]
+    replay = await begin(store)
+    assert await step(store, replay)
+    assert (await stand(store, replay)).replay.canary_id is not None, "the canary is the first that can go"
+    assert await states(store, free) == ["waiting"] + ["buried"] * 14
+    gone: set[int] = set()
+    for _ in range(20):
+        while await step(store, replay):
+            pass
+        under_way = [number for number in free if (await outbox_row(store, number))["state"] == "waiting"]
+        gone |= set(under_way)
+        for number in under_way:
+            await end_push(store, number)
+    assert gone == set(free)
+    standing = await stand(store, replay)
+    assert (standing.replay.state, standing.waiting, standing.put_off) == ("following", 15, 15)
+    assert standing.put_off_for == "a newer push of the record is under way"
+    for number in newer:
+        await end_push(store, number, "dropped")
+    assert not await step(store, replay), "not at once"
+    await look_again(store)
+    assert await step(store, replay)
+    assert (await states(store, held)).count("waiting") == 10
+    assert (await stand(store, replay)).put_off == 5
+
+
+async def test_letters_come_back_to_do_not_keep_those_behind_them_waiting(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "LOOKED_AT", 3)
+    monkeypatch.setattr(module, "PORTION", {"outbox": 3})
+    for each in range(9):
+        await buried_push(store, f"h{each}", {"name": "old"})
+        await newer_under_way(store, f"h{each}")
+    free = [await buried_push(store, f"f{each}", {"name": "old"}) for each in range(2)]
+    replay = await begin(store)
+    for _ in range(5):
+        await step(store, replay)
+        await look_again(store)
+    assert (await states(store, free))[0] == "waiting"
+
+
+async def test_pushes_of_one_record_keep_their_order_when_one_is_stepped_over(store: Store):
+    [first, newer, last] = [
+        await buried_push(store, "r1", {"text": "1"}, replaces=False),
+        await newer_under_way(store, "r1"),
+        await buried_push(store, "r1", {"text": "3"}, replaces=False),
+    ]
+    replay = await begin(store)
+    assert not await step(store, replay)
+    assert await states(store, [first, last]) == ["buried", "buried"]
+    await store._database.execute("UPDATE syncd.dead_letters SET put_off_until = NULL WHERE origin_id = $1", str(last))
+    assert not await step(store, replay), "nor when it is looked at without the one before it"
+    assert (await stand(store, replay)).put_off == 2
+    await end_push(store, newer)
+    await look_again(store)
+    while await step(store, replay):
+        pass
+    assert (await outbox_row(store, first))["state"] == "waiting"
+    await end_push(store, first)
+    while await step(store, replay):
+        await look_again(store)
+    assert (await outbox_row(store, last))["state"] == "waiting"
+
+
+async def test_returned_work_that_is_put_off_leaves_its_place_to_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "PORTION", {"task": 2})
+    await letters(store, 20)
+    replay = await begin(store)
+    await step(store, replay)
+    [canary] = await take(store)
+    await store.tasks.done(canary)
+    later = store._database.clock.now() + timedelta(hours=1)
+    for _ in range(10):
+        while await step(store, replay):
+            pass
+        for task in await take(store):
+            await store.tasks.later(task, later, reason="answered 503")
+    standing = await stand(store, replay)
+    assert standing.in_flight == module.HELD_TIMES * 2, "but there is a bound to that"
+    assert (standing.held_until, standing.held_by) == (later, "answered 503")
+
+
+async def test_what_a_cancelled_replay_stepped_over_begins_anew_in_the_next(store: Store):
+    number = await buried_push(store, "r1", {"name": "old"})
+    newer = await newer_under_way(store, "r1")
+    replay = await begin(store)
+    await step(store, replay)
+    [waits] = await store.dead_letters.list()
+    assert waits.put_off_for == "a newer push of the record is under way"
+    await store.replays.cancel(ALL, who="ann")
+    [letter] = await store.dead_letters.list()
+    assert (letter.put_off_for, letter.replay_id) == (None, None)
+    await end_push(store, newer, "dropped")
+    assert await step(store, await begin(store))
+    assert await states(store, [number]) == ["waiting"]

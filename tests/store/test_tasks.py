@@ -138,11 +138,9 @@ async def test_takers_choose_lanes_and_kinds(store: Store):
     assert await store.tasks.ready(["acme", "other"]) == ["acme"]
 
 
-async def test_counts_and_the_next_due_time(store: Store):
+async def test_what_is_put_off_is_counted_and_not_ready(store: Store):
     soon = now(store) + timedelta(hours=1)
-    assert await store.tasks.next_at("acme") is None
     await store.tasks.put("acme", NewTask("fetch", not_before=soon), NewTask("fetch", not_before=soon))
-    assert await store.tasks.next_at("acme") == soon
     [counted] = await store.tasks.counts("acme")
     assert (counted["kind"], counted["lane"], counted["state"], counted["count"]) == ("fetch", 1, "waiting", 2)
     assert await store.tasks.ready(["acme"]) == []

@@ -108,6 +108,7 @@ def _show_letter(app: App, letter: Mapping[str, Any]) -> Exit:
         "buried": letter["buried"],
         "last": letter["last"] if letter["times"] > 1 else None,
         "times": letter["times"] if letter["times"] > 1 else None,
+        "waits for": letter["waits_for"],
         "settled": letter["settled"],
         "settled by": letter["settled_by"],
         "reason": letter["reason"],

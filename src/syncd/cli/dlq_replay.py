@@ -202,6 +202,8 @@ def progress(row: Row) -> str:
     """One line about a replay under way."""
     where = f"{row['integration']}/{row['resource']}".rstrip("/")
     why = f"; waits: {row['why_waiting']}" if row.get("why_waiting") else ""
+    if row.get("put_off") and row.get("put_off_for") != row.get("why_waiting"):
+        why = f", {row['put_off']:,} stepped over for now: {row['put_off_for']}{why}"
     if row["state"] == "canary":
         what = f"canary {row['canary']} is ahead" if row.get("canary") else "the canary waits"
         return f"{where}: {what}, {row['waiting']:,} behind it{why}"

@@ -24,7 +24,8 @@ from syncd.store.replays import REPLAYS, Group, Replay, Standing
 from syncd.store.rows import Known, NewTask, PageResult, PageWrite, Reject, Row
 from syncd.store.sealing import KeyRing, SealError, new_key_line
 from syncd.store.store import Store
-from syncd.store.tasks import POISON, SUSPECT, WISHES, Task
+from syncd.store.task_turns import POISON, SUSPECT, Task
+from syncd.store.tasks import WISHES
 from syncd.store.views import view_name
 
 __all__ = [

@@ -13,7 +13,7 @@ from syncd.errors import OwnershipError
 from syncd.model import Checkpoint, Mode, Outcome
 from syncd.store.database import Database, again_after_conflict
 from syncd.store.dead_letters import NewDeadLetter, insert_letter
-from syncd.store.tasks import Task
+from syncd.store.task_turns import Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ class DeadLetter(NewDeadLetter):
     """How often it was replayed before."""
     replay_id: int | None = None
     """The replay that is to take it, or has taken it."""
+    put_off_for: str | None = None
+    """What it waits for, where its replay has stepped over it for now."""
     settled_at: datetime | None = None
     settled_by: str | None = None
     reason: str | None = None

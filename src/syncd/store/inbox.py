@@ -121,9 +121,12 @@ class Finish:
 _TAKE = """
 WITH ready AS MATERIALIZED (
     SELECT i.id, i.event_id, i.route, i.event_type, i.headers, i.body, i.received_at, i.attempts, i.lost
-    FROM syncd.inbox i
-    WHERE i.integration = $1 AND i.state = 'waiting' AND {which} AND (i.not_before IS NULL OR i.not_before <= $4)
-      AND EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $2 AND l.fence = $3)
+    FROM (
+        (SELECT w.* FROM syncd.inbox w WHERE {which} AND w.not_before IS NULL ORDER BY w.not_before, w.id LIMIT $5)
+        UNION ALL
+        (SELECT w.* FROM syncd.inbox w WHERE {which} AND w.not_before <= $4 ORDER BY w.not_before, w.id LIMIT $5)
+    ) i
+    WHERE EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $2 AND l.fence = $3)
     ORDER BY i.id
     LIMIT $5
 ), chosen AS (
@@ -138,8 +141,9 @@ WITH ready AS MATERIALIZED (
 )
 SELECT id, event_id, route, event_type, headers, body, received_at, attempts, lost FROM chosen ORDER BY id
 """
-_TAKE_SOUND = _TAKE.format(which="i.lost = 0")
-_TAKE_SUSPECT = _TAKE.format(which="i.lost > 0")
+_WAITS = "w.integration = $1 AND w.state = 'waiting' AND w.lost"
+_TAKE_SOUND = _TAKE.format(which=f"{_WAITS} = 0")
+_TAKE_SUSPECT = _TAKE.format(which=f"{_WAITS} > 0")
 _FREE = """
 WITH batches AS (
     DELETE FROM syncd.inbox_batches WHERE integration = $1 AND fence < $2 RETURNING ids
@@ -185,7 +189,8 @@ class Inbox:
         """Those of the integrations that have a delivery waiting which may be taken now."""
         found = await self._database.fetch(
             "SELECT n.name FROM unnest($1::text[]) AS n(name) WHERE EXISTS (SELECT FROM syncd.inbox i "
-            "WHERE i.integration = n.name AND i.state = 'waiting' AND (i.not_before IS NULL OR i.not_before <= $2))",
+            "WHERE i.integration = n.name AND i.state = 'waiting' AND i.not_before IS NULL) OR EXISTS (SELECT "
+            "FROM syncd.inbox i WHERE i.integration = n.name AND i.state = 'waiting' AND i.not_before <= $2)",
             list(integrations),
             self._database.clock.now(),
         )

@@ -11,7 +11,7 @@ import asyncpg
 
 from syncd import codec
 from syncd.store.database import Database
-from syncd.store.tasks import SUSPECT
+from syncd.store.task_turns import SUSPECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,34 +107,58 @@ that the older one waits again."""
 
 
 _MAY_GO = "(o.not_before IS NULL OR o.not_before <= $2) AND o.state IN ('waiting', 'unknown')"
+_RESOURCES = """
+WITH RECURSIVE next AS (
+    (SELECT o.resource FROM syncd.outbox o
+     WHERE o.integration = $1 AND o.state IN ('waiting', 'taken', 'unknown') ORDER BY o.resource LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.resource FROM syncd.outbox o WHERE o.integration = $1 AND o.state IN ('waiting', 'taken', 'unknown')
+            AND o.resource > n.resource ORDER BY o.resource LIMIT 1)
+    FROM next n WHERE n.resource IS NOT NULL
+)
+SELECT n.resource FROM next n WHERE n.resource IS NOT NULL
+"""
+"""Of which there are pushes that are not over: one step of the index for each."""
+
+
+def _queues(also: str, limit: str) -> str:
+    """Of each resource $4 those that were never put off, and those that were and are due: each half in the index's order."""
+    halves = (
+        "(SELECT w.* FROM syncd.outbox w WHERE w.integration = $1 AND w.resource = r.name "
+        f"AND w.state IN ('waiting', 'unknown') AND {half} {also} ORDER BY w.not_before, w.id LIMIT {limit})"
+        for half in ("w.not_before IS NULL", "w.not_before <= $2")
+    )
+    return f"unnest($4::text[]) AS r(name) CROSS JOIN LATERAL ({' UNION ALL '.join(halves)}) o"
+
+
 _LOOK = f"""
 SELECT o.integration, o.id, o.resource, o.suspicion
-FROM (
-    (SELECT * FROM syncd.outbox w WHERE w.integration = $1 AND w.state IN ('waiting', 'unknown') AND w.not_before IS NULL
-     ORDER BY w.id LIMIT $5)
-    UNION ALL
-    (SELECT * FROM syncd.outbox w WHERE w.integration = $1 AND w.state IN ('waiting', 'unknown') AND w.not_before <= $2
-     ORDER BY w.not_before LIMIT $5)
-) o
-WHERE (o.external_id IS NOT NULL OR o.ordered_by IS NOT NULL) AND o.integration || '/' || o.resource <> ALL($4::text[])
-  AND {FIRST}
+FROM {_queues("", "$5")}
+WHERE (o.external_id IS NOT NULL OR o.ordered_by IS NOT NULL) AND {FIRST}
 ORDER BY o.id LIMIT $3
 """
 """The first of those that never were put off, and of those whose time has come, where nothing older stands before them."""
 _FREE = f"""
-SELECT o.integration, o.id, o.resource, o.suspicion FROM syncd.outbox o
-WHERE o.integration = $1 AND o.ordered_by = '' AND o.external_id IS NULL AND {_MAY_GO}
-  AND o.integration || '/' || o.resource <> ALL($4::text[])
+SELECT o.integration, o.id, o.resource, o.suspicion
+FROM {_queues("AND w.ordered_by = '' AND w.external_id IS NULL", "$3")}
 ORDER BY o.id LIMIT $3
 """
 HEADS_AT_ONCE = 500
 LOOKED_AT = 200
-"""So many rows are looked at in their order."""
-_NEXT_HEAD = """
-SELECT o.resource, o.record_key, o.id FROM syncd.outbox o
-WHERE o.integration = $1 AND o.state IN ('waiting', 'taken', 'unknown') AND o.record_key IS NOT NULL
-  AND (o.resource, o.record_key) > ({}, {})
-ORDER BY o.resource, o.record_key, o.id LIMIT 1
+"""So many rows of a resource are looked at in their order."""
+_OF = "o.integration = $1 AND o.state IN ('waiting', 'taken', 'unknown') AND o.resource = {}"
+_FIRST_OF = f"""
+SELECT f.* FROM unnest($5::text[]) AS r(name) CROSS JOIN LATERAL (
+    SELECT o.resource, o.record_key, o.id FROM syncd.outbox o WHERE {_OF.format("r.name")} AND o.record_key IS NOT NULL
+    ORDER BY o.record_key, o.id LIMIT 1
+) f WHERE r.name > {{}} ORDER BY r.name LIMIT 1
+"""
+_NEXT_HEAD = f"""
+(SELECT o.resource, o.record_key, o.id FROM syncd.outbox o WHERE {_OF.format("{0}")} AND o.record_key > {{1}}
+ ORDER BY o.record_key, o.id LIMIT 1)
+UNION ALL
+({_FIRST_OF.format("{0}")})
+LIMIT 1
 """
 _HEADS = f"""
 WITH RECURSIVE head AS (
@@ -142,12 +166,12 @@ WITH RECURSIVE head AS (
     UNION ALL
     SELECT n.* FROM head h CROSS JOIN LATERAL ({_NEXT_HEAD.format("h.resource", "h.record_key")}) n
 )
-SELECT h.resource, h.record_key, h.id, o.suspicion,
-       {_MAY_GO} AND o.integration || '/' || o.resource <> ALL($5::text[]) AS may_go
+SELECT h.resource, h.record_key, h.id, o.suspicion, {_MAY_GO} AS may_go
 FROM (SELECT * FROM head LIMIT {HEADS_AT_ONCE}) h
 CROSS JOIN LATERAL (SELECT * FROM syncd.outbox k WHERE k.integration = $1 AND k.id = h.id OFFSET 0) o
 ORDER BY h.resource, h.record_key
 """
+"""The oldest push of each of the next records, those of resource $3 above $4 first and then those of the next resources."""
 
 
 class Turns:
@@ -200,21 +224,29 @@ class Turns:
         the records, so many a look.
         """
         found: dict[int, Ready] = {}
-        now, barred = self._database.clock.now(), list(without)
+        now, barred = self._database.clock.now(), set(without)
         for name in integrations:
-            first = await self._database.fetch(_LOOK, name, now, limit, barred, LOOKED_AT)
+            resources = [each[0] for each in await self._database.fetch(_RESOURCES, name)]
+            free = [each for each in resources if f"{name}/{each}" not in barred]
+            if not free:
+                continue
+            first = await self._database.fetch(_LOOK, name, now, limit, free, LOOKED_AT)
             some = {each["id"]: Ready(*each) for each in first}
             if len(some) < limit:
-                some |= {
-                    each["id"]: Ready(*each) for each in await self._database.fetch(_FREE, name, now, limit, barred)
-                }
-                some |= {each.id: each for each in await self._heads(name, now, barred)}
+                some |= {each["id"]: Ready(*each) for each in await self._database.fetch(_FREE, name, now, limit, free)}
+                some |= {each.id: each for each in await self._heads(name, now, free)}
             found |= {each: some[each] for each in sorted(some)[:limit]}
         return [found[each] for each in sorted(found)]
 
-    async def _heads(self, integration: str, now: datetime, barred: list[str]) -> list[Ready]:
-        """The oldest push of each of the next so many records, where it may go now."""
-        rows = await self._database.fetch(_HEADS, integration, now, *self._round.get(integration, ("", "")), barred)
+    async def _heads(self, integration: str, now: datetime, free: list[str]) -> list[Ready]:
+        """The oldest push of each of the next so many records of these resources, where it may go now."""
+        resource, key = self._round.get(integration, ("", ""))
+        if resource not in free:
+            resource, key = (
+                next((each for each in free if each > resource), ""),
+                "",
+            )  # it may not go now: on with the next
+        rows = await self._database.fetch(_HEADS, integration, now, resource, key, free)
         if len(rows) < HEADS_AT_ONCE:
             self._round.pop(integration, None)
         else:

@@ -21,12 +21,18 @@ from syncd.model import Lane
 from syncd.store.database import UNHURRIED_SECONDS, Database, again_after_conflict
 from syncd.store.dead_letters import CHOSEN, Selection
 from syncd.store.returns import IN_FLIGHT, Returned, give_back
+from syncd.store.task_turns import URGENT
 
 REPLAYS = "syncd_replays"
 """NOTIFY channel: there is a replay to carry on with."""
 PORTION: Mapping[str, int] = {"task": 500, "run": 500, "inbox": 50, "outbox": 10}
 """So many pieces of returned work of one replay may be unfinished at once (R12), by origin. Tasks go in the lowest lane;
 deliveries and pushes go before newer ones of their integration, so only few of them at a time."""
+HELD_TIMES = 4
+"""Returned work that is put off until later does not count as unfinished, but in all there is never more than so many times
+the portion."""
+LOOKED_AT = 200
+"""Letters that are looked at for one step, at the least."""
 ENOUGH_FAILED = 10
 """From so many letters that were buried again, and more than half of those that ended, a replay goes no further."""
 
@@ -87,14 +93,18 @@ class Standing:
     """The work in flight waits until then, all of it."""
     held_by: str | None = None
     """Why it does."""
-    next_origin: str | None = None
-    """Where the next letter to be returned came from."""
+    left: bool = False
+    """Are there letters that have not been returned yet?"""
+    put_off: int = 0
+    """So many of them were stepped over, since they cannot be returned now; they are come back to."""
+    put_off_for: str | None = None
+    """What one of these waits for."""
 
     @property
     def waiting(self) -> int:
         """Letters that have not been returned yet; as many as there were, less those that were dealt with here."""
         gone = self.replay.sent + self.replay.overtaken + self.replay.unable
-        return max(self.replay.total - gone, 1) if self.next_origin is not None else 0
+        return max(self.replay.total - gone, 1) if self.left else 0
 
     @property
     def done(self) -> int:
@@ -105,24 +115,35 @@ class Standing:
 _COLUMNS = ", ".join(Replay.__slots__)
 _RUNNING = "SELECT r.id FROM syncd.replays r WHERE r.ended_at IS NULL"
 _FAILED = "SELECT count(*) FROM syncd.dead_letters WHERE integration = $1 AND failed_in = $2"
-_STANDING = (
-    f"SELECT {_COLUMNS}, f.flying AS _flying, ({_FAILED}) AS _failed, "
-    "f.until AS _until, f.why AS _why, (SELECT d.origin FROM syncd.dead_letters d WHERE d.integration = $1 "
-    "AND d.replay_id = $2 AND d.state = 'open' ORDER BY d.id LIMIT 1) AS _next "
-    f"FROM syncd.replays, LATERAL ({IN_FLIGHT}) AS f(flying, until, why) WHERE integration = $1 AND id = $2"
-)
+_OPEN = "d.integration = $1 AND d.replay_id = $2 AND d.state = 'open'"
+_STANDING = f"""
+SELECT {_COLUMNS}, f.flying AS _flying, ({_FAILED}) AS _failed, f.until AS _until, f.why AS _why,
+       EXISTS (SELECT FROM syncd.dead_letters d WHERE {_OPEN}) AS _left, p.count AS _put_off, p.why AS _put_off_for
+FROM syncd.replays, LATERAL ({IN_FLIGHT}) AS f(flying, held, until, why),
+     LATERAL (SELECT count(*) AS count, min(d.put_off_for) AS why FROM syncd.dead_letters d
+              WHERE {_OPEN} AND d.put_off_until IS NOT NULL) p
+WHERE integration = $1 AND id = $2
+"""
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('syncd replays'))"
-_URGENT = (
-    "SELECT count(*) FROM (SELECT cause FROM syncd.tasks WHERE integration = $1 AND state = 'waiting' AND lane = 0 "
-    "ORDER BY id DESC LIMIT 1000) t JOIN syncd.inbox q ON q.integration = $1 AND q.event_id = substr(t.cause, 9) "
-    "JOIN syncd.dead_letters d ON d.integration = $1 AND d.id = q.letter_id AND d.replay_id = $2 "
-    "WHERE t.cause LIKE 'webhook %'"
-)
+_URGENT = f"""
+SELECT count(*) FROM ({URGENT}) t
+JOIN syncd.inbox q ON q.integration = $1 AND q.event_id = substr(t.cause, 9)
+JOIN syncd.dead_letters d ON d.integration = $1 AND d.id = q.letter_id AND d.replay_id = $2
+WHERE t.cause LIKE 'webhook %'
+"""
 """Reads that deliveries cause go in the highest lane: what a replay adds there has its bound too. Others' reads are not
-counted, nor is what 1000 newer ones came after: in a lane that is never empty a replay would stand still."""
-_OPEN = "FROM syncd.dead_letters WHERE integration = $1 AND replay_id = $2 AND state = 'open' ORDER BY id"
-_ORIGIN = f"SELECT origin {_OPEN} LIMIT 1"
-_NEXT = f"SELECT id, origin, origin_id, resource, external_id, error_class, payload {_OPEN} LIMIT $3 FOR UPDATE"
+counted, nor is what a thousand newer ones of its resource came after: in a lane never empty a replay would stand still."""
+_HALF = (
+    f"SELECT d.id, d.origin FROM syncd.dead_letters d WHERE {_OPEN} AND {{}} ORDER BY d.put_off_until, d.id LIMIT $3"
+)
+_NEXT = f"""
+({_HALF.format("d.put_off_until IS NULL")}) UNION ALL ({_HALF.format("d.put_off_until <= $4")}) ORDER BY id
+"""
+"""Of those that were never stepped over and of those that were each the next: neither keeps the others waiting."""
+_CHOSEN = (
+    "SELECT d.id, d.origin, d.origin_id, d.resource, d.external_id, d.error_class, d.payload FROM syncd.dead_letters d "
+    f"WHERE {_OPEN} AND d.id = ANY($3::bigint[]) ORDER BY d.id FOR UPDATE"
+)
 
 
 class Replays:
@@ -175,7 +196,7 @@ class Replays:
             )
             if made:
                 await connection.execute(
-                    "UPDATE syncd.dead_letters d SET replay_id = m.id "
+                    "UPDATE syncd.dead_letters d SET replay_id = m.id, put_off_until = NULL, put_off_for = NULL "
                     "FROM unnest($9::text[], $10::bigint[], $11::text[], $12::text[]) "
                     "AS m(integration, id, resource, fingerprint) WHERE d.integration = m.integration "
                     f"AND d.resource = m.resource AND d.fingerprint = m.fingerprint AND {free}",
@@ -228,11 +249,12 @@ class Replays:
 
     async def standing(self, integration: str, replay_id: int) -> Standing | None:
         """Where it stands, for who watches; all of one moment."""
-        found = await self._database.fetchrow(_STANDING, integration, replay_id)
+        found = await self._database.fetchrow(_STANDING, integration, replay_id, self._database.clock.now())
         if found is None:
             return None
         values = dict(found)
-        parts = [values.pop(name) for name in ("_flying", "_failed", "_until", "_why", "_next")]
+        names = ("_flying", "_failed", "_until", "_why", "_left", "_put_off", "_put_off_for")
+        parts = [values.pop(name) for name in names]
         return Standing(Replay(**values), *parts)
 
     async def cancel(self, selection: Selection, *, who: str) -> list[tuple[str, int, int]]:
@@ -271,7 +293,8 @@ class Replays:
             if found is None:
                 return False
             replay = Replay(**dict(found))
-            flying, _, _ = await connection.fetchrow(IN_FLIGHT, integration, replay_id)
+            now = self._database.clock.now()
+            flying, held, _, _ = await connection.fetchrow(IN_FLIGHT, integration, replay_id, now)
             if replay.state == "canary":
                 return await self._canary(connection, replay, flying)
             failed = await connection.fetchval(_FAILED, integration, replay_id)
@@ -280,8 +303,8 @@ class Replays:
                 why = f"{failed} of {ended} were buried again"
                 await self._end(connection, integration, replay_id, "stopped", why)
                 return True
-            returned = await self._send(connection, replay, flying, Lane.LOW)
-            if returned.touched or flying or returned.put_off or returned.full:
+            returned = await self._send(connection, replay, flying, held, Lane.LOW)
+            if returned.touched or flying or returned.put_off or returned.waits:
                 return returned.touched > 0
             await self._end(connection, integration, replay_id, "done", None)
             return True
@@ -290,14 +313,15 @@ class Replays:
         """One letter ahead; the others stay open until its work is done, and if it is buried again."""
         key = (replay.integration, replay.id)
         if replay.canary_id is None:
-            returned = await self._send(connection, replay, 0, Lane.NORMAL, most=1)
+            returned = await self._send(connection, replay, 0, 0, Lane.NORMAL, most=1)
             if returned.ids:
                 await connection.execute(
                     "UPDATE syncd.replays SET canary_id = $3 WHERE integration = $1 AND id = $2", *key, returned.ids[0]
                 )
-            elif not returned.touched and not returned.put_off:
+            elif not (returned.touched or returned.put_off or returned.waits):
                 await self._end(connection, *key, "done", None)
-            return bool(returned.touched or not returned.put_off)
+                return True
+            return returned.touched > 0
         if flying:
             return False
         again = await connection.fetchrow(
@@ -316,27 +340,39 @@ class Replays:
         return True
 
     async def _send(
-        self, connection: asyncpg.Connection, replay: Replay, flying: int, lane: Lane, *, most: int | None = None
+        self,
+        connection: asyncpg.Connection,
+        replay: Replay,
+        flying: int,
+        held: int,
+        lane: Lane,
+        *,
+        most: int | None = None,
     ) -> Returned:
-        """Return the next letters, as many as there is room for, all of one origin."""
-        origin = await connection.fetchval(_ORIGIN, replay.integration, replay.id)
-        if origin is None:
-            return Returned()
+        """Return the next letters, as many as there is room for, all of one origin; those it is not the time for are stepped
+        over. `held`: of so many in flight it is not the time either."""
+        key, now = (replay.integration, replay.id), self._database.clock.now()
+        look = max(LOOKED_AT, *PORTION.values())
+        next_ = await connection.fetch(_NEXT, *key, look, now)
+        if not next_:
+            left = f"SELECT EXISTS (SELECT FROM syncd.dead_letters d WHERE {_OPEN})"
+            return Returned(waits=await connection.fetchval(left, *key))
+        origin = next_[0]["origin"]
         portion = PORTION.get(origin, 1)
         if origin == "inbox":
-            flying += await connection.fetchval(_URGENT, replay.integration, replay.id)
-        room = most or portion - flying
+            flying += await connection.fetchval(_URGENT, *key)
+        room = most or min(portion - (flying - held), HELD_TIMES * portion - flying)
         if room <= 0:
-            return Returned(full=True)
-        letters = await connection.fetch(_NEXT, replay.integration, replay.id, room)
-        mine = [letter for letter in letters if letter["origin"] == origin]
-        now = self._database.clock.now()
-        returned = await give_back(connection, replay.integration, origin, mine, lane, now, by=replay.who)
+            return Returned(waits=True)
+        ids = [letter["id"] for letter in next_ if letter["origin"] == origin]
+        if origin != "outbox":  # only pushes are ever stepped over
+            ids = ids[:room]
+        letters = await connection.fetch(_CHOSEN, *key, ids)
+        returned = await give_back(connection, replay.integration, origin, letters, lane, now, by=replay.who, most=room)
         await connection.execute(
             "UPDATE syncd.replays SET sent = sent + $3, overtaken = overtaken + $4, unable = unable + $5 "
             "WHERE integration = $1 AND id = $2",
-            replay.integration,
-            replay.id,
+            *key,
             len(returned.ids) + len(returned.standing),
             len(returned.overtaken),
             len(returned.unable),
@@ -359,7 +395,7 @@ class Replays:
         if not over:
             return None
         left: int = await connection.fetchval(
-            "WITH freed AS (UPDATE syncd.dead_letters SET replay_id = NULL "
+            "WITH freed AS (UPDATE syncd.dead_letters SET replay_id = NULL, put_off_until = NULL, put_off_for = NULL "
             "WHERE integration = $1 AND replay_id = $2 AND state = 'open' RETURNING 1) SELECT count(*) FROM freed",
             integration,
             replay_id,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -18,10 +18,12 @@ from syncd.model import Lane
 from syncd.store.outbox import OUTBOX
 from syncd.store.outbox_turns import NEWER, OVERTAKEN, SAME_FIELDS
 from syncd.store.scribe import INBOX
-from syncd.store.tasks import POISON, WISHES
+from syncd.store.task_turns import POISON
+from syncd.store.tasks import WISHES
 
 IN_FLIGHT = """
-SELECT count(*), CASE WHEN count(*) = count(w.not_before) THEN min(w.not_before) END, min(w.why)
+SELECT count(*), count(*) FILTER (WHERE w.not_before > $3),
+       CASE WHEN count(*) = count(w.not_before) THEN min(w.not_before) END, min(w.why)
 FROM (
     SELECT letter_id, not_before, coalesce(reason, history -> -1 ->> 'error') AS why
     FROM syncd.tasks WHERE integration = $1 AND letter_id IS NOT NULL
@@ -35,7 +37,12 @@ FROM (
 JOIN syncd.dead_letters d ON d.integration = $1 AND d.id = w.letter_id
 WHERE d.replay_id = $2
 """
-"""Work that a replay has returned and that is not done: how much, until when all of it waits, and why."""
+"""Work that a replay has returned and that is not done: how much, how much of it is put off at $3, until when all of it
+is, and why."""
+PUT_OFF_SECONDS = 2.0
+"""So long a letter that cannot be returned now is stepped over."""
+NEWER_GOES_FIRST = "a newer push of the record is under way"
+OLDER_GOES_FIRST = "an older push of the record goes first"
 
 
 @dataclass(slots=True)
@@ -50,10 +57,10 @@ class Returned:
     """Pushes dropped: a newer one of the same record was done."""
     unable: list[int] = field(default_factory=list)
     """Left open: what it takes to do them is no longer there."""
-    put_off: list[int] = field(default_factory=list)
-    """Not now: a newer push of the same record is under way."""
-    full: bool = False
-    """Nothing was tried: as much as may be is under way."""
+    put_off: dict[int, str] = field(default_factory=dict)
+    """Not now, and why: they are stepped over and come back to."""
+    waits: bool = False
+    """Some were left for later: as much as may be is under way, or it is not their time."""
 
     @property
     def touched(self) -> int:
@@ -69,19 +76,22 @@ async def give_back(
     now: datetime,
     *,
     by: str,
+    most: int,
 ) -> Returned:
-    """Return the work of letters of one origin and settle them, inside the caller's transaction.
+    """Return the work of letters of one origin and settle them, inside the caller's transaction; of at most so many.
 
     The letters are locked; each has `id`, `origin_id`, `resource`, `external_id`, `error_class`, `payload`.
     """
-    if origin in ("task", "run"):
-        found = await _tasks(connection, integration, letters, lane, now)
-    elif origin == "inbox":
-        found = await _deliveries(connection, integration, letters)
-    elif origin == "outbox":
-        found = await _pushes(connection, integration, letters, now)
+    if origin == "outbox":
+        found = await _pushes(connection, integration, letters, now, most)
     else:
-        found = Returned(unable=[letter["id"] for letter in letters])
+        letters = letters[:most]
+        if origin in ("task", "run"):
+            found = await _tasks(connection, integration, letters, lane, now)
+        elif origin == "inbox":
+            found = await _deliveries(connection, integration, letters)
+        else:
+            found = Returned(unable=[letter["id"] for letter in letters])
     await _settle(connection, integration, found.ids, "replayed", by, None, now)
     await _settle(
         connection, integration, found.standing, "replayed", by, "its work was done or under way already", now
@@ -89,9 +99,19 @@ async def give_back(
     await _settle(connection, integration, found.overtaken, "discarded", by, "a newer push of the record was done", now)
     if found.unable:
         await connection.execute(
-            "UPDATE syncd.dead_letters SET replay_id = NULL WHERE integration = $1 AND id = ANY($2::bigint[])",
+            "UPDATE syncd.dead_letters SET replay_id = NULL, put_off_until = NULL, put_off_for = NULL "
+            "WHERE integration = $1 AND id = ANY($2::bigint[])",
             integration,
             found.unable,
+        )
+    if found.put_off:
+        await connection.execute(
+            "UPDATE syncd.dead_letters d SET put_off_until = $4, put_off_for = w.why "
+            "FROM unnest($2::bigint[], $3::text[]) AS w(id, why) WHERE d.integration = $1 AND d.id = w.id",
+            integration,
+            list(found.put_off),
+            list(found.put_off.values()),
+            now + timedelta(seconds=PUT_OFF_SECONDS),
         )
     return found
 
@@ -212,8 +232,22 @@ _NEWER = f"syncd.outbox o JOIN syncd.outbox n ON {NEWER} WHERE o.integration = $
 """Newer pushes `n` of the records of some pushes `o`."""
 
 
+_BEHIND = """
+SELECT DISTINCT o.id
+FROM syncd.dead_letters l
+JOIN syncd.dead_letters d ON d.integration = l.integration AND d.replay_id = l.replay_id
+JOIN syncd.outbox p ON p.integration = d.integration
+  AND p.id = CASE WHEN d.origin_id ~ '^[0-9]{1,18}$' THEN d.origin_id::bigint END
+JOIN syncd.outbox o
+  ON o.integration = p.integration AND o.resource = p.resource AND o.record_key = p.record_key AND o.id > p.id
+WHERE l.integration = $1 AND l.id = $3 AND d.state = 'open' AND d.put_off_until IS NOT NULL AND d.origin = 'outbox'
+  AND d.id <> ALL($4::bigint[]) AND o.id = ANY($2::bigint[])
+"""
+"""Of some pushes those before which an older one of the same record was stepped over, by the replay that has letter $3."""
+
+
 async def _pushes(
-    connection: asyncpg.Connection, integration: str, letters: Sequence[asyncpg.Record], now: datetime
+    connection: asyncpg.Connection, integration: str, letters: Sequence[asyncpg.Record], now: datetime, most: int
 ) -> Returned:
     """The push waits again under its own idempotency key, unless a newer one of the record was done.
 
@@ -222,7 +256,7 @@ async def _pushes(
     ids, of, unable = _named(letters)
     found = Returned(unable=unable)
     rows = await connection.fetch(
-        "SELECT l.letter_id, o.id, o.state FROM "
+        "SELECT l.letter_id, o.id, o.state, o.resource, o.record_key FROM "
         f"{_ROWS} JOIN syncd.outbox o ON o.integration = $1 AND o.id = l.id ORDER BY o.id FOR UPDATE OF o",
         integration,
         ids,
@@ -239,16 +273,25 @@ async def _pushes(
         f"SELECT DISTINCT o.id FROM {_NEWER} AND n.state = 'done' AND {SAME_FIELDS}", integration, ids
     )
     overtaken = {each["id"] for each in done}
+    stepped = await connection.fetch(_BEHIND, integration, ids, of[0], of) if of else []
+    behind = {each["id"] for each in stepped}
+    passed: set[tuple[str, str]] = set()
     back: dict[int, int] = {}
     for row in rows:
+        record = (row["resource"], row["record_key"])
         if row["state"] != "buried":
             found.standing.append(row["letter_id"])
         elif row["id"] in overtaken:
             found.overtaken.append(row["letter_id"])
-        elif row["id"] in under_way:
-            found.put_off.append(row["letter_id"])
-        else:
+        elif row["id"] in under_way or row["id"] in behind or record in passed:
+            # Pushes of one record keep their order: behind one that is stepped over all of them are.
+            found.put_off[row["letter_id"]] = NEWER_GOES_FIRST if row["id"] in under_way else OLDER_GOES_FIRST
+            if row["record_key"] is not None:
+                passed.add(record)
+        elif len(back) < most:
             back[row["id"]] = row["letter_id"]
+        else:
+            found.waits = True
     known = {row["letter_id"] for row in rows}
     found.unable += [letter for letter in of if letter not in known]
     dropped = [row["id"] for row in rows if row["letter_id"] in found.overtaken]

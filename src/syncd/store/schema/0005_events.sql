@@ -7,6 +7,9 @@
 
 ALTER TABLE syncd.inbox ADD COLUMN lost smallint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN syncd.inbox.lost IS 'How often it was in hand when the process died; from the first time on it is taken alone.';
+-- Those that were never put off come first, oldest first, then those that are due: what is put off costs no look anything.
+DROP INDEX syncd.inbox_ready;
+CREATE INDEX inbox_ready ON syncd.inbox (integration, not_before, id) WHERE state IN ('waiting', 'taken');
 CREATE INDEX inbox_by_id ON syncd.inbox (integration, id);
 CREATE INDEX inbox_suspects ON syncd.inbox (integration, id) WHERE state = 'waiting' AND lost > 0;
 

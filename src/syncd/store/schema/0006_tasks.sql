@@ -10,6 +10,10 @@ COMMENT ON COLUMN syncd.tasks.suspicion IS
     'How likely it is that the task itself ends the process: two of the takes that were lost count, then only those lost while it was being handled. Five: a dead letter.';
 COMMENT ON COLUMN syncd.tasks.wanted_at IS 'When it was last asked for. What was fetched later than that answers it.';
 
+-- What may be taken is looked for queue by queue, so that what is paused or put off costs no look anything: of a resource and
+-- lane first come those that were never put off, oldest first (their not_before is NULL), then those that are due.
+DROP INDEX syncd.tasks_ready;
+CREATE INDEX tasks_ready ON syncd.tasks (integration, resource, lane, not_before, id) WHERE state = 'waiting';
 -- A record's work is done in order: while one task of a key is under way, the next waits.
 CREATE INDEX tasks_under_way ON syncd.tasks (integration, dedupe_key) WHERE state = 'taken' AND dedupe_key IS NOT NULL;
 CREATE INDEX tasks_poison ON syncd.tasks (integration, id) WHERE state = 'waiting' AND suspicion >= 5;

@@ -13,6 +13,8 @@ ALTER TABLE syncd.dead_letters
     ADD COLUMN replays    integer NOT NULL DEFAULT 0,
     ADD COLUMN failed_in  bigint,
     ADD COLUMN replay_id  bigint,
+    ADD COLUMN put_off_until timestamptz,
+    ADD COLUMN put_off_for   text,
     ADD COLUMN reason     text;
 COMMENT ON COLUMN syncd.dead_letters.thing IS 'What the work is of: of each there is at most one open letter. NULL: it is like no other.';
 COMMENT ON COLUMN syncd.dead_letters.history IS 'What was tried: [{"attempt", "at", "error"}], the first and the latest ones.';
@@ -22,12 +24,15 @@ COMMENT ON COLUMN syncd.dead_letters.former_id IS 'The letter whose replay ended
 COMMENT ON COLUMN syncd.dead_letters.replays IS 'How often it was replayed before.';
 COMMENT ON COLUMN syncd.dead_letters.failed_in IS 'The replay whose work ended in this letter.';
 COMMENT ON COLUMN syncd.dead_letters.replay_id IS 'The replay that is to take it, or has taken it.';
+COMMENT ON COLUMN syncd.dead_letters.put_off_until IS 'Its replay stepped over it, and comes back to it then; NULL: it has not.';
+COMMENT ON COLUMN syncd.dead_letters.put_off_for IS 'What its replay waits for.';
 COMMENT ON COLUMN syncd.dead_letters.reason IS 'Why it was discarded.';
 CREATE UNIQUE INDEX dead_letters_open_once ON syncd.dead_letters (integration, thing) WHERE state = 'open' AND thing IS NOT NULL;
 DROP INDEX syncd.dead_letters_open;
 CREATE INDEX dead_letters_by_cause ON syncd.dead_letters (integration, fingerprint, resource, id) WHERE state = 'open';
 CREATE INDEX dead_letters_by_id ON syncd.dead_letters (id);
-CREATE INDEX dead_letters_of_replay ON syncd.dead_letters (integration, replay_id, id) WHERE state = 'open' AND replay_id IS NOT NULL;
+CREATE INDEX dead_letters_of_replay ON syncd.dead_letters (integration, replay_id, put_off_until, id)
+    WHERE state = 'open' AND replay_id IS NOT NULL;
 CREATE INDEX dead_letters_failed_in ON syncd.dead_letters (integration, failed_in) WHERE failed_in IS NOT NULL;
 
 CREATE TABLE syncd.replays (

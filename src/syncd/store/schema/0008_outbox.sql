@@ -32,10 +32,11 @@ CREATE UNIQUE INDEX outbox_ids ON syncd.outbox (integration, id);
 CREATE INDEX outbox_of_record ON syncd.outbox (integration, resource, record_key, id)
     WHERE state IN ('waiting', 'taken', 'unknown');
 CREATE INDEX outbox_taken ON syncd.outbox (integration) WHERE state = 'taken';
-CREATE INDEX outbox_fresh ON syncd.outbox (integration, id) WHERE state IN ('waiting', 'unknown') AND not_before IS NULL;
-CREATE INDEX outbox_due ON syncd.outbox (integration, not_before) WHERE state IN ('waiting', 'unknown');
-CREATE INDEX outbox_free ON syncd.outbox (integration, id)
+-- Resource by resource, those that were never put off before those that are due: what may not go costs no look anything.
+CREATE INDEX outbox_due ON syncd.outbox (integration, resource, not_before, id) WHERE state IN ('waiting', 'unknown');
+CREATE INDEX outbox_free ON syncd.outbox (integration, resource, not_before, id)
     WHERE state IN ('waiting', 'unknown') AND external_id IS NULL AND ordered_by = '';
+CREATE INDEX outbox_expiring ON syncd.outbox (integration, expires_at) WHERE state = 'waiting' AND expires_at IS NOT NULL;
 CREATE INDEX outbox_unordered ON syncd.outbox (integration, id)
     WHERE state = 'waiting' AND external_id IS NULL AND ordered_by IS NULL;
 
