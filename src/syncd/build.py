@@ -390,6 +390,7 @@ def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str, *,
     reads = resource.reads if settings.strategy in (None, WEBHOOKS) else settings.strategy
     strategy = Strategy.CHILDREN if resource.parent is not None else Strategy(reads)
     by_webhooks = told == WEBHOOKS and strategy is not Strategy.CHILDREN
+    by_default = by_webhooks and settings.strategy is None
     every = settings.every or (None if settings.cron else resource.every or DEFAULT_EVERY_SECONDS)
     if strategy is Strategy.CHILDREN and settings.every is None and settings.cron is None:
         every = settings.full_every
@@ -416,7 +417,8 @@ def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str, *,
             every_seconds=settings.backup_every,
             jitter_seconds=min(settings.backup_every / 10, MOST_BACKUP_JITTER_SECONDS),
         ),
-        unfed=unfed if by_webhooks else "",
+        by_default=by_default and not unfed,
+        unfed=unfed if by_webhooks and not by_default else "",
     )
 
 

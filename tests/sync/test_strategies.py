@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncd import drivers
 from syncd.build import resource_plan
 from syncd.config import ResourceConfig
 from syncd.config.units import format_duration
@@ -174,3 +175,52 @@ def test_a_little_drift_is_no_remark():
     assert remark("things", Drift(60, 40, 0), 10_000, tells_deletions=True) is None
     assert remark("things", Drift(0, 0, 11), 100, tells_deletions=False) is None
     assert "11 gone" in (remark("things", Drift(0, 0, 11), 100, tells_deletions=True) or "")
+
+
+def test_what_a_driver_chose_counts_only_where_syncd_itself_has_subscribed():
+    chosen, stated = plan({**CHANGED, "strategy": "webhooks"}), plan(CHANGED, strategy="webhooks")
+    health = Health("acme")
+    health.of("things").told_at = NOON  # by a subscription made by hand, of which nobody knows what it leaves out
+    assert chosen.by_default and not stated.by_default
+    assert (is_fed(health, chosen, NOON), is_fed(health, stated, NOON)) == (False, True)
+    assert unfed_remark("acme", health, chosen, NOON) is None, "nobody asked for webhooks"
+    health.registered = True
+    assert is_fed(health, chosen, NOON)
+    later = NOON + FORGOTTEN + timedelta(seconds=1)
+    assert not is_fed(health, chosen, later)
+    assert "do: syncd webhook list acme" in (unfed_remark("acme", health, chosen, later) or "")
+
+
+def test_where_no_webhook_can_come_what_a_driver_chose_is_no_remark():
+    found = plan({**CHANGED, "strategy": "webhooks"}, unfed="the integration has no webhook section")
+    assert (found.backup, found.unfed, found.by_default) == (None, "", False)
+
+
+CHOSEN = [
+    (name, resource.name)
+    for name in ("attio", "guesty", "stripe")
+    for resource in drivers.load(name).resources({}).values()
+    if resource.strategy == "webhooks"
+]
+
+
+@pytest.mark.parametrize(("driver", "resource"), CHOSEN)
+def test_a_driver_chooses_webhooks_only_where_events_tell_of_beginning_change_and_end(driver: str, resource: str):
+    subscriptions = drivers.load(driver).subscriptions({})
+    assert subscriptions is not None
+    events = " ".join(subscriptions.wanted([resource]))
+    assert all(
+        any(word in events for word in words) for words in (("created", "new"), ("updated",), ("deleted", "removed"))
+    )
+
+
+@pytest.mark.parametrize(("driver", "resource"), CHOSEN)
+def test_nobody_without_registered_webhooks_is_read_less_often_by_default(driver: str, resource: str):
+    loaded = drivers.load(driver)
+    described = loaded.resources({})[resource]
+    plain = described.model_copy(update={"strategy": None})
+    chosen, before = (resource_plan(one, ResourceConfig(), "v1") for one in (described, plain))
+    health = Health("acme")
+    health.of(resource).told_at = NOON
+    assert chosen.strategy is before.strategy
+    assert chosen.paced(fed=is_fed(health, chosen, NOON)) == before.schedule

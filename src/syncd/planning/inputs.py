@@ -29,7 +29,7 @@ from syncd.sync.measured import Measured
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.schedule import Schedule
 from syncd.sync.walk import PAGES_AHEAD
-from syncd.sync.webhook_fed import FORGOTTEN
+from syncd.sync.webhook_fed import FORGOTTEN, WEBHOOK
 
 _LOOKED_AT = 400
 """Starts of a cron expression that its intervals are taken from."""
@@ -46,6 +46,8 @@ class Sight:
     """By integration: seconds between send and answer, in all, and calls."""
     told: Mapping[tuple[str, str], float] | None = None
     """By integration and resource that webhooks told of lately: events a second. None: nobody looked."""
+    registered: frozenset[str] = frozenset()
+    """Integrations to whose partner's webhooks syncd has subscribed."""
     gates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By scope: `Gate.view()`, for limits that turned out lower than written."""
 
@@ -65,7 +67,9 @@ async def look(store: Store, names: Sequence[str], stated: Mapping[tuple[str, st
         key: figures.measure(runs.get(key, []), live=live.get(key, 0), stated=(stated or {}).get(key))
         for key in {*runs, *live, *(stated or {})}
     }
-    return Sight(known, figures.paces(runs), told=await store.deliveries.lately(names, FORGOTTEN))
+    told = await store.deliveries.lately(names, FORGOTTEN)
+    registered = await store.credentials.having(WEBHOOK, names)
+    return Sight(known, figures.paces(runs), told=told, registered=frozenset(registered))
 
 
 def assuming(config: Config, sight: Sight, records: Mapping[str, int]) -> Sight:
@@ -123,7 +127,7 @@ def all_scopes(config: Config, sight: Sight = BLIND) -> tuple[list[ScopeLoad], d
 def _loads(driver: Driver, partner: PartnerConfig, name: str, sight: Sight) -> list[Load]:
     plans = resource_plans(driver, partner, name)
     known = {plan.name: sight.measured.get((name, plan.name), figures.NOTHING) for plan in plans.values()}
-    return [_load(driver, partner, name, plan, known, sight.told) for plan in plans.values()]
+    return [_load(driver, partner, name, plan, known, sight) for plan in plans.values()]
 
 
 def _load(
@@ -132,12 +136,13 @@ def _load(
     name: str,
     plan: ResourcePlan,
     known: Mapping[str, Measured],
-    told: Mapping[tuple[str, str], float] | None,
+    sight: Sight,
 ) -> Load:
-    resource, found = plan.resource, known[plan.name]
+    resource, found, told = plan.resource, known[plan.name], sight.told
     request = _listing(driver, resource)
     about = [(name, each) for each in (plan.name, *resource.feeds)]
     fed = plan.backup is not None and (told is None or any(each in told for each in about))
+    fed = fed and (not plan.by_default or name in sight.registered)
     schedule = plan.paced(fed=fed)
     mean_seconds, shortest = intervals(schedule)
     # A delivery costs at most the read of its record; a record that comes whole, or several at once, cost less.
@@ -187,7 +192,7 @@ def _notes(plan: ResourcePlan, *, fed: bool, looked: bool) -> tuple[str, ...]:
         return ()
     if fed and not looked:
         return ("as if webhooks told of its changes; the calls these cause are not counted",)
-    return () if fed else ("no webhook has told of it lately: polled",)
+    return () if fed or plan.by_default else ("no webhook has told of it lately: polled",)
 
 
 def _tokens_per_second(driver: Driver, partner: PartnerConfig, name: str) -> float:

@@ -153,6 +153,15 @@ class Credentials:
             == 1
         )
 
+    async def having(self, kind: str, integrations: Sequence[str]) -> set[str]:
+        """Those of the integrations that have one of this kind."""
+        found = await self._database.fetch(
+            "SELECT integration FROM syncd.credentials WHERE kind = $1 AND integration = ANY($2::text[])",
+            kind,
+            [*integrations],
+        )
+        return {each[0] for each in found}
+
     async def list(self, integration: str | None = None) -> list[CredentialNote]:
         """What is stored, without opening anything."""
         found = await self._database.fetch(

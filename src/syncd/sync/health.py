@@ -84,6 +84,8 @@ class Health:
     paused: Explanation | None = None
     latency_ms: float | None = None
     last_success_at: datetime | None = None
+    registered: bool = False
+    """syncd has subscribed to its partner's webhooks."""
     silence: Explanation | None = None
     """No webhook has come for much longer than usual."""
     rotation: Explanation | None = None

@@ -2,7 +2,8 @@
 
 A resource with `strategy: webhooks` is read seldom only while deliveries about it come. Before the first one, and once none
 came for a week (or the silence watch says so), it is polled as if there were no webhooks: that a subscription is missing,
-filtered or dead is thereby a delay, never a gap.
+filtered or dead is thereby a delay, never a gap. Where no file asks for it but the driver chose it, that needs more: syncd
+itself has subscribed, to everything that tells of the resource.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from syncd.sync.unit import Unit
 log = structlog.get_logger()
 
 LOOK_SECONDS = 15.0
+WEBHOOK = "webhook"
+"""The kind of the credentials that registering webhooks leaves."""
 FORGOTTEN = timedelta(days=7)
 """Without a delivery for so long a resource counts as one that was never told of."""
 
 
 def is_fed(health: Health, plan: ResourcePlan, now: datetime) -> bool:
     """Do webhooks bring the changes of this resource (of a feed: of one of those it brings)?"""
-    if plan.backup is None:
+    if plan.backup is None or (plan.by_default and not health.registered):
         return False
     known = [health.of(name) for name in (plan.name, *plan.resource.feeds)]
     return any(one.told_at is not None and not one.silent and now - one.told_at <= FORGOTTEN for one in known)
@@ -39,7 +42,7 @@ def remark(integration: str, health: Health, plan: ResourcePlan, now: datetime) 
     """What the status says where webhooks were meant to feed a resource and do not; None where nothing is amiss."""
     if plan.unfed:
         return f"strategy webhooks, but {plan.unfed}: polled ({_written(plan)})"
-    if plan.backup is None or is_fed(health, plan, now):
+    if plan.backup is None or (plan.by_default and not health.registered) or is_fed(health, plan, now):
         return None
     told = [one for one in (health.of(name) for name in (plan.name, *plan.resource.feeds)) if one.told_at is not None]
     if not told:
@@ -72,7 +75,9 @@ class Feeding:
         self._clock = clock
         self._look_at = 0.0
         self._fed: dict[tuple[str, str], bool] = {}
-        self._any = any(plan.backup is not None for account in accounts.values() for plan in account.plans.values())
+        plans = [plan for account in accounts.values() for plan in account.plans.values()]
+        self._any = any(plan.backup is not None for plan in plans)
+        self._by_default = any(plan.by_default for plan in plans)
 
     async def recall(self) -> None:
         """At a start: what was told so far, and what the last complete passes had to mend. Raises StoreError."""
@@ -86,6 +91,10 @@ class Feeding:
         if not self._any or moment < self._look_at:
             return
         self._look_at = moment + LOOK_SECONDS
+        if self._by_default:
+            registered = await self._store.credentials.having(WEBHOOK, list(self._accounts))
+            for name, account in self._accounts.items():
+                account.health.registered = name in registered
         for told in await self._store.deliveries.list(list(self._accounts)):
             if told.resource in self._accounts[told.integration].plans:
                 known = self._accounts[told.integration].health.of(told.resource)
