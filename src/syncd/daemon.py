@@ -47,6 +47,8 @@ DATABASE_PAUSE_SECONDS = 1.0
 """Between two tries to reach the database at the start: partners are told to come again until it is there."""
 RELEASE_SECONDS = 3.0
 """Longest that giving leases back may take at a stop; what is not given back runs out by itself."""
+CLOSE_SECONDS = 7.0
+"""What connections, and an embedded server, are given to close in; a database that hangs would keep us from stopping."""
 INTERRUPTED = 130
 """The exit code after a second signal."""
 
@@ -231,8 +233,12 @@ class Daemon:
 
     async def _close_store(self) -> None:
         opened, self._opened = self._opened, None
-        if opened is not None:
+        if opened is None:
+            return
+        with anyio.move_on_after(CLOSE_SECONDS) as patience:
             await opened.aclose()
+        if patience.cancelled_caught:
+            say.warning("store_not_closed", reason="the database does not answer", waited_seconds=CLOSE_SECONDS)
 
     async def _signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """TERM and INT: drain; a second one: leave at once. HUP: reload, during which the others are still heard."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from syncd.errors import RejectedError
+from syncd.errors import PayloadError, RejectedError, UnknownOutcomeError
 from syncd.kit import Change, Headers, Item, Resource, Response, contact, pushing
 from syncd.kit.pushes import Push
 
@@ -169,7 +169,25 @@ def test_a_look_up_finds_what_the_push_wrote_and_nothing_else():
     assert pushing.already(orders, change(n=5), answer('{"items": [{"ref": "x"}, {"ref": "k1", "n": "5"}]}'))
     assert not pushing.already(orders, change(n=5), answer('{"items": [{"ref": "k1", "n": 6}]}'))
     assert not pushing.already(orders, change(n=5), answer('{"items": []}'))
-    assert not pushing.already(orders, change(n=5), answer('{"other": 1}'))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "{}",
+        "null",
+        '"maintenance"',
+        '{"message": "temporarily unavailable"}',
+        '{"items": null}',
+        '{"items": "x"}',
+        '{"items": {"a": [{"ref": "k1"}]}}',
+    ],
+)
+def test_an_answer_without_what_was_asked_for_does_not_say_that_it_is_not_there(odd: str):
+    look = {"path": "/notes", "records": "items", "same": {"ref": "{key}"}}
+    orders = resource(p={"path": "/notes", "idempotency": "look_up", "look_up": look})
+    with pytest.raises(PayloadError, match="the answer to the look-up has"):
+        pushing.already(orders, change(), answer(odd))
 
 
 def test_without_a_path_the_look_up_reads_the_record_itself():
@@ -178,7 +196,11 @@ def test_without_a_path_the_look_up_reads_the_record_itself():
     )
     assert pushing.already(orders, change(status="done"), answer('{"order": {"status": "done"}}'))
     assert not pushing.already(orders, change(status="done"), answer('{"order": {"status": "open"}}'))
-    assert not pushing.already(orders, change(other=1), answer('{"order": {"status": "open"}}')), "nothing to go by"
+    assert not pushing.already(orders, change(status="done"), answer('{"order": {"id": "7"}}')), "it has no status yet"
+    with pytest.raises(PayloadError, match="none of status at order"):
+        pushing.already(orders, change(status="done"), answer('{"order": {"error": "busy"}}'))
+    with pytest.raises(UnknownOutcomeError, match="none of what would show that it arrived: status"):
+        pushing.already(orders, change(other=1), answer('{"order": {"status": "open"}}'))
 
 
 def test_an_answer_confirms_unless_it_says_otherwise_and_may_bring_the_record():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -13,6 +15,8 @@ from syncd.clock import SystemClock
 from syncd.errors import OwnershipError, StoreError
 from syncd.store import Store, embedded
 from syncd.store.database import ConflictError, Database, DataRefusedError, affected, again_after_conflict, border
+from syncd.store.pool import Pool
+from syncd.testing.clock import FakeClock
 
 from .parts import Desk, row
 
@@ -210,3 +214,43 @@ def test_a_connection_whose_server_took_leave_between_two_statements_is_an_expec
     """Seen under load when PostgreSQL stops: the library calls it a fault of its own."""
     with pytest.raises(StoreError, match="cannot be used"), border():
         raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+
+
+async def test_what_the_library_cannot_write_down_is_a_refused_value(database: str):
+    opened = await open_database(database)
+    try:
+        with pytest.raises(DataRefusedError, match="refuses a value"):
+            await opened.fetchval("SELECT $1::bigint", 10**19)
+    finally:
+        await opened.aclose()
+
+
+async def test_connections_to_a_server_that_hangs_are_closed_together():
+    clock, terminated = FakeClock(), []
+
+    class Hanging:
+        async def close(self, *, timeout: float) -> None:
+            await clock.sleep(timeout)
+            raise TimeoutError
+
+        def terminate(self) -> None:
+            terminated.append(self)
+
+        def is_closed(self) -> bool:
+            return False
+
+        def is_in_transaction(self) -> bool:
+            return False
+
+    async def connect() -> Any:
+        return Hanging()
+
+    pool = Pool(connect, 10, clock=clock)
+    async with AsyncExitStack() as held:
+        for _ in range(10):
+            await held.enter_async_context(pool.acquire())
+    assert pool.idle == 10
+    began_at = clock.monotonic()
+    await clock.run(pool.aclose())
+    assert len(terminated) == 10
+    assert clock.monotonic() - began_at <= 5.0

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from syncd.errors import PayloadError, RejectedError
+from syncd.errors import PayloadError, RejectedError, UnknownOutcomeError
 from syncd.kit import coerce, contact
 from syncd.kit.paths import MISSING, getter, kind, put
 from syncd.kit.pushes import BODY, PLACEHOLDER, LookUp, Push, PushField
@@ -183,12 +183,29 @@ def look_up(resource: Resource, change: Change, one: Request | None) -> Request 
 
 
 def already(resource: Resource, change: Change, response: Response) -> bool:
-    """Does the answer to `look_up` show that the change has arrived?"""
+    """Does the answer to `look_up` show that the change has arrived?
+
+    Raises PayloadError for an answer that does not tell: only what was asked for, and is not there, says no. Raises
+    UnknownOutcomeError for a change that brings nothing by which it could be told from others.
+    """
     rules = rules_for(resource, change)
     assert rules.look_up is not None
-    found = getter(_place(resource, rules.look_up))(response.json())
-    records = found if isinstance(found, list) else [found]
-    return any(_says(record, rules.look_up.same, _known(rules, change)) is True for record in records)
+    known, same, place = _known(rules, change), rules.look_up.same, _place(resource, rules.look_up)
+    if all(filled(template, known) is MISSING for template in same.values()):
+        raise UnknownOutcomeError(f"the change brings none of what would show that it arrived: {', '.join(same)}")
+    found = getter(place)(response.json())
+    if isinstance(found, dict):
+        ids = resource.id if isinstance(resource.id, tuple) else (resource.id,)
+        if all(getter(path)(found) is MISSING for path in (*same, *(ids if rules.look_up.path is None else ()))):
+            raise PayloadError(f"the answer to the look-up has none of {', '.join(same)} {_at(place)}")
+        found = [found]
+    if not isinstance(found, list):
+        raise PayloadError(f"the answer to the look-up has neither a record nor a list of them {_at(place)}")
+    return any(_says(record, same, known) is True for record in found)
+
+
+def _at(place: str) -> str:
+    return f"at {place}" if place else "in its body"
 
 
 def _place(resource: Resource, rules: LookUp) -> str:

@@ -17,6 +17,7 @@ from syncd.config import did_you_mean
 from syncd.errors import ConfigError, OwnershipError, StoreError, SyncdError
 from syncd.explain import Explanation
 from syncd.server.answers import refusal
+from syncd.store.database import DataRefusedError
 
 PREFIX = "/api/v1"
 
@@ -39,6 +40,8 @@ def guarded(handler: Handler) -> Handler:
             return refused.response
         except OwnershipError as error:
             return refusal(409, "conflict", str(error), error.hint)
+        except DataRefusedError as error:
+            return refusal(400, "usage", str(error), error.hint)
         except StoreError as error:
             return refusal(503, "database", str(error), error.hint)
         except ConfigError as error:

@@ -68,13 +68,9 @@ class Pool:
             self._permits.release()  # whoever waits shall learn that the pool is closed
 
     async def renew(self) -> None:
-        """Close those that wait."""
-        while self._idle:
-            connection = self._idle.pop()
-            try:
-                await connection.close(timeout=_CLOSE_SECONDS)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                connection.terminate()
+        """Close those that wait, all at the same time: a server that hangs answers none of them."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(_close(connection) for connection in idle))
 
     async def _take(self) -> asyncpg.Connection:
         if self._closed:
@@ -90,3 +86,10 @@ class Pool:
             connection.terminate()
         else:
             self._idle.append(connection)
+
+
+async def _close(connection: asyncpg.Connection) -> None:
+    try:
+        await connection.close(timeout=_CLOSE_SECONDS)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()

@@ -25,6 +25,7 @@ from syncd.errors import (
     RejectedError,
     StoreError,
     TransientError,
+    UnknownOutcomeError,
 )
 from syncd.kit import Item, Response
 from syncd.model import Lane
@@ -74,11 +75,20 @@ class Sender:
         except (RejectedError, PoisonError) as error:
             await buried(self._account, push, error, unsure=push.unsure_since is not None, replaces=False)
         except Exception as error:
-            # Its outcome could not even be decided: a fault of ours, to be tried again seldom and not in a loop.
+            # Its outcome could not even be decided: a fault of ours, to be tried again seldom and not for ever.
             log.exception("push_crashed", **told(self._account, push))
-            at = self._account.clock.now() + self._policy.backoff(push.attempts, self._account.clock.random())
-            await self._account.store.outbox.put_back(push, at, f"a fault of syncd's: {error!r}")
+            await self._crashed(push, error)
         self._account.moved()
+
+    async def _crashed(self, push: PushRow, error: Exception) -> None:
+        outbox, clock = self._account.store.outbox, self._account.clock
+        if push.tries >= self._policy.attempts:
+            row = await outbox.get(push.integration, push.id)
+            unsure = row is None or row.unsure_since is not None
+            await buried(self._account, push, error, unsure=unsure, replaces=False)
+            return
+        at = clock.now() + self._policy.backoff(push.attempts, clock.random())
+        await outbox.put_back(push, at, f"a fault of syncd's: {error!r}")
 
 
 class _Try(Asking):
@@ -129,9 +139,10 @@ class _Try(Asking):
         async with self._handled():
             confirmed = driver.confirms(self._resource, self._change, response)
             item = self._item(response) if confirmed else None
+            external_id = self._id_of(item)
         if not confirmed:
             raise TransientError("the partner's answer does not show the change", status=response.status_code)
-        await self._done(response, item)
+        await self._done(response, item, external_id)
 
     async def _leaving(self) -> None:
         await self._account.store.outbox.leaving(self._push, self._account.scope)
@@ -154,22 +165,28 @@ class _Try(Asking):
             response = await self._ask(request)
             async with self._handled():
                 there = response is not None and driver.already(self._resource, self._change, response)
+        except UnknownOutcomeError as error:
+            await self._bury(error, unsure=False)
+            return None
         except (RejectedError, PayloadError) as error:
             raise TransientError(f"it could not be looked up: {error}", breaks=False) from error
         if response is None or not there:
             return False
-        await self._done(response, None, looked_up=True)
+        await self._done(response, None, None, looked_up=True)
         return True
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
-    async def _done(self, response: Response, item: Item | None, *, looked_up: bool = False) -> None:
+    async def _done(
+        self, response: Response, item: Item | None, made_id: str | None, *, looked_up: bool = False
+    ) -> None:
         account, push = self._account, self._push
-        external_id = self._id_of(item) or push.external_id
+        external_id = made_id or push.external_id
         answer = answer_of(response, external_id, looked_up)
 
         async def write() -> None:
-            page, read = await brought(account, push, self._resource, response, item, external_id)
+            async with self._handled():
+                page, read = await brought(account, push, self._resource, response, item, external_id)
             result = await account.store.outbox.done(push, answer=answer, external_id=external_id, page=page)
             if result is not None and read is not None:
                 account.count(push.resource, read, result)
@@ -232,15 +249,10 @@ class _Try(Asking):
     async def _unsure(self, error: Exception) -> None:
         """It left, and no answer tells what came of it."""
         push = self._push
-        can_be_told = False
-
-        async def ask() -> None:
-            nonlocal can_be_told
-            async with self._handled():
-                can_be_told = self._can_be_told()
-
-        await self._written(ask)  # what it says of itself needs the database, which may be what is away
-        if not can_be_told:
+        can_be_told = await self._told_by_driver(self._can_be_told)
+        if can_be_told is None:
+            await self._bury(error, unsure=True)
+        elif not can_be_told:
             # It says when the try left, which the row as it was taken does not.
             self._push = replace(push, sent_at=self._account.clock.now())
             await self._bury(self._nobody_knows(str(error)), unsure=False)
@@ -257,10 +269,11 @@ class _Try(Asking):
         """The partner will not have it. Where an earlier try may have arrived, that may be why."""
         driver, push = self._account.driver, self._push
         unsure = push.unsure_since is not None
-        if unsure and error.status in _STILL_AT_IT and self._idempotent() and push.tries < self._policy.attempts:
+        may_go_on = unsure and error.status in _STILL_AT_IT and push.tries < self._policy.attempts
+        if may_go_on and await self._told_by_driver(self._idempotent):
             await self._later(self._soon(), counts=True, reason=str(error))
             return
-        if unsure and driver.look_up(self._resource, self._change) is not None:
+        if unsure and await self._told_by_driver(lambda: driver.look_up(self._resource, self._change)) is not None:
             try:
                 arrived = await self._looked_up()
             except Exception as trouble:
@@ -298,8 +311,9 @@ class _Try(Asking):
         log.info("push_dropped", **self._told(), reason=why)
 
     async def _bury(self, error: Exception, *, unsure: bool) -> None:
-        replaces = self._account.driver.replaces(self._resource, self._change)
-        await buried(self._account, self._push, error, unsure=unsure, replaces=replaces)
+        # What the driver cannot say is taken for something that no newer push makes moot.
+        replaces = await self._told_by_driver(lambda: self._account.driver.replaces(self._resource, self._change))
+        await buried(self._account, self._push, error, unsure=unsure, replaces=bool(replaces))
 
     async def _written(self, write: Callable[[], Awaitable[object]]) -> None:
         await written(self._account, self._push, write)
