@@ -38,9 +38,10 @@ sys.dont_write_bytecode = False
 """Daemons and commands are started hundreds of times, and every worker imports every test: all compiled once is minutes."""
 
 LONGEST = (
-    "test_limits", "test_kills", "test_adaptive", "test_lanes", "test_kill_campaign", "test_clocks", "test_stripe_for_real",
-    "test_demo", "test_registering", "test_secrets_nowhere", "test_deletions", "test_outage_groups", "test_plan",
-    "test_tokens", "test_pushes", "test_strategies", "test_drift", "test_outage", "test_cut_connections", "test_poison",
+    "test_kill_campaign", "test_limits", "test_adaptive", "test_clocks", "test_registering", "test_demo",
+    "test_secrets_nowhere", "test_lanes", "test_kills", "test_deletions", "test_outage_groups", "test_plan", "test_tokens",
+    "test_pushes", "test_strategies", "test_drift", "test_stripe_for_real", "test_outage", "test_cut_connections",
+    "test_poison", "test_deadly_listing", "test_rotation", "test_daemon_life", "test_database_trouble",
 )  # fmt: skip
 """Files of whole paths that take longest, so that none of them is begun when there is nothing else left to do."""
 
