@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
+import structlog
 
 from syncd.errors import GoneError, RejectedError, StoreError, UnknownOutcomeError
 from syncd.kit import STATE, Change, Request, Resource, Response
@@ -15,8 +16,11 @@ from syncd.store import PushRow
 from syncd.sync.account import Account
 from syncd.sync.decide import RetryPolicy
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.push_outcomes import brought
+from syncd.sync.push_outcomes import brought, told, written
 
+log = structlog.get_logger()
+
+T = TypeVar("T")
 GIVE_BACK_SECONDS = 3.0
 
 
@@ -50,6 +54,24 @@ class Asking:
             with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS), suppress(StoreError):
                 await store.handles(push, now=False)  # whatever outcome is written says it too
 
+    async def _told_by_driver(self, question: Callable[[], T]) -> T | None:
+        """What the driver says of a push whose outcome is due; None where it dies over it: that must not cost the outcome.
+
+        What is said of a suspect meanwhile needs the database, which may be what is away: it is waited for.
+        """
+        answer: T | None = None
+
+        async def ask() -> None:
+            nonlocal answer
+            async with self._handled():
+                try:
+                    answer = question()
+                except Exception as error:
+                    log.warning("push_driver_failed", **told(self._account, self._push), reason=repr(error))
+
+        await written(self._account, self._push, ask)
+        return answer
+
     async def _check(self) -> None:
         """Raises RejectedError for what must not be sent. A state that may be stale is read before it is held against it."""
         account, push, driver = self._account, self._push, self._account.driver
@@ -82,7 +104,7 @@ class Asking:
         async with self._handled():
             item = driver.item(self._resource, response)
             fields = driver.fields(self._resource, item.raw, self._plan.adapter) if item.raw is not None else None
-        page, read = await brought(account, self._push, self._resource, response, item, external_id)
+            page, read = await brought(account, self._push, self._resource, response, item, external_id)
         if page is not None and read is not None:
             account.count(self._push.resource, read, await account.store.pages.commit_one(page))
         return fields
