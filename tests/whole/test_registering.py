@@ -139,7 +139,7 @@ async def test_registering_brings_deliveries_and_repair_mends_what_broke(tmp_pat
                     code, out, err = await daemon.cli("webhook", "list", partner.name)
                     assert code == 1 and "foreign" in out and "syncd webhook repair shop" in err, (out, err)
                     code, out, err = await daemon.cli("webhook", "register", partner.name)
-                    assert code == 1 and "left as it is" in err, (out, err)
+                    assert code == 1 and "left as it is" in out, (out, err)
                 code, out, err = await daemon.cli("webhook", "repair", partner.name)
                 assert code == 0, (out, err)
                 after = {target["id"]: target["url"] for target in await partner.targets()}

@@ -249,7 +249,10 @@ def _verdict(rows: Sequence[Row]) -> Exit:
 def _cancel(app: App, link: Link, said: Row, *, yes: bool, dry_run: bool) -> Exit:
     if dry_run:
         price = link.post("dlq/price", said)
-        result(f"{plural(price['under_way'], 'letter')} of these belong to replays under way")
+        if app.as_json:
+            result_json(price)
+        else:
+            result(f"{plural(price['under_way'], 'letter')} of these belong to replays under way")
         return Exit.OK
     if not agreed(yes, "End these replays?"):
         return Exit.USAGE

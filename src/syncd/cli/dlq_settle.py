@@ -81,7 +81,8 @@ async def _discard(app: App, selection: Selection, cause: str | None, reason: st
                 return Exit.USAGE
             count = await discard_letters(store, selection, who=who(), reason=reason)
     if app.as_json:
-        result_json({"schema": "syncd.dlq-discard/1", "discarded": 0 if dry_run else count, "dry_run": dry_run})
+        told = {"letters": count, "discarded": 0 if dry_run else count, "dry_run": dry_run}
+        result_json({"schema": "syncd.dlq-discard/1", **told})
     elif dry_run:
         result(f"{plural(count, 'dead letter')} would be discarded")
     else:

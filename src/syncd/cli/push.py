@@ -149,7 +149,7 @@ def listed(app: App, target: tuple[str, str | None] | None, states: tuple[str, .
         result("no pushes")
     for name, counted in found["open"].items():
         parts = [f"{counted[state]:,} {state}" for state in ("waiting", "taken", "unknown") if counted[state]]
-        say(f"{name}: {', '.join(parts)}, the oldest {ago(counted['oldest_at'], now)} old")
+        result(f"{name}: {', '.join(parts)}, the oldest {ago(counted['oldest_at'], now)} old")
     return Exit.OK
 
 
@@ -204,9 +204,9 @@ def _rehearsed(app: App, found: Mapping[str, Any]) -> Exit:
         result(f"{name}: {value}")
     if request["body"] is not None:
         result(json.dumps(request["body"], indent=2, ensure_ascii=False))
-    say(f"if its answer is lost: {found['when_the_answer_is_lost']}")
+    result(f"\nif its answer is lost: {found['when_the_answer_is_lost']}")
     if found["record"] and not found["stored"]:
-        say("the record is not stored here: what depends on its state was not checked")
+        result("the record is not stored here: what depends on its state was not checked")
     say("nothing was written or sent")
     return Exit.OK
 

@@ -40,7 +40,7 @@ def listed(app: App, integration: str) -> Exit:
         result_json(found)
     else:
         _print_found(found)
-        _print_left(found, "would")
+        _print_steps(found)
     return Exit.FAILURES if found.get("steps") else Exit.OK
 
 
@@ -77,16 +77,14 @@ def _changed(app: App, integration: str, what: str, *, dry_run: bool) -> Exit:
     for step in found.get("done") or []:
         result(f"{paint('✓', 'green')} {step['what']}")
     if dry_run:
-        _print_left(found, "would")
-        return Exit.OK
-    if not found.get("done") and not found.get("left"):
+        _print_steps(found)
+    if not any(found.get(part) for part in ("steps" if dry_run else "done", "left")):
         result(f"nothing to do: {plural(_ours(found), 'subscription')} of {integration} sound")
     for step in found.get("left") or []:
-        say(f"left as it is: {step['what']}")
+        result(f"left as it is: {step['what']}")
     if found.get("left"):
         say(f"to mend that: syncd webhook repair {integration}")
-        return Exit.FAILURES
-    return Exit.OK
+    return Exit.FAILURES if found.get("left") and not dry_run else Exit.OK
 
 
 def _print_found(found: Mapping[str, Any]) -> None:
@@ -111,9 +109,9 @@ def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _print_left(found: Mapping[str, Any], verb: str) -> None:
+def _print_steps(found: Mapping[str, Any]) -> None:
     for step in found.get("steps") or []:
-        say(f"{verb} {step['would']}")
+        result(f"would {step['would']}")
     if found.get("steps"):
         say(f"to do that: syncd webhook {found['command']} {found['integration']}")
 

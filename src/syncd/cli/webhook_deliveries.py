@@ -192,7 +192,8 @@ def replay(
         say(f"see them go: syncd webhook deliveries {integration} --state waiting")
     if not dry_run and ids and done < count:
         left = plural(count - done, "delivery", "deliveries")
-        say(f"left as it is: {left} that waits already, or has no body any more")
+        if not app.as_json:  # there `count` and `replayed` say it
+            result(f"left as it is: {left} that waits already, or has no body any more")
         return Exit.FAILURES
     return Exit.OK
 
