@@ -66,10 +66,10 @@ async def test_a_writer_that_gave_up_holds_nobody_back(database: str, store: Sto
 
 async def write(connection: asyncpg.Connection, name: str, number: int) -> None:
     from syncd.model import History
-    from syncd.store.pages import _STORE_ROWS, _columns
+    from syncd.store.page_call import STORE_ROWS, columns_of
 
     rows = [row(name, {"x": number}, version=number)]
-    await connection.fetchrow(_STORE_ROWS, "acme", rows[0].fetched_at, _columns(rows, "test", History.CHANGES), False)
+    await connection.fetchrow(STORE_ROWS, "acme", rows[0].fetched_at, columns_of(rows, "test", History.CHANGES), False)
 
 
 async def test_a_reader_beside_many_writers_sees_each_change_exactly_once(database: str, store: Store):

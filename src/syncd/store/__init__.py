@@ -6,7 +6,7 @@ server for those who have none.
 
 from syncd.store.backfills import Backfill
 from syncd.store.changes import CHANGES, Change
-from syncd.store.checkpoints import Run, Stand
+from syncd.store.checkpoints import Stand
 from syncd.store.controls import BREAKER_HOLD, BREAKER_RESET, CONFIRM_DELETIONS, PAUSE, Control
 from syncd.store.credentials import CredentialNote
 from syncd.store.database import KeyUsedError
@@ -22,6 +22,7 @@ from syncd.store.records import Records, StoredRecord
 from syncd.store.rejects import KILLED, StoredReject
 from syncd.store.replays import REPLAYS, Group, Replay, Standing
 from syncd.store.rows import Known, NewTask, PageResult, PageWrite, Reject, Row
+from syncd.store.runs import Run
 from syncd.store.sealing import KeyRing, SealError, new_key_line
 from syncd.store.store import Store
 from syncd.store.task_turns import POISON, SUSPECT, Task

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from syncd.store.database import OVER_ALL, Database, again_after_conflict
-from syncd.store.pages import Pages, tasks_json
+from syncd.store.page_call import tasks_json
+from syncd.store.pages import Pages
 from syncd.store.rows import NewTask, PageResult, PageWrite
 from syncd.store.tasks import WISHES
 

@@ -18,7 +18,9 @@ from syncd import codec
 from syncd.model import History
 from syncd.store.database import Database, again_after_conflict
 from syncd.store.dead_letters import NewDeadLetter, insert_letter
-from syncd.store.pages import Pages, bury_rows, tasks_json
+from syncd.store.graves import bury_rows
+from syncd.store.page_call import tasks_json
+from syncd.store.pages import Pages
 from syncd.store.rows import NewTask, PageResult, PageWrite, Row
 from syncd.store.scribe import INBOX
 

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import asyncpg
 
@@ -20,46 +19,10 @@ from syncd.model import History
 from syncd.store import early
 from syncd.store.binary import RowColumns
 from syncd.store.database import ConflictError, Database, DataRefusedError, again_after_conflict, border
-from syncd.store.rows import NewTask, PageResult, PageWrite, Reject, Row
+from syncd.store.graves import bury
+from syncd.store.page_call import STORE_PAGE, STORE_ROWS, columns_of, result_of, rounds_of, tasks_json, values_of
+from syncd.store.rows import PageResult, PageWrite, Reject, Row
 
-_BURY_AT_ONCE = 20_000
-
-_PAGE = (
-    "text",
-    "text",
-    "text",
-    "bigint",
-    "bigint",
-    "text",
-    "text",
-    "boolean",
-    "timestamptz",
-    "timestamptz",
-    "timestamptz",
-    "integer",
-    "integer",
-    "integer",
-    "float8",
-    "syncd.page_rows",
-    "boolean",
-    "boolean",
-    "text[]",
-    "text[]",
-    "jsonb",
-    "bytea[]",
-    "jsonb",
-)
-
-
-def _typed(kinds: tuple[str, ...]) -> str:
-    return ", ".join(f"${n}::{kind}" for n, kind in enumerate(kinds, 1))
-
-
-_STORE_PAGE = f"SELECT * FROM syncd.store_page({_typed(_PAGE)})"
-_STORE_ROWS = (
-    "SELECT added, updated, deleted, unchanged, stale "
-    f"FROM syncd.store_rows({_typed(('text', 'timestamptz', 'syncd.page_rows', 'boolean'))})"
-)
 _COUNT_MORE = """
 UPDATE syncd.runs SET added = added + $3, updated = updated + $4, deleted = deleted + $5, unchanged = unchanged + $6,
     stale = stale + $7 WHERE integration = $1 AND id = $2
@@ -99,7 +62,6 @@ UPDATE syncd.records SET source_updated_at = NULL, source_version = NULL WHERE c
         FOR UPDATE
     ) k))
 """
-_HISTORY = {History.OFF: 0, History.CHANGES: 1, History.FULL: 2}
 
 
 class Pages:
@@ -131,12 +93,12 @@ class Pages:
 
     async def _early(self, page: PageWrite, before: asyncio.Future[PageResult]) -> PageResult:
         now = self._database.clock.now()
-        rows = _columns(page.rows, page.cause, page.history)
+        rows = columns_of(page.rows, page.cause, page.history)
         async with self._database.transaction() as connection:
             await connection.execute(early.INSERT, page.integration, now, rows)
             await early.turn(self._database, before)
             listed = RowColumns(ids=rows.ids, seen=page.seen_ids)
-            return _result(await connection.fetchrow(_STORE_PAGE, *_values(page, listed, now, True, early=True)))
+            return result_of(await connection.fetchrow(STORE_PAGE, *values_of(page, listed, now, True, early=True)))
 
     async def commit_one(self, page: PageWrite) -> PageResult:
         """Store records outside a listing (task results, webhooks). The fence is checked, no cursor moves."""
@@ -264,24 +226,24 @@ class Pages:
     @again_after_conflict
     async def _try(self, page: PageWrite, *, listing: bool) -> PageResult:
         now = self._database.clock.now()
-        first, *rounds = _rounds(page.rows)
+        first, *rounds = rounds_of(page.rows)
         if not rounds:
-            columns = _columns(first, page.cause, page.history, page.seen_ids)
-            found = await self._database.fetchrow(_STORE_PAGE, *_values(page, columns, now, listing))
-            return _result(found)
+            columns = columns_of(first, page.cause, page.history, page.seen_ids)
+            found = await self._database.fetchrow(STORE_PAGE, *values_of(page, columns, now, listing))
+            return result_of(found)
         async with self._database.transaction() as connection:
             return await self._rounds_within(connection, page, listing=listing)
 
     async def _rounds_within(self, connection: asyncpg.Connection, page: PageWrite, *, listing: bool) -> PageResult:
         now = self._database.clock.now()
-        first, *rounds = _rounds(page.rows)
+        first, *rounds = rounds_of(page.rows)
         # The page's own statement goes first: it checks that we may write at all.
-        columns = _columns(first, page.cause, page.history, page.seen_ids)
-        result = _result(await connection.fetchrow(_STORE_PAGE, *_values(page, columns, now, listing)))
+        columns = columns_of(first, page.cause, page.history, page.seen_ids)
+        result = result_of(await connection.fetchrow(STORE_PAGE, *values_of(page, columns, now, listing)))
         before = {*result.added, *result.updated}
         for rows in rounds:
-            values = _columns(rows, page.cause, page.history)
-            extra = _result(await connection.fetchrow(_STORE_ROWS, page.integration, now, values, False))
+            values = columns_of(rows, page.cause, page.history)
+            extra = result_of(await connection.fetchrow(STORE_ROWS, page.integration, now, values, False))
             if page.run_id is not None:
                 await connection.execute(
                     _COUNT_MORE,
@@ -335,70 +297,6 @@ class Pages:
         return replace(page, rows=kept, rejects=rejects, seen_ids=seen), refused
 
 
-async def bury(
-    connection: asyncpg.Connection,
-    integration: str,
-    resource: str,
-    ids: Sequence[str],
-    *,
-    fetched_at: datetime,
-    now: datetime,
-    children: Sequence[str] = (),
-    history: History | Mapping[str, History] = History.CHANGES,
-    cause: str,
-) -> list[str]:
-    """Tombstones for these ids, and for the children of those that were alive; returns all ids that died.
-
-    Evidence older than what is stored is overruled by it, as for any other row (R7).
-    """
-    rows = [tombstone(resource, each, fetched_at) for each in sorted(ids)]
-    return await bury_rows(
-        connection, integration, rows, now=now, children=children, history=history, cause=cause, fetched_at=fetched_at
-    )
-
-
-async def bury_rows(
-    connection: asyncpg.Connection,
-    integration: str,
-    rows: Sequence[Row],
-    *,
-    now: datetime,
-    children: Sequence[str] = (),
-    history: History | Mapping[str, History] = History.CHANGES,
-    cause: str,
-    fetched_at: datetime | None = None,
-) -> list[str]:
-    """`bury` for tombstones of one resource that are made already, each id at most once.
-
-    The children's evidence is as of `fetched_at`; None: as of the latest of the rows.
-    """
-    died: list[str] = []
-    for start in range(0, len(rows), _BURY_AT_ONCE):
-        values = _columns(rows[start : start + _BURY_AT_ONCE], cause, history)
-        died += _result(await connection.fetchrow(_STORE_ROWS, integration, now, values, False)).deleted
-    if died:
-        fetched_at = fetched_at or max(row.fetched_at for row in rows)
-        for child in children:
-            below = await connection.fetch(
-                "SELECT external_id FROM syncd.records WHERE integration = $1 AND resource = $2 "
-                "AND parent_id = ANY($3::text[]) AND deleted_at IS NULL",
-                integration,
-                child,
-                died,
-            )
-            died += await bury(
-                connection,
-                integration,
-                child,
-                [each["external_id"] for each in below],
-                fetched_at=fetched_at,
-                now=now,
-                history=history,
-                cause=f"{cause}: parent",
-            )
-    return died
-
-
 async def remember_partner(database: Database, integration: str, partner: str) -> None:
     """Say which partner an integration belongs to; the typed views ask for it."""
     await database.execute(
@@ -407,151 +305,3 @@ async def remember_partner(database: Database, integration: str, partner: str) -
         integration,
         partner,
     )
-
-
-def tombstone(
-    resource: str, external_id: str, fetched_at: datetime, *, updated_at: datetime | None = None, cause: str = ""
-) -> Row:
-    """Evidence that a record is gone; `updated_at` is when it went, by the partner's clock."""
-    return Row(
-        external_id,
-        resource,
-        b"{}",
-        b"{}",
-        b"",
-        fetched_at,
-        source_updated_at=updated_at,
-        deleted=True,
-        cause=cause,
-    )
-
-
-def _rounds(rows: Sequence[Row]) -> list[list[Row]]:
-    """Split rows so that no key comes twice in one part, keeping the order of each key's versions. Never empty."""
-    if len({row[:2] for row in rows}) == len(rows):  # id and resource
-        return [list(rows)]
-    rounds: list[list[Row]] = []
-    times: dict[tuple[str, str], int] = {}
-    for row in rows:
-        key = (row.resource, row.external_id)
-        turn = times[key] = times.get(key, -1) + 1
-        if turn == len(rounds):
-            rounds.append([])
-        rounds[turn].append(row)
-    return rounds
-
-
-def _columns(
-    rows: Sequence[Row], cause: str, history: History | Mapping[str, History], seen: Sequence[str] | None = None
-) -> RowColumns:
-    """The rows as the database wants them."""
-    if not rows:
-        return RowColumns(seen=seen)
-    (
-        ids,
-        resources,
-        datas,
-        raws,
-        hashes,
-        fetches,
-        versions,
-        updates,
-        parents,
-        adapters,
-        deletes,
-        sparses,
-        causes,
-        observeds,
-    ) = zip(*rows, strict=True)
-    return RowColumns(
-        ids,
-        _shared(resources),
-        datas,
-        raws,
-        hashes,
-        _optional(versions),
-        _optional(updates),
-        _shared(fetches),
-        _optional(parents),
-        _shared(adapters),
-        _shared([each or cause for each in causes] if "" in causes else causes),
-        _flags(deletes),
-        _flags(sparses),
-        _flags(observeds),
-        _histories(history, rows),
-        seen,
-    )
-
-
-def _shared(values: Sequence[Any]) -> Sequence[Any]:
-    return values[:1] if values.count(values[0]) == len(values) else values
-
-
-def _optional(values: Sequence[Any]) -> Sequence[Any] | None:
-    return None if values.count(None) == len(values) else values
-
-
-def _flags(values: Sequence[bool]) -> Sequence[bool] | None:
-    return values if True in values else None
-
-
-def _histories(history: History | Mapping[str, History], rows: Sequence[Row]) -> Sequence[int]:
-    if isinstance(history, History):
-        return [_HISTORY[history]]
-    return _shared([_HISTORY[history.get(row.resource, History.CHANGES)] for row in rows])
-
-
-def _values(page: PageWrite, rows: RowColumns, now: datetime, listing: bool, *, early: bool = False) -> list[Any]:
-    """The arguments of syncd.store_page."""
-    return [
-        page.integration,
-        page.resource,
-        page.scope,
-        page.fence,
-        page.run_id,
-        page.cursor_read,
-        page.cursor_next,
-        page.last if listing else None,
-        page.newest_at,
-        page.ceiling_at,
-        now,
-        page.pages,
-        page.unchanged,
-        page.calls,
-        page.waited_seconds,
-        rows,
-        page.fresh and not early,
-        early,
-        [resource for resource, _ in page.healed] or None,
-        [external_id for _, external_id in page.healed] or None,
-        *_rejects(page),
-        tasks_json(page.tasks, page.resource, page.cause),
-    ]
-
-
-def _rejects(page: PageWrite) -> tuple[bytes | None, list[bytes] | None]:
-    if not page.rejects:
-        return None, None
-    described = [
-        {
-            "resource": each.resource or page.resource,
-            "external_id": each.key,
-            "reason": each.reason,
-            "fingerprint": each.fingerprint or each.reason[:200],
-            "adapter": each.adapter,
-            "cause": each.cause or page.cause,
-        }
-        for each in page.rejects
-    ]
-    return codec.dumps_storable(described), [each.raw for each in page.rejects]
-
-
-def tasks_json(tasks: Sequence[NewTask], resource: str, cause: str) -> bytes | None:
-    """The argument of syncd.put_tasks."""
-    return codec.dumps_storable([each.as_json(resource, cause) for each in tasks]) if tasks else None
-
-
-def _result(found: asyncpg.Record | None) -> PageResult:
-    if found is None:
-        raise RuntimeError("syncd.store_page returned nothing")
-    return PageResult(found["added"], found["updated"], found["deleted"], found["unchanged"], found["stale"])

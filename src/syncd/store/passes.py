@@ -17,7 +17,7 @@ import asyncpg
 
 from syncd.model import History
 from syncd.store.database import BY_KEY, OVER_ALL, UNHURRIED_SECONDS, Database, again_after_conflict
-from syncd.store.pages import bury
+from syncd.store.graves import bury
 
 _JUDGE = """
 WITH

@@ -64,9 +64,7 @@ class Perils:
         return [_peril(each) for each in found]
 
     async def lost(self, integration: str, resource: str, work: str, *, scope: str, fence: int) -> Peril:
-        """The process that read it has ended; whatever was in hand stays suspected. Raises OwnershipError when the scope is not
-        ours.
-        """
+        """The process that read it has ended; what was in hand stays suspected. Raises OwnershipError when it is not ours."""
         found = await self._database.fetchrow(
             "INSERT INTO syncd.perils AS p (integration, resource, work, lost, since) "
             f"SELECT $1, $2, $3, 1, $4 WHERE {_OURS.format(scope='$5', fence='$6')} "

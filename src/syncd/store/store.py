@@ -10,7 +10,7 @@ from syncd.store.arrivals import Arrivals
 from syncd.store.audit import Audit
 from syncd.store.backfills import Backfills
 from syncd.store.changes import Changes
-from syncd.store.checkpoints import Checkpoints, Runs
+from syncd.store.checkpoints import Checkpoints
 from syncd.store.comparisons import Comparisons
 from syncd.store.controls import Controls
 from syncd.store.credentials import Credentials
@@ -32,6 +32,7 @@ from syncd.store.queues import Queues
 from syncd.store.records import Records
 from syncd.store.rejects import Rejects
 from syncd.store.replays import Replays
+from syncd.store.runs import Runs
 from syncd.store.sealing import KeyRing
 from syncd.store.tasks import Tasks
 from syncd.store.views import Views

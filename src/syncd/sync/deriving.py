@@ -17,8 +17,8 @@ from syncd.errors import PayloadError
 from syncd.kit import Delivery, Event, Item, Raw, believed
 from syncd.model import Headers, Lane, Outcome
 from syncd.store import NewTask
+from syncd.store.graves import tombstone
 from syncd.store.inbox import Fate, Taken
-from syncd.store.pages import tombstone
 from syncd.sync.account import Account
 from syncd.sync.derived import Derived
 from syncd.sync.doubts import readable
