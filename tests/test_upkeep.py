@@ -8,10 +8,14 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
+from syncd import metrics
+from syncd.config import RetentionConfig
+from syncd.store.prune import RULES, Pruned
 from syncd.sync.health import Health
 from syncd.testing.clock import FakeClock
-from syncd.upkeep import CONTROLS_SECONDS, PROBE_LOOK_SECONDS, PROBE_SECONDS, REMEMBER_SECONDS, Upkeep
+from syncd.upkeep import CONTROLS_SECONDS, PROBE_LOOK_SECONDS, PROBE_SECONDS, PRUNE_HOUR, REMEMBER_SECONDS, Upkeep
 
 
 class Session:
@@ -45,7 +49,7 @@ def upkeep(clock: FakeClock, *accounts: Any, store: Any = None) -> Upkeep:
     supervisor: Any = SimpleNamespace(
         running={"plain": SimpleNamespace(runner=runner)}, open_views=lambda: None, wake=lambda: None
     )
-    engine: Any = SimpleNamespace()
+    engine: Any = SimpleNamespace(unpruned={})
     return Upkeep(store or SimpleNamespace(), supervisor, engine, SimpleNamespace(), clock, lambda: SimpleNamespace())  # type: ignore[arg-type]
 
 
@@ -80,6 +84,49 @@ async def test_a_round_that_crashes_ends_neither_itself_nor_the_other_rounds():
             await clock.advance(REMEMBER_SECONDS)
         assert rounds >= 3
         parts.cancel_scope.cancel()
+
+
+class Broom:
+    """A prune whose rules end as the test says."""
+
+    def __init__(self, *rounds: dict[str, str]) -> None:
+        self.rounds = list(rounds)
+        self.asked: list[set[str]] = []
+
+    async def run(self, retention: object, *, only: set[str]) -> Pruned:
+        self.asked.append(set(only))
+        unfinished = self.rounds.pop(0) if self.rounds else {}
+        return Pruned({"inbox": 3, "changes": 0}, {}, unfinished)
+
+
+async def test_what_the_prune_left_undone_is_said_once_shown_and_tried_again_before_the_next_night():
+    every = {rule.name for rule in RULES}
+    broom = Broom({"inbox": "too slow"}, {"inbox": "too slow"}, {})
+    keeping = upkeep(clock := FakeClock(), store=SimpleNamespace(prune=broom))
+    engine: Any = keeping._engine
+    keeping._config = lambda: SimpleNamespace(retention=RetentionConfig())  # type: ignore[assignment, return-value]
+    await keeping._prune()
+    if clock.now().hour != PRUNE_HOUR:
+        assert broom.asked == [], "it is not night"
+        await clock.advance(((PRUNE_HOUR - clock.now().hour) % 24) * 3600)
+    unfinished = metrics.PRUNE_UNFINISHED.labels("inbox")
+    with capture_logs() as lines:
+        await keeping._prune()
+        assert broom.asked == [every]
+        assert engine.unpruned == {"inbox": "too slow"}
+        assert unfinished._value.get() == 1
+        await clock.advance(5 * 3600)
+        await keeping._prune()
+        await keeping._prune()
+        assert broom.asked == [every, {"inbox"}, {"inbox"}]
+        assert (engine.unpruned, unfinished._value.get()) == ({}, 0)
+        await keeping._prune()
+        assert len(broom.asked) == 3, "all is done until the next night"
+    told = [(line["event"], line["log_level"]) for line in lines if line["event"].startswith("prune_")]
+    assert told == [("prune_unfinished", "warning"), ("prune_finished", "info")]
+    await clock.advance(19 * 3600)
+    await keeping._prune()
+    assert broom.asked[3:] == [every]
 
 
 async def test_orders_that_cannot_be_taken_over_are_tried_again(monkeypatch: pytest.MonkeyPatch):

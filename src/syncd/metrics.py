@@ -170,6 +170,15 @@ LOOP_LAG = Gauge("syncd_loop_lag_seconds", "How late the event loop runs its tim
 RSS = Gauge("syncd_resident_memory_bytes", "Resident memory.", registry=REGISTRY)
 RELOAD_OK = Gauge("syncd_config_last_reload_successful", "1 if the last reload applied whole.", registry=REGISTRY)
 RELOAD_AT = Gauge("syncd_config_last_reload_timestamp_seconds", "When the last reload ended.", registry=REGISTRY)
+PRUNED = Counter(
+    "syncd_rows_pruned_total", "Rows retention removed, or emptied (inbox_bodies).", ["table"], registry=REGISTRY
+)
+PRUNE_UNFINISHED = Gauge(
+    "syncd_prune_unfinished",
+    "1 while the latest prune of a table did not come to its end.",
+    ["table"],
+    registry=REGISTRY,
+)
 LEASE_HELD = Gauge("syncd_lease_held", "1 while this instance owns the scope.", ["scope"], registry=REGISTRY)
 HTTP_CONNECTIONS = Gauge("syncd_http_connections", "Open connections of a site.", ["site"], registry=REGISTRY)
 HTTP_CUT = Counter(

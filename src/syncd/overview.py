@@ -83,6 +83,8 @@ class Engine:
         )
         self.reloaded_at: datetime | None = None
         self.reload_ok = True
+        self.unpruned: Mapping[str, str] = {}
+        """Tables whose latest prune did not come to its end, and why."""
 
     # -- health ----------------------------------------------------------------------------------------------------
 
@@ -164,6 +166,7 @@ class Engine:
             "pushes": await self.pushes.standing(),
             "backfills": await self.backfills.under_way(names),
             "reload": {"ok": self.reload_ok, "at": self.reloaded_at},
+            "retention": {"unfinished": dict(self.unpruned)},
         }
 
     def summary(self) -> str:

@@ -17,6 +17,7 @@ from syncd.model import Lane
 from syncd.overview import Engine
 from syncd.sdnotify import Notifier
 from syncd.store import OUTBOX, PAUSE, WISHES, Retention, Store
+from syncd.store.prune import RULES
 from syncd.store.scribe import INBOX
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
@@ -31,6 +32,8 @@ PROBE_SECONDS = 60.0
 VIEWS_SECONDS = 60.0
 PRUNE_HOUR = 3
 """UTC; the nightly prune begins in this hour."""
+PRUNE_LOOK_SECONDS = 600.0
+"""Between two looks whether it is time, and between two tries of what was not finished."""
 
 
 class Upkeep:
@@ -54,6 +57,8 @@ class Upkeep:
         self._wished = anyio.Event()
         self._probed: dict[str, tuple[int, float]] = {}
         self._pruned_on: datetime | None = None
+        self._unpruned: set[str] = set()
+        """Rules of the prune that are due."""
 
     async def begin(self) -> None:
         """Before the first run: pauses must hold from the first moment."""
@@ -68,7 +73,7 @@ class Upkeep:
             loops.start_soon(self._every, MEASURE_SECONDS, self._measure)
             loops.start_soon(self._every, PROBE_LOOK_SECONDS, self._probe)
             loops.start_soon(self._every, REMEMBER_SECONDS, self._remember)
-            loops.start_soon(self._every, 600.0, self._prune)
+            loops.start_soon(self._every, PRUNE_LOOK_SECONDS, self._prune)
             loops.start_soon(self._every, VIEWS_SECONDS, self._supervisor.open_views)
 
     def _came(self, integration: str) -> None:
@@ -171,11 +176,31 @@ class Upkeep:
 
     async def _prune(self) -> None:
         now = self._clock.now()
-        if now.hour != PRUNE_HOUR or (self._pruned_on is not None and self._pruned_on.date() == now.date()):
+        if now.hour == PRUNE_HOUR and (self._pruned_on is None or self._pruned_on.date() != now.date()):
+            self._pruned_on = now
+            self._unpruned = {rule.name for rule in RULES}
+        if not self._unpruned:
             return
-        self._pruned_on = now
-        removed = await self._store.prune.run(_retention(self._config().retention))
-        log.info("rows_pruned", **{name: count for name, count in removed.items() if count})
+        done = await self._store.prune.run(_retention(self._config().retention), only=self._unpruned)
+        removed = {name: count for name, count in done.removed.items() if count}
+        for name, count in removed.items():
+            metrics.PRUNED.labels(name).inc(count)
+        if removed:
+            log.info("rows_pruned", **removed)
+        told, self._engine.unpruned = self._engine.unpruned, done.unfinished
+        for name in self._unpruned:
+            metrics.PRUNE_UNFINISHED.labels(name).set(name in done.unfinished)
+            if name in done.unfinished and name not in told:
+                log.warning(
+                    "prune_unfinished",
+                    table=name,
+                    reason=done.unfinished[name],
+                    action=f"nothing yet: it is tried again every {PRUNE_LOOK_SECONDS / 60:.0f} minutes; "
+                    "where it stays, look what slows or blocks the database",
+                )
+            elif name in told and name not in done.unfinished:
+                log.info("prune_finished", table=name)
+        self._unpruned = set(done.unfinished)
 
 
 def _probe_seconds(account: Account) -> float:

@@ -188,6 +188,12 @@ def test_the_foot_has_queues_dead_letters_and_a_failed_reload():
     assert "the last reload was not applied whole" in text
 
 
+def test_old_rows_that_could_not_be_pruned_are_said_with_the_reason():
+    assert "old rows stay" not in page()
+    text = page(retention={"unfinished": {"inbox": "a statement ran too long"}})
+    assert "old rows stay in inbox: a statement ran too long; tried again every 10 minutes" in text
+
+
 def test_a_stuck_process_and_a_missing_readiness_are_said():
     text = page(stuck=["workers of guesty"], ready=["draining"])
     assert "workers of guesty makes no progress" in text

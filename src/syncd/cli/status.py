@@ -277,4 +277,6 @@ def _footer(found: Mapping[str, Any], now: datetime) -> list[str]:
     reload = found.get("reload") or {}
     if reload.get("ok") is False:
         lines.append(paint("the last reload was not applied whole → syncd reload --wait", "yellow"))
+    for table, why in ((found.get("retention") or {}).get("unfinished") or {}).items():
+        lines.append(paint(f"old rows stay in {table}: {why}; tried again every 10 minutes", "yellow"))
     return lines

@@ -1,15 +1,30 @@
-"""Retention: old rows go in small batches, so that no statement holds anything for long.
+"""Retention: old rows go in small steps, so that no statement holds anything for long.
 
 Nothing unprocessed is ever pruned, and keys outlive payloads: an inbox row first loses its body, and goes later, so the
-same event stays known as seen.
+same event stays known as seen. Each rule is done by itself: what keeps one from being done keeps back no other.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+import structlog
+
+from syncd.clock import Clock
+from syncd.errors import StoreError
 from syncd.store.database import Database
+from syncd.store.prune_steps import Passes, Progress, Tombstones, Walk, WalkRule
+
+log = structlog.get_logger()
+
+WANTED_SECONDS = (0.1, 0.5)
+"""A step that takes less is followed by a larger one, a step that takes more by a smaller one."""
+GROWTH = 20
+"""Rows of the largest step, as a multiple of the first one's."""
+TRIES = 3
+"""Of one step, each smaller than the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +43,44 @@ class Retention:
     audit_log: timedelta = timedelta(days=400)
 
 
-_FORGET_BODIES = """
-UPDATE syncd.inbox SET body = NULL, headers = '{}' WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM syncd.inbox
-    WHERE finished_at < $1 AND state IN ('done', 'dropped') AND body IS NOT NULL LIMIT $2 FOR UPDATE SKIP LOCKED))
-"""
+@dataclass(slots=True)
+class Pruned:
+    """What one round did, by rule: the table's name, and `inbox_bodies` for deliveries that lost their payload."""
 
-_FORGET_TOMBSTONES = """
-WITH gone AS ({delete} RETURNING integration, resource),
-counted AS (
-    UPDATE syncd.record_counts c SET buried = c.buried - g.number
-    FROM (SELECT integration, resource, count(*) AS number FROM gone GROUP BY integration, resource) g
-    WHERE c.integration = g.integration AND c.resource = g.resource
+    removed: dict[str, int] = field(default_factory=dict)
+    looked: dict[str, int] = field(default_factory=dict)
+    """Rows that had to be looked at."""
+    unfinished: dict[str, str] = field(default_factory=dict)
+    """Rules that are not done, and why."""
+
+
+_OVER = "{t}.finished_at < $1 AND {t}.state IN ('done', 'dropped')"
+_NOT_THE_LAST = (
+    "{t}.id < (SELECT max(n.id) FROM syncd.runs n WHERE n.integration = {t}.integration AND n.resource = {t}.resource)"
 )
-SELECT FROM gone
-"""
+_ID = (("id", "bigint"),)
+_OF_EACH = (("integration", "text"), ("id", "bigint"))
 
-_RULES: tuple[tuple[str, str, str], ...] = (
-    # field of Retention, table, what may go
-    ("changes", "changes", "changed_at < $1"),
-    (
-        "runs",
-        "runs",
-        "ended_at < $1 AND id < (SELECT max(n.id) FROM syncd.runs n WHERE n.integration = t.integration "
-        "AND n.resource = t.resource)",
+RULES: tuple[WalkRule | type[Tombstones] | type[Passes], ...] = (
+    WalkRule("inbox_bodies", "inbox_bodies", "inbox", _ID, f"{_OVER} AND {{t}}.body IS NOT NULL", "received_at", True, True),
+    WalkRule("inbox", "inbox_keys", "inbox", _ID, _OVER, "received_at", True),
+    WalkRule("changes", "changes", "changes", _ID, "{t}.changed_at < $1", "changed_at"),
+    WalkRule("runs", "runs", "runs", _ID, f"{{t}}.ended_at < $1 AND {_NOT_THE_LAST}", "started_at", True),
+    WalkRule("backfills", "runs", "backfills", _OF_EACH, "{t}.ended_at < $1 AND {t}.state NOT IN ('waiting', 'running')"),
+    WalkRule("outbox", "outbox", "outbox", _ID, _OVER, "created_at", True),
+    WalkRule(
+        "rejects",
+        "rejects",
+        "rejects",
+        (("integration", "text"), ("resource", "text"), ("external_id", "text")),
+        "{t}.last_at < $1",
     ),
-    ("runs", "backfills", "ended_at < $1 AND state NOT IN ('waiting', 'running')"),
-    ("inbox_keys", "inbox", "finished_at < $1 AND state IN ('done', 'dropped')"),
-    ("outbox", "outbox", "finished_at < $1 AND state IN ('done', 'dropped')"),
-    ("rejects", "rejects", "last_at < $1"),
-    ("dead_letters", "dead_letters", "settled_at < $1 AND state <> 'open'"),
-    ("dead_letters", "replays", "ended_at < $1"),
-    ("tombstones", "records", "deleted_at < $1"),
-    ("audit_log", "audit_log", "at < $1"),
-)
+    WalkRule("dead_letters", "dead_letters", "dead_letters", _ID, "{t}.settled_at < $1 AND {t}.state <> 'open'", "buried_at"),
+    WalkRule("replays", "dead_letters", "replays", _OF_EACH, "{t}.ended_at < $1"),
+    Tombstones,
+    WalkRule("audit_log", "audit_log", "audit_log", _ID, "{t}.at < $1", "at", True),
+    Passes,
+)  # fmt: skip
 
 
 class Prune:
@@ -69,47 +88,88 @@ class Prune:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._under_way: dict[str, Progress] = {}
 
-    async def run(self, retention: Retention, *, batch: int = 1000, pause_seconds: float = 0.05) -> dict[str, int]:
-        """Remove what is older than its retention; returns rows removed by table (`inbox_bodies`: emptied)."""
+    async def run(
+        self,
+        retention: Retention,
+        *,
+        only: Collection[str] | None = None,
+        batch: int = 1000,
+        pause_seconds: float = 0.05,
+        most_seconds: float = 1800.0,
+    ) -> Pruned:
+        """Remove what is older than its retention; `only` these rules.
+
+        A step looks at `batch` rows, or more while that is quick, and is followed by a pause as long as it took. A rule that
+        is not done after `most_seconds` lets the others go on, and goes on where it stood when it is asked for again, as
+        does one that failed. Never raises StoreError.
+        """
+        done = Pruned()
         now = self._database.clock.now()
-        removed = {
-            "inbox_bodies": await self._repeat(_FORGET_BODIES, now - retention.inbox_bodies, batch, pause_seconds)
-        }
-        for field, table, rule in _RULES:
-            sql = (
-                f"DELETE FROM syncd.{table} WHERE ctid = ANY(ARRAY("
-                f"SELECT t.ctid FROM syncd.{table} t WHERE {rule} LIMIT $2 FOR UPDATE SKIP LOCKED))"
-            )
-            if table == "records":
-                sql = _FORGET_TOMBSTONES.format(delete=sql)
-            removed[table] = await self._repeat(sql, now - getattr(retention, field), batch, pause_seconds)
-        removed["passes"] = await self._passes()
-        return removed
+        for rule in RULES:
+            if only is not None and rule.name not in only:
+                continue
+            progress = self._under_way.pop(rule.name, None)
+            if progress is None:
+                before = now - getattr(retention, rule.keep)
+                progress = (
+                    Walk(self._database, rule, before, now)
+                    if isinstance(rule, WalkRule)
+                    else rule(self._database, before, now)
+                )
+            try:
+                over = await self._sweep(progress, Pace(self._database.clock, batch, pause_seconds), most_seconds)
+                why = "" if over else f"not over within {most_seconds:.0f} s; it goes on where it stands"
+            except StoreError as error:
+                why = str(error)
+            except Exception as error:
+                log.exception("prune_crashed", table=rule.name)
+                why = f"a defect: {type(error).__name__}"
+            done.looked[rule.name], done.removed[rule.name] = progress.counted()
+            if why:
+                self._under_way[rule.name] = progress
+                done.unfinished[rule.name] = why
+        return done
 
-    async def _repeat(self, sql: str, before: object, batch: int, pause_seconds: float) -> int:
-        total = 0
+    async def _sweep(self, progress: Progress, pace: Pace, most_seconds: float) -> bool:
+        began, failures = pace.clock.monotonic(), 0
         while True:
-            count = await self._database.execute(sql, before, batch)
-            total += count
-            if count < batch:
-                return total
-            await self._database.clock.sleep(pause_seconds)
+            stepped = pace.clock.monotonic()
+            try:
+                over = await progress.step(pace.size)
+            except StoreError:
+                failures += 1
+                if failures == TRIES:
+                    raise
+                pace.falter()
+                await pace.clock.sleep(1.0)
+                continue
+            failures = 0
+            elapsed = pace.clock.monotonic() - stepped
+            if over:
+                return True
+            if pace.clock.monotonic() - began >= most_seconds:
+                return False
+            await pace.rest(elapsed)
 
-    async def _passes(self) -> int:
-        """Passes older than the last two complete ones, and not in progress, can prove nothing any more."""
-        keep = (
-            "SELECT p.integration, p.resource, p.id FROM syncd.passes p WHERE p.id < ("
-            "SELECT min(l.id) FROM (SELECT id FROM syncd.passes WHERE integration = p.integration "
-            "AND resource = p.resource AND completed_at IS NOT NULL ORDER BY id DESC LIMIT 2) l) "
-            "AND NOT EXISTS (SELECT FROM syncd.checkpoints c WHERE c.integration = p.integration "
-            "AND c.resource = p.resource AND c.pass_id = p.id)"
-        )
-        await self._database.execute(
-            f"DELETE FROM syncd.pass_pages g USING ({keep}) o "
-            "WHERE g.integration = o.integration AND g.resource = o.resource AND g.pass_id = o.id"
-        )
-        return await self._database.execute(
-            f"DELETE FROM syncd.passes g USING ({keep}) o "
-            "WHERE g.integration = o.integration AND g.resource = o.resource AND g.id = o.id"
-        )
+
+class Pace:
+    """How many rows a step looks at: as many as take a fraction of a second."""
+
+    def __init__(self, clock: Clock, batch: int, pause_seconds: float) -> None:
+        self.clock = clock
+        self.size = batch
+        self._batch = batch
+        self._pause_seconds = pause_seconds
+
+    async def rest(self, elapsed: float) -> None:
+        if elapsed < WANTED_SECONDS[0]:
+            self.size = min(self.size * 2, self._batch * GROWTH)
+        elif elapsed > WANTED_SECONDS[1]:
+            self.size = max(self.size // 2, 1)
+        await self.clock.sleep(max(self._pause_seconds, elapsed) if self._pause_seconds else 0.0)
+
+    def falter(self) -> None:
+        """A step was too much for the database."""
+        self.size = max(self.size // 8, 1)
