@@ -1,8 +1,5 @@
 """One run of one resource: pages fetched ahead, read, and stored together with the cursor that follows them (R1).
 
-Three stages go on at once: fetching (walk.py), reading (here), committing (committing.py). Each takes from the one before
-whatever is ready, so that a slow database gets several pages in one transaction and a fast one gets each by itself.
-
 The run survives any death: what is committed names the place to go on from. It ends in one of three ways: done (and then
 the watermark moves, and a complete pass may believe deletions), failed (an error for `decide`), or cut (asked to stop; the
 next run goes on at the stored cursor).
@@ -10,41 +7,30 @@ next run goes on at the stored cursor).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
 
-from syncd.errors import GoneError, PayloadError, RejectedError, StoreError, SyncdError
+from syncd.errors import PayloadError, RejectedError, StoreError, SyncdError
 from syncd.limits import OverBudgetError
 from syncd.model import Checkpoint, Lane, Mode, Outcome
 from syncd.store import PULL, Peril, Stand
 from syncd.sync.account import Account
-from syncd.sync.careful import REQUEST, Careful, parked_error
-from syncd.sync.committing import Committer, ReadPage
+from syncd.sync.careful import Careful, parked_error
 from syncd.sync.drift import Measure, measure, tell
 from syncd.sync.health import Drift, explain_error
-from syncd.sync.line import Line
-from syncd.sync.listing import Step
-from syncd.sync.listings import listing_of
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.reading import Reader
+from syncd.sync.stages import Stages
 from syncd.sync.tally import Tally
-from syncd.sync.walk import Fetched, walk
 from syncd.sync.webhook_fed import is_fed
 
 log = structlog.get_logger()
 
 PROBE = "probe"
 """The trigger of a run by whose first call a half-open breaker finds out."""
-ANSWERS_WAITING = 2
-"""Answers, parsed, that wait to be read. More would only fall out of the processor's cache before their turn comes."""
-PAGES_WAITING = 4
-"""Read pages that wait to be stored: so many share a transaction at most."""
-BYTES_AHEAD = 8 * 1024 * 1024
-"""Of answers that wait to be read, and again of read ones that wait to be stored; one page in any case."""
 
 
 @dataclass(slots=True)
@@ -99,7 +85,7 @@ class Pull:
             resumed=resumed,
         )
         try:
-            ended = listed or await self._walk(checkpoint)
+            ended = listed or await self._stages().walk(checkpoint)
         except RejectedError as error:
             if resumed and tally.pages == 0:
                 # A stored cursor the partner no longer takes would fail for ever: begin anew next time.
@@ -159,100 +145,17 @@ class Pull:
             return checkpoint
         return replace(checkpoint, since=self.plan.since(watermark))
 
-    async def _walk(self, checkpoint: Checkpoint) -> bool:
-        """Fetch, read and store the whole listing. False: cut between two pages."""
-        if self._careful.on:
-            ended, goes_on = await self._walk_carefully(checkpoint)
-            if goes_on is None:
-                return ended
-            checkpoint = goes_on
-        account, plan = self.account, self.plan
-        listing = listing_of(account, plan, checkpoint)
-        first = await listing.first()
-        if first is None:
-            return True
-        await self._reader.look()
-        fetched: Line[Fetched] = Line(ANSWERS_WAITING, BYTES_AHEAD)
-        committer = self._committer()
-        read: Line[ReadPage] = Line(PAGES_WAITING, BYTES_AHEAD)
-        walking = asyncio.create_task(walk(listing, first, self._fetch, fetched))
-        committing = asyncio.create_task(committer.run(read, fetched))
-        try:
-            try:
-                ended = await self._read_all(fetched, read, walking)
-            finally:
-                read.end()
-            await committing
-            return ended
-        except Exception:
-            # What was read before the trouble is stored all the same. If that fails, that is what went wrong.
-            await committing
-            raise
-        finally:
-            for task in (walking, committing):
-                task.cancel()
-            await asyncio.gather(walking, committing, return_exceptions=True)
-
-    async def _walk_carefully(self, checkpoint: Checkpoint) -> tuple[bool, Checkpoint | None]:
-        """The same, one page stored before the next is asked for, since the process ended during it before.
-
-        Returns whether the listing has ended, and from where the rest of it can be walked as usual.
-        """
-        account, careful = self.account, self._careful
-        log.warning("run_goes_with_care", partner=account.partner, integration=account.name, resource=self.plan.name)
-        async with careful.handling(REQUEST):
-            listing = listing_of(account, self.plan, checkpoint)
-            step = await listing.first()
-        await self._reader.look()
-        while step is not None:
-            committer = self._committer()
-            page = await self._reader.read_alone(await self._fetch(step), listing)
-            await committer.store(page)
-            careful.page_ended()
-            self._reader.empty = False
-            step = page.fetched.following
-            if step is None:
-                break
-            if self.stopping():
-                return False, None
-            if careful.through:
-                await careful.ended()
-                return False, replace(checkpoint, cursor=step.cursor)
-        return True, None
-
-    def _committer(self) -> Committer:
-        reader = self._reader
-        return Committer(self.account, self.plan, self.tally, reader.unstored, reader.empty, self._measure)
-
-    async def _fetch(self, step: Step) -> Fetched:
-        stats = self.account.session.stats()
-        try:
-            response = await self.account.session.call(
-                step.request, lane=self.lane, stats=stats, judging=self._careful.judging()
-            )
-        except GoneError as error:
-            if step.parent_id is None:
-                # A 404 on a listing says that we ask wrongly, never that records are gone (R9).
-                raise RejectedError(
-                    str(error), hint=error.hint, status=error.status, code=error.code, request_id=error.request_id
-                ) from None
-            return Fetched(step, None, stats.calls, stats.waited_seconds)
-        finally:
-            self.tally.calls += stats.calls
-            self.tally.waited_seconds += stats.waited_seconds
-        self.account.health.latency_ms = response.elapsed_seconds * 1000
-        return Fetched(step, response, stats.calls, stats.waited_seconds)
-
-    async def _read_all(self, fetched: Line[Fetched], read: Line[ReadPage], walking: asyncio.Task[None]) -> bool:
-        """Turn answers into rows until the listing ends. False: asked to stop before that."""
-        ended = False
-        while answers := await fetched.take():
-            for page in await self._reader.read(answers):
-                await read.put(page)
-            ended = answers[-1].following is None
-            if self.stopping():
-                walking.cancel()  # what has arrived is stored all the same: it was paid for
-        return ended
+    def _stages(self) -> Stages:
+        return Stages(
+            self.account,
+            self.plan,
+            self.tally,
+            self.lane,
+            self._careful,
+            self._reader,
+            self._measure,
+            self.stopping,
+        )
 
     async def _end(self, mode: Mode) -> None:
         """The listing ended well: move the watermark, believe or hold deletions."""

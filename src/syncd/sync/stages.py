@@ -1,0 +1,146 @@
+"""The stages of a run: fetching (walk.py), reading (reading.py) and committing (committing.py) go on at once.
+
+Each takes from the one before whatever is ready, so that a slow database gets several pages in one transaction and a fast
+one gets each by itself. A listing during which the process ended goes a page at a time for a while (careful.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from syncd.errors import GoneError, RejectedError
+from syncd.model import Checkpoint, Lane
+from syncd.sync.account import Account
+from syncd.sync.careful import REQUEST, Careful
+from syncd.sync.committing import Committer, ReadPage
+from syncd.sync.drift import Measure
+from syncd.sync.line import Line
+from syncd.sync.listing import Step
+from syncd.sync.listings import listing_of
+from syncd.sync.plan import ResourcePlan
+from syncd.sync.reading import Reader
+from syncd.sync.tally import Tally
+from syncd.sync.walk import Fetched, walk
+
+log = structlog.get_logger()
+
+ANSWERS_WAITING = 2
+"""Answers, parsed, that wait to be read. More would only fall out of the processor's cache before their turn comes."""
+PAGES_WAITING = 4
+"""Read pages that wait to be stored: so many share a transaction at most."""
+BYTES_AHEAD = 8 * 1024 * 1024
+"""Of answers that wait to be read, and again of read ones that wait to be stored; one page in any case."""
+
+
+@dataclass(slots=True)
+class Stages:
+    """Of one run."""
+
+    account: Account
+    plan: ResourcePlan
+    tally: Tally
+    lane: Lane
+    careful: Careful
+    reader: Reader
+    measure: Measure | None
+    """Tells what fresher ways had missed."""
+    stopping: Callable[[], bool]
+
+    async def walk(self, checkpoint: Checkpoint) -> bool:
+        """Fetch, read and store the whole listing. False: cut between two pages."""
+        if self.careful.on:
+            ended, goes_on = await self._walk_carefully(checkpoint)
+            if goes_on is None:
+                return ended
+            checkpoint = goes_on
+        account, plan = self.account, self.plan
+        listing = listing_of(account, plan, checkpoint)
+        first = await listing.first()
+        if first is None:
+            return True
+        await self.reader.look()
+        fetched: Line[Fetched] = Line(ANSWERS_WAITING, BYTES_AHEAD)
+        committer = self._committer()
+        read: Line[ReadPage] = Line(PAGES_WAITING, BYTES_AHEAD)
+        walking = asyncio.create_task(walk(listing, first, self._fetch, fetched))
+        committing = asyncio.create_task(committer.run(read, fetched))
+        try:
+            try:
+                ended = await self._read_all(fetched, read, walking)
+            finally:
+                read.end()
+            await committing
+            return ended
+        except Exception:
+            # What was read before the trouble is stored all the same. If that fails, that is what went wrong.
+            await committing
+            raise
+        finally:
+            for task in (walking, committing):
+                task.cancel()
+            await asyncio.gather(walking, committing, return_exceptions=True)
+
+    async def _walk_carefully(self, checkpoint: Checkpoint) -> tuple[bool, Checkpoint | None]:
+        """The same, one page stored before the next is asked for, since the process ended during it before.
+
+        Returns whether the listing has ended, and from where the rest of it can be walked as usual.
+        """
+        account, careful = self.account, self.careful
+        log.warning("run_goes_with_care", partner=account.partner, integration=account.name, resource=self.plan.name)
+        async with careful.handling(REQUEST):
+            listing = listing_of(account, self.plan, checkpoint)
+            step = await listing.first()
+        await self.reader.look()
+        while step is not None:
+            committer = self._committer()
+            page = await self.reader.read_alone(await self._fetch(step), listing)
+            await committer.store(page)
+            careful.page_ended()
+            self.reader.empty = False
+            step = page.fetched.following
+            if step is None:
+                break
+            if self.stopping():
+                return False, None
+            if careful.through:
+                await careful.ended()
+                return False, replace(checkpoint, cursor=step.cursor)
+        return True, None
+
+    def _committer(self) -> Committer:
+        reader = self.reader
+        return Committer(self.account, self.plan, self.tally, reader.unstored, reader.empty, self.measure)
+
+    async def _fetch(self, step: Step) -> Fetched:
+        stats = self.account.session.stats()
+        try:
+            response = await self.account.session.call(
+                step.request, lane=self.lane, stats=stats, judging=self.careful.judging()
+            )
+        except GoneError as error:
+            if step.parent_id is None:
+                # A 404 on a listing says that we ask wrongly, never that records are gone (R9).
+                raise RejectedError(
+                    str(error), hint=error.hint, status=error.status, code=error.code, request_id=error.request_id
+                ) from None
+            return Fetched(step, None, stats.calls, stats.waited_seconds)
+        finally:
+            self.tally.calls += stats.calls
+            self.tally.waited_seconds += stats.waited_seconds
+        self.account.health.latency_ms = response.elapsed_seconds * 1000
+        return Fetched(step, response, stats.calls, stats.waited_seconds)
+
+    async def _read_all(self, fetched: Line[Fetched], read: Line[ReadPage], walking: asyncio.Task[None]) -> bool:
+        """Turn answers into rows until the listing ends. False: asked to stop before that."""
+        ended = False
+        while answers := await fetched.take():
+            for page in await self.reader.read(answers):
+                await read.put(page)
+            ended = answers[-1].following is None
+            if self.stopping():
+                walking.cancel()  # what has arrived is stored all the same: it was paid for
+        return ended
