@@ -7,7 +7,6 @@ at the stored cursor. The checkpoint of the resource, its watermark and its sche
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +27,7 @@ from syncd.sync.careful import FRAME, NEWEST, NEXT, REQUEST, Careful, parked_err
 from syncd.sync.decide import Later, RetryPolicy, decide
 from syncd.sync.listing import ChildListing, Listing, Step
 from syncd.sync.listings import listing_of
+from syncd.sync.part import Looking
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import PageIn, PageRead
 from syncd.sync.reading import observed_at
@@ -42,7 +42,7 @@ IDLE_SECONDS = 30.0
 """How often rows are looked for where none were: who asks for one wakes us."""
 
 
-class Backfilling:
+class Backfilling(Looking):
     """One partner's. `paused` says whether a person holds a resource."""
 
     def __init__(
@@ -54,44 +54,22 @@ class Backfilling:
         paused: Callable[[str, str], bool],
         policy: RetryPolicy | None = None,
     ) -> None:
-        self._partner = partner
+        super().__init__("backfills", partner, clock, look_seconds=IDLE_SECONDS)
         self._accounts = accounts
         self._store = store
-        self._clock = clock
         self._paused = paused
         self._policy = policy or RetryPolicy()
-        self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._stopping = False
         metrics.BOUND.labels("backfills").set(AT_ONCE)
         self._held: set[str] = set()
         """Integrations with one under way."""
 
     async def run(self) -> None:
         """Take up what waits, until cancelled."""
-        async with anyio.create_task_group() as group:
-            while not self._stopping:
-                self._wake.clear()
-                waits = IDLE_SECONDS
-                try:
-                    waits = LOOK_SECONDS if await self._look(group) else IDLE_SECONDS
-                except OwnershipError:
-                    pass
-                except StoreError as error:
-                    log.debug("backfills_wait", partner=self._partner, reason=str(error))
-                with anyio.move_on_after(waits):
-                    await self._wake.wait()
+        async with anyio.create_task_group() as self._group:
+            await super().run()
 
-    def wake(self) -> None:
-        """Rows may have come: look now."""
-        self._wake.set()
-
-    async def stop(self) -> None:
-        """Take nothing more; come back when what is under way has ended between two pages."""
-        self._stopping = True
-        self._wake.set()
-        await self._idle.wait()
+    async def _turn(self, woken: bool) -> float:
+        return LOOK_SECONDS if await self._look(self._group) else IDLE_SECONDS
 
     # -- inside
 

@@ -26,6 +26,7 @@ from syncd.store.queues import INBOX
 from syncd.sync.account import Account
 from syncd.sync.derived import Derived
 from syncd.sync.deriving import Deriver
+from syncd.sync.part import Looking
 from syncd.sync.processor import PageRead
 
 log = structlog.get_logger()
@@ -53,7 +54,7 @@ REVOKED_SECONDS = 3600.0
 Hand = Callable[[Account, Event, Taken], Awaitable[None]]
 
 
-class Events:
+class Events(Looking):
     """One partner's deliveries at work, beside its feeder: `run()` in the runner's task group, `stop()` before it drains.
 
     `paused` gives the names of what is paused (`integration`; others are passed over): their deliveries wait as they are.
@@ -71,20 +72,15 @@ class Events:
         paused: Callable[[], Collection[str]] = tuple,
         credentials: Hand | None = None,
     ) -> None:
-        self._partner = partner
+        super().__init__("events", partner, clock, look_seconds=LOOK_SECONDS)
         self._accounts = accounts
         self._store = store
-        self._clock = clock
         self._paused = paused
         self._credentials = credentials
         self._derivers = {name: Deriver(account) for name, account in accounts.items()}
         self.of_deliveries = True
-        self._wake = asyncio.Event()
         self._woken = 0
         """So often something came since the last batch began."""
-        self._stopping = False
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._freed: dict[str, int] = {}
         self._suspects: set[str] = set()
         """Integrations which may have deliveries that were in hand when a process died."""
@@ -102,36 +98,17 @@ class Events:
     def wake(self) -> None:
         """Deliveries may have come: look now."""
         self._woken += 1
-        self._wake.set()
+        super().wake()
 
-    async def stop(self) -> None:
-        """Take nothing more; come back when the batch in hand is finished."""
-        self._stopping = True
-        self._wake.set()
-        await self._idle.wait()
-
-    async def run(self) -> None:
-        """Work until cancelled or stopped; whatever happens with one integration, the others go on."""
-        while not self._stopping:
-            woken = self._wake.is_set()
-            self._wake.clear()
-            more, wait = False, LOOK_SECONDS
-            self._woken, began = 0, self._clock.monotonic()
-            try:
-                more = await self.look(woken=woken)
-                self._back()
-                if more and self._woken >= BATCH:
-                    # They come faster than they are worked on: who takes them in goes first (R16), we every other turn.
-                    await self._clock.sleep(min(self._clock.monotonic() - began, GIVE_WAY_SECONDS))
-            except OwnershipError:
-                pass  # the scope was lost in this moment
-            except StoreError as error:
-                self._gone(error)
-                wait = AWAY_SECONDS
-            except Exception:
-                log.exception("events_crashed", partner=self._partner)
-            if not more:
-                await self._rest(wait)
+    async def _turn(self, woken: bool) -> float:
+        """Whatever happens with one integration, the others go on."""
+        self._woken, began = 0, self._clock.monotonic()
+        more = await self.look(woken=woken)
+        self._back()
+        if more and self._woken >= BATCH:
+            # They come faster than they are worked on: who takes them in goes first (R16), we every other turn.
+            await self._clock.sleep(min(self._clock.monotonic() - began, GIVE_WAY_SECONDS))
+        return 0.0 if more else LOOK_SECONDS
 
     async def look(self, *, woken: bool = False) -> bool:
         """One batch of each integration that has any. True: there may be more at once. Raises StoreError.
@@ -167,13 +144,6 @@ class Events:
             return []
         ready = await self._store.inbox.ready(owned)
         return [name for name in owned if name in ready or self._freed.get(name) != self._accounts[name].fence]
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with self._clock.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
 
     # -- one integration -------------------------------------------------------------------------------------------
 
@@ -361,10 +331,11 @@ class Events:
             action=told.action,
         )
 
-    def _gone(self, error: StoreError) -> None:
+    def _waits(self, error: StoreError) -> float:
         if not self._away:
             log.warning("events_wait", partner=self._partner, reason=str(error))
         self._away = True
+        return AWAY_SECONDS
 
     def _back(self) -> None:
         if self._away:

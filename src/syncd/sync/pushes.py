@@ -6,23 +6,22 @@ of what a breaker bars, or somebody paused, stay rows and spend nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import anyio
 import structlog
 
 from syncd import metrics
 from syncd.clock import Clock
-from syncd.errors import OwnershipError, StoreError
+from syncd.errors import StoreError
 from syncd.kit import Change
 from syncd.limits import MANY
 from syncd.model import Lane
 from syncd.store import POISON, SUSPECT, PushRow, Store
 from syncd.sync.account import Account
 from syncd.sync.decide import RetryPolicy
+from syncd.sync.part import Looking
 from syncd.sync.pool import Pool
 from syncd.sync.sending import PATIENCE, Sender
 
@@ -38,7 +37,7 @@ LEAST_EACH = 4
 """So many each of its integrations always may have."""
 
 
-class Pushes:
+class Pushes(Looking):
     """One partner's pushes. `paused(integration, resource)` tells whether somebody holds them; an empty resource: all."""
 
     def __init__(
@@ -52,15 +51,12 @@ class Pushes:
         *,
         paused: Callable[[str, str], bool] = lambda integration, resource: False,
     ) -> None:
-        self._partner = partner
+        super().__init__("pushes", partner, clock, look_seconds=LOOK_SECONDS)
         self._accounts = accounts
         self._pool = pool
         self._store = store
-        self._clock = clock
         self._paused = paused
         self._senders = {name: Sender(account, policy or PATIENCE) for name, account in accounts.items()}
-        self._wake = asyncio.Event()
-        self._stopping = False
         self._out: dict[tuple[str, int], bool] = {}
         """Pushes that wait for a coroutine or are under way; True: under way."""
         self._share = max(AT_ONCE // max(len(accounts), 1), LEAST_EACH)
@@ -78,24 +74,9 @@ class Pushes:
 
     # -- what others call ------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Look for pushes until cancelled or stopped."""
-        while not self._stopping:
-            self._wake.clear()
-            try:
-                await self.feed()
-            except OwnershipError:
-                pass
-            except StoreError as error:
-                log.debug("pushes_wait", partner=self._partner, reason=str(error))
-            except Exception:
-                log.exception("pushes_crashed", partner=self._partner)
-            with anyio.move_on_after(LOOK_SECONDS):
-                await self._wake.wait()
-
-    def wake(self) -> None:
-        """Pushes may have come: look now."""
-        self._wake.set()
+    async def _turn(self, woken: bool) -> float:
+        await self.feed()
+        return LOOK_SECONDS
 
     async def stop(self) -> None:
         """Take nothing more; come back when what is under way has ended. What only waits for a coroutine is a row."""
