@@ -151,8 +151,9 @@ class Wire:
             except BaseException:
                 connection.terminate()
                 raise
-        if connection.is_closed():
-            raise StoreError("the database connection broke")
+        if self._closed or connection.is_closed():
+            connection.terminate()
+            raise StoreError("the store is closed" if self._closed else "the database connection broke")
         self._connection = connection
         self._turned.set()
 
