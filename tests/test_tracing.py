@@ -21,6 +21,7 @@ from syncd.receivers import Receivers
 from syncd.rehearsal import Stage
 from syncd.secrets import Vault
 from syncd.store import Store
+from syncd.store.received import Which
 from syncd.tracing import MOST_AT_ONCE, Tracing
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -154,18 +155,18 @@ async def test_a_range_is_put_back_in_portions_each_once_and_only_what_is_finish
     await came(tables, "bare", None)
     await came(tables, "other", b"{}", integration="shop")
     found = tracing(config, store)
-    assert (await found.count("stay", since=NOW))[0] == many
-    assert await found.count("stay", since=NOW, until=NOW + timedelta(seconds=10)) == (10, 10)
-    assert await found.count("stay", state="buried") == (0, 0)
-    assert await found.count("stay", event_type="listing.updated") == (many, many)
-    assert await found.count("stay", event_type="listing.new") == (0, 0)
-    assert await found.replay_range("stay", event_type="listing.new", who="ann") == 0
-    assert await found.replay_range("stay", since=NOW + timedelta(seconds=5), who="ann") == many - 5
+    assert (await found.count("stay", Which(since=NOW)))[0] == many
+    assert await found.count("stay", Which(since=NOW, until=NOW + timedelta(seconds=10))) == (10, 10)
+    assert await found.count("stay", Which(state="buried")) == (0, 0)
+    assert await found.count("stay", Which(event_type="listing.updated")) == (many, many)
+    assert await found.count("stay", Which(event_type="listing.new")) == (0, 0)
+    assert await found.replay_range("stay", Which(event_type="listing.new"), who="ann") == 0
+    assert await found.replay_range("stay", Which(since=NOW + timedelta(seconds=5)), who="ann") == many - 5
     left = await tables.fetch(
         "SELECT event_id, state FROM syncd.inbox WHERE integration = 'stay' AND state <> 'waiting'"
     )
     assert {row["event_id"] for row in left} == {*(f"msg_{number}" for number in range(5)), "bare"}
-    assert await found.replay_range("stay", since=NOW + timedelta(seconds=5), who="ann") == 0
+    assert await found.replay_range("stay", Which(since=NOW + timedelta(seconds=5)), who="ann") == 0
     (entry,) = await store.audit.list("stay")
     assert (entry.actor, entry.action, entry.after["deliveries"]) == ("ann", "webhooks_replayed", many - 5)  # type: ignore[index]
 

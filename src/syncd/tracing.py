@@ -6,7 +6,7 @@ Reads rows, never a partner. What a delivery says is read again from its stored 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from syncd import codec, drivers
@@ -17,7 +17,7 @@ from syncd.kit.webhooks import Delivery, Event
 from syncd.model import Headers
 from syncd.redaction import KNOWN
 from syncd.store import Store
-from syncd.store.inbox import Received
+from syncd.store.received import ALL, Received, Which
 
 MOST_AT_ONCE: Final = 500
 """Deliveries put back in one transaction."""
@@ -72,20 +72,10 @@ class Tracing:
     # -- looking -----------------------------------------------------------------------------------------------------
 
     async def latest(
-        self,
-        integration: str | None = None,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        state: str | None = None,
-        event_type: str | None = None,
-        limit: int = 50,
+        self, integration: str | None = None, which: Which = ALL, *, limit: int = 50
     ) -> list[dict[str, Any]]:
         """The latest deliveries first, without bodies; of every integration for None."""
-        found = await self._store.inbox.list(
-            integration, since=since, until=until, state=state, event_type=event_type, limit=limit
-        )
-        return [_told(each) for each in found]
+        return [_told(each) for each in await self._store.inbox.list(integration, which, limit=limit)]
 
     async def delivery(self, integration: str, name: str, *, body: bool = False) -> dict[str, Any] | None:
         """One by its number or its event id, with all it caused; None where there is none.
@@ -182,19 +172,9 @@ class Tracing:
 
     # -- once more ---------------------------------------------------------------------------------------------------
 
-    async def count(
-        self,
-        integration: str,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        state: str | None = None,
-        event_type: str | None = None,
-    ) -> tuple[int, int]:
-        """How many finished deliveries with a body came in that time, and of about how many records they tell."""
-        return await self._store.inbox.finished(
-            integration, since=since, until=until, state=state, event_type=event_type
-        )
+    async def count(self, integration: str, which: Which) -> tuple[int, int]:
+        """How many of these are finished and have a body, and of about how many records they tell."""
+        return await self._store.inbox.finished(integration, which)
 
     async def replay(self, integration: str, ids: Sequence[int], *, who: str) -> int:
         """Put these finished deliveries back; returns how many. The others have no body any more, or wait already."""
@@ -206,30 +186,19 @@ class Tracing:
             await store.audit.add(who, "webhooks_replayed", integration=integration, after=told)
         return back
 
-    async def replay_range(
-        self,
-        integration: str,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        state: str | None = None,
-        event_type: str | None = None,
-        who: str,
-    ) -> int:
-        """The same with all that came in that time, in portions. Killed half way, the rest can be asked for again."""
+    async def replay_range(self, integration: str, which: Which, *, who: str) -> int:
+        """The same with all of these, in portions. Killed half way, the rest can be asked for again."""
         store, back, after = self._store, 0, 0
-        while ids := await store.inbox.finished_ids(
-            integration, since=since, until=until, state=state, event_type=event_type, after=after, limit=MOST_AT_ONCE
-        ):
+        while ids := await store.inbox.finished_ids(integration, which, after=after, limit=MOST_AT_ONCE):
             back += await store.inbox.replay(integration, ids)
             after = ids[-1]
         if back:
             told = {
                 "deliveries": back,
-                "since": since and since.isoformat(),
-                "until": until and until.isoformat(),
-                "state": state,
-                "type": event_type,
+                "since": which.since and which.since.isoformat(),
+                "until": which.until and which.until.isoformat(),
+                "state": which.state,
+                "type": which.event_type,
             }
             await store.audit.add(who, "webhooks_replayed", integration=integration, after=told)
         return back

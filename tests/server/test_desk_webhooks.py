@@ -13,6 +13,7 @@ from syncd.clock import SystemClock
 from syncd.errors import ConfigError
 from syncd.server import desk_webhooks
 from syncd.server.address import url_of
+from syncd.store.received import Which
 from tests.server.fakes import FakeStatus, serving
 
 SINCE = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
@@ -33,23 +34,23 @@ class FakeDeliveries:
     def __init__(self) -> None:
         self.asked: list[Any] = []
 
-    async def latest(self, integration: str | None, **chosen: Any) -> list[dict[str, Any]]:
-        self.asked.append((integration, chosen))
+    async def latest(self, integration: str | None, which: Which, *, limit: int) -> list[dict[str, Any]]:
+        self.asked.append((integration, which, limit))
         return [ROW]
 
     async def delivery(self, integration: str, name: str, *, body: bool) -> dict[str, Any] | None:
         return {**ROW, "body_masked": not body} if name in {"7", "evt_7"} else None
 
-    async def count(self, integration: str, **chosen: Any) -> tuple[int, int]:
-        self.asked.append(("count", chosen))
+    async def count(self, integration: str, which: Which) -> tuple[int, int]:
+        self.asked.append(("count", which))
         return 12, 9
 
     async def replay(self, integration: str, ids: Sequence[int], *, who: str) -> int:
         self.asked.append(("replay", list(ids), who))
         return len(ids)
 
-    async def replay_range(self, integration: str, *, who: str, **chosen: Any) -> int:
-        self.asked.append(("range", chosen, who))
+    async def replay_range(self, integration: str, which: Which, *, who: str) -> int:
+        self.asked.append(("range", which, who))
         return 12
 
     async def types(self, integration: str | None) -> list[dict[str, Any]]:
@@ -76,11 +77,7 @@ async def test_deliveries_are_listed_of_one_integration_or_of_all_in_a_range():
     assert await call(fake, "GET", "deliveries") == (200, {"schema": "syncd.deliveries/1", "deliveries": [ROW]})
     query = {"integration": "acme", "since": SINCE.isoformat(), "state": "buried", "limit": "5"}
     assert (await call(fake, "GET", "deliveries", params=query))[0] == 200
-    none = {"since": None, "until": None, "state": None, "event_type": None}
-    assert fake.asked == [
-        (None, {**none, "limit": 50}),
-        ("acme", {**none, "since": SINCE, "state": "buried", "limit": 5}),
-    ]
+    assert fake.asked == [(None, Which(), 50), ("acme", Which(since=SINCE, state="buried"), 5)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +121,7 @@ async def test_a_replay_names_ids_or_a_range_and_can_only_be_counted():
     ranged = {"integration": "acme", "since": SINCE.isoformat(), "state": "buried"}
     assert (await call(fake, "POST", "replay", json={**ranged, "count": True}))[1]["count"] == 12
     assert (await call(fake, "POST", "replay", json=ranged))[1]["replayed"] == 12
-    chosen = {"since": SINCE, "until": None, "state": "buried", "event_type": None}
+    chosen = Which(since=SINCE, state="buried")
     assert fake.asked == [("replay", [3, 4], "ann@ops"), ("count", chosen), ("range", chosen, "admin API")]
 
 

@@ -63,13 +63,13 @@ def deliveries(
     """
 
     async def ask() -> list[dict[str, Any]]:
+        from syncd.store.received import Which
+
         config = app.config()
         if integration is not None:
             known_integration(config, integration)
         async with _tracing(app, config) as tracing:
-            return await tracing.latest(
-                integration, since=since, until=until, state=state, event_type=kind, limit=limit
-            )
+            return await tracing.latest(integration, Which(since, until, state, kind), limit=limit)
 
     found = arun(ask())
     if app.as_json:
@@ -163,21 +163,23 @@ def replay(
     ranged = since is not None or until is not None
     if bool(ids) == ranged or (ids and (state or kind)):
         raise click.UsageError("say which: IDs, or a range with --since, --until (and --state, --type)")
-    chosen: dict[str, Any] = {"since": since, "until": until, "state": state, "event_type": kind}
 
     async def ask() -> tuple[int, int, int]:
+        from syncd.store.received import Which
+
+        which = Which(since, until, state, kind)
         config = app.config()
         known_integration(config, integration)
         async with _tracing(app, config) as tracing:
             numbers = list({await _number(tracing, integration, one): None for one in ids})
-            count, records = (len(numbers),) * 2 if numbers else await tracing.count(integration, **chosen)
+            count, records = (len(numbers),) * 2 if numbers else await tracing.count(integration, which)
             if dry_run or not count or not _agreed(integration, count, records, yes=yes or not ranged):
                 return count, records, 0
             from syncd.cli.link import who
 
             if numbers:
                 return count, records, await tracing.replay(integration, numbers, who=who())
-            return count, records, await tracing.replay_range(integration, **chosen, who=who())
+            return count, records, await tracing.replay_range(integration, which, who=who())
 
     count, records, done = arun(ask())
     if app.as_json:

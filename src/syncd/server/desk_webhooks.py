@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from syncd.server.desks import (
     text_of,
     who_asks,
 )
+from syncd.store.received import Which
 
 STATES = ("waiting", "done", "dropped", "buried")
 MOST_LISTED = 1000
@@ -28,16 +28,7 @@ MOST_IDS = 1000
 class Deliveries(Protocol):
     """What the desk asks for; implemented by `tracing.Tracing`."""
 
-    async def latest(
-        self,
-        integration: str | None,
-        *,
-        since: datetime | None,
-        until: datetime | None,
-        state: str | None,
-        event_type: str | None,
-        limit: int,
-    ) -> list[dict[str, Any]]:
+    async def latest(self, integration: str | None, which: Which, *, limit: int) -> list[dict[str, Any]]:
         """Without bodies, the latest first."""
         ...
 
@@ -45,15 +36,7 @@ class Deliveries(Protocol):
         """One by its number or event id, with all it caused; its values hidden without `body`."""
         ...
 
-    async def count(
-        self,
-        integration: str,
-        *,
-        since: datetime | None,
-        until: datetime | None,
-        state: str | None,
-        event_type: str | None,
-    ) -> tuple[int, int]:
+    async def count(self, integration: str, which: Which) -> tuple[int, int]:
         """Finished ones that can be replayed, and of about how many records they tell."""
         ...
 
@@ -61,16 +44,7 @@ class Deliveries(Protocol):
         """Put these back; returns how many."""
         ...
 
-    async def replay_range(
-        self,
-        integration: str,
-        *,
-        since: datetime | None,
-        until: datetime | None,
-        state: str | None,
-        event_type: str | None,
-        who: str,
-    ) -> int:
+    async def replay_range(self, integration: str, which: Which, *, who: str) -> int:
         """Put all of a range back; returns how many."""
         ...
 
@@ -133,7 +107,7 @@ class _Desk:
         limit = request.query.get("limit", "50")
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_LISTED):
             raise RefusedError(400, "usage", f"limit must be a number from 1 to {MOST_LISTED}")
-        found = await self._deliveries.latest(integration, **_range(request.query), limit=int(limit))
+        found = await self._deliveries.latest(integration, _which(request.query), limit=int(limit))
         return answer({"schema": "syncd.deliveries/1", "deliveries": found})
 
     async def show(self, request: web.Request) -> web.Response:
@@ -159,15 +133,15 @@ class _Desk:
         """`ids`, or a range of `since`, `until`, `state`, `type`; with `count` it is only counted."""
         said = await said_by(request)
         integration, ids = self._integration(said), said.get("ids")
-        chosen = _range(said)
-        if ids is None and chosen["since"] is None and chosen["until"] is None:
+        which = _which(said)
+        if ids is None and which.since is None and which.until is None:
             raise RefusedError(400, "usage", "say which: ids, or a range with since or until")
         if said.get("count") is True:
-            count, records = await self._deliveries.count(integration, **chosen)
+            count, records = await self._deliveries.count(integration, which)
             told = {"schema": "syncd.webhook-replay/1", "integration": integration, "count": count, "records": records}
             return answer(told)
         if ids is None:
-            done = await self._deliveries.replay_range(integration, **chosen, who=who_asks(request))
+            done = await self._deliveries.replay_range(integration, which, who=who_asks(request))
         else:
             if not isinstance(ids, list) or len(ids) > MOST_IDS or not all(type(one) is int for one in ids):
                 raise RefusedError(400, "usage", f"ids must be a list of at most {MOST_IDS} numbers")
@@ -195,13 +169,8 @@ class _Desk:
         return answer(found)
 
 
-def _range(said: Mapping[str, Any]) -> dict[str, Any]:
+def _which(said: Mapping[str, Any]) -> Which:
     state = text_of(said, "state")
     if state is not None and state not in STATES:
         raise RefusedError(400, "usage", f"no state {state!r}", f"one of {', '.join(STATES)}")
-    return {
-        "since": moment_of(said, "since"),
-        "until": moment_of(said, "until"),
-        "state": state,
-        "event_type": text_of(said, "type"),
-    }
+    return Which(moment_of(said, "since"), moment_of(said, "until"), state, text_of(said, "type"))

@@ -21,8 +21,9 @@ from syncd.errors import OwnershipError, PoisonError, StoreError
 from syncd.kit import Event
 from syncd.store import NewDeadLetter, PageResult, Store
 from syncd.store.database import ConflictError, DataRefusedError
-from syncd.store.inbox import LOST_MOST, Taken
+from syncd.store.inbox import Taken
 from syncd.store.queues import INBOX
+from syncd.store.received import LOST_MOST
 from syncd.sync.account import Account
 from syncd.sync.derived import Derived
 from syncd.sync.deriving import Deriver
