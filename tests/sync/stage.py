@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +11,7 @@ from syncd.clock import Clock
 from syncd.kit import Resource
 from syncd.limits import BreakerPolicy, Gate
 from syncd.model import Lane
-from syncd.store import Task
+from syncd.store import PULL, Peril, Task
 from syncd.sync.flow import Flow
 from syncd.sync.health import Health
 from syncd.sync.plan import ResourcePlan, Strategy
@@ -19,6 +19,7 @@ from syncd.sync.runner import Runner
 from syncd.sync.schedule import Schedule
 from syncd.sync.unit import Unit
 
+BEGINNING = datetime(2024, 5, 1, tzinfo=UTC)
 NAMES = [f"r{number}" for number in range(20)]
 
 
@@ -141,9 +142,10 @@ class Stage:
         )  # fmt: skip
         self.account = account
         self.checkpoints = Checkpoints()
+        self.perils = Perils()
         store: Any = SimpleNamespace(
             tasks=self.tasks, losses=self.tasks, checkpoints=self.checkpoints, runs=SimpleNamespace(drifts=_none),
-            dead_letters=SimpleNamespace(healed=_no_letter), perils=SimpleNamespace(list=_nothing),
+            dead_letters=SimpleNamespace(healed=_no_letter), perils=self.perils, postponed=SimpleNamespace(bound=_none),
         )  # fmt: skip
         account.store = store
         self.runner = Runner("plain", {"acme": account}, store, clock)
@@ -168,8 +170,24 @@ class Stage:
             slot.success()
 
 
-async def _nothing(_: object) -> list[Any]:
-    return []
+class Perils:
+    """The table, as far as the runner asks it: `suspects` by resource."""
+
+    def __init__(self) -> None:
+        self.suspects: dict[str, dict[str, int]] = {}
+
+    async def list(self, names: Sequence[str]) -> list[Peril]:
+        return [
+            Peril(name, resource, PULL, 1, None, suspects, BEGINNING)
+            for name in names
+            for resource, suspects in self.suspects.items()
+        ]
+
+    async def relieve(self, names: Sequence[str], *, most: int) -> list[tuple[str, str]]:
+        over = [name for name, suspects in self.suspects.items() if names and max(suspects.values()) > most]
+        for name in over:
+            self.suspects[name] = dict.fromkeys(self.suspects[name], most)
+        return [("acme", name) for name in over]
 
 
 async def _no_letter(integration: str, resource: str, *, by: str) -> int:

@@ -6,8 +6,10 @@ import random
 
 import pytest
 
+from syncd.kit import Item
 from syncd.store import KILLED, PULL, Store
 from syncd.sync.careful import DEATHS, PAGES_ALONE
+from syncd.sync.processor import PageIn
 from tests.sync.dying import Mortal
 
 
@@ -160,15 +162,15 @@ async def test_after_a_death_of_its_own_accord_the_pages_behind_it_go_as_usual_a
     assert await mortal.peril() is None
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 12))])
 async def test_an_innocent_record_outlives_somebody_who_kills_the_process_again_and_again(
     store: Store, monkeypatch: pytest.MonkeyPatch, seed: int
 ):
-    """Sixty deaths, each at any moment whatever, also between the mark and the driver."""
+    """Forty deaths, each at any moment whatever, also between the mark and the driver."""
     chance = random.Random(seed)
     mortal = await Mortal.open(store, monkeypatch, 30)
     mortal.kills = lambda step: chance.random() < 0.02
-    for _ in range(60):
+    for _ in range(40):
         await mortal.life()
     mortal.kills = lambda step: False
     assert await mortal.life()
@@ -213,3 +215,53 @@ async def test_a_backfill_whose_pages_kill_the_process_is_given_up(store: Store,
     assert not await mortal.backfill_life(begins=True), "who asks for it again has one more try"
     assert await mortal.backfill_life()
     assert [one.state for one in await store.backfills.latest(["acme"])] == ["failed"]
+
+
+async def test_whoever_else_meets_what_was_put_aside_does_not_hand_it_to_the_driver(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """A fetch by its id, a delivery that brings it whole, a backfill: all read by the same processor."""
+    mortal = await Mortal.open(store, monkeypatch, 12)
+    mortal.kills = lambda step: step == "fields t0007"
+    await mortal.until_alive()
+    await mortal.begin()
+    mortal.asked.clear()
+    desk = mortal.desk
+    page = PageIn([Item("things", desk.partner.truth["t0007"])], desk.clock.now(), "task")
+    read = await desk.account.processor.read("things", page, rejected=set())
+    assert (read.rows, read.seen) == ([], ["t0007"])
+    assert [(reject.key, reject.fingerprint) for reject in read.rejects] == [("t0007", KILLED)]
+    assert mortal.asked == ["identify t0007"]
+
+
+async def test_a_run_beside_it_does_not_forget_what_is_put_aside_and_not_stored_yet(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    mortal = await Mortal.open(store, monkeypatch, 12)
+    account, things = mortal.desk.account, mortal.desk.plans["things"].resource
+    aside, raw = account.processor.aside, mortal.desk.partner.truth["t0003"]
+    aside.add(things, raw, "t0003")
+    aside.add(things, {"id": {"odd": 1}}, None)
+    await aside.load(account.processor.resources, again=True)
+    assert aside.names("things", "t0003") and aside.holds(things, Item("things", {"id": {"odd": 1}}))
+    mortal.kills = lambda step: step == "fields t0007"
+    await mortal.until_alive()
+    aside = account.processor.aside
+    assert aside.drop(things, Item("things", mortal.desk.partner.truth["t0007"]), "t0007") is None
+    await aside.load(account.processor.resources, again=True)
+    assert not aside.names("things", "t0007"), "it was read, and its row goes with the page that heals it"
+
+
+async def test_an_exit_over_one_record_is_a_fault_of_that_record(store: Store, monkeypatch: pytest.MonkeyPatch):
+    mortal = await Mortal.open(store, monkeypatch, 12)
+
+    def leaves(step: str) -> bool:
+        if step == "fields t0007":
+            raise SystemExit(0)
+        return False
+
+    mortal.kills = leaves
+    assert await mortal.life()
+    [reject] = await store.rejects.list("acme")
+    assert (reject.external_id, reject.reason.startswith("SystemExit in the driver")) == ("t0007", True)
+    assert await names(mortal) == every(mortal, "t0007")

@@ -34,7 +34,10 @@ class Shelf:
     def __init__(self, known: dict[str, dict[str, Any]] | None = None) -> None:
         self.hashes = {key: codec.content_hash(raw, "v1") for key, raw in (known or {}).items()}
         self.asked: list[list[str]] = []
-        self.records = self
+        self.records = self.rejects = self
+
+    async def aside(self, integration: str) -> list[tuple[str, str, bytes]]:
+        return []
 
     async def known(self, integration: str, resource: str, ids: Sequence[str], *, sparse: bool) -> dict[str, Known]:
         self.asked.append(list(ids))

@@ -11,6 +11,7 @@ import pytest
 
 from syncd.errors import StoreError
 from syncd.model import Lane
+from syncd.sync.careful import DEATHS, REQUEST
 from syncd.sync.schedule import Schedule
 from syncd.testing.clock import FakeClock
 from tests.sync.stage import NAMES, Stage, task
@@ -128,3 +129,29 @@ async def test_who_may_have_missed_deliveries_reads_what_they_feed_once_and_soon
     assert (due["r3"] <= 30) == begins_soon
     assert begins_soon or due["r3"] == 86_300.0
     assert due["r4"] == due["r5"] == 800.0
+
+
+async def test_what_the_process_died_over_is_due_at_once_unless_it_is_parked_which_is_said_from_the_start():
+    clock = FakeClock()
+    stage = await standby(clock)
+    stage.runner.units.clear()
+    stage.perils.suspects = {"r3": {"r3/17": 2}, "r4": {REQUEST: DEATHS}}
+    await stage.runner._prepare()
+    assert stage.runner.units["acme", "r3"].due_at == clock.now()
+    assert stage.runner.units["acme", "r4"].due_at > clock.now()
+    told = {name: stage.account.health.of(name).trouble for name in NAMES}
+    assert [name for name, trouble in told.items() if trouble is not None] == ["r4"]
+    assert "this resource alone is parked" in told["r4"].reason
+    assert told["r4"].action.endswith("syncd sync acme/r4")
+
+
+async def test_a_reload_has_what_is_parked_tried_once_more():
+    clock = FakeClock()
+    stage = await standby(clock)
+    stage.perils.suspects = {"r4": {REQUEST: DEATHS}}
+    await stage.runner.try_again()
+    assert stage.runner.units["acme", "r4"].due_at > clock.now(), "another instance has the scope, and decides"
+    stage.account.ownership.held = True
+    await stage.runner.try_again()
+    assert stage.runner.units["acme", "r4"].due_at == clock.now()
+    assert stage.perils.suspects == {"r4": {REQUEST: DEATHS - 1}}, "one more death parks it again"

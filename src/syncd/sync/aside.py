@@ -60,6 +60,10 @@ class Aside:
         self._named: dict[tuple[str, str], bytes] = {}
         self._nameless: dict[tuple[str, str], bytes] = {}
         self._loaded = False
+        self._unstored: dict[bool, dict[tuple[str, str], bytes]] = {True: {}, False: {}}
+        """Added here, and perhaps not in the rows yet; those with a name (True) apart from those without."""
+        self._healing: set[tuple[str, str]] = set()
+        """Dropped here, and perhaps still in the rows."""
 
     def __bool__(self) -> bool:
         return bool(self._named or self._nameless)
@@ -74,7 +78,13 @@ class Aside:
                 named[name, external_id] = raw
             elif name in resources:
                 nameless[name, content_key(resources[name], _loads(raw))] = raw
-        self._named, self._nameless, self._loaded = named, nameless, True
+        for kind, found in ((True, named), (False, nameless)):
+            added = self._unstored[kind] = {key: raw for key, raw in self._unstored[kind].items() if key not in found}
+            found.update(added)
+        self._healing &= {*named, *nameless}
+        self._named = {key: raw for key, raw in named.items() if key not in self._healing}
+        self._nameless = {key: raw for key, raw in nameless.items() if key not in self._healing}
+        self._loaded = True
 
     def holds(self, resource: Resource, item: Item) -> bool:
         """Is this one of them, as far as can be told without asking the driver?"""
@@ -89,17 +99,21 @@ class Aside:
 
     def add(self, resource: Resource, raw: Raw | None, external_id: str | None) -> None:
         """From here on this one is."""
-        document = _document(raw)
-        if external_id is not None:
-            self._named[resource.name, external_id] = document
-        else:
-            self._nameless[resource.name, content_key(resource, raw)] = document
+        named = external_id is not None
+        key = (resource.name, external_id if external_id is not None else content_key(resource, raw))
+        self._healing.discard(key)
+        self._unstored[named][key] = (self._named if named else self._nameless)[key] = _document(raw)
 
     def drop(self, resource: Resource, item: Item, external_id: str | None) -> str | None:
         """No longer. Returns the key of the reject that stood for it where that has no name to be healed by."""
-        if external_id is not None:
-            self._named.pop((resource.name, external_id), None)
-        document = self._nameless.pop((resource.name, content_key(resource, item.raw)), None)
+        nameless = (resource.name, content_key(resource, item.raw))
+        if external_id is not None and self._named.pop((resource.name, external_id), None) is not None:
+            self._unstored[True].pop((resource.name, external_id), None)
+            self._healing.add((resource.name, external_id))
+        document = self._nameless.pop(nameless, None)
+        if document is not None:
+            self._unstored[False].pop(nameless, None)
+            self._healing.add(nameless)
         return Reject(document, "").key if document is not None else None
 
     def reject(self, resource: Resource, item: Item, external_id: str | None, cause: str) -> Reject:

@@ -150,9 +150,9 @@ class Careful:
         except asyncio.CancelledError:
             await self._leave(key, before)
             raise
-        except BaseException:
+        except Exception:
             await self._leave(key, 0)
-            raise
+            raise  # whatever else is raised, an exit above all, ends the process: the mark stays
         else:
             await self._leave(key, 0)
 
@@ -207,8 +207,8 @@ class Careful:
             try:
                 for one in found:
                     await self._try(one)
-            except BaseException:
-                if self._trying is not None:  # whatever this was, the process lives
+            except (Exception, asyncio.CancelledError):
+                if self._trying is not None:  # the process lives
                     self._count(self._trying, self._suspects.get(self._trying, 1) - 1)
                 raise
             finally:

@@ -20,6 +20,8 @@ from syncd.store import Known, NewTask, Reject, Row, Store
 from syncd.sync.aside import Aside
 
 MAX_REASON = 500
+FAULTS = (Exception, SystemExit)
+"""What a driver may do to one record: also `sys.exit` is a fault of this record, and no reason to go."""
 
 _UNSURE = Known(b"", False)
 """Of a record with a row under way: whatever comes is news, and the store judges it."""
@@ -177,18 +179,18 @@ class Processor:
             return item.identity
         try:
             return self._reading(self._targets[item.resource]).identify(item.raw)
-        except Exception:
+        except FAULTS:
             return None
 
     def rehearse(self, item: Item, identity: Identity | None) -> None:
         """Do with one record all that reading its page does, for nothing: to find out whether the process outlives it."""
         target, raw = self._targets[item.resource], item.raw
         _, fields, hashable = self._reading(target)
-        with suppress(Exception):
+        with suppress(*FAULTS):
             self._driver.tenant(target.resource, raw or {})
-        with suppress(Exception):
+        with suppress(*FAULTS):
             codec.fingerprint(raw if hashable is None or raw is None else hashable(raw), target.adapter)
-        with suppress(Exception):
+        with suppress(*FAULTS):
             codec.dumps_storable(fields(raw or {}))
 
     def _reading(self, target: Target) -> Reading:
@@ -223,7 +225,7 @@ class Processor:
                     raise PayloadError("a driver gave an item with neither content nor identity")
                 try:
                     identity = identify(raw)
-                except Exception as error:
+                except FAULTS as error:
                     page.rejects.append(self._reject(name, None, raw, error, source.cause))
                     continue
             if observed and identity.source_updated_at is None:
@@ -279,7 +281,7 @@ class Processor:
             try:
                 told = raw if hashable is None else hashable(raw)
                 _, digest = fingerprint(told, adapter)
-            except Exception as error:
+            except FAULTS as error:
                 page.rejects.append(self._reject(name, external_id, raw, error, cause))
                 continue
             if before is not None and before.content_hash == digest and not before.deleted and not identity.deleted:
@@ -289,7 +291,7 @@ class Processor:
                 continue
             try:
                 data = codec.dumps_storable(fields(raw))
-            except Exception as error:
+            except FAULTS as error:
                 page.rejects.append(self._reject(name, external_id, raw, error, cause))
                 continue
             if rejected and (name, external_id) in rejected:
@@ -368,7 +370,7 @@ class Processor:
         )
 
     @staticmethod
-    def _reject(resource: str, external_id: str | None, raw: Raw, error: Exception, cause: str) -> Reject:
+    def _reject(resource: str, external_id: str | None, raw: Raw, error: BaseException, cause: str) -> Reject:
         """The row an unsound record becomes. One without an id is known by its content."""
         reason = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver: {error}"
         try:
