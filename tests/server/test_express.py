@@ -87,6 +87,8 @@ def test_a_delivery_that_came_whole_is_taken():
         request(**{f"X-{n}": "1" for n in range(99)}),
         request().replace(b"HTTP/1.1", b"HTTP/1.0"),
         request().replace(b"POST", b"PUT"),
+        request().replace(b"Host:", b"X-Host:"),
+        request(**{"Sec-WebSocket-Key1": "a"}),
         request().replace(b"\r\n", b"\n"),
         b"",
         b"POST /webhooks/",

@@ -55,6 +55,21 @@ async def test_one_that_is_known_is_said_to_be(intake: Intake, eyes: asyncpg.Con
     assert await eyes.fetchval("SELECT count(*) FROM syncd.inbox") == 2
 
 
+async def test_one_that_is_known_waits_for_nobody_who_is_about_to_change_it(
+    intake: Intake, eyes: asyncpg.Connection, database: str
+):
+    for known in ("seen", "done"):
+        assert await intake.put(arrival(known)) is True
+    stuck = await asyncpg.connect(database)
+    async with stuck.transaction():
+        await stuck.execute("UPDATE syncd.inbox SET state = 'done' WHERE event_id = 'seen'")
+        await stuck.execute("DELETE FROM syncd.inbox WHERE event_id = 'done'")
+        known = await asyncio.gather(*(intake.put(arrival(name)) for name in ("seen", "done") for _ in range(10)))
+        assert not any(known)
+        assert await intake.put(arrival(1, integration="other")) is True
+    await stuck.close()
+
+
 async def test_of_one_brought_many_times_at_once_one_is_stored(intake: Intake, eyes: asyncpg.Connection):
     found = await asyncio.gather(*(intake.put(arrival(number % 10)) for number in range(200)))
     assert sum(found) == 10

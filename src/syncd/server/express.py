@@ -31,8 +31,8 @@ _HEAD: Final = re.compile(
     r"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]++:[\t\x20-\x7e]*+(?<![\t ])\r\n)++)\r\n"
 )
 _FIELD: Final = re.compile(r"([^:\r\n]++):[\t ]*+([^\r]*+)\r\n")
-_ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te"})
-"""Headers that ask for more than reading so many bytes."""
+_ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te", "sec-websocket-key1"})
+"""Headers that ask for more than reading so many bytes, and one the library will not have."""
 
 
 class Answered(Protocol):
@@ -84,6 +84,7 @@ class Express:
             or len(length) > 9
             or int(length) != len(data) - end
             or int(length) > self._body_bytes
+            or "host" not in headers
             or not _ODD.isdisjoint(headers)
             or headers.get("connection", "keep-alive").lower() != "keep-alive"
         ):

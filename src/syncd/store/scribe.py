@@ -44,11 +44,14 @@ DO $$ BEGIN
 END $$
 """
 
+# What is there already is left out as it is seen: to ask the unique index for it would wait for whoever is about to change
+# that row, a worker that hangs for instance, and everybody's deliveries with it.
 _INSERT = """
 INSERT INTO syncd.inbox (integration, event_id, route, event_type, headers, body, received_at)
 SELECT i, e, r, t, h::jsonb, b, a
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::timestamptz[])
     AS n(i, e, r, t, h, b, a)
+WHERE (SELECT 1 FROM syncd.inbox k WHERE k.integration = n.i AND k.event_id = n.e) IS NULL
 ON CONFLICT (integration, event_id) DO NOTHING
 RETURNING integration, event_id
 """
@@ -75,9 +78,9 @@ class Scribe:
             with border():
                 async with clock.timeout(seconds):
                     connection = await asyncpg.connect(url, timeout=None, server_settings=_SETTINGS)
-                    await connection.execute(_PROBE)
                     binary.register_arrays(connection)
                     await connection.prepare(_INSERT)
+                    await connection.execute(_PROBE)  # last: to prepare leaves a transaction open, and its lock held
         except BaseException as error:
             if connection is not None:
                 connection.terminate()
