@@ -9,7 +9,6 @@ record cannot be read, the listing is all there is to go by, once what it contra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncd.kit import Driver, Resource
@@ -48,18 +47,6 @@ def doubted(
     return found
 
 
-def too_soon(rows: Sequence[Row], stored: Mapping[Key, Stamps]) -> list[Row]:
-    """Of the rows that were asked for one by one, those shown alive so soon after their end that nobody can tell."""
-    found = []
-    for row in rows:
-        known = stored.get((row.resource, row.external_id))
-        if known is None or row.deleted or not known.deleted:
-            continue
-        if timedelta() <= row.fetched_at - known.fetched_at <= RESTORED_AFTER:
-            found.append(row)
-    return found
-
-
 def look_at(row: Row, cause: str) -> NewTask:
     """Have it read: nobody waits for it."""
     return NewTask(
@@ -70,9 +57,3 @@ def look_at(row: Row, cause: str) -> NewTask:
         dedupe_key=f"fetch:{row.resource}:{row.external_id}",
         cause=cause,
     )
-
-
-def look_again(row: Row, cause: str) -> NewTask:
-    """Have it read once more, when its answer counts."""
-    at = row.fetched_at + RESTORED_AFTER + timedelta(seconds=1)
-    return replace(look_at(row, cause), lane=Lane.NORMAL, not_before=at)

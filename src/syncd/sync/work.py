@@ -20,7 +20,6 @@ from syncd.errors import AuthError, GoneError, OwnershipError, PayloadError, Rej
 from syncd.kit import Item, Response
 from syncd.model import Lane
 from syncd.store import PageWrite, Row, Task
-from syncd.sync import doubts
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
@@ -366,22 +365,9 @@ class Worker:
             )
         )
         account.count(plan.name, page, result)
-        if result.stale:
-            await self._again_if_too_soon(page)
         if page.tasks:
             account.tasks_added()
         return page.seen
-
-    async def _again_if_too_soon(self, page: PageRead) -> None:
-        """A record shown alive moments after its end: the answer may be from before, or it was restored. Later it is sure."""
-        account = self._account
-        stored = await account.store.records.stamps(
-            account.name, [(row.resource, row.external_id) for row in page.rows]
-        )
-        cause = "shown alive soon after its end"
-        again = [doubts.look_again(row, cause) for row in doubts.too_soon(page.rows, stored)]
-        if again:
-            await account.store.tasks.put(account.name, *again)
 
     async def _lifted(self, plan: ResourcePlan, rows: list[Row]) -> Sequence[Row]:
         """The rows, none of them with an older stamp than what was stored before it was asked for.
