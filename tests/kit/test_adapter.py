@@ -109,6 +109,12 @@ def test_version_parent_and_deletion_are_read() -> None:
         identify({**raw, "rev": "a"})
 
 
+def test_a_parent_that_no_id_is_as_long_as_is_refused() -> None:
+    resource = Resource(name="r", path="/r", parent_id="parent")
+    with pytest.raises(PayloadError, match="parent: expected at most 512 characters, got 513"):
+        resource.reader.identify({"id": "1", "parent": "x" * 513})
+
+
 def test_any_true_value_means_gone_where_no_values_are_named() -> None:
     identify = Resource(name="r", path="/r", deleted="deleted").reader.identify
     gone = [identify({"id": "1", "deleted": value}).deleted for value in (True, 1, "2026-01-01", False, 0, None, "")]

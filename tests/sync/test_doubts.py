@@ -316,3 +316,25 @@ async def test_a_record_that_comes_unsound_is_read_before_it_is_a_reject(desk: D
     await desk.work()
     await desk.do_tasks()
     assert await desk.store.rejects.keys("acme", limit=10) == {("stamped", "2")}
+
+
+async def test_a_delivery_about_a_record_that_is_put_aside_is_not_handed_to_the_driver(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    at = desk.clock.now()
+    processor = desk.account.processor
+    processor.aside.add(processor.resources["stamped"], thing("1", "deadly", at), "1")
+
+    def dies(resource, raw, adapter="v1"):
+        assert raw["id"] != "1", "it would have ended the process"
+        return identify(resource, raw, adapter)
+
+    identify = desk.driver.identify
+    monkeypatch.setattr(desk.driver, "identify", dies)
+    desk.partner.truth["/stamped/1"] = thing("1", "deadly", at)
+    for number in (1, 2):
+        await desk.deliver(event(str(number), resource="stamped", at=at, record=thing(str(number), "deadly", at)))
+    await desk.work()
+    await desk.do_tasks()
+    assert set(await desk.live("stamped")) == {"2"}
+    assert await desk.store.rejects.keys("acme", limit=10) == {("stamped", "1")}

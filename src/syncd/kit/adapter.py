@@ -262,6 +262,8 @@ def _identifier(resource: Resource, paths: str | tuple[str, ...], updated: Stamp
             value = parent(raw)
             if value is not None and value is not MISSING:
                 parent_id = coerce.text(value)
+                if len(parent_id) > LONGEST_ID:
+                    raise PayloadError(f"parent: expected at most {LONGEST_ID} characters, got {len(parent_id)}")
         if gone is not None:
             value = gone(raw)
             deleted = _among(value, gone_values) if gone_values else bool(value)

@@ -24,8 +24,8 @@ from syncd.sync.derived import Derived
 from syncd.sync.doubts import readable
 from syncd.sync.freshness import SETTLED
 from syncd.sync.letters import letter_of_delivery
+from syncd.sync.page import PageIn, PageRead, merged
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.processor import PageIn, PageRead, merged
 from syncd.sync.versions import Key, moment, order, raises, read_since, tied, ties, version_of
 
 TYPES_MOST = 200
@@ -70,6 +70,7 @@ class Deriver:
         account, found = self._account, Derived(self._account)
         if self._types is None:
             self._types = {one.event_type for one in await account.store.inbox.types(account.name)}
+        await account.processor.aside.load(account.processor.resources)
         stamped: list[tuple[Event, Taken]] = []
         for number, one in enumerate(taken, 1):
             if number % YIELD_EVERY == 0:
@@ -366,6 +367,11 @@ class Deriver:
         account, raw = self._account, event.raw
         plan = account.plans[event.resource]
         assert raw is not None
+        aside = account.processor.aside
+        if aside and aside.names(plan.name, event.external_id):
+            return (
+                None  # whoever reads it ends the process: the listing, or its own answer, makes it a reject untouched
+            )
         try:
             identity = account.driver.identify(plan.resource, raw, plan.adapter)
         except Exception:
