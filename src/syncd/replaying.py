@@ -21,7 +21,7 @@ from syncd.errors import ConfigError, StoreError
 from syncd.store import REPLAYS, DeadLetter, Group, Replay, Selection, Standing, Store
 from syncd.store.controls import PAUSE
 from syncd.store.database import DataRefusedError
-from syncd.store.replays import PORTION
+from syncd.store.replay_steps import PORTION
 from syncd.sync import outage
 from syncd.sync.account import Account
 

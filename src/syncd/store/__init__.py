@@ -5,12 +5,13 @@ server for those who have none.
 """
 
 from syncd.store.backfills import Backfill
+from syncd.store.burying import NewDeadLetter
 from syncd.store.changes import CHANGES, Change
 from syncd.store.checkpoints import Stand
 from syncd.store.controls import BREAKER_HOLD, BREAKER_RESET, CONFIRM_DELETIONS, PAUSE, Control
 from syncd.store.credentials import CredentialNote
 from syncd.store.database import KeyUsedError
-from syncd.store.dead_letters import DeadLetter, NewDeadLetter, Selection, Trouble
+from syncd.store.dead_letters import DeadLetter, Selection, Trouble
 from syncd.store.leases import Lease
 from syncd.store.migrate import Migration, SchemaStatus
 from syncd.store.outbox import OUTBOX, NewPush

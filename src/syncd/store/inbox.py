@@ -17,8 +17,8 @@ import asyncpg
 
 from syncd import codec
 from syncd.model import History
+from syncd.store.burying import NewDeadLetter, insert_letter
 from syncd.store.database import Database, again_after_conflict
-from syncd.store.dead_letters import NewDeadLetter, insert_letter
 from syncd.store.graves import bury_rows
 from syncd.store.page_call import tasks_json
 from syncd.store.pages import Pages

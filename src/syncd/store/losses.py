@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from itertools import chain
 
 from syncd.errors import OwnershipError
+from syncd.store.burying import NewDeadLetter, insert_letter
 from syncd.store.database import Database, affected, again_after_conflict
-from syncd.store.dead_letters import NewDeadLetter, insert_letter
 from syncd.store.task_turns import COLUMNS, POISON, SUSPECT, Task, task_of
 
 _MORE_SUSPECT = f"CASE WHEN suspicion < {SUSPECT} THEN suspicion + 1 ELSE suspicion END"

@@ -14,8 +14,8 @@ from typing import Any
 
 from syncd import codec
 from syncd.errors import OwnershipError
+from syncd.store.burying import NewDeadLetter, insert_letter
 from syncd.store.database import Database, affected, again_after_conflict
-from syncd.store.dead_letters import NewDeadLetter, insert_letter
 from syncd.store.outbox_turns import COLUMNS, HELD, OVERTAKEN, TAKE, PushRow, Turns, row_of
 from syncd.store.pages import Pages
 from syncd.store.rows import PageResult, PageWrite

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from syncd.store.burying import NewDeadLetter, insert_letter
 from syncd.store.database import Database, again_after_conflict
-from syncd.store.dead_letters import NewDeadLetter, insert_letter
 from syncd.store.task_turns import Task
 
 

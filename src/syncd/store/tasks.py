@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from syncd import codec
+from syncd.store.burying import NewDeadLetter, insert_letter
 from syncd.store.database import ConflictError, affected
-from syncd.store.dead_letters import NewDeadLetter, insert_letter
 from syncd.store.page_call import tasks_json
 from syncd.store.rows import NewTask
 from syncd.store.task_turns import COLUMNS, Task, Turns, task_of
