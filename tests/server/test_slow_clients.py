@@ -107,6 +107,35 @@ async def test_a_chunked_body_over_the_cap_is_refused_as_well():
         assert (await answer_of(reader)).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.05])
+@pytest.mark.parametrize("bad", [b"zz\r\nx\r\n", b"3\r\nabcdef\r\n", b"-1\r\n", b"\x00"])
+async def test_a_chunk_that_is_none_is_refused_at_once_wherever_it_comes(bad: bytes, pause: float):
+    async with serving(FakeStatus(), clock=FakeClock()) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        for piece in (b"3\r\nabc\r\n", bad):
+            await asyncio.sleep(pause)
+            writer.write(piece)
+        assert (await rest_of(reader)).startswith(b"HTTP/1.1 400 ")  # no time passes: there is no deadline to wait for
+        assert (await _asked(server)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_request_behind_a_chunked_one_is_no_broken_chunk():
+    async with serving(FakeStatus(), clock=FakeClock()) as server:
+        reader, writer = await connect(server)
+        writer.write(b"POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await settle()
+        writer.write(b"3\r\nabc\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 405 ")
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+
+
+async def _asked(server: Server) -> bytes:
+    reader, writer = await connect(server)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    return await answer_of(reader)
+
+
 async def test_a_compressed_body_is_refused():
     async with serving(FakeStatus(), clock=FakeClock()) as server:
         reader, writer = await connect(server)

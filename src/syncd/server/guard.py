@@ -6,6 +6,7 @@ import hmac
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from syncd.clock import Clock
@@ -14,7 +15,8 @@ from syncd.metrics import HTTP_CUT
 from syncd.secrets import Secret
 from syncd.server.address import is_local, names_this_machine
 from syncd.server.answers import refusal
-from syncd.server.doors import Doors, Phase
+from syncd.server.door import Phase
+from syncd.server.doors import Doors
 
 _QUESTIONS = frozenset({"GET", "HEAD"})
 
@@ -28,7 +30,7 @@ def bodies(doors: Doors, *, clock: Clock, body_seconds: float) -> Middleware:
         try:
             if request.can_read_body:
                 if door is not None and not request.content.is_eof():
-                    door.turn(Phase.BODY)
+                    door.read(request.content)
                 refused = await _take(request)
                 if refused is not None:
                     if door is not None:
@@ -55,6 +57,8 @@ def bodies(doors: Doors, *, clock: Clock, body_seconds: float) -> Middleware:
                     await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _too_large(request, doors.site)
+        except HttpProcessingError:  # a chunk that is none
+            return refusal(400, "malformed", "the body cannot be read", close=True)
         except ConnectionError:  # gone, or shown out: nobody reads this
             return refusal(400, "cut", "the body was cut off", close=True)
         except TimeoutError:
