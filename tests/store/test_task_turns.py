@@ -54,6 +54,20 @@ async def test_a_look_passes_by_whatever_was_put_off(store: Store, database: str
     assert len(taken) == 2
 
 
+async def test_a_look_for_what_a_queue_does_not_have_reads_nothing_of_its_other_lanes(store: Store, database: str):
+    await fill(store, "messages")  # all the same to the planner's statistics: any index looks as good to it
+    taken = []
+
+    async def look(other: Store) -> None:
+        assert await other.tasks.ready(["acme"]) == ["acme"]
+        taken.extend(await other.tasks.take("acme", fence=1, limit=20))
+        assert await other.tasks.take("acme", fence=1, limit=20, lanes=[Lane.HIGH, Lane.LOW]) == []
+        assert await other.tasks.any_ready("acme", up_to=10)
+
+    assert await rows_read(database, "tasks", look) < FEW
+    assert len(taken) == 20
+
+
 async def test_of_a_lane_the_oldest_goes_first_whatever_its_resource_and_whether_it_was_put_off(store: Store):
     now = store._database.clock.now()
     for number, due in enumerate((None, -60, None, -3600, None, 3600)):

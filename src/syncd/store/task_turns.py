@@ -94,7 +94,7 @@ _QUEUE = "w.integration = {name} AND w.resource = r.resource AND w.lane = {lane}
 _FRESH = "w.not_before IS NULL"
 _DUE = "w.not_before <= {now}"
 _ORDER = "ORDER BY w.not_before, w.id"
-"""The order of the index, of both halves."""
+"""The order of the index, of both halves: said even where any one would do, for else the planner may read whole tables."""
 _AMONG = "({named}::text[] IS NULL OR {name} || '/' || r.resource = ANY({named}))"
 _SOUND = f"(w.expires_at IS NULL OR w.expires_at > {{now}}) AND w.suspicion < {POISON}"
 
@@ -113,7 +113,9 @@ _LANES = f"unnest(ARRAY[{', '.join(str(int(lane)) for lane in Lane)}]::smallint[
 _READY = f"""
 SELECT i.name FROM unnest($1::text[]) AS i(name) WHERE EXISTS (
     SELECT FROM (SELECT i.name) n {_RESOURCES.format(name="n.name")} CROSS JOIN {_LANES}
-    CROSS JOIN LATERAL ({_halves("1", name="n.name", lane="l.lane", now="$2", also=_SOUND.format(now="$2"), end="LIMIT 1")}) w
+    CROSS JOIN LATERAL (
+        {_halves("1", name="n.name", lane="l.lane", now="$2", also=_SOUND.format(now="$2"), end=f"{_ORDER} LIMIT 1")}
+    ) w
     WHERE {_AMONG.format(named="$3", name="n.name")}
 )
 """
@@ -137,7 +139,7 @@ WITH resources AS MATERIALIZED (
     SELECT q.name, q.lane, r.resource, greatest({LOOKED_AT} / count(*) OVER (PARTITION BY q.lane), 1) AS share
     FROM unnest($1::text[], $5::smallint[]) AS q(name, lane)
     JOIN resources r ON r.name = q.name
-    WHERE EXISTS ({_halves("1", name="q.name", lane="q.lane", now="$3", also=_MAY_GO, end="LIMIT 1")})
+    WHERE EXISTS ({_halves("1", name="q.name", lane="q.lane", now="$3", also=_MAY_GO, end=f"{_ORDER} LIMIT 1")})
 ), chosen AS MATERIALIZED (
     SELECT first.integration, first.id
     FROM queues r
