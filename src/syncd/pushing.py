@@ -86,6 +86,10 @@ class Pushing:
             "kind": kind,
             "record": external_id,
             "stored": stored,
+            "read_first": external_id is not None
+            and not stored
+            and driver.by_state(taken, change)
+            and driver.one(taken, external_id) is not None,
             "request": {
                 "method": request.method,
                 "path": request.path,
@@ -155,7 +159,7 @@ class Pushing:
             account.driver.check(plan.resource, change, stored.data if stored is not None and live else None)
         except RejectedError as error:
             raise InvalidPushError(str(error), hint=error.hint) from None
-        return account, change, stored is not None
+        return account, change, stored is not None and live
 
     def _store(self) -> Store:
         store = self._store_now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -268,6 +269,51 @@ async def test_an_answer_is_stored_while_the_lease_is_believed_to_have_run_out(s
     stored = await store.records.get("acme", "things", "t1")
     assert stored is not None
     assert stored.data == {"n": 7}
+
+
+async def test_a_state_that_is_not_known_here_is_read_before_it_is_judged(store: Store):
+    stage = await Stage.open(store, {"id": "t1", "n": 2}, {"id": "t2", "n": 1}, {"id": "t2", "n": 2})
+    row = await stage.send(await stage.put("move", {"n": 1}))
+    assert (row.state, row.sent_at, stage.methods) == ("buried", None, ["GET"])
+    stored = await store.records.get("acme", "things", "t1")
+    assert stored is not None
+    assert stored.data == {"n": 2}
+    push = NewPush("acme", "things", "move", {"n": 2}, external_id="t2", idempotency_key="k2")
+    number, _ = await store.outbox.put(push)
+    assert (await stage.send(number)).state == "done"
+    assert stage.methods == ["GET", "GET", "PUT"]
+
+
+async def test_of_a_record_the_partner_does_not_have_no_state_is_sent(store: Store):
+    stage = await Stage.open(store, GoneError("404", status=404))
+    row = await stage.send(await stage.put("move", {"n": 2}))
+    assert (row.state, row.sent_at, stage.methods) == ("buried", None, ["GET"])
+    assert row.reason is not None
+    assert "plain has no such record" in row.reason
+
+
+async def test_a_push_waits_until_the_state_it_needs_can_be_read(store: Store):
+    stage = await Stage.open(store, REFUSED, {"id": "t1", "n": 1}, {"id": "t1", "n": 2})
+    number = await stage.put("move", {"n": 2})
+    row = await stage.send(number)
+    assert (row.state, row.sent_at) == ("waiting", None)
+    assert (await stage.send(number)).state == "done"
+    assert stage.methods == ["GET", "GET", "PUT"]
+
+
+async def test_where_no_record_can_be_read_its_state_is_left_to_the_partner(store: Store):
+    stage = await Stage.open(store, {"id": "t1", "n": 2})
+    plan = stage.account.plans["things"]
+    blind = plan.resource.model_copy(update={"one": None})
+    stage.account.plans["things"] = dataclasses.replace(plan, resource=blind)
+    assert (await stage.send(await stage.put("move", {"n": 2}))).state == "done"
+    assert stage.methods == ["PUT"]
+
+
+async def test_a_kind_without_states_needs_no_read(store: Store):
+    stage = await Stage.open(store, {"id": "t1", "n": 2})
+    assert (await stage.send(await stage.put("natural", {"n": 2}))).state == "done"
+    assert stage.methods == ["PUT"]
 
 
 async def test_while_a_breaker_is_open_nothing_leaves_and_nothing_is_counted(store: Store):

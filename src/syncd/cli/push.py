@@ -206,7 +206,8 @@ def _rehearsed(app: App, found: Mapping[str, Any]) -> Exit:
         result(json.dumps(request["body"], indent=2, ensure_ascii=False))
     result(f"\nif its answer is lost: {found['when_the_answer_is_lost']}")
     if found["record"] and not found["stored"]:
-        result("the record is not stored here: what depends on its state was not checked")
+        first = ": the record would be read first, and its state judged then" if found.get("read_first") else ""
+        result(f"the record is not stored here: what depends on its state was not checked{first}")
     say("nothing was written or sent")
     return Exit.OK
 

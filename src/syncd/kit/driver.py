@@ -270,6 +270,10 @@ class Driver(ABC):
         """
         raise RejectedError(f"{self.spec.name} takes no changes of {change.resource}", resource=change.resource)
 
+    def by_state(self, resource: Resource, change: Change) -> bool:
+        """Does `check` have to know the record as the partner has it? What is not stored is read first then."""
+        return False
+
     def push(self, resource: Resource, change: Change) -> Request:
         """The call that brings a change to the partner, with the change's idempotency key where it honours one."""
         raise RejectedError(f"{self.spec.name} takes no changes of {change.resource}", resource=change.resource)

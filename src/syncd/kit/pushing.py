@@ -62,6 +62,12 @@ def check(resource: Resource, change: Change, stored: Mapping[str, Any] | None) 
     push(resource, change)  # a placeholder nothing stands for shows now, and not when it is sent
 
 
+def by_state(resource: Resource, change: Change) -> bool:
+    """May the change be sent only where the record is in certain states?"""
+    rules = resource.pushes.get(change.kind)
+    return rules is not None and rules.transitions is not None and change.data.get(rules.state_field) is not None
+
+
 def _check_state(resource: Resource, rules: Push, change: Change, stored: Mapping[str, Any] | None) -> None:
     if rules.transitions is None or stored is None or change.data.get(rules.state_field) is None:
         return

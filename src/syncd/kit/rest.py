@@ -212,6 +212,9 @@ class RestDriver(Driver):
     def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
         pushing.check(resource, change, stored)
 
+    def by_state(self, resource: Resource, change: Change) -> bool:
+        return pushing.by_state(resource, change)
+
     def push(self, resource: Resource, change: Change) -> Request:
         return pushing.push(resource, change)
 

@@ -73,7 +73,10 @@ class Asking:
         return answer
 
     async def _check(self) -> None:
-        """Raises RejectedError for what must not be sent. A state that may be stale is read before it is held against it."""
+        """Raises RejectedError for what must not be sent.
+
+        A state that may be stale is read before it is held against it, and one that is not known here before it is sent.
+        """
         account, push, driver = self._account, self._push, self._account.driver
         stored = None
         if push.external_id is not None:
@@ -82,6 +85,8 @@ class Asking:
         try:
             async with self._handled():
                 driver.check(self._resource, self._change, live)
+                unknown = live is None and push.external_id is not None
+                unknown = unknown and driver.by_state(self._resource, self._change)
         except RejectedError as error:
             if error.code != STATE or stored is None or stored.fetched_at >= push.created_at:
                 raise
@@ -90,6 +95,24 @@ class Asking:
                 raise
             async with self._handled():
                 driver.check(self._resource, self._change, fields)
+        else:
+            if unknown and push.external_id is not None:
+                await self._check_unknown(push.external_id)
+
+    async def _check_unknown(self, external_id: str) -> None:
+        """Held against the state the partner has it in now. Where its records cannot be read, that is left to the partner."""
+        driver = self._account.driver
+        async with self._handled():
+            readable = driver.one(self._resource, external_id) is not None
+        if not readable:
+            return
+        fields = await self._read_anew(external_id)
+        if fields is None:
+            what = f"{self._change.kind} goes by the record's state, and {self._account.partner} has no such record"
+            hint = "is the id right? where the record appears later: syncd dlq replay sends it then"
+            raise RejectedError(what, hint=hint, code=STATE, resource=self._resource.name)
+        async with self._handled():
+            driver.check(self._resource, self._change, fields)
 
     async def _read_anew(self, external_id: str) -> dict[str, Any] | None:
         """The record's fields as the partner has them now, and stored so; None where it cannot be read."""
