@@ -16,7 +16,7 @@ from syncd.kit import Item, Request, Response
 from syncd.model import Headers, Lane
 from syncd.store import PageWrite
 from syncd.store.intake import Intake
-from syncd.sync.processor import PageIn
+from syncd.sync.page import PageIn
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk, event, thing
 

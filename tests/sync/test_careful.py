@@ -9,7 +9,7 @@ import pytest
 from syncd.kit import Item
 from syncd.store import KILLED, PULL, Store
 from syncd.sync.careful import DEATHS, PAGES_ALONE
-from syncd.sync.processor import PageIn
+from syncd.sync.page import PageIn
 from tests.sync.dying import Mortal
 
 

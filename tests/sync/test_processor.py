@@ -10,7 +10,8 @@ from typing import Any
 from syncd import codec
 from syncd.kit import DriverSpec, Identity, Item, RestDriver
 from syncd.store import Known
-from syncd.sync.processor import PageIn, Processor, Target, merged
+from syncd.sync.page import PageIn, merged
+from syncd.sync.processor import Processor, Target
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 SPEC = {

@@ -8,7 +8,7 @@ import pytest
 
 from syncd.kit import Event, Identity, Item
 from syncd.store.records import Stamps
-from syncd.sync.processor import PageIn
+from syncd.sync.page import PageIn
 from syncd.sync.versions import Version, order, raises, read_since, tied
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

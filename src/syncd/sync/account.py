@@ -21,8 +21,9 @@ from syncd.sync.freshness import Freshness
 from syncd.sync.health import Health
 from syncd.sync.keys import Keys
 from syncd.sync.ownership import Ownership
+from syncd.sync.page import PageRead
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.processor import PageRead, Processor
+from syncd.sync.processor import Processor
 
 
 @dataclass(slots=True)

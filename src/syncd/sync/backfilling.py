@@ -27,9 +27,9 @@ from syncd.sync.careful import FRAME, NEWEST, NEXT, REQUEST, Careful, parked_err
 from syncd.sync.decide import Later, RetryPolicy, decide
 from syncd.sync.listing import ChildListing, Listing, Step
 from syncd.sync.listings import listing_of
+from syncd.sync.page import PageIn, PageRead
 from syncd.sync.part import Looking
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.processor import PageIn, PageRead
 from syncd.sync.reading import observed_at
 from syncd.sync.tenant import Tenant
 

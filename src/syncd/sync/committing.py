@@ -18,8 +18,8 @@ from syncd.sync.ahead import Ahead
 from syncd.sync.drift import Measure
 from syncd.sync.health import Drift
 from syncd.sync.line import Line
+from syncd.sync.page import PageRead, merged
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.processor import PageRead, merged
 from syncd.sync.tally import Tally
 from syncd.sync.walk import Fetched
 

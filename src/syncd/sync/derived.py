@@ -9,7 +9,7 @@ from syncd.kit import Event
 from syncd.store import NewDeadLetter, NewTask, PageWrite, Row
 from syncd.store.inbox import Fate, Finish, Taken
 from syncd.sync.account import Account
-from syncd.sync.processor import PageRead
+from syncd.sync.page import PageRead
 from syncd.sync.versions import Key
 
 

@@ -27,8 +27,8 @@ from syncd.store.received import LOST_MOST
 from syncd.sync.account import Account
 from syncd.sync.derived import Derived
 from syncd.sync.deriving import Deriver
+from syncd.sync.page import PageRead
 from syncd.sync.part import Looking
-from syncd.sync.processor import PageRead
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from syncd import codec
@@ -18,6 +18,7 @@ from syncd.kit import Driver, Identity, Item, Raw, Reading, Resource
 from syncd.model import Lane
 from syncd.store import Known, NewTask, Reject, Row, Store
 from syncd.sync.aside import Aside
+from syncd.sync.page import PageIn, PageRead
 
 MAX_REASON = 500
 FAULTS = (Exception, SystemExit)
@@ -28,59 +29,6 @@ _UNSURE = Known(b"", False)
 
 _Group = dict[str, tuple[Identity, Raw | None]]
 """The records of one resource on a page, by id: the newest where one stands there twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageIn:
-    """What one answer holds, and what is known of the answer."""
-
-    items: list[Item]
-    fetched_at: datetime
-    """Our clock when the request began."""
-    cause: str
-    parent_id: str | None = None
-    observed_at: datetime | None = None
-    """The partner's clock at that moment: the stamp of records that have none of their own, where events have one."""
-
-
-@dataclass(slots=True)
-class PageRead:
-    """What one page turned into."""
-
-    rows: list[Row] = field(default_factory=list)
-    """New or changed content, deletes included."""
-    seen: list[str] = field(default_factory=list)
-    """Ids of the listed resource on this page, sound or not: they exist at the partner."""
-    unchanged: int = 0
-    rejects: list[Reject] = field(default_factory=list)
-    tasks: list[NewTask] = field(default_factory=list)
-    healed: list[tuple[str, str]] = field(default_factory=list)
-    """(resource, external_id) of sound records that stood in the rejects."""
-    identities: list[Identity] = field(default_factory=list)
-    count: int = 0
-    """Records on the page, before anything was left out."""
-    aside: list[tuple[str, str]] = field(default_factory=list)
-    """(resource, external_id) of records that were not handed to the driver."""
-
-    def include(self, later: PageRead) -> None:
-        """Add the page that came after this one."""
-        unsound = {(reject.resource, reject.key) for reject in later.rejects}
-        self.rows += later.rows
-        self.seen += later.seen
-        self.unchanged += later.unchanged
-        self.rejects += later.rejects
-        self.tasks += later.tasks
-        self.healed = [key for key in self.healed if key not in unsound] + later.healed
-        self.identities += later.identities
-        self.count += later.count
-
-
-def merged(pages: Sequence[PageRead]) -> PageRead:
-    """Several pages as one, in their order."""
-    whole, *others = pages
-    for page in others:
-        whole.include(page)
-    return whole
 
 
 @dataclass(frozen=True, slots=True)

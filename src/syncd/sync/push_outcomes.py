@@ -28,7 +28,7 @@ from syncd.store.database import DataRefusedError
 from syncd.store.queues import OUTBOX
 from syncd.sync.account import Account
 from syncd.sync.letters import letter_of_push
-from syncd.sync.processor import PageIn, PageRead
+from syncd.sync.page import PageIn, PageRead
 from syncd.sync.reading import observed_at
 
 log = structlog.get_logger()

@@ -12,8 +12,8 @@ from syncd.sync.account import Account
 from syncd.sync.careful import FRAME, NEWEST, NEXT, PAGE, Careful
 from syncd.sync.committing import ReadPage
 from syncd.sync.listing import ChildListing, Listing
+from syncd.sync.page import PageIn, PageRead
 from syncd.sync.plan import ResourcePlan, Strategy
-from syncd.sync.processor import PageIn, PageRead
 from syncd.sync.tally import Tally
 from syncd.sync.tenant import Tenant
 from syncd.sync.walk import Fetched

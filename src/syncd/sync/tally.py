@@ -8,7 +8,7 @@ from datetime import datetime
 from syncd.model import Mode, Outcome
 from syncd.store import PageResult, Sweep
 from syncd.sync.health import Drift
-from syncd.sync.processor import PageRead
+from syncd.sync.page import PageRead
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from syncd.kit import Event
 from syncd.store import Row
 from syncd.store.records import Stamps
-from syncd.sync.processor import PageIn
+from syncd.sync.page import PageIn
 
 Key = tuple[str, str]
 """(resource, external_id)"""

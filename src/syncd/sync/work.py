@@ -25,8 +25,8 @@ from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
 from syncd.sync.letters import letter_of_task
 from syncd.sync.listing import below, needs_fields
+from syncd.sync.page import PageIn, PageRead
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.processor import PageIn, PageRead
 from syncd.sync.reading import observed_at
 from syncd.sync.suspects import Suspects
 
