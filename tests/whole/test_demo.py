@@ -139,7 +139,7 @@ async def test_without_its_story_the_demo_meets_no_429_at_all(place: Path):
     ("number", "at"),
     [
         (signal.SIGINT, "syncd running"),
-        (signal.SIGTERM, "syncd running"),
+        pytest.param(signal.SIGTERM, "syncd running", marks=pytest.mark.soak),
         (signal.SIGKILL, "syncd running"),
         (signal.SIGTERM, "»"),
     ],

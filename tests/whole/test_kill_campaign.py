@@ -89,7 +89,7 @@ async def fought(daemon: Daemon, control: Control, rows: Rows, kept: list[str], 
     assert await daemon.stop() == 0
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [20261122, FRESH_SEED], ids=["fixed", "fresh"])
 async def test_kills_at_chosen_moments_lose_nothing_acknowledged_and_double_nothing(
     seed: int, tmp_path: Path, database: str, rows: Rows, plain: Plain
