@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from syncd.clock import SystemClock
+from syncd.errors import StoreError
 from syncd.store import Store
 from syncd.store.leases import GRACE_SECONDS
 from syncd.store.wire import LIFE_KEY, Wire
 from syncd.sync.ownership import LEASE_SECONDS
+from tests.whole.postgres import Postgres
 
 from .half_open import HalfOpen
 from .test_leases import living, until_free
@@ -138,6 +142,34 @@ async def test_a_lock_that_went_with_the_server_proves_nothing_of_its_owner(data
         await store._database.execute("UPDATE syncd.leases SET expires_at = clock_timestamp()")
         taken, _ = await until_free(store, "acme", "heir", 20)
         assert taken == fence + 1
+
+
+async def test_a_server_that_recovers_from_a_crash_gives_no_living_owners_scope_away(tmp_path: Path):
+    """All locks are gone, and whoever comes first could take every owner for dead."""
+    tmp_path.chmod(0o755)
+    postgres = Postgres(tmp_path)
+    await postgres.start()
+    try:
+        async with (
+            await Store.open(postgres.url, clock=SystemClock(), pool_size=2) as ours,
+            opened(postgres.url) as heir,
+        ):
+            assert await ours.leases.acquire("acme", "me", 60) == 1
+            assert await heir.leases.acquire("acme", "heir", 60) is None
+            await ours._database.execute("CHECKPOINT")  # the server of the tests writes its log late
+            victim = await asyncpg.connect(postgres.url)
+            os.kill(await victim.fetchval("SELECT pg_backend_pid()"), signal.SIGKILL)
+            victim.terminate()
+            tries, until_at = 0, time.monotonic() + 3
+            async with asyncio.timeout(60):
+                while time.monotonic() < until_at or tries < 5:
+                    with suppress(StoreError):
+                        assert await heir.leases.acquire("acme", "heir", 60) is None
+                        tries += 1
+                    await asyncio.sleep(0.01)
+            assert await ours.leases.renew("acme", "me", 1, 60)
+    finally:
+        await postgres.stop()
 
 
 async def test_a_stopped_owner_loses_its_scope_by_time_and_hears_of_it_when_it_goes_on(database: str, store: Store):
