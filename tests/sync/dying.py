@@ -79,12 +79,12 @@ class Mortal:
             self._dead = True
             raise Died(step)
 
-    async def life(self, *, full: bool = True, retry: bool = False, most: int = 1) -> bool:
+    async def life(self, *, full: bool = True, retry: bool = False, resource: str = "things") -> bool:
         """One process that pulls. False: it ended."""
         await self.begin()
         try:
             await Pull(
-                self.desk.account, self.desk.plans["things"], Lane.NORMAL, "test", wanted_full=full, retry=retry
+                self.desk.account, self.desk.plans[resource], Lane.NORMAL, "test", wanted_full=full, retry=retry
             ).run()
         except (Died, StoreError):
             assert self._dead

@@ -265,3 +265,43 @@ async def test_an_exit_over_one_record_is_a_fault_of_that_record(store: Store, m
     [reject] = await store.rejects.list("acme")
     assert (reject.external_id, reject.reason.startswith("SystemExit in the driver")) == ("t0007", True)
     assert await names(mortal) == every(mortal, "t0007")
+
+
+@pytest.mark.parametrize("at", ["fields", "identify"])
+async def test_a_deadly_child_is_put_aside_and_the_others_below_its_parent_and_all_parents_are_stored(
+    store: Store, monkeypatch: pytest.MonkeyPatch, at: str
+):
+    mortal = await Mortal.open(store, monkeypatch, 6)
+    for number in range(6):
+        mortal.desk.partner.notes[f"t{number:04}"] = [{"id": f"n{number}{one}", "text": "x"} for one in "abc"]
+    assert await mortal.life()
+    mortal.kills = lambda step: step == f"{at} n3b"
+    assert await mortal.until_alive(resource="notes") <= 5
+    found = {one.external_id async for one in store.records.scan("acme", "notes")}
+    assert found == {f"n{number}{one}" for number in range(6) for one in "abc"} - {"n3b"}
+    [reject] = await store.rejects.list("acme")
+    assert (reject.resource, reject.fingerprint) == ("notes", KILLED)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 16))])
+async def test_whatever_is_deadly_in_the_end_all_else_is_stored_and_nobody_dies_any_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch, seed: int
+):
+    """Several deadly records, some of which only the driver can name, on pages that move between the deaths."""
+    chance = random.Random(seed)
+    mortal = await Mortal.open(store, monkeypatch, chance.randint(20, 60))
+    deadly = chance.sample(sorted(mortal.desk.partner.truth), chance.randint(1, 3))
+    steps = {f"{chance.choice(['fields', 'identify'])} {one}" for one in deadly}
+    mortal.kills = lambda step: step in steps
+    for life in range(25):
+        if await mortal.life():
+            break
+        if chance.random() < 0.3:
+            mortal.desk.partner.put(100 + life, at=chance.uniform(-50, 50))
+    else:
+        raise AssertionError(f"it never got through: {steps}")
+    assert await names(mortal) >= every(mortal, *deadly) - {f"t{number:04}" for number in range(100, 125)}
+    await mortal.pass_later()  # brings what came to pages that had been read
+    await mortal.pass_later()
+    assert await names(mortal) == every(mortal, *deadly)
+    assert len(await store.rejects.list("acme")) == len(deadly)
