@@ -97,6 +97,7 @@ class Daemon:
             clock=self.clock,
             stuck=self._pulse.stuck,
             unready=self._unready,
+            storable=self._intake.ready,
             reload=self._reload,
         )
 

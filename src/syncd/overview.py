@@ -37,7 +37,8 @@ from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
 from syncd.sync.health import explain_error
 
-READY_SECONDS = 2.0
+CANNOT_STORE = "the database cannot store a delivery now: syncd status says why"
+"""All that is said of it in public."""
 TELLING_CALLS = 5
 """So many calls of this process tell a response time; before that the runs of earlier ones do."""
 
@@ -54,6 +55,7 @@ class Engine:
         clock: Clock,
         stuck: Callable[[], list[str]],
         unready: Callable[[], list[str]],
+        storable: Callable[[], Awaitable[str]],
         reload: Callable[[str], Awaitable[ReloadReport]],
     ) -> None:
         self._config = config
@@ -62,6 +64,7 @@ class Engine:
         self._clock = clock
         self._stuck = stuck
         self._unready = unready
+        self._storable = storable
         self._reload = reload
         self._started_at = clock.now()
         self.breakers = Breakers(self._accounts, self._store, clock)
@@ -104,18 +107,13 @@ class Engine:
         return HealthReport(services, now, self._stuck())
 
     async def ready(self) -> list[str]:
-        reasons = self._unready()
-        store = self._store_now()
-        if store is None:
-            return [*reasons, "the database has not been reached yet"]
-        try:
-            async with self._clock.timeout(READY_SECONDS):
-                await store.ping()
-        except TimeoutError:
-            reasons.append(f"the database did not answer within {READY_SECONDS:.0f} s")
-        except StoreError as error:
-            reasons.append(str(error))
-        return reasons
+        """For everybody: what the database says of itself, its users and hosts is for the log and the admin API."""
+        return self._unready() + ([CANNOT_STORE] if await self._storable() else [])
+
+    async def unready(self) -> list[str]:
+        """Why a webhook sent now would not be stored, with the database's own words."""
+        why = await self._storable()
+        return self._unready() + ([why] if why else [])
 
     def names(self) -> Mapping[str, Sequence[str]]:
         found: dict[str, Sequence[str]] = dict.fromkeys(self._config().integrations, ())
@@ -150,7 +148,7 @@ class Engine:
             "started_at": self._started_at,
             "now": now,
             "summary": self.summary(),
-            "ready": await self.ready(),
+            "ready": await self.unready(),
             "stuck": self._stuck(),
             "integrations": integrations,
             "scopes": standing.scopes(self._accounts(), now),

@@ -30,6 +30,7 @@ from syncd.store.intake_line import (
     Room,
     Waiting,
 )
+from syncd.store.readiness import Readiness
 from syncd.store.scribe import STATEMENT_SECONDS, Scribe
 
 __all__ = ["Arrival", "Intake", "IntakeFullError"]
@@ -83,17 +84,31 @@ class Intake:
         self._lost = asyncio.Event()
         """The database has to be found again."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._readiness = Readiness(clock=clock)
+        self._looking: asyncio.Task[None] | None = None
         self._closed = False
         metrics.BOUND.labels("intake_waiting_rows").set(WAITING_ROWS)
         metrics.BOUND.labels("intake_waiting_bytes").set(WAITING_BYTES)
         metrics.BOUND.labels("intake_batch_rows").set(BATCH_ROWS)
         metrics.BOUND.labels("intake_batch_bytes").set(BATCH_BYTES)
-        metrics.BOUND.labels("intake_connections").set(WRITERS)
+        metrics.BOUND.labels("intake_connections").set(WRITERS + 1)
+        metrics.INTAKE_UP.set_function(lambda: float(self.up))
 
     @property
     def up(self) -> bool:
         """Would a delivery be stored now, as far as known?"""
-        return not self._away and not self._closed
+        return not (self._away or self._readiness.trouble or self._closed)
+
+    async def ready(self) -> str:
+        """Why a delivery that came now would not be stored; empty where it would. Asks the database at most once a second,
+        and answers within two."""
+        if self._closed:
+            return "this instance is stopping"
+        if self._url is None:
+            return self._away
+        self._look()
+        why = await self._readiness.ask()
+        return self._away or why
 
     @property
     def waiting(self) -> int:
@@ -101,9 +116,10 @@ class Intake:
         return len(self._room.known)
 
     def use(self, url: str) -> None:
-        """The database, once it is known."""
+        """The database, once it is known. Called in the loop that the deliveries come in."""
         self._url = url
         self._away = ""
+        self._look()
 
     async def put(self, arrival: Arrival) -> bool:
         """Store a delivery; returns once it is committed: True, or False where it was known already.
@@ -162,6 +178,8 @@ class Intake:
         except TimeoutError:
             pass
         finally:
+            if self._looking is not None:
+                self._tasks.append(self._looking)
             for task in self._tasks:
                 task.cancel()
             for scribe in [*self._busy, *([self._spare] if self._spare else [])]:
@@ -177,6 +195,10 @@ class Intake:
             self._tasks = [asyncio.create_task(self._write(), name=f"intake writer {n + 1}") for n in range(WRITERS)]
             self._tasks.append(asyncio.create_task(self._watch(), name="intake watch"))
             self._tasks.append(asyncio.create_task(self._look_out(), name="intake lookout"))
+
+    def _look(self) -> None:
+        if self._looking is None and self._url is not None:
+            self._looking = asyncio.create_task(self._readiness.run(self._url), name="intake readiness")
 
     def _wake(self) -> None:
         while self._resting:
@@ -261,7 +283,6 @@ class Intake:
             trouble = StoreError("the database cannot be reached")
         else:
             self._scribes.add(scribe)
-            metrics.INTAKE_UP.set(1)
             return scribe
         if any(other.up for other in self._scribes):
             await self._clock.sleep(_PROBE_SECONDS)
@@ -307,7 +328,6 @@ class Intake:
         if not self._away:
             say.warning("intake_stopped", reason=str(error), action=error.hint or "is PostgreSQL running?")
         self._away = f"deliveries cannot be stored now: {error}"
-        metrics.INTAKE_UP.set(0)
         self._room.fail(self._line, self._away)
         self._line.clear()
         self._lost.set()
@@ -358,5 +378,4 @@ class Intake:
             self._away = ""
             self._lost.clear()
             self._stirred.set()  # what others are owed
-            metrics.INTAKE_UP.set(1)
             say.info("intake_resumed")

@@ -20,6 +20,8 @@ Row = tuple[str, str, str, str | None, str, bytes, datetime]
 
 STATEMENT_SECONDS = 3.0
 """Longest work on one batch, by the server's clock; `Intake` cuts the connection when not even that is said in time."""
+LOOK_LOCK_SECONDS = 1.0
+"""How long a look waits for the table."""
 INBOX = "syncd_inbox"
 """The channel that tells other instances of arrivals; the payload is the integration."""
 
@@ -54,6 +56,17 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::byte
 WHERE (SELECT 1 FROM syncd.inbox k WHERE k.integration = n.i AND k.event_id = n.e) IS NULL
 ON CONFLICT (integration, event_id) DO NOTHING
 RETURNING integration, event_id
+"""
+
+# What an INSERT asks for before it writes: a database that takes writes, the right to, and the table.
+_LOOK = f"""
+DO $$ BEGIN
+    PERFORM set_config('lock_timeout', '{LOOK_LOCK_SECONDS * 1000:.0f}', true);
+    IF current_setting('transaction_read_only') = 'on' THEN
+        RAISE 'the database is read-only: a standby?' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    LOCK TABLE syncd.inbox IN ROW EXCLUSIVE MODE;
+END $$
 """
 
 _TELL = "SELECT pg_notify($1, name) FROM unnest($2::text[]) name"
@@ -125,6 +138,12 @@ class Scribe:
         """Say NOTIFY for each of them. Raises StoreError."""
         with border():
             await self._connection.execute(_TELL, INBOX, list(integrations))
+
+    async def look(self) -> None:
+        """Could a delivery be stored now? Writes nothing. Raises StoreError where not: a ConflictError where the table is
+        locked, after which the connection is as good as before."""
+        with border():
+            await self._connection.execute(_LOOK)
 
     def cut(self) -> None:
         """Close at once. A `store` under way fails: what became of it is not known."""
