@@ -10,12 +10,14 @@ from typing import Any
 import anyio
 import pytest
 
+from syncd.cli.drift import render
 from syncd.comparisons import LOOK_SECONDS, MOST_KEPT, Comparisons
 from syncd.errors import RejectedError, StoreError
 from syncd.explain import Explanation
 from syncd.kit import Request
 from syncd.planning import BLIND
 from syncd.store import Store
+from syncd.sync.differences import ALTERED
 from tests.sync.ranged import Desk, Hasty
 
 
@@ -147,3 +149,21 @@ async def test_before_the_daemon_has_started_nothing_is_begun(store: Store):
         pass
     with pytest.raises(StoreError, match="still starting"):
         await comparisons.compare("acme", "things", None, None, values=False)
+
+
+def test_of_altered_rows_it_is_said_that_no_pass_mends_them():
+    one = {
+        "name": "things", "stage": "done", "checked": 2, "drift": 1, "missing_here": 0, "missing_there": 0, "differing": 1,
+        "pending": 0, "settled": 0, "unsound": 0, "calls": 1, "notes": [], "sampled": None,
+        "records": [{"id": "t1", "kind": "differs", "note": ALTERED, "fields": []}],
+    }  # fmt: skip
+    lines = render({"integration": "acme", "resources": [one]})
+    assert "docs/operations.md" in lines[-1]
+    assert not any("reconcile" in line for line in lines)
+    other = {
+        **one,
+        "drift": 2,
+        "differing": 2,
+        "records": [*one["records"], {"id": "t2", "kind": "differs", "fields": []}],
+    }
+    assert render({"integration": "acme", "resources": [other]})[-1] == "  do: syncd reconcile acme/things"

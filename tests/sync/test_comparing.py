@@ -15,6 +15,7 @@ from syncd.model import Lane
 from syncd.store import Store
 from syncd.sync import comparing
 from syncd.sync.comparing import Comparison, Findings
+from syncd.sync.differences import ALTERED
 from syncd.sync.pull import Pull
 
 from .ranged import Desk, rest
@@ -59,6 +60,32 @@ async def test_each_kind_of_drift_is_told_after_a_second_look(store: Store):
     assert sorted(call for call in desk.partner.calls if call != "/things") == [
         f"/things/t{number:04}" for number in (3, 4, 5, 7)
     ]
+
+
+async def test_a_row_somebody_altered_in_the_database_is_told_until_it_is_made_new(store: Store):
+    """Its hash says that it is as the partner sent it, so that no pass writes it anew."""
+    desk = await opened(store)
+    alter = "UPDATE syncd.records SET data = jsonb_set(data, '{size}', '99') WHERE external_id = 't0005'"
+    await store._database.execute(alter)
+    for how in ({}, {"sample": 30, "seed": 1}):
+        [told_of] = (await compared(desk, **how)).details
+        assert [(each.field, each.here, each.there) for each in told_of.fields] == [("size", 99, 5)]
+        assert told_of.note == ALTERED
+    await desk.pull(full=True)
+    assert (await compared(desk)).drift == 1
+    await store._database.execute("UPDATE syncd.records SET content_hash = '' WHERE external_id = 't0005'")
+    await desk.pull(full=True)
+    assert (await compared(desk)).drift == 0
+
+
+async def test_numbers_the_database_writes_in_another_way_are_no_drift(store: Store):
+    desk = await opened(store, 0)
+    for number, size in enumerate([1e23, 1e22, -0.0, 5e-324, 1.7976931348623157e308, 2**63, 0.1, [{"n": 1e23}]]):
+        desk.partner.put(number)
+        desk.partner.truth[f"t{number:04}"]["size"] = size
+    await desk.pull()
+    found = await compared(desk)
+    assert (found.equal, told(found), found.unsound) == (found.checked, {}, 0)
 
 
 async def test_what_was_under_way_at_the_first_look_is_none(store: Store):

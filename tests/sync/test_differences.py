@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from syncd import codec
 from syncd.kit import DriverSpec, Item, Resource, RestDriver
 from syncd.store.comparisons import Kept
-from syncd.sync.differences import Difference, Kind, differing, seen_there, shown
+from syncd.sync.differences import ALTERED, Difference, Kind, differing, seen_there, shown
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FIELDS = {"name": "name", "size": "size", "tags": "tags"}
@@ -76,6 +76,28 @@ def test_every_field_that_differs_is_told_and_no_other(here: dict[str, Any], the
         raw = {f"raw.{name}" for name in ("extra", "more") if here.get(name, missing) != there.get(name, missing)}
         raw |= {f"raw.{name}" for name in FIELDS if (name in here) != (name in there)}
         assert told == raw
+
+
+def test_fields_that_were_altered_in_the_database_differ_although_the_hash_does_not():
+    driver, resource = driver_of()
+    raw = {"id": "r1", "name": "a", "size": 3}
+    there = seen_there(driver, resource, Item("things", raw), "v1")
+    whole = kept(driver, resource, raw).data
+    for data, differs in [
+        ({**whole, "size": 99}, [("size", 99, 3)]),
+        ({name: value for name, value in whole.items() if name != "name"}, [("name", None, "a")]),
+        ({**whole, "more": 1}, [("more", 1, None)]),
+    ]:
+        told = differing(driver, resource, kept(driver, resource, raw, data=data), there, "v1")
+        assert told is not None
+        assert (told.kind, [(each.field, each.here, each.there) for each in told.fields]) == (Kind.DIFFERS, differs)
+        assert told.note == ALTERED
+
+
+def test_what_changed_at_the_partner_was_not_altered_here():
+    told = found({"id": "r1", "size": 3}, {"id": "r1", "size": 4})
+    assert told is not None
+    assert told.note == ""
 
 
 def test_volatile_keys_are_no_difference():

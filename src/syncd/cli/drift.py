@@ -20,6 +20,8 @@ FIRST_LOOK_SECONDS = 0.2
 LOOK_SECONDS = 1.0
 LINE_SECONDS = 10.0
 MOST_SHOWN = 20
+ALTERED = "altered here"
+"""How the note of a record begins whose hash is that of the partner's answer, and whose fields are not."""
 KINDS = {"missing_here": "missing here", "missing_there": "missing there", "differs": "differs"}
 
 
@@ -119,7 +121,13 @@ def render(found: Row) -> list[str]:
             lines += _record(record)
         if len(one["records"]) > MOST_SHOWN:
             lines.append(f"  … {len(one['records']) - MOST_SHOWN} more: --json has all of them")
-        if one["drift"]:
+        altered = sum(1 for record in one["records"] if record.get("note", "").startswith(ALTERED))
+        if altered:
+            lines.append(
+                f"  {number(altered)} altered in the database: no pass writes these anew until their content_hash is empty; "
+                'docs/operations.md, "A row that was altered here"'
+            )
+        if one["drift"] > altered:
             lines.append(f"  do: syncd reconcile {found['integration']}/{one['name']}")
         if one["sampled"] is not None:
             lines.append(f"  the same sample once more: --sample {one['sampled']} --seed {found['seed']}")

@@ -14,6 +14,8 @@ from syncd.store.comparisons import Kept
 
 LONGEST_VALUE = 200
 """Characters of a value that are shown."""
+ALTERED = "altered here: it was stored as the partner sends it"
+"""Of a record whose hash is that of the partner's answer, and whose fields are not."""
 RAW = "raw."
 """Before the name of a key that only the raw record has."""
 
@@ -87,15 +89,16 @@ def differing(driver: Driver, resource: Resource, kept: Kept | None, there: Ther
         return None
     _, fields, hashable = driver.reading(resource, here.adapter)
     told = raw if hashable is None else hashable(raw)
-    if not resource.sparse and codec.fingerprint(told, here.adapter)[1] == here.content_hash:
-        return None
+    as_sent = not resource.sparse and codec.fingerprint(told, here.adapter)[1] == here.content_hash
     mapped = codec.loads(codec.dumps_storable(fields(raw)))
+    if as_sent and here.data == mapped:
+        return None
     found = [
         FieldDifference(name, here.data.get(name), mapped.get(name))
         for name in (mapped if resource.sparse else {**mapped, **here.data})
-        if here.data.get(name) != mapped.get(name) or (name in here.data) != (name in mapped)
+        if not _same(here.data.get(name), mapped.get(name)) or (name in here.data) != (name in mapped)
     ]
-    if not found and isinstance(here.raw, dict):
+    if not found and not as_sent and isinstance(here.raw, dict):
         before = here.raw if hashable is None else hashable(here.raw)
         now = codec.loads(codec.dumps_storable(told))
         before = codec.loads(codec.dumps_storable(before))
@@ -106,7 +109,25 @@ def differing(driver: Driver, resource: Resource, kept: Kept | None, there: Ther
         ]
     if not found:
         return None
-    return Difference(there.external_id, Kind.DIFFERS, tuple(found), there.updated_at, here.synced_at)
+    note = ALTERED if as_sent else ""
+    return Difference(there.external_id, Kind.DIFFERS, tuple(found), there.updated_at, here.synced_at, note)
+
+
+def _same(here: Any, there: Any) -> bool:
+    """Equal as the database tells them: it writes a float that is whole as the number with all its digits."""
+    if here == there:
+        return True
+    match here, there:
+        case dict(), dict():
+            return here.keys() == there.keys() and all(_same(value, there[name]) for name, value in here.items())
+        case list(), list():
+            return len(here) == len(there) and all(map(_same, here, there))
+        case (int(), float()) | (float(), int()):
+            try:
+                return float(here) == float(there)
+            except OverflowError:
+                return False
+    return False
 
 
 def gone(here: Kept) -> Difference:
