@@ -28,6 +28,7 @@ from syncd.clock import SystemClock
 from syncd.store import KeyRing, Store, embedded
 from syncd.store.database import Database
 from syncd.store.migrate import Migrations
+from tests.emptied import Emptied
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -166,11 +167,37 @@ async def empty_database(postgres_url: str) -> AsyncIterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def emptied(postgres_url: str) -> Iterator[Emptied]:
+    """This worker's databases that are as good as new."""
+    kept = Emptied()
+    yield kept
+    for name in kept.names:
+        asyncio.run(_administer(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
 @pytest.fixture
-async def database(postgres_url: str, template_database: str) -> AsyncIterator[str]:
-    """The URL of a fresh database with the whole schema."""
-    async for url in _database(postgres_url, f"TEMPLATE {template_database}"):
-        yield url
+async def database(
+    request: pytest.FixtureRequest, postgres_url: str, template_database: str, emptied: Emptied
+) -> AsyncIterator[str]:
+    """The URL of a database with the whole schema and nothing in it.
+
+    To copy the template takes the server longer than most tests take, so one whose test changed rows and nothing else is
+    emptied and given to the next. What daemons ran on is never used again.
+    """
+    if emptied.names:
+        name = emptied.names.pop()
+    else:
+        name = f"syncd_test_{uuid.uuid4().hex[:16]}"
+        await _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+        await emptied.learn(database_url(postgres_url, name))
+    try:
+        yield database_url(postgres_url, name)
+    finally:
+        if "whole" not in request.path.parts and await emptied.empty(database_url(postgres_url, name)):
+            emptied.names.append(name)
+        else:
+            await _administer(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture
