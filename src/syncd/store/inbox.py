@@ -79,18 +79,21 @@ class Finish:
 
 _TAKE = """
 WITH ready AS MATERIALIZED (
-    SELECT i.id, i.event_id, i.route, i.event_type, i.headers, i.body, i.received_at, i.attempts, i.lost
+    SELECT i.id, i.event_id, i.route, i.event_type, i.headers, i.body, i.received_at, i.attempts, i.lost, i.turn, i.put_off
     FROM (
-        (SELECT w.* FROM syncd.inbox w WHERE {which} AND w.not_before IS NULL ORDER BY w.not_before, w.id LIMIT $5)
+        (SELECT w.*, false AS put_off, row_number() OVER (ORDER BY w.not_before, w.id) AS turn
+         FROM syncd.inbox w WHERE {which} AND w.not_before IS NULL ORDER BY w.not_before, w.id LIMIT $5)
         UNION ALL
-        (SELECT w.* FROM syncd.inbox w WHERE {which} AND w.not_before <= $4 ORDER BY w.not_before, w.id LIMIT $5)
+        (SELECT w.*, true AS put_off, row_number() OVER (ORDER BY w.not_before, w.id) AS turn
+         FROM syncd.inbox w WHERE {which} AND w.not_before <= $4 ORDER BY w.not_before, w.id LIMIT $5)
     ) i
     WHERE EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $2 AND l.fence = $3)
-    ORDER BY i.id
+    ORDER BY i.turn, i.put_off <> $7
     LIMIT $5
 ), chosen AS (
     SELECT w.* FROM (
-        SELECT r.*, sum(octet_length(r.body)) OVER (ORDER BY r.id ROWS UNBOUNDED PRECEDING) - octet_length(r.body) AS before
+        SELECT r.*, sum(octet_length(r.body)) OVER (ORDER BY r.turn, r.put_off <> $7 ROWS UNBOUNDED PRECEDING)
+               - octet_length(r.body) AS before
         FROM ready r
     ) w
     WHERE coalesce(w.before, 0) < $6
@@ -100,9 +103,18 @@ WITH ready AS MATERIALIZED (
 )
 SELECT id, event_id, route, event_type, headers, body, received_at, attempts, lost FROM chosen ORDER BY id
 """
+"""What was put off and what never was take turns, so that neither waits for the end of the other."""
 _WAITS = "w.integration = $1 AND w.state = 'waiting' AND w.lost"
 _TAKE_SOUND = _TAKE.format(which=f"{_WAITS} = 0")
 _TAKE_SUSPECT = _TAKE.format(which=f"{_WAITS} > 0")
+_FIRST = (
+    "EXISTS (SELECT FROM (SELECT FROM syncd.inbox i WHERE i.integration = n.name AND i.state = 'waiting' "
+    "AND i.not_before {} ORDER BY i.not_before, i.id LIMIT 1) f)"
+)
+"""One step of the index; without the order the planner may read the whole table."""
+_READY = (
+    f"SELECT n.name FROM unnest($1::text[]) AS n(name) WHERE {_FIRST.format('IS NULL')} OR {_FIRST.format('<= $2')}"
+)
 _FREE = """
 WITH batches AS (
     DELETE FROM syncd.inbox_batches WHERE integration = $1 AND fence < $2 RETURNING ids
@@ -126,19 +138,26 @@ class Inbox(Kept):
     async def ready(self, integrations: Sequence[str]) -> list[str]:
         """Those of the integrations that have a delivery waiting which may be taken now."""
         found = await self._database.fetch(
-            "SELECT n.name FROM unnest($1::text[]) AS n(name) WHERE EXISTS (SELECT FROM syncd.inbox i "
-            "WHERE i.integration = n.name AND i.state = 'waiting' AND i.not_before IS NULL) OR EXISTS (SELECT "
-            "FROM syncd.inbox i WHERE i.integration = n.name AND i.state = 'waiting' AND i.not_before <= $2)",
+            _READY,
             list(integrations),
             self._database.clock.now(),
         )
         return [each[0] for each in found]
 
     async def take(
-        self, integration: str, *, scope: str, fence: int, limit: int, size: int, suspect: bool = False
+        self,
+        integration: str,
+        *,
+        scope: str,
+        fence: int,
+        limit: int,
+        size: int,
+        suspect: bool = False,
+        put_off_first: bool = False,
     ) -> list[Taken]:
         """Take the oldest waiting deliveries, of so many bytes together; nothing where the scope is not ours.
 
+        Of those that were put off and those that never were the first of each go by turns.
         `suspect`: of those that were in hand when a process died, which everybody else passes over.
         Raises ConflictError while another batch of this integration is in hand under this fence.
         """
@@ -150,6 +169,7 @@ class Inbox(Kept):
             self._database.clock.now(),
             limit,
             size,
+            put_off_first,
         )
         return [Taken(*each) for each in found]
 

@@ -36,6 +36,8 @@ LONGEST_TYPE = 200
 LONGEST_ID = 500
 NAMES_MOST = 1000
 NAMES_SECONDS = 600.0
+NAMELESS_SECONDS = 1.0
+"""A name that is not stored is not looked for anew before: thousands of deliveries may wait for the same one."""
 NAMED_LATER = timedelta(seconds=5)
 NAMED_LATER_STILL = timedelta(minutes=1)
 NAMED_WITHIN = timedelta(minutes=10)
@@ -59,6 +61,8 @@ class Deriver:
         self._readable: dict[str, bool] = {}
         self._names: dict[Key, tuple[float, Raw]] = {}
         """Stored records that name resources, and until when they are believed."""
+        self._nameless: dict[Key, float] = {}
+        """Those that are not stored, and until when that is believed."""
         self._unnamed: OrderedDict[int, datetime] = OrderedDict()
         """When deliveries that wait for a name were first looked at."""
         self._listed: dict[str, tuple[float, datetime | None]] = {}
@@ -175,8 +179,13 @@ class Deriver:
             return (event,)
         until, raw = self._names.get(asked, (0.0, None))
         if raw is None or until < account.clock.monotonic():
+            if self._nameless.get(asked, 0.0) > account.clock.monotonic():
+                return None
             stored = await account.store.records.get(account.name, *asked)
             if stored is None and asked[0] in account.plans:
+                if len(self._nameless) >= NAMES_MOST:
+                    self._nameless.clear()
+                self._nameless[asked] = account.clock.monotonic() + NAMELESS_SECONDS
                 return None
             raw = stored.raw if stored is not None else None
             if raw is not None:

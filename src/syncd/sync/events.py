@@ -155,7 +155,7 @@ class Events(Looking):
         if singly:
             self._singly[name] = singly - 1
         most = 1 if singly else BATCH
-        taken = await self._take(account, most)
+        taken = await self._take(account, most, put_off_first=singly % 2 == 1)
         if taken:
             await self._batch(account, taken)
         else:
@@ -167,9 +167,17 @@ class Events(Looking):
         full = len(taken) == most or sum(len(one.body or b"") for one in taken) >= BATCH_BYTES
         return full or name in self._suspects or bool(self._singly.get(name))
 
-    async def _take(self, account: Account, limit: int, *, suspect: bool = False) -> list[Taken]:
+    async def _take(
+        self, account: Account, limit: int, *, suspect: bool = False, put_off_first: bool = False
+    ) -> list[Taken]:
         return await self._store.inbox.take(
-            account.name, scope=account.scope, fence=account.fence, limit=limit, size=BATCH_BYTES, suspect=suspect
+            account.name,
+            scope=account.scope,
+            fence=account.fence,
+            limit=limit,
+            size=BATCH_BYTES,
+            suspect=suspect,
+            put_off_first=put_off_first,
         )
 
     async def _free(self, name: str, fence: int) -> None:
