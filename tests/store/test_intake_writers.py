@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from syncd.errors import StoreError
-from syncd.store import intake as module
+from syncd.store import scribes as module
 from syncd.store.intake import Arrival, Intake, IntakeFullError
 from syncd.store.scribe import Row
 from syncd.testing.clock import FakeClock
@@ -124,7 +124,7 @@ async def test_a_share_is_given_back_with_every_outcome(intake: Intake, clock: F
 async def test_what_was_answered_late_keeps_no_memory(intake: Intake, server: Server, clock: FakeClock):
     """While both writers connect, whoever waited too long is told so, and his body is let go of."""
     server.open_seconds = 8.0
-    intake._patience = 8.0
+    intake._scribes.patience = 8.0
     late = [offered(intake, arrival(number, size=1_000_000)) for number in range(20)]
     await clock.advance(3.0)
     fresh = offered(intake, arrival(100))
@@ -185,7 +185,7 @@ async def test_connections_that_a_router_forgot_overnight_cost_one_outage(
     again = [offered(intake, arrival(number)) for number in range(6_000, 7_000)]
     await clock.advance(1.0)
     assert again == [[True]] * 1_000
-    assert intake._scribes == {line for line in server.lines if line.up}
+    assert intake._scribes._held == {line for line in server.lines if line.up}
 
 
 async def test_a_few_share_the_next_commit_instead_of_having_one_of_their_own(

@@ -31,7 +31,8 @@ from syncd.store.intake_line import (
     Waiting,
 )
 from syncd.store.readiness import Readiness
-from syncd.store.scribe import STATEMENT_SECONDS, Scribe
+from syncd.store.scribe import Scribe
+from syncd.store.scribes import Scribes
 
 __all__ = ["Arrival", "Intake", "IntakeFullError"]
 
@@ -45,12 +46,8 @@ a commit costs the same for two deliveries as for fifty, and those few share the
 
 ANSWER_SECONDS = 3.75
 """Longest `put`."""
-_CUT_SECONDS = STATEMENT_SECONDS + 0.5
-"""A statement that takes longer than the server allows it hangs: its connection is cut."""
 _TICK_SECONDS = 0.1
 _PROBE_SECONDS = 0.25
-_PATIENCE_SECONDS, _LONGEST_PATIENCE_SECONDS = 1.0, 8.0
-"""How long a connection may take at first, and what it may grow to where the database is far away or busy."""
 _CLOSE_SECONDS = 2.0
 _TELL_SECONDS = 0.05
 """Other instances are told of arrivals no more often than this."""
@@ -69,12 +66,7 @@ class Intake:
         """Deliveries in batches that are being written."""
         self._resting: deque[asyncio.Future[None]] = deque()
         """Writers without work."""
-        self._busy: dict[Scribe, float] = {}
-        """Connections with a statement under way, and since when."""
-        self._spare: Scribe | None = None
-        self._scribes: set[Scribe] = set()
-        """Connections of writers."""
-        self._patience = _PATIENCE_SECONDS
+        self._scribes = Scribes(clock=clock)
         self._away = "" if url is not None else "the database is not known yet"
         """Why nothing can be stored at this moment; empty while it can, as far as known."""
         self._untold: set[str] = set()
@@ -182,9 +174,7 @@ class Intake:
                 self._tasks.append(self._looking)
             for task in self._tasks:
                 task.cancel()
-            for scribe in [*self._busy, *([self._spare] if self._spare else [])]:
-                scribe.cut()
-            self._spare = None
+            self._scribes.cut()
             self._room.fail(self._room.known.values(), "this instance is stopping")
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -237,10 +227,10 @@ class Intake:
         if not batch:
             return scribe
         began = self._clock.monotonic()
-        self._busy[scribe] = began
         self._under_way += len(batch)
         try:
-            outcomes = await scribe.store([entry.row for entry in batch])
+            with self._scribes.working(scribe):
+                outcomes = await scribe.store([entry.row for entry in batch])
         except StoreError as error:
             lost = not scribe.up
             scribe.cut()
@@ -254,7 +244,6 @@ class Intake:
             self._room.fail(batch, "it is not known whether the delivery was stored")
             return None
         finally:
-            del self._busy[scribe]
             self._under_way -= len(batch)
         for entry, outcome in zip(batch, outcomes, strict=True):
             self._room.settle(entry, outcome)
@@ -265,49 +254,30 @@ class Intake:
     async def _connected(self, before: Scribe | None) -> Scribe | None:
         """A connection for a writer that has none, while what waits may be taken by the other; None where it is not to be had
         now. When nobody has one, the database is away."""
-        self._scribes = {scribe for scribe in self._scribes if scribe is not before and scribe.up}
+        self._scribes.forget(before)
         self._wake()  # the other may have one
-        while self._spare is not None:
-            scribe, self._spare = self._spare, None
-            if scribe.up:
-                self._scribes.add(scribe)
-                return scribe
-        if self._url is None or self._away:
-            return None
+        spare = self._scribes.take_spare()
+        if spare is not None or self._url is None or self._away:
+            return spare
         try:
-            scribe = await self._open(self._url)
+            return self._scribes.hold(await self._scribes.open(self._url))
         except StoreError as error:
             trouble = error
         except Exception:
             say.exception("intake_failed")
             trouble = StoreError("the database cannot be reached")
-        else:
-            self._scribes.add(scribe)
-            return scribe
-        if any(other.up for other in self._scribes):
+        if self._scribes.any_up:
             await self._clock.sleep(_PROBE_SECONDS)
         else:
             self._lose(trouble)
         return None
 
-    async def _open(self, url: str) -> Scribe:
-        """Connect. How long that took, or was waited for in vain, tells how patient to be the next time."""
-        began, seconds = self._clock.monotonic(), self._patience
-        try:
-            scribe = await Scribe.open(url, clock=self._clock, seconds=seconds)
-        except StoreError:
-            if self._clock.monotonic() - began >= seconds:
-                self._patience = min(self._patience * 2, _LONGEST_PATIENCE_SECONDS)
-            raise
-        took = self._clock.monotonic() - began
-        self._patience = min(max(3 * took, _PATIENCE_SECONDS), _LONGEST_PATIENCE_SECONDS)
-        return scribe
-
     async def _tell(self, scribe: Scribe) -> Scribe | None:
         names, self._untold = self._untold, set()
-        self._told_at = self._busy[scribe] = self._clock.monotonic()
+        self._told_at = self._clock.monotonic()
         try:
-            await scribe.tell(names)
+            with self._scribes.working(scribe):
+                await scribe.tell(names)
         except StoreError:
             scribe.cut()
             self._untold |= names
@@ -317,8 +287,6 @@ class Intake:
             say.exception("intake_failed")
             scribe.cut()
             return None
-        finally:
-            del self._busy[scribe]
         return scribe
 
     # -- while it is away ------------------------------------------------------------------------------------------
@@ -335,15 +303,15 @@ class Intake:
     async def _watch(self) -> None:
         """See that nobody waits too long and that no statement hangs."""
         while True:
-            if not (self._room.known or self._busy or self._owes()):
+            if not (self._room.known or self._scribes or self._owes()):
                 self._stirred.clear()
                 await self._stirred.wait()
             await self._clock.sleep(_TICK_SECONDS)
             now = self._clock.monotonic()
             if self._owes() or self._due(now):
                 self._wake()
-            if any(now - since >= _CUT_SECONDS for since in self._busy.values()):
-                self._cut_all()
+            if self._scribes.hanging(now):
+                self._scribes.cut()
                 self._lose(StoreError("the database did not answer in time"))
             late = self._room.late(now - ANSWER_SECONDS)
             self._room.fail(
@@ -351,20 +319,13 @@ class Intake:
             )
             self._room.tidy()
 
-    def _cut_all(self) -> None:
-        """What one connection does not survive (a night behind a router that forgot it) the others have not survived either:
-        each would be found out by an outage of its own."""
-        for scribe in {*self._scribes, *self._busy, *([self._spare] if self._spare else [])}:
-            scribe.cut()
-        self._spare = None
-
     async def _look_out(self) -> None:
         """Find out when a lost database is back."""
         while True:
             await self._lost.wait()
             assert self._url is not None
             try:
-                scribe = await self._open(self._url)
+                scribe = await self._scribes.open(self._url)
             except StoreError:
                 await self._clock.sleep(_PROBE_SECONDS * (0.5 + self._clock.random()))
                 continue
@@ -372,9 +333,7 @@ class Intake:
                 say.exception("intake_failed")
                 await self._clock.sleep(1.0)
                 continue
-            if self._spare is not None:
-                self._spare.cut()
-            self._spare = scribe
+            self._scribes.spare(scribe)
             self._away = ""
             self._lost.clear()
             self._stirred.set()  # what others are owed
