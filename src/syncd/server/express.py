@@ -31,7 +31,9 @@ _HEAD: Final = re.compile(
     r"((?:[A-Za-z0-9!#$%&'*+.^_`|~-]++:[\t\x20-\x7e]*+(?<![\t ])\r\n)++)\r\n"
 )
 _FIELD: Final = re.compile(r"([^:\r\n]++):[\t ]*+([^\r]*+)\r\n")
-_ODD: Final = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te", "sec-websocket-key1"})
+_ODD: Final = frozenset(
+    {"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer", "te", "sec-websocket-key1"}
+)
 """Headers that ask for more than reading so many bytes, and one the library will not have."""
 
 
