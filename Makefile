@@ -45,6 +45,7 @@ bench: .venv/.dev .venv-bench/.made ## Measure speed and memory against a bare s
 	@$(PYTHON_BIN) -m bench.gate
 	@$(PYTHON_BIN) -m bench.intake
 	@$(PYTHON_BIN) -m bench.memory
+	@$(PYTHON_BIN) -m bench.retention
 
 conformance: .venv/.dev .venv-conformance/.made ## Give every "come back later" to other tools and measure what they do (ARGS='--only dlt')
 	@$(PYTHON_BIN) -m conformance.run $(ARGS)
