@@ -85,7 +85,7 @@ class Daemon:
         self._vault = Vault(self._config.secrets.directory, self.environ)
         self._opened: OpenedStore | None = None
         self._intake = Intake(None, clock=self.clock)
-        self._receivers = Receivers(self._vault, lambda: self._store)
+        self._receivers = Receivers(self._vault, lambda: self._store, clock=self.clock)
         self._supervisor: Supervisor | None = None
         self._scopes: Scopes | None = None
         self._reloader: Reloader | None = None
@@ -98,6 +98,7 @@ class Daemon:
             stuck=self._pulse.stuck,
             unready=self._unready,
             storable=self._intake.ready,
+            refusing=lambda: self._receivers.troubles,
             reload=self._reload,
         )
 

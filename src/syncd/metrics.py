@@ -117,6 +117,12 @@ WEBHOOKS_SILENT = Gauge(
     ["integration"],
     registry=REGISTRY,
 )
+WEBHOOK_SECRETS_UNREAD = Gauge(
+    "syncd_webhook_secrets_unread",
+    "1 while a secret its deliveries are verified with cannot be read; 0 else.",
+    ["integration"],
+    registry=REGISTRY,
+)
 WORKERS = Gauge("syncd_workers", "Coroutines a partner should have.", ["partner"], registry=REGISTRY)
 DRIFT = Gauge(
     "syncd_drift_records",

@@ -17,7 +17,7 @@ from syncd.comparisons import Comparisons
 from syncd.config import Config
 from syncd.depths import Depths
 from syncd.errors import AuthError, StoreError, SyncdError
-from syncd.explain import State
+from syncd.explain import Explanation, State
 from syncd.holds import Breakers
 from syncd.model import Lane
 from syncd.pushing import Pushing
@@ -56,6 +56,7 @@ class Engine:
         stuck: Callable[[], list[str]],
         unready: Callable[[], list[str]],
         storable: Callable[[], Awaitable[str]],
+        refusing: Callable[[], Mapping[str, Explanation]],
         reload: Callable[[str], Awaitable[ReloadReport]],
     ) -> None:
         self._config = config
@@ -65,6 +66,7 @@ class Engine:
         self._stuck = stuck
         self._unready = unready
         self._storable = storable
+        self._refusing = refusing
         self._reload = reload
         self._started_at = clock.now()
         self.breakers = Breakers(self._accounts, self._store, clock)
@@ -95,7 +97,7 @@ class Engine:
         now = self._clock.now()
         services: dict[str, ServiceHealth] = {}
         for account in self._accounts():
-            state, told = standing.judged(account, now)
+            state, told = standing.judged(account, now, refuses=self._refusing().get(account.name))
             services[account.name] = ServiceHealth(state, account.health.latency_ms, told)
             for one in State:
                 metrics.HEALTH.labels(account.name, str(one)).set(1.0 if one is state else 0.0)
@@ -137,7 +139,9 @@ class Engine:
         supervisor = self._supervisor()
         running = supervisor.running if supervisor is not None else {}
         integrations = [
-            standing.integration(account, running[account.partner].runner, last, ended, counts, now)
+            standing.integration(
+                account, running[account.partner].runner, last, ended, counts, now, self._refusing().get(account.name)
+            )
             for account in self._accounts()
         ]
         integrations += standing.idle(self._config(), supervisor.broken if supervisor is not None else {}, names)

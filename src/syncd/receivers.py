@@ -17,10 +17,11 @@ from typing import Final
 import anyio
 import structlog
 
-from syncd import drivers
-from syncd.clock import Clock
+from syncd import drivers, metrics
+from syncd.clock import Clock, SystemClock
 from syncd.config import Config, PartnerConfig, WebhookConfig
 from syncd.errors import StoreError, SyncdError
+from syncd.explain import Explanation
 from syncd.kit import Driver
 from syncd.kit.receiver import Receiver
 from syncd.ports import StoredCredential
@@ -45,7 +46,8 @@ Key = tuple[str, str]
 class Receivers:
     """`current` is what intake asks; `load` at the start and at each reload, `refresh` whenever sealed secrets changed."""
 
-    def __init__(self, vault: Vault, store: Callable[[], Store | None]) -> None:
+    def __init__(self, vault: Vault, store: Callable[[], Store | None], *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._vault = vault
         self._store = store
         self._config: Config | None = None
@@ -63,6 +65,8 @@ class Receivers:
         self._said: dict[str, str] = {}
         self.current: Mapping[Key, Receiver] = MappingProxyType({})
         """By (partner, integration)."""
+        self.troubles: Mapping[str, Explanation] = MappingProxyType({})
+        """By integration in use: why deliveries of it may be refused that are its partner's. Its polling goes on."""
 
     def load(self, config: Config) -> dict[str, str]:
         """Take a configuration over, part by part. Returns what stands against each integration that was left as it was, or
@@ -79,7 +83,8 @@ class Receivers:
         self.current = MappingProxyType(made)
         self._held = {key: held for key, held in self._held.items() if key in made}
         self._unread = kept
-        self.ready = self._asked and not self._doubted(config)
+        self.troubles = MappingProxyType(self._explained(config))
+        self.ready = self._asked and not self.troubles
         self._tell()
         return dict(kept)
 
@@ -141,10 +146,23 @@ class Receivers:
                 if not self.ready:
                     return
 
-    def _doubted(self, config: Config) -> bool:
-        """Is there one in use of which something could not be read?"""
-        known = config.integrations
-        return any(name in known and known[name][0].is_enabled(name) for name in {**self._unread, **self._unopened})
+    def _explained(self, config: Config) -> dict[str, Explanation]:
+        """Of those in use, what could not be read."""
+        found: dict[str, Explanation] = {}
+        for name, (partner, _) in config.integrations.items():
+            stands = [trouble for trouble in (self._unread.get(name), self._unopened.get(name)) if trouble]
+            metrics.WEBHOOK_SECRETS_UNREAD.labels(name).set(1.0 if stands and partner.is_enabled(name) else 0.0)
+            if not stands or not partner.is_enabled(name):
+                continue
+            before = self.troubles.get(name)
+            found[name] = Explanation(
+                "webhook-secret",
+                f"deliveries it would let in are answered 503, polling goes on: {'; '.join(stands)}",
+                before.since if before is not None else self._clock.now(),
+                cause="a secret that webhooks are verified with cannot be read",
+                action=f"mend that; it is looked at again every {LOOK_SECONDS:.0f} s. All of them: syncd check --env",
+            )
+        return found
 
     def _tell(self) -> None:
         """What stands against them, once; and again after a person's reload."""

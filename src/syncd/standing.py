@@ -21,8 +21,16 @@ By = Mapping[tuple[str, str], Run]
 """Runs by integration and resource."""
 
 
-def judged(account: Account, now: datetime, view: Mapping[str, Any] | None = None) -> tuple[State, Explanation | None]:
-    """The state of an integration on this instance, and why."""
+def judged(
+    account: Account, now: datetime, view: Mapping[str, Any] | None = None, refuses: Explanation | None = None
+) -> tuple[State, Explanation | None]:
+    """The state of an integration on this instance, and why. `refuses` says why it may refuse its partner's deliveries,
+    which nothing that is less than a trouble hides."""
+    state, told = _working(account, now, view)
+    return (State.DEGRADED, refuses) if refuses is not None and state.rank > State.DEGRADED.rank else (state, told)
+
+
+def _working(account: Account, now: datetime, view: Mapping[str, Any] | None) -> tuple[State, Explanation | None]:
     if not account.ownership.held:
         return State.WAITING, Explanation(
             "not-owner", "another instance works for this scope", action="nothing to do", cause=account.scope
@@ -37,10 +45,11 @@ def integration(
     ended: By,
     counts: Mapping[tuple[str, str], int],
     now: datetime,
+    refuses: Explanation | None = None,
 ) -> dict[str, Any]:
     """One integration with its resources; `last` and `ended` are runs, `counts` live records."""
     view = account.gate.view()
-    state, told = judged(account, now, view)
+    state, told = judged(account, now, view, refuses)
     paused = runner.paused.get(account.name)
     return {
         "name": account.name,
@@ -49,6 +58,7 @@ def integration(
         "enabled": True,
         "latency_ms": account.health.latency_ms,
         "explanation": told.as_dict() if told is not None else None,
+        "refuses": refuses.as_dict() if refuses is not None else None,
         "paused": None
         if paused is None
         else {"reason": paused.why, "who": paused.who, "since": paused.set_at, "until": paused.until},

@@ -11,6 +11,7 @@ import pytest
 
 from syncd.kit import signatures
 from tests.whole.daemon import Daemon, Rows, free_port
+from tests.whole.test_hostile import acme
 
 PARTNER = """\
 driver: stripe
@@ -147,3 +148,35 @@ async def test_secrets_rotate_without_a_restart_and_a_broken_one_keeps_the_old(
         assert "whsec_" not in log
         assert log.count('"event":"partner_started"') == 2, "a run was cut short for a secret that only deliveries need"
     assert (await rows.connection.fetchval("SELECT count(*) FROM syncd.inbox WHERE event_id = 'evt_twice'")) == 1
+
+
+@pytest.mark.timeout(120)
+async def test_a_secret_that_cannot_be_read_after_a_start_is_said_everywhere_until_it_can(
+    tmp_path: Path, database: str
+):
+    daemon = Daemon(tmp_path, database, {})
+    shop = Shop(daemon)
+    shop.lists("lost")  # its partner does not answer: that is said first, and hides nothing
+    quiet = acme()
+    quiet["integrations"]["one"]["webhook"] = {"secrets": [{"file": "lost"}]}
+    daemon.write_partner("acme", quiet)
+    async with daemon:
+        assert (await shop.send("whsec_lost"))[0] == 503
+        code, out, _ = await daemon.cli("status", "shop")
+        assert code == 0 and "webhooks: deliveries" in out and "answered 503" in out, out
+        code, out, _ = await daemon.cli("status", "one", "--exit-code")
+        assert code == 1 and "DEGRADED" in out and "answered 503" in out, out
+        assert f"{shop.folder}/lost" in out and "syncd check --env" in out, out
+        told = orjson.loads((await daemon.get("/health"))[1])["services"]["one"]
+        assert told["status"] == "degraded" and "answered 503" in told["reason"] and told["since"], told
+        assert await daemon.metric('syncd_webhook_secrets_unread{integration="one"}') == 1
+        assert await daemon.metric('webhook_failures_total{error_type="secrets_unread",partner="stripe"}') == 1
+        shop.secret("lost", "whsec_lost")
+
+        async def heard() -> bool:
+            return (await shop.send("whsec_lost"))[0] == 202
+
+        await daemon.until(heard, seconds=40)
+        assert await daemon.metric('syncd_webhook_secrets_unread{integration="one"}') == 0
+        for name in ("shop", "one"):
+            assert "answered 503" not in (await daemon.cli("status", name))[1]

@@ -175,6 +175,9 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
         lines.append(f"{indent}paused {end}" + (f" by {by}" if by else ""))
     if why.get("action") and not noted:
         lines.append(f"{indent}do: {why['action']}" + (f"    runbook: {why['runbook']}" if why.get("runbook") else ""))
+    refuses = item.get("refuses") or {}
+    if refuses and why.get("code") != refuses.get("code"):
+        lines.append(f"{indent}webhooks: {refuses.get('reason')}; do: {refuses.get('action')}")
     for resource in item.get("resources", []):
         shown = verbose or state != "healthy"
         lines += _resource(name, resource, now, indent, shown=shown, said=str(why.get("reason") or ""))

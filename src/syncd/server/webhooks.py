@@ -133,8 +133,9 @@ class Webhooks:
         if not isinstance(verdict, Accepted):
             if not receiver.judges:
                 self._stand_in(partner, delivery, now)
-            metrics.WEBHOOK_FAILURES.labels(partner, verdict.reason).inc()
-            self._tell(receiver, "webhooks_refused", verdict.reason)
+            why = verdict.reason if self._sure() else "secrets_unread"
+            metrics.WEBHOOK_FAILURES.labels(partner, why).inc()
+            self._tell(receiver, "webhooks_refused", why)
             return self._refused()
         wait = self._flood(receiver)
         if wait:
