@@ -214,3 +214,45 @@ async def test_a_404_is_believed_as_of_when_it_was_asked_for_and_not_of_when_it_
     [row] = await desk.rows("SELECT deleted_at, fetched_at FROM syncd.records WHERE resource = 'things'")
     assert row["deleted_at"] is not None
     assert row["fetched_at"] == gone.requested_at
+
+
+async def caused(desk: Desk) -> dict[str, str]:
+    return {row[0]: row[1] for row in await desk.rows("SELECT external_id, cause FROM syncd.records")}
+
+
+async def test_what_a_task_brings_names_the_task_and_what_caused_it(desk: Desk):
+    desk.partner.truth |= {f"/things/{one}": {"id": one, "name": one} for one in "789"}
+    desk.partner.truth["/things/7/notes"] = {"items": [{"id": "n1", "name": "note"}]}
+    await desk.store.tasks.put("acme", fetch("7", cause="webhook e1"), fetch("8", cause="push 3: order 7"), fetch("9"))
+    seven, eight, nine = await take(desk)
+    for task in (seven, eight, nine):
+        await desk.worker.run([task])
+    assert await caused(desk) == {
+        "7": f"task {seven.id}: webhook e1", "8": f"task {eight.id}: push 3: order 7", "9": f"task {nine.id}",
+    }  # fmt: skip
+    [below] = [task for task in await desk.store.tasks.list("acme") if task.parent_id == "7"]
+    assert below.cause == f"task {seven.id}: webhook e1"
+    await desk.do_tasks()
+    assert (await caused(desk))["n1"] == f"task {below.id}: webhook e1", "not the whole chain of tasks between"
+    del desk.partner.truth["/things/8"]
+    await desk.clock.advance(60)
+    await desk.store.tasks.put("acme", fetch("8", cause="webhook e2"))
+    [gone] = await take(desk)
+    await desk.worker.run([gone])
+    assert (await caused(desk))["8"] == f"task {gone.id}: webhook e2: gone at the partner"
+
+
+async def test_of_many_read_by_one_call_each_names_its_own_cause(desk: Desk):
+    desk.partner.truth |= {f"/many/{one}": {"id": one, "name": one} for one in "78"} | {
+        "/many/9": {"id": "9", "name": {"no": "text"}}
+    }
+    tasks = [of_many(one) for one in "789"]
+    for task, cause in zip(tasks, ("webhook e1", "webhook e2", "webhook e3"), strict=True):
+        task.cause = cause
+    await desk.store.tasks.put("acme", *tasks)
+    taken = {task.external_id: task for task in await take(desk)}
+    await desk.worker.run(list(taken.values()))
+    assert await caused(desk) == {"7": f"task {taken['7'].id}: webhook e1", "8": f"task {taken['8'].id}: webhook e2"}
+    assert [row[0] for row in await desk.rows("SELECT cause FROM syncd.rejects")] == [
+        f"task {taken['9'].id}: webhook e3"
+    ]

@@ -247,6 +247,7 @@ class Passes:
         guard: Guard = Guard(),
         confirmed: bool = False,
         history: History | Mapping[str, History] = History.CHANGES,
+        cause: str = "",
     ) -> Sweep:
         """The same for a complete listing below one parent: missed once is remembered, missed twice is buried.
 
@@ -318,7 +319,7 @@ class Passes:
                 fetched_at=began_at,
                 now=now,
                 history=history,
-                cause=f"listing below {parent_id}",
+                cause=f"{cause}: listing below {parent_id}" if cause else f"listing below {parent_id}",
             )
             return Sweep(deleted=len(died), missed=missed, total=len(rows))
 

@@ -6,6 +6,7 @@ resource with a hundred thousand tasks, and as many that were put off, are passe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,12 +66,19 @@ class Task:
         return max(self.attempts - self.lost, 1)
 
     @property
+    def brings(self) -> str:
+        """The cause of what it brings: itself, and what caused it. Of tasks that caused each other only the first cause."""
+        first = _TASKS.sub("", self.cause)
+        return f"task {self.id}: {first}" if first else f"task {self.id}"
+
+    @property
     def since(self) -> datetime:
         """What was fetched after this moment answers it."""
         return self.wanted_at or self.created_at
 
 
 COLUMNS = ", ".join(Task.__slots__)
+_TASKS = re.compile(r"(task \d+(: |$))+")
 _IN_TURN = (
     "(w.kind IN ('sync', 'reconcile') OR w.dedupe_key IS NULL OR NOT EXISTS (SELECT FROM syncd.tasks u "
     "WHERE u.integration = w.integration AND u.dedupe_key = w.dedupe_key AND u.state = 'taken'))"

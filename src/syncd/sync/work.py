@@ -236,8 +236,8 @@ class Worker:
         response = await account.session.call(request, lane=first.lane, judging=self._suspects.judging(first))
         with witnessed(request, response):
             async with self._suspects.handled(first):
-                page = await self._read(plan, response, account.driver.several(resource, response), None, ids)
-            found = set(await self._commit(plan, page))
+                page = await self._read(plan, response, account.driver.several(resource, response), tasks)
+            found = set(await self._commit(plan, page, first))
         for task in tasks:
             if task.external_id in found:
                 self._account.freshness.asked(task, asked_at)
@@ -267,15 +267,15 @@ class Worker:
                 fence=account.fence,
                 fetched_at=gone.requested_at or asked_at,  # it may have waited for a limit
                 children=account.children(plan.name),
-                cause=f"task {task.id}: gone at the partner",
+                cause=f"{task.brings}: gone at the partner",
                 history=account.history,
             )
         else:
             with witnessed(request, response):
                 async with self._suspects.handled(task):
                     items = [account.driver.item(resource, response)]
-                    page = await self._read(plan, response, items, None, [task.external_id])
-                await self._commit(plan, page)
+                    page = await self._read(plan, response, items, [task])
+                await self._commit(plan, page, task)
         self._account.freshness.asked(task, asked_at)
         await self._done(task)
 
@@ -304,9 +304,9 @@ class Worker:
                 break
             with witnessed(step.request, response):
                 async with self._suspects.handled(task):
-                    page = await self._read(plan, response, account.driver.items(child, response), task.parent_id)
+                    page = await self._read(plan, response, account.driver.items(child, response), [task])
                     step = await listing.after(step, response)
-                seen += await self._commit(plan, page)
+                seen += await self._commit(plan, page, task)
         sweep = await account.store.passes.sweep_children(
             account.name,
             plan.name,
@@ -317,6 +317,7 @@ class Worker:
             fence=account.fence,
             guard=plan.guard,
             history=account.history,
+            cause=task.brings,
         )
         if sweep.held:
             account.health.holds(plan.name, sweep, began_at)
@@ -327,22 +328,24 @@ class Worker:
         plan: ResourcePlan,
         response: Response,
         items: list[Item],
-        parent_id: str | None,
-        asked: Sequence[str] = (),
+        tasks: Sequence[Task],
     ) -> PageRead:
-        """Rows of what an answer outside a run brought. `asked` were asked for by their ids."""
-        account = self._account
+        """Rows of what an answer outside a run brought, to one task or to several that share a call."""
+        account, first = self._account, tasks[0]
         requested_at = response.requested_at or account.clock.now()
-        keys = [(plan.name, external_id) for external_id in asked]
+        keys = list(dict.fromkeys((plan.name, task.external_id) for task in tasks if task.external_id))
+        parent_id = first.parent_id if first.kind == "children" else None
         (page,) = await account.processor.read_all(
             plan.name,
-            [PageIn(items, requested_at, "task", parent_id, observed_at(response, requested_at))],
+            [PageIn(items, requested_at, first.brings, parent_id, observed_at(response, requested_at))],
             rejected=set(keys) or await account.rejected_ids(),  # to heal what was never rejected does no harm
             unstored=Counter(keys),
         )
+        if len(tasks) > 1:
+            _name_causes(page, {(plan.name, task.external_id): task.brings for task in tasks})
         return page
 
-    async def _commit(self, plan: ResourcePlan, page: PageRead) -> list[str]:
+    async def _commit(self, plan: ResourcePlan, page: PageRead, task: Task) -> list[str]:
         """Store it; returns the ids seen."""
         account = self._account
         result = await account.store.pages.commit_read(
@@ -360,7 +363,7 @@ class Worker:
                 rejects=page.rejects,
                 healed=page.healed,
                 tasks=page.tasks,
-                cause="task",
+                cause=task.brings,
                 history=account.history,
             )
         )
@@ -390,6 +393,18 @@ class Worker:
                 row = row._replace(source_updated_at=max(known.updated_at, row.source_updated_at))
             lifted.append(row)
         return lifted
+
+
+def _name_causes(page: PageRead, causes: Mapping[tuple[str, str | None], str]) -> None:
+    """Say of each record which of several tasks asked for it."""
+    page.rows = [row._replace(cause=causes.get((row.resource, row.external_id), row.cause)) for row in page.rows]
+    for reject in page.rejects:
+        reject.cause = causes.get((reject.resource, reject.external_id), reject.cause)
+    for task in page.tasks:
+        key = (
+            (task.parent_resource, task.parent_id) if task.parent_id is not None else (task.resource, task.external_id)
+        )
+        task.cause = causes.get(key, task.cause)
 
 
 def batches(tasks: Sequence[Task], most: dict[str, int]) -> list[list[Task]]:
