@@ -62,16 +62,18 @@ def measure(
     by_feed: bool,
     feed_covered_at: datetime | None = None,
     told_since: datetime | None = None,
+    scheduled: bool = True,
 ) -> Measure | None:
     """How this run tells drift; None where it cannot: no complete pass nor a backup, the first one, or no fresh way beside.
 
+    A backup is a run by schedule: one that events, a silence or a person asked for is a fresh way itself.
     `fed`: webhooks bring its changes, since `told_since`; `by_feed`: a feed of the partner does, up to `feed_covered_at`.
     """
     if stand is None or stand.passed_at is None:
         return None
     stamped = plan.resource.stamped_by == "updated"
     if mode is not Mode.FULL:  # a backup finds what webhooks had missed, and mends it before the next pass
-        backs_up = fed and stamped and told_since is not None and plan.strategy is Strategy.INCREMENTAL
+        backs_up = scheduled and fed and stamped and told_since is not None and plan.strategy is Strategy.INCREMENTAL
         return Measure(None, tells_deletions=False, begins_at=told_since) if backs_up else None
     if fed or by_feed:
         return Measure(None if fed else feed_covered_at, tells_deletions=True, stamped=stamped)
@@ -82,9 +84,17 @@ def measure(
     return None
 
 
-def tell(health: Health, resource: str, drift: Drift) -> None:
-    """Keep what the last complete pass mended for the status, and for who watches the metrics."""
-    health.of(resource).drift = drift
+def tell(health: Health, resource: str, drift: Drift, *, complete: bool = True) -> None:
+    """Keep what the last complete pass mended for the status, and for who watches the metrics.
+
+    A backup (not `complete`) is told where it found more than that pass: it takes nothing back of what a pass has shown.
+    """
+    known = health.of(resource)
+    if complete:
+        known.drift_of_pass = drift
+    elif known.drift_of_pass is not None:
+        drift = max(known.drift_of_pass, drift, key=lambda found: found.added + found.updated + found.deleted)
+    known.drift = drift
     for what in ("added", "updated", "deleted"):
         metrics.DRIFT.labels(health.integration, resource, what).set(getattr(drift, what))
 

@@ -69,7 +69,8 @@ class ResourceHealth:
     silent: bool = False
     """The silence watch misses deliveries: it is polled until one comes."""
     drift: Drift | None = None
-    """What the last complete pass had to mend; None: no pass could tell yet."""
+    """What the last complete pass, or a backup since that found more, had to mend; None: no pass could tell yet."""
+    drift_of_pass: Drift | None = None
 
 
 @dataclass(slots=True)

@@ -29,6 +29,8 @@ from syncd.sync.webhook_fed import is_fed
 
 log = structlog.get_logger()
 
+SCHEDULE = "schedule"
+"""The trigger of a run that was due."""
 PROBE = "probe"
 """The trigger of a run by whose first call a half-open breaker finds out."""
 
@@ -209,6 +211,7 @@ class Pull:
             by_feed=bool(known),
             feed_covered_at=min(known) if known else None,
             told_since=account.health.of(plan.name).told_since,
+            scheduled=self.trigger == SCHEDULE,
         )
         if found is None or await account.store.comparisons.mixed(account.name, plan.name, plan.adapter):
             return None  # a new adapter changes every record: that is no drift
@@ -224,7 +227,7 @@ class Pull:
         if complete:
             pass_id = stand.pass_id if stand is not None and stand.pass_id is not None else tally.run_id
             tally.drift = Drift(*await account.store.runs.drift_of_pass(account.name, plan.name, pass_id))
-        tell(account.health, plan.name, tally.drift or Drift())
+        tell(account.health, plan.name, tally.drift or Drift(), complete=complete)
 
     async def _whole(self, stand: Stand | None) -> bool:
         """Can this pass prove an absence? Not if it showed fewer records than the partner stated, or one without an id."""

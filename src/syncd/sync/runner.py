@@ -29,7 +29,7 @@ from syncd.sync.letters import letter_of_run
 from syncd.sync.part import Part
 from syncd.sync.pool import Pool
 from syncd.sync.probing import Group, Probing
-from syncd.sync.pull import PROBE, Pull
+from syncd.sync.pull import PROBE, SCHEDULE, Pull
 from syncd.sync.returning import Returning
 from syncd.sync.schedule import Schedule
 from syncd.sync.setbacks import Setbacks
@@ -246,7 +246,7 @@ class Runner:
             account,
             unit.plan,
             lane=Lane.HIGH if wishes else Lane.NORMAL,
-            trigger="wish" if wishes else PROBE if self._probing.is_out(unit.key) else "schedule",
+            trigger="wish" if wishes else PROBE if self._probing.is_out(unit.key) else SCHEDULE,
             wanted_full=any(wish.kind == "reconcile" for wish in wishes),
             confirmed=any(wish.payload.get("confirm") for wish in wishes),
             # Not where the process ended during the run that was to fulfil it: then it has been tried.
