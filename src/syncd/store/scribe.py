@@ -13,7 +13,7 @@ import asyncpg
 from syncd.clock import Clock
 from syncd.errors import StoreError
 from syncd.store import binary
-from syncd.store.database import border
+from syncd.store.database import KEEPALIVE, border
 
 Row = tuple[str, str, str, str | None, str, bytes, datetime]
 """integration, event_id, route, event_type, headers as JSON, body, received_at: what the statement takes, in its order."""
@@ -26,6 +26,7 @@ INBOX = "syncd_inbox"
 """The channel that tells other instances of arrivals; the payload is the integration."""
 
 _SETTINGS = {
+    **KEEPALIVE,
     "application_name": "syncd intake",
     "timezone": "UTC",
     "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
