@@ -100,6 +100,7 @@ async def test_a_driver_that_dies_where_no_record_is_at_hand_parks_that_resource
     assert "this resource alone is parked" in " ".join(status.split())
     assert "syncd sync acme/things" in " ".join(status.split())
     assert await rows.count("acme", "things") == 0
+    assert '"event":"resource_parked"' in daemon.log()
     await asyncio.sleep(3)
     assert daemon.process is not None and daemon.process.returncode is None, "it is left alone when it is due again"
     assert await daemon.stop() == 0

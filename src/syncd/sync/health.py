@@ -143,12 +143,14 @@ class Health:
             self.auth = told
         return news
 
-    def parks(self, resource: str, error: PoisonError, since: datetime) -> None:
-        """An earlier process has parked this resource."""
+    def parks(self, resource: str, error: PoisonError, since: datetime) -> bool:
+        """An earlier process has parked this resource. Returns True when this is news."""
         known = self.of(resource)
-        if known.trouble is None:
-            known.failures, known.failed_since = max(known.failures, 1), known.failed_since or since
-            known.trouble = explain_error(self.integration, resource, error, since)
+        if known.trouble is not None:
+            return False
+        known.failures, known.failed_since = max(known.failures, 1), known.failed_since or since
+        known.trouble = explain_error(self.integration, resource, error, since)
+        return True
 
     def task_failed(self, resource: str, error: BaseException, now: datetime) -> None:
         """A piece of derived work failed: only a refused credential says something about the whole integration."""

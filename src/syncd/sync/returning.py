@@ -80,7 +80,16 @@ class Returning:
         step = parked(peril.suspects)
         if step is None:
             return self._clock.now()
-        account.health.parks(plan.name, parked_error(account.name, plan.name, step), peril.since)
+        error = parked_error(account.name, plan.name, step)
+        if account.health.parks(plan.name, error, peril.since):
+            log.error(
+                "resource_parked",
+                partner=account.partner,
+                integration=account.name,
+                resource=plan.name,
+                reason=str(error),
+                action=error.hint,
+            )
         return due_at
 
     async def come_back(self) -> None:
