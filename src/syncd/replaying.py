@@ -1,7 +1,7 @@
-"""Working through dead letters in the daemon: what a replay would cost, beginning one, and carrying it on.
+"""Working through dead letters in the daemon: what a replay would cost, beginning one, what it waits for, ending one.
 
-A replay is rows (`store/replays.py`); this is only who moves it. Any instance may: a step is one transaction under a lock of
-the replay's row. The work itself is done by whoever owns the integration, through its gate like all other work.
+A replay is rows (`store/replays.py`), which `replay_carrying.py` moves. The work itself is done by whoever owns the
+integration, through its gate like all other work.
 """
 
 from __future__ import annotations
@@ -11,32 +11,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import anyio
-import structlog
-
-from syncd import causes, metrics, replay_price
+from syncd import causes, replay_price
 from syncd.clock import Clock
 from syncd.config import did_you_mean
-from syncd.errors import ConfigError, StoreError
-from syncd.store import REPLAYS, DeadLetter, Group, Replay, Selection, Standing, Store
+from syncd.errors import ConfigError
+from syncd.replay_carrying import Carrying
+from syncd.store import DeadLetter, Group, Replay, Selection, Standing, Store
 from syncd.store.controls import PAUSE
-from syncd.store.database import DataRefusedError
-from syncd.store.replay_steps import PORTION
 from syncd.sync import outage
 from syncd.sync.account import Account
 
-log = structlog.get_logger()
-
-LOOK_SECONDS = 0.25
-"""How often replays under way are carried on."""
-IDLE_SECONDS = 5.0
-"""How often somebody looks for a replay of which no word came."""
 MOST_SHOWN = 1000
 REMEMBERED = timedelta(days=1)
 """So long a replay that ended is found by the command that began it."""
 
 
-class Replaying:
+class Replaying(Carrying):
     """What `syncd dlq` and the page ask of the daemon."""
 
     def __init__(
@@ -48,97 +38,9 @@ class Replaying:
         known: Callable[[], Mapping[str, object]],
     ) -> None:
         """`known`: every configured integration, whether it runs here or not."""
+        super().__init__(store, clock)
         self._accounts = accounts
-        self._store_now = store
-        self._clock = clock
         self._known = known
-        self._wake = anyio.Event()
-        self._stuck: set[int] = set()
-        """Replays whose next step the database refuses; said once of each."""
-        self._late: set[int] = set()
-        """Replays that could not be carried on in the last round, while others could."""
-        for origin, portion in PORTION.items():
-            metrics.BOUND.labels(f"replayed_{origin}").set(portion)
-
-    # -- carrying on -----------------------------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Carry on whatever replay there is, until cancelled; one that was begun before a restart too."""
-        listening, said = False, False
-        while True:
-            wait = IDLE_SECONDS
-            try:
-                store = self._store()
-                if not listening:
-                    await store.listen(REPLAYS, lambda _: self._wake.set())
-                    listening = True
-                self._wake = anyio.Event()
-                if await self._carry_on(store):
-                    wait = LOOK_SECONDS
-                said = False
-            except StoreError as error:
-                if not said:
-                    log.warning("replays_wait", reason=str(error))
-                said = True
-            except Exception:
-                log.exception("replays_crashed")
-            await self._rest(wait)
-
-    async def _rest(self, seconds: float) -> None:
-        woken = self._wake
-        async with anyio.create_task_group() as group:
-
-            async def sleep() -> None:
-                await self._clock.sleep(seconds)
-                group.cancel_scope.cancel()
-
-            group.start_soon(sleep)
-            await woken.wait()
-            group.cancel_scope.cancel()
-
-    async def _carry_on(self, store: Store) -> bool:
-        """One round over all replays. False: there is none. Raises StoreError where none of them could be carried on."""
-        running = await store.replays.running()
-        failed: dict[int, StoreError] = {}
-        for integration, replay in running:
-            # One that cannot go on must not hold up the others.
-            try:
-                await self._carry(store, integration, replay)
-            except DataRefusedError as error:
-                if replay not in self._stuck:
-                    log.error("replay_stuck", integration=integration, replay_id=replay, reason=str(error))
-                self._stuck.add(replay)
-            except StoreError as error:
-                failed[replay] = error
-        if failed and len(failed) == len(running):
-            raise next(iter(failed.values()))
-        for replay, trouble in failed.items():
-            if replay not in self._late:
-                log.warning("replay_waits", replay_id=replay, reason=str(trouble))
-        self._late = set(failed)
-        return bool(running)
-
-    async def _carry(self, store: Store, integration: str, replay: int) -> None:
-        """One replay, as far as it goes now. Raises StoreError."""
-        while await store.replays.step(integration, replay):
-            pass
-        over = await store.replays.get(integration, replay)
-        if over is None or over.ended_at is None:
-            return
-        ended = await store.replays.standing(integration, replay)
-        if ended is not None:
-            say = log.warning if ended.replay.state == "stopped" else log.info
-            say(
-                "replay_ended",
-                integration=integration,
-                resource=ended.replay.resource,
-                replay_id=replay,
-                outcome=ended.replay.state,
-                sent=ended.replay.sent,
-                failed=ended.failed,
-                left=ended.replay.total - ended.replay.sent,
-                reason=ended.replay.reason,
-            )
 
     # -- asked by people -------------------------------------------------------------------------------------------
 
@@ -209,7 +111,7 @@ class Replaying:
             if account.name in names:
                 account.health.auth_retry_at = None  # who replays may have mended the credential: worth one call
                 account.tasks_added()
-        self._wake.set()
+        self.wake()
         return await self.replays(begun)
 
     async def replays(self, keys: Sequence[tuple[str, int]] | None) -> dict[str, Any]:
@@ -309,12 +211,6 @@ class Replaying:
             return f"the credential was refused: syncd credential test {name}"
         barred = outage.worst(name, account.gate.view(), account.needs(resource), now)
         return f"{barred.reason}: {barred.action}" if barred is not None else None
-
-    def _store(self) -> Store:
-        store = self._store_now()
-        if store is None:
-            raise StoreError("the database has not been reached yet", hint="syncd check --env")
-        return store
 
 
 async def letter_of(store: Store, letter_id: int) -> dict[str, Any] | None:
