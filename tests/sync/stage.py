@@ -34,12 +34,18 @@ class Tasks:
         self.waiting = list(waiting)
         self.asked: list[Any] = []
         self.freed: list[tuple[str, int | None]] = []
+        self.held: list[list[int]] = []
+        """What was in hand at each look for strays."""
         self.parks: set[tuple[str, str]] = set()
         self.back: list[int] = []
         self.dropped: list[int] = []
 
     async def free(self, name: str, *, fence: int | None, scope: str | None = None) -> int:
         self.freed.append((name, fence))
+        return 0
+
+    async def free_strays(self, name: str, *, fence: int, held: Sequence[int]) -> int:
+        self.held.append(sorted(held))
         return 0
 
     async def poison(self, name: str) -> list[Task]:

@@ -169,6 +169,25 @@ async def test_what_was_taken_by_one_before_us_after_we_looked_is_free_in_the_en
     assert await stage.handed() == {"acme": 1, "nova": 0}
 
 
+async def test_what_was_taken_under_our_own_fence_and_nobody_heard_of_is_free_in_the_end(store: Store):
+    """A taking that a reload cut off may be committed after the first look of whoever came then, with the same fence."""
+    stage = Stage(store)
+    stage.clock = clock = FakeClock()
+    stage.anew()
+    await own(stage, "acme")
+    await stage.put("acme", external_id="one")
+    await stage.put("acme", external_id="two")
+    assert await stage.handed() == {"acme": 2, "nova": 0}
+    [second, first] = await store.outbox.list("acme")
+    await take(stage, "acme")
+    await take(stage, "acme")
+    stage.pushes._out = {("acme", second.id): True}  # the other one was taken by whoever is gone
+    await clock.advance(LOOK_ALL_SECONDS)
+    assert await stage.handed() == {"acme": 1, "nova": 0}
+    [held, freed] = await store.outbox.list("acme")
+    assert (held.state, freed.state, freed.attempts) == ("taken", "waiting", 0)
+
+
 async def test_what_we_lost_only_for_a_moment_is_freed_by_us(store: Store):
     """The other integration is looked at while this one is not ours: that look must not be taken for this one's."""
     stage = Stage(store)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from syncd.errors import StoreError
 from syncd.model import Lane
 from syncd.store import Task
+from syncd.sync.feeder import FOREIGN_SECONDS
 from syncd.testing.clock import FakeClock
 from tests.sync.stage import Stage, task
 
@@ -92,3 +93,16 @@ async def test_a_wish_whose_row_was_not_ours_as_its_run_ended_is_looked_for():
     stage.tasks.done = not_ours  # type: ignore[method-assign]
     await stage.runner._settle([wish])
     assert (feeder._wishes, feeder._strayed) == ({}, {"acme"})
+
+
+async def test_what_is_taken_under_our_own_fence_and_in_nobodys_hand_is_looked_for_now_and_then():
+    """A taking that a reload cut off may be committed after the first look of the feeder that came then."""
+    clock = FakeClock()
+    stage = Stage(clock, task(1, "r1"), task(2, "r2", kind="sync", lane=Lane.HIGH))
+    feeder = stage.runner._feeder
+    await feeder.feed(())
+    assert stage.tasks.held == []
+    await clock.advance(FOREIGN_SECONDS)
+    for _ in range(2):
+        await feeder.feed(())
+    assert stage.tasks.held == [[1, 2]]

@@ -180,7 +180,8 @@ class Feeder:
     async def give_back_batches(self, keys: Iterable[str]) -> None:
         """Return the batches with these keys, which never began."""
         for key in keys:
-            await self.give_back(self._taken.pop(key, ()))
+            await self.give_back(self._taken.get(key, ()))  # in hand until its rows say otherwise
+            self._taken.pop(key, None)
 
     async def give_back(self, tasks: Iterable[Task]) -> None:
         """Return tasks untouched: no attempt is counted."""
@@ -194,7 +195,7 @@ class Feeder:
 
     async def _free(self, owned: Mapping[str, int]) -> None:
         """What another owner had taken and not finished is free again (R5); once for each new fence, and now and then: what
-        an owner before us was about to take may have been committed after we looked.
+        an owner before us was about to take may have been committed after we looked, under our own fence too.
 
         At the very first look that is whatever is taken: a feeder before us, which crashed or was cut short by a reload,
         may have had the fence we have.
@@ -205,6 +206,8 @@ class Feeder:
             new = self._freed.get(name) != fence
             if not new and not again:
                 continue
+            if not new:
+                self._strayed.add(name)
             if name in self._freed:
                 freed = await self._store.losses.free(name, fence=fence, scope=self._accounts[name].scope)
             else:

@@ -137,7 +137,8 @@ class Pushes(Looking):
 
     async def _free(self, owned: Mapping[str, int], *, again: bool) -> None:
         """What another owner had taken is free again (R5): once for each new fence, and `again` now and then, since a taking
-        of the one before us may have been committed after we looked.
+        of the one before us may have been committed after we looked. `again` also what is taken under our own and not here:
+        so may a taking that a reload cut off have been.
 
         At the very first look that is whatever is taken: one before us, which crashed or was cut short by a reload, may have
         had the fence we have.
@@ -149,7 +150,7 @@ class Pushes(Looking):
                 self._freed[name] = fence
                 if freed:
                     log.info("lost_pushes_freed", partner=self._partner, integration=name, count=freed)
-        strayed = {name: fence for name, fence in owned.items() if name in self._strayed}
+        strayed = {name: fence for name, fence in owned.items() if again or name in self._strayed}
         if strayed:
             self._strayed -= strayed.keys()  # before we look: what breaks off meanwhile adds it again
             try:
