@@ -226,3 +226,28 @@ async def test_without_a_secret_nothing_can_be_signed(config: Config, store: Sto
     assert (await staged.rehearse("shop", "customer.updated"))["judged"] == "disabled", "no receiver knows it yet"
     with pytest.raises(ConfigError, match="no integration"):
         await staged.rehearse("nobody", "customer.updated")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [TypeError("list indices must be integers"), KeyError("data"), RecursionError()],
+    ids=["type", "key", "deep"],
+)
+async def test_a_driver_that_fails_over_a_delivery_is_said_and_the_delivery_shown_and_put_back(
+    config: Config, store: Store, tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+):
+    def events(driver: object, delivery: object) -> list[object]:
+        raise fault
+
+    number = await came(tables, "msg_1", b"[]", state="buried")
+    rehearsals = await stage(config, store, tmp_path)
+    monkeypatch.setattr(type(drivers.load("guesty")), "events", events)
+    found = await tracing(config, store).delivery("stay", "msg_1", body=True)
+    assert found is not None
+    assert (found["id"], found["body"], found["events"]) == (number, "[]", [])
+    assert "driver guesty failed" in found["unread"] and type(fault).__name__ in found["unread"]
+    assert "no longer configured" not in found["unread"]
+    assert await tracing(config, store).replay("stay", [number], who="me") == 1
+    with pytest.raises(drivers.DriverFaultError, match=r"guesty failed .* in events, line \d+") as caught:
+        await rehearsals.rehearse("stay", "listing.updated")
+    assert "mend it" in caught.value.hint

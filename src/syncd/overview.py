@@ -10,7 +10,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from syncd import __version__, causes, following, metrics, planning, standing
+from syncd import __version__, causes, drivers, following, metrics, planning, standing
 from syncd.backfills import Backfills
 from syncd.clock import Clock
 from syncd.comparisons import Comparisons
@@ -249,7 +249,8 @@ class Engine:
     async def test(self, integration: str) -> TestReport:
         account = self._account(integration)
         try:
-            response = await account.session.call(account.driver.test(account.options), lane=Lane.HIGH)
+            with drivers.asking(account.driver.spec.name, "asked for a call that tries the credential"):
+                response = await account.session.call(account.driver.test(account.options), lane=Lane.HIGH)
         except SyncdError as error:
             account.health.probed(error, self._clock.now())
             return TestReport(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from syncd import metrics
+from syncd import drivers, metrics
 from syncd.config import did_you_mean
 from syncd.errors import RejectedError, StoreError, SyncdError
 from syncd.kit import Change
@@ -77,8 +77,15 @@ class Pushing:
         """What would be sent, and what would happen if its answer were lost. Writes and sends nothing."""
         account, change, stored = await self._checked(integration, resource, kind, data, external_id)
         driver, taken = account.driver, account.plans[resource].resource
-        request = driver.push(taken, change)
-        look_up = driver.look_up(taken, change)
+        with drivers.asking(driver.spec.name, "asked how the push is made"):
+            request = driver.push(taken, change)
+            look_up = driver.look_up(taken, change)
+            idempotent = driver.idempotent(taken, change)
+            readable = (
+                external_id is not None
+                and driver.by_state(taken, change)
+                and driver.one(taken, external_id) is not None
+            )
         return {
             "schema": "syncd.push-rehearsal/1",
             "integration": integration,
@@ -86,10 +93,7 @@ class Pushing:
             "kind": kind,
             "record": external_id,
             "stored": stored,
-            "read_first": external_id is not None
-            and not stored
-            and driver.by_state(taken, change)
-            and driver.one(taken, external_id) is not None,
+            "read_first": readable and not stored,
             "request": {
                 "method": request.method,
                 "path": request.path,
@@ -98,7 +102,7 @@ class Pushing:
                 "body": request.json if request.form is None else dict(request.form),
             },
             "when_the_answer_is_lost": "sent again: twice is the same as once"
-            if driver.idempotent(taken, change)
+            if idempotent
             else f"looked up first: {look_up.method} {look_up.path}"
             if look_up is not None
             else "a dead letter: nothing tells whether it arrived",
@@ -146,7 +150,8 @@ class Pushing:
                 hint="enable it in its file, then: syncd reload --wait",
             )
         plan = account.plans[resource]
-        kinds = account.driver.push_kinds(plan.resource)
+        with drivers.asking(account.driver.spec.name, "asked what may be pushed"):
+            kinds = account.driver.push_kinds(plan.resource)
         if kind not in kinds:
             hint = did_you_mean(kind, kinds) or (f"it takes: {', '.join(kinds)}" if kinds else "")
             raise InvalidPushError(f"{integration}/{resource} takes no push of kind {kind!r}", hint=hint)
@@ -156,7 +161,8 @@ class Pushing:
         change = Change(resource, external_id, kind, data, "rehearsal")
         try:
             live = stored is not None and stored.deleted_at is None
-            account.driver.check(plan.resource, change, stored.data if stored is not None and live else None)
+            with drivers.asking(account.driver.spec.name, "checking the push"):
+                account.driver.check(plan.resource, change, stored.data if stored is not None and live else None)
         except RejectedError as error:
             raise InvalidPushError(str(error), hint=error.hint) from None
         return account, change, stored is not None and live

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import anyio
 import structlog
 
+from syncd import drivers
 from syncd.config import Config, did_you_mean
 from syncd.errors import ConfigError, OwnershipError, SyncdError
 from syncd.store import Store
@@ -40,8 +42,7 @@ class Subscribers:
         return {account.name: list(account.plans) for account in self._accounts()}
 
     async def list(self, integration: str) -> dict[str, Any]:
-        subscribing = self._subscribing(integration)
-        await subscribing.look()
+        subscribing = await self._looked(integration)
         return self._told(integration, subscribing)
 
     async def register(self, integration: str, *, dry_run: bool, who: str) -> dict[str, Any]:
@@ -54,22 +55,21 @@ class Subscribers:
         self, integration: str, actions: Collection[Action], *, dry_run: bool, who: str
     ) -> dict[str, Any]:
         async with self._busy[integration]:
-            subscribing = self._subscribing(integration)
-            await subscribing.look()
+            subscribing = await self._looked(integration)
             if dry_run:
                 steps = [step for step in subscribing.steps if step.action in actions]
                 left = [step for step in subscribing.steps if step.action not in actions]
                 return self._told(integration, subscribing, steps=steps, left=left, dry_run=True)
             try:
-                await subscribing.act(actions)
+                with self._asking(integration):
+                    await subscribing.act(actions)
             except SyncdError as error:
                 await self._written(integration, subscribing.done, who, failed=str(error))
                 raise
             await self._written(integration, subscribing.done, who)
             done = subscribing.done
             if done:
-                subscribing = self._subscribing(integration)
-                await subscribing.look()
+                subscribing = await self._looked(integration)
             return self._told(integration, subscribing, steps=(), left=subscribing.steps, done=done, dry_run=False)
 
     async def _written(self, integration: str, done: Sequence[Step], who: str, *, failed: str = "") -> None:
@@ -81,6 +81,17 @@ class Subscribers:
             await self._store().audit.add(who, "webhooks_registered", integration=integration, after=after)
         for step in done:
             say.info("webhook_registered", integration=integration, action=step.action.value, what=step.done, who=who)
+
+    async def _looked(self, integration: str) -> Subscribing:
+        with self._asking(integration):
+            subscribing = self._subscribing(integration)
+            await subscribing.look()
+        return subscribing
+
+    def _asking(self, integration: str) -> AbstractContextManager[None]:
+        configured = self._config().integrations.get(integration)
+        name = configured[0].driver if configured is not None else ""
+        return drivers.asking(name, "asked about its partner's subscriptions")
 
     def _subscribing(self, integration: str) -> Subscribing:
         account = next((account for account in self._accounts() if account.name == integration), None)

@@ -6,6 +6,7 @@ Reads rows, never a partner. What a delivery says is read again from its stored 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, Final
 
@@ -39,20 +40,26 @@ class Names:
         """The events by our names of what they are of; as they came where nothing tells."""
         found: list[Event] = []
         for event in events:
-            asked = self._driver.named_by(event)
+            with self._asking():
+                asked = self._driver.named_by(event)
             if asked is None:
                 found.append(event)
                 continue
             stored = await self._store.records.get(self.integration, *asked)
-            found += self._driver.named(event, None if stored is None else stored.raw, self._options)
+            with self._asking():
+                found += self._driver.named(event, None if stored is None else stored.raw, self._options)
         return found
 
     async def unknown(self, events: Sequence[Event]) -> tuple[str, str] | None:
         """The record (resource, id) that would name the first event, where it is not stored."""
-        asked = self._driver.named_by(events[0]) if events else None
+        with self._asking():
+            asked = self._driver.named_by(events[0]) if events else None
         if asked is None or await self._store.records.get(self.integration, *asked) is not None:
             return None
         return asked
+
+    def _asking(self) -> AbstractContextManager[None]:
+        return drivers.asking(self._driver.spec.name, "asked what an event is of")
 
 
 class Tracing:
@@ -120,14 +127,16 @@ class Tracing:
         """What the delivery says, by our names; how many events more; and why it cannot be read, if it cannot."""
         if found.body is None:
             return [], 0, "its body is no longer kept"
+        configured = self._config().integrations.get(found.integration)
+        if configured is None:
+            return [], 0, "its integration is no longer configured"
+        partner, _ = configured
         try:
-            partner, _ = self._config().integrations[found.integration]
             driver = drivers.load(partner.driver, rest=partner.rest_for(found.integration), partner=partner.name)
-            events = driver.events(Delivery(found.body, Headers(found.headers), route=found.route))
+            with drivers.asking(partner.driver, "reading the delivery"):
+                events = list(driver.events(Delivery(found.body, Headers(found.headers), route=found.route)))
             names = Names(self._store, driver, found.integration, partner.options_for(found.integration))
             return await names.of(events[:MOST_RECORDS]), max(len(events) - MOST_RECORDS, 0), ""
-        except KeyError:
-            return [], 0, "its integration is no longer configured"
         except StoreError:
             raise
         except SyncdError as error:

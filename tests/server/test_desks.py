@@ -31,3 +31,15 @@ async def test_a_fault_is_told_as_what_it_is(fault: Exception, status: int, code
     assert answer.status == status
     assert isinstance(answer.body, bytes)
     assert orjson.loads(answer.body)["error"]["code"] == code
+
+
+async def test_a_fault_of_ours_is_an_answer_that_says_so_and_not_a_bare_page():
+    async def broken(request: web.Request) -> web.Response:
+        raise ZeroDivisionError("the body of a delivery")
+
+    answer = await guarded(broken)(make_mocked_request("GET", "/api/v1/x"))
+    assert isinstance(answer, web.Response)
+    assert answer.status == 500
+    assert isinstance(answer.body, bytes)
+    told = orjson.loads(answer.body)["error"]
+    assert "ZeroDivisionError" in str(told) and "the body of a delivery" not in str(told)

@@ -7,7 +7,9 @@ loaded is one error that names it, raised when that driver is asked for: it hurt
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -36,6 +38,27 @@ class DriverError(ConfigError):
     def __init__(self, driver: str, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.driver = driver
+
+
+class DriverFaultError(SyncdError):
+    """A driver's code failed where nothing of the kind may happen. What it was asked about is not to blame syncd for."""
+
+
+@contextmanager
+def asking(driver: str, question: str) -> Iterator[None]:
+    """Whatever a driver raises inside that is no error of ours leaves as a DriverFaultError that says where; its text stays
+    out of it, which may hold anything."""
+    try:
+        yield
+    except SyncdError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise DriverFaultError(
+            f"the driver {driver} failed when {question}: {type(error).__name__} in {place.name}, "
+            f"line {place.lineno} of {place.filename}",
+            hint="a fault of the driver: mend it, then restart syncd",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,9 +102,10 @@ def _sample(name: str, told: Mapping[str, Any]) -> Sample:
 def types_of(driver: Driver, samples: Sequence[Sample]) -> list[str]:
     """The types that can be sent, sorted: of those that lead somewhere and those of the samples, what there is a body for."""
     rules = webhooks_of(driver)
-    asked = driver.subscriptions({})
-    wanted = asked.wanted(driver.spec.resources) if asked is not None else ()
-    told = {driver.event_type(_delivery(one)) for one in _singly(driver, rules, samples)}
+    with drivers.asking(driver.spec.name, "asked which events it knows"):
+        asked = driver.subscriptions({})
+        wanted = asked.wanted(driver.spec.resources) if asked is not None else ()
+    told = {_type(driver, one) for one in _singly(driver, rules, samples)}
     return sorted(
         kind for kind in {*rules.routes, *told, *wanted} if kind and _drafted(driver, samples, Wish(type=kind))
     )
@@ -142,7 +143,9 @@ def rehearse(
     route = delivery.route if not known_by_url(rules) else secret.reveal() + ("0" if wish.forged else "")
     seal = signed(rules, delivery, secret.reveal(), at, forged=wish.forged)
     sent = Delivery(delivery.body, Headers({**draft.headers, **seal}), url, route=route)
-    return Rehearsal(delivery=sent, sample=name, events=_events(driver, sent), event_id=driver.event_id(sent))
+    with drivers.asking(driver.spec.name, "reading the id of the delivery"):
+        event_id = driver.event_id(sent)
+    return Rehearsal(delivery=sent, sample=name, events=_events(driver, sent), event_id=event_id)
 
 
 def _drafted(
@@ -167,9 +170,17 @@ def _drafted(
 def _events(driver: Driver, delivery: Delivery) -> Sequence[Event]:
     """What it says; nothing where it is not of the type it claims, or was made so by the settings."""
     try:
-        return driver.events(delivery)
+        with drivers.asking(driver.spec.name, "reading the delivery"):
+            return list(driver.events(delivery))
+    except drivers.DriverFaultError:
+        raise
     except SyncdError:
         return []
+
+
+def _type(driver: Driver, sample: Sample) -> str:
+    with drivers.asking(driver.spec.name, "reading the type of a sample delivery"):
+        return driver.event_type(_delivery(sample))
 
 
 def _unknown(driver: Driver, samples: Sequence[Sample], kind: str) -> ConfigError:
@@ -206,7 +217,7 @@ def _bodies(
     driver: Driver, rules: Webhooks, samples: Sequence[Sample], kind: str
 ) -> Iterator[tuple[bool, dict[str, Any], dict[str, str], Sample | None]]:
     """What the delivery may be made from, the likeliest first: is it surely of this type, body, headers, sample."""
-    typed = [(driver.event_type(_delivery(one)), one) for one in _singly(driver, rules, samples)]
+    typed = [(_type(driver, one), one) for one in _singly(driver, rules, samples)]
     near = [one for told, one in typed if told != kind and _family(told) == _family(kind)]
     for sure, one in [*((True, one) for told, one in typed if told == kind), *((False, one) for one in near)]:
         body = _delivery(one).json()

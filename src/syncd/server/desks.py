@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -18,6 +19,8 @@ from syncd.errors import ConfigError, OwnershipError, StoreError, SyncdError
 from syncd.explain import Explanation
 from syncd.server.answers import refusal
 from syncd.store.database import DataRefusedError
+
+say = structlog.get_logger()
 
 PREFIX = "/api/v1"
 
@@ -48,6 +51,12 @@ def guarded(handler: Handler) -> Handler:
             return refusal(422, "configuration", str(error), error.hint)
         except SyncdError as error:
             return refusal(409, "refused", str(error), error.hint)
+        except (web.HTTPException, ConnectionError):
+            raise  # an answer of the library's own; whoever asked is gone
+        except Exception as error:
+            say.exception("desk_failed", path=request.path)
+            why = f"{type(error).__name__}: a fault of syncd's, please report it; the log has its traceback"
+            return refusal(500, "fault", why, "journalctl -u syncd | grep desk_failed")
 
     return run
 
