@@ -18,7 +18,12 @@ from tests.test_floors import FLOORS
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "syncd"
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(SOURCE / "drivers").glob("*/README.md")],
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(SOURCE / "drivers").glob("*/README.md"),
+        SOURCE / "runbooks.md",
+    ],
     key=lambda path: path.as_posix(),
 )
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]

@@ -19,6 +19,7 @@ VERBS = {
     "run": "run:run",
     "check": "check:check",
     "status": "status:status",
+    "runbook": "runbook:runbook",
     "sync": "sync:sync",
     "plan": "plan:plan",
     "push": "push:push",
