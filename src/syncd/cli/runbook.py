@@ -1,4 +1,4 @@
-"""`syncd runbook`: what to do about a trouble, from the page that is shipped with the program. Needs no daemon and no database."""
+"""`syncd runbook`: what to do about a trouble, from a page that is part of the program. Needs neither daemon nor database."""
 
 from __future__ import annotations
 
