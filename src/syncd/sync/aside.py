@@ -59,7 +59,8 @@ class Aside:
         self._store = store
         self._named: dict[tuple[str, str], bytes] = {}
         self._nameless: dict[tuple[str, str], bytes] = {}
-        self._loaded = False
+        self.loaded = False
+        """Were the rows read?"""
         self._unstored: dict[bool, dict[tuple[str, str], bytes]] = {True: {}, False: {}}
         """Added here, and perhaps not in the rows yet; those with a name (True) apart from those without."""
         self._healing: set[tuple[str, str]] = set()
@@ -70,7 +71,7 @@ class Aside:
 
     async def load(self, resources: Mapping[str, Resource], *, again: bool = False) -> None:
         """Read them from the rejects, once; `again`: anew. `resources` are those synced, by name."""
-        if self._loaded and not again:
+        if self.loaded and not again:
             return
         named, nameless = {}, {}
         for name, external_id, raw in await self._store.rejects.aside(self._integration):
@@ -84,7 +85,7 @@ class Aside:
         self._healing &= {*named, *nameless}
         self._named = {key: raw for key, raw in named.items() if key not in self._healing}
         self._nameless = {key: raw for key, raw in nameless.items() if key not in self._healing}
-        self._loaded = True
+        self.loaded = True
 
     def holds(self, resource: Resource, item: Item) -> bool:
         """Is this one of them, as far as can be told without asking the driver?"""

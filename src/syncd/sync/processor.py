@@ -79,7 +79,8 @@ class Processor:
         that earlier calls gave and that are not stored yet; those of this call are added. `empty`: of the listed resource
         nothing was stored but by this run. Items of resources that this integration does not sync are passed over.
         """
-        await self.aside.load(self.resources)
+        if not self.aside.loaded:
+            await self.aside.load(self.resources)
         found = [self._identified(page) for page in pages]
         unsure = set(unstored or ())  # before the question: what is stored meanwhile may not be in the answer
         known = {
