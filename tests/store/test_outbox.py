@@ -23,7 +23,7 @@ def now(store: Store):
 
 async def put(store: Store, external_id: str | None = None, **more) -> int:
     made, _ = await store.outbox.put(
-        NewPush("acme", "things", "state", {"n": 1}, **{"external_id": external_id, **more})
+        NewPush("acme", "things", "state", **{"data": {"n": 1}, "external_id": external_id, **more})
     )
     return made
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
+from syncd.errors import StoreError
 from syncd.store import Store
 
 from .looking import FEW, WAITING, rows_read
@@ -89,3 +92,25 @@ async def test_a_round_of_the_records_goes_on_with_the_next_resource_when_its_ow
         seen |= set(await ready(store, limit=1000, without=["acme/calls"]))
     assert last in seen
     assert len(seen) == 602, "of each record its oldest, and none of what is paused"
+
+
+async def test_however_large_pushes_without_an_id_are_a_look_holds_a_few_mebibytes_of_them(store: Store):
+    big = {"note": "x" * 900_000}
+    numbers = [await put(store, data=big) for _ in range(12)]
+    seen: list[int] = []
+    while found := [each.id for each in await store.outbox.unordered(["acme"])]:
+        assert len(found) <= 5
+        await store.outbox.order({("acme", number): "" for number in found})
+        seen += found
+    assert seen == numbers
+    assert [each.id for each in await store.outbox.list("acme")] == numbers[::-1][:10]
+
+
+async def test_the_data_of_a_push_is_a_mebibyte_at_most(store: Store):
+    with pytest.raises(StoreError, match="at most 1 MiB as JSON, and this is 1100012 bytes"):
+        await put(store, data={"note": "x" * 1_100_000})
+    with pytest.raises(StoreError, match="outbox_at_most_1_mib"):
+        await store._database.execute(
+            "INSERT INTO syncd.outbox (integration, resource, operation, payload) "
+            "VALUES ('acme', 'things', 'x', jsonb_build_object('note', repeat('x', 1100000)))"
+        )

@@ -24,6 +24,7 @@ from syncd.store.task_turns import POISON, SUSPECT
 OUTBOX = "syncd_outbox"
 """NOTIFY channel: pushes were written. The payload is the integration."""
 MOST_REASON = 2000
+LIST_BYTES = 8 * 1024 * 1024
 OPEN = ("waiting", "taken", "unknown")
 """States of a push that is not over."""
 
@@ -296,17 +297,37 @@ class Outbox(Turns):
         states: Sequence[str] | None = None,
         limit: int = 100,
     ) -> list[PushRow]:
-        """Newest first."""
+        """Newest first, as far as LIST_BYTES of payloads go."""
         found = await self._database.fetch(
-            f"SELECT {COLUMNS} FROM syncd.outbox WHERE ($1::text IS NULL OR integration = $1) "
+            f"SELECT {COLUMNS} FROM (SELECT w.*, sum(w.bytes) OVER (ORDER BY w.id DESC ROWS UNBOUNDED PRECEDING) - w.bytes "
+            "AS before FROM (SELECT * FROM syncd.outbox WHERE ($1::text IS NULL OR integration = $1) "
             "AND ($2::text IS NULL OR resource = $2) AND ($3::text[] IS NULL OR state = ANY($3)) "
-            "ORDER BY id DESC LIMIT $4",
+            f"ORDER BY id DESC LIMIT $4) w) b WHERE before < {LIST_BYTES} ORDER BY id DESC",
             integration,
             resource,
             list(states) if states is not None else None,
             limit,
         )
         return [row_of(each) for each in found]
+
+    async def behind(self, pushes: Sequence[tuple[str, int]]) -> dict[tuple[str, int], PushRow]:
+        """Of some pushes that wait those that an older one of their record goes before, with the oldest of these."""
+        if not pushes:
+            return {}
+        columns = ", ".join(f"p.{name}" for name in PushRow.__slots__)
+        found = await self._database.fetch(
+            f"SELECT o.id AS behind_id, p.* FROM unnest($1::text[], $2::bigint[]) AS k(name, id) "
+            "JOIN syncd.outbox o ON o.integration = k.name AND o.id = k.id AND o.state IN ('waiting', 'unknown') "
+            f"CROSS JOIN LATERAL (SELECT {columns} FROM syncd.outbox p WHERE p.integration = o.integration "
+            "AND p.resource = o.resource AND p.record_key = o.record_key AND p.id < o.id "
+            "AND p.state IN ('waiting', 'taken', 'unknown') ORDER BY p.id LIMIT 1) p",
+            [name for name, _ in pushes],
+            [number for _, number in pushes],
+        )
+        return {
+            (each["integration"], each["behind_id"]): PushRow(**{name: each[name] for name in PushRow.__slots__})
+            for each in found
+        }
 
     async def counts(self) -> dict[str, dict[str, Any]]:
         """By integration: how many wait, are taken, are unknown, and when the oldest was written (`oldest_at`)."""

@@ -174,6 +174,27 @@ ORDER BY h.resource, h.record_key
 """The oldest push of each of the next records, those of resource $3 above $4 first and then those of the next resources."""
 
 
+UNORDERED_BYTES = 4 * 1024 * 1024
+"""Bytes of payloads that are looked at together for what identifies their records; one is at most 1 MiB."""
+_UNORDERED = f"""
+SELECT {", ".join(f"o.{name}" for name in PushRow.__slots__)}
+FROM (
+    SELECT q.*, sum(q.bytes) OVER (ORDER BY q.id ROWS UNBOUNDED PRECEDING) - q.bytes AS before
+    FROM (
+        SELECT w.* FROM unnest($1::text[]) AS n(name) CROSS JOIN LATERAL (
+            SELECT p.integration, p.id, p.bytes FROM syncd.outbox p
+            WHERE p.integration = n.name AND p.state = 'waiting' AND p.external_id IS NULL AND p.ordered_by IS NULL
+            ORDER BY p.id LIMIT $2
+        ) w
+        ORDER BY w.id LIMIT $2
+    ) q
+) b
+CROSS JOIN LATERAL (SELECT * FROM syncd.outbox k WHERE k.integration = b.integration AND k.id = b.id OFFSET 0) o
+WHERE b.before < $3
+ORDER BY o.id
+"""
+
+
 class Turns:
     """The looks at the outbox."""
 
@@ -183,13 +204,8 @@ class Turns:
         """How far round its records the looks have come, by integration."""
 
     async def unordered(self, integrations: Sequence[str], *, limit: int = 500) -> list[PushRow]:
-        """Pushes without an id of which nobody has said yet what identifies their record."""
-        found = await self._database.fetch(
-            f"SELECT {COLUMNS} FROM syncd.outbox WHERE integration = ANY($1::text[]) AND state = 'waiting' "
-            "AND external_id IS NULL AND ordered_by IS NULL ORDER BY id LIMIT $2",
-            list(integrations),
-            limit,
-        )
+        """Pushes without an id of which nobody has said yet what identifies their record: the oldest, of so many bytes."""
+        found = await self._database.fetch(_UNORDERED, list(integrations), limit, UNORDERED_BYTES)
         return [row_of(each) for each in found]
 
     async def doubt(self, pushes: Sequence[tuple[str, int]]) -> None:

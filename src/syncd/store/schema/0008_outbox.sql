@@ -16,7 +16,9 @@ ALTER TABLE syncd.outbox
     ADD COLUMN suspicion smallint NOT NULL DEFAULT 0,
     ADD COLUMN replaces boolean NOT NULL DEFAULT false,
     ADD COLUMN reason text,
+    ADD COLUMN bytes integer GENERATED ALWAYS AS (octet_length(payload::text)) STORED,
     ADD CONSTRAINT outbox_data CHECK (jsonb_typeof(payload) = 'object'),
+    ADD CONSTRAINT outbox_at_most_1_mib CHECK (bytes <= 1048576),
     ADD CONSTRAINT outbox_named CHECK (integration <> '' AND resource <> '' AND operation <> '' AND external_id <> '');
 COMMENT ON COLUMN syncd.outbox.operation IS 'What is to be done, in the driver''s words: upsert, status.';
 COMMENT ON COLUMN syncd.outbox.ordered_by IS 'Of a push without an id: what the driver says identifies the record; empty: nothing does.';
@@ -26,6 +28,7 @@ COMMENT ON COLUMN syncd.outbox.unsure_since IS 'A try left then, and nothing has
 COMMENT ON COLUMN syncd.outbox.lost IS 'Takes that ended with the process.';
 COMMENT ON COLUMN syncd.outbox.suspicion IS 'How sure it is that handling it is what ends the process; it goes to the dead letters at five.';
 COMMENT ON COLUMN syncd.outbox.replaces IS 'It sets a state: one that was buried is moot once a newer one of its kind was done for the record.';
+COMMENT ON COLUMN syncd.outbox.bytes IS 'How long the payload is as text: 1 MiB at most.';
 COMMENT ON COLUMN syncd.outbox.reason IS 'Why it waits, or how it ended.';
 
 CREATE UNIQUE INDEX outbox_ids ON syncd.outbox (integration, id);
@@ -63,6 +66,10 @@ BEGIN
     END IF;
     IF jsonb_typeof(push.data) IS DISTINCT FROM 'object' THEN
         RAISE EXCEPTION 'the data of a push is a JSON object, not %', coalesce(jsonb_typeof(push.data), 'NULL')
+            USING ERRCODE = '22023';
+    END IF;
+    IF octet_length(push.data::text) > 1048576 THEN
+        RAISE EXCEPTION 'the data of a push is at most 1 MiB as JSON, and this is % bytes', octet_length(push.data::text)
             USING ERRCODE = '22023';
     END IF;
     INSERT INTO syncd.outbox AS o (integration, idempotency_key, resource, external_id, operation, payload, cause, expires_at,
