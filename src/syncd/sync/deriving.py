@@ -8,14 +8,14 @@ of one second where a stamp has no finer part.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncd.errors import PayloadError
-from syncd.kit import Delivery, Event, Item, Raw, believed
-from syncd.model import Headers, Lane, Outcome
+from syncd.kit import Delivery, Event, Item, believed
+from syncd.model import Headers, Lane
 from syncd.store import NewTask
 from syncd.store.graves import tombstone
 from syncd.store.inbox import Fate, Taken
@@ -24,6 +24,7 @@ from syncd.sync.derived import Derived
 from syncd.sync.doubts import readable
 from syncd.sync.freshness import SETTLED
 from syncd.sync.letters import letter_of_delivery
+from syncd.sync.naming import Naming
 from syncd.sync.page import PageIn, PageRead, merged
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.versions import Key, moment, order, raises, read_since, tied, ties, version_of
@@ -34,20 +35,7 @@ OTHER = "(other)"
 NAMELESS = "(no type)"
 LONGEST_TYPE = 200
 LONGEST_ID = 500
-NAMES_MOST = 1000
-NAMES_SECONDS = 600.0
-NAMELESS_SECONDS = 1.0
-"""A name that is not stored is not looked for anew before: thousands of deliveries may wait for the same one."""
-NAMED_LATER = timedelta(seconds=5)
-NAMED_LATER_STILL = timedelta(minutes=1)
-NAMED_WITHIN = timedelta(minutes=10)
-"""A delivery of a resource nobody can name yet waits for its name, so long after it was first looked at."""
-NAMED_MOST = timedelta(days=3)
-"""It goes on waiting until the records that name resources have been listed once since then, but no longer than this."""
-UNNAMED_MOST = 10_000
-"""Deliveries of which it is remembered since when they wait for a name (R12)."""
 REPLAYED_AFTER = timedelta(minutes=10)
-RUNS_LOOKED_AT = 10
 AHEAD_MOST = timedelta(hours=1)
 """How far a partner's clock may be ahead of ours."""
 YIELD_EVERY = 25
@@ -59,14 +47,7 @@ class Deriver:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._readable: dict[str, bool] = {}
-        self._names: dict[Key, tuple[float, Raw]] = {}
-        """Stored records that name resources, and until when they are believed."""
-        self._nameless: dict[Key, float] = {}
-        """Those that are not stored, and until when that is believed."""
-        self._unnamed: OrderedDict[int, datetime] = OrderedDict()
-        """When deliveries that wait for a name were first looked at."""
-        self._listed: dict[str, tuple[float, datetime | None]] = {}
-        """When the latest listing that ended well began, by resource, and until when that is believed."""
+        self._naming = Naming(account)
         self._types: set[str] | None = None
 
     async def derive(self, taken: Sequence[Taken]) -> Derived:
@@ -123,10 +104,10 @@ class Deriver:
             if told.resource in plans or not told.resource:
                 used.append(told)
                 continue
-            named = await self._named(told)
+            named = await self._naming.of(told)
             if named is None:
                 asked = self._account.driver.named_by(told)
-                if asked is not None and (later := await self._waits_for_name(one, asked[0], now)) is not None:
+                if asked is not None and (later := await self._naming.waits(one, asked[0], now)) is not None:
                     self._asks_for_run(found, asked[0], one)
                     why = f"what {told.resource} is called is not known yet"
                     found.fates.append(Fate(one.id, "waiting", why, later=now + later))
@@ -145,54 +126,6 @@ class Deriver:
             else:
                 await self._looks_again(found, event, one)
         self._tells(found, one, used, passed)
-
-    async def _waits_for_name(self, one: Taken, resource: str, now: datetime) -> timedelta | None:
-        """How long until a delivery is looked at again that a record of this resource would name. None: it names nothing.
-
-        What counts is how long we have been looking, not when it came: it may have come while nothing was worked on.
-        """
-        first = self._unnamed.setdefault(one.id, now)
-        if len(self._unnamed) > UNNAMED_MOST:
-            self._unnamed.popitem(last=False)
-        if now < first + NAMED_WITHIN:
-            return NAMED_LATER
-        listed = await self._listed_at(resource)
-        if (listed is None or listed < first) and now < one.received_at + NAMED_MOST:
-            return NAMED_LATER_STILL
-        self._unnamed.pop(one.id, None)
-        return None
-
-    async def _listed_at(self, resource: str) -> datetime | None:
-        account = self._account
-        until, began = self._listed.get(resource, (0.0, None))
-        if until <= account.clock.monotonic():
-            runs = await account.store.runs.list(account.name, resource, limit=RUNS_LOOKED_AT)
-            began = max((run.started_at for run in runs if run.outcome == Outcome.DONE), default=None)
-            self._listed[resource] = (account.clock.monotonic() + NAMED_LATER.total_seconds(), began)
-        return began
-
-    async def _named(self, event: Event) -> Sequence[Event] | None:
-        """The event by what it is of is called here. None: the record that would name it is synced, and not stored yet."""
-        account = self._account
-        asked = account.driver.named_by(event)
-        if asked is None:
-            return (event,)
-        until, raw = self._names.get(asked, (0.0, None))
-        if raw is None or until < account.clock.monotonic():
-            if self._nameless.get(asked, 0.0) > account.clock.monotonic():
-                return None
-            stored = await account.store.records.get(account.name, *asked)
-            if stored is None and asked[0] in account.plans:
-                if len(self._nameless) >= NAMES_MOST:
-                    self._nameless.clear()
-                self._nameless[asked] = account.clock.monotonic() + NAMELESS_SECONDS
-                return None
-            raw = stored.raw if stored is not None else None
-            if raw is not None:
-                if len(self._names) >= NAMES_MOST:
-                    self._names.clear()
-                self._names[asked] = (account.clock.monotonic() + NAMES_SECONDS, raw)
-        return account.driver.named(event, raw, account.options)
 
     def _tells(self, found: Derived, one: Taken, used: list[Event], passed: list[Event]) -> None:
         """Count the delivery and say what became of it."""
