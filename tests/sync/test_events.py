@@ -400,6 +400,22 @@ async def test_a_delivery_that_ends_the_process_is_buried_after_five_takes_and_h
     assert max(lost[:13] + lost[14:]) == 1, "only the first death took others with it"
 
 
+async def test_what_died_under_another_scope_is_free_whatever_its_fence_was(desk: Desk):
+    for _ in range(3):
+        await desk.restart()
+    await desk.deliver(event("1", resource="elsewhere"))
+    assert await desk.store.inbox.take("acme", scope="acme", fence=desk.ownership.fence, limit=9, size=9999)
+    fence = await desk.store.leases.acquire("other", "test:1", 600)  # the file says another scope now
+    assert fence is not None and fence < desk.ownership.fence
+    desk.ownership.scope, desk.ownership.fence = "other", fence
+    assert await desk.store.inbox.free("acme", scope="other", fence=fence + 1) == 0, "nor is it of who has no lease"
+    desk.begin()
+    await desk.work()
+    assert await desk.rows("SELECT FROM syncd.inbox_batches") == []
+    (row,) = await desk.rows("SELECT lost, state FROM syncd.inbox")
+    assert (row["lost"], row["state"]) == (1, "dropped")
+
+
 async def test_what_came_in_after_a_death_does_not_wait_for_what_died(desk: Desk):
     for number in range(30):
         await desk.deliver(event(str(number)))

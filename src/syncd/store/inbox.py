@@ -117,7 +117,9 @@ _READY = (
 )
 _FREE = """
 WITH batches AS (
-    DELETE FROM syncd.inbox_batches WHERE integration = $1 AND fence < $2 RETURNING ids
+    DELETE FROM syncd.inbox_batches b WHERE b.integration = $1 AND ($4 OR b.fence <> $3)
+    AND EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $2 AND l.fence = $3)
+    RETURNING b.ids
 )
 UPDATE syncd.inbox SET lost = lost + 1, attempts = attempts + 1
 WHERE integration = $1 AND state = 'waiting' AND id = ANY(ARRAY(SELECT unnest(b.ids) FROM batches b))
@@ -178,9 +180,14 @@ class Inbox(Kept):
         sql = "DELETE FROM syncd.inbox_batches WHERE integration = $1 AND fence = $2"
         return await self._database.execute(sql, integration, fence) > 0
 
-    async def free(self, integration: str, *, fence: int) -> int:
-        """At boot: what was in hand under an older fence is free again, each known to have been lost once more."""
-        return await self._database.execute(_FREE, integration, fence)
+    async def free(self, integration: str, *, scope: str, fence: int, first: bool = False) -> int:
+        """What was in hand under another fence is free again, each known to have been lost once more.
+
+        Another one, not an older one: each scope counts its own, and the integration may have been of another scope then.
+        `first`: of what is in hand under our own fence we know nothing, so it is free as well. Nothing is where the scope is
+        not ours any more.
+        """
+        return await self._database.execute(_FREE, integration, scope, fence, first)
 
     @again_after_conflict
     async def _finish(self, work: Finish) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import timedelta
 
 import anyio
 import structlog
@@ -19,15 +18,14 @@ from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import OwnershipError, PoisonError, StoreError
 from syncd.kit import Event
-from syncd.store import NewDeadLetter, PageResult, Store
+from syncd.store import Store
 from syncd.store.database import ConflictError, DataRefusedError
 from syncd.store.inbox import Taken
-from syncd.store.queues import INBOX
 from syncd.store.received import LOST_MOST
 from syncd.sync.account import Account
 from syncd.sync.derived import Derived
 from syncd.sync.deriving import Deriver
-from syncd.sync.page import PageRead
+from syncd.sync.events_told import Telling
 from syncd.sync.part import Looking
 
 log = structlog.get_logger()
@@ -47,10 +45,6 @@ GIVE_WAY_SECONDS = 0.25
 """Longest pause between two batches while deliveries come faster than they are worked on."""
 FAILURES = 3
 """A batch that fails so often in a row while the database answers is taken apart: one of its deliveries is to blame."""
-SAID_SECONDS = 3600.0
-SAID_MOST = 1000
-REVOKED_SECONDS = 3600.0
-"""How long nothing is called after the partner said that our access was taken away; a reload ends it sooner."""
 
 Hand = Callable[[Account, Event, Taken], Awaitable[None]]
 
@@ -90,8 +84,7 @@ class Events(Looking):
         self._singly: dict[str, int] = {}
         """So many deliveries are taken one at a time, because one of them spoils whatever batch it is in."""
         self._failures: dict[str, int] = {}
-        self._said: dict[tuple[str, str], float] = {}
-        """When each cause of dead letters was last said."""
+        self._told = Telling(partner, clock)
         self._away = False
         metrics.BOUND.labels("events_batch").set(BATCH)
         metrics.BOUND.labels("events_batch_bytes").set(BATCH_BYTES)
@@ -150,7 +143,7 @@ class Events(Looking):
 
     async def _work(self, account: Account) -> bool:
         name, fence = account.name, account.fence
-        await self._free(name, fence)
+        await self._free(account)
         singly = self._singly.get(name, 0)
         if singly:
             self._singly[name] = singly - 1
@@ -180,12 +173,12 @@ class Events(Looking):
             put_off_first=put_off_first,
         )
 
-    async def _free(self, name: str, fence: int) -> None:
+    async def _free(self, account: Account) -> None:
         """What a dead owner had in hand is free again (R5); what we ourselves may have left there is given back."""
-        inbox = self._store.inbox
+        inbox, name, fence = self._store.inbox, account.name, account.fence
         if self._freed.get(name) != fence:
             # At the very first look also what is under our own fence: one before us in this process may have crashed.
-            await inbox.free(name, fence=fence if name in self._freed else fence + 1)
+            await inbox.free(name, scope=account.scope, fence=fence, first=name not in self._freed)
             self._freed[name] = fence
             self._suspects.add(name)
             self._unsure.discard(name)
@@ -232,7 +225,7 @@ class Events(Looking):
             await self._blame(account, taken, error)
             return
         self._failures.pop(name, None)
-        self._ended(account, taken, derived, result, began)
+        self._told.ended(account, taken, derived, result, began)
 
     async def _blame(self, account: Account, taken: Sequence[Taken], error: Exception) -> None:
         """A delivery of the batch cannot be stored: all of them one by one, and that one to the dead letters."""
@@ -249,7 +242,7 @@ class Events(Looking):
         """The delivery in hand becomes a dead letter, whatever it says."""
         began, derived = self._clock.monotonic(), self._derivers[account.name].buried(one, error)
         result = await self._store.inbox.finish(derived.finish([one]))
-        self._ended(account, [one], derived, result, began)
+        self._told.ended(account, [one], derived, result, began)
 
     async def _hand_credentials(self, account: Account, derived: Derived) -> None:
         for event, one in derived.credentials:
@@ -270,76 +263,6 @@ class Events(Looking):
             # Whoever owns the scope next finds them in hand under an older fence, and frees them.
             log.warning("events_not_given_back", partner=self._partner, integration=account.name, reason=str(error))
 
-    # -- what is told of it ----------------------------------------------------------------------------------------
-
-    def _ended(
-        self, account: Account, taken: Sequence[Taken], derived: Derived, result: PageResult, began: float
-    ) -> None:
-        """A batch is committed: wake who goes on with it, count it, say it."""
-        if derived.tasks or (derived.read is not None and derived.read.tasks):
-            account.tasks_added()
-        if derived.revoked is not None:
-            self._revoked(account, *derived.revoked)
-        account.moved()
-        account.flow.ended[INBOX] += len(taken)
-        account.heard([one.received_at for one in taken])
-        seconds = self._clock.monotonic() - began
-        _count(account, derived, result)
-        duration = metrics.WEBHOOK_SECONDS.labels(self._partner)
-        for _ in taken:
-            duration.observe(seconds)
-        for letter in derived.letters:
-            metrics.WEBHOOK_FAILURES.labels(self._partner, letter.error_class).inc()
-            self._says(account, letter)
-        log.debug(
-            "events_worked_on",
-            partner=self._partner,
-            integration=account.name,
-            count=len(taken),
-            first=taken[0].id,
-            added=len(result.added),
-            updated=len(result.updated),
-            deleted=len(result.deleted),
-            stale=result.stale,
-            tasks=len(derived.tasks),
-            buried=len(derived.letters),
-            duration_ms=round(seconds * 1000, 3),
-        )
-
-    def _says(self, account: Account, letter: NewDeadLetter) -> None:
-        """One line for each cause: a partner that has changed its shape buries thousands."""
-        key, now = (account.name, letter.fingerprint), self._clock.monotonic()
-        if self._said.get(key, now - SAID_SECONDS) > now - SAID_SECONDS:
-            return
-        while len(self._said) >= SAID_MOST:
-            del self._said[next(iter(self._said))]
-        self._said.pop(key, None)
-        self._said[key] = now
-        log.warning(
-            "event_buried",
-            partner=self._partner,
-            integration=account.name,
-            delivery=letter.origin_id,
-            reason=letter.message,
-            action=f"syncd dlq list {account.name}",
-        )
-
-    def _revoked(self, account: Account, event: Event, one: Taken) -> None:
-        """The partner says that it no longer lets us in: nothing is called until a person, or a later success, says else."""
-        since, success = event.at or one.received_at, account.health.last_success_at
-        if success is not None and success > since:
-            log.info("revocation_outlived", partner=self._partner, integration=account.name, event_type=event.type)
-            return  # an old one, worked on late or once more: calls have been let in since
-        told = account.health.revoked(event.type, since, self._clock.now() + timedelta(seconds=REVOKED_SECONDS))
-        log.warning(
-            "access_revoked",
-            partner=self._partner,
-            integration=account.name,
-            event_type=event.type,
-            reason=told.reason,
-            action=told.action,
-        )
-
     def _waits(self, error: StoreError) -> float:
         if not self._away:
             log.warning("events_wait", partner=self._partner, reason=str(error))
@@ -350,19 +273,3 @@ class Events(Looking):
         if self._away:
             log.info("events_go_on", partner=self._partner)
         self._away = False
-
-
-def _count(account: Account, derived: Derived, result: PageResult) -> None:
-    """Into the metrics, by resource; what was unchanged or stale is not told apart, and counted for the first."""
-    read = derived.read or PageRead()
-    of = {row.external_id: row.resource for row in read.rows} | {key[1]: key[0] for key in derived.graves}
-    left, rejects = (result.unchanged, result.stale), read.rejects
-    for resource in sorted(set(of.values())):
-        own = PageResult(
-            [one for one in result.added if of.get(one) == resource],
-            [one for one in result.updated if of.get(one) == resource],
-            [one for one in result.deleted if of.get(one) == resource],
-            *left,
-        )
-        account.count(resource, PageRead(rejects=rejects), own, pages=0)
-        left, rejects = (0, 0), []
