@@ -8,8 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
+from syncd import metrics
 from syncd.kit import Event
 from syncd.store import KeyRing, Store
+from syncd.store.queues import INBOX
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk, event, thing
 
@@ -53,6 +55,20 @@ async def test_one_look_for_a_name_serves_all_that_wait_for_it(desk: Desk, monke
     await desk.work()
     assert len(asked) == 1
     assert {state for state, _ in await desk.fates()} == {"waiting"}
+
+
+async def test_what_is_put_off_has_not_left_the_queue(desk: Desk, clock: FakeClock):
+    timed = metrics.WEBHOOK_SECONDS.labels("plain")
+    before = timed._sum.get(), sum(bucket.get() for bucket in timed._buckets)
+    await nameless(desk, 2)
+    for _ in range(5):
+        await desk.work()
+        await clock.advance(6)
+    assert desk.account.flow.ended[INBOX] == 0
+    assert (timed._sum.get(), sum(bucket.get() for bucket in timed._buckets)) == before
+    await desk.deliver(event("1"))
+    await desk.work()
+    assert desk.account.flow.ended[INBOX] == 1
 
 
 async def test_a_good_delivery_goes_past_thousands_whose_time_to_be_looked_at_again_has_come(
