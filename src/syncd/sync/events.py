@@ -142,7 +142,7 @@ class Events(Looking):
     # -- one integration -------------------------------------------------------------------------------------------
 
     async def _work(self, account: Account) -> bool:
-        name, fence = account.name, account.fence
+        name = account.name
         await self._free(account)
         singly = self._singly.get(name, 0)
         if singly:
