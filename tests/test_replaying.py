@@ -378,3 +378,20 @@ async def test_who_watches_is_told_what_was_stepped_over_and_why(store: Store):
     shown = await letters.letter(only.id)
     assert shown is not None
     assert shown["waits_for"] == told["put_off_for"]
+
+
+async def test_creates_of_no_known_record_are_not_said_to_wait_for_newer_pushes(store: Store):
+    numbers = [await push(store, None, {"name": str(number)}) for number in range(30)]
+    await store._database.execute("UPDATE syncd.outbox SET ordered_by = ''")
+    for number in numbers:
+        await store.dead_letters.bury(letter(origin="outbox", origin_id=str(number)))
+    letters = desk(store, account())
+    [row] = (await letters.replay(selection(), who="ann"))["replays"]
+    key = [(row["integration"], row["replay"])]
+    for _ in range(5):
+        await store.replays.step(*key[0])
+        [told] = (await letters.replays(key))["replays"]
+        assert (told["why_waiting"], told["put_off"]) == (None, 0)
+        await store._database.execute(
+            "UPDATE syncd.outbox SET state = 'done', finished_at = now() WHERE state = 'waiting' AND letter_id IS NOT NULL"
+        )

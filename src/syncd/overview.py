@@ -72,7 +72,7 @@ class Engine:
         self.breakers = Breakers(self._accounts, self._store, clock)
         self.depths = Depths(store, supervisor, clock)
         self.letters = Replaying(self._accounts, store, clock, known=lambda: self._config().integrations)
-        self.pushes = Pushing(self._accounts, store, known=self.names)
+        self.pushes = Pushing(self._accounts, store, known=self.names, now=clock.now)
         self.subscribers = Subscribers(self._accounts, config, self._store)
         self.backfills = Backfills(
             config=config,

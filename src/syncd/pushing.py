@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from syncd import drivers, metrics
 from syncd.config import did_you_mean
 from syncd.errors import RejectedError, StoreError, SyncdError
 from syncd.kit import Change
+from syncd.push_waits import reasons
 from syncd.redaction import redact
 from syncd.store import KeyUsedError, NewPush, PushRow, Store
 from syncd.store.outbox import OPEN
@@ -31,11 +32,13 @@ class Pushing:
         store: Callable[[], Store | None],
         *,
         known: Callable[[], Mapping[str, Sequence[str]]],
+        now: Callable[[], datetime],
     ) -> None:
         """`known`: every configured integration with its resources."""
         self._accounts = accounts
         self._store_now = store
         self.names = known
+        self._now = now
 
     async def push(
         self,
@@ -69,7 +72,7 @@ class Pushing:
             raise InvalidPushError(str(error), hint=error.hint) from None
         row = await store.outbox.get(integration, made)
         assert row is not None
-        return {"schema": SCHEMA, "already": not fresh, "push": told(row)}
+        return {"schema": SCHEMA, "already": not fresh, "push": await self._told(row)}
 
     async def rehearse(
         self, integration: str, resource: str, kind: str, data: Mapping[str, Any], *, external_id: str | None
@@ -111,14 +114,23 @@ class Pushing:
     async def one(self, integration: str, push_id: int) -> dict[str, Any] | None:
         """One push; None: there is none of this number."""
         row = await self._store().outbox.get(integration, push_id)
-        return {"schema": SCHEMA, "push": told(row)} if row is not None else None
+        return {"schema": SCHEMA, "push": await self._told(row)} if row is not None else None
+
+    async def _told(self, row: PushRow) -> dict[str, Any]:
+        why = await reasons(self._store(), [row], self.names(), self._now(), self._account)
+        return told(row, why.get((row.integration, row.id)))
+
+    def _account(self, name: str) -> Account | None:
+        return next((one for one in self._accounts() if one.name == name), None)
 
     async def some(
         self, integration: str | None, *, resource: str | None, states: Sequence[str] | None, limit: int
     ) -> dict[str, Any]:
         """The latest pushes and how many are not over."""
         store = self._store()
-        return await listed(store, integration, resource=resource, states=states, limit=limit)
+        return await listed(
+            store, integration, self.names(), self._now(), self._account, resource=resource, states=states, limit=limit
+        )
 
     async def standing(self) -> list[dict[str, Any]]:
         """Of the status: integrations with pushes that are not over, how many wait, are under way, may have arrived."""
@@ -143,7 +155,7 @@ class Pushing:
         self, integration: str, resource: str, kind: str, data: Mapping[str, Any], external_id: str | None
     ) -> tuple[Account, Change, bool]:
         """The account, the change, and whether its record is stored. Raises InvalidPushError for what may not be sent."""
-        account = next((one for one in self._accounts() if one.name == integration), None)
+        account = self._account(integration)
         if account is None:
             raise StoreError(
                 f"{integration} is not running on this instance",
@@ -175,18 +187,28 @@ class Pushing:
 
 
 async def listed(
-    store: Store, integration: str | None, *, resource: str | None, states: Sequence[str] | None, limit: int
+    store: Store,
+    integration: str | None,
+    known: Collection[str],
+    now: datetime,
+    account: Callable[[str], Account | None] = lambda name: None,
+    *,
+    resource: str | None,
+    states: Sequence[str] | None,
+    limit: int,
 ) -> dict[str, Any]:
     """Schema `syncd.pushes/1`: the latest pushes, and how many are not over by integration."""
     rows = await store.outbox.list(integration, resource=resource, states=states, limit=limit)
     counts = await store.outbox.counts()
     if integration is not None:
         counts = {name: found for name, found in counts.items() if name == integration}
-    return {"schema": "syncd.pushes/1", "open": counts, "pushes": [told(row) for row in rows]}
+    why = await reasons(store, rows, known, now, account)
+    shown = [told(row, why.get((row.integration, row.id))) for row in rows]
+    return {"schema": "syncd.pushes/1", "open": counts, "pushes": shown}
 
 
-def told(row: PushRow) -> dict[str, Any]:
-    """One push for people and programs."""
+def told(row: PushRow, why: str | None = None) -> dict[str, Any]:
+    """One push for people and programs. `why` it waits, where more than the row is known."""
     return {
         "id": row.id,
         "integration": row.integration,
@@ -196,7 +218,7 @@ def told(row: PushRow) -> dict[str, Any]:
         "data": redact(dict(row.payload)),
         "key": row.idempotency_key,
         "state": row.state,
-        "reason": row.reason,
+        "reason": why or row.reason,
         "attempts": row.attempts,
         "created_at": row.created_at,
         "sent_at": row.sent_at,

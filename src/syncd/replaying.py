@@ -15,10 +15,9 @@ from syncd import causes, replay_price
 from syncd.clock import Clock
 from syncd.config import did_you_mean
 from syncd.errors import ConfigError
+from syncd.push_waits import held_back
 from syncd.replay_carrying import Carrying
 from syncd.store import DeadLetter, Group, Replay, Selection, Standing, Store
-from syncd.store.controls import PAUSE
-from syncd.sync import outage
 from syncd.sync.account import Account
 
 MOST_SHOWN = 1000
@@ -189,7 +188,7 @@ class Replaying(Carrying):
         account = next((one for one in self._accounts() if one.name == replay.integration), None)
         if account is None:
             return f"{replay.integration} does not run on this instance"
-        held = await self._held(account, replay.resource, now)
+        held = await held_back(account, self._store(), replay.resource, now)
         if held is not None:
             return held
         if held_until is not None:
@@ -197,20 +196,6 @@ class Replaying(Carrying):
         if not standing.in_flight and standing.put_off:
             return standing.put_off_for
         return None
-
-    async def _held(self, account: Account, resource: str, now: datetime) -> str | None:
-        """Why nothing of this resource is called at present; None where it is."""
-        name = account.name
-        if account.health.paused is not None:
-            return f"{name} is paused: syncd resume {name}"
-        orders = await self._store().controls.active(name)
-        if any(one.kind == PAUSE and one.resource == resource for one in orders if resource):
-            return f"{name}/{resource} is paused: syncd resume {name}/{resource}"
-        refused_until = account.health.auth_retry_at
-        if refused_until is not None and refused_until > now:
-            return f"the credential was refused: syncd credential test {name}"
-        barred = outage.worst(name, account.gate.view(), account.needs(resource), now)
-        return f"{barred.reason}: {barred.action}" if barred is not None else None
 
 
 async def letter_of(store: Store, letter_id: int) -> dict[str, Any] | None:

@@ -49,5 +49,14 @@ def test_without_workers_it_says_so_and_what_to_do():
     assert "too few that work on it (workers 0/8); do: systemctl restart syncd" in told
 
 
+def test_of_work_for_an_integration_nobody_configured_that_is_said_and_nothing_above_is_pointed_to():
+    strange = queue("outbox", 1, "held", integrations={"nope": 1})
+    [_, told] = render([strange], WORKERS, {"acme"})
+    assert told.endswith("no integration nope is configured")
+    [_, told] = render([queue("outbox", 2, "held", integrations={"acme": 1, "nope": 1})], WORKERS, {"acme"})
+    assert "no integration nope is configured; its other integrations are paused" in told
+    assert "see above" in render([queue("outbox", 1, "held", integrations={"acme": 1})], WORKERS, {"acme"})[1]
+
+
 def test_held_is_no_alarm():
     assert "is held" in render([queue("tasks high", 3, "held")], WORKERS)[1]

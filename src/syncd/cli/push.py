@@ -17,6 +17,7 @@ from syncd.cli.output import Failure, ago, clock_time, plural, result, result_js
 
 if TYPE_CHECKING:
     from syncd.cli.link import Link
+    from syncd.config import PartnerConfig
 
 STATES = ("waiting", "taken", "unknown", "done", "dropped", "buried")
 OVER = frozenset({"done", "dropped", "buried"})
@@ -217,7 +218,7 @@ async def _follow(app: App, link: Link, row: dict[str, Any]) -> dict[str, Any]:
     from syncd.cli.link import Unreachable
 
     began = seen_at = app.clock.monotonic()
-    pause, state = FIRST_LOOK_SECONDS, ""
+    pause, said = FIRST_LOOK_SECONDS, ("", "")
     while row["state"] not in OVER and app.clock.monotonic() - began < WAIT_SECONDS:
         await app.clock.sleep(pause)
         pause = min(pause * 1.5, LOOK_SECONDS)
@@ -227,9 +228,10 @@ async def _follow(app: App, link: Link, row: dict[str, Any]) -> dict[str, Any]:
         except Unreachable:
             if app.clock.monotonic() - seen_at > AWAY_SECONDS:
                 raise
-        if row["state"] != state and row["state"] not in OVER and row["reason"]:
+        now = (row["state"], row["reason"] or "")
+        if now != said and row["state"] not in OVER and row["reason"]:
             say(f"{row['state']}: {row['reason']}")
-        state = row["state"]
+        said = now
     return row
 
 
@@ -240,22 +242,44 @@ async def _listed(
 
     config = app.config()
     async with app.store(config) as store:
-        found = await found_in(store, integration, resource=resource, states=list(states) or None, limit=limit)
+        found = await found_in(
+            store,
+            integration,
+            config.integrations,
+            app.clock.now(),
+            resource=resource,
+            states=list(states) or None,
+            limit=limit,
+        )
     if integration is not None and not found["pushes"]:
-        known_integration(config, integration)
+        partner, _ = known_integration(config, integration)
+        if resource is not None:
+            _known_resource(partner, integration, resource)
     return found
 
 
+def _known_resource(partner: PartnerConfig, integration: str, resource: str) -> None:
+    from syncd import drivers
+    from syncd.config import did_you_mean
+
+    driver = drivers.load(partner.driver, rest=partner.rest_for(integration), partner=partner.name)
+    known = driver.resources(partner.options_for(integration))
+    if resource not in known:
+        raise Failure(f"{integration} has no resource {resource!r}", do=did_you_mean(resource, known), exit=Exit.USAGE)
+
+
 async def _shown(app: App, integration: str, push_id: int) -> dict[str, Any]:
+    from syncd.push_waits import reasons
     from syncd.pushing import told
 
     config = app.config()
     async with app.store(config) as store:
         row = await store.outbox.get(integration, push_id)
+        why = await reasons(store, [row] if row is not None else [], config.integrations, app.clock.now())
     if row is None:
         known_integration(config, integration)
         raise Failure(f"{integration} has no push {push_id}", do=f"syncd push list {integration}", exit=Exit.USAGE)
-    return told(row)
+    return told(row, why.get((integration, push_id)))
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -260,7 +260,9 @@ def _pushes(found: Mapping[str, Any], now: datetime | None) -> str:
 
 
 def _footer(found: Mapping[str, Any], now: datetime) -> list[str]:
-    lines = queues.render(found.get("queues", []), found.get("workers") or {})
+    known = {item.get("name", "") for item in found.get("integrations", [])}
+    lines = queues.render(found.get("queues", []), found.get("workers") or {}, known)
+    lines += [_pushes(one, moment_of(found.get("now"))) for one in found.get("pushes") or []]
     dead = found.get("dead_letters") or {}
     rejects = found.get("rejects") or {}
     if dead.get("total") or rejects.get("total"):
@@ -275,7 +277,6 @@ def _footer(found: Mapping[str, Any], now: datetime) -> list[str]:
             lines.append(f"  {number(cause.get('count'))} × {cause.get('where')}: {what}; do: {cause.get('action')}")
     if dead.get("replays"):
         lines.append(f"{plural(dead['replays'], 'replay')} of dead letters under way")
-    lines += [_pushes(one, moment_of(found.get("now"))) for one in found.get("pushes") or []]
     lines += [f"backfill  {backfill.line_of(one, now)}" for one in found.get("backfills", [])]
     reload = found.get("reload") or {}
     if reload.get("ok") is False:
