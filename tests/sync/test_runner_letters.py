@@ -91,7 +91,7 @@ async def test_a_death_in_the_midst_of_it_leaves_the_wish_and_no_letter(
 
     with monkeypatch.context() as patch:
         if dies_at == "letter":
-            patch.setattr("syncd.store.checkpoints.insert_letter", killed)
+            patch.setattr("syncd.store.runs.insert_letter", killed)
         else:
             patch.setattr(stage.store.runs, "bury", killed)
             patch.setattr(stage.store.tasks, "done", killed)
