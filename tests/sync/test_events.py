@@ -540,6 +540,16 @@ OBJECT = "1b2c3d4e-5f60-4172-93a4-b5c6d7e8f90a"
 PERSON = "7a8b9c0d-1e2f-4304-8516-273849506172"
 
 
+async def test_a_child_whose_parent_nobody_knows_is_not_said_to_be_done(desk: Desk, clock: FakeClock):
+    why = "of which record of things this one of notes is, nobody knows yet: the next pass brings it"
+    await desk.deliver(event("n1", resource="notes"))
+    desk.partner.truth["/things/7"] = thing("7", "new", clock.now())
+    await desk.deliver(event("7"), event("n2", resource="notes"))
+    await desk.work()
+    assert await desk.fates() == [("dropped", why), ("done", why)]
+    assert [(task.kind, task.external_id) for task in await desk.store.tasks.list("acme")] == [("fetch", "7")]
+
+
 def attio_event(kind: str = "record.updated") -> bytes:
     ids = {"workspace_id": OBJECT, "object_id": OBJECT, "record_id": PERSON}
     return orjson.dumps({"webhook_id": OBJECT, "events": [{"event_type": kind, "id": ids}]})

@@ -25,6 +25,8 @@ class Derived:
     types: dict[str, tuple[bool, int]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     read: PageRead | None = None
+    unasked: dict[int, str] = field(default_factory=dict)
+    """Deliveries of which something could be asked of nobody, and why."""
     revoked: tuple[Event, Taken] | None = None
     credentials: list[tuple[Event, Taken]] = field(default_factory=list)
 

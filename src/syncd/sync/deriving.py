@@ -68,6 +68,10 @@ class Deriver:
                 await self._take(found, one, events, stamped)
         if stamped:
             await self._judge(found, stamped)
+            found.fates = [
+                fate._replace(reason=fate.reason or found.unasked[fate.id]) if fate.id in found.unasked else fate
+                for fate in found.fates
+            ]
         return found
 
     def buried(self, one: Taken, error: Exception) -> Derived:
@@ -137,7 +141,9 @@ class Deriver:
         if used:
             about = used[0] if len(used) == 1 and used[0].resource else None
             where = (about.resource, about.external_id) if about is not None else (None, None)
-            found.fates.append(Fate(one.id, "done", None, *where))
+            why = found.unasked.get(one.id)
+            nothing = why is not None and len(used) == 1
+            found.fates.append(Fate(one.id, "dropped" if nothing else "done", why, *where))
         elif passed:
             found.fates.append(Fate(one.id, "dropped", f"{passed[0].resource} is not synced here"[:500]))
         else:
@@ -168,10 +174,11 @@ class Deriver:
             if parent_id is None:
                 stored = await account.store.records.get(account.name, name, external_id)
                 parent_id = stored.parent_id if stored is not None else None
-            if (
-                parent_id is not None
-            ):  # else the next pass brings it: to list below every parent is too dear for an event
+            if parent_id is not None:
                 self._asks(found, plan, "children", parent_id, one, parent_id=parent_id)
+            else:  # to list below every parent is too dear for an event
+                of = f"of which record of {plan.resource.parent} this one of {name} is"
+                found.unasked[one.id] = f"{of}, nobody knows yet: the next pass brings it"[:500]
 
     def _is_readable(self, plan: ResourcePlan, external_id: str) -> bool:
         known = self._readable.get(plan.name)
