@@ -175,6 +175,7 @@ class Daemon:
             except SchemaError:
                 raise
             except StoreError as error:
+                self._intake.lacks(str(error))
                 if not said:
                     say.warning("database_waited_for", reason=str(error), action=error.hint or "syncd check --env")
                 said = True

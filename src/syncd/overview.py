@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -39,8 +39,22 @@ from syncd.sync.health import explain_error
 
 CANNOT_STORE = "the database cannot store a delivery now: syncd status says why"
 """All that is said of it in public."""
+STORE_SECONDS = 5.0
+"""Longest that a status waits for the database."""
 TELLING_CALLS = 5
 """So many calls of this process tell a response time; before that the runs of earlier ones do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a status takes from rows; nothing, where the database is away."""
+
+    last: standing.By = field(default_factory=dict)
+    ended: standing.By = field(default_factory=dict)
+    counts: Mapping[tuple[str, str], int] | None = None
+    more: Mapping[str, Any] = field(
+        default_factory=lambda: {"dead_letters": None, "rejects": None, "pushes": [], "backfills": []}
+    )
 
 
 class Engine:
@@ -124,23 +138,28 @@ class Engine:
         return found
 
     async def overview(self) -> dict[str, Any]:
+        """Everything; without the database what this process knows by itself, and `unread` says why there is no more."""
         now = self._clock.now()
-        store = self._store()
         names = [account.name for account in self._accounts()]
-        last = {(run.integration, run.resource): run for run in await store.runs.latest()}
-        ended = {(run.integration, run.resource): run for run in await store.runs.recent(names, each=1)}
-        counts = {
-            (name, resource): live
-            for name in names
-            for resource, (live, _) in (await store.records.count(name)).items()
-        }
-        letters = await store.dead_letters.grouped()
-        await self.depths.measure()
+        seen, unread = _Seen(), ""
+        try:
+            async with self._clock.timeout(STORE_SECONDS):
+                seen = await self._seen(names)
+        except TimeoutError:
+            unread = f"the database did not answer within {STORE_SECONDS:.0f} s"
+        except StoreError as error:
+            unread = str(error)
         supervisor = self._supervisor()
         running = supervisor.running if supervisor is not None else {}
         integrations = [
             standing.integration(
-                account, running[account.partner].runner, last, ended, counts, now, self._refusing().get(account.name)
+                account,
+                running[account.partner].runner,
+                seen.last,
+                seen.ended,
+                seen.counts,
+                now,
+                self._refusing().get(account.name),
             )
             for account in self._accounts()
         ]
@@ -153,11 +172,30 @@ class Engine:
             "now": now,
             "summary": self.summary(),
             "ready": await self.unready(),
+            "unread": unread or None,
             "stuck": self._stuck(),
             "integrations": integrations,
             "scopes": standing.scopes(self._accounts(), now),
-            "queues": self.depths.view(),
+            "queues": [] if unread else self.depths.view(),
             "workers": standing.workers(supervisor),
+            **seen.more,
+            "reload": {"ok": self.reload_ok, "at": self.reloaded_at},
+            "retention": {"unfinished": dict(self.unpruned)},
+        }
+
+    async def _seen(self, names: Sequence[str]) -> _Seen:
+        """What the rows say. Raises StoreError."""
+        store = self._store()
+        last = {(run.integration, run.resource): run for run in await store.runs.latest()}
+        ended = {(run.integration, run.resource): run for run in await store.runs.recent(names, each=1)}
+        counts = {
+            (name, resource): live
+            for name in names
+            for resource, (live, _) in (await store.records.count(name)).items()
+        }
+        letters = await store.dead_letters.grouped()
+        await self.depths.measure()
+        more = {
             "dead_letters": {
                 "total": sum(trouble.count for trouble in letters),
                 "causes": len(letters),
@@ -167,9 +205,8 @@ class Engine:
             "rejects": {"total": sum((await store.rejects.counts()).values())},
             "pushes": await self.pushes.standing(),
             "backfills": await self.backfills.under_way(names),
-            "reload": {"ok": self.reload_ok, "at": self.reloaded_at},
-            "retention": {"unfinished": dict(self.unpruned)},
         }
+        return _Seen(last, ended, counts, more)
 
     def summary(self) -> str:
         """One line: what `systemctl status` shows too."""

@@ -43,11 +43,11 @@ def integration(
     runner: Runner,
     last: By,
     ended: By,
-    counts: Mapping[tuple[str, str], int],
+    counts: Mapping[tuple[str, str], int] | None,
     now: datetime,
     refuses: Explanation | None = None,
 ) -> dict[str, Any]:
-    """One integration with its resources; `last` and `ended` are runs, `counts` live records."""
+    """One integration with its resources; `last` and `ended` are runs, `counts` live records; None: they are not known."""
     view = account.gate.view()
     state, told = judged(account, now, view, refuses)
     paused = runner.paused.get(account.name)
@@ -78,7 +78,7 @@ def _resource(
     name: str,
     last: By,
     ended: By,
-    counts: Mapping[tuple[str, str], int],
+    counts: Mapping[tuple[str, str], int] | None,
     now: datetime,
 ) -> dict[str, Any]:
     plan = account.plans[name]
@@ -86,6 +86,7 @@ def _resource(
     state, told = account.health.resource_state(name, view, now, account.needs(name))
     run = last.get((account.name, name))
     known = account.health.of(name)
+    live = counts.get((account.name, name), 0) if counts is not None else None
     good_at = known.last_success_at or (run.ended_at if run and run.outcome == Outcome.DONE else None)
     return {
         "name": name,
@@ -98,11 +99,11 @@ def _resource(
         "stale_since": plan.stale_since(good_at, now, fed=fed) if state is not State.HEALTHY or view["ramp"] else None,
         "next_run_at": unit.due_at if unit is not None and not unit.running else None,
         "running": unit is not None and unit.running,
-        "records": counts.get((account.name, name), 0),
+        "records": live,
         "held_deletions": known.held_count,
         "drift": _drift(known.drift),
         "hint": _outlasting(account, name, [run, ended.get((account.name, name))], now),
-        "remarks": _remarks(account, name, counts.get((account.name, name), 0), now),
+        "remarks": _remarks(account, name, live or 0, now),
     }
 
 

@@ -254,3 +254,28 @@ async def test_connections_to_a_server_that_hangs_are_closed_together():
     await clock.run(pool.aclose())
     assert len(terminated) == 10
     assert clock.monotonic() - began_at <= 5.0
+
+
+@pytest.mark.parametrize(
+    ("url", "place", "hint"),
+    [
+        ("postgresql://me:hidden@127.0.0.1:1/books", "127.0.0.1:1, database books", "pg_isready -h 127.0.0.1 -p 1"),
+        (
+            "postgresql://me:hidden@/books?host=/nowhere/run",
+            "/nowhere/run/.s.PGSQL.5432, database books",
+            "pg_isready -h /nowhere/run -p 5432",
+        ),
+        (
+            "postgresql://me:hidden@/books?host=/nowhere&port=5433",
+            "/nowhere/.s.PGSQL.5433, database books",
+            "pg_isready -h /nowhere -p 5433",
+        ),
+        ("postgresql://me:hidden@[::1]:1/books", "::1:1, database books", "pg_isready -h ::1 -p 1"),
+    ],
+)
+async def test_a_database_that_cannot_be_reached_is_named_without_its_password(url: str, place: str, hint: str):
+    with pytest.raises(StoreError) as caught:
+        await Database.open(url, clock=SystemClock(), pool_size=1)
+    assert f"the database at {place} cannot be reached" in str(caught.value)
+    assert caught.value.hint == hint
+    assert "hidden" not in str(caught.value) + caught.value.hint

@@ -36,7 +36,9 @@ CAUSE_COLUMNS = 90
 @click.command(short_help="How everything is, worst first.")
 @click.argument("name", required=False, metavar="[INTEGRATION|PARTNER]")
 @click.option("--watch", is_flag=True, help="Show it anew every two seconds until Ctrl-C.")
-@click.option("--exit-code", is_flag=True, help="Exit 1 when anything is down, degraded or wants a credential.")
+@click.option(
+    "--exit-code", is_flag=True, help="Exit 1 when anything is down, degraded, not ready or wants a credential."
+)
 @click.option("--verbose", "-v", is_flag=True, help="Also the resources of healthy integrations, and unused limits.")
 @common(json=True)
 def status(app: App, name: str | None, watch: bool, exit_code: bool, verbose: bool) -> Exit:
@@ -52,7 +54,9 @@ def status(app: App, name: str | None, watch: bool, exit_code: bool, verbose: bo
         columns, _ = screen()
         for line in render(found, app.clock.now(), verbose=verbose or name is not None, columns=columns):
             result(line)
-    bad = bool(found.get("stuck")) or any(item.get("state") in TROUBLED for item in found.get("integrations", []))
+    bad = bool(found.get("stuck") or found.get("ready")) or any(
+        item.get("state") in TROUBLED for item in found.get("integrations", [])
+    )
     return Exit.FAILURES if exit_code and bad else Exit.OK
 
 
@@ -108,6 +112,11 @@ def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False, co
     integrations = sorted(found.get("integrations", []), key=lambda item: (_rank(item), item.get("name", "")))
     lines = [_headline(found, integrations), ""]
     stuck = paint("✗ stuck", "red")
+    if found.get("unread"):
+        why = paint("✗ no database", "red")
+        lines.append(
+            f"{why}  {found['unread']}; what follows is what the process knows by itself; do: syncd check --env"
+        )
     lines += [f"{stuck}  {part} makes no progress; do: systemctl restart syncd" for part in found.get("stuck", [])]
     width = max((len(item.get("name", "")) for item in integrations), default=0)
     for item in integrations:

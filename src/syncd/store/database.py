@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
@@ -147,6 +148,37 @@ def _json_out(value: Any) -> bytes:
     return value if isinstance(value, bytes) else codec.dumps(value)
 
 
+def place_of(url: str) -> str:
+    """Where the database is, for people: host and port or socket, and its name. Neither user nor password."""
+    try:
+        parts = urlsplit(url)
+        host, port, asked = parts.hostname or "", str(parts.port or 5432), parse_qs(parts.query)
+    except ValueError:
+        return "the place that database.url names"
+    host = asked.get("host", [host])[0] or host
+    port = asked.get("port", [port])[0]
+    if host.startswith("/"):
+        host = f"{host}/.s.PGSQL.{port}"
+    elif host:
+        host = f"{host}:{port}"
+    return f"{host or 'the default socket'}, database {parts.path.lstrip('/') or 'by its default name'}"
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Where it was tried, and how to try by hand, beside why it cannot be reached."""
+    try:
+        yield
+    except (OSError, asyncpg.CannotConnectNowError) as error:  # a TimeoutError is one of the first
+        why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+        address, _, _ = place_of(url).partition(", database ")
+        host, _, port = address.rpartition("/.s.PGSQL." if address.startswith("/") else ":")
+        where = f" -h {shlex.quote(host.strip('[]'))} -p {shlex.quote(port)}" if host else ""
+        raise StoreError(
+            f"the database at {place_of(url)} cannot be reached: {why}", hint=f"pg_isready{where}"
+        ) from error
+
+
 class Database:
     """A pool of connections to one database."""
 
@@ -164,14 +196,15 @@ class Database:
 
     async def _connect(self) -> asyncpg.Connection:
         try:
-            connection = await asyncpg.connect(
-                self.url,
-                timeout=CONNECT_SECONDS,
-                command_timeout=ANSWER_SECONDS,
-                statement_cache_size=200,
-                max_cacheable_statement_size=0,
-                server_settings=_SETTINGS,
-            )
+            with reaching(self.url):
+                connection = await asyncpg.connect(
+                    self.url,
+                    timeout=CONNECT_SECONDS,
+                    command_timeout=ANSWER_SECONDS,
+                    statement_cache_size=200,
+                    max_cacheable_statement_size=0,
+                    server_settings=_SETTINGS,
+                )
         except ValueError as error:
             raise StoreError(f"the database URL cannot be used: {error}", hint="check database.url") from None
         try:

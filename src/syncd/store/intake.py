@@ -113,6 +113,11 @@ class Intake:
         self._away = ""
         self._look()
 
+    def lacks(self, why: str) -> None:
+        """The database cannot be reached so far, and why."""
+        if self._url is None:
+            self._away = f"the database has not been reached yet: {why}"
+
     async def put(self, arrival: Arrival) -> bool:
         """Store a delivery; returns once it is committed: True, or False where it was known already.
 

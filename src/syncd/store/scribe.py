@@ -13,7 +13,7 @@ import asyncpg
 from syncd.clock import Clock
 from syncd.errors import StoreError
 from syncd.store import binary
-from syncd.store.database import KEEPALIVE, border
+from syncd.store.database import KEEPALIVE, border, reaching
 
 Row = tuple[str, str, str, str | None, str, bytes, datetime]
 """integration, event_id, route, event_type, headers as JSON, body, received_at: what the statement takes, in its order."""
@@ -91,7 +91,8 @@ class Scribe:
         try:
             with border():
                 async with clock.timeout(seconds):
-                    connection = await asyncpg.connect(url, timeout=None, server_settings=_SETTINGS)
+                    with reaching(url):
+                        connection = await asyncpg.connect(url, timeout=None, server_settings=_SETTINGS)
                     binary.register_arrays(connection)
                     await connection.prepare(_INSERT)
                     await connection.execute(_PROBE)  # last: to prepare leaves a transaction open, and its lock held

@@ -36,6 +36,7 @@ from syncd.store.runs import Runs
 from syncd.store.sealing import KeyRing
 from syncd.store.tasks import Tasks
 from syncd.store.views import Views
+from syncd.store.waits import Waits
 from syncd.store.wire import Listener, Wire
 
 
@@ -73,6 +74,7 @@ class Store:
         self.audit = Audit(database)
         self.views = Views(database)
         self.prune = Prune(database)
+        self.waits = Waits(database.clock)
 
     @classmethod
     async def open(

@@ -21,7 +21,7 @@ import structlog
 
 from syncd.clock import Clock
 from syncd.errors import StoreError
-from syncd.store.database import CONNECT_SECONDS, KEEPALIVE, border
+from syncd.store.database import CONNECT_SECONDS, KEEPALIVE, border, reaching
 
 log = structlog.get_logger()
 
@@ -141,9 +141,10 @@ class Wire:
         self._held.clear()
         self._heard_on.clear()
         with border():
-            connection = await asyncpg.connect(
-                self._url, timeout=CONNECT_SECONDS, command_timeout=CONNECT_SECONDS, server_settings=_SETTINGS
-            )
+            with reaching(self._url):
+                connection = await asyncpg.connect(
+                    self._url, timeout=CONNECT_SECONDS, command_timeout=CONNECT_SECONDS, server_settings=_SETTINGS
+                )
             try:
                 connection.add_termination_listener(self._ended)
                 await self._end_others(connection)

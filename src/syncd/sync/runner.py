@@ -127,6 +127,12 @@ class Runner:
 
     async def run(self) -> None:
         """Schedule and feed for ever."""
+        try:
+            await self._run()
+        finally:
+            self._store.waits.ended(self.partner)  # who has ended waits for nobody
+
+    async def _run(self) -> None:
         async with anyio.create_task_group() as parts:
             parts.start_soon(self.pool.run)
             for part in self.parts:
@@ -142,13 +148,19 @@ class Runner:
                     if await self._feeder.feed(self.paused):
                         self._wake.set()
                     wait = self._offer_due()
+                    if self._store.waits.ended(self.partner):
+                        log.info("feeders_resumed")
                 except OwnershipError:
                     pass
                 except StoreError as error:
-                    log.warning("feeder_waits", partner=self.partner, reason=str(error))
+                    self._waits(error)
                 metrics.HEARTBEAT.labels(f"runner {self.partner}").set(self._clock.now().timestamp())
                 with anyio.move_on_after(wait):
                     await self._wake.wait()
+
+    def _waits(self, error: StoreError) -> None:
+        if self._store.waits.began(self.partner):
+            log.warning("feeders_wait", partner=self.partner, reason=str(error), action=error.hint)
 
     async def drain(self) -> None:
         """Take nothing new; come back when what is held has ended or stopped between two pages.
@@ -191,7 +203,7 @@ class Runner:
                 await self._returning.look(self.accounts)
                 return
             except StoreError as error:
-                log.warning("runner_waits_for_database", partner=self.partner, reason=str(error))
+                self._waits(error)
                 await self._clock.sleep(self._policy.store_pause_seconds)
 
     def _offer_due(self) -> float:
