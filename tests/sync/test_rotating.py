@@ -11,8 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncd.errors import AuthError, RejectedError, StoreError, TransientError
+from syncd.explain import Explanation
 from syncd.kit import Event
 from syncd.secrets import Secret
+from syncd.server.trial import trial
 from syncd.store import KeyRing, Store
 from syncd.store.inbox import Taken
 from syncd.sync import rotating
@@ -45,8 +47,9 @@ class Session:
         self._partner, self._read = partner, read
         self.auth = SimpleNamespace(forget=lambda: None)
 
-    async def call(self, request: Any, **_: Any) -> None:
+    async def call(self, request: Any, **_: Any) -> Any:
         self._partner.call(self._read("api_key").reveal())
+        return SimpleNamespace(status_code=200, elapsed_seconds=0.1)
 
     async def aclose(self) -> None: ...
 
@@ -62,7 +65,8 @@ class Stage:
         ownership: Any = SimpleNamespace(held=True, fence=self.number + 1)
         self.keys = Keys("acme", {"api_key": Secret(file)}, ownership, self.store, self.clock)
         account: Any = SimpleNamespace(
-            name="acme", keys=self.keys, ownership=ownership, health=Health("acme"), options={}, tasks_added=lambda: None,
+            name="acme", partner="plain", keys=self.keys, ownership=ownership, health=Health("acme"), options={},
+            tasks_added=lambda: None,
             driver=SimpleNamespace(test=lambda options: None, auth=lambda options: SimpleNamespace(kind="api_key")),
             session=Session(self.partner, self.keys), attempt=lambda read, keeper: Session(self.partner, read),
         )  # fmt: skip
@@ -117,6 +121,32 @@ async def test_new_credentials_are_tried_put_in_force_verified_and_forgotten_by_
     assert (entry.action, set(entry.after)) == ("credential_rotated", {"api_key"})
     assert NEW not in str(entry)
     assert await stage.store._database.fetchval("SELECT count(*) FROM syncd.inbox WHERE body IS NOT NULL") == 0
+
+
+async def test_a_refused_rotation_is_over_once_a_person_has_seen_that_what_is_in_force_works(stage: Stage):
+    await stage.told(NEW)
+    await stage.look()
+    stage.account.store = stage.store
+    stage.partner.takes[OLD] = False
+    assert not (await trial(stage.account, stage.clock)).ok
+    assert stage.account.health.rotation is not None
+    stage.partner.takes[OLD] = True
+    report = await trial(stage.account, stage.clock)
+    assert (report.ok, stage.account.health.rotation, await stage.kinds()) == (True, None, set())
+    stage.begin()
+    await stage.look()
+    assert stage.account.health.rotation is None, "after a restart too"
+
+
+async def test_a_test_ends_no_rotation_that_is_still_being_tried(stage: Stage):
+    stage.partner.takes[NEW] = True
+    await stage.told(NEW)
+    stage.account.store = stage.store
+    stage.account.health.rotation = Explanation("rotation-refused", "an older one")
+    assert (await trial(stage.account, stage.clock)).ok
+    assert await stage.kinds() == {PENDING}
+    await stage.look()
+    assert await stage.in_force() == NEW
 
 
 async def test_who_is_not_believed(stage: Stage):

@@ -63,6 +63,13 @@ def listed(app: App, integration: str | None) -> Exit:
     return Exit.OK if all(row["ok"] for row in rows) else Exit.FAILURES
 
 
+_ROTATIONS = {
+    "rotated": "; handed over by the partner: in force instead of the file's as long as the file has the one it replaced",
+    "rotation": "; announced by the partner: being tried, or refused and not in force (syncd status says which)",
+}
+"""What rows of rotation are, by their kind."""
+
+
 def _row(integration: str, name: str, ref: Ref, vault: Vault) -> dict[str, Any]:
     from syncd.errors import ConfigError
     from syncd.secrets import fingerprint
@@ -105,7 +112,9 @@ async def _stored(app: App, config: Config, names: list[str]) -> list[dict[str, 
                 "name": each.kind,
                 "kept": f"database (version {each.version})",
                 "ok": True,
-                "state": "expired, renewed at the next call" if gone else f"stored {ago(each.stored_at, now)} ago",
+                "state": "expired, renewed at the next call"
+                if gone
+                else f"stored {ago(each.stored_at, now)} ago{_ROTATIONS.get(each.kind, '')}",
                 "hash": "",
                 "expires_at": each.expires_at,
             }

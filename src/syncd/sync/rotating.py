@@ -51,6 +51,22 @@ FORGET_TRIES = 20
 FORGET_SECONDS = 0.5
 
 
+async def refusal_over(account: Account) -> None:
+    """A person has seen that what is in force works: a rotation that was refused is no trouble any more. Raises StoreError.
+
+    One that is being tried meanwhile goes on.
+    """
+    credentials, name = account.store.credentials, account.name
+    if PENDING in {note.kind for note in await credentials.list(name)}:
+        stored = await credentials.get(name, PENDING)
+        if stored is not None:
+            if Pending.of(stored).state != "refused":
+                return
+            await credentials.put_all(name, [Put(PENDING, None, None, stored.version)])
+    account.health.rotation = None
+    log.info("rotation_settled", partner=account.partner, integration=name, reason="what is in force works")
+
+
 class Rotation:
     """One partner's. `take` is called while deliveries are worked on; `run` does the rest."""
 
@@ -373,7 +389,8 @@ class Rotation:
             f"the partner announced new credentials and does not take them ({pending.reason}); the old ones stay in use",
             since=pending.announced_at,
             cause="the announcement was cut short or overtaken, or it was not the partner's",
-            action=f"syncd credential test {account.name}; if that is refused: syncd credential set {account.name} NAME",
+            action=f"syncd credential test {account.name}, which ends this where they work; where not: "
+            f"syncd credential set {account.name} NAME",
         )
         metrics.ROTATIONS.labels(account.name, "refused").inc()
         log.warning(
