@@ -66,7 +66,7 @@ class Stage:
         running = SimpleNamespace(runner=self.runner, built=SimpleNamespace(config=config))
         supervisor: Any = SimpleNamespace(running={"plain": running})
         store: Any = SimpleNamespace(queues=self.tables)
-        self.depths = Depths(lambda: store, lambda: supervisor, clock)
+        self.depths = Depths(lambda: store, lambda: supervisor, clock, worked=lambda: ["acme", "away"])
 
     async def count(self, **waiting: int) -> None:
         old = self.clock.now() - timedelta(minutes=3)
@@ -195,3 +195,20 @@ async def test_limits_are_looked_at_once_a_minute_and_only_where_something_waits
         await stage.count(tasks_high=10)
         stage.depths.view()
     assert asked == ["plain", "plain"]
+
+
+async def test_what_a_removed_integration_left_has_no_age_and_is_told_apart():
+    stage = Stage(FakeClock())
+    now = stage.clock.now()
+    stage.tables.found = [
+        Depth("inbox", "acme", 3, 0, now - timedelta(minutes=1)),
+        Depth("inbox", "away", 1, 0, now - timedelta(minutes=2)),
+        Depth("inbox", "gone", 5, 0, now - timedelta(days=30)),
+        Depth("outbox", "gone", 2, 0, now - timedelta(days=30)),
+    ]
+    await stage.depths.measure()
+    inbox, outbox = stage.view("inbox"), stage.view("outbox")
+    assert (inbox["waiting"], inbox["oldest_seconds"], inbox["left"]) == (9, 120.0, {"gone": 5})
+    assert (outbox["waiting"], outbox["oldest_seconds"], outbox["left"]) == (2, 0.0, {"gone": 2})
+    assert stage.view("tasks high")["left"] == {}
+    assert metrics.OLDEST_WORK.labels("inbox")._value.get() == 120.0

@@ -8,7 +8,7 @@ one beside workers that do not is a defect: both figures stand together.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -47,6 +47,9 @@ class _Queue:
     under_way: int = 0
     """Those taken."""
     oldest_at: datetime | None = None
+    """Of those that somebody works on."""
+    left: dict[str, int] = field(default_factory=dict)
+    """Not finished, of integrations that are not configured or switched off."""
     by: dict[str, int] = field(default_factory=dict)
     """Not finished, by integration."""
     ended: int = 0
@@ -68,9 +71,18 @@ class Depths:
     """Counts the queues and says what becomes of them. `measure` is called every few seconds."""
 
     def __init__(
-        self, store: Callable[[], Store | None], supervisor: Callable[[], Supervisor | None], clock: Clock
+        self,
+        store: Callable[[], Store | None],
+        supervisor: Callable[[], Supervisor | None],
+        clock: Clock,
+        *,
+        worked: Callable[[], Collection[str]],
     ) -> None:
+        """`worked`: the integrations that are configured and switched on: what others left waits until they come back, and
+        is no work that is late.
+        """
         self._store = store
+        self._worked = worked
         self._supervisor = supervisor
         self._clock = clock
         self._queues = {name: _Queue() for name in QUEUES}
@@ -92,9 +104,9 @@ class Depths:
         self._next = now + max(LEAST_SECONDS, took * COUNTING_SHARE)
         passed = now - self._measured if self._measured is not None else None
         self._measured = now
-        left = self._left()
+        left, worked = self._left(), set(self._worked())
         for name, queue in self._queues.items():
-            self._count(queue, [depth for depth in found if depth.queue == name], left.get(name, 0), passed)
+            self._count(queue, [depth for depth in found if depth.queue == name], left.get(name, 0), passed, worked)
         self._tell()
         await self._look_at_limits()
 
@@ -112,14 +124,20 @@ class Depths:
         return found
 
     @staticmethod
-    def _count(queue: _Queue, depths: Iterable[Depth], left: int, passed: float | None) -> None:
+    def _count(
+        queue: _Queue, depths: Iterable[Depth], left: int, passed: float | None, worked: Collection[str]
+    ) -> None:
         before = queue.waiting
         depths = list(depths)
         unfinished = {depth.integration: depth.waiting + depth.under_way for depth in depths}
         queue.by = {name: count for name, count in unfinished.items() if count}
         queue.waiting = sum(queue.by.values())
         queue.under_way = sum(depth.under_way for depth in depths)
-        queue.oldest_at = min((depth.oldest_at for depth in depths if depth.oldest_at is not None), default=None)
+        queue.left = {name: count for name, count in queue.by.items() if name not in worked}
+        queue.oldest_at = min(
+            (depth.oldest_at for depth in depths if depth.oldest_at is not None and depth.integration in worked),
+            default=None,
+        )
         if not passed:
             return
         rate, weight = left / passed, 1 - math.exp(-passed / RATE_SECONDS)
@@ -166,6 +184,7 @@ class Depths:
             "bound_by": binding,
             "state": _state(queue.waiting, capacity, _held(queue.by, running), dead=_dead(running)),
             "integrations": dict(sorted(queue.by.items())),
+            "left": dict(sorted(queue.left.items())),
         }
 
     def _drain(self, queue: _Queue, lane: Lane | None, running: list[Running]) -> tuple[float | None, str | None]:

@@ -84,7 +84,7 @@ class Engine:
         self._reload = reload
         self._started_at = clock.now()
         self.breakers = Breakers(self._accounts, self._store, clock)
-        self.depths = Depths(store, supervisor, clock)
+        self.depths = Depths(store, supervisor, clock, worked=self._worked)
         self.letters = Replaying(self._accounts, store, clock, known=lambda: self._config().integrations)
         self.pushes = Pushing(self._accounts, store, known=self.names, now=clock.now)
         self.subscribers = Subscribers(self._accounts, config, self._store)
@@ -130,6 +130,10 @@ class Engine:
         """Why a webhook sent now would not be stored, with the database's own words."""
         why = await self._storable()
         return self._unready() + ([why] if why else [])
+
+    def _worked(self) -> list[str]:
+        """Integrations that are configured and switched on, be their partner running or not."""
+        return [name for name, (partner, _) in self._config().integrations.items() if partner.is_enabled(name)]
 
     def names(self) -> Mapping[str, Sequence[str]]:
         found: dict[str, Sequence[str]] = dict.fromkeys(self._config().integrations, ())

@@ -41,7 +41,9 @@ def _trouble(queue: Mapping[str, Any], workers: Mapping[str, Any], known: Collec
     state, name = queue.get("state"), queue.get("name", "?")
     if state in (None, "empty", "flows"):
         return None
-    waits = f"{plural(queue.get('waiting', 0), 'item')}, the oldest for {lasting(queue.get('oldest_seconds') or 0.0)}"
+    waits = plural(queue.get("waiting", 0), "item")
+    if queue.get("oldest_seconds"):  # what a removed integration left has no age
+        waits += f", the oldest for {lasting(queue['oldest_seconds'])}"
     own = queue.get("workers") or workers
     alive = f"workers {own.get('alive', '?')}/{own.get('total', '?')}"
     if state == "no_workers":
