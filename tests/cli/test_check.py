@@ -6,7 +6,9 @@ import asyncio
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 from syncd.explain import Explanation
@@ -202,6 +204,16 @@ def test_without_a_daemon_the_call_is_made_alone_under_the_scopes_own_lease(
         assert key not in done.output
         again = run("check", "--live", "--config", directory)
         assert said in again.stdout
+    left = asyncio.run(_fetch(empty_database, "SELECT state->>'clean' FROM syncd.limit_state"))
+    assert left == ["true"], "whoever calls next has not to wait for seats that nobody holds"
+
+
+async def _fetch(url: str, sql: str) -> list[Any]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [row[0] for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()
 
 
 OAUTH = """\

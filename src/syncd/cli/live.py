@@ -63,7 +63,7 @@ async def _alone(app: App, config: Config, name: str) -> TestReport:
             try:
                 return await trial(account, app.clock)
             finally:
-                await account.gate.persist()
+                await account.gate.persist(clean=True)  # the last call of this process: its seats are free
                 await account.ownership.release()
         finally:
             await built.aclose()
