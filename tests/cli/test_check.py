@@ -198,9 +198,14 @@ def test_without_a_daemon_the_call_is_made_alone_under_the_scopes_own_lease(
     with spawn("tests.whole.plain") as simulator:
         path = directory / "partners" / "plain.yaml"
         path.write_text(path.read_text().replace("http://127.0.0.1:9/v1", simulator.base_url))
+        looked = run("check", "--live", "--config", directory)
+        assert looked.exit_code == 75, looked.output
+        assert "✗ shop: the database is empty" in looked.stdout and "syncd migrate" in looked.stdout
+        there = "SELECT count(*) FROM pg_namespace WHERE nspname = 'syncd'"
+        assert asyncio.run(_fetch(empty_database, there)) == [0], "a check writes nothing"
         done = run("credential", "test", "shop", "--config", directory)
         assert done.exit_code == code, done.output
-        assert said in done.stdout
+        assert said in done.stdout and "made syncd's schema" in done.stderr
         assert key not in done.output
         again = run("check", "--live", "--config", directory)
         assert said in again.stdout

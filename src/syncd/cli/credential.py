@@ -131,7 +131,7 @@ def test(app: App, integration: str) -> Exit:
 
     config = app.config()
     known_integration(config, integration)
-    report = arun(tested(app, config, integration))
+    report = arun(tested(app, config, integration, make=True))
     why = report.explanation
     if app.as_json:
         told = {name: getattr(report, name) for name in report.__dataclass_fields__}

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 SECONDS = 90.0
 
 
-async def tested(app: App, config: Config, name: str) -> TestReport:
-    """What the call showed. Raises SyncdError where no call could be made at all."""
+async def tested(app: App, config: Config, name: str, *, make: bool = False) -> TestReport:
+    """What the call showed. `make`: without a daemon, in an empty database, the schema that its limits need is made first.
+    Raises SyncdError where no call could be made at all."""
     try:
         told = app.link().post("test", {"integration": name}, seconds=SECONDS)
     except Unreachable:
-        return await _alone(app, config, name)
+        return await _alone(app, config, name, make=make)
     return _report(told)
 
 
@@ -40,7 +41,7 @@ def _report(told: dict[str, Any]) -> TestReport:
     )
 
 
-async def _alone(app: App, config: Config, name: str) -> TestReport:
+async def _alone(app: App, config: Config, name: str, *, make: bool) -> TestReport:
     """No daemon here: own the scope for the moment of the call, so that its limits hold for us as well."""
     from syncd import log
     from syncd.build import Builder, Scopes
@@ -50,7 +51,7 @@ async def _alone(app: App, config: Config, name: str) -> TestReport:
     log.configure("debug" if app.debug else "error")  # the report is the news; the lines beside it are for --debug
     partner, integration = config.integrations[name]
     only = partner.model_copy(update={"integrations": {name: integration}})
-    async with open_store(app, config, for_calls=True) as store:
+    async with open_store(app, config, for_calls=True, make=make) as store:
         scopes = Scopes(store, f"{socket.gethostname()}:{os.getpid()}", app.clock, lambda _: None)
         built = Builder(store, vault_of(config), scopes, app.clock).build(only)
         try:

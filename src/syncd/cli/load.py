@@ -75,15 +75,24 @@ def database_url(app: App, config: Config) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def open_store(app: App, config: Config, *, for_calls: bool = False) -> AsyncIterator[Store]:
-    """The store, for reading and small writes; a schema of another release is refused. `for_calls` makes of it what the
-    daemon has: schema and sealing key are made where there are none at all yet, as the first `syncd run` would."""
+async def open_store(app: App, config: Config, *, for_calls: bool = False, make: bool = False) -> AsyncIterator[Store]:
+    """The store, for reading and small writes; a schema of another release is refused. `for_calls`: the sealing key too, made
+    where there is none yet. `make`: in an empty database the schema is made, as the first `syncd run` would."""
+    from syncd.cli.output import say
+    from syncd.errors import StoreError
     from syncd.store import Store
 
     ring = _key_ring(app, config) if for_calls else None
     with database_url(app, config) as url:
-        migrate = for_calls and await _is_empty(app, url)
-        store = await Store.open(url, clock=app.clock, key_ring=ring, pool_size=2, migrate=migrate)
+        empty = for_calls and await _is_empty(app, url)
+        if empty and not make:
+            raise StoreError(
+                "the database is empty, and limits and tokens of a call are kept in it: none is made",
+                hint="syncd migrate",
+            )
+        store = await Store.open(url, clock=app.clock, key_ring=ring, pool_size=2, migrate=empty)
+        if empty:
+            say("made syncd's schema in the empty database")
         try:
             yield store
         finally:
