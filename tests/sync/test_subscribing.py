@@ -16,7 +16,7 @@ from syncd.errors import GoneError, OwnershipError, PayloadError, TransientError
 from syncd.kit import Headers, Request, Response, Secret, Subscription, Subscriptions
 from syncd.kit.subscriptions import text_at, texts
 from syncd.ports import StoredCredential
-from syncd.sync.subscribing import REGISTERING, Action, Held, Subscribing, compare
+from syncd.sync.subscribing import REGISTERING, Action, Held, Subscribing, compare, same_address
 from syncd.testing.clock import FakeClock
 
 OURS = "https://sync.example.com/webhooks/acme/one"
@@ -37,6 +37,26 @@ def test_a_missing_one_is_made_and_a_sound_one_left_alone() -> None:
     assert steps(one(), sealed={"s1"}) == []
     assert steps(one(events=frozenset({"*"})), sealed={"s1"}) == []
     assert steps(one(url=OURS + "/"), sealed={"s1"}) == []
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ("https://Sync.Example.com/webhooks/a/b", "https://sync.example.com/webhooks/a/b", True),
+        ("https://sync.example.com:443/webhooks/a/b", "HTTPS://sync.example.com/webhooks/a/b/", True),
+        ("http://sync.example.com:80/w", "http://sync.example.com/w", True),
+        ("https://sync.example.com:8443/w", "https://sync.example.com/w", False),
+        ("https://sync.example.com:80/w", "https://sync.example.com/w", False),
+        ("http://sync.example.com/w", "https://sync.example.com/w", False),
+        ("https://sync.example.com/W", "https://sync.example.com/w", False),
+        ("https://sync.example.com/w?a=1", "https://sync.example.com/w", False),
+        ("https://[2001:DB8::1]/w", "https://[2001:db8::1]:443/w", True),
+        ("https://sync.example.com:x/w", "https://sync.example.com:x/w/", True),
+        ("https://sync.example.com:x/w", "https://sync.example.com/w", False),
+    ],
+)
+def test_an_address_is_the_same_however_a_partner_writes_it(ours: str, theirs: str, same: bool) -> None:
+    assert same_address(ours, theirs) is same_address(theirs, ours) is same
 
 
 def test_one_that_leads_elsewhere_is_never_touched() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+from urllib.parse import urlsplit
 
 from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError
 from syncd.kit import Request, Response, Secret, Subscription, Subscriptions
@@ -112,8 +113,18 @@ def compare(
 
 
 def same_address(one: str, other: str) -> bool:
-    """Do both lead to the same place, however the end is written?"""
-    return one.rstrip("/") == other.rstrip("/")
+    """Do both lead to the same place, however scheme, host, the port that is meant anyway, and the end are written?"""
+    return _plain(one) == _plain(other)
+
+
+def _plain(url: str) -> tuple[str, ...]:
+    try:
+        parts = urlsplit(url.strip())
+        scheme = parts.scheme.lower()
+        port = parts.port or {"https": 443, "http": 80}.get(scheme)
+    except ValueError:  # no address of ours is written so
+        return (url.rstrip("/"),)
+    return scheme, (parts.hostname or "").lower(), str(port), parts.path.rstrip("/"), parts.query
 
 
 def _troubles(one: Subscription, held: Held, wanted: Collection[str]) -> Iterable[str]:
