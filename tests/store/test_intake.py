@@ -14,6 +14,7 @@ import pytest
 from syncd.clock import SystemClock
 from syncd.errors import StoreError
 from syncd.store import intake_line as module
+from syncd.store import scribe
 from syncd.store.intake import Arrival, Intake, IntakeFullError
 from syncd.store.scribe import Row, Scribe
 from tests.whole.postgres import Cutter
@@ -252,3 +253,14 @@ async def test_a_standby_is_not_written_to(database: str, eyes: asyncpg.Connecti
     await eyes.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with pytest.raises(StoreError, match="read-only"):
         await Scribe.open(database, clock=SystemClock())
+
+
+async def test_what_is_known_already_is_looked_up_by_the_whole_key_however_empty_the_inbox_was_at_first(database: str):
+    """By the integration alone each delivery would cost as much as there are rows: planned once, while there were none."""
+    connection = await asyncpg.connect(database, server_settings=scribe._SETTINGS)
+    types = ", ".join(["NULL::text[]"] * 5 + ["NULL::bytea[]", "NULL::timestamptz[]"])
+    await connection.execute(f"PREPARE stored AS {scribe._INSERT}")
+    plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE stored({types})"))
+    await connection.close()
+    assert "using inbox_pkey" in plan
+    assert "Index Cond: ((integration = n.i) AND (event_id" in plan
