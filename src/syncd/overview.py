@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -36,6 +37,7 @@ from syncd.subscriptions import Subscribers
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
 from syncd.sync.health import explain_error
+from syncd.sync.rotating import refusal_over
 
 CANNOT_STORE = "the database cannot store a delivery now: syncd status says why"
 """All that is said of it in public."""
@@ -302,6 +304,9 @@ class Engine:
                 refused=isinstance(error, AuthError),
             )
         account.health.probed(None, self._clock.now())
+        if account.health.rotation is not None:
+            with suppress(StoreError):  # it is said until the next test, then
+                await refusal_over(account)
         return TestReport(
             integration=integration, ok=True, status=response.status_code, latency_ms=response.elapsed_seconds * 1000
         )

@@ -14,13 +14,12 @@ from syncd.errors import AuthError, RejectedError, StoreError, TransientError
 from syncd.explain import Explanation
 from syncd.kit import Event
 from syncd.secrets import Secret
-from syncd.server.trial import trial
 from syncd.store import KeyRing, Store
 from syncd.store.inbox import Taken
 from syncd.sync import rotating
 from syncd.sync.health import Health
 from syncd.sync.keys import ROTATED, Keys
-from syncd.sync.rotating import PENDING, Rotation
+from syncd.sync.rotating import PENDING, Rotation, refusal_over
 from syncd.testing.clock import FakeClock
 
 OLD, NEW, NEWER = "old-secret-0000", "new-secret-1111", "newer-secret-2222"
@@ -127,12 +126,9 @@ async def test_a_refused_rotation_is_over_once_a_person_has_seen_that_what_is_in
     await stage.told(NEW)
     await stage.look()
     stage.account.store = stage.store
-    stage.partner.takes[OLD] = False
-    assert not (await trial(stage.account, stage.clock)).ok
     assert stage.account.health.rotation is not None
-    stage.partner.takes[OLD] = True
-    report = await trial(stage.account, stage.clock)
-    assert (report.ok, stage.account.health.rotation, await stage.kinds()) == (True, None, set())
+    await refusal_over(stage.account)
+    assert (stage.account.health.rotation, await stage.kinds()) == (None, set())
     stage.begin()
     await stage.look()
     assert stage.account.health.rotation is None, "after a restart too"
@@ -143,7 +139,7 @@ async def test_a_test_ends_no_rotation_that_is_still_being_tried(stage: Stage):
     await stage.told(NEW)
     stage.account.store = stage.store
     stage.account.health.rotation = Explanation("rotation-refused", "an older one")
-    assert (await trial(stage.account, stage.clock)).ok
+    await refusal_over(stage.account)
     assert await stage.kinds() == {PENDING}
     await stage.look()
     assert await stage.in_force() == NEW

@@ -103,6 +103,9 @@ async def test_keys_turn_by_a_signed_delivery_and_what_is_refused_changes_nothin
 
     await daemon.until(told)
     await goes_on(TURNED)
+    code, out, err = await daemon.cli("credential", "test", "acme")
+    assert code == 0, out + err
+    await daemon.until(healthy)
 
     # Rolled back: it is taken once, when it is tried, and not when it is verified.
     await control.do("turn", key=BRIEF, uses=1)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from syncd.clock import Clock
-from syncd.errors import AuthError, OwnershipError, RejectedError, StoreError, SyncdError
+from syncd.errors import AuthError, RejectedError, SyncdError
 from syncd.explain import Explanation
 from syncd.model import Lane
 from syncd.server.ports import TestReport
 from syncd.sync.account import Account
 from syncd.sync.health import explain_error
-from syncd.sync.rotating import refusal_over
 
 TRIAL_SECONDS = 60.0
 
@@ -35,9 +32,6 @@ async def trial(account: Account, clock: Clock) -> TestReport:
             explanation=_why(account.name, error, clock),
             refused=isinstance(error, AuthError) or (isinstance(error, RejectedError) and error.status == 403),
         )
-    if account.health.rotation is not None:
-        with suppress(StoreError, OwnershipError):  # said until the next test, then
-            await refusal_over(account)
     return TestReport(
         integration=account.name, ok=True, status=response.status_code, latency_ms=response.elapsed_seconds * 1000
     )
