@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from syncd import drivers
 from syncd.config import Config, load
 from syncd.errors import StoreError
-from syncd.kit import Accepted, Delivery, Headers, Receiver, Refused, signatures
+from syncd.kit import Accepted, Delivery, Headers, Receiver, Refused, macs, signatures
 from syncd.ports import StoredCredential
 from syncd.receivers import CHANNEL, LOOK_SECONDS, Receivers
 from syncd.secrets import Vault
@@ -306,3 +306,30 @@ integrations:
     receivers.load(site.file("{file: hook}", name="boats", text=text))
     assert isinstance(receivers.current["boats", "one"].judge(signed("whsec_x"), NOW), Accepted)
     assert ("boats", "two") not in receivers.current
+
+
+def test_a_forged_delivery_costs_the_same_however_many_secrets_its_integration_has(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("old", "new", "third"):
+        site.secret(name, f"whsec_{name}")
+    text = STRIPE + "    webhook: {secrets: [{file: third}]}\n"
+    receivers = Receivers(site.vault, lambda: None)
+    receivers.load(site.file("{file: old}, {file: new}", text=text))
+    hashed: list[int] = []
+    before = macs.Hmac.digest
+
+    def digest(mac: macs.Hmac, message: bytes) -> bytes:
+        hashed.append(len(message))
+        return before(mac, message)
+
+    monkeypatch.setattr(macs.Hmac, "digest", digest)
+    costs = {}
+    for name in ("shop", "other"):
+        hashed.clear()
+        assert of(receivers, name).judge(signed("whsec_forged"), NOW) == Refused("signature")
+        costs[name] = list(hashed)
+    assert costs["shop"] == costs["other"] and len(costs["shop"]) == 2
+    hashed.clear()
+    assert lets_in(receivers, "whsec_third", "other")
+    assert len(hashed) == 1, "a delivery that is its partner's pays for nobody"

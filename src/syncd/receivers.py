@@ -177,6 +177,7 @@ class Receivers:
 
     def _of(self, config: Config, partner: PartnerConfig, kept: dict[str, str]) -> dict[Key, Receiver]:
         made: dict[Key, Receiver] = {}
+        judged: list[tuple[str, Driver, list[Secret]]] = []
         try:
             driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
         except Exception as error:
@@ -194,8 +195,15 @@ class Receivers:
                     kept[name] = unread
                     stated = {**self._held.get(key, {}), **stated}
                 self._held[key] = stated
-                made[key] = self._receiver(own, config, partner, name, [*stated.values(), *self._sealed.get(name, ())])
+                judged.append((name, own, [*stated.values(), *self._sealed.get(name, ())]))
             except Exception as error:  # of the driver's own, which is one integration's trouble
+                self._keep(key, _fault(error), made, kept)
+        most = max((len(secrets) for _, _, secrets in judged), default=0)
+        for name, own, secrets in judged:
+            key = partner.name, name
+            try:
+                made[key] = self._receiver(own, config, partner, name, secrets, at_least=most)
+            except Exception as error:  # the same
                 self._keep(key, _fault(error), made, kept)
         return made
 
@@ -217,7 +225,14 @@ class Receivers:
         return found, "; ".join(unread)
 
     def _receiver(
-        self, driver: Driver, config: Config, partner: PartnerConfig, name: str, secrets: Sequence[Secret]
+        self,
+        driver: Driver,
+        config: Config,
+        partner: PartnerConfig,
+        name: str,
+        secrets: Sequence[Secret],
+        *,
+        at_least: int,
     ) -> Receiver:
         hook = partner.integrations[name].webhook or WebhookConfig()
         return Receiver(
@@ -229,6 +244,7 @@ class Receivers:
             per_second=hook.per_second,
             tolerance_seconds=hook.tolerance,
             enabled=partner.is_enabled(name),
+            at_least=at_least,
         )
 
 

@@ -261,3 +261,23 @@ def test_a_key_prepared_once_makes_the_same_hmac(key: bytes, message: bytes) -> 
     for algorithm in ("sha256", "sha1"):
         prepared = signatures.keyed(key, algorithm)  # type: ignore[arg-type]
         assert prepared.digest(message) == prepared.digest(message) == hmac.digest(key, message, algorithm)
+
+
+@pytest.mark.parametrize("seal", ["abc=", "x" * 28, "A" * 27, "A" * 4000, "GvWf1cFY/Q7PnoempGyD5oXAezc", "é" * 28])
+def test_what_cannot_be_a_signature_of_twilios_costs_no_reading_of_the_form(
+    seal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(body: bytes) -> str:
+        raise AssertionError("the form was read")
+
+    monkeypatch.setattr(signatures, "_form_text", read)
+    kind = "application/x-www-form-urlencoded"
+    assert not signatures.twilio(TWILIO_URL, b"A=1", kind, seal, ["token"])
+
+
+def test_a_form_of_more_fields_than_twilio_sends_is_not_read() -> None:
+    many = {f"Field{number}": "1" for number in range(signatures.MOST_FIELDS + 1)}
+    assert not twilio(many, signatures.sign_twilio(TWILIO_URL, many, "token"))
+    some = dict(list(many.items())[: signatures.MOST_FIELDS])
+    assert twilio(some, signatures.sign_twilio(TWILIO_URL, some, "token"))
+    assert signatures.MOST_FIELDS <= 200

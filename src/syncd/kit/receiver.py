@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -60,8 +61,8 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 class Receiver:
     """The judge of one integration's deliveries."""
 
-    __slots__ = ("_driver", "_event_id", "_event_type", "_kept", "_path", "_signs_url", "_verify", "integration",
-                 "partner", "per_second", "url")  # fmt: skip
+    __slots__ = ("_driver", "_event_id", "_event_type", "_kept", "_padding", "_path", "_signs_url", "_verify", "cost",
+                 "integration", "partner", "per_second", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -74,17 +75,26 @@ class Receiver:
         per_second: float = PER_SECOND,
         tolerance_seconds: float | None = None,
         enabled: bool = True,
+        at_least: int = 0,
     ) -> None:
         """`url`: what stands before any route in the address the partner calls (`https://host/webhooks/attio/acme`), which
-        a scheme that signs the address is judged by. Without secrets, or not enabled, everything is refused."""
+        a scheme that signs the address is judged by. Without secrets, or not enabled, everything is refused. `at_least`: a
+        refusal costs as much as with so many secrets, so that its time does not tell how many there are."""
         self.partner = partner
         self.integration = integration
         self.url = url.rstrip("/")
         self.per_second = per_second
         self._driver = driver
         self._path = f"/webhooks/{partner}/{integration}"
-        usable = enabled and any(secret.reveal() for secret in secrets)
+        held = sum(1 for secret in secrets if secret.reveal())
+        usable = enabled and held > 0
         self._verify = driver.verifier(secrets, tolerance_seconds=tolerance_seconds) if usable else None
+        nobodys = [
+            Secret(f"whsec_{b64encode(os.urandom(24)).decode()}") for _ in range(at_least - held if usable else 0)
+        ]
+        self._padding = driver.verifier(nobodys, tolerance_seconds=tolerance_seconds) if nobodys else None
+        self.cost = max(held, at_least) if usable else 0
+        """How many secrets a refusal is as dear as."""
         rules = driver.spec.webhooks
         # A scheme of a driver's own may look at anything; of ours two look at the address.
         self._signs_url = (
@@ -112,6 +122,8 @@ class Receiver:
                 delivery.url = self.public(delivery.url)
             verdict = self._verify(delivery, now.timestamp())
             if not verdict:
+                if self._padding is not None:
+                    self._padding(delivery, now.timestamp())
                 return _REFUSED[verdict]
         except Exception:
             # Bytes that break a verifier are no partner's; a fault of a driver's own must not become a 500 either.

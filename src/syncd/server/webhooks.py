@@ -187,8 +187,10 @@ class Webhooks:
         self._partners = frozenset(partner for partner, _ in receivers)
         for (partner, _), receiver in receivers.items():
             if receiver.judges:
-                self._decoys.setdefault(partner, receiver)
-                self._decoys.setdefault("", receiver)
+                for whose in (partner, ""):  # the dearest: that a name is unknown must not be told by a quick answer
+                    before = self._decoys.get(whose)
+                    if before is None or receiver.cost > before.cost:
+                        self._decoys[whose] = receiver
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if key in receivers}
 
     def _unknown(self, partner: str, delivery: Delivery, now: datetime) -> Answer:
