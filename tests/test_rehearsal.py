@@ -10,7 +10,7 @@ import pytest
 
 from syncd import drivers
 from syncd.codec import loads
-from syncd.errors import ConfigError
+from syncd.errors import AskedWrongError, ConfigError
 from syncd.kit.receiver import Accepted, Receiver, Refused
 from syncd.kit.signing import signed
 from syncd.kit.spec import Webhooks
@@ -119,7 +119,7 @@ def test_a_slip_in_a_type_is_not_another_event_of_its_family():
 
 
 def test_an_unknown_type_is_refused_with_the_one_that_was_probably_meant():
-    with pytest.raises(ConfigError, match="not known to send") as refused:
+    with pytest.raises(AskedWrongError, match="not known to send") as refused:
         sent("guesty", Wish(type="listing.update"))
     assert "listing.updated" in refused.value.hint
 

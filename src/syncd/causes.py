@@ -102,6 +102,7 @@ def letter_told(letter: DeadLetter, *, formers: Sequence[DeadLetter] = ()) -> di
         "resource": letter.resource,
         "record": letter.external_id,
         "from": letter.origin,
+        "push": int(letter.origin_id) if letter.origin == "outbox" and letter.origin_id else None,
         "error": letter.error_class,
         "message": letter.message,
         "attempts": letter.attempts,

@@ -44,6 +44,10 @@ class ConfigError(SyncdError):
     """The configuration cannot be used. Exit code 78."""
 
 
+class AskedWrongError(ConfigError):
+    """What somebody asked for cannot be; no file is wrong. Exit code 2."""
+
+
 class StoreError(SyncdError):
     """The database is unreachable, refuses the work, or has another schema than this release needs."""
 

@@ -66,9 +66,10 @@ def test_reconcile_shows_what_is_held_and_confirms_it(run, start, directory: Pat
     done = run("reconcile", "shop", "--config", directory)
     assert "complete pass of shop wished for: 1 run" in done.stdout
     assert "customers: 40 deletions held; look, then: syncd reconcile shop/customers --confirm" in done.stderr
-    stage.status.reconciled = ReconcileReport(confirmed=40)
+    stage.status.reconciled = ReconcileReport(confirmed=40, held={"customers": 40})
     done = run("reconcile", "shop/customers", "--confirm", "--config", directory)
     assert "40 held deletions of shop/customers confirmed" in done.stdout
+    assert "look, then" not in done.stderr
     assert stage.status.asked[-1][:4] == ("reconcile", "shop", "customers", True)
 
 

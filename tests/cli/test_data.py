@@ -161,6 +161,7 @@ def test_dlq_groups_by_cause_and_shows_one(run, directory: Path, database: str, 
     assert "shop/customers  email is null" in first
     assert first.endswith("cus_2")
     assert "shop/invoices   403 missing scope" in second
+    assert second.endswith("letter 1 (in_1)"), "what `dlq show` takes, and the record"
     shown = run("dlq", "show", first.split()[0][:5], "--config", directory)
     assert "shop/customers  2 rejects" in shown.stdout
     assert "cus_1" in shown.stdout
@@ -177,6 +178,10 @@ def test_dlq_groups_by_cause_and_shows_one(run, directory: Path, database: str, 
     wrong = run("dlq", "show", "zz", "--config", directory)
     assert wrong.exit_code == 2
     assert "no cause begins so" in wrong.stderr
+    wrong = run("dlq", "show", "9999", "--config", directory)
+    assert (wrong.exit_code, "there is no dead letter 9999, nor a cause" in wrong.stderr) == (2, True)
+    wrong = run("dlq", "replay", "eb22", "--config", directory)
+    assert (wrong.exit_code, "A cause? --cause eb22" in wrong.stderr) == (2, True)
     assert run("dlq", "list", "shopp", "--config", directory).exit_code == 2
 
 

@@ -116,3 +116,14 @@ def test_drift_is_told_record_by_record():
         "  do: syncd reconcile acme/things",
         "  the same sample once more: --sample 40 --seed 7",
     ]
+
+
+def test_an_end_without_a_beginning_is_not_passed_over(run: Any, directory: Path):
+    done = run("backfill", "acme", "--until", "2026-01-01", "--config", directory)
+    assert (done.exit_code, "--until needs --since" in done.stderr) == (2, True)
+
+
+def test_ids_and_a_range_together_are_refused_in_these_words(run: Any, directory: Path):
+    for more in (("--since", "2h"), ("--state", "done")):
+        done = run("webhook", "replay", "acme", "1", *more, "--config", directory)
+        assert (done.exit_code, "IDs or a range, not both" in done.stderr) == (2, True)

@@ -243,3 +243,8 @@ def test_a_body_is_parsed_once_and_a_form_by_its_names() -> None:
 def test_a_composite_id_tells_its_parts_apart() -> None:
     assert composite_id("a", b"b") == composite_id(b"a", "b")
     assert len({composite_id("ab", "c"), composite_id("a", "bc"), composite_id("abc"), composite_id()}) == 4
+
+
+def test_what_is_no_json_is_said_of_a_delivery():
+    with pytest.raises(PayloadError, match="the delivery is not JSON"):
+        Delivery(b"{", Headers()).json()

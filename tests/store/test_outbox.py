@@ -375,3 +375,12 @@ async def test_whatever_happens_a_try_that_left_is_never_forgotten(store: Store,
         if push is None:
             assert await state(store, number) == ("done" if over else "unknown" if doubt else "waiting", doubt)
     await store.leases.release(SCOPE, owner, fence)
+
+
+async def test_a_key_that_is_taken_is_refused_and_what_to_do_is_said_once(store: Store):
+    await put(store, "a", idempotency_key="k")
+    with pytest.raises(KeyUsedError) as refused:
+        await put(store, "b", idempotency_key="k")
+    assert refused.value.hint
+    assert refused.value.hint not in str(refused.value)
+    assert "HINT" not in str(refused.value)

@@ -44,8 +44,10 @@ class Stage:
         self.restart()
 
     def restart(self) -> None:
+        self.driver = SimpleNamespace(subscriptions=lambda options: object())
         account: Any = SimpleNamespace(
-            name="acme", health=Health("acme"), plans=self.plans, ownership=SimpleNamespace(held=True),
+            driver=self.driver, options={}, partner="plain", name="acme", health=Health("acme"),
+            plans=self.plans, ownership=SimpleNamespace(held=True),
             may_call=lambda: True, tasks_added=lambda: None, heard=lambda times: None,
         )  # fmt: skip
         self.account = account
@@ -215,6 +217,17 @@ async def test_where_nothing_ever_came_and_nothing_is_subscribed_there_is_no_sil
     await stage.clock.advance(10 * 86_400)
     await stage.look()
     assert await stage.wishes() == []
+
+
+@pytest.mark.parametrize(("described", "action"), [(object(), "syncd webhook repair acme"), (None, "look at plain")])
+async def test_where_no_driver_can_repair_a_subscription_nobody_is_sent_to_do_so(
+    stage: Stage, described: Any, action: str
+):
+    stage.driver.subscriptions = lambda options: described
+    await stage.arrives("flow")
+    await stage.clock.advance(4000)
+    await stage.look()
+    assert stage.account.health.silence.action.startswith(action)
 
 
 async def test_off_is_off_and_ends_what_was_told(stage: Stage):

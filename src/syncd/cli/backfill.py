@@ -54,6 +54,8 @@ def backfill(
     named = {key: text for key, text in zip(("integration", "resource"), target, strict=True) if text is not None}
     if stop:
         return _stop(app, link, named)
+    if since is None and until is not None:
+        raise click.UsageError("--until needs --since: from when on?")
     if since is None:
         return _standing(app, link, named, follow)
     to = until or app.clock.now().replace(microsecond=0)

@@ -42,7 +42,7 @@ def reconcile(app: App, target: tuple[str, str | None], confirm: bool) -> None:
         result(f"{plural(found.get('confirmed', 0), 'held deletion')} of {_text(target)} confirmed")
     else:
         result(f"complete pass of {_text(target)} wished for: {plural(len(found.get('wish_ids', [])), 'run')}")
-    for resource, count in held.items():
+    for resource, count in held.items() if not confirm else ():
         say(
             f"{resource}: {plural(count, 'deletion')} held; look, then: syncd reconcile {target[0]}/{resource} --confirm"
         )

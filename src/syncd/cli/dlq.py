@@ -61,7 +61,7 @@ def listed(app: App, integration: str | None) -> Exit:
             f"{trouble.count:,}",
             f"{ago(trouble.first_at, now)} ago",
             f"{ago(trouble.last_at, now)} ago",
-            next(iter(trouble.examples), "") or _letter_named(trouble),
+            _example(trouble),
         )
         for kind, trouble in found
     ]
@@ -103,6 +103,7 @@ def _show_letter(app: App, letter: Mapping[str, Any]) -> Exit:
     facts = {
         "record": letter["record"],
         "from": letter["from"],
+        "push": letter["push"],
         "error": letter["error"],
         "attempts": letter["attempts"],
         "buried": letter["buried"],
@@ -198,6 +199,9 @@ async def _entries(app: App, cause: str, limit: int) -> tuple[str, Trouble, Sequ
         try:
             kind, trouble = causes.chosen(cause, await _causes(store, None))
         except ConfigError as error:
+            if cause.isdecimal() and len(cause) < 19:
+                what = f"there is no dead letter {cause}, nor a cause"
+                raise Failure(what, str(error), error.hint, exit=Exit.USAGE) from None
             raise Failure(str(error), do=error.hint, exit=Exit.USAGE) from None
         entries: Sequence[Any]
         if kind == causes.REJECT:
@@ -226,6 +230,7 @@ def _entry(kind: str, entry: Any, raw: bool) -> dict[str, Any]:
         "letter": entry.id,
         "record": entry.external_id,
         "from": entry.origin,
+        "push": entry.origin_id if entry.origin == "outbox" else None,
         "error": entry.error_class,
         "message": entry.message,
         "attempts": entry.attempts,
@@ -243,9 +248,12 @@ def _entry(kind: str, entry: Any, raw: bool) -> dict[str, Any]:
     return told
 
 
-def _letter_named(trouble: Trouble) -> str:
-    first = next(iter(trouble.letters), None)
-    return f"letter {first}" if first is not None else ""
+def _example(trouble: Trouble) -> str:
+    """What `dlq show` takes, and the record: a letter by its number; of rejects the record alone."""
+    record, letter = next(iter(trouble.examples), ""), next(iter(trouble.letters), None)
+    if letter is None:
+        return record
+    return f"letter {letter}" + (f" ({record})" if record else "")
 
 
 def _text(value: Any) -> str:

@@ -16,11 +16,25 @@ if TYPE_CHECKING:
     from syncd.store import Selection
 
 
+class Letter(click.IntRange):
+    """The number of a letter; whoever names a cause instead is told how."""
+
+    name = "letter"
+
+    def __init__(self) -> None:
+        super().__init__(1, 2**63 - 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).isdecimal():
+            self.fail(f"{value!r} is not the number of a letter. A cause? --cause {value}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def choosing(function: Any) -> Any:
     """What says which letters are meant."""
     for option in reversed(
         (
-            click.argument("letters", nargs=-1, type=click.IntRange(1, 2**63 - 1), metavar="[LETTER]..."),
+            click.argument("letters", nargs=-1, type=Letter(), metavar="[LETTER]..."),
             click.option("--cause", metavar="CAUSE", help="Of this cause: as `dlq list` names it, or words of it."),
             click.option("--integration", metavar="NAME", help="Of this integration."),
             click.option(

@@ -25,6 +25,7 @@ class Exit(IntEnum):
 def exit_of(error: BaseException) -> Exit:
     """The exit code of an error that ended a command."""
     from syncd.errors import (
+        AskedWrongError,
         AuthError,
         BreakerOpenError,
         ConfigError,
@@ -36,6 +37,8 @@ def exit_of(error: BaseException) -> Exit:
     )
 
     match error:
+        case AskedWrongError():
+            return Exit.USAGE
         case ConfigError() | SchemaError():
             return Exit.CONFIG
         case AuthError():

@@ -159,7 +159,9 @@ def replay(
     never overwritten. What is waiting still, and what is kept without its body, stays as it is.
     """
     ranged = since is not None or until is not None
-    if bool(ids) == ranged or (ids and (state or kind)):
+    if ids and (ranged or state or kind):
+        raise click.UsageError("IDs or a range, not both: --since, --until, --state and --type choose without IDs")
+    if not ids and not ranged:
         raise click.UsageError("say which: IDs, or a range with --since, --until (and --state, --type)")
 
     async def ask() -> tuple[int, int, int]:

@@ -46,7 +46,7 @@ class Delivery:
     def json(self) -> Any:
         """The parsed body, parsed once; of a form its parameters by name. Raises PayloadError."""
         if self._parsed is _UNREAD:
-            self._parsed = _form(self.body) if self._is_form else loads(self.body)
+            self._parsed = _form(self.body) if self._is_form else _loads(self.body)
         return self._parsed
 
     @property
@@ -242,6 +242,13 @@ def _moment(value: Any) -> datetime | None:
         return coerce.moment(value) if isinstance(value, str) else coerce.epoch_moment(value)
     except PayloadError:
         return None
+
+
+def _loads(body: bytes) -> Any:
+    try:
+        return loads(body)
+    except PayloadError as error:
+        raise PayloadError(str(error).replace("the answer", "the delivery", 1)) from None
 
 
 def _form(body: bytes) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from syncd import codec, drivers
-from syncd.errors import ConfigError, SyncdError
+from syncd.errors import AskedWrongError, ConfigError, SyncdError
 from syncd.kit import Driver
 from syncd.kit.coerce import EPOCH
 from syncd.kit.paths import MISSING, getter, steps
@@ -123,12 +123,12 @@ def rehearse(
 ) -> Rehearsal:
     """The delivery, signed at `now` less what the wish says. `fresh`: hexadecimal digits nobody has used before.
 
-    `url`: the public URL, for schemes that sign it. Raises ConfigError for a type nothing is known of, and for a stale one
-    where the partner signs no time.
+    `url`: the public URL, for schemes that sign it. Raises AskedWrongError for a type nothing is known of, and for a
+    stale one where the partner signs no time.
     """
     rules = webhooks_of(driver)
     if wish.stale_seconds and not times(rules):
-        raise ConfigError(
+        raise AskedWrongError(
             f"{driver.spec.title or driver.spec.name} signs no time, so no delivery of it is ever too old",
             hint="leave --stale out",
         )
@@ -183,12 +183,12 @@ def _type(driver: Driver, sample: Sample) -> str:
         return driver.event_type(_delivery(sample))
 
 
-def _unknown(driver: Driver, samples: Sequence[Sample], kind: str) -> ConfigError:
+def _unknown(driver: Driver, samples: Sequence[Sample], kind: str) -> AskedWrongError:
     from syncd.config import did_you_mean
 
     known = types_of(driver, samples)
     hint = did_you_mean(kind, known) or f"it has: {', '.join(known)}"
-    return ConfigError(f"{driver.spec.title or driver.spec.name} is not known to send {kind!r}", hint=hint)
+    return AskedWrongError(f"{driver.spec.title or driver.spec.name} is not known to send {kind!r}", hint=hint)
 
 
 def _delivery(sample: Sample) -> Delivery:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final, cast
 
-from syncd.errors import ConfigError
+from syncd.errors import AskedWrongError
 from syncd.kit.paths import MISSING, getter, steps
 
 _MILLISECONDS_FROM: Final = 10**12
@@ -46,10 +46,10 @@ def put_one(body: dict[str, Any], place: str, value: Any) -> None:
 
 
 def put(body: Any, path: str, value: Any) -> None:
-    """Set a value at `data.rooms[0].name`, making the objects on the way. Raises ConfigError where there is no such way."""
+    """Set a value at `data.rooms[0].name`, making objects on the way. Raises AskedWrongError where there is no such."""
     way = [match[1] if match[1] is not None else int(match[2]) for match in _STEP.finditer(path)]
     if not way or "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in way).lstrip(".") != path:
-        raise ConfigError(f"{path!r} is no place in a body", hint="for example data.status, or rooms[0].name")
+        raise AskedWrongError(f"{path!r} is no place in a body", hint="for example data.status, or rooms[0].name")
     try:
         for step, after in pairwise(way):
             if isinstance(step, str) and body.get(step) is None:
@@ -62,14 +62,14 @@ def put(body: Any, path: str, value: Any) -> None:
         else:
             raise TypeError
     except (TypeError, IndexError, KeyError, AttributeError):
-        raise ConfigError(f"there is no place {path!r} in this body", hint="see it with --dry-run") from None
+        raise AskedWrongError(f"there is no place {path!r} in this body", hint="see it with --dry-run") from None
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """`path=value`, the value as JSON where it is such, else as text. Raises ConfigError."""
+    """`path=value`, the value as JSON where it is such, else as text. Raises AskedWrongError."""
     path, sign, value = text.partition("=")
     if not sign or not path:
-        raise ConfigError(f"{text!r} is not PATH=VALUE", hint="for example --set data.status=canceled")
+        raise AskedWrongError(f"{text!r} is not PATH=VALUE", hint="for example --set data.status=canceled")
     try:
         return path, json.loads(value)
     except ValueError:

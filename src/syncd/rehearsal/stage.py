@@ -89,6 +89,10 @@ class Stage:
         verdict = None
         if receiver is not None:
             verdict = receiver.judge(Delivery(sent.body, sent.headers, whole, sent.method, sent.route), now)
+        before = [await self._before(integration, each) for each in events]
+        cautions = _cautions(partner, driver, integration, () if forged or stale_seconds else events)
+        if external_id is not None and not (forged or stale_seconds):
+            cautions += _strange(before)
         note = {"type": kind, "event_id": found.event_id, "records": [each.external_id for each in events]}
         await self._store.audit.add(who, "webhook_rehearsed", integration=integration, after=note)
         return {
@@ -106,8 +110,8 @@ class Stage:
             else "disabled"
             if verdict is None
             else verdict.reason,
-            "events": [await self._before(integration, each) for each in events],
-            "cautions": _cautions(partner, driver, integration, () if forged or stale_seconds else events),
+            "events": before,
+            "cautions": cautions,
         }
 
     def _of(self, integration: str) -> tuple[PartnerConfig, Driver]:
@@ -173,6 +177,16 @@ class Stage:
 def _writes(event: Event) -> bool:
     """Would it change something by what it says itself, instead of by what the partner answers when asked?"""
     return event.deleted or event.revoked or event.raw is not None or event.credentials is not None
+
+
+def _strange(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of records somebody named that are not stored: what a read of them leaves behind."""
+    return [
+        f"no {each['resource']} {each['id']} is stored: it is read at the partner, and where the partner does not have it "
+        "either a tombstone stays under that id"
+        for each in events
+        if each["row_version"] is None and not each["deleted"]
+    ]
 
 
 def _cautions(partner: PartnerConfig, driver: Driver, integration: str, events: Sequence[Event]) -> list[str]:

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from syncd.config import did_you_mean
-from syncd.errors import ConfigError, OwnershipError, StoreError, SyncdError
+from syncd.errors import AskedWrongError, ConfigError, OwnershipError, StoreError, SyncdError
 from syncd.explain import Explanation
 from syncd.server.answers import refusal
 from syncd.store.database import DataRefusedError
@@ -47,6 +47,8 @@ def guarded(handler: Handler) -> Handler:
             return refusal(400, "usage", str(error), error.hint)
         except StoreError as error:
             return refusal(503, "database", str(error), error.hint)
+        except AskedWrongError as error:
+            return refusal(400, "usage", str(error), error.hint)
         except ConfigError as error:
             return refusal(422, "configuration", str(error), error.hint)
         except SyncdError as error:

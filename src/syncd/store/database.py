@@ -103,7 +103,7 @@ def _translated(error: asyncpg.PostgresError) -> StoreError:
     if state == NOT_OWNED:
         return OwnershipError(str(error))
     if state == KEY_USED:
-        return KeyUsedError(str(error), hint=error.hint or "")
+        return KeyUsedError(str(error.args[0]), hint=error.hint or "")
     if state in {"40001", "40P01", "55P03", "23505"}:
         return ConflictError(f"two writers met in the database: {error}")
     if state.startswith("22") or state == "54001":

@@ -235,7 +235,7 @@ class Silence:
                 reason=f"no webhook for {format_duration(round((silent.told_at - silent.since).total_seconds()))}",
                 usual=silent.usual,
                 pulled=resources,
-                action=f"syncd webhook repair {account.name}",
+                action=_mend(account),
             )
         watched.silent = silent
         self._show(watched, silent)
@@ -274,7 +274,7 @@ class Silence:
                 self._show(watched, found)
                 log.warning(
                     "webhooks_missed", partner=self._partner, integration=account.name, resource=name,
-                    reason="the pull found changes that no webhook told of", action=f"syncd webhook repair {account.name}",
+                    reason="the pull found changes that no webhook told of", action=_mend(account),
                 )  # fmt: skip
                 return
 
@@ -290,8 +290,17 @@ class Silence:
                 f"no webhook since {silent.since:%Y-%m-%d %H:%M} UTC ({silent.usual}); {found}",
                 since=silent.since,
                 cause="the subscription is gone, or deliveries do not reach us",
-                action=f"syncd webhook repair {account.name}",
+                action=_mend(account),
             ),
             [plan.name for plan in account.plans.values()],
             missed=silent.missed,
         )
+
+
+def _mend(account: Account) -> str:
+    """What helps against a silence: a driver that cannot ask the partner leaves it to a person."""
+    if account.driver.subscriptions(account.options) is None:
+        return (
+            f"look at {account.partner} whether its webhooks still lead here, then: syncd webhook list {account.name}"
+        )
+    return f"syncd webhook repair {account.name}"
