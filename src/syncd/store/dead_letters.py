@@ -18,6 +18,7 @@ from syncd import codec
 from syncd.store.burying import NEW, QUEUES, NewDeadLetter, insert_letter
 from syncd.store.database import Database, affected
 
+STATES = ("open", "replayed", "discarded")
 BATCH = 1000
 """Letters settled or removed in one transaction."""
 
@@ -80,21 +81,37 @@ class Selection:
     upto: int | None = None
     """No letter with a higher id: none that a person was not told of."""
 
-    @property
-    def values(self) -> tuple[Any, ...]:
-        """What `CHOSEN` names $1 to $8."""
-        cause = self.cause or (None, None, None)
-        ids = list(self.ids) or None
-        return (self.integration, ids, *cause, self.since, self.until, self.upto)
+    def condition(self, after: int = 0) -> tuple[str, list[Any]]:
+        """The condition it stands for, of a letter `d`, and its values, named from the one after `$after` on.
+
+        It speaks of nothing but what is given, so that an index can serve it: plans are made once for whatever values come.
+        """
+        parts: list[tuple[str, Any]] = []
+        if self.integration is not None:
+            parts.append(("d.integration = {}", self.integration))
+        if self.ids:
+            parts.append(("d.id = ANY({}::bigint[])", list(self.ids)))
+        if self.cause is not None:
+            names = ("d.integration = {}", "d.resource = {}", "d.fingerprint = {}")
+            parts += zip(names, self.cause, strict=True)
+        if self.since is not None:
+            parts.append((f"{_LAST} >= {{}}", self.since))
+        if self.until is not None:
+            parts.append((f"{_LAST} < {{}}", self.until))
+        if self.upto is not None:
+            parts.append(("d.id <= {}", self.upto))
+        return _all("d.state = 'open'", parts, after)
 
 
-CHOSEN = (
-    "d.state = 'open' AND ($1::text IS NULL OR d.integration = $1) AND ($2::bigint[] IS NULL OR d.id = ANY($2)) "
-    "AND ($3::text IS NULL OR (d.integration = $3 AND d.resource = $4 AND d.fingerprint = $5)) "
-    "AND ($6::timestamptz IS NULL OR coalesce(d.last_at, d.buried_at) >= $6) "
-    "AND ($7::timestamptz IS NULL OR coalesce(d.last_at, d.buried_at) < $7) AND ($8::bigint IS NULL OR d.id <= $8)"
-)
-"""The condition a Selection stands for, of a letter `d`."""
+_LAST = "coalesce(d.last_at, d.buried_at)"
+"""When a letter was buried last."""
+
+
+def _all(first: str, parts: Sequence[tuple[str, Any]], after: int) -> tuple[str, list[Any]]:
+    """All of these conditions, each with its value."""
+    said = [part.format(f"${number}") for number, (part, _) in enumerate(parts, after + 1)]
+    return " AND ".join((first, *said)), [value for _, value in parts]
+
 
 _ALL = (*NEW, *DeadLetter.__slots__)
 _GROUPED = """
@@ -161,15 +178,17 @@ class DeadLetters:
         limit: int = 100,
     ) -> list[DeadLetter]:
         """Newest first."""
+        given = (("integration = {}", integration), ("fingerprint = {}", fingerprint), ("resource = {}", resource))
+        # The state stands there as it is: an index of open ones serves nothing else.
+        known = state if state in STATES else ""
+        where, values = _all(f"state = '{known}'", [(part, value) for part, value in given if value is not None], 1)
+        if fingerprint is not None:  # else, of a rare cause, all letters are read back to the latest of it
+            where = (
+                "(integration, id) IN (SELECT i.integration, i.id FROM (SELECT integration, id FROM syncd.dead_letters "
+                f"WHERE {where} OFFSET 0) i ORDER BY i.id DESC LIMIT $1)"
+            )
         found = await self._database.fetch(
-            f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE ($1::text IS NULL OR integration = $1) "
-            "AND state = $2 AND ($3::text IS NULL OR fingerprint = $3) AND ($5::text IS NULL OR resource = $5) "
-            "ORDER BY id DESC LIMIT $4",
-            integration,
-            state,
-            fingerprint,
-            limit,
-            resource,
+            f"SELECT {', '.join(_ALL)} FROM syncd.dead_letters WHERE {where} ORDER BY id DESC LIMIT $1", limit, *values
         )
         return [DeadLetter(**dict(each)) for each in found]
 
@@ -208,57 +227,54 @@ class DeadLetters:
 
     async def discard(self, selection: Selection, *, by: str, reason: str) -> int:
         """Settle for good what is selected, and let go of the work; returns how many letters there were."""
-        now, total = self._database.clock.now(), 0
+        now = self._database.clock.now()
+        chosen, values = selection.condition(4)
+        return await self._by_batches(
+            "UPDATE syncd.dead_letters l SET state = 'discarded', settled_at = $2, settled_by = $3, reason = $4 "
+            f"FROM (SELECT d.integration, d.id FROM syncd.dead_letters d WHERE d.id > $1 AND {chosen} "
+            f"ORDER BY d.id LIMIT {BATCH} FOR UPDATE) c WHERE l.integration = c.integration AND l.id = c.id "
+            "RETURNING l.integration, l.id, l.origin, l.origin_id",
+            [now, by, str(codec.storable(reason)) or None, *values],
+            f"discarded by {by}" + (f": {reason}" if reason else ""),
+        )
+
+    async def _by_batches(self, statement: str, values: Sequence[Any], why: str) -> int:
+        """A batch of letters above $1 at a time, each time above the last one, and their work let go; returns how many.
+
+        How many a batch has stands in the statement as it is: of what it cannot read the planner expects a tenth of the table.
+        """
+        last, total = 0, 0
         while True:
             async with self._database.transaction() as connection:
-                gone = await connection.fetch(
-                    "UPDATE syncd.dead_letters l SET state = 'discarded', settled_at = $9, settled_by = $10, reason = $11 "
-                    f"FROM (SELECT d.integration, d.id FROM syncd.dead_letters d WHERE {CHOSEN} ORDER BY d.id LIMIT $12 "
-                    "FOR UPDATE) c WHERE l.integration = c.integration AND l.id = c.id "
-                    "RETURNING l.integration, l.origin, l.origin_id",
-                    *selection.values,
-                    now,
-                    by,
-                    str(codec.storable(reason)) or None,
-                    BATCH,
-                )
-                await _let_go(connection, gone, now, f"discarded by {by}" + (f": {reason}" if reason else ""))
+                gone = await connection.fetch(statement, last, *values)
+                await _let_go(connection, gone, self._database.clock.now(), why)
             total += len(gone)
             if len(gone) < BATCH:
                 return total
+            last = max(one["id"] for one in gone)
 
     async def purge(self, before: datetime | None, *, integration: str | None = None, open_too: bool = True) -> int:
         """Remove letters last touched before then (None: all), settled ones and open ones; returns how many.
 
         What a replay under way still has to count stays.
         """
-        total = 0
-        while True:
-            async with self._database.transaction() as connection:
-                gone = await connection.fetch(
-                    f"DELETE FROM syncd.dead_letters l USING (SELECT d.integration, d.id FROM syncd.dead_letters d "
-                    f"WHERE {_OVER} ORDER BY d.id LIMIT $4 FOR UPDATE) c "
-                    "WHERE l.integration = c.integration AND l.id = c.id RETURNING l.integration, l.origin, "
-                    "CASE WHEN l.state = 'open' THEN l.origin_id END AS origin_id",
-                    before,
-                    integration,
-                    open_too,
-                    BATCH,
-                )
-                await _let_go(connection, gone, self._database.clock.now(), "its dead letter was purged")
-            total += len(gone)
-            if len(gone) < BATCH:
-                return total
+        over, values = _over(before, integration, open_too, after=1)
+        return await self._by_batches(
+            "DELETE FROM syncd.dead_letters l USING (SELECT d.integration, d.id FROM syncd.dead_letters d "
+            f"WHERE d.id > $1 AND {over} ORDER BY d.id LIMIT {BATCH} FOR UPDATE) c "
+            "WHERE l.integration = c.integration AND l.id = c.id RETURNING l.integration, l.id, l.origin, "
+            "CASE WHEN l.state = 'open' THEN l.origin_id END AS origin_id",
+            values,
+            "its dead letter was purged",
+        )
 
     async def purgeable(
         self, before: datetime | None, *, integration: str | None = None, open_too: bool = True
     ) -> dict[str, int]:
         """How many letters of each state `purge` would remove."""
+        over, values = _over(before, integration, open_too)
         found = await self._database.fetch(
-            f"SELECT d.state, count(*) FROM syncd.dead_letters d WHERE {_OVER} GROUP BY 1",
-            before,
-            integration,
-            open_too,
+            f"SELECT d.state, count(*) FROM syncd.dead_letters d WHERE {over} GROUP BY 1", *values
         )
         return {each[0]: each[1] for each in found}
 
@@ -270,12 +286,21 @@ class DeadLetters:
         return {each[0]: each[1] for each in found}
 
 
-_OVER = (
-    "($1::timestamptz IS NULL OR coalesce(d.settled_at, d.last_at, d.buried_at) < $1) "
-    "AND ($2::text IS NULL OR d.integration = $2) AND ($3::boolean OR d.state <> 'open') "
-    "AND (d.replay_id IS NULL OR NOT EXISTS (SELECT FROM syncd.replays r WHERE r.integration = d.integration "
+_NOT_COUNTED = (
+    "(d.replay_id IS NULL OR NOT EXISTS (SELECT FROM syncd.replays r WHERE r.integration = d.integration "
     "AND r.id = d.replay_id AND r.ended_at IS NULL))"
 )
+"""No replay under way has to count it still."""
+
+
+def _over(before: datetime | None, integration: str | None, open_too: bool, after: int = 0) -> tuple[str, list[Any]]:
+    """What `purge` removes, of a letter `d`; of what is given alone."""
+    parts: list[tuple[str, Any]] = []
+    if before is not None:
+        parts.append(("coalesce(d.settled_at, d.last_at, d.buried_at) < {}", before))
+    if integration is not None:
+        parts.append(("d.integration = {}", integration))
+    return _all(_NOT_COUNTED if open_too else f"d.state <> 'open' AND {_NOT_COUNTED}", parts, after)
 
 
 async def _let_go(connection: asyncpg.Connection, letters: Sequence[asyncpg.Record], now: datetime, why: str) -> None:

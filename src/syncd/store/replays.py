@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 
 from syncd.store.database import UNHURRIED_SECONDS, again_after_conflict
-from syncd.store.dead_letters import CHOSEN, Selection
+from syncd.store.dead_letters import Selection
 from syncd.store.replay_steps import COLUMNS, FAILED, OPEN, Replay, Steps
 from syncd.store.returns import IN_FLIGHT
 
@@ -79,6 +79,8 @@ class Standing:
 
 
 _RUNNING = "SELECT r.id FROM syncd.replays r WHERE r.ended_at IS NULL"
+_FREE = f"(d.replay_id IS NULL OR d.replay_id NOT IN ({_RUNNING}))"
+"""A letter that no replay under way holds."""
 _STANDING = f"""
 SELECT {COLUMNS}, f.flying AS _flying, ({FAILED}) AS _failed, f.until AS _until, f.why AS _why,
        EXISTS (SELECT FROM syncd.dead_letters d WHERE {OPEN}) AS _left, p.count AS _put_off, p.why AS _put_off_for
@@ -95,15 +97,16 @@ class Replays(Steps):
 
     async def groups(self, selection: Selection) -> list[Group]:
         """What a selection would replay, by cause, the most frequent first."""
+        chosen, values = selection.condition()
         found = await self._database.fetch(
             "SELECT g.*, m.message FROM (SELECT d.integration, d.resource, d.fingerprint, d.origin, "
             "coalesce(d.payload ->> 'kind', '') AS kind, count(*) AS count, "
             f"count(*) FILTER (WHERE d.replay_id IN ({_RUNNING})) AS running, "
             "count(*) FILTER (WHERE d.replays > 0) AS again, max(d.id) AS upto "
-            f"FROM syncd.dead_letters d WHERE {CHOSEN} GROUP BY 1, 2, 3, 4, 5) g "
+            f"FROM syncd.dead_letters d WHERE {chosen} GROUP BY 1, 2, 3, 4, 5) g "
             "JOIN syncd.dead_letters m ON m.integration = g.integration AND m.id = g.upto "
             "ORDER BY g.count DESC, g.integration, g.resource, g.fingerprint, g.origin, g.kind",
-            *selection.values,
+            *values,
         )
         return [Group(**dict(each)) for each in found]
 
@@ -117,32 +120,29 @@ class Replays(Steps):
         async with self._database.transaction() as connection:
             await connection.execute("SET LOCAL statement_timeout = 0")
             await connection.execute(_LOCK)
-            ids = await connection.fetch(
-                "SELECT DISTINCT r.integration, r.id FROM syncd.dead_letters d JOIN syncd.replays r "
-                f"ON r.integration = d.integration AND r.id = d.replay_id AND r.ended_at IS NULL WHERE {CHOSEN}",
-                *selection.values,
-            )
-            free = f"{CHOSEN} AND (d.replay_id IS NULL OR d.replay_id NOT IN ({_RUNNING}))"
+            ids = await self._holding(connection, selection)
+            chosen, values = selection.condition(2)
             made = await connection.fetch(
                 "INSERT INTO syncd.replays (integration, resource, fingerprint, message, who, total, begun_at) "
-                "SELECT g.integration, g.resource, g.fingerprint, m.message, $9, g.count, $10 FROM ("
+                "SELECT g.integration, g.resource, g.fingerprint, m.message, $1, g.count, $2 FROM ("
                 "SELECT d.integration, d.resource, d.fingerprint, count(*) AS count, max(d.id) AS latest "
-                f"FROM syncd.dead_letters d WHERE {free} GROUP BY 1, 2, 3) g "
+                f"FROM syncd.dead_letters d WHERE {chosen} AND {_FREE} GROUP BY 1, 2, 3) g "
                 "JOIN syncd.dead_letters m ON m.integration = g.integration AND m.id = g.latest "
                 "RETURNING integration, id, resource, fingerprint, total",
-                *selection.values,
                 who,
                 now,
+                *values,
                 timeout=UNHURRIED_SECONDS,
             )
             if made:
+                chosen, values = selection.condition(4)
                 await connection.execute(
                     "UPDATE syncd.dead_letters d SET replay_id = m.id, put_off_until = NULL, put_off_for = NULL "
-                    "FROM unnest($9::text[], $10::bigint[], $11::text[], $12::text[]) "
+                    "FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) "
                     "AS m(integration, id, resource, fingerprint) WHERE d.integration = m.integration "
-                    f"AND d.resource = m.resource AND d.fingerprint = m.fingerprint AND {free}",
-                    *selection.values,
+                    f"AND d.resource = m.resource AND d.fingerprint = m.fingerprint AND {chosen} AND {_FREE}",
                     *([one[name] for one in made] for name in ("integration", "id", "resource", "fingerprint")),
+                    *values,
                     timeout=UNHURRIED_SECONDS,
                 )
                 await connection.executemany(
@@ -154,6 +154,17 @@ class Replays(Steps):
                 )
                 await connection.execute("SELECT pg_notify($1, '')", REPLAYS)
         return sorted((one["integration"], one["id"]) for one in (*ids, *made))
+
+    async def _holding(self, connection: asyncpg.Connection, selection: Selection) -> list[asyncpg.Record]:
+        """The replays under way that hold letters of the selection: looked for replay by replay, not letter by letter."""
+        chosen, values = selection.condition()
+        found: list[asyncpg.Record] = await connection.fetch(
+            "SELECT r.integration, r.id FROM syncd.replays r WHERE r.ended_at IS NULL AND EXISTS (SELECT "
+            "FROM syncd.dead_letters d WHERE d.integration = r.integration AND d.replay_id = r.id "
+            f"AND {chosen} ORDER BY d.put_off_until, d.id LIMIT 1) ORDER BY r.integration, r.id",
+            *values,
+        )
+        return found
 
     async def running(self) -> list[tuple[str, int]]:
         """Those under way, the oldest first."""
@@ -205,14 +216,8 @@ class Replays(Steps):
         """
         async with self._database.transaction() as connection:
             await connection.execute(_LOCK)
-            found = await connection.fetch(
-                "SELECT DISTINCT r.integration, r.id FROM syncd.dead_letters d JOIN syncd.replays r "
-                f"ON r.integration = d.integration AND r.id = d.replay_id AND r.ended_at IS NULL WHERE {CHOSEN} "
-                "ORDER BY r.integration, r.id",
-                *selection.values,
-            )
             ended = []
-            for each in found:
+            for each in await self._holding(connection, selection):
                 left = await self.end(connection, each["integration"], each["id"], "cancelled", f"cancelled by {who}")
                 if left is not None:
                     ended.append((each["integration"], each["id"], left))

@@ -29,7 +29,8 @@ COMMENT ON COLUMN syncd.dead_letters.put_off_for IS 'What its replay waits for.'
 COMMENT ON COLUMN syncd.dead_letters.reason IS 'Why it was discarded.';
 CREATE UNIQUE INDEX dead_letters_open_once ON syncd.dead_letters (integration, thing) WHERE state = 'open' AND thing IS NOT NULL;
 DROP INDEX syncd.dead_letters_open;
-CREATE INDEX dead_letters_by_cause ON syncd.dead_letters (integration, fingerprint, resource, id) WHERE state = 'open';
+CREATE INDEX dead_letters_by_cause ON syncd.dead_letters (fingerprint, integration, resource, id) WHERE state = 'open';
+CREATE INDEX dead_letters_of_origin ON syncd.dead_letters (integration, origin, origin_id, id);
 CREATE INDEX dead_letters_by_id ON syncd.dead_letters (id);
 CREATE INDEX dead_letters_of_replay ON syncd.dead_letters (integration, replay_id, put_off_until, id)
     WHERE state = 'open' AND replay_id IS NOT NULL;
