@@ -241,7 +241,7 @@ class DeadLetters:
     async def _by_batches(self, statement: str, values: Sequence[Any], why: str) -> int:
         """A batch of letters above $1 at a time, each time above the last one, and their work let go; returns how many.
 
-        How many a batch has stands in the statement as it is: of what it cannot read the planner expects a tenth of the table.
+        How many a batch has stands in the statement: of what it cannot read the planner expects a tenth of the table.
         """
         last, total = 0, 0
         while True:
