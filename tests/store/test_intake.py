@@ -259,7 +259,7 @@ async def test_what_is_known_already_is_looked_up_by_the_whole_key_however_empty
     """By the integration alone each delivery would cost as much as there are rows: planned once, while there were none."""
     connection = await asyncpg.connect(database, server_settings=scribe._SETTINGS)
     types = ", ".join(["NULL::text[]"] * 5 + ["NULL::bytea[]", "NULL::timestamptz[]"])
-    await connection.execute(f"PREPARE stored AS {scribe._INSERT}")
+    await connection.execute(f"PREPARE stored AS {scribe._STORE_UNKNOWN}")
     plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE stored({types})"))
     await connection.close()
     assert "using inbox_pkey" in plan

@@ -20,6 +20,10 @@ Row = tuple[str, str, str, str | None, str, bytes, datetime]
 
 STATEMENT_SECONDS = 3.0
 """Longest work on one batch, by the server's clock; `Intake` cuts the connection when not even that is said in time."""
+LOCK_SECONDS = 0.25
+"""How long a batch waits for whoever holds a row it has once more, or the table, before it asks in another way."""
+WARY_BATCHES = 1000
+"""After a batch that waited so long, so many go the other way from the start."""
 LOOK_LOCK_SECONDS = 1.0
 """How long a look waits for the table."""
 INBOX = "syncd_inbox"
@@ -30,7 +34,7 @@ _SETTINGS = {
     "application_name": "syncd intake",
     "timezone": "UTC",
     "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
-    "lock_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    "lock_timeout": f"{LOCK_SECONDS * 1000:.0f}ms",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
     # The statement is planned while the inbox may be empty, where all ways cost the same, and used when it no longer is:
@@ -51,20 +55,26 @@ DO $$ BEGIN
 END $$
 """
 
-# What is there already is left out as it is seen: to ask the unique index for it would wait for whoever is about to change
-# that row, a worker that hangs for instance, and everybody's deliveries with it.
 _INSERT = """
 INSERT INTO syncd.inbox (integration, event_id, route, event_type, headers, body, received_at)
 SELECT i, e, r, t, h::jsonb, b, a
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::timestamptz[])
     AS n(i, e, r, t, h, b, a)
+{unknown}
+ON CONFLICT (integration, event_id) DO NOTHING
+RETURNING integration, event_id
+"""
+_STORE = _INSERT.format(unknown="")
+# To ask the unique index for what is there already waits for whoever is about to change that row, a worker that hangs for
+# instance, and everybody's deliveries with it. To leave it out as it is seen costs a third more, so that is the other way.
+_STORE_UNKNOWN = _INSERT.format(
+    unknown="""
 WHERE n.e IS DISTINCT FROM (
     SELECT k.event_id FROM syncd.inbox k
     WHERE k.integration = n.i AND k.event_id >= n.e ORDER BY k.event_id LIMIT 1
 )
-ON CONFLICT (integration, event_id) DO NOTHING
-RETURNING integration, event_id
 """
+)
 
 # What an INSERT asks for before it writes: a database that takes writes, the right to, and the table.
 _LOOK = f"""
@@ -90,6 +100,8 @@ class Scribe:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
+        self._wary = 0
+        """Batches that leave out what is known as it is seen."""
 
     @classmethod
     async def open(cls, url: str, *, clock: Clock, seconds: float = 10.0) -> Scribe:
@@ -101,7 +113,8 @@ class Scribe:
                     with reaching(url):
                         connection = await asyncpg.connect(url, timeout=None, server_settings=_SETTINGS)
                     binary.register_arrays(connection)
-                    await connection.prepare(_INSERT)
+                    await connection.prepare(_STORE)
+                    await connection.prepare(_STORE_UNKNOWN)
                     await connection.execute(_PROBE)  # last: to prepare leaves a transaction open, and its lock held
         except BaseException as error:
             if connection is not None:
@@ -137,11 +150,27 @@ class Scribe:
         return [*await self.store(rows[:middle]), *await self.store(rows[middle:])]
 
     async def _insert(self, rows: Sequence[Row]) -> list[bool | str]:
-        stored = await self._connection.fetch(_INSERT, *zip(*rows, strict=True))
+        stored = await self._stored(list(zip(*rows, strict=True)))
         if len(stored) == len(rows):
             return [True] * len(rows)
         fresh = {(integration, event_id) for integration, event_id in stored}
         return [row[:2] in fresh for row in rows]
+
+    async def _stored(self, columns: Sequence[Sequence[object]]) -> list[asyncpg.Record]:
+        if not self._wary:
+            try:
+                return list(await self._connection.fetch(_STORE, *columns))
+            except asyncpg.LockNotAvailableError:
+                self._wary = WARY_BATCHES
+        self._wary -= 1
+        waits = int(STATEMENT_SECONDS / LOCK_SECONDS)
+        while True:
+            try:
+                return list(await self._connection.fetch(_STORE_UNKNOWN, *columns))
+            except asyncpg.LockNotAvailableError:  # another writer has one of them in hand, or somebody the table
+                waits -= 1
+                if waits <= 0:
+                    raise
 
     async def tell(self, integrations: Iterable[str]) -> None:
         """Say NOTIFY for each of them. Raises StoreError."""
