@@ -408,7 +408,7 @@ async def test_too_many_at_once_takes_seats_and_leaves_the_rate(clock):
     assert (view["seats"]["limit"], view["seats"]["learned"], view["tiers"][0]["learned"]) == (4, 4, None)
     partner = Partner(clock, 1)
     await clock.run(asyncio.gather(*(work(gate, partner, clock.monotonic() + 1200) for _ in range(8))))
-    assert gate.view()["seats"] == {"used": 0, "limit": 8, "configured": 8, "learned": None}
+    assert gate.view()["seats"] == {"used": 0, "doubted": 0, "limit": 8, "configured": 8, "learned": None}
 
 
 async def test_a_ramp_begins_with_a_tenth_and_ends_with_all(clock):

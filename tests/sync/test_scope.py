@@ -205,6 +205,11 @@ def test_a_scope_as_json_names_who_shares_it_when_the_next_call_may_leave_and_wh
         ({"next_call": {"in_seconds": 3.0, "why": "600/60s"}}, 3.0, "600/min has only its reserve left"),
         ({"next_call": {"in_seconds": None, "why": "concurrency"}}, None, "all 2 seats are taken"),
         (
+            {"next_call": {"in_seconds": 30.0, "why": "concurrency"}, "seats": {"limit": 8, "doubted": 8}},
+            30.0,
+            "calls of a process that was killed may still hold 8 of 8 seats",
+        ),
+        (
             {"held": {"who": "ann", "why": "tests", "until": NOW + timedelta(hours=1)}},
             3600.0,
             "held by ann until 13:00:00 UTC: tests",

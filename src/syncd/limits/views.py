@@ -33,6 +33,7 @@ def view_of(gate: Gate) -> dict[str, Any]:
         else None,
         "seats": {
             "used": gate.book.seats_used,
+            "doubted": sum(seats for _, seats in gate.book.ghosts(gate.clock.monotonic())),
             "limit": gate.book.seats,
             "configured": gate.book.concurrency,
             "learned": gate.lessons.seats,

@@ -218,7 +218,10 @@ def _back_in(told: Mapping[str, Any], now: datetime) -> float:
 def _held_by(why: str, view: Mapping[str, Any]) -> str:
     """The gate's word for what holds a call, in a person's."""
     if why == "concurrency":
-        return f"all {(view.get('seats') or {}).get('limit')} seats are taken"
+        seats = view.get("seats") or {}
+        if seats.get("doubted"):
+            return f"calls of a process that was killed may still hold {seats['doubted']} of {seats.get('limit')} seats"
+        return f"all {seats.get('limit')} seats are taken"
     for tier in view.get("tiers", []):
         if tier["name"] == why:
             short = tier["used"] < tier["budget"]  # a call of this lane waits while there is room for more urgent ones
