@@ -12,6 +12,7 @@ from syncd import metrics
 from syncd.kit import Event
 from syncd.store import KeyRing, Store
 from syncd.store.queues import INBOX
+from syncd.sync.naming import NAMED_LATER, NAMED_MOST
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk, event, thing
 
@@ -83,3 +84,17 @@ async def test_a_good_delivery_goes_past_thousands_whose_time_to_be_looked_at_ag
     await desk.events.look()
     (row,) = await desk.rows("SELECT state FROM syncd.inbox WHERE id = $1", good)
     assert row["state"] == "done"
+
+
+async def test_more_than_are_remembered_come_to_an_end_as_well(
+    desk: Desk, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("syncd.sync.naming.UNNAMED_MOST", 2)
+    monkeypatch.setattr("syncd.sync.naming.NAMED_WITHIN", 2 * NAMED_LATER)
+    await nameless(desk, 5)
+    for _ in range(3):
+        await desk.work()
+        await clock.advance(NAMED_LATER.total_seconds() + 1)
+    await clock.advance(NAMED_MOST.total_seconds())
+    await desk.work()
+    assert {state for state, _ in await desk.fates()} == {"dropped"}

@@ -49,7 +49,8 @@ class Naming:
         first = self._unnamed.setdefault(one.id, now)
         if len(self._unnamed) > UNNAMED_MOST:
             self._unnamed.popitem(last=False)
-        if now < first + NAMED_WITHIN:
+        # Where more of them wait than are remembered, how often it was looked at says it as well.
+        if now < first + NAMED_WITHIN and one.attempts < NAMED_WITHIN / NAMED_LATER:
             return NAMED_LATER
         listed = await self._listed_at(resource)
         if (listed is None or listed < first) and now < one.received_at + NAMED_MOST:
