@@ -372,6 +372,9 @@ def test_sim_serves_until_it_is_told_to_stop():
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(told["url"] + "/v1/customers", timeout=10)
         assert refused.value.code == 401
+        asked = urllib.request.Request(told["url"] + "/v1/customers")
+        asked.add_header("Authorization", f"Bearer {told['credentials']['api_key']}")
+        assert urllib.request.urlopen(asked, timeout=10).status == 200
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

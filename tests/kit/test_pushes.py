@@ -64,6 +64,8 @@ def test_an_unknown_kind_is_refused_with_the_ones_there_are():
         ({"as": "email", "many": True}, ["ada@example.com", "bob"], "number 2 of the list"),
         ({"as": "email", "many": True, "required": True}, [], "is required"),
         ({"required": True}, None, "is required"),
+        ({"as": "text", "required": True}, "", "is required"),
+        ({"as": "text", "required": True}, " \n", "is required"),
     ],
 )
 def test_a_field_that_cannot_be_sent_is_named_and_its_value_is_not(field: Any, value: Any, trouble: str):

@@ -22,7 +22,7 @@ from syncd.cli.output import Failure
 def sim(app: App, driver: str | None, port: int, host: str, options: tuple[str, ...]) -> Exit:
     """Run the simulator of DRIVER until Ctrl-C. Without DRIVER: list those there are.
 
-    The JSON line on stdout says where it listens; point an integration's base_url there.
+    The JSON line on stdout says where it listens, and which credentials it takes; point an integration's base_url there.
     """
     known = _simulated()
     if driver is None:

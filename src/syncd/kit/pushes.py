@@ -31,7 +31,7 @@ class PushField(Model):
         | None
     ) = Field(None, alias="as", description="What it must be; phone is E.164. Left out: anything.")
     many: bool = Field(False, description="A list of such; a bare value becomes a list of one.")
-    required: bool = Field(False, description="A push without it is refused.")
+    required: bool = Field(False, description="A push without it, or with an empty text, is refused.")
     choices: tuple[str | int | bool, ...] = Field((), description="The only values it may have.")
     longest: int | None = Field(None, ge=1, description="Characters a text may have.")
 

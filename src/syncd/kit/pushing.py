@@ -49,7 +49,7 @@ def check(resource: Resource, change: Change, stored: Mapping[str, Any] | None) 
             raise refused(resource, f"field {name}: {resource.name} {change.kind} has no such field", has)
     for name, field in rules.fields.items():
         value = change.data.get(name)
-        if value is None:
+        if value is None or (field.required and isinstance(value, str) and not value.strip()):
             if field.required:
                 raise refused(resource, f"field {name}: is required")
             continue

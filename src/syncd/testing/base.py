@@ -42,6 +42,8 @@ class Simulator(Account):
     name: ClassVar[str]
     base_path: ClassVar[str] = "/v1"
     token_route: ClassVar[str] = ""
+    credentials: ClassVar[Mapping[str, str]] = {}
+    """By the name of a credential in an integration's file: the option that has what is accepted."""
     id_field: ClassVar[str] = "id"
     routes: ClassVar[tuple[Route, ...]] = ()
 

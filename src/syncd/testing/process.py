@@ -86,8 +86,11 @@ def run(
                     stopping.set()
 
             loop.add_reader(sys.stdin.fileno(), read)
-        served = await serve(make(name, options or {}), host, port)
+        simulator = make(name, options or {})
+        served = await serve(simulator, host, port)
+        takes = {each: simulator.options[option] for each, option in simulator.credentials.items()}
         facts = {"name": name, "url": served.url, "base_url": served.base_url, "port": served.port, "pid": os.getpid()}
+        facts["credentials"] = takes
         sys.stdout.write(orjson.dumps(facts).decode() + "\n")
         sys.stdout.flush()
         await stopping.wait()

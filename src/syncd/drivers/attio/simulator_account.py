@@ -56,6 +56,8 @@ class AttioAccount(Simulator):
         ("GET", "/v2/workspace_members/{id}", "member_one"),
     )
 
+    credentials: ClassVar[Mapping[str, str]] = {"token": "token"}
+
     def defaults(self) -> dict[str, Any]:
         return {
             "token": "simulated-attio-token",

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
@@ -33,6 +34,8 @@ class GuestyAccount(Simulator):
         ("POST", "/oauth2/token", "token"),
         ("GET", "/v1/accounts/me", "me"),
     )
+
+    credentials: ClassVar[Mapping[str, str]] = {"client_id": "client_id", "client_secret": "client_secret"}
 
     def __init__(self, **options: Any) -> None:
         self.tokens: dict[str, float] = {}

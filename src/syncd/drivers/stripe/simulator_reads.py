@@ -58,6 +58,8 @@ class StripeReads(StripeChanges):
         ("GET", "/v1/account", "account"),
     )
 
+    credentials: ClassVar[Mapping[str, str]] = {"api_key": "key"}
+
     def __init__(self, **options: Any) -> None:
         self.requests = 0
         super().__init__(**options)
