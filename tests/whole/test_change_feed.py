@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from tests.whole.conftest import only, partner
 from tests.whole.daemon import Daemon, Rows
@@ -19,7 +20,7 @@ from tests.whole.daemon import Daemon, Rows
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "changes.md").read_text()
 CONSUMER = re.search(r"```python\n# consumer\.py\n(.*?)```", PAGE, re.DOTALL)[1]
 TABLES, REPORT, START = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-TABLES = TABLES.partition("GRANT")[0]
+ROLE = "my_program"
 THINGS = 300
 
 
@@ -38,14 +39,24 @@ async def consumer(folder: Path, url: str) -> AsyncIterator[asyncio.subprocess.P
         await process.wait()
 
 
+@pytest.fixture
+async def program(rows: Rows, database: str) -> AsyncIterator[str]:
+    """The page's tables, and its user with no more rights than the page gives; the way in as that user."""
+    name = f"{ROLE}_{await rows.connection.fetchval('SELECT current_database()')}"
+    await rows.connection.execute("SET search_path = public")  # its owner has a schema of his own name, which is ours
+    await rows.connection.execute(f'CREATE ROLE "{name}"')
+    await rows.connection.execute(TABLES.replace(ROLE, f'"{name}"'))
+    yield f"{database}{'&' if '?' in database else '?'}role={name}"
+    await rows.connection.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"')
+
+
 async def test_the_pages_consumer_is_killed_again_and_again_and_sees_each_change_once(
-    tmp_path: Path, database: str, rows: Rows, plain
+    tmp_path: Path, database: str, rows: Rows, plain, program: str
 ):
     simulator, control = plain(things=THINGS)
     dice = random.Random(11)
     resources = only("things", every="1s", overlap="3s", history="full")
     async with Daemon(tmp_path, database, {"plain": partner(simulator.base_url, resources=resources)}) as daemon:
-        await rows.connection.execute(TABLES)
 
         async def logged() -> int:
             return int(await rows.connection.fetchval("SELECT count(*) FROM my_log"))
@@ -53,7 +64,7 @@ async def test_the_pages_consumer_is_killed_again_and_again_and_sees_each_change
         await control.stream(per_second=60, total=400, resources=("things",))
         for _ in range(4):
             before = await logged()
-            async with consumer(tmp_path, database) as running:
+            async with consumer(tmp_path, program) as running:
 
                 async def more(before: int = before) -> bool:
                     return await logged() > before
@@ -61,8 +72,8 @@ async def test_the_pages_consumer_is_killed_again_and_again_and_sees_each_change
                 await daemon.until(more)
                 await asyncio.sleep(dice.uniform(0.0, 0.6))
                 assert running.returncode is None
-        await report(database)  # the other consumer, in SQL alone, now and at the end
-        await commit_late(daemon, rows, database, tmp_path)
+        await report(program)  # the other consumer, in SQL alone, beside the first one's log
+        await commit_late(daemon, rows, database, program, tmp_path)
 
         async def all_read() -> bool:
             await rows.connection.execute("SELECT")
@@ -70,7 +81,7 @@ async def test_the_pages_consumer_is_killed_again_and_again_and_sees_each_change
             there = await rows.connection.fetch("SELECT id FROM syncd.changes ORDER BY id")
             return [row["id"] for row in seen] == [row["id"] for row in there] and await quiet(daemon)
 
-        async with consumer(tmp_path, database):
+        async with consumer(tmp_path, program):
             await daemon.until(all_read)
         assert await rows.connection.fetchval("SELECT count(*) FROM my_log") > THINGS
         # Replaying the log gives the copy: nothing is missing, and the order is that of the versions.
@@ -92,7 +103,7 @@ async def quiet(daemon: Daemon) -> bool:
     return [row["n"] for row in found] == [0, 0]
 
 
-async def commit_late(daemon: Daemon, rows: Rows, database: str, folder: Path) -> None:
+async def commit_late(daemon: Daemon, rows: Rows, database: str, program: str, folder: Path) -> None:
     """Somebody takes an id, others commit above it and are not given out, and it commits seconds later."""
     slow = await asyncpg.connect(database)
     transaction = slow.transaction()
@@ -106,7 +117,7 @@ async def commit_late(daemon: Daemon, rows: Rows, database: str, folder: Path) -
     async def above() -> bool:
         return await rows.connection.fetchval("SELECT max(id) FROM syncd.changes") > top + 1
 
-    async with consumer(folder, database):
+    async with consumer(folder, program):
         await daemon.until(above)
         await asyncio.sleep(0.5)
         given = await rows.connection.fetchval("SELECT max(id) FROM my_log")
@@ -122,15 +133,12 @@ async def commit_late(daemon: Daemon, rows: Rows, database: str, folder: Path) -
 
 
 async def report(database: str) -> None:
-    """The version in SQL alone, three at once: its log is a table of its own here."""
-    connection = await asyncpg.connect(database)
-    await connection.execute("CREATE TABLE IF NOT EXISTS their_log (LIKE my_log INCLUDING ALL)")
-    await connection.close()
+    """The version in SQL alone, three at once."""
 
     async def once() -> None:
         one = await asyncpg.connect(database)
         try:
-            await one.execute(REPORT.replace("my_log", "their_log"))
+            await one.execute(REPORT)
         finally:
             await one.close()
 
@@ -139,7 +147,7 @@ async def report(database: str) -> None:
     connection = await asyncpg.connect(database)
     try:
         position = await connection.fetchval("SELECT id FROM my_positions WHERE consumer = 'report'")
-        read = await connection.fetch("SELECT id FROM their_log ORDER BY id")
+        read = await connection.fetch("SELECT id FROM my_report ORDER BY id")
         there = await connection.fetch("SELECT id FROM syncd.changes WHERE id <= $1 ORDER BY id", position)
         assert read == there
         assert read, "it has read something"
@@ -147,7 +155,9 @@ async def report(database: str) -> None:
         await connection.close()
 
 
-async def test_a_reader_that_begins_with_a_copy_misses_nothing(tmp_path: Path, database: str, rows: Rows, plain):
+async def test_a_reader_that_begins_with_a_copy_misses_nothing(
+    tmp_path: Path, database: str, rows: Rows, plain, program: str
+):
     simulator, control = plain(things=THINGS)
     async with Daemon(
         tmp_path,
@@ -159,7 +169,6 @@ async def test_a_reader_that_begins_with_a_copy_misses_nothing(tmp_path: Path, d
             return await rows.count("acme", "things") == THINGS
 
         await daemon.until(imported)
-        await rows.connection.execute(TABLES)
         await control.stream(per_second=80, total=200, resources=("things",))
 
         async def changed() -> bool:
