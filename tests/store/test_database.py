@@ -259,18 +259,22 @@ async def test_connections_to_a_server_that_hangs_are_closed_together():
 @pytest.mark.parametrize(
     ("url", "place", "hint"),
     [
-        ("postgresql://me:hidden@127.0.0.1:1/books", "127.0.0.1:1, database books", "pg_isready -h 127.0.0.1 -p 1"),
         (
-            "postgresql://me:hidden@/books?host=/nowhere/run",
+            "postgresql://me:hidden@127.0.0.1:1/books",
+            "127.0.0.1:1, database books",
+            "pg_isready -h 127.0.0.1 -p 1",
+        ),  # not-a-secret
+        (
+            "postgresql://me:hidden@/books?host=/nowhere/run",  # not-a-secret
             "/nowhere/run/.s.PGSQL.5432, database books",
             "pg_isready -h /nowhere/run -p 5432",
         ),
         (
-            "postgresql://me:hidden@/books?host=/nowhere&port=5433",
+            "postgresql://me:hidden@/books?host=/nowhere&port=5433",  # not-a-secret
             "/nowhere/.s.PGSQL.5433, database books",
             "pg_isready -h /nowhere -p 5433",
         ),
-        ("postgresql://me:hidden@[::1]:1/books", "::1:1, database books", "pg_isready -h ::1 -p 1"),
+        ("postgresql://me:hidden@[::1]:1/books", "::1:1, database books", "pg_isready -h ::1 -p 1"),  # not-a-secret
     ],
 )
 async def test_a_database_that_cannot_be_reached_is_named_without_its_password(url: str, place: str, hint: str):

@@ -118,7 +118,7 @@ async def test_the_command_pushes_rehearses_refuses_and_lists(tmp_path: Path, da
         said = ("push", "acme/things", "--kind", "note", "--id", thing, "--data", '{"text": "hello"}', "--key", "n1")
         code, out, err = await daemon.cli(*said, "--dry-run")
         assert (code, out.splitlines()[0]) == (0, f"POST /things/{thing}/notes")
-        assert "looked up first: GET" in err
+        assert "looked up first: GET" in out
         assert await over(rows)
         assert not (await control.do("applied"))["applied"]
         code, out, err = await daemon.cli(*said, "--wait", "--json")
