@@ -47,7 +47,7 @@ async def test_silence_is_pulled_over_once_and_ends_with_the_next_delivery(
     await daemon.until(degraded)
     told_of = (await daemon.integration("acme"))["explanation"]
     assert told_of["code"] == "webhooks-silent"
-    assert told_of["action"] == "syncd webhook repair acme"
+    assert told_of["action"].endswith("syncd webhook list acme"), "this partner has no list of webhooks to repair"
     wished = "SELECT count(*) FROM syncd.runs WHERE trigger = 'wish'"
     runs = await rows.connection.fetchval(wished)
     assert runs == 1
