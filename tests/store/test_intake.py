@@ -71,6 +71,26 @@ async def test_one_that_is_known_waits_for_nobody_who_is_about_to_change_it(
     await stuck.close()
 
 
+async def test_one_whose_id_somebody_else_is_writing_costs_nobody_elses_delivery_more_than_its_batch(
+    intake: Intake, eyes: asyncpg.Connection, database: str
+):
+    assert await intake.put(arrival("warm")) is True
+    stuck = await asyncpg.connect(database)
+    async with stuck.transaction():
+        await stuck.execute(
+            "INSERT INTO syncd.inbox (integration, event_id, received_at) VALUES ('acme', 'theirs', $1)", NOON
+        )
+        held = asyncio.create_task(intake.put(arrival("theirs")))
+        await asyncio.sleep(0.1)
+        for number in range(40):
+            assert await intake.put(arrival(number, integration="other")) is True
+            await asyncio.sleep(0.1)
+        with pytest.raises(StoreError):
+            await held
+        assert intake.up
+    await stuck.close()
+
+
 async def test_of_one_brought_many_times_at_once_one_is_stored(intake: Intake, eyes: asyncpg.Connection):
     found = await asyncio.gather(*(intake.put(arrival(number % 10)) for number in range(200)))
     assert sum(found) == 10

@@ -144,11 +144,14 @@ class Credentials:
                 if affected(tag) != 1:
                     raise OwnershipError(f"the credential {put.kind} of {integration} was replaced by somebody else")
 
-    async def remove(self, integration: str, kind: str) -> bool:
-        """Forget it. False where there was none."""
+    async def remove(self, integration: str, kind: str, *, version: int | None = None) -> bool:
+        """Forget it; with `version`, only if it is that one still. False where nothing was forgotten."""
         return (
             await self._database.execute(
-                "DELETE FROM syncd.credentials WHERE integration = $1 AND kind = $2", integration, kind
+                "DELETE FROM syncd.credentials WHERE integration = $1 AND kind = $2 AND version = coalesce($3, version)",
+                integration,
+                kind,
+                version,
             )
             == 1
         )

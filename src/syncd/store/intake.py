@@ -19,6 +19,7 @@ import structlog
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import StoreError
+from syncd.store.database import ConflictError
 from syncd.store.intake_line import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -236,6 +237,9 @@ class Intake:
         try:
             with self._scribes.working(scribe):
                 outcomes = await scribe.store([entry.row for entry in batch])
+        except ConflictError as error:  # somebody holds a row of theirs, or the table: which of the two is asked
+            self._room.fail(batch, f"it is not known whether the delivery was stored: {error}")
+            return await self._after_conflict(scribe)
         except StoreError as error:
             lost = not scribe.up
             scribe.cut()
@@ -254,6 +258,17 @@ class Intake:
             self._room.settle(entry, outcome)
         metrics.INTAKE_BATCH_ROWS.observe(len(batch))
         metrics.INTAKE_COMMIT_SECONDS.observe(self._clock.monotonic() - began)
+        return scribe
+
+    async def _after_conflict(self, scribe: Scribe) -> Scribe | None:
+        """The connection, where the others' deliveries can be stored; None where nobody's can."""
+        try:
+            with self._scribes.working(scribe):
+                await scribe.look()
+        except StoreError as error:
+            scribe.cut()
+            self._lose(error)
+            return None
         return scribe
 
     async def _connected(self, before: Scribe | None) -> Scribe | None:
@@ -283,6 +298,9 @@ class Intake:
         try:
             with self._scribes.working(scribe):
                 await scribe.tell(names)
+        except ConflictError:  # all of the server's NOTIFYs share a lock, until each is on the disk
+            self._untold |= names
+            return scribe
         except StoreError:
             scribe.cut()
             self._untold |= names

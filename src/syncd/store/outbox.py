@@ -45,6 +45,8 @@ class NewPush:
     not_before: datetime | None = None
 
 
+EXPIRE_AT_ONCE = 5_000
+"""Pushes dropped in one statement."""
 _OURS = "integration = $1 AND id = $2 AND state = 'taken' AND taken_fence = $3"
 _TRIED = ", history = syncd.with_attempt(history, attempts, {now}, {why})"
 
@@ -274,12 +276,20 @@ class Outbox(Turns):
 
     async def expire(self, integrations: Sequence[str]) -> int:
         """Drop what waits past its time and cannot have arrived; returns how many."""
-        return await self._database.execute(
-            "UPDATE syncd.outbox SET state = 'dropped', finished_at = $2, reason = 'its time was over before it could go' "
-            "WHERE integration = ANY($1::text[]) AND state = 'waiting' AND expires_at <= $2",
-            list(integrations),
-            self._database.clock.now(),
-        )
+        dropped = 0
+        while True:
+            batch = await self._database.execute(
+                "UPDATE syncd.outbox SET state = 'dropped', finished_at = $2, "
+                "reason = 'its time was over before it could go' WHERE ctid = ANY(ARRAY("
+                "SELECT ctid FROM syncd.outbox "
+                "WHERE integration = ANY($1::text[]) AND state = 'waiting' AND expires_at <= $2 "
+                f"LIMIT {EXPIRE_AT_ONCE} FOR UPDATE SKIP LOCKED))",
+                list(integrations),
+                self._database.clock.now(),
+            )
+            dropped += batch
+            if batch < EXPIRE_AT_ONCE:
+                return dropped
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

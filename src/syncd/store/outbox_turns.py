@@ -69,11 +69,11 @@ FIRST = (  # nothing older of the same record is under way
     "NOT EXISTS (SELECT FROM syncd.outbox p WHERE p.integration = o.integration AND p.resource = o.resource "
     "AND p.record_key = o.record_key AND p.id < o.id AND p.state IN ('waiting', 'taken', 'unknown'))"
 )
-NEWER = (
-    "n.integration = o.integration AND n.resource = o.resource AND n.id > o.id "
-    "AND (n.record_key = o.record_key OR n.ordered_by = nullif(o.ordered_by, ''))"
-)
-"""Push `n` is a newer one of the record of push `o`."""
+_NEWER = "n.integration = o.integration AND n.resource = o.resource AND n.id > o.id AND "
+NEWER_BY_KEY = f"{_NEWER} n.record_key = o.record_key"
+NEWER_BY_MATCH = f"{_NEWER} n.ordered_by = nullif(o.ordered_by, '')"
+"""Push `n` is a newer one of the record of push `o`: either of both. Each by its own index, which one condition for both
+would have none of: a look would read all that came since."""
 SAME_FIELDS = "o.replaces AND n.operation = o.operation AND n.payload ?| ARRAY(SELECT jsonb_object_keys(o.payload))"
 """Both set a state, and the newer one said something of what the older one says: to send the older one now would take that
 back. What adds something (a comment, a new record) is never overtaken."""
@@ -82,12 +82,16 @@ HELD = "EXISTS (SELECT FROM syncd.leases l WHERE l.scope = {scope} AND l.fence =
 """The scope is ours still."""
 TAKE = f"""
 WITH was AS (
-    SELECT o.integration, o.id, o.state, o.letter_id IS NOT NULL AND EXISTS (
-               SELECT FROM syncd.outbox n WHERE {NEWER} AND n.state = 'done' AND {SAME_FIELDS}) AS overtaken
+    SELECT o.integration, o.id, o.state, o.letter_id IS NOT NULL AND (
+               EXISTS (SELECT FROM syncd.outbox n WHERE {NEWER_BY_KEY} AND n.state = 'done' AND {SAME_FIELDS}) OR
+               EXISTS (SELECT FROM syncd.outbox n WHERE {NEWER_BY_MATCH} AND n.state = 'done' AND {SAME_FIELDS})
+           ) AS overtaken
     FROM syncd.outbox o
     WHERE o.integration = $1 AND o.id = $2 AND o.state IN ('waiting', 'unknown')
       AND (o.not_before IS NULL OR o.not_before <= $4) AND {FIRST} AND {HELD.format(scope="$5")}
-      AND (o.letter_id IS NULL OR NOT EXISTS (SELECT FROM syncd.outbox n WHERE {NEWER} AND n.state = 'taken'))
+      AND (o.letter_id IS NULL OR NOT (
+          EXISTS (SELECT FROM syncd.outbox n WHERE {NEWER_BY_KEY} AND n.state = 'taken') OR
+          EXISTS (SELECT FROM syncd.outbox n WHERE {NEWER_BY_MATCH} AND n.state = 'taken')))
     FOR UPDATE OF o SKIP LOCKED
 )
 UPDATE syncd.outbox t

@@ -8,13 +8,32 @@ from datetime import datetime
 import asyncpg
 
 from syncd.store.outbox import OUTBOX
-from syncd.store.outbox_turns import NEWER, OVERTAKEN, SAME_FIELDS
+from syncd.store.outbox_turns import NEWER_BY_KEY, NEWER_BY_MATCH, OVERTAKEN, SAME_FIELDS
 from syncd.store.returned import LIVES, ROWS, Returned, lives, named
 
 NEWER_GOES_FIRST = "a newer push of the record is under way"
 OLDER_GOES_FIRST = "an older push of the record goes first"
-_NEWER = f"syncd.outbox o JOIN syncd.outbox n ON {NEWER} WHERE o.integration = $1 AND o.id = ANY($2::bigint[])"
-"""Newer pushes `n` of the records of some pushes `o`."""
+_SOME = "FROM unnest($2::bigint[]) l(id) JOIN syncd.outbox o ON o.integration = $1 AND o.id = l.id"
+_ALIVE = "n.state IN ('waiting', 'taken', 'unknown')"
+_UNDER_WAY = f"""
+WITH newer AS MATERIALIZED (
+    SELECT o.id AS of, n.id {_SOME} CROSS JOIN LATERAL (
+        SELECT n.id FROM syncd.outbox n WHERE {NEWER_BY_KEY} AND {_ALIVE}
+        UNION SELECT n.id FROM syncd.outbox n WHERE {NEWER_BY_MATCH} AND {_ALIVE}
+    ) n
+)
+SELECT w.of AS id, n.state FROM newer w JOIN syncd.outbox n ON n.integration = $1 AND n.id = w.id AND {_ALIVE}
+ORDER BY n.id FOR UPDATE OF n
+"""
+"""Newer pushes of the records of some pushes, locked."""
+_DONE = f"""
+SELECT o.id {_SOME} CROSS JOIN LATERAL (
+    (SELECT FROM syncd.outbox n WHERE {NEWER_BY_KEY} AND n.state = 'done' AND {SAME_FIELDS} LIMIT 1)
+    UNION ALL (SELECT FROM syncd.outbox n WHERE {NEWER_BY_MATCH} AND n.state = 'done' AND {SAME_FIELDS} LIMIT 1)
+    LIMIT 1
+) newer
+"""
+"""Which of some pushes a newer one has overtaken."""
 
 
 _BEHIND = """
@@ -49,14 +68,12 @@ async def return_pushes(
     )
     # Newer ones that wait are locked: none of them begins between this look and our commit.
     newer = await connection.fetch(
-        f"SELECT o.id, n.state FROM {_NEWER} AND n.state IN ('waiting', 'taken', 'unknown') ORDER BY n.id FOR UPDATE OF n",
+        _UNDER_WAY,
         integration,
         ids,
     )
     under_way = {each["id"] for each in newer if each["state"] != "waiting"}
-    done = await connection.fetch(
-        f"SELECT DISTINCT o.id FROM {_NEWER} AND n.state = 'done' AND {SAME_FIELDS}", integration, ids
-    )
+    done = await connection.fetch(_DONE, integration, ids)
     overtaken = {each["id"] for each in done}
     stepped = await connection.fetch(_BEHIND, integration, ids, of[0], of) if of else []
     behind = {each["id"] for each in stepped}

@@ -160,6 +160,9 @@ class Committer:
         self.tally.doubted += len(doubted)
         if doubts.readable(account.driver, self.plan.resource, doubted[0].external_id):
             left = max(doubts.READS_LEAST, self.tally.pages) - self.tally.asked_again
+            doubted.sort(
+                key=lambda _: account.clock.random()
+            )  # lasting contradictions in front must not hide the others
             asked = doubted[: max(left, 0)]
             self.tally.asked_again += len(asked)
             if asked:

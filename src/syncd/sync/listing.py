@@ -85,16 +85,16 @@ class ChildListing:
         self._last_parent = ""
         self._resume: tuple[str, str | None] | None = None
         self._walk: Listing | None = None
+        self._cursor = cursor
         if cursor is not None:
             place = codec.loads(base64.urlsafe_b64decode(cursor))
             self._resume = (place["parent"], place["at"])
             self._last_parent = place["before"]
 
     async def first(self) -> Step | None:
-        """None where there is no parent to list below. A pass that begins anew is stored as having no cursor yet."""
-        fresh = self._resume is None
+        """None where there is no parent to list below. Its cursor is the stored one, whichever parent comes first by now."""
         step = await self._next_parent()
-        return replace(step, cursor=None) if fresh and step is not None else step
+        return replace(step, cursor=self._cursor) if step is not None else None
 
     def ahead(self, step: Step, response: Response) -> list[Step]:
         return []
@@ -110,15 +110,17 @@ class ChildListing:
         return await self._next_parent()
 
     async def _next_parent(self) -> Step | None:
-        if not self._waiting:
-            self._waiting.extend(await self._parents(self._last_parent, PARENTS_AT_ONCE))
-        if not self._waiting:
-            return None
-        parent, fields = self._waiting.popleft()
-        at = None
-        if self._resume is not None and self._resume[0] == parent:
-            at = self._resume[1]
-        self._resume = None
+        resume, self._resume = self._resume, None
+        while True:
+            if not self._waiting:
+                self._waiting.extend(await self._parents(self._last_parent, PARENTS_AT_ONCE))
+            if not self._waiting:
+                return None
+            parent, fields = self._waiting.popleft()
+            if resume is None or parent >= resume[0]:
+                break
+            self._last_parent = parent  # it came since then, before the place: its own task lists what is below it
+        at = resume[1] if resume is not None and resume[0] == parent else None
         self._walk = below(self._driver, self._child, parent, fields, at)
         inner = await self._walk.first()
         assert inner is not None

@@ -12,12 +12,14 @@ from datetime import timedelta
 import structlog
 
 from syncd.clock import Clock
+from syncd.errors import StoreError
 from syncd.store import Store
 from syncd.sync.account import Account
 from syncd.sync.unit import Unit
 
 log = structlog.get_logger()
 
+AGAIN_SECONDS = 60.0
 LEAST_SECONDS = 2.0
 """Clocks are put right by less all the time."""
 
@@ -35,9 +37,11 @@ class Setbacks:
         self._offset = self._ahead()
         self._owed = 0.0
         """Seconds by which the rows have still to follow."""
+        self._try_at = 0.0
 
     async def look(self) -> None:
-        """Where the clock was set back since the last look, bring forward what waits. Raises StoreError."""
+        """Where the clock was set back since the last look, bring forward what waits. Raises nothing: a database that is
+        away, or takes long over very many rows, holds up no other work."""
         ahead = self._ahead()
         back, self._offset = self._offset - ahead, ahead
         if back >= LEAST_SECONDS:
@@ -49,11 +53,17 @@ class Setbacks:
                     account.health.auth_retry_at -= by
             self._owed += back
             log.warning("clock_set_back", seconds=round(back, 1))
-        if self._owed:
-            names = [name for name, account in self._accounts.items() if account.ownership.held]
-            if names:
-                await self._store.postponed.set_back(names, self._owed)
+        names = [name for name, account in self._accounts.items() if account.ownership.held]
+        if self._owed and not names:
             self._owed = 0.0
+        if self._owed and self._clock.monotonic() >= self._try_at:
+            self._try_at = self._clock.monotonic() + AGAIN_SECONDS
+            try:
+                await self._store.postponed.set_back(names, self._owed)
+            except StoreError as error:
+                log.warning("postponed_not_brought_forward", seconds=round(self._owed, 1), reason=str(error))
+            else:
+                self._owed = 0.0
 
     def _ahead(self) -> float:
         """How far the wall clock is ahead of the monotonic one."""

@@ -34,6 +34,11 @@ COMMENT ON COLUMN syncd.outbox.reason IS 'Why it waits, or how it ended.';
 CREATE UNIQUE INDEX outbox_ids ON syncd.outbox (integration, id);
 CREATE INDEX outbox_of_record ON syncd.outbox (integration, resource, record_key, id)
     WHERE state IN ('waiting', 'taken', 'unknown');
+-- What was done, or waits, after an older one of the same record: by its id, and by what identified it before it had one.
+CREATE INDEX outbox_done_of_record ON syncd.outbox (integration, resource, record_key, id) WHERE state = 'done';
+CREATE INDEX outbox_done_of_match ON syncd.outbox (integration, resource, ordered_by, id) WHERE state = 'done';
+CREATE INDEX outbox_of_match ON syncd.outbox (integration, resource, ordered_by, id)
+    WHERE state IN ('waiting', 'taken', 'unknown');
 CREATE INDEX outbox_taken ON syncd.outbox (integration) WHERE state = 'taken';
 -- Resource by resource, those that were never put off before those that are due: what may not go costs no look anything.
 CREATE INDEX outbox_due ON syncd.outbox (integration, resource, not_before, id) WHERE state IN ('waiting', 'unknown');
