@@ -18,7 +18,7 @@ from syncd.config import Config, did_you_mean
 from syncd.errors import ConfigError, OwnershipError, SyncdError
 from syncd.store import Store
 from syncd.sync.account import Account
-from syncd.sync.subscribing import REGISTERING, Action, Found, Step, Subscribing
+from syncd.sync.subscribing import REGISTERING, Action, Found, Step, Subscribing, among
 
 say = structlog.get_logger()
 
@@ -57,8 +57,8 @@ class Subscribers:
         async with self._busy[integration]:
             subscribing = await self._looked(integration)
             if dry_run:
-                steps = [step for step in subscribing.steps if step.action in actions]
-                left = [step for step in subscribing.steps if step.action not in actions]
+                steps = among(subscribing.steps, actions)
+                left = [step for step in subscribing.steps if step not in steps]
                 return self._told(integration, subscribing, steps=steps, left=left, dry_run=True)
             try:
                 with self._asking(integration):

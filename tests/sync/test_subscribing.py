@@ -16,7 +16,7 @@ from syncd.errors import GoneError, OwnershipError, PayloadError, TransientError
 from syncd.kit import Headers, Request, Response, Secret, Subscription, Subscriptions
 from syncd.kit.subscriptions import text_at, texts
 from syncd.ports import StoredCredential
-from syncd.sync.subscribing import REGISTERING, Action, Held, Subscribing, compare, same_address
+from syncd.sync.subscribing import REGISTERING, Action, Held, Subscribing, among, compare, same_address
 from syncd.testing.clock import FakeClock
 
 OURS = "https://sync.example.com/webhooks/acme/one"
@@ -70,6 +70,16 @@ def test_one_whose_secret_nobody_has_is_read_where_it_can_be_and_replaced_where_
     assert steps(one()) == [(Action.REPLACE, "s1")]
     assert steps(one(), readable=True) == [(Action.READ, "s1")]
     assert steps(one(), in_file=True) == [], "the file has a secret, and it may be this one's"
+
+
+def test_registering_does_not_read_the_secret_of_one_that_lacks_events() -> None:
+    narrow = one(events=frozenset(sorted(WANTED)[:1]))
+    due = compare([narrow], OURS, WANTED, set(), readable=True, in_file=False)[1]
+    assert {step.action for step in due} == {Action.READ, Action.CHANGE}
+    assert among(due, REGISTERING) == []
+    assert among(due, frozenset(Action)) == due
+    due = compare([one()], OURS, WANTED, set(), readable=True, in_file=False)[1]
+    assert [step.action for step in among(due, REGISTERING)] == [Action.READ]
 
 
 def test_a_switched_off_or_narrow_one_is_changed_and_a_second_one_removed() -> None:

@@ -8,7 +8,7 @@ replaces. Every call goes through the integration's own gate.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -159,6 +159,17 @@ def _mending(one: Subscription, held: Held, wanted: Collection[str], *, readable
     return steps
 
 
+def among(steps: Sequence[Step], actions: Collection[Action]) -> list[Step]:
+    """The steps of these kinds, in order. The secret of one that lacks events is not read before those are there: that syncd
+    has it means that it brings everything."""
+    lacking = {step.subscription.id for step in steps if step.action not in actions and step.subscription}
+    return [
+        step
+        for step in steps
+        if step.action in actions and (step.subscription is None or step.subscription.id not in lacking)
+    ]
+
+
 class Subscribing:
     """One look at the subscriptions of one integration, and what is done about it."""
 
@@ -191,7 +202,7 @@ class Subscribing:
 
     async def act(self, actions: Collection[Action]) -> None:
         """Take the steps of these kinds, in order; `done` holds those that were taken, also when one fails."""
-        for step in [step for step in self.steps if step.action in actions]:
+        for step in among(self.steps, actions):
             await self._take(step)
             self.done.append(step)
 
@@ -272,7 +283,10 @@ class Subscribing:
                 return
             try:
                 version = stored.version if stored is not None else None
-                await credentials.put(name, KIND, after, expires_at=None, replaces=version)
+                if after:
+                    await credentials.put(name, KIND, after, expires_at=None, replaces=version)
+                elif not await credentials.remove(name, KIND, version=version):
+                    raise OwnershipError(f"the secrets of {name}'s webhooks were replaced by somebody else")
                 return
             except OwnershipError:  # another one sealed meanwhile: what it sealed stays
                 if tries == SEALING_TRIES - 1:
