@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 import pytest
 
 from syncd.metrics import HTTP_CUT
 from syncd.server import doors
 from syncd.server.app import Server
-from syncd.server.door import Door, Phase
 from syncd.testing.clock import FakeClock
 from tests.server.fakes import FakeStatus, serving
 
@@ -182,26 +180,15 @@ async def test_a_crowd_of_silent_connections_does_not_lock_others_out():
         assert not crowd[7][0].at_eof()
 
 
-async def test_a_crowd_that_came_this_moment_does_not_lock_others_out_either():
-    async with serving(FakeStatus(), clock=FakeClock(), max_connections=8) as server:
-        crowd = [await connect(server) for _ in range(8)]
+async def test_beyond_the_cap_the_answer_is_503_with_a_time_to_come_back():
+    clock = FakeClock()
+    async with serving(FakeStatus(), clock=clock, max_connections=2) as server:
+        _others = [await connect(server) for _ in range(2)]
         await settle()
-        reader, writer = await connect(server)
-        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
-        await settle()
-        assert sum(one.at_eof() for one, _ in crowd) == 1
-
-
-def test_who_is_being_answered_is_not_cut_off_for_somebody_new():
-    class Busy:
-        phase, unread, since = Phase.SENDING, True, 0.0
-
-        def cut(self) -> None:
-            raise AssertionError("it reads its answer")
-
-    site = doors.Doors("full", clock=FakeClock(), most=2, header_seconds=10, send_seconds=60)
-    assert [site.enter(cast(Door, Busy()), object()) for _ in range(3)] == [True, True, False]
+        reader, _ = await connect(server)  # the others are too young to be suspected
+        found = await rest_of(reader)
+        assert found.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1" in found
 
 
 async def test_a_client_that_does_not_read_its_answer_is_cut_off():

@@ -58,7 +58,9 @@ async def test_a_locked_inbox_is_not_ready_and_keeps_the_connection(database: st
     assert await intake.ready() == ""
     pids = "SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name = 'syncd intake'"
     hand = await asyncpg.connect(database)
-    before = await hand.fetchval(pids)
+    async with asyncio.timeout(10):
+        while (before := await hand.fetchval(pids)) is None:
+            await asyncio.sleep(0.05)
     async with hand.transaction():
         await hand.execute("LOCK TABLE syncd.inbox IN SHARE MODE")
         await asyncio.sleep(readiness.FRESH_SECONDS)

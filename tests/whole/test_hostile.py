@@ -199,17 +199,21 @@ SLOW = (
 
 
 async def besieged(port: int, slow: int) -> tuple[Honest, list[float]]:
-    """So many connections that send a byte every two seconds, beside an honest partner; seconds until each was ended."""
+    """So many connections that send a byte every two seconds, beside an honest partner; seconds until each was ended.
+
+    They come over three seconds: whoever fills a site within one has it to himself until the second is over.
+    """
     honest, over = Honest(port), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(honest.run(over))
-        ended = [group.create_task(_drip(port, SLOW[n % len(SLOW)])) for n in range(slow)]
+        ended = [group.create_task(_drip(port, SLOW[n % len(SLOW)], 3.0 * n / slow)) for n in range(slow)]
         await asyncio.wait(ended)
         over.set()
     return honest, [one.result() for one in ended]
 
 
-async def _drip(port: int, start: bytes) -> float:
+async def _drip(port: int, start: bytes, later: float) -> float:
+    await asyncio.sleep(later)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     began = time.monotonic()
     closed = asyncio.create_task(_until_closed(reader, writer))

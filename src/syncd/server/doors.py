@@ -56,9 +56,8 @@ class Doors:
         return self._by_inner.get(request.protocol)
 
     def enter(self, door: Door, inner: object) -> bool:
-        """False: no room. A full site first lets go of what serves nobody: slow connections, then kept-alive ones, then those
-        that have only just begun, the oldest first. A partner that keeps one alive has been honest so far; who takes a
-        second for a head has not; and of a crowd that came a moment ago an honest one is through before its turn comes."""
+        """False: no room. A full site first lets go of what serves nobody: slow connections, then kept-alive ones. A partner
+        that keeps one alive has been honest so far; who takes a second for a head has not."""
         now = self.clock.monotonic()
         door.since = now
         if len(self._open) >= self.most and not self._make_room(now):
@@ -88,15 +87,15 @@ class Doors:
     def _make_room(self, now: float) -> bool:
         slow: Door | None = None
         idle: Door | None = None
-        begun: Door | None = None
         for door in self._open:
             if door.phase is Phase.IDLE or (door.phase is Phase.SENDING and not door.unread):
-                idle = _older(door, idle)
-            elif door.phase in SLOW and now - door.since >= _YOUNG_SECONDS:
-                slow = _older(door, slow)
-            elif door.phase in SLOW and door.phase is not Phase.SENDING:
-                begun = _older(door, begun)
-        for oldest in (slow, idle, begun):
+                if idle is None or door.since < idle.since:
+                    idle = door
+            elif door.phase in SLOW and (slow is None or door.since < slow.since):
+                slow = door
+        if slow is not None and now - slow.since < _YOUNG_SECONDS:
+            slow = None
+        for oldest in (slow, idle):
             if oldest is not None:
                 self._open.discard(oldest)  # its place is free now; the socket follows within this turn of the loop
                 HTTP_CUT.labels(self.site, "made_room").inc()
@@ -118,7 +117,3 @@ class Doors:
             now = self.clock.monotonic()
             for door in list(self._open):
                 door.look(now)
-
-
-def _older(one: Door, other: Door | None) -> Door:
-    return one if other is None or one.since < other.since else other
