@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import structlog
@@ -32,7 +33,7 @@ class Part(Protocol):
         ...
 
 
-class Looking:
+class Looking(ABC):
     """A part that looks for rows whenever it is woken, and after a while: `_turn` is one look.
 
     What a look raises ends that look alone. `what` names it in the log: `events_wait`, `events_crashed`.
@@ -77,9 +78,9 @@ class Looking:
         self._wake.set()
         await self._idle.wait()
 
+    @abstractmethod
     async def _turn(self, woken: bool) -> float:
         """One look; returns the seconds until the next, 0: at once. Raises StoreError while the database is away."""
-        raise NotImplementedError
 
     def _waits(self, error: StoreError) -> float:
         """The database is away; returns the seconds until the next look."""
