@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from syncd.errors import StoreError
 from syncd.model import Lane, Mode
 from syncd.store import NewPush, NewTask, Store
 from syncd.sync.pull import Pull
 from syncd.sync.returning import Returning
-from syncd.sync.setbacks import Setbacks
+from syncd.sync.setbacks import AGAIN_SECONDS, Setbacks
 from syncd.sync.unit import Unit
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk, thing
@@ -47,6 +48,31 @@ async def test_schedules_and_retries_follow_a_clock_that_is_set_back(desk: Desk)
     assert await desk.take_tasks() == []
     await desk.clock.advance(31)
     await watch.look()
+    assert len(await desk.take_tasks()) == 1
+
+
+async def test_what_could_not_be_brought_forward_is_tried_again_and_holds_up_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    right = desk.clock.now()
+    desk.clock.set_now(right + YEAR)
+    watch = setbacks(desk)
+    soon = desk.clock.now() + timedelta(seconds=1)
+    await desk.store.tasks.put("acme", NewTask(kind="fetch", resource="things", external_id="1", not_before=soon))
+    desk.clock.set_now(right)
+
+    async def away(*_: object) -> int:
+        raise StoreError("the database did not answer in time")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.store.postponed, "set_back", away)
+        await watch.look()
+    await watch.look()
+    await desk.clock.advance(2)
+    assert await desk.take_tasks() == [], "it was tried a moment ago"
+    await desk.clock.advance(AGAIN_SECONDS)
+    await watch.look()
+    await desk.clock.advance(2)
     assert len(await desk.take_tasks()) == 1
 
 

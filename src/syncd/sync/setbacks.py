@@ -20,6 +20,7 @@ from syncd.sync.unit import Unit
 log = structlog.get_logger()
 
 AGAIN_SECONDS = 60.0
+"""After the rows could not be brought forward."""
 LEAST_SECONDS = 2.0
 """Clocks are put right by less all the time."""
 
@@ -57,10 +58,10 @@ class Setbacks:
         if self._owed and not names:
             self._owed = 0.0
         if self._owed and self._clock.monotonic() >= self._try_at:
-            self._try_at = self._clock.monotonic() + AGAIN_SECONDS
             try:
                 await self._store.postponed.set_back(names, self._owed)
             except StoreError as error:
+                self._try_at = self._clock.monotonic() + AGAIN_SECONDS
                 log.warning("postponed_not_brought_forward", seconds=round(self._owed, 1), reason=str(error))
             else:
                 self._owed = 0.0
