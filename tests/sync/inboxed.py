@@ -111,6 +111,10 @@ class Partner:
         self.dated = False
         """Do answers tell the partner's time, in whole seconds?"""
         self.slow_seconds = 0.0
+        self.tagged = False
+        """Do answers have an ETag, and are calls that name it answered with 304?"""
+        self.unchanged = 0
+        """Answers of 304."""
 
     async def call(
         self, request: Request, *, lane: Lane = Lane.NORMAL, judging: Any = None, stats: Any = None
@@ -129,7 +133,14 @@ class Partner:
         if found is None:
             raise GoneError("no such record", status=404)
         date = {"Date": format_datetime(began, usegmt=True)} if self.dated else {}
-        return Response(200, Headers(date), orjson.dumps(found), requested_at=began, elapsed_seconds=self.slow_seconds)
+        body = orjson.dumps(found)
+        if self.tagged:
+            tag = f'"{hashlib.md5(body).hexdigest()}"'
+            if request.headers.get("If-None-Match") == tag:
+                self.unchanged += 1
+                return Response(304, Headers(date | {"ETag": tag}), b"", requested_at=began)
+            date |= {"ETag": tag}
+        return Response(200, Headers(date), body, requested_at=began, elapsed_seconds=self.slow_seconds)
 
 
 class Desk:

@@ -28,6 +28,7 @@ from syncd.store.sealing import KeyRing, SealError, new_key_line
 from syncd.store.store import Store
 from syncd.store.task_turns import POISON, SUSPECT, Task
 from syncd.store.tasks import WISHES
+from syncd.store.validators import Validator
 from syncd.store.views import view_name
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "Sweep",
     "Task",
     "Trouble",
+    "Validator",
     "new_key_line",
     "view_name",
 ]

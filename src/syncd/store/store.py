@@ -35,6 +35,7 @@ from syncd.store.replays import Replays
 from syncd.store.runs import Runs
 from syncd.store.sealing import KeyRing
 from syncd.store.tasks import Tasks
+from syncd.store.validators import Validators
 from syncd.store.views import Views
 from syncd.store.waits import Waits
 from syncd.store.wire import Listener, Wire
@@ -54,6 +55,7 @@ class Store:
         self.runs = Runs(database)
         self.passes = Passes(database)
         self.perils = Perils(database)
+        self.validators = Validators(database)
         self.leases = Leases(database, wire)
         self.tasks = Tasks(database)
         self.losses = Losses(database)

@@ -19,6 +19,7 @@ from syncd.model import Checkpoint, Lane, Mode, Outcome
 from syncd.store import PULL, Peril, Stand
 from syncd.sync.account import Account
 from syncd.sync.careful import Careful, parked_error
+from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure, measure, tell
 from syncd.sync.health import Drift, explain_error
 from syncd.sync.plan import ResourcePlan, Strategy
@@ -53,6 +54,7 @@ class Pull:
     _measure: Measure | None = None
     _careful: Careful = field(init=False)
     _reader: Reader = field(init=False)
+    _conditional: Conditional = field(init=False)
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.account.name, self.plan.name)
@@ -68,6 +70,7 @@ class Pull:
             account.name, plan.name, mode, scope=account.scope, fence=account.fence, trigger=self.trigger
         )
         tally.run_id, tally.mode, tally.started_at = run_id, mode, account.clock.now()
+        self._conditional = Conditional(account, plan, tally, on=self.trigger == SCHEDULE and not self.wanted_full)
         if self._measure is not None:
             tally.drift = Drift()
             await account.store.runs.add_drift(account.name, run_id)
@@ -157,6 +160,7 @@ class Pull:
             self._reader,
             self._measure,
             self.stopping,
+            self._conditional,
         )
 
     async def _end(self, mode: Mode) -> None:
@@ -192,6 +196,7 @@ class Pull:
                 history=account.history,
             )
             tally.deleted += tally.sweep.deleted
+        await self._conditional.keep(complete=complete)
         if complete or mode is Mode.INCREMENTAL:
             await self._tell_drift(stand, complete=complete)
 

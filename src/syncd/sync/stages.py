@@ -17,6 +17,7 @@ from syncd.model import Checkpoint, Lane
 from syncd.sync.account import Account
 from syncd.sync.careful import REQUEST, Careful
 from syncd.sync.committing import Committer, ReadPage
+from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure
 from syncd.sync.line import Line
 from syncd.sync.listing import Step
@@ -49,6 +50,9 @@ class Stages:
     measure: Measure | None
     """Tells what fresher ways had missed."""
     stopping: Callable[[], bool]
+    conditional: Conditional
+    _answered: Fetched | None = None
+    """The listing's first answer, where it has come already."""
 
     async def walk(self, checkpoint: Checkpoint) -> bool:
         """Fetch, read and store the whole listing. False: cut between two pages."""
@@ -60,7 +64,7 @@ class Stages:
         account, plan = self.account, self.plan
         listing = listing_of(account, plan, checkpoint)
         first = await listing.first()
-        if first is None:
+        if first is None or await self._is_as_it_was(first):
             return True
         await self.reader.look()
         fetched: Line[Fetched] = Line(ANSWERS_WAITING, BYTES_AHEAD)
@@ -115,7 +119,22 @@ class Stages:
         reader = self.reader
         return Committer(self.account, self.plan, self.tally, reader.unstored, reader.empty, self.measure)
 
+    async def _is_as_it_was(self, first: Step) -> bool:
+        """Ask for the listing only if it changed. Its answer, where there is one, is what `_fetch` gives for that step."""
+        if first.cursor is not None:
+            return False
+        request = await self.conditional.ask(first.request)
+        answer = await self._fetch(replace(first, request=request))
+        if answer.response is not None and self.conditional.hear(answer.response):
+            await self.conditional.repeat()
+            return True
+        self._answered = replace(answer, step=first)
+        return False
+
     async def _fetch(self, step: Step) -> Fetched:
+        if self._answered is not None and self._answered.step is step:
+            answer, self._answered = self._answered, None
+            return answer
         stats = self.account.session.stats()
         try:
             response = await self.account.session.call(
