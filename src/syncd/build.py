@@ -391,7 +391,7 @@ def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str, *,
     strategy = Strategy.CHILDREN if resource.parent is not None else Strategy(reads)
     by_webhooks = told == WEBHOOKS and strategy is not Strategy.CHILDREN
     by_default = by_webhooks and settings.strategy is None
-    every = settings.every or (None if settings.cron else resource.every or DEFAULT_EVERY_SECONDS)
+    every = settings.every or (None if settings.cron else resource.every or resource.ttl or DEFAULT_EVERY_SECONDS)
     if strategy is Strategy.CHILDREN and settings.every is None and settings.cron is None:
         every = settings.full_every
     jitter = settings.jitter

@@ -233,11 +233,7 @@ class Engine:
 
     async def sync(self, integration: str, resource: str | None, external_id: str | None, *, who: str) -> list[int]:
         account = self._account(integration)
-        wanted = (
-            [resource]
-            if resource is not None
-            else [plan.name for plan in account.plans.values() if plan.resource.parent is None]
-        )
+        wanted = [resource] if resource is not None else await self._worth_reading(account)
         tasks = [
             NewTask(
                 kind="sync" if external_id is None else "fetch",
@@ -251,6 +247,17 @@ class Engine:
             for name in wanted
         ]
         return await self._wish(account, tasks)
+
+    async def _worth_reading(self, account: Account) -> list[str]:
+        """What a sync of a whole integration reads: not what seldom changes and was read within its time."""
+        plans = [plan for plan in account.plans.values() if plan.resource.parent is None]
+        if all(plan.resource.ttl is None for plan in plans):
+            return [plan.name for plan in plans]
+        stands = await self._store().checkpoints.list(account.name)
+        passed = {stand.checkpoint.resource: stand.passed_at for stand in stands}
+        now = self._clock.now()
+        due = [plan.name for plan in plans if not plan.serves(passed.get(plan.name), now)]
+        return due or [plan.name for plan in plans]
 
     async def plan(
         self, integration: str | None, resource: str | None, assumed: Mapping[str, int] | None = None

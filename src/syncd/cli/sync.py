@@ -39,6 +39,7 @@ Row = dict[str, Any]
 def sync(app: App, targets: Sequence[tuple[str, str | None]], external_id: str | None, no_wait: bool) -> Exit:
     """Bring an integration up to date now, ahead of its schedule, and show how it goes.
 
+    Of a whole integration what seldom changes (`ttl`: users, teams) is left alone while its copy serves; name it to read it.
     Ctrl-C detaches: the daemon goes on. Exit 1 when a run failed, 75 when one was cut short by a stop of the daemon.
     """
     if external_id is not None and (len(targets) != 1 or targets[0][1] is None):

@@ -187,6 +187,11 @@ class Resource(Model):
     )
 
     every: Duration | None = Field(None, description="How often, unless the configuration says.")
+    ttl: Duration | None = Field(
+        None,
+        description="It seldom changes (users, teams): how long its copy serves. Read so often unless `every` or the "
+        "configuration says, and left alone by a `sync` of the whole integration until then.",
+    )
     strategy: Literal["full", "incremental", "feed", "webhooks"] | None = Field(
         None,
         description="Default: incremental where `since` is given, else full. A feed brings records of others. `webhooks`: "

@@ -65,6 +65,11 @@ class ResourcePlan:
         """When it is read: seldom while webhooks bring its changes."""
         return self.backup if fed and self.backup is not None else self.schedule
 
+    def serves(self, passed_at: datetime | None, now: datetime) -> bool:
+        """Does a copy that was complete at that moment still serve, of what seldom changes?"""
+        ttl = self.resource.ttl
+        return ttl is not None and passed_at is not None and timedelta(0) <= now - passed_at < timedelta(seconds=ttl)
+
     @property
     def name(self) -> str:
         return self.resource.name
