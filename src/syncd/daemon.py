@@ -31,7 +31,15 @@ from syncd.rehearsal import Stage
 from syncd.reload import Reloader
 from syncd.sdnotify import Notifier
 from syncd.secrets import Secret, Vault
-from syncd.server import desk_backfill, desk_drift, desk_letters, desk_pushes, desk_subscriptions, desk_webhooks
+from syncd.server import (
+    desk_backfill,
+    desk_drift,
+    desk_dryrun,
+    desk_letters,
+    desk_pushes,
+    desk_subscriptions,
+    desk_webhooks,
+)
 from syncd.server.app import Server
 from syncd.server.ports import ReloadReport
 from syncd.server.webhooks import Webhooks
@@ -271,6 +279,7 @@ class Daemon:
         return [
             *desk_backfill.routes(self.engine.backfills),
             *desk_drift.routes(self.engine.comparisons),
+            *desk_dryrun.routes(self.engine.dry_runs),
             *desk_letters.routes(self.engine.letters),
             *desk_pushes.routes(self.engine.pushes),
             *desk_subscriptions.routes(self.engine.subscribers),

@@ -17,6 +17,7 @@ from syncd.clock import Clock
 from syncd.comparisons import Comparisons
 from syncd.config import Config
 from syncd.depths import Depths
+from syncd.dryrun import DryRuns
 from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.explain import Explanation, State
 from syncd.holds import Breakers
@@ -102,6 +103,7 @@ class Engine:
         self.comparisons = Comparisons(
             config=config, accounts=self._accounts, clock=clock, names=self.names, sight=self.sight
         )
+        self.dry_runs = DryRuns(accounts=self._accounts, clock=clock, names=self.names)
         self.reloaded_at: datetime | None = None
         self.reload_ok = True
         self.unpruned: Mapping[str, str] = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from syncd.cli.link import Unreachable
@@ -14,6 +16,7 @@ from syncd.server.ports import TestReport
 if TYPE_CHECKING:
     from syncd.cli.app import App
     from syncd.config import Config
+    from syncd.sync.account import Account
 
 SECONDS = 90.0
 
@@ -42,11 +45,21 @@ def _report(told: dict[str, Any]) -> TestReport:
 
 
 async def _alone(app: App, config: Config, name: str, *, make: bool) -> TestReport:
-    """No daemon here: own the scope for the moment of the call, so that its limits hold for us as well."""
+    from syncd.server.trial import trial
+
+    async with alone(app, config, name, make=make, do=f"syncd credential test {name}") as account:
+        return await trial(account, app.clock)
+
+
+@asynccontextmanager
+async def alone(app: App, config: Config, name: str, *, make: bool, do: str) -> AsyncIterator[Account]:
+    """No daemon here: own the scope for the moment of the calls, so that its limits hold for us as well.
+
+    `do` is the command to run elsewhere, where another instance has the scope.
+    """
     from syncd import log
     from syncd.build import Builder, Scopes
     from syncd.cli.load import open_store, vault_of
-    from syncd.server.trial import trial
 
     log.configure("debug" if app.debug else "error")  # the report is the news; the lines beside it are for --debug
     partner, integration = config.integrations[name]
@@ -59,10 +72,10 @@ async def _alone(app: App, config: Config, name: str, *, make: bool) -> TestRepo
             if not await account.ownership.acquire():
                 raise StoreError(
                     f"another instance works for {account.scope}, and no call is made beside it",
-                    hint=f"run this on its machine: syncd credential test {name}",
+                    hint=f"run this on its machine: {do}",
                 )
             try:
-                return await trial(account, app.clock)
+                yield account
             finally:
                 await account.gate.persist(clean=True)  # the last call of this process: its seats are free
                 await account.ownership.release()

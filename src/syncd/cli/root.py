@@ -25,6 +25,7 @@ VERBS = {
     "push": "push:push",
     "backfill": "backfill:backfill",
     "drift": "drift:drift",
+    "dryrun": "dryrun:dryrun",
     "reconcile": "control:reconcile",
     "pause": "control:pause",
     "resume": "control:resume",

@@ -10,6 +10,7 @@ from typing import Any, Final
 from syncd.codec import dumps, loads
 from syncd.kit import (
     Accepted,
+    Change,
     Checkpoint,
     Delivery,
     Driver,
@@ -17,6 +18,7 @@ from syncd.kit import (
     Mode,
     PayloadError,
     Receiver,
+    RejectedError,
     Request,
     Resource,
     Response,
@@ -109,6 +111,8 @@ def _replaced(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
 def plays_pages(driver: Driver, sample: Sample) -> None:
     """The walk makes the calls of the sample, resumes at each of them, and ends with the last."""
     told, resource = sample.content, _resource(driver, sample)
+    if "page_size" in told:
+        resource = resource.model_copy(update={"page_size": told["page_size"]})
     since = moment(told.get("since"))
     mode = Mode.FULL if since is None else Mode.INCREMENTAL
     checkpoint = Checkpoint("test", resource.name, mode=mode, since=since)
@@ -133,9 +137,9 @@ def plays_pages(driver: Driver, sample: Sample) -> None:
         try:
             request = walk.send(response)
         except StopIteration:
-            assert last, f"{sample}: the listing ended after call {number}"
+            assert last and not told.get("goes_on"), f"{sample}: the listing ended after call {number}"
             break
-        assert not last, f"{sample}: the listing goes on after its last page with {request}"
+        assert not last or told.get("goes_on"), f"{sample}: the listing goes on after its last page with {request}"
     assert ids == told["ids"], f"{sample}: brought {ids}"
 
 
@@ -152,7 +156,7 @@ def _ids(driver: Driver, resource: Resource, response: Response, sample: Sample)
 
 
 def _same_request(request: Request, told: Mapping[str, Any], where: str) -> None:
-    for name in ("path", "method", "json"):
+    for name in ("path", "method", "json", "form"):
         if name in told:
             assert getattr(request, name) == told[name], f"{where}: {name} {getattr(request, name)!r}"
     if "params" in told:
@@ -207,3 +211,38 @@ def plays_webhook(driver: Driver, sample: Sample) -> None:
             for event in driver.events(delivery)
         ]
         assert found == [{"deleted": False, **event} for event in told["events"]], f"{sample}: events {found}"
+
+
+def change_of(sample: Sample) -> Change:
+    """The change a sample states."""
+    told = sample.content
+    key = str(told.get("key", "0f6d3a52-7f0e-4f0f-9a46-5c1d9c1f3b10"))
+    return Change(sample.resource, told.get("id"), told["kind"], told.get("data", {}), key)
+
+
+def plays_push(driver: Driver, sample: Sample) -> None:
+    """The change is refused before it is sent, or becomes the call of the sample, whose answer is read as it says."""
+    told, resource, change = sample.content, _resource(driver, sample), change_of(sample)
+    assert change.kind in driver.push_kinds(resource), f"{sample}: {resource.name} takes no push {change.kind!r}"
+    try:
+        driver.check(resource, change, told.get("stored"))
+    except RejectedError as error:
+        assert "reject" in told, f"{sample}: was refused: {error}"
+        assert told["reject"] in str(error), f"{sample}: refused, but because {error}"
+        return
+    assert "reject" not in told, f"{sample}: was to be refused"
+    request = driver.push(resource, change)
+    assert request == driver.push(resource, change), f"{sample}: two tries are two different calls"
+    _same_request(request, told.get("request", {}), str(sample))
+    if "answer" not in told:
+        return
+    response = answer(told["answer"])
+    found = driver.classify(response, NOW)
+    assert (None if found is None else type(found).__name__) == told.get("error"), f"{sample}: became {found!r}"
+    if found is not None:
+        return
+    assert driver.confirms(resource, change, response) == told.get("confirms", True), f"{sample}: confirms"
+    if "pushed" in told:
+        item = driver.pushed(resource, change, response)
+        known = None if item is None or item.raw is None else driver.identify(resource, item.raw).external_id
+        assert known == told["pushed"], f"{sample}: the answer has the record {known!r}"

@@ -5,12 +5,18 @@ In the folder `samples/` beside the driver:
     <resource>.<case>.json      {"raw": {...}, "id": "...", "data": {...}}, optionally "updated_at", "version", "parent_id",
                                 "deleted", "adapter", "options"; or {"raw": {...}, "reject": "words of the reason"}
     <resource>.<case>.pages.json   {"pages": [{"request": {...}, "answer": {...}}, ...], "ids": [...]}, optionally "since",
-                                "options"; a request names path, method, params, json: what it leaves out is not compared
+                                "options", "page_size", "parent_id" and "parent" of a child, "goes_on": true where the
+                                listing has more; a request names path, method, params, json: what it leaves out is not
+                                compared
     <case>.error.json           {"answer": {"status": 429, "headers": {...}, "body": ...}, "error": "RateLimitError"},
                                 optionally "code", "wait_seconds"; "error": null is an answer that only looks like one
     <case>.webhook.json         {"body": "...", "headers": {...}, "secrets": ["..."], "now": "2026-..."}, optionally "url",
                                 "event_id", "events": [{"resource", "external_id", "deleted"}]
+    <resource>.<case>.push.json {"kind": "status", "id": "...", "data": {...}, "request": {...}}, optionally "key",
+                                "stored" (the record's normalized fields), "answer" and, of it, "confirms", "pushed" (the
+                                id in it), "error"; or {"kind": "...", "data": {...}, "reject": "words of the refusal"}
     options.json                options under which all of these are played
+A record or pages may have "published": why they are not as the partner's specification says.
 """
 
 from __future__ import annotations
@@ -25,8 +31,8 @@ from typing import Any, Literal
 from syncd.codec import dumps
 from syncd.kit import Headers, Response
 
-Kind = Literal["record", "pages", "error", "webhook"]
-_ENDINGS: dict[str, Kind] = {"pages": "pages", "error": "error", "webhook": "webhook"}
+Kind = Literal["record", "pages", "error", "webhook", "push"]
+_ENDINGS: dict[str, Kind] = {"pages": "pages", "error": "error", "webhook": "webhook", "push": "push"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +58,20 @@ def read_samples(driver: str, folder: Path) -> list[Sample]:
         return []
     shared = place / "options.json"
     options = json.loads(shared.read_bytes()) if shared.is_file() else {}
-    return [_read(driver, file, options) for file in sorted(place.glob("*.json")) if file != shared]
+    files = [file for file in sorted(place.glob("*.json")) if file != shared]
+    return [sample_of(driver, file.name, json.loads(file.read_bytes()), options) for file in files]
 
 
-def _read(driver: str, file: Path, options: Mapping[str, Any]) -> Sample:
-    content = json.loads(file.read_bytes())
+def sample_of(driver: str, name: str, content: Any, options: Mapping[str, Any]) -> Sample:
+    """The sample in a file of that name. Raises ValueError for what is none."""
     if not isinstance(content, dict):
-        raise ValueError(f"{file.name}: a sample is a JSON object")
-    parts = file.stem.split(".")
+        raise ValueError(f"{name}: a sample is a JSON object")
+    parts = name.removesuffix(".json").split(".")
     kind = _ENDINGS.get(parts[-1], "record")
     if kind in {"error", "webhook"}:
         resource, case = "", ".".join(parts[:-1])
     else:
-        resource, case = parts[0], ".".join(parts[1 : -1 if kind == "pages" else None])
+        resource, case = parts[0], ".".join(parts[1 : None if kind == "record" else -1])
     return Sample(driver, kind, resource, case, content, {**options, **content.get("options", {})})
 
 

@@ -1,0 +1,273 @@
+"""Answers of a dry run as samples of the driver: scrubbed, and with the calls the driver makes when it is given them.
+
+What a sample expects is what the driver makes of the scrubbed answers, so a sample never shows what was not looked at: who
+keeps one reads it, and so says that this is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from syncd import codec
+from syncd.dryrun.reading import DryRun, Exchange
+from syncd.dryrun.scrub import Scrubber
+from syncd.errors import PayloadError, SyncdError
+from syncd.kit import Checkpoint, Headers, Mode, Request, Response
+
+BASE_URL = "https://partner.example"
+"""Where the partner is in samples of a driver that has no base URL of its own."""
+KEPT_HEADERS = (
+    "content-type", "link", "date", "etag", "last-modified", "retry-after", "ratelimit", "ratelimit-policy",
+)  # fmt: skip
+_PREFIXES = ("x-ratelimit-", "x-rate-limit-", "ratelimit-", "x-total", "x-page", "x-next", "x-pagination")
+DEFAULT_CASE = "live"
+
+
+class LeakError(SyncdError):
+    """Something that had to be replaced still stands in what was to be saved. Nothing is saved."""
+
+
+def samples(dry: DryRun, *, case: str = DEFAULT_CASE) -> dict[str, dict[str, Any]]:
+    """File name: content. Of the pages that were read, and of the first sound record on them. Empty: nothing was shown.
+
+    Raises LeakError. What cannot be a sample is said in `dry.notes`.
+    """
+    exchanges = _one_walk(dry.exchanges)
+    if not exchanges:
+        return {}
+    return _Cassette(dry, exchanges, case).made()
+
+
+class _Cassette:
+    def __init__(self, dry: DryRun, exchanges: list[Exchange], case: str) -> None:
+        self._dry = dry
+        self._case = case
+        self._exchanges = exchanges
+        account = dry.account
+        self._driver, self._resource = account.driver, dry.resource
+        self._adapter = account.plans[dry.resource.name].adapter
+        spec = getattr(self._driver, "spec", None)
+        self._base = str(getattr(spec, "base_url", None) or BASE_URL).rstrip("/")
+        self._real = _base_of(exchanges[0].response.url, dry)
+        self._scrubber = Scrubber(_key(dry), hosts={self._real: self._base} if self._real else {})
+        self._documents = [self._document(exchange) for exchange in exchanges]
+        self._learn()
+
+    def made(self) -> dict[str, dict[str, Any]]:
+        name = self._resource.name
+        found: dict[str, dict[str, Any]] = {}
+        pages = self._pages()
+        if pages is not None:
+            found[f"{name}.{self._case}.pages.json"] = pages
+        record = self._record()
+        if record is not None:
+            found[f"{name}.{self._case}.json"] = record
+        for file, content in found.items():
+            if self._scrubber.left_in(codec.dumps_text(content)):
+                raise LeakError(
+                    f"{file}: a value that was to be scrubbed is still in it; nothing was saved",
+                    hint="a fault of syncd's, please report it (without the value)",
+                )
+        return found
+
+    # -- what came
+
+    def _document(self, exchange: Exchange) -> Any:
+        """The parsed body with no more records than were wanted; text where it is no JSON."""
+        try:
+            body = exchange.response.json()
+        except PayloadError:
+            return exchange.response.text
+        return _cut(body, exchange.whole, exchange.records) if exchange.records < exchange.whole else body
+
+    def _headers(self, exchange: Exchange) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in exchange.response.headers.lower.items()
+            if name in KEPT_HEADERS or name.startswith(_PREFIXES)
+        }
+        if kept.get("content-type", "").partition(";")[0] == "application/json":
+            del kept["content-type"]  # the player's own
+        return kept
+
+    def _learn(self) -> None:
+        scrubber = self._scrubber
+        for exchange, document in zip(self._exchanges, self._documents, strict=True):
+            if isinstance(document, str):
+                scrubber.learn_text(document)
+            else:
+                scrubber.learn(document)
+            for name, value in self._headers(exchange).items():
+                if name == "link":
+                    for link in value.replace("<", " ").replace(">", " ").split():
+                        scrubber.learn(link, "link")
+                elif name.startswith(("x-next", "x-pagination")):
+                    scrubber.learn(value, "cursor")
+            if exchange.parent_id is not None:
+                scrubber.learn(exchange.parent_id, "id")
+                scrubber.learn(dict(exchange.parent or {}))
+        scrubber.learn(dict(self._dry.account.options))
+
+    # -- what becomes of it
+
+    def _answers(self) -> list[dict[str, Any]]:
+        made = []
+        for exchange, document in zip(self._exchanges, self._documents, strict=True):
+            told: dict[str, Any] = {}
+            if exchange.response.status_code != 200:
+                told["status"] = exchange.response.status_code
+            headers = {name: self._scrubber.text(value) for name, value in self._headers(exchange).items()}
+            if headers:
+                told["headers"] = headers
+            if isinstance(document, str):
+                told["text"] = self._scrubber.document(document)
+            else:
+                told["body"] = codec.loads(codec.dumps(self._scrubber.scrub(document)))
+            made.append(told)
+        return made
+
+    def _pages(self) -> dict[str, Any] | None:
+        """The walk as the driver makes it when it is given the scrubbed answers."""
+        driver, resource, dry = self._driver, self._resource, self._dry
+        mode = Mode.FULL if dry.since is None else Mode.INCREMENTAL
+        checkpoint = Checkpoint("test", resource.name, mode=mode, since=dry.since)
+        told: dict[str, Any] = {}
+        if dry.since is not None:
+            told["since"] = _written(dry.since)
+        if not dry.own_page_size:
+            told["page_size"] = resource.page_size
+        told |= self._options()
+        first, ids, pages = self._exchanges[0], list[str](), list[dict[str, Any]]()
+        try:
+            if first.parent_id is None:
+                request = driver.request(resource, checkpoint)
+            else:
+                parent_id = self._scrubber.text(first.parent_id)
+                parent = self._scrubber.scrub(dict(first.parent)) if first.parent is not None else None
+                told |= {"parent_id": parent_id} | ({} if parent is None else {"parent": parent})
+                request = driver.child_request(resource, parent_id, checkpoint, parent)
+            walk = driver.pages(resource, request)
+            next(walk)
+            goes_on = True
+            for answer in self._answers():
+                url = self._base + request.path if request.path.startswith("/") else request.path
+                linked = resource.pages.kind in {"next", "link"}
+                response = _response(answer, url if linked else "")
+                page = {"request": _request(request), "answer": answer, **({"url": url} if linked else {})}
+                ids += self._ids(response)
+                pages.append(page)
+                try:
+                    request = walk.send(response)
+                except StopIteration:
+                    goes_on = False
+                    break
+        except SyncdError as error:
+            dry.notes.append(f"the pages make no sample: scrubbed, the driver says of them: {error}")
+            return None
+        if goes_on:
+            told["goes_on"] = True
+        return {**told, "ids": ids, "pages": pages}
+
+    def _ids(self, response: Response) -> list[str]:
+        found: list[str] = []
+        for item in self._driver.items(self._resource, response):
+            known = item.identity
+            if known is None and item.raw is not None:
+                known = self._driver.identify(self._resource, item.raw, self._adapter)
+            if known is not None:
+                found.append(known.external_id)
+        return found
+
+    def _record(self) -> dict[str, Any] | None:
+        """The first record that is sound before and after scrubbing."""
+        driver, resource, dry = self._driver, self._resource, self._dry
+        lost = ""
+        for answer in self._answers():
+            try:
+                items = driver.items(resource, _response(answer, ""))
+            except SyncdError:
+                continue
+            for item in items:
+                if item.raw is None or item.resource != resource.name:
+                    continue
+                try:
+                    record = driver.normalize(resource, item.raw, self._adapter)
+                except PayloadError as error:
+                    lost = str(error)
+                    continue
+                who = record.identity
+                told: dict[str, Any] = {"raw": item.raw, "id": who.external_id}
+                if who.source_updated_at is not None:
+                    told["updated_at"] = _written(who.source_updated_at)
+                if who.source_version is not None:
+                    told["version"] = who.source_version
+                if who.parent_id is not None:
+                    told["parent_id"] = who.parent_id
+                if who.deleted:
+                    told["deleted"] = True
+                if self._adapter not in {"", "v1"}:
+                    told["adapter"] = self._adapter
+                return {**told, **self._options(), "data": codec.loads(codec.dumps(record.data))}
+        if lost:
+            dry.notes.append(f"no record makes a sample: {lost}")
+        return None
+
+    def _options(self) -> dict[str, Any]:
+        options = self._scrubber.scrub(dict(self._dry.account.options))
+        return {"options": options} if options else {}
+
+
+def _one_walk(exchanges: list[Exchange]) -> list[Exchange]:
+    """The pages of one listing: of a child those below the first parent that has any."""
+    chosen = next((one.parent_id for one in exchanges if one.records), None)
+    return [one for one in exchanges if one.parent_id == chosen]
+
+
+def _cut(body: Any, whole: int, kept: int) -> Any:
+    """The body with the list of that length cut to so many; itself where no list is so long."""
+    if isinstance(body, list):
+        return body[:kept] if len(body) == whole else body
+    if isinstance(body, dict):
+        return {name: _cut(inner, whole, kept) for name, inner in body.items()}
+    return body
+
+
+def _base_of(url: str, dry: DryRun) -> str:
+    """What stands before the listing's own path where it was answered."""
+    path = dry.resource.path.partition("{")[0].rstrip("/")
+    before, found, _ = url.partition("?")[0].rpartition(path) if path else ("", "", "")
+    return before if found and "://" in before else ""
+
+
+def _key(dry: DryRun) -> bytes:
+    """The same for one account as long as its credentials are; nobody without them can tell a value from its stand-in."""
+    keys = dry.account.keys
+    secrets = sorted(secret.reveal() for secret in keys.configured.values()) if keys is not None else []
+    text = "\n".join(["syncd samples", dry.account.partner, dry.account.name, *secrets])
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _request(request: Request) -> dict[str, Any]:
+    told: dict[str, Any] = {"path": request.path}
+    if request.method != "GET":
+        told["method"] = request.method
+    told["params"] = codec.loads(codec.dumps(dict(request.params)))
+    if request.json is not None:
+        told["json"] = codec.loads(codec.dumps(request.json))
+    if request.form is not None:
+        told["form"] = dict(request.form)
+    return told
+
+
+def _response(told: Mapping[str, Any], url: str) -> Response:
+    """As a sample's player makes it."""
+    content = str(told["text"]).encode() if "text" in told else codec.dumps(told["body"])
+    headers = {"content-type": "application/json", **told.get("headers", {})}
+    return Response(int(told.get("status", 200)), Headers(headers), content, url=url)
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

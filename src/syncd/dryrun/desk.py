@@ -1,0 +1,111 @@
+"""Dry runs as the admin API asks for them: one call, one answer, in the lowest lane, and never for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from syncd.clock import Clock
+from syncd.dryrun.cassette import DEFAULT_CASE, samples
+from syncd.dryrun.reading import DryRun, Shown
+from syncd.errors import RejectedError, StoreError, TransientError
+from syncd.redaction import KNOWN
+from syncd.sync.account import Account
+from syncd.sync.differences import shown
+
+MOST_RECORDS = 1_000
+MOST_AT_ONCE = 2
+
+
+class DryRuns:
+    """Answers `server.desk_dryrun`."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Callable[[], Sequence[Account]],
+        clock: Clock,
+        names: Callable[[], Mapping[str, Sequence[str]]],
+    ) -> None:
+        self._accounts = accounts
+        self._clock = clock
+        self._names = names
+        self._running = 0
+
+    def names(self) -> Mapping[str, Sequence[str]]:
+        return self._names()
+
+    async def dry_run(
+        self,
+        integration: str,
+        resource: str,
+        limit: int,
+        *,
+        since: datetime | None = None,
+        values: bool = False,
+        save: bool = False,
+        case: str = DEFAULT_CASE,
+        seconds: float = 60.0,
+    ) -> dict[str, Any]:
+        """What a pull would make of up to `limit` records. Raises SyncdError where the partner could not be asked in time."""
+        account = self._account(integration)
+        if self._running >= MOST_AT_ONCE:
+            raise RejectedError(f"{MOST_AT_ONCE} dry runs are under way already", hint="wait for one to end")
+        plan = account.plans.get(resource)
+        if plan is None:
+            raise RejectedError(
+                f"{integration} does not sync {resource}", hint=f"enable it under {integration}.resources"
+            )
+        dry = DryRun(account, plan, limit, since=since, keep=save)
+        self._running += 1
+        try:
+            async with self._clock.timeout(seconds):
+                await dry.run()
+        except TimeoutError:
+            dry.notes.append(f"{seconds:g} s were over before the rest came")
+            if not dry.shown:
+                raise TransientError(
+                    f"{integration}/{resource}: nothing came within {seconds:g} s", hint=f"syncd status {integration}"
+                ) from None
+        finally:
+            self._running -= 1
+        found = samples(dry, case=case) if save else {}
+        return {
+            "integration": integration,
+            "resource": resource,
+            "partner": account.partner,
+            "limit": limit,
+            "since": since,
+            "calls": dry.calls,
+            "waited_seconds": round(dry.waited_seconds, 3),
+            "ended": dry.ended,
+            "counts": dict(dry.counts),
+            "notes": dry.notes,
+            "records": [_record(one, values=values) for one in dry.shown],
+            **({"samples": found} if save else {}),
+        }
+
+    def _account(self, name: str) -> Account:
+        for account in self._accounts():
+            if account.name == name:
+                _ = account.fence  # where another instance owns the scope, it has to be asked there
+                if account.health.paused is not None:
+                    raise RejectedError(f"{name} is paused", hint=f"syncd resume {name}")
+                return account
+        raise StoreError(
+            f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
+        )
+
+
+def _record(one: Shown, *, values: bool) -> dict[str, Any]:
+    return {
+        "resource": one.resource,
+        "id": one.external_id,
+        "outcome": str(one.outcome),
+        "reason": KNOWN.mask(one.reason),
+        "fields": [
+            {"field": each.field, "here": shown(each.here, values=values), "there": shown(each.there, values=values)}
+            for each in one.fields
+        ],
+    }
