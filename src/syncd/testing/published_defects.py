@@ -1,0 +1,45 @@
+"""Where published documents are wrong, older than the partner, or narrower than what it takes; each with how we know."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from syncd.contract import Defect
+
+_LATER_EVENTS: Final = "the document is older than some events; POST /webhooks of 2026 has them"
+
+DEFECTS: Final[dict[str, tuple[Defect, ...]]] = {
+    "attio": (
+        Defect(
+            "*: answer * data*.value",
+            "`format: date` on full timestamps; its own example is 2022-11-21T13:22:49.061281000Z",
+            "format",
+        ),
+    ),
+    "guesty": (
+        Defect(
+            "GET /v1/listings: answer 200", "a bare list is documented, an envelope answers: facts, section 3.1", "type"
+        ),
+        Defect(
+            "GET /v1/guests-crud: answer 200 results",
+            "typed object, a list of guests answers: facts, section 3.4",
+            "type",
+        ),
+        Defect(
+            "GET /v1/reservations: request query filters*",
+            "typed object; its text and its example are a JSON list: facts, section 3.2",
+            "type",
+        ),
+        Defect(
+            "PUT /v1/reservations-v3/{reservationId}/custom-fields: request body customFields[].value",
+            "typed object, its own example is a text: facts, last section",
+            "type",
+        ),
+        Defect("PUT /v1/webhooks/{id}: request body events*", _LATER_EVENTS, "enum"),
+    ),
+    "stripe": (
+        Defect("POST /v1/webhook_endpoints*: request body api_version", "the document is of April 2022", "enum"),
+        Defect("POST /v1/webhook_endpoints*: request body enabled_events[]", "the document is of April 2022", "enum"),
+        Defect("*/invoices*: answer *", "the document is older than the invoices of 2025: README of the documents"),
+    ),
+}
