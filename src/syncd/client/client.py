@@ -23,7 +23,7 @@ from syncd.client.recovery import ANYWHERE, Recovery, check_crossing
 from syncd.client.stats import CallStats
 from syncd.client.teller import Teller
 from syncd.client.token_call import TokenCaller
-from syncd.client.transport import Answer, LostError, Outgoing, PartnerTransport, checked_header
+from syncd.client.transport import Answer, LostError, Outgoing, PartnerTransport, Sink, checked_header
 from syncd.client.trip import AgainError, Judging, Leaving, Patience, Trip, route_of
 from syncd.errors import (
     AuthError,
@@ -126,9 +126,11 @@ class Session:
         stats: CallStats | None = None,
         judging: Judging | None = None,
         leaving: Leaving | None = None,
+        into: Sink | None = None,
     ) -> Response:
         """Make the call and return its sound, complete answer. `judging` goes round what the driver makes of each answer;
-        `leaving` is called right before each try is sent, for whoever has to remember that it may arrive.
+        `leaving` is called right before each try is sent, for whoever has to remember that it may arrive. `into` takes the
+        content of a good answer: it is a file then, and no document for the driver to judge.
 
         Raises what `classify` says of the last answer; TransientError when none came; RateLimitError when the wait would
         be long (OverBudgetError: our own gate refused); AuthError when the credential is refused for good; RejectedError
@@ -136,7 +138,7 @@ class Session:
         that holds a secret.
         """
         route = request.route or route_of(request.path)
-        trip, error = self._departure(request, route, lane, stats or CallStats(), judging, leaving)
+        trip, error = self._departure(request, route, lane, stats or CallStats(), judging, leaving, into)
         if trip is not None:
             self._retries.earn()
             response, error = await self._pass(trip)
@@ -211,6 +213,7 @@ class Session:
         stats: CallStats,
         judging: Judging | None,
         leaving: Leaving | None,
+        into: Sink | None,
     ) -> tuple[Trip | None, SyncdError | None]:
         """Everything that can be decided before the first try."""
         left = self.patience.deadline_seconds if request.deadline_seconds is None else request.deadline_seconds
@@ -243,6 +246,7 @@ class Session:
             timeouts=replace(timeouts, read=left) if left > 2 * timeouts.read else None,
             judging=judging,
             leaving=leaving,
+            into=into,
         )
         return trip, None
 
@@ -260,7 +264,7 @@ class Session:
             if home:
                 await self.auth.prepare()  # before the gate: nobody holds a slot while waiting for a token
             out = Outgoing(
-                request.method, trip.route, trip.target, dict(trip.headers), trip.body, timeouts=trip.timeouts
+                request.method, trip.route, trip.target, dict(trip.headers), trip.body, timeouts=trip.timeouts, into=trip.into
             )
             asked = self.clock.monotonic()
             async with self.gate.admit(
@@ -361,7 +365,8 @@ class Session:
         if response.status_code in REDIRECTS and "location" in response.headers:
             return None
         try:
-            error = self._classify(response, self.clock.now())
+            judge = self._classify if trip.into is None else by_status
+            error = judge(response, self.clock.now())
         except PartnerError as refused:
             error = refused
         except Exception as trouble:  # a driver's defect is this answer's trouble, not the daemon's

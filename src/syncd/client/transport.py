@@ -7,9 +7,10 @@ limits, retries, credentials, redirects (client.py).
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -18,7 +19,7 @@ from syncd.client import border, inflate
 from syncd.client.addresses import Origin, Target
 from syncd.client.wire import AiohttpTransport
 from syncd.clock import Clock
-from syncd.errors import PartnerError, PayloadError, TransientError
+from syncd.errors import PartnerError, PayloadError, StoreError, TransientError
 from syncd.model import Headers, Response
 
 USER_AGENT = f"syncd/{syncd.__version__}"
@@ -43,6 +44,16 @@ class Timeouts:
         return {"connect": self.connect, "read": self.read, "write": self.write, "pool": self.pool}
 
 
+class Sink(Protocol):
+    """Takes the content of an answer piece by piece, so that a file is never in memory as a whole."""
+
+    def begin(self) -> None:
+        """A try begins: what came before is void."""
+
+    def write(self, data: bytes) -> None:
+        """The next piece, inflated. Raises PayloadError for what it will not take, StoreError where it cannot be kept."""
+
+
 @dataclass(slots=True, repr=False)
 class Outgoing:
     """One request as it leaves, credentials included: hence no repr."""
@@ -57,6 +68,8 @@ class Outgoing:
     timeouts: Timeouts | None = None
     heard: Callable[[], None] | None = None
     """Called when the head of the answer is here: the partner has counted the call."""
+    into: Sink | None = None
+    """Where the content of a good answer goes, instead of into the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +128,7 @@ class PartnerTransport:
     async def exchange(self, out: Outgoing) -> Answer:
         """Send once and read the whole answer. Never raises for what the other side did: see `Answer.failure`.
 
-        Raises only what is not about the call: cancellation, and TimeoutError of a deadline around it.
+        Raises only what is not about the call: cancellation, TimeoutError of a deadline around it, StoreError of a sink.
         """
         foreign: Exception | None = None
         response: Response | None = None
@@ -124,6 +137,8 @@ class PartnerTransport:
             response = await self._exchange(out)
         except PartnerError as error:
             ours = error
+        except StoreError:
+            raise
         except Exception as error:  # every foreign exception stops at this line
             foreign = error
         if response is not None:
@@ -156,7 +171,7 @@ class PartnerTransport:
             if out.method == "HEAD" or answer.status_code in _BODYLESS:
                 content = b""
             else:
-                content = await self._read(out, headers, stream)
+                content = await self._read(out, headers, stream, out.into if answer.status_code == 200 else None)
         finally:
             await stream.aclose()
         return Response(
@@ -184,20 +199,28 @@ class PartnerTransport:
         url = httpx.URL(f"{out.target.origin}{path}")
         return httpx.Request(out.method, url, headers=out.headers, content=out.content or None, extensions=extensions)
 
-    async def _read(self, out: Outgoing, headers: Headers, stream: httpx.AsyncByteStream) -> bytes:
+    async def _read(
+        self, out: Outgoing, headers: Headers, stream: httpx.AsyncByteStream, into: Sink | None = None
+    ) -> bytes:
         declared = _length(headers)
-        if declared is not None and declared > self.most_body:
+        if into is not None:
+            into.begin()
+        elif declared is not None and declared > self.most_body:
             raise self._too_large(out)
+        most = self.most_body if into is None else sys.maxsize  # the sink has a bound of its own
         refusal: PartnerError | None = None
         chunks: list[bytes] = []
         received = 0
         try:
-            decoder = inflate.decoder(headers.get("content-encoding", ""), self.most_body)
+            decoder = inflate.decoder(headers.get("content-encoding", ""), most)
             async for chunk in stream:
                 received += len(chunk)
-                if received > self.most_body:
+                if received > most:
                     raise inflate.TooLargeError
-                chunks.append(decoder.feed(chunk))
+                if into is None:
+                    chunks.append(decoder.feed(chunk))
+                else:
+                    into.write(decoder.feed(chunk))
             decoder.finish()
         except inflate.TooLargeError:
             refusal = self._too_large(out)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from syncd.client.addresses import Target
 from syncd.client.stats import CallStats
-from syncd.client.transport import Timeouts
+from syncd.client.transport import Sink, Timeouts
 from syncd.errors import SyncdError
 from syncd.model import Lane, Request, Response
 
@@ -49,6 +49,7 @@ class Trip:
         "budgets",
         "headers",
         "hops",
+        "into",
         "judging",
         "lane",
         "leaving",
@@ -76,8 +77,11 @@ class Trip:
         timeouts: Timeouts | None = None,
         judging: Judging | None = None,
         leaving: Leaving | None = None,
+        into: Sink | None = None,
     ) -> None:
         self.request = request
+        self.into = into
+        """Where a file goes; None: the answer is a document of the API."""
         self.judging = judging
         self.lane = lane
         self.leaving = leaving
