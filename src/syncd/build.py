@@ -286,7 +286,7 @@ class Builder:
         secrets, plans = made
         integration = partner.integrations[name]
         options = partner.options_for(name)
-        base_url = partner.base_url_for(name) or driver.spec.base_url
+        base_url = driver.base_url(options, partner.base_url_for(name))
         if base_url is None:
             raise ConfigError(f"{name}: no base_url", hint="the driver has none of its own: give one in the file")
         keys = Keys(name, secrets, scope.ownership, self._store, self._clock)
@@ -308,6 +308,7 @@ class Builder:
                 base_url=base_url,
                 gate=scope.gate,
                 origins=[*driver.spec.origins, *integration.origins],
+                homes=driver.spec.hosts,
                 auth=auth,
                 classify=driver.classify,
                 headers=driver.headers(options),

@@ -14,6 +14,8 @@ from enum import IntEnum, StrEnum
 from functools import cached_property, lru_cache
 from typing import Any
 
+from syncd.markup import Markup
+
 Raw = dict[str, Any]
 """One record as the partner sent it, parsed."""
 
@@ -121,6 +123,12 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
     form: Mapping[str, str] | None = None
+    xml: Mapping[str, Any] | None = None
+    """A document to send as XML: see markup.py."""
+    reads: Markup | None = None
+    """The answer is XML, read by these rules; None: it is JSON."""
+    dated: bool = False
+    """It has days in it that are known when it is sent: `{today-30d}`."""
     cursor: str | None = None
     weight: float = 1.0
     """How much of each weighted tier the call is expected to cost."""
@@ -152,15 +160,18 @@ class Response:
     requested_at: datetime | None = None
     """Our clock when the request that brought it began: the record's `fetched_at`."""
     elapsed_seconds: float = 0.0
+    reads: Markup | None = None
+    """How it is read where it is XML."""
 
     @cached_property
     def _parsed(self) -> Any:
+        from syncd import markup
         from syncd.codec import loads  # floor 0, kept lazy so that model has no import cycle
 
-        return loads(self.content)
+        return loads(self.content) if self.reads is None else markup.loads(self.content, self.reads)
 
     def json(self) -> Any:
-        """The parsed body, parsed once. Raises PayloadError for what is not JSON."""
+        """The parsed body, parsed once. Raises PayloadError for what is not JSON (XML, where that was said to come)."""
         return self._parsed
 
     @property

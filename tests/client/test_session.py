@@ -15,6 +15,7 @@ import pytest
 
 from syncd import log, metrics
 from syncd.client import CallStats, Patience
+from syncd.client.addresses import Addresses
 from syncd.errors import (
     AuthError,
     BreakerOpenError,
@@ -28,6 +29,7 @@ from syncd.errors import (
 )
 from syncd.limits import BreakerPolicy, BreakerState, Gate, OverBudgetError
 from syncd.limits.backoff import BackoffPolicy, RetryBudget
+from syncd.markup import Markup
 from syncd.model import Request, Response
 from syncd.testing.clock import FakeClock
 from tests.client.parts import BASE, Partner, failure, ok, session_of
@@ -63,6 +65,30 @@ async def test_a_good_call_is_one_request_with_what_was_asked(clock: FakeClock) 
     assert (sent.headers["x-one"], sent.headers["api-version"]) == ("1", "2026-01")
     assert sent.headers["accept-encoding"] == "gzip, deflate"
     assert stats.calls == session.spent.calls == 1
+
+
+async def test_xml_is_sent_and_read_as_such_and_what_nobody_may_keep_is_cut_out_first(clock: FakeClock) -> None:
+    answer = b'<?xml version="1.0"?><RS><Room>1</Room><PaymentCard Number="4111"/></RS>'
+    partner = Partner(httpx.Response(200, content=answer, headers={"content-type": "text/html"}))
+    request = Request("/t", "POST", xml={"RQ": {"@Version": 1}}, reads=Markup(frozenset({"Room"}), ("PaymentCard",)))
+    response = await session_of(partner, clock).call(request)
+    assert partner.requests[0].content.endswith(b'<RQ Version="1"/>')
+    assert partner.requests[0].headers["content-type"] == "application/xml"
+    assert response.json() == {"RS": {"Room": ["1"]}}
+    assert b"4111" not in response.content
+
+
+async def test_a_page_for_people_where_xml_was_due_is_transient(clock: FakeClock) -> None:
+    page = b'<?xml version="1.0"?>\n<!DOCTYPE html><html><body>maintenance</body></html>'
+    partner = Partner(httpx.Response(200, content=page, headers={"content-type": "text/xml"}))
+    with pytest.raises(TransientError, match="HTML page"):
+        await session_of(partner, clock).call(Request("/t", "POST", reads=Markup()))
+
+
+async def test_the_credential_goes_to_the_partners_other_hosts_and_to_nobody_else(clock: FakeClock) -> None:
+    addresses = Addresses("https://one.example/api", ["https://media.example"], ["https://two.example"])
+    assert addresses.target(Request("https://two.example/x")).home
+    assert not addresses.target(Request("https://media.example/x")).home
 
 
 async def test_a_form_is_sent_as_one(clock: FakeClock) -> None:

@@ -49,7 +49,7 @@ class Target:
     origin: Origin
     path: str
     home: bool
-    """Is it the origin of `base_url`? Only there do credentials go."""
+    """Is it the origin of `base_url`, or one the driver calls the partner's own? Only there do credentials go."""
 
     @property
     def url(self) -> str:
@@ -118,8 +118,10 @@ def _text(value: object) -> str:
 class Addresses:
     """The origins one integration may call, and the one place that turns a request into a URL."""
 
-    def __init__(self, base_url: str, origins: Iterable[str] = ()) -> None:
-        """Raises ConfigError for a `base_url` or origin that cannot be one (user info, fragment, other schemes)."""
+    def __init__(self, base_url: str, origins: Iterable[str] = (), homes: Iterable[str] = ()) -> None:
+        """`homes`: further origins of the partner's own API, which get the credential too: a driver's facts, never a file's.
+
+        Raises ConfigError for a `base_url` or origin that cannot be one (user info, fragment, other schemes)."""
         self.home = _configured("base_url", base_url)
         parts = urlsplit(base_url)
         if parts.query or parts.fragment:
@@ -128,7 +130,8 @@ class Addresses:
         if not _PLAIN_PATH.match(path) or _DOT_SEGMENT.search(path):
             raise ConfigError("base_url has a path that is not a plain one", hint="write it without .. and escaped")
         self._prefix = path
-        self.allowed = frozenset({self.home, *(_configured("origins", one) for one in origins)})
+        self._homes = frozenset({self.home, *(_configured("hosts", one) for one in homes)})
+        self.allowed = self._homes | {_configured("origins", one) for one in origins}
 
     def target(self, request: Request) -> Target:
         """The address of a request. Raises RejectedError when it may not be called; nothing was sent."""
@@ -178,7 +181,7 @@ class Addresses:
                 hint=f"if {origin} belongs to the partner, add it to the integration's `origins`",
             )
         parts = urlsplit(url)
-        return Target(origin, _join(parts.path or "/", parts.query, params), home=origin == self.home)
+        return Target(origin, _join(parts.path or "/", parts.query, params), home=origin in self._homes)
 
 
 def _configured(key: str, url: str) -> Origin:

@@ -38,7 +38,7 @@ _REQUEST_IDS = (
     "cf-ray",
 )
 _MARKUP = ("text/html", "application/xhtml+xml")
-_PAGE = re.compile(rb"\s{0,200}<(?:!doctype|html)", re.IGNORECASE)
+_PAGE = re.compile(rb"\s{0,200}(?:<\?xml[^>]{0,200}>\s{0,200})?<(?:!doctype|html)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _WORDS = 200
 _LARGEST_QUOTED = 64 * 1024
@@ -80,6 +80,8 @@ def classify(response: Response, now: datetime, *, dialect: WaitDialect = DEFAUL
 def _markup(response: Response) -> PartnerError | None:
     """A page for people where data was due: a proxy, a maintenance page or a login form spoke instead of the API."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.reads is not None:  # XML looks like a page, and partners call it many things: only its beginning tells
+        kind = ""
     if kind not in _MARKUP and (kind or not _PAGE.match(response.content)):
         return None
     return TransientError(

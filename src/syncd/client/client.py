@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from syncd import codec
+from syncd import codec, markup
 from syncd.client import border
 from syncd.client.addresses import Addresses, encode_params
 from syncd.client.auth import Auth
+from syncd.client.dates import dated
 from syncd.client.classify import REDIRECTS, request_id, unreadable
 from syncd.client.classify import classify as by_status
 from syncd.client.evidence import evidence_of
@@ -57,6 +58,7 @@ class Session:
         base_url: str,
         gate: Gate,
         origins: Iterable[str] = (),
+        homes: Iterable[str] = (),
         auth: Auth | None = None,
         classify: Classify = by_status,
         headers: Mapping[str, str] | None = None,
@@ -77,7 +79,7 @@ class Session:
         self.transport = transport
         self.gate = gate
         self.clock = transport.clock
-        self.addresses = Addresses(base_url, origins)
+        self.addresses = Addresses(base_url, origins, homes)
         self.auth = auth or Auth()
         self.patience = patience or Patience()
         self.spent = CallStats()
@@ -218,6 +220,8 @@ class Session:
         """Everything that can be decided before the first try."""
         left = self.patience.deadline_seconds if request.deadline_seconds is None else request.deadline_seconds
         try:
+            if request.dated:
+                request = dated(request, self.clock.now())
             target = self.addresses.target(request)
             headers = self._headers if target.home else ANYWHERE
             body = b""
@@ -227,6 +231,9 @@ class Session:
             elif request.form is not None:
                 headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
                 body = encode_params(request.form).encode("ascii")
+            elif request.xml is not None:
+                headers = {**headers, "Content-Type": "application/xml"}
+                body = markup.dumps(request.xml)
             if request.headers:
                 headers = _merged(headers, request.headers, RejectedError)
             check_crossing(target)
@@ -326,6 +333,9 @@ class Session:
             if answer is None:
                 self._teller.call(trip.route, "cut", seconds)  # cancelled: no verdict for the breaker
         response = answer.response
+        if response is not None and trip.request.reads is not None:
+            response.reads = trip.request.reads
+            response.content = markup.without(response.content, response.reads)  # before anybody sees it
         error = answer.failure.error if response is None and answer.failure is not None else None
         if response is not None and trip.judging is not None:
             async with trip.judging():

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from syncd import codec
+from syncd import codec, markup
 from syncd.errors import SyncdError
 from syncd.model import Request, Response
 from syncd.redaction import KNOWN, MASK, redact
@@ -75,6 +75,8 @@ def evidence_of(request: Request, response: Response | None, *, route: str = "")
         said["body"] = _json(request.json)
     elif request.form is not None:
         said["body"] = _form(list(request.form.items()))
+    elif request.xml is not None:
+        said["body"] = body_text(markup.dumps(redact(dict(request.xml))))
     return {"request": said, "response": _answer(response) if response is not None else None}
 
 

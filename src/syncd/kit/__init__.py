@@ -1,5 +1,6 @@
 """All a driver imports: `from syncd.kit import ...`, and nothing else of syncd."""
 
+from syncd import markup
 from syncd.client.auth import Sign, Signable, Signature
 from syncd.errors import (
     AuthError,
@@ -10,6 +11,7 @@ from syncd.errors import (
     RateLimitError,
     RejectedError,
     TransientError,
+    UnknownOutcomeError,
 )
 from syncd.kit import coerce, signatures
 from syncd.kit.classify import classify, error_for
@@ -18,12 +20,13 @@ from syncd.kit.options import checked as checked_options
 from syncd.kit.paging import with_params
 from syncd.kit.paths import MISSING, getter, put
 from syncd.kit.pushing import STATE
+from syncd.kit.reading import replaced
 from syncd.kit.receiver import Accepted, Receiver, Refused
 from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
 from syncd.kit.rest import RestDriver, since_text, since_value
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.signatures import Verdict
-from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Word
+from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Word, Xml
 from syncd.kit.subscriptions import Subscription, Subscriptions
 from syncd.kit.verifying import Verifier
 from syncd.kit.webhooks import Change, Delivery, Event, believed, composite_id
@@ -83,10 +86,12 @@ __all__ = [
     "Subscriptions",
     "Tier",
     "TransientError",
+    "UnknownOutcomeError",
     "Verdict",
     "Verifier",
     "Webhooks",
     "Word",
+    "Xml",
     "believed",
     "checked_options",
     "classify",
@@ -94,8 +99,10 @@ __all__ = [
     "composite_id",
     "error_for",
     "getter",
+    "markup",
     "put",
     "signatures",
+    "replaced",
     "since_text",
     "since_value",
     "with_params",

@@ -17,6 +17,7 @@ from syncd.client.auth import Sign
 from syncd.config.facts import Facts, Finding
 from syncd.errors import ConfigError, PartnerError, RejectedError
 from syncd.kit import coerce
+from syncd.kit.options import with_options
 from syncd.kit.resource import Resource
 from syncd.kit.signatures import verdict
 from syncd.kit.spec import Auth, DriverSpec, Limits
@@ -59,13 +60,22 @@ class Driver(ABC):
             return known
         try:
             self.resources(options)
+            auth = self.auth(options)
         except ConfigError as error:
             return replace(known, findings=(Finding(("options",), str(error), error.hint),))
-        return known
+        return replace(known, credentials=auth.names)
 
     @abstractmethod
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
         """The resources of one integration by name; its options may add some. Raises ConfigError for wrong options."""
+
+    def base_url(self, options: Mapping[str, Any], given: str | None = None) -> str | None:
+        """Where an integration's paths start: what its file gives, else the description's; None where neither says.
+
+        In both `{option.NAME}` is an option's value, as one segment: an account that stands in every path. Raises ConfigError.
+        """
+        text = given or self.spec.base_url
+        return text if text is None else with_options(self.spec, text, options)
 
     def auth(self, options: Mapping[str, Any]) -> Auth:
         """How an integration's calls prove who we are."""
@@ -286,6 +296,17 @@ class Driver(ABC):
         """The call by whose answer `already` tells whether the change has arrived; None where nothing tells."""
         return None
 
+    def look_up_each(self, resource: Resource, change: Change, response: Response) -> Sequence[Request] | None:
+        """The calls by whose answers `already` tells, where the one to `look_up` only says which records to look at.
+
+        None: `already` is asked of that answer itself. Raises PayloadError, UnknownOutcomeError.
+        """
+        return None
+
+    def look_first(self, resource: Resource, change: Change) -> bool:
+        """Is it looked up before it is sent, so that what the partner has already is not sent?"""
+        return False
+
     def look_up_after(self, resource: Resource, change: Change) -> float:
         """Seconds after it left before a look-up is believed: it may still be on its way."""
         return 2.0
@@ -300,6 +321,10 @@ class Driver(ABC):
 
     def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
         """The whole record in the answer to `push`; None where there is none, and it is read anew."""
+        return None
+
+    def made_id(self, resource: Resource, change: Change, response: Response) -> str | None:
+        """The id of what `push` made, where its answer has no more of it than that."""
         return None
 
     def replaces(self, resource: Resource, change: Change) -> bool:

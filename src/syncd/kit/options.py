@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
+from urllib.parse import quote
 
 from syncd.errors import ConfigError
 from syncd.kit.paths import kind
@@ -38,6 +40,27 @@ def checked(spec: DriverSpec, options: Mapping[str, Any]) -> dict[str, Any]:
     if wrong:
         raise ConfigError(f"{spec.name}: " + "; ".join(wrong))
     return found
+
+
+_PLACEHOLDER: Final = re.compile(r"\{option\.([^{}]*)\}")
+
+
+def with_options(spec: DriverSpec, text: str, options: Mapping[str, Any]) -> str:
+    """A URL with each `{option.NAME}` replaced by that option's value, quoted so that it stays one segment.
+
+    Raises ConfigError for options that are wrong, and for a placeholder nothing stands for.
+    """
+    if "{" not in text:
+        return text
+    known = checked(spec, options)
+
+    def segment(match: re.Match[str]) -> str:
+        value = known.get(match[1])
+        if value is None or str(value) in {"", ".", ".."}:
+            raise ConfigError(f"{spec.name}: nothing stands for {match[0]} in {text}", hint=f"give options.{match[1]}")
+        return quote(str(value), safe="")
+
+    return _PLACEHOLDER.sub(segment, text)
 
 
 def _unknown(name: str, spec: DriverSpec) -> str:

@@ -19,6 +19,8 @@ from syncd.kit.paths import MISSING, getter, kind, put
 from syncd.kit.resource import Resource
 from syncd.model import Request, Response
 
+OFFSET: Final = "offset:"
+"""Begins a cursor that is an offset in place of one."""
 PAGES_AHEAD: Final = 1_000
 """Requests one `spread` names at most: a partner that states an absurd total must not fill our memory."""
 EMPTY_PAGES: Final = 1_000
@@ -98,6 +100,8 @@ def at_cursor(
         return replace(request, path=path, route=route(request), params=query, cursor=cursor)
     if pages.kind == "none":
         raise PayloadError(f"{resource.name}: a listing of one page has no cursor", resource=resource.name)
+    if cursor.startswith(OFFSET) and pages.offset is not None:
+        return replace(_with(resource, request, pages.offset, cursor.removeprefix(OFFSET)), cursor=cursor)
     value: Any = _number(resource, cursor) if pages.kind in {"offset", "page"} else cursor
     return replace(_with(resource, request, pages.param or "", value), cursor=cursor)
 
@@ -152,7 +156,8 @@ def _next_cursor(resource: Resource, request: Request, response: Response, hidde
         case "none":
             return None
         case "cursor":
-            return _after_cursor(resource, response)
+            found = _after_cursor(resource, response)
+            return found if found is not None or resource.pages.offset is None else _instead(resource, request, response)
         case "offset" | "page":
             return _after_number(resource, request, response)
         case "next":
@@ -173,6 +178,8 @@ def _after_cursor(resource: Resource, response: Response) -> str | None:
     more = _more(resource, response)
     if more is False:
         return None
+    if pages.end == "empty" and not resource.reader.records(response):
+        return None
     if pages.next is not None:
         found = _text(resource, answer_getter(pages.next)(response), pages.next)
         if found is None and more:
@@ -189,6 +196,20 @@ def _after_cursor(resource: Resource, response: Response) -> str | None:
     if found is None:
         raise PayloadError(f"{resource.name}: the page's last record has nothing at `{pages.last}` to go on from")
     return found
+
+
+def _instead(resource: Resource, request: Request, response: Response) -> str | None:
+    """The offset to go on from where an answer has no cursor, as a cursor that says so."""
+    pages, count = resource.pages, len(resource.reader.records(response))
+    stated = _text(resource, answer_getter(pages.next_offset or "")(response), pages.next_offset or "")
+    if stated is not None:
+        return f"{OFFSET}{stated}" if count else None
+    # A part of an answer that tells of pages and says that there is no other one ends it; no such part tells nothing.
+    told = getter((pages.next or "").rpartition(".")[0])(response.json())
+    if isinstance(told, dict) or _short(resource, count) or not count:
+        return None
+    at = (request.cursor or "").removeprefix(OFFSET) if (request.cursor or "").startswith(OFFSET) else "0"
+    return f"{OFFSET}{_number(resource, at) + count}"
 
 
 def _after_number(resource: Resource, request: Request, response: Response) -> str | None:
@@ -265,9 +286,10 @@ def _contradiction(resource: Resource) -> PayloadError:
 
 def _with(resource: Resource, request: Request, name: str, value: Any) -> Request:
     if resource.pages.place == "body":
-        body = deepcopy(request.json) if isinstance(request.json, dict) else {}
+        given = request.json if request.xml is None else request.xml
+        body = deepcopy(given) if isinstance(given, dict) else {}
         put(body, name, value)
-        return replace(request, json=body)
+        return replace(request, json=body) if request.xml is None else replace(request, xml=body)
     return with_params(request, {name: str(value)})
 
 

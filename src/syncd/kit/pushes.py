@@ -1,8 +1,9 @@
 """What a partner takes from us: the keys under a resource's `pushes:`. What they make of a change: `pushing.py`.
 
-A text in `body`, `params`, `path` and in what is compared may have placeholders: `{id}` the record's id, `{key}` the
-push's idempotency key, `{data}` all that is pushed, `{data.NAME}` one field of it. A text that is one placeholder alone
-becomes the value itself; where a change lacks the field, its place in a body is left out.
+A text in `body`, `params`, `path` and in what is compared may have placeholders: `{id}` the record's id, `{id.PATH}` one
+part of a joined one, `{key}` the push's idempotency key, `{sent}` when it left first (a little before, as an ISO moment),
+`{data}` all that is pushed, `{data.NAME}` one field of it. A text that is one placeholder alone becomes the value itself;
+where a change lacks the field, its place in a body is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from syncd.config.units import Duration
 from syncd.kit.shapes import HEADER, Model, Path, RecordPath
 
 BODY: Final = "body:"
-PLACEHOLDER: Final = re.compile(r"\{(id|key|data(?:\.[A-Za-z_][\w.-]*)?)\}")
+PLACEHOLDER: Final = re.compile(r"\{(id(?:\.[A-Za-z_][\w.-]*)?|key|sent|data(?:\.[A-Za-z_][\w.-]*)?)\}")
 _ANY: Final = re.compile(r"\{[^{}]*\}")
 
 
@@ -33,6 +34,9 @@ class PushField(Model):
     many: bool = Field(False, description="A list of such; a bare value becomes a list of one.")
     required: bool = Field(False, description="A push without it, or with an empty text, is refused.")
     choices: tuple[str | int | bool, ...] = Field((), description="The only values it may have.")
+    words: dict[str, str] = Field(
+        default_factory=dict, description="Other words for its values: word, and the value that is sent for it."
+    )
     longest: int | None = Field(None, ge=1, description="Characters a text may have.")
 
 
@@ -56,6 +60,12 @@ class LookUp(Model):
     records: Path | None = Field(None, description="Where the record or the list of them sits; left out: as in `one`.")
     same: dict[RecordPath, Any] = Field(description="Path in a record: what it says where the push has arrived.")
     after: Duration = Field(2.0, description="Not sooner after the push left: it may still be on its way.")
+    made: RecordPath | None = Field(
+        None, description="Where a record says when it was made: one that is older than the push is another one."
+    )
+    each: bool = Field(
+        False, description="The list shows too little: each record in it (at most 20) is read by `one`, and then compared."
+    )
 
 
 class Push(Model):
@@ -67,7 +77,13 @@ class Push(Model):
     headers: dict[str, str] = Field(default_factory=dict, description="Sent with it.")
     body: dict[str, Any] | None = Field(None, description="JSON body with placeholders; left out: the data itself.")
     empty: bool = Field(False, description="It is sent without a body.")
-    form: bool = Field(False, description="The body is a form, not JSON.")
+    form: bool = Field(False, description="The body is a form, not JSON; what is nested as `outer[inner]`, `list[0]`.")
+    xml: bool = Field(
+        False, description="The body, and the answer, is XML: one key, the root element; `@Name` an attribute."
+    )
+    settled: tuple[int, ...] = Field(
+        (), description="Statuses of a refusal that mean: there is nothing left to do. Such a push is done."
+    )
     fields: dict[
         str,
         Annotated[
@@ -80,6 +96,11 @@ class Push(Model):
     ] = Field(default_factory=dict, description="Name: what it must be; a kind alone will do.")
     extra: bool = Field(False, description="Fields that are not named pass too, unchecked.")
     transitions: Transitions | None = Field(None, description="Which state may become which.")
+    expects: dict[str, str] = Field(
+        default_factory=dict,
+        description="Field of the push to normalized field of the stored record: the two must be equal, else it is refused. "
+        "Not sent: where the partner knows no condition, this notices that somebody else was faster.",
+    )
     idempotency: str = Field(
         "none",
         description="What makes twice the same as once: `natural` (asserting or replacing a state), `header:NAME` or "
@@ -87,10 +108,18 @@ class Push(Model):
     )
     remembers: Duration | None = Field(None, description="How long the partner knows a key; left out: long enough.")
     look_up: LookUp | None = Field(None, description="How to find out whether one whose answer was lost has arrived.")
+    look_first: bool = Field(
+        False,
+        description="It is looked up before it is sent, too: where the partner has it so already, nothing is sent. For "
+        "repeats that leave a trace.",
+    )
     match: str | None = Field(
         None, description="The pushed field that says which record is meant where no id is given."
     )
     record: Path | None = Field(None, description="Where the answer has the whole record; left out: it is read anew.")
+    made: Path | None = Field(
+        None, description="Where the answer has the id of what it made, if that is all it has: the record is read then."
+    )
     confirm: dict[Path, Any] = Field(
         default_factory=dict,
         description="Path in the answer: what it must say if it says anything, where a 2xx alone proves nothing.",
@@ -109,7 +138,7 @@ class Push(Model):
         for text in _texts(texts):
             for found in _ANY.findall(text):
                 if not PLACEHOLDER.fullmatch(found):
-                    raise ValueError(f"unknown placeholder {found}; there are {{id}}, {{key}}, {{data}}, {{data.NAME}}")
+                    raise ValueError(f"unknown placeholder {found}; there are {{id}}, {{key}}, {{sent}}, {{data}}, {{data.NAME}}")
         named = self.idempotency.partition(":")
         if self.idempotency not in {"natural", "look_up", "none"} and not (
             named[0] in {"header", "body"} and named[2].strip()
@@ -117,6 +146,10 @@ class Push(Model):
             raise ValueError("`idempotency` is natural, look_up, none, header:NAME or body:PATH")
         if self.idempotency == "look_up" and self.look_up is None:
             raise ValueError("`idempotency: look_up` needs the section `look_up`")
+        if self.look_first and self.look_up is None:
+            raise ValueError("`look_first` needs the section `look_up`")
+        if self.look_up is not None and self.look_up.each and self.look_up.path is None:
+            raise ValueError("`look_up.each` needs `path`: the list that is gone through")
         if self.remembers is not None and not self.by_key:
             raise ValueError("`remembers` goes with idempotency by a key")
         for name in self.fields if not self.extra else ():
@@ -134,7 +167,7 @@ class Push(Model):
     @property
     def needs_id(self) -> bool:
         """Is it about a record the partner has already?"""
-        return any("{id}" in text for text in _texts([self.path, self.params, self.body]))
+        return any("{id}" in text or "{id." in text for text in _texts([self.path, self.params, self.body]))
 
     @property
     def state_field(self) -> str:

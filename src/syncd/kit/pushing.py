@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from syncd.errors import PayloadError, RejectedError, UnknownOutcomeError
 from syncd.kit import coerce, contact
+from syncd.kit.adapter import id_parts
 from syncd.kit.paths import MISSING, getter, kind, put
 from syncd.kit.pushes import BODY, PLACEHOLDER, LookUp, Push, PushField
 from syncd.kit.shapes import HEADER
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from syncd.kit.webhooks import Change
 
 
+CLOCKS_DIFFER: Final = timedelta(minutes=2)
+"""How far the partner's clock may be behind ours: what it says was made so long before a push left may be of that push."""
+MOST_CANDIDATES: Final = 20
+"""Records read to find the one that a push may have made."""
 STATE: Final = "state"
 """Code of a refusal for the state the record is stored in: it may have another one by now."""
 
@@ -41,10 +48,11 @@ def refused(resource: Resource, message: str, hint: str = "") -> RejectedError:
 def check(resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
     """Raises RejectedError naming the field that cannot be sent. `stored`: the record's normalized fields, if known."""
     rules = rules_for(resource, change)
+    change = replace(change, data=meant(rules, change.data))
     if rules.needs_id and not change.external_id:
         raise refused(resource, f"{change.kind} needs the record's id", "give it: external_id, or --id")
     for name in change.data:
-        if name not in rules.fields and not rules.extra and rules.fields:
+        if name not in rules.fields and name not in rules.expects and not rules.extra and rules.fields:
             has = f"it has: {', '.join(rules.fields)}"
             raise refused(resource, f"field {name}: {resource.name} {change.kind} has no such field", has)
     for name, field in rules.fields.items():
@@ -58,14 +66,39 @@ def check(resource: Resource, change: Change, stored: Mapping[str, Any] | None) 
             raise refused(resource, f"field {name}: {trouble}")
     if rules.match is not None and not change.external_id and change.data.get(rules.match) in (None, "", []):
         raise refused(resource, f"field {rules.match}: is required: it says which record is meant")
+    _check_expected(resource, rules, change, stored)
     _check_state(resource, rules, change, stored)
     push(resource, change)  # a placeholder nothing stands for shows now, and not when it is sent
+
+
+def meant(rules: Push, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data in the partner's words."""
+    words = {name: field.words for name, field in rules.fields.items() if field.words}
+    return {
+        name: words[name].get(value, value) if name in words and isinstance(value, str) else value
+        for name, value in data.items()
+    }
 
 
 def by_state(resource: Resource, change: Change) -> bool:
     """May the change be sent only where the record is in certain states?"""
     rules = resource.pushes.get(change.kind)
-    return rules is not None and rules.transitions is not None and change.data.get(rules.state_field) is not None
+    if rules is None:
+        return False
+    if any(change.data.get(name) is not None for name in rules.expects):
+        return True
+    return rules.transitions is not None and change.data.get(rules.state_field) is not None
+
+
+def _check_expected(resource: Resource, rules: Push, change: Change, stored: Mapping[str, Any] | None) -> None:
+    for name, field in rules.expects.items():
+        wanted = change.data.get(name)
+        if wanted is None or stored is None or _equal(stored.get(field), wanted):
+            continue
+        hint = "read the record again, and push anew what is still wanted"
+        error = refused(resource, f"field {name}: the record was changed since: its {field} is another one", hint)
+        error.code = STATE
+        raise error
 
 
 def _check_state(resource: Resource, rules: Push, change: Change, stored: Mapping[str, Any] | None) -> None:
@@ -136,7 +169,7 @@ _KINDS: Final[Mapping[str, Callable[[Any], str]]] = {
 def push(resource: Resource, change: Change) -> Request:
     """The call that brings the change to the partner."""
     rules = rules_for(resource, change)
-    known = _known(rules, change)
+    known = _known(resource, rules, change)
     headers = {**resource.headers, **rules.headers}
     if rules.idempotency.startswith(HEADER):
         headers[rules.idempotency.removeprefix(HEADER).strip()] = change.idempotency_key
@@ -151,13 +184,26 @@ def push(resource: Resource, change: Change) -> Request:
         route=rules.path,
         params=_params(rules.params, known),
         headers=headers,
-        json=None if rules.form else body,
-        form={name: _text(value) for name, value in (body or {}).items()} if rules.form else None,
+        json=None if rules.form or rules.xml else body,
+        form=dict(_form_fields(body or {})) if rules.form else None,
+        xml=body if rules.xml else None,
         weight=rules.weight,
         budget=rules.budget,
         group=resource.group if rules.group is None else rules.group,
         repeatable=False,
     )
+
+
+def _form_fields(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """A body as form fields; what is inside others as `outer[inner]`, of a list with its index. Null is left out."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _form_fields(inner, f"{name}[{key}]" if name else str(key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _form_fields(inner, f"{name}[{index}]")
+    elif value is not None:
+        yield name, _text(value)
 
 
 def idempotent(resource: Resource, change: Change, unsure_seconds: float) -> bool:
@@ -177,7 +223,7 @@ def look_up(resource: Resource, change: Change, one: Request | None) -> Request 
         return None
     if rules.look_up.path is None:
         return one
-    known = _known(rules, change)
+    known = _known(resource, rules, change)
     return Request(
         path_of(resource, rules.look_up.path, known),
         route=rules.look_up.path,
@@ -196,7 +242,7 @@ def already(resource: Resource, change: Change, response: Response) -> bool:
     """
     rules = rules_for(resource, change)
     assert rules.look_up is not None
-    known, same, place = _known(rules, change), rules.look_up.same, _place(resource, rules.look_up)
+    known, same, place = _known(resource, rules, change), rules.look_up.same, _place(resource, rules.look_up)
     if all(filled(template, known) is MISSING for template in same.values()):
         raise UnknownOutcomeError(f"the change brings none of what would show that it arrived: {', '.join(same)}")
     found = getter(place)(response.json())
@@ -207,7 +253,37 @@ def already(resource: Resource, change: Change, response: Response) -> bool:
         found = [found]
     if not isinstance(found, list):
         raise PayloadError(f"the answer to the look-up has neither a record nor a list of them {_at(place)}")
-    return any(_says(record, same, known) is True for record in found)
+    return any(_says(record, same, known) is True for record in found if _may_be(record, rules.look_up, change))
+
+
+def candidates(resource: Resource, change: Change, response: Response) -> list[str] | None:
+    """The ids in the answer to `look_up` of records that have to be read to be compared; None where that answer tells all.
+
+    Raises PayloadError for an answer that is no such list, UnknownOutcomeError for more of them than are read.
+    """
+    rules = rules_for(resource, change).look_up
+    if rules is None or not rules.each:
+        return None
+    place = rules.records or ""
+    found = getter(place)(response.json())
+    if not isinstance(found, list):
+        raise PayloadError(f"the answer to the look-up has no list {_at(place)}")
+    ids = [resource.reader.identify(raw).external_id for raw in found if _may_be(raw, rules, change)]
+    if len(ids) > MOST_CANDIDATES:
+        raise UnknownOutcomeError(f"{len(ids)} records may be the one it made: too many to look at each")
+    return ids
+
+
+def _may_be(record: Any, rules: LookUp, change: Change) -> bool:
+    """Was it made when the change may have made it? What does not say may be."""
+    if rules.made is None or change.sent_at is None:
+        return True
+    value = getter(rules.made)(record)
+    try:
+        made = coerce.moment(value) if isinstance(value, str) else None
+    except PayloadError:
+        made = None
+    return made is None or made >= change.sent_at - CLOCKS_DIFFER
 
 
 def _at(place: str) -> str:
@@ -215,6 +291,8 @@ def _at(place: str) -> str:
 
 
 def _place(resource: Resource, rules: LookUp) -> str:
+    if rules.each:
+        return resource.one.records if resource.one is not None else ""
     if rules.records is not None:
         return rules.records
     return resource.one.records if resource.one is not None and rules.path is None else ""
@@ -227,7 +305,7 @@ def confirms(resource: Resource, change: Change, response: Response) -> bool:
         return True
     answer = response.json()
     told = {path: wanted for path, wanted in rules.confirm.items() if getter(path)(answer) not in (MISSING, None)}
-    return _says(answer, told, _known(rules, change)) is not False
+    return _says(answer, told, _known(resource, rules, change)) is not False
 
 
 def pushed(resource: Resource, change: Change, response: Response) -> Item | None:
@@ -235,6 +313,15 @@ def pushed(resource: Resource, change: Change, response: Response) -> Item | Non
     rules = rules_for(resource, change)
     raw: Raw | Any = getter(rules.record)(response.json()) if rules.record is not None else None
     return Item(resource.name, raw) if isinstance(raw, dict) else None
+
+
+def made_id(resource: Resource, change: Change, response: Response) -> str | None:
+    """The id of what the push made, where the answer has nothing else of it."""
+    rules = rules_for(resource, change)
+    if rules.made is None:
+        return None
+    value = getter(rules.made)(response.json())
+    return _text(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
 
 
 def order_key(resource: Resource, change: Change) -> str:
@@ -249,17 +336,27 @@ def order_key(resource: Resource, change: Change) -> str:
 # Placeholders.
 
 
-def _known(rules: Push, change: Change) -> dict[str, Any]:
+def _known(resource: Resource, rules: Push, change: Change) -> dict[str, Any]:
     data = {
         name: [value] if name in rules.fields and rules.fields[name].many and not isinstance(value, list) else value
-        for name, value in change.data.items()
+        for name, value in meant(rules, change.data).items()
+        if name not in rules.expects
     }
-    return {"id": change.external_id, "key": change.idempotency_key, "data": data}
+    sent = None if change.sent_at is None else (change.sent_at - CLOCKS_DIFFER).astimezone(UTC)
+    return {
+        "id": change.external_id,
+        "parts": id_parts(resource, change.external_id),
+        "key": change.idempotency_key,
+        "sent": None if sent is None else f"{sent:%Y-%m-%dT%H:%M:%S}.000Z",
+        "data": data,
+    }
 
 
 def _value(name: str, known: Mapping[str, Any]) -> Any:
     first, _, rest = name.partition(".")
     value = known[first]
+    if first == "id" and rest:
+        return known["parts"].get(rest, MISSING)
     if first != "data" or not rest:
         return MISSING if value is None else value
     if rest in value:

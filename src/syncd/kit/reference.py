@@ -11,9 +11,9 @@ from pydantic_core import PydanticUndefined
 
 from syncd.config.units import format_duration
 from syncd.kit.pushes import LookUp, Push, PushField, Transitions
-from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
+from syncd.kit.resource import Adapter, Each, Inner, Many, One, Pages, Resource, Since, Windows
 from syncd.kit.shapes import Deleted, MappedField, Stamp
-from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks
+from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Xml
 
 _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("The top", DriverSpec),
@@ -22,9 +22,13 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("One of `limits.tiers`", Tier),
     ("`limits.breaker`", Breaker),
     ("`errors`", Errors),
+    ("`xml`", Xml),
     ("`test`", Probe),
     ("One of `resources`", Resource),
     ("`pages`", Pages),
+    ("`each`", Each),
+    ("`windows`", Windows),
+    ("`inner`", Inner),
     ("`since`", Since),
     ("One of `fields`", MappedField),
     ("`updated` and `order`", Stamp),
@@ -40,7 +44,7 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("One of `options`", Option),
     ("`quality`", Quality),
 )
-_DURATIONS: Final = frozenset({"early", "lasts", "timeout", "cooldown", "overlap", "every", "tolerance", "after"})
+_DURATIONS: Final = frozenset({"early", "lasts", "timeout", "cooldown", "overlap", "every", "keep_alive", "tolerance", "after"})
 
 
 def reference() -> str:

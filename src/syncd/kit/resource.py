@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from syncd.client.dates import TODAY
 from syncd.config.units import Duration
 from syncd.kit import coerce
 from syncd.kit.pushes import Push
@@ -49,6 +50,14 @@ class Pages(Model):
         description="What ends it where nothing else does: a page shorter than asked for (default) or an empty one.",
     )
     total_pages: Path | None = Field(None, description="Where the answer has the number of pages.")
+    offset: str | None = Field(
+        None,
+        description="cursor: parameter of an offset, for older answers of the same partner that have one in the cursor's place.",
+    )
+    next_offset: Path | None = Field(
+        None,
+        description="Where such an answer has it; where one has neither, a full page goes on after as many records as it held.",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -60,6 +69,8 @@ class Pages(Model):
             raise ValueError("pages of kind next need `next`: the path of the next URL in the answer")
         if self.kind in {"offset", "page"} and (self.next or self.last):
             raise ValueError(f"`next` and `last` do not go with pages of kind {self.kind}")
+        if (self.offset is None) != (self.next_offset is None) or (self.offset and self.kind != "cursor"):
+            raise ValueError("`offset` and `next_offset` go together, with pages of kind cursor")
         if self.total_pages is not None and self.kind != "page":
             raise ValueError("`total_pages` only goes with pages of kind page")
         return self
@@ -102,13 +113,46 @@ class One(Model):
     path: str = Field(description="With the placeholder {id}.")
     records: Path = Field("", description="Where the record sits in the answer; empty: the answer is the record.")
     params: dict[str, Any] = Field(default_factory=dict, description="Query parameters.")
+    empty_is_gone: bool = Field(False, description="It answers with a list: an empty one means that there is no such record.")
 
     @model_validator(mode="after")
     def _has_id(self) -> Self:
         _check_placeholders(self.path, {"id"})
-        if "{id}" not in self.path and "{id}" not in str(self.params):
+        if "{id" not in self.path and "{id" not in str(self.params):
             raise ValueError("the path needs the placeholder {id}")
         return self
+
+
+class Each(Model):
+    """A listing that is asked for one property, account or the like at a time, which an option names."""
+
+    param: str = Field(description="Query parameter that names the one.")
+    option: str | None = Field(None, description="The option that lists them all; the listing is walked for each in turn.")
+    values: tuple[str, ...] = Field((), description="The same where no option does.")
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.option is None and not self.values:
+            raise ValueError("give `option`, or `values`: what the listing is walked for")
+        return self
+
+
+class Windows(Model):
+    """A listing that shows a stretch of days: it is walked window by window, from today on. Neighbours share a day."""
+
+    start: str = Field(alias="from", description="Query parameter of a window's first day.")
+    end: str = Field(alias="to", description="Query parameter of its last day.")
+    days: int = Field(ge=2, description="Days in a window, both ends counted: what the partner allows.")
+    count: int = Field(ge=1, description="Windows, beginning with the one that begins today.")
+
+
+class Inner(Model):
+    """Records that sit in a list inside each row of the listing."""
+
+    records: RecordPath = Field(description="Where a row has the list.")
+    keep: dict[str, RecordPath] = Field(
+        default_factory=dict, description="Key to path: what is put into each record from its row."
+    )
 
 
 class Many(Model):
@@ -132,9 +176,12 @@ class Adapter(Model):
 
 
 def _check_placeholders(text: str, known: set[str]) -> None:
-    for name in PLACEHOLDER.findall(text):
-        if name not in known and not (name.startswith("parent.") and "parent." in known):
-            raise ValueError(f"unknown placeholder {{{name}}}; there is only {{parent.id}}, and {{id}} under `one`")
+    for name in PLACEHOLDER.findall(TODAY.sub("", text)):
+        family = name.partition(".")[0]
+        if name not in known and not (family == "parent" and "parent." in known) and not (family == "id" and "id" in known):
+            raise ValueError(
+                f"unknown placeholder {{{name}}}; there are {{parent.id}}, {{today}}, {{today-30d}}, and {{id}} under `one`"
+            )
 
 
 OnePath = Annotated[
@@ -153,11 +200,23 @@ class Resource(Model):
     method: Literal["GET", "POST"] = Field("GET", description="How the listing is asked.")
     enabled: bool = Field(True, description="False: only where an integration enables it.")
     params: dict[str, Any] = Field(default_factory=dict, description="Query parameters of every listing call.")
-    body: dict[str, Any] | None = Field(None, description="JSON body of every listing call.")
+    body: dict[str, Any] | None = Field(None, description="JSON body of every listing call; with `format: xml` as XML.")
     headers: dict[str, str] = Field(default_factory=dict, description="Sent with its calls.")
+    format: Literal["json", "xml"] = Field(
+        "json",
+        description="What its calls and their answers are written in; `xml` says how XML becomes what paths read.",
+    )
 
     records: Path | tuple[Path, ...] = Field("", description="Where the list sits; several: the first that is a list.")
-    id: RecordPath | tuple[RecordPath, ...] = Field("id", description="The record's id; several are joined by a colon.")
+    keyed: bool = Field(False, description="The list may come as an object keyed by id, too: its values are the records.")
+    inner: Inner | None = Field(None, description="The records sit in a list inside each row of that list.")
+    asked: dict[str, str] = Field(
+        default_factory=dict,
+        description="Key to query parameter: what the call asked for and its answer does not repeat is put into each record.",
+    )
+    id: RecordPath | tuple[RecordPath, ...] = Field(
+        "id", description="The record's id; several are joined by a colon, and `{id.PATH}` is one of them."
+    )
     updated: StampPath | None = Field(None, description="When the record changed, by the partner's clock.")
     version: RecordPath | None = Field(None, description="A whole number that grows with every change.")
     stamp: Literal["updated", "observed", "fetched"] | None = Field(
@@ -172,11 +231,28 @@ class Resource(Model):
     parent_id: RecordPath | None = Field(None, description="Where a record names its parent.")
     tenant: RecordPath | None = Field(None, description="Where a record names the account it belongs to.")
     total: Path | None = Field(None, description="Where the answer has the number of records of the whole listing.")
+    missing: Literal["gone", "kept"] = Field(
+        "gone",
+        description="What a record is that complete passes do not show any more: `gone`, or `kept`, where the listing shows a "
+        "window of time and records leave it alive. Then only the partner's word (404, 410, an event) ends one.",
+    )
     sparse: bool = Field(False, description="A missing key means: not told. Stored fields are kept.")
     volatile: tuple[RecordPath, ...] = Field((), description="What changes and means nothing: left out of the hash.")
+    compared: tuple[str, ...] = Field(
+        (),
+        description="The normalized fields that tell whether a record changed; left out: all of it as sent. For records that "
+        "a listing shows in another shape than a single read.",
+    )
+    adopt: str | None = Field(
+        None,
+        description="Of a child whose records do not name their parent: the parent's id, as the call's path has it, is put "
+        "into each under this key.",
+    )
 
     pages: Pages = Field(Pages(), description="How the listing goes on.")
     page_size: int | None = Field(None, ge=1, description="Records a page.")
+    each: Each | None = Field(None, description="It is asked for one property, account or the like at a time.")
+    windows: Windows | None = Field(None, description="It is asked for a stretch of days at a time.")
     since: SinceParam | None = Field(None, description="How it is asked for what changed; a parameter's name will do.")
     fields: FieldMap = Field(default_factory=dict, description="Name: path, or {from, as, default, required}.")
     adapters: dict[str, Adapter] = Field(default_factory=dict, description="Other shapes by name; `v1` is this one.")
@@ -211,6 +287,16 @@ class Resource(Model):
             raise ValueError("{parent.…} needs `parent:`, the resource it is listed below")
         if self.parent is not None and not needs_parent:
             raise ValueError("a child needs {parent.id} in its path, params or body")
+        if (self.each or self.windows) and self.parent is not None:
+            raise ValueError("`each` and `windows` do not go with `parent`")
+        self._check_id_parts()
+        if self.adopt is not None and "{parent.id}" not in self.path:
+            raise ValueError("`adopt` needs {parent.id} in the path: that is where the parent's id is taken from")
+        for name in self.compared:
+            if name not in self.fields:
+                raise ValueError(f"compared: there is no field {name!r}")
+        if self.compared and self.volatile:
+            raise ValueError("`compared` says already what counts: `volatile` does not go with it")
         if self.stamp == "updated" and self.updated is None:
             raise ValueError("`stamp: updated` needs `updated`, the path of that moment")
         if self.strategy == "incremental" and self.since is None:
@@ -231,15 +317,33 @@ class Resource(Model):
         for kind, rules in self.pushes.items():
             if rules.transitions is not None and rules.transitions.field not in self.fields:
                 raise ValueError(f"pushes.{kind}.transitions: there is no field {rules.transitions.field!r}")
-            if rules.look_up is not None and rules.look_up.path is None and self.one is None:
-                raise ValueError(f"pushes.{kind}.look_up: needs `path`, since the resource has no `one`")
+            if rules.look_up is not None and self.one is None and (rules.look_up.path is None or rules.look_up.each):
+                needs = "`each` reads records by `one`" if rules.look_up.each else "needs `path`"
+                raise ValueError(f"pushes.{kind}.look_up: {needs}, and the resource has no `one`")
         return self
+
+    def _check_id_parts(self) -> None:
+        known = self.id if isinstance(self.id, tuple) else ()
+        texts = [] if self.one is None else [self.one.path, *_texts(self.one.params)]
+        for rules in self.pushes.values():
+            looks = [] if rules.look_up is None else [rules.look_up.path, rules.look_up.params, rules.look_up.same]
+            texts += _texts([rules.path, rules.params, rules.body, *looks])
+        for text in texts:
+            for name in PLACEHOLDER.findall(text):
+                if name.startswith("id.") and name.removeprefix("id.") not in known:
+                    raise ValueError(f"{{{name}}} is no part of the id; it is made of {', '.join(known) or 'one path'}")
 
     @cached_property
     def placeholders(self) -> frozenset[str]:
         """Names of the parent's fields its calls need: `id`, or normalized fields of the parent."""
-        found = (name for text in _texts([self.path, self.params, self.body]) for name in PLACEHOLDER.findall(text))
+        texts = [TODAY.sub("", text) for text in _texts([self.path, self.params, self.body])]
+        found = (name for text in texts for name in PLACEHOLDER.findall(text))
         return frozenset(name.removeprefix("parent.") for name in found)
+
+    @cached_property
+    def dated(self) -> bool:
+        """Do its calls name days that are known when they are sent?"""
+        return self.windows is not None or any(TODAY.search(text) for text in _texts([self.path, self.params, self.body]))
 
     @property
     def stamped_by(self) -> Literal["updated", "observed", "fetched"]:
@@ -282,7 +386,7 @@ class Resource(Model):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, without carrying over what was compiled from the old values."""
         copied = super().model_copy(update=update, deep=deep)
-        for name in ("reader", "reader_of_many", "placeholders"):
+        for name in ("reader", "reader_of_many", "placeholders", "dated"):
             copied.__dict__.pop(name, None)
         return copied
 

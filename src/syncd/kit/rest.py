@@ -5,6 +5,7 @@ A partner with one oddity subclasses it and overrides one method; the rest stays
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -13,9 +14,11 @@ from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote
 
-from syncd.errors import PartnerError, PayloadError, RejectedError
-from syncd.kit import paging, pushing, webhooks
-from syncd.kit.adapter import answer_getter
+from syncd import markup
+from syncd.client.dates import TODAY
+from syncd.errors import GoneError, PartnerError, PayloadError, RejectedError
+from syncd.kit import paging, parts, pushing, webhooks
+from syncd.kit.adapter import answer_getter, id_parts
 from syncd.kit.classify import classify
 from syncd.kit.coerce import EPOCH
 from syncd.kit.driver import Driver, Reading
@@ -35,8 +38,12 @@ class RestDriver(Driver):
     # What there is.
 
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
-        checked(self.spec, options)
-        return self.spec.resources
+        settings = checked(self.spec, options)
+        if any(resource.format == "xml" for resource in self.spec.resources.values()):
+            markup.need()
+        if all(resource.each is None for resource in self.spec.resources.values()):
+            return self.spec.resources
+        return {name: parts.for_options(resource, settings) for name, resource in self.spec.resources.items()}
 
     def test(self, options: Mapping[str, Any] | None = None) -> Request:
         probe = self.spec.test
@@ -78,21 +85,22 @@ class RestDriver(Driver):
                 guard.page(records, *ends)
 
     def following(self, resource: Resource, request: Request, response: Response) -> Request | None:
-        return paging.following(resource, request, response, self._hidden)
+        return parts.following(resource, request, response, self._hidden)
 
     def spread(self, resource: Resource, first: Request, response: Response) -> list[Request] | None:
-        return paging.spread(resource, first, response)
+        return None if parts.parts(resource) else paging.spread(resource, first, response)
 
     def one(self, resource: Resource, external_id: str) -> Request | None:
         one = resource.one
         if one is None:
             return None
-        known = {"id": external_id}
+        known = {"id": external_id, **{f"id.{path}": part for path, part in id_parts(resource, external_id).items()}}
         return Request(
             fill_path(one.path, known),
             route=one.path,
             params=plain_params(fill(one.params, known)),
             headers=resource.headers,
+            reads=self.reads(resource.format),
             weight=resource.weight,
             budget=resource.budget,
             group=resource.group,
@@ -110,6 +118,7 @@ class RestDriver(Driver):
             params=plain_params({**({} if many.path else resource.params), **many.params}),
             headers=resource.headers,
             json=deepcopy(resource.body) if many.path is None or many.place == "body" else None,
+            reads=self.reads(resource.format),
             weight=resource.weight,
             budget=resource.budget,
             group=resource.group,
@@ -130,11 +139,13 @@ class RestDriver(Driver):
     def record(self, resource: Resource, response: Response) -> Raw:
         where = resource.one.records if resource.one is not None else ""
         found = answer_getter(where)(response)
+        if found == [] and resource.one is not None and resource.one.empty_is_gone:
+            raise GoneError(f"{resource.name}: the partner has no such record", status=response.status_code)
         if isinstance(found, list) and len(found) == 1:
             found = found[0]
         if not isinstance(found, dict):
             raise PayloadError(f"{resource.name}: expected one record, got {kind(found)}", resource=resource.name)
-        return found
+        return resource.reader.completed(found, response)
 
     def several(self, resource: Resource, response: Response) -> list[Item]:
         if resource.many is None or resource.many.records is None:
@@ -142,7 +153,7 @@ class RestDriver(Driver):
         return resource.reader_of_many.items(response)
 
     def total(self, resource: Resource, response: Response) -> int | None:
-        return resource.reader.total(response)
+        return None if len(parts.parts(resource)) > 1 else resource.reader.total(response)
 
     def newest(self, resource: Resource, response: Response, identities: Sequence[Identity]) -> datetime | None:
         reader = resource.reader
@@ -172,7 +183,9 @@ class RestDriver(Driver):
         return Reading(
             shape.identify if mine.identify is RestDriver.identify else own.identify,
             shape.normalize if as_described else own.fields,
-            None if mine.hashable is RestDriver.hashable and not resource.volatile else own.hashable,
+            None
+            if mine.hashable is RestDriver.hashable and not (resource.volatile or resource.compared)
+            else own.hashable,
         )
 
     def tenant(self, resource: Resource, raw: Raw) -> str | None:
@@ -216,7 +229,8 @@ class RestDriver(Driver):
         return pushing.by_state(resource, change)
 
     def push(self, resource: Resource, change: Change) -> Request:
-        return pushing.push(resource, change)
+        request = pushing.push(resource, change)
+        return request if request.xml is None else replace(request, reads=self.reads("xml"))
 
     def idempotent(self, resource: Resource, change: Change, unsure_seconds: float = 0.0) -> bool:
         return pushing.idempotent(resource, change, unsure_seconds)
@@ -224,6 +238,14 @@ class RestDriver(Driver):
     def look_up(self, resource: Resource, change: Change) -> Request | None:
         one = self.one(resource, change.external_id) if change.external_id else None
         return pushing.look_up(resource, change, one)
+
+    def look_up_each(self, resource: Resource, change: Change, response: Response) -> Sequence[Request] | None:
+        ids = pushing.candidates(resource, change, response)
+        return None if ids is None else [call for each in ids if (call := self.one(resource, each)) is not None]
+
+    def look_first(self, resource: Resource, change: Change) -> bool:
+        rules = resource.pushes.get(change.kind)
+        return rules is not None and rules.look_first
 
     def look_up_after(self, resource: Resource, change: Change) -> float:
         rules = resource.pushes.get(change.kind)
@@ -237,6 +259,9 @@ class RestDriver(Driver):
 
     def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
         return pushing.pushed(resource, change, response)
+
+    def made_id(self, resource: Resource, change: Change, response: Response) -> str | None:
+        return pushing.made_id(resource, change, response)
 
     def replaces(self, resource: Resource, change: Change) -> bool:
         rules = resource.pushes.get(change.kind)
@@ -287,13 +312,20 @@ class RestDriver(Driver):
             route=resource.path,
             params=plain_params(params),
             headers=resource.headers,
-            json=body if resource.method == "POST" else None,
+            dated=resource.dated,
+            json=body if resource.method == "POST" and resource.format == "json" else None,
+            xml=body if resource.method == "POST" and resource.format == "xml" else None,
+            reads=self.reads(resource.format),
             weight=resource.weight,
             budget=resource.budget,
             group=resource.group,
             repeatable=True,
         )
-        return paging.at_cursor(resource, request, checkpoint.cursor, self._hidden)
+        return parts.begun(resource, request, checkpoint.cursor, self._hidden)
+
+    def reads(self, form: str) -> markup.Markup | None:
+        """How an answer of this format is read."""
+        return self.spec.xml.markup if form == "xml" else None
 
     @property
     def _hidden(self) -> frozenset[str]:
@@ -367,7 +399,7 @@ def _plain(value: Any) -> Any:
 def fill(value: Any, known: Mapping[str, Any]) -> Any:
     """Replace the placeholders in every text of a value. Raises RejectedError for one nothing is known of."""
     if isinstance(value, str):
-        return PLACEHOLDER.sub(lambda match: str(_known(match[1], known)), value)
+        return PLACEHOLDER.sub(lambda match: _later(match) or str(_known(match[1], known)), value)
     if isinstance(value, Mapping):
         return {name: fill(inner, known) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -377,7 +409,12 @@ def fill(value: Any, known: Mapping[str, Any]) -> Any:
 
 def fill_path(path: str, known: Mapping[str, Any]) -> str:
     """Replace the placeholders in a path, each value quoted so that it stays one segment."""
-    return PLACEHOLDER.sub(lambda match: _segment(str(_known(match[1], known))), path)
+    return PLACEHOLDER.sub(lambda match: _later(match) or _segment(str(_known(match[1], known))), path)
+
+
+def _later(match: re.Match[str]) -> str:
+    """A day that is filled in when the call leaves; empty for any other placeholder."""
+    return match[0] if TODAY.fullmatch(match[0]) else ""
 
 
 def _known(name: str, known: Mapping[str, Any]) -> Any:

@@ -12,13 +12,15 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from syncd import codec
 from syncd.config.facts import Facts
 from syncd.config.units import Duration, Rate, RateText
 from syncd.kit.resource import NAME, Resource
-from syncd.kit.shapes import Model, PartPath, Path, RecordPath
+from syncd.kit.shapes import Model, PartPath, Path, Pattern, RecordPath
 from syncd.limits.dialects import LimitDialect
 from syncd.limits.tiers import TierSpec
 from syncd.limits.waits import WaitDialect
+from syncd.markup import Markup
 
 Kind = Literal["none", "api_key", "basic", "bearer", "oauth2_client", "oauth2_refresh", "signer"]
 
@@ -32,7 +34,22 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "signer": (),
 }
 """What each kind needs under an integration's `credentials:`, unless the driver names it otherwise."""
-_OAUTH_KEYS: Final = frozenset({"token_path", "scope", "client", "extra", "early", "lasts", "timeout", "tiers"})
+_OAUTH_KEYS: Final = frozenset(
+    {
+        "token_path",
+        "scope",
+        "client",
+        "body",
+        "grant_type",
+        "granted",
+        "send",
+        "extra",
+        "early",
+        "lasts",
+        "timeout",
+        "tiers",
+    }
+)
 
 
 class Tier(Model):
@@ -72,7 +89,11 @@ class Auth(Model):
     """How calls prove who we are. `client.auth.build` makes it real."""
 
     kind: Kind = Field("none", description="How; each kind needs credentials of its own.")
-    header: str | None = Field(None, description="api_key: the header it travels in (default X-Api-Key).")
+    header: str | None = Field(
+        None,
+        description="The header it travels in. api_key: default X-Api-Key; oauth2: default Authorization, and the token stands "
+        "alone in any other.",
+    )
     query: str | None = Field(None, description="api_key: the query parameter it travels in instead.")
     prefix: str = Field("", description="What stands before the key or token, such as Token.")
     credentials: dict[str, str] = Field(
@@ -86,7 +107,26 @@ class Auth(Model):
     )
     scope: str | None = Field(None, description="oauth2: what the token is asked to allow.")
     client: Literal["form", "basic", "json"] = Field("form", description="oauth2: how the client proves itself.")
-    extra: dict[str, str] = Field(default_factory=dict, description="oauth2: further fields of the token request.")
+    body: Literal["form", "json"] | None = Field(
+        None,
+        description="oauth2: how the token request is written. Left out: as a form, with `client: json` as JSON. Beside a JSON "
+        "body a basic header has id and secret as they are.",
+    )
+    grant_type: str | None = Field(
+        None,
+        description="oauth2: what the token request says under grant_type; `none`: there is no such field. Left out: the "
+        "grant's own name.",
+    )
+    granted: Path | None = Field(
+        None, description="oauth2: where the answer has the token and its end, where that is not at its top."
+    )
+    send: dict[str, str] = Field(
+        default_factory=dict,
+        description="oauth2: header to credential: what goes with every call beside the token, such as an application's key.",
+    )
+    extra: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="oauth2: further fields of the token request."
+    )
     early: Duration = Field(300.0, description="oauth2: how long before its end a token is renewed.")
     lasts: Duration | None = Field(None, description="oauth2: a token's life where the answer does not say.")
     timeout: Duration = Field(45.0, description="oauth2: how long a token request may take.")
@@ -96,8 +136,12 @@ class Auth(Model):
     def _whole(self) -> Self:
         if self.header is not None and self.query is not None:
             raise ValueError("an API key travels in one of `header` and `query`")
-        if self.kind != "api_key" and (self.header or self.query):
+        if self.kind != "api_key" and (self.query or (self.header and not self.kind.startswith("oauth2"))):
             raise ValueError(f"`header` and `query` do not go with auth of kind {self.kind}")
+        if self.client == "json" and self.body == "form":
+            raise ValueError("`client: json` writes the token request as JSON: `body: form` contradicts it")
+        if unknown := sorted(set(self.send.values()) - set(self.names)):
+            raise ValueError(f"`send`: there is no credential {unknown[0]!r}; there are {', '.join(self.names)}")
         if self.kind.startswith("oauth2"):
             if self.token_path is None:
                 raise ValueError(f"auth of kind {self.kind} needs `token_path`")
@@ -191,6 +235,62 @@ class Errors(Model):
     message: Path | None = Field(None, description="Where it has its text, such as error.message.")
     codes: dict[str, Word] = Field(default_factory=dict, description="What a code means, whatever the status.")
     statuses: dict[int, Word] = Field(default_factory=dict, description="What a status means, such as {403: auth}.")
+    success: Path | None = Field(
+        None,
+        description="Where an answer says whether it is one: a 2xx with false there is a failure, rejected unless its code or "
+        "its words say what else.",
+    )
+    messages: dict[Pattern, Word] = Field(
+        default_factory=dict,
+        description="What the words of a failure mean, by a regular expression that is searched in them; the first that fits.",
+    )
+    firewall: tuple[int, ...] = Field(
+        (),
+        description="Statuses that come from a firewall before the partner where their body is not JSON: tried again later.",
+    )
+
+
+class Xml(Model):
+    """How the partner's XML is read: attributes as `@Name`, text beside them as `$`, names without their namespace."""
+
+    lists: tuple[str, ...] = Field((), description="Elements that may come more than once: always a list.")
+    drop: tuple[str, ...] = Field(
+        (),
+        description="Elements that are cut out of every XML answer before anything else sees it (card data); `cc_*` will do.",
+    )
+
+    @cached_property
+    def markup(self) -> Markup:
+        """The same, ready to use."""
+        return Markup(frozenset(self.lists), self.drop)
+
+
+class Answer(Model):
+    """What the partner wants to hear once a delivery is stored."""
+
+    status: Literal[200, 201, 202] = Field(200, description="HTTP status.")
+    body: dict[str, Any] | str = Field("", description="An object is sent as JSON, a text as it is.")
+    type: str = Field("", description="Content type; left out: that of JSON for an object, of plain text for a text.")
+
+    @property
+    def content(self) -> bytes:
+        return self.body.encode() if isinstance(self.body, str) else codec.dumps(self.body)
+
+    @property
+    def content_type(self) -> str:
+        return self.type or ("text/plain" if isinstance(self.body, str) else "application/json")
+
+
+class Rotation(Model):
+    """Deliveries in which the partner hands us new credentials; believed only where they are signed (decision 0010)."""
+
+    type: str = Field(
+        "",
+        description="The event type, or the last part of our URL, that announces them; empty: deliveries that name no type and "
+        "have all of `credentials`.",
+    )
+    credentials: dict[str, RecordPath] = Field(description="Name of the credential: where its new value is.")
+    at: RecordPath | None = Field(None, description="When it was announced; left out: when it came.")
 
 
 class Webhooks(Model):
@@ -219,15 +319,29 @@ class Webhooks(Model):
     events: RecordPath | None = Field(None, description="Where a list of events sits; left out: the body is one event.")
     type: Path | None = Field(None, description="Where an event names its type.")
     id: RecordPath | None = Field(None, description="Where an event names the record's id.")
+    ids: dict[str, RecordPath | tuple[RecordPath, ...]] = Field(
+        default_factory=dict,
+        description="Resource to path: the same for its events, where it is another place; several are joined as its ids are.",
+    )
+    any_case: bool = Field(
+        False, description="Keys are spelled now so, now so: they are read in lower case, in which the paths here are written."
+    )
     record: RecordPath | None = Field(None, description="Where an event has the whole record, if to be trusted.")
     at: RecordPath | None = Field(None, description="Where an event has its time.")
     routes: dict[str, str] = Field(default_factory=dict, description="Event type to resource.")
     deletes: tuple[str, ...] = Field((), description="Event types that mean: gone.")
+    revokes: tuple[str, ...] = Field((), description="Event types that mean: the account took our access away.")
+    rotation: Rotation | None = Field(None, description="How new credentials are announced, where they come by webhook.")
+    answer: Answer | None = Field(
+        None, description="What a stored delivery is answered, also one that was known; left out: our 202, and 200."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.verify.startswith("hmac") and not self.header:
             raise ValueError(f"`verify: {self.verify}` needs `header`: where the signature is")
+        if stray := sorted(set(self.ids) - set(self.routes.values())):
+            raise ValueError(f"`ids`: no event is of {stray[0]}, by `routes`")
         return self
 
 
@@ -239,6 +353,9 @@ class Probe(Model):
     params: dict[str, Any] = Field(default_factory=dict, description="Query parameters.")
     body: dict[str, Any] | None = Field(None, description="JSON body.")
     every: Duration = Field(60.0, description="How long the partner may go uncalled before health asks with this call.")
+    keep_alive: Duration | None = Field(
+        None, description="It is made so often even while the integration is paused: the credential dies of disuse."
+    )
 
 
 class Option(Model):
@@ -267,10 +384,14 @@ class DriverSpec(Model):
     title: str = Field("", description="As the partner writes itself.")
     base_url: str | None = Field(None, description="Where paths start; an integration may say otherwise.")
     origins: tuple[str, ...] = Field((), description="Further origins calls may go to (a token or media host).")
+    hosts: tuple[str, ...] = Field(
+        (), description="Further origins of the partner's own API: calls may go there, and with the credential."
+    )
     headers: dict[str, str] = Field(default_factory=dict, description="Sent with every call.")
     auth: Auth = Field(Auth(), description="How calls prove who we are.")
     limits: Limits = Field(Limits(), description="What the partner allows.")
     errors: Errors = Field(Errors(), description="How its failures read.")
+    xml: Xml = Field(Xml(), description="How its XML is read, where a resource or a push has `format: xml`.")
     page_size: int | None = Field(None, ge=1, description="For resources that name none.")
     resources: dict[Annotated[str, Field(pattern=NAME)], Resource] = Field(
         default_factory=dict, description="Name: what it is."
