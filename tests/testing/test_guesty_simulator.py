@@ -311,7 +311,7 @@ async def test_webhooks_are_registered_signed_and_their_secret_comes_late(partne
         assert bodies["listing.updated"]["listing"]["nickname"] == "Other"
         assert "money" not in bodies["reservation.updated.v2"]["data"]
         async with client.delete(f"/v1/webhooks/{made['_id']}") as answer:
-            assert answer.status == 200
+            assert answer.status == 204
         assert await get(client, "/webhooks") == []
     finally:
         await runner.cleanup()

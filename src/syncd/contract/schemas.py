@@ -150,7 +150,7 @@ def _nullable(made: dict[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
     kind = told.get("type")
     if told.get("nullable") is not True and not (isinstance(kind, list) and "null" in kind):
         return made
-    return {"anyOf": [{"type": "null"}, made]} if set(made) - {"anyOf"} or "x-ref" in made else made
+    return {"anyOf": [{"type": "null"}, made]}
 
 
 def _opened(made: Any) -> Any:

@@ -110,7 +110,7 @@ class Specification:
         if found is None:
             return []
         told = found.told.get("responses", {})
-        listed = told.get(str(status)) or told.get(f"{status // 100}XX") or told.get("default")
+        listed = next((told[each] for each in (str(status), f"{status // 100}XX", "default") if each in told), None)
         if listed is None:
             if status >= 300:
                 return []

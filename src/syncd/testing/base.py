@@ -8,7 +8,7 @@ limited and answers loopback only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -36,7 +36,8 @@ class Simulator(Account):
 
     Options common to all: `seed`, `tiers` (list of rates replacing the partner's own), `enforce` (False only counts),
     `concurrency`, `latency` ([min, max] seconds), `compress`, `mutations` ({per_second, total}), `retry_seconds`
-    (webhooks), `limit_share` (scale every limit). The partner's own are listed in its class.
+    (webhooks), `limit_share` (scale every limit), `published` (files of the partner's specification, or true for those that
+    are known: every request and answer is compared with them). The partner's own are listed in its class.
     """
 
     name: ClassVar[str]
@@ -60,6 +61,7 @@ class Simulator(Account):
         mutations: Mapping[str, Any] | None = None,
         retry_seconds: list[float] | None = None,
         limit_share: float = 1.0,
+        published: Sequence[str] | bool = False,
         **options: Any,
     ) -> None:
         self.clock = clock or SystemClock()
@@ -69,6 +71,7 @@ class Simulator(Account):
         if unknown:
             raise TypeError(f"unknown option {sorted(unknown)} for {self.name}; known: {sorted(self.defaults())}")
         self.compress = compress
+        self.contract = _watch(self.name, published) if published else None
         self.started_at = self.clock.monotonic()
         self.dice = Dice(f"{self.name}-{seed}-later")
         self.counters = Counters(self.started_at)
@@ -230,8 +233,13 @@ class Simulator(Account):
                 return web.Response()
             if request.can_read_body:
                 call.body = await request.read()
+            watch = self.contract if call.budget != "token" and not self.misbehaviour.rules else None
+            if watch is not None:
+                watch.request(call)
             response = self.refuse(refusal, call) if refusal is not None else await self._answer(call, handler)
             self.finish(response, call)
+            if watch is not None:
+                watch.answer(call, response)
             rule = self.misbehaviour.take("skew", call.where)
             if rule is not None:
                 response.headers["Date"] = self.date(rule.number("by", 300))
@@ -309,6 +317,8 @@ class Simulator(Account):
             "uptime_seconds": self.clock.monotonic() - self.started_at,
             "violations": self.enforcer.violations,
             "surprises": self.enforcer.surprises,
+            "contract": None if self.contract is None else sum(self.contract.problems.values()),
+            "contract_seen": None if self.contract is None else self.contract.view(),
             **self.counters.view(),
             "tiers": self.enforcer.view(),
             "records": {name: len(collection) for name, collection in self.state.collections.items()},
@@ -317,3 +327,10 @@ class Simulator(Account):
             "webhooks": self.deliveries.view(),
             "misbehaviour": self.misbehaviour.view(),
         }
+
+
+def _watch(name: str, files: Sequence[str] | bool) -> Any:
+    """Loaded only where asked for: it brings the whole driver kit along."""
+    from syncd.testing.contract_watch import ContractWatch
+
+    return ContractWatch(name, files)

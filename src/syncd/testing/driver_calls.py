@@ -104,8 +104,10 @@ def _sampled(driver: Driver, sample: Sample) -> Iterator[Made]:
 
 def pushes(driver: Driver, options: Mapping[str, Any], samples: Sequence[Sample]) -> Iterator[tuple[Resource, Change]]:
     """A change of each kind a driver takes: those of its samples, else one with every field there is."""
+    number = 0
     for resource in driver.resources(options).values():
         for kind in driver.push_kinds(resource):
+            number += 1
             told = [one for one in samples if one.kind == "push" and one.resource == resource.name]
             stated = [one for one in told if one.content["kind"] == kind and "reject" not in one.content]
             if stated:
@@ -114,18 +116,20 @@ def pushes(driver: Driver, options: Mapping[str, Any], samples: Sequence[Sample]
                 continue
             rules = resource.pushes.get(kind)
             if rules is not None:
-                yield resource, made_up(resource, kind, rules, samples)
+                yield resource, made_up(resource, kind, rules, samples, number)
 
 
-def made_up(resource: Resource, kind: str, rules: Push, samples: Sequence[Sample]) -> Change:
-    """A change of a kind with every field its description names."""
-    data = {name: _value(field) for name, field in rules.fields.items()}
+def made_up(resource: Resource, kind: str, rules: Push, samples: Sequence[Sample], number: int) -> Change:
+    """A change of a kind with every field its description names; another number makes another person of it."""
+    data = {name: _value(field, number) for name, field in rules.fields.items()}
     own = id_of(resource, samples) if rules.needs_id or rules.method == "DELETE" else None
     return Change(resource.name, own, kind, data, "0f6d3a52-7f0e-4f0f-9a46-5c1d9c1f3b10")
 
 
-def _value(field: PushField) -> Any:
-    value = field.choices[0] if field.choices else _VALUES[field.kind]
+def _value(field: PushField, number: int) -> Any:
+    value: Any = field.choices[0] if field.choices else _VALUES[field.kind]
+    if field.kind in {"email", "domain"}:
+        value = value.replace("example", f"example{number}")
     if isinstance(value, str) and field.longest is not None:
         value = value[: field.longest]
     return [value] if field.many else value

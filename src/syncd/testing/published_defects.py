@@ -15,6 +15,9 @@ DEFECTS: Final[dict[str, tuple[Defect, ...]]] = {
             "`format: date` on full timestamps; its own example is 2022-11-21T13:22:49.061281000Z",
             "format",
         ),
+        Defect(
+            "*: answer 4?? code", "of each status one code is listed, and several are met: facts, section 8", "enum"
+        ),
     ),
     "guesty": (
         Defect(
@@ -35,11 +38,28 @@ DEFECTS: Final[dict[str, tuple[Defect, ...]]] = {
             "typed object, its own example is a text: facts, last section",
             "type",
         ),
-        Defect("PUT /v1/webhooks/{id}: request body events*", _LATER_EVENTS, "enum"),
+        Defect(
+            "PUT /v1/reservations-v3/{reservationId}/custom-fields: answer 200 customFields[].value",
+            "typed object, its own example is a text: facts, last section",
+            "type",
+        ),
+        Defect(
+            "PUT /v1/reservations-v3/{reservationId}/notes: answer 200 money*",
+            "the answer about notes is said to require the reservation's money and its invoice",
+            "required",
+        ),
+        Defect("*/v1/webhooks*: * *events*", _LATER_EVENTS, "enum"),
+        Defect("PUT /v1/webhooks/{id}: answer 200", "typed a list, described as the updated webhook object", "type"),
+        Defect(
+            "* /v1/guests-crud/{guestId}: answer 200 *",
+            "required although the call chooses its fields: facts, section 3.4",
+            "required",
+        ),
     ),
     "stripe": (
         Defect("POST /v1/webhook_endpoints*: request body api_version", "the document is of April 2022", "enum"),
         Defect("POST /v1/webhook_endpoints*: request body enabled_events[]", "the document is of April 2022", "enum"),
+        Defect("GET /v1/charges*: answer 200 *refunds", "later versions leave it out unless expanded", "required"),
         Defect("*/invoices*: answer *", "the document is older than the invoices of 2025: README of the documents"),
     ),
 }

@@ -88,7 +88,7 @@ class Mint:
             "tags": [dice.pick(("sea", "city", "quiet", "pets"))] if dice.chance(0.5) else [],
             "pms": {"active": True},
             "publicDescription": {"summary": dice.sentence(12)},
-            "customFields": [],
+            "customFields": {},
             "integrations": [],
         }
 

@@ -155,7 +155,7 @@ class GuestyWrites(GuestyAccount):
 
     def hook_remove(self, call: Call) -> web.Response:
         found = self.deliveries.targets.pop(call.args["id"], None)
-        return self.reply({}) if found else self.reply(orjson.dumps("Not found"), 404)
+        return web.Response(status=204) if found else self.reply(orjson.dumps("Not found"), 404)
 
     def hook_secret(self, call: Call) -> web.Response:
         """404 for a short while after the subscription was made."""

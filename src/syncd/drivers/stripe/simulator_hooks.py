@@ -72,6 +72,7 @@ class StripeHooks(StripeReads):
             secret = f"whsec_{self.dice.code(32)}"
             target = self.subscription(given["url"], [secret], events)
             target.facts["api_version"] = given.get("api_version")
+            target.facts["created"] = int(self.now())
             self.deliveries.targets[target.id] = target
             return self.reply({**endpoint(target), "secret": secret})
 
@@ -125,6 +126,9 @@ def endpoint(target: Target) -> Raw:
         "id": target.id,
         "object": "webhook_endpoint",
         "api_version": target.facts.get("api_version"),
+        "created": target.facts.get("created", 0),
+        "livemode": False,
+        "metadata": {},
         "url": target.url,
         "enabled_events": target.events,
         "status": "enabled" if target.status == "active" else "disabled",

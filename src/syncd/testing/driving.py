@@ -1,0 +1,242 @@
+"""A real driver, a real session and a simulator: every call the driver can make, made once, and every answer read.
+
+No store and no schedule: what an engine would do with the answers is not looked at here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from syncd.client import PartnerTransport, Patience, Session, build
+from syncd.clock import SystemClock
+from syncd.errors import PartnerError, SyncdError
+from syncd.kit import Change, Checkpoint, Driver, Mode, Request, Resource, Response
+from syncd.limits import Gate
+from syncd.model import Record
+from syncd.ports import StoredCredential
+from syncd.secrets import Secret
+from syncd.testing import driver_calls as calls
+from syncd.testing.process import Served
+from syncd.testing.samples import Sample
+
+ROWS: int = 10
+"""Records a page while driving, so that few of them make several pages."""
+PAGES: int = 4
+
+
+class Kept:
+    """Credentials obtained at run time, in memory."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], StoredCredential] = {}
+
+    async def get(self, integration: str, kind: str) -> StoredCredential | None:
+        return self._rows.get((integration, kind))
+
+    async def put(
+        self,
+        integration: str,
+        kind: str,
+        value: Mapping[str, str],
+        *,
+        expires_at: datetime | None,
+        replaces: int | None,
+    ) -> StoredCredential:
+        row = StoredCredential(integration, kind, dict(value), expires_at, (replaces or 0) + 1)
+        self._rows[integration, kind] = row
+        return row
+
+
+def session_to(driver: Driver, options: Mapping[str, Any], served: Served) -> Session:
+    """A session that the simulator accepts, without limits: those are its own affair here."""
+    simulator, clock = served.simulator, SystemClock()
+    secrets = {name: Secret(str(simulator.options[option])) for name, option in simulator.credentials.items()}
+    auth = build(
+        driver.auth(options),
+        secrets.__getitem__,
+        integration="driven",
+        clock=clock,
+        keeper=Kept(),
+        sign=getattr(driver, "sign", None),
+    )
+    return Session(
+        PartnerTransport(driver.spec.name, clock=clock),
+        integration="driven",
+        base_url=served.base_url,
+        gate=Gate("driven", (), clock=clock),
+        auth=auth,
+        classify=driver.classify,
+        headers=driver.headers(options),
+        patience=Patience(deadline_seconds=10.0),
+    )
+
+
+@dataclass(slots=True)
+class Driven:
+    """What came of it."""
+
+    session: Session
+    driver: Driver
+    options: Mapping[str, Any]
+    made: list[str] = field(default_factory=list)
+    """What was called for, in order."""
+    refused: list[str] = field(default_factory=list)
+    """What the simulator would not do, in words; a push of made-up fields may be among them."""
+    records: dict[str, list[Record]] = field(default_factory=dict)
+
+    async def call(self, what: str, request: Request | None) -> Response | None:
+        if request is None:
+            return None
+        self.made.append(what)
+        try:
+            return await self.session.call(request)
+        except SyncdError as error:
+            self.refused.append(f"{what}: {error}")
+            return None
+
+    async def walk(self, what: str, resource: Resource, first: Request, pages: int = PAGES) -> list[Record]:
+        """Some pages of a listing, and the records on them."""
+        found: list[Record] = []
+        walk = self.driver.pages(resource, first)
+        request = next(walk)
+        for number in range(1, pages + 1):
+            response = await self.call(f"{what}, page {number}", request)
+            if response is None:
+                break
+            own = [item for item in self.driver.items(resource, response) if item.resource == resource.name]
+            found += [self.driver.normalize(resource, item.raw) for item in own if item.raw is not None]
+            try:
+                request = walk.send(response)
+            except StopIteration:
+                break
+        return found
+
+    async def aclose(self) -> None:
+        await self.session.aclose()
+        await self.session.transport.aclose()
+
+
+async def drive(driver: Driver, served: Served, options: Mapping[str, Any], samples: Sequence[Sample] = ()) -> Driven:
+    """Everything a driver can ask of its partner, asked of the simulator."""
+    driven = Driven(session_to(driver, options, served), driver, options)
+    try:
+        await driven.call("credential test", driver.test(options))
+        resources = {name: _short(one) for name, one in driver.resources(options).items()}
+        above = [one for one in resources.values() if one.parent is None]
+        below = [one for one in resources.values() if one.parent is not None]
+        for resource in above:
+            await _list(driven, resource)
+        for resource in sorted(below, key=lambda one: _depth(one, resources)):
+            await _children(driven, resource)
+        for resource in resources.values():
+            await _single(driven, resource)
+        for resource in resources.values():
+            await _push(driven, resource, samples)
+        await _subscribe(driven)
+    finally:
+        await driven.aclose()
+    return driven
+
+
+def _short(resource: Resource) -> Resource:
+    size = resource.page_size
+    small = resource.pages.size is not None and size is not None and size > ROWS
+    return resource.model_copy(update={"page_size": ROWS}) if small else resource
+
+
+def _depth(resource: Resource, resources: Mapping[str, Resource]) -> int:
+    above = resources.get(resource.parent or "")
+    return 0 if above is None else 1 + _depth(above, resources)
+
+
+async def _list(driven: Driven, resource: Resource) -> None:
+    name, driver = resource.name, driven.driver
+    found = await driven.walk(f"{name} in full", resource, driver.request(resource, Checkpoint("driven", name)))
+    driven.records[name] = found
+    if resource.since is None:
+        return
+    stamps = sorted(one.identity.source_updated_at for one in found if one.identity.source_updated_at is not None)
+    since = stamps[len(stamps) // 2] if stamps else driven.session.clock.now() - timedelta(days=20)
+    changed = Checkpoint("driven", name, mode=Mode.INCREMENTAL, since=since, until=driven.session.clock.now())
+    await driven.walk(f"{name} changed", resource, driver.request(resource, changed))
+
+
+async def _children(driven: Driven, resource: Resource) -> None:
+    found = driven.records.setdefault(resource.name, [])
+    for parent in driven.records.get(resource.parent or "", [])[:3]:
+        above = parent.identity.external_id
+        try:
+            first = driven.driver.child_request(resource, above, None, parent.data)
+        except PartnerError as error:
+            driven.refused.append(f"{resource.name} below {resource.parent}: {error}")
+            continue
+        found += await driven.walk(f"{resource.name} below {resource.parent}", resource, first, 2)
+
+
+async def _single(driven: Driven, resource: Resource) -> None:
+    ids = [one.identity.external_id for one in driven.records.get(resource.name, [])]
+    if not ids:
+        return
+    response = await driven.call(f"one of {resource.name}", driven.driver.one(resource, ids[0]))
+    if response is not None:
+        item = driven.driver.item(resource, response)
+        if item.raw is not None:
+            driven.driver.normalize(resource, item.raw)
+    if resource.many is not None:
+        response = await driven.call(
+            f"several of {resource.name}", driven.driver.many(resource, ids[: resource.many.max])
+        )
+        if response is not None:
+            driven.driver.several(resource, response)
+
+
+async def _push(driven: Driven, resource: Resource, samples: Sequence[Sample]) -> None:
+    driver, stored = driven.driver, driven.records.get(resource.name, [])
+    pushed = [one for one in calls.pushes(driver, driven.options, samples) if one[0].name == resource.name]
+    for number, (_, change) in enumerate(pushed):
+        own = stored[number % len(stored)] if stored else None
+        if change.external_id is not None and own is not None:
+            change = replace(change, external_id=own.identity.external_id)
+        change = _fitting(resource, change, None if own is None else own.data)
+        what = f"push {change.kind} of {resource.name}"
+        try:
+            driver.check(resource, change, None if own is None or change.external_id is None else own.data)
+        except PartnerError as error:
+            driven.refused.append(f"{what}: {error}")
+            continue
+        response = await driven.call(what, driver.push(resource, change))
+        if response is not None:
+            driver.confirms(resource, change, response)
+            driver.pushed(resource, change, response)
+        look_up = await driven.call(f"look-up of {what}", driver.look_up(resource, change))
+        if look_up is not None:
+            driver.already(resource, change, look_up)
+
+
+def _fitting(resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> Change:
+    """Where only some states may follow the one a record is in, one of them."""
+    rules = resource.pushes.get(change.kind)
+    if rules is None or rules.transitions is None or stored is None:
+        return change
+    allowed = rules.transitions.allowed.get(str(stored.get(rules.transitions.field)))
+    return replace(change, data={**change.data, rules.state_field: allowed[0]}) if allowed else change
+
+
+async def _subscribe(driven: Driven) -> None:
+    rules = driven.driver.subscriptions(driven.options)
+    if rules is None:
+        return
+    wanted = sorted(rules.wanted(list(driven.driver.resources(driven.options))))
+    response = await driven.call("new subscription", rules.create(calls.HOOK, wanted))
+    listed = await driven.call("list of subscriptions", rules.listing())
+    if listed is not None:
+        rules.found(listed)
+    if response is None:
+        return
+    kept, _ = rules.created(response)
+    await driven.call("secret of a subscription", rules.secret(kept))
+    await driven.call("change of a subscription", rules.change(kept, wanted))
+    await driven.call("end of a subscription", rules.remove(kept))

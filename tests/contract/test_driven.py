@@ -1,0 +1,39 @@
+"""Every call of a real driver arrives at its simulator as the partner has published it, and so does every answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from syncd import drivers
+from syncd.testing import published
+from syncd.testing.driving import drive
+from syncd.testing.process import make, serve
+from syncd.testing.samples import read_samples
+
+WORLDS: dict[str, dict[str, Any]] = {"guesty": {"secret_delay": 0}}
+"""Options by driver of a simulator small enough to be read whole in a second."""
+OPTIONS: dict[str, dict[str, Any]] = {}
+"""Options by driver of an integration there."""
+REFUSED: dict[str, dict[str, str]] = {}
+"""By driver, what its simulator refuses of what is made up here: how it begins, and why."""
+
+
+@pytest.mark.parametrize("name", [name for name in published.FILES if name in drivers.names()])
+async def test_a_driver_and_its_simulator_keep_to_what_is_published(name: str) -> None:
+    missing = published.why_not(name)
+    if missing:
+        pytest.skip(missing)
+    driver, samples = drivers.load(name), read_samples(name, drivers.folder(name))
+    simulator = make(name, {"tiers": [], "published": True, **WORLDS.get(name, {})})
+    async with await serve(simulator) as served:
+        driven = await drive(driver, served, OPTIONS.get(name, {}), samples)
+    seen = simulator.stats()["contract_seen"]
+    assert not seen["problems"], "\n".join(f"{count}x {told}" for told, count in seen["problems"].items())
+    assert seen["requests"] >= len(driven.made) > 5
+    expected = REFUSED.get(name, {})
+    surprising = [told for told in driven.refused if not any(told.startswith(begin) for begin in expected)]
+    assert not surprising, "\n".join(surprising)
+    listed = {resource.name for resource in driver.resources(OPTIONS.get(name, {})).values() if not resource.feeds}
+    assert {resource for resource, found in driven.records.items() if found} >= listed
