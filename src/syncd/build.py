@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,7 +18,7 @@ from syncd import drivers
 from syncd.client import Auth, PartnerTransport, Patience, Secrets, Session
 from syncd.client import build as build_auth
 from syncd.clock import Clock
-from syncd.config import PartnerConfig, ResourceConfig, TierConfig
+from syncd.config import IntegrationConfig, PartnerConfig, ResourceConfig, TierConfig
 from syncd.errors import ConfigError
 from syncd.kit import Driver, Resource
 from syncd.limits import BreakerPolicy, Gate, TierSpec
@@ -29,6 +30,7 @@ from syncd.store import Guard, Store
 from syncd.sync.account import Account
 from syncd.sync.backfilling import Backfilling
 from syncd.sync.coalescing import Coalescing
+from syncd.sync.depot import Depot
 from syncd.sync.events import Events
 from syncd.sync.health import Health
 from syncd.sync.keys import KeptUp, Keys
@@ -325,6 +327,8 @@ class Builder:
                 tuple(
                     child.name for child in (other.resource for other in plans.values()) if child.parent == plan.name
                 ),
+                lane=Lane.LOW if plan.resource.lane == "low" else Lane.NORMAL,
+                media=plan.resource.media is not None and integration.media is not None,
                 expires_seconds=plan.expires_seconds,
             )
             for plan in plans.values()
@@ -346,10 +350,16 @@ class Builder:
             keys=keys,
             attempt=lambda read, keeper: session(auth(read, keeper)),
             moved=self._moved,
+            depot=_depot(integration),
         )
         # A reload is no reason to read anew what was read a moment ago.
         account.coalescing = self._coalescing.setdefault(name, account.coalescing)
         return account
+
+
+def _depot(integration: IntegrationConfig) -> Depot | None:
+    media = integration.media
+    return None if media is None else Depot(Path(media.directory), media.largest)
 
 
 def resource_plans(driver: Driver, partner: PartnerConfig, name: str) -> dict[str, ResourcePlan]:

@@ -21,6 +21,7 @@ from syncd.store.prune import RULES
 from syncd.store.scribe import INBOX
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
+from syncd.sync.media import clear
 
 log = structlog.get_logger()
 
@@ -179,6 +180,7 @@ class Upkeep:
         if now.hour == PRUNE_HOUR and (self._pruned_on is None or self._pruned_on.date() != now.date()):
             self._pruned_on = now
             self._unpruned = {rule.name for rule in RULES}
+            await self._clear_media()
         if not self._unpruned:
             return
         done = await self._store.prune.run(_retention(self._config().retention), only=self._unpruned)
@@ -201,6 +203,13 @@ class Upkeep:
             elif name in told and name not in done.unfinished:
                 log.info("prune_finished", table=name)
         self._unpruned = set(done.unfinished)
+
+
+    async def _clear_media(self) -> None:
+        """Files that no record has any more; only what this instance owns, so that one does it."""
+        for account in self._accounts():
+            if account.ownership.held and (removed := await clear(account)):
+                log.info("media_removed", integration=account.name, count=removed)
 
 
 def _probe_seconds(account: Account) -> float:

@@ -6,7 +6,7 @@ from syncd.client.classify import classify
 from syncd.client.client import Classify, Session
 from syncd.client.kinds import AuthFacts, build
 from syncd.client.stats import CallStats
-from syncd.client.transport import USER_AGENT, PartnerTransport, Timeouts
+from syncd.client.transport import USER_AGENT, PartnerTransport, Sink, Timeouts, checked_header
 from syncd.client.trip import Judging, Patience
 
 __all__ = [
@@ -25,8 +25,10 @@ __all__ = [
     "Sign",
     "Signable",
     "Signature",
+    "Sink",
     "Timeouts",
     "build",
+    "checked_header",
     "classify",
     "fill",
     "origin_of",

@@ -228,6 +228,24 @@ class WebhookConfig(Settings):
     )
 
 
+class MediaConfig(Settings):
+    """Files of records (photos, documents, recordings), fetched in the lowest lane."""
+
+    directory: str = Field(
+        description="Where they go, by content: <directory>/<first two letters of the SHA-256>/<all of it>. Integrations may "
+        "share one.",
+        examples=["/var/lib/syncd/media"],
+    )
+    largest: Size = Field(64 * 1024 * 1024, description="Files above that are left out, with a dead letter.")
+
+    @field_validator("directory")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if not value.startswith("/"):
+            raise mistake("must be an absolute path", "the daemon's working directory is nobody's business")
+        return value
+
+
 class IntegrationConfig(Settings):
     """One account at the partner. Its name is unique over all files."""
 
@@ -253,6 +271,7 @@ class IntegrationConfig(Settings):
     origins: Annotated[tuple[Origin, ...], Listed, Field(strict=False)] = Field(
         (), description="Further origins (https://host) that links in its answers may lead to."
     )
+    media: MediaConfig | None = Field(None, description="Files of its records; left out: only their links are kept.")
     accept_risk: bool = Field(False, description="true: warnings about this integration are known and meant.")
 
 

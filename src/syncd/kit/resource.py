@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from syncd.client.dates import TODAY
 from syncd.config.units import Duration
 from syncd.kit import coerce
+from syncd.kit.paths import Getter, getter
 from syncd.kit.pushes import Push
 from syncd.kit.shapes import (
     DeletedPath,
@@ -274,6 +275,14 @@ class Resource(Model):
         "as the default, and seldom while deliveries tell of its changes.",
     )
     feeds: tuple[str, ...] = Field((), description="Of a feed: the resources it brings changes of.")
+    lane: Literal["normal", "low"] = Field(
+        "normal", description="low: what nobody waits for (photos and other media): it never goes before anything else."
+    )
+    media: RecordPath | tuple[RecordPath, ...] | None = Field(
+        None,
+        description="Where a record has the link, or the list of links, of its files. They are fetched only where an "
+        "integration has `media`, in the low lane.",
+    )
     group: str = Field("", description="Endpoint group with a breaker of its own.")
     budget: str = Field("read", description="The limit budget its calls spend from.")
     weight: float = Field(1.0, gt=0, description="What a call costs in weighted tiers.")
@@ -344,6 +353,23 @@ class Resource(Model):
     def dated(self) -> bool:
         """Do its calls name days that are known when they are sent?"""
         return self.windows is not None or any(TODAY.search(text) for text in _texts([self.path, self.params, self.body]))
+
+    def links(self, raw: Mapping[str, Any]) -> list[str]:
+        """The links of a record's files, each once, in their order."""
+        found: dict[str, None] = {}
+        waiting = [get(raw) for get in self._links]
+        while waiting:
+            value = waiting.pop(0)
+            if isinstance(value, list | tuple):
+                waiting[:0] = value
+            elif isinstance(value, str) and value.strip():
+                found[value.strip()] = None
+        return list(found)
+
+    @cached_property
+    def _links(self) -> list[Getter]:
+        places = () if self.media is None else (self.media,) if isinstance(self.media, str) else self.media
+        return [getter(place) for place in places]
 
     @property
     def stamped_by(self) -> Literal["updated", "observed", "fetched"]:

@@ -13,6 +13,7 @@ from syncd.store.credentials import CredentialNote
 from syncd.store.database import KeyUsedError
 from syncd.store.dead_letters import DeadLetter, Selection, Trouble
 from syncd.store.leases import Lease
+from syncd.store.media import Medium
 from syncd.store.migrate import Migration, SchemaStatus
 from syncd.store.outbox import OUTBOX, NewPush
 from syncd.store.outbox_turns import PushRow
@@ -56,6 +57,7 @@ __all__ = [
     "KeyUsedError",
     "Known",
     "Lease",
+    "Medium",
     "Migration",
     "NewDeadLetter",
     "NewPush",

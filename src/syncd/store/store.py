@@ -21,6 +21,7 @@ from syncd.store.inbox import Inbox
 from syncd.store.leases import Leases
 from syncd.store.limit_state import LimitState
 from syncd.store.losses import Losses
+from syncd.store.media import Media
 from syncd.store.migrate import Migrations
 from syncd.store.outbox import Outbox
 from syncd.store.pages import Pages, remember_partner
@@ -56,6 +57,7 @@ class Store:
         self.passes = Passes(database)
         self.perils = Perils(database)
         self.validators = Validators(database)
+        self.media = Media(database)
         self.leases = Leases(database, wire)
         self.tasks = Tasks(database)
         self.losses = Losses(database)

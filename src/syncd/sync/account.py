@@ -16,6 +16,7 @@ from syncd.model import History
 from syncd.ports import CredentialKeeper
 from syncd.store import PageResult, Store
 from syncd.sync.coalescing import Coalescing
+from syncd.sync.depot import Depot
 from syncd.sync.flow import Flow
 from syncd.sync.freshness import Freshness
 from syncd.sync.health import Health
@@ -46,6 +47,8 @@ class Account:
     """Called when rows for the task feeder were committed."""
     moved: Callable[[], None] = lambda: None
     """Called whenever work made progress; feeds the watchdog."""
+    depot: Depot | None = None
+    """Where files of its records go; None: they are not fetched."""
     keys: Keys | None = None
     """Its credentials in force."""
     attempt: Callable[[Secrets, CredentialKeeper], Session] | None = None

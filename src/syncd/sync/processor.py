@@ -39,7 +39,10 @@ class Target:
     adapter: str = "v1"
     children: tuple[str, ...] = ()
     """Child resources to list below each changed record."""
-    child_lane: Lane = Lane.NORMAL
+    lane: Lane = Lane.NORMAL
+    """Of listings of this resource below a changed parent."""
+    media: bool = False
+    """The files of its records are fetched."""
     expires_seconds: float | None = None
     """How long derived work of this resource may wait before it is dropped; None: it is never too late."""
 
@@ -263,6 +266,8 @@ class Processor:
                     seen_at is not None and identity.source_updated_at == seen_at,
                 )
             )
+            if target.media and not identity.deleted and resource.links(raw):
+                page.tasks.append(media_task(name, external_id, cause))
             if target.children and not identity.deleted:
                 self._list_children(target, external_id, page, fetched_at, cause)
 
@@ -277,7 +282,7 @@ class Processor:
                     resource=child,
                     parent_id=external_id,
                     parent_resource=name,
-                    lane=target.child_lane,
+                    lane=self._targets[child].lane,
                     dedupe_key=f"children:{child}:{external_id}",
                     expires_at=self._targets[child].until(fetched_at),
                     cause=cause,
@@ -327,6 +332,18 @@ class Processor:
         except PayloadError:
             document = codec.dumps({"id": external_id, "not kept": reason})  # nested too deeply to be written down
         return Reject(document, reason[:MAX_REASON], external_id, resource, cause=cause)
+
+
+def media_task(resource: str, external_id: str, cause: str) -> NewTask:
+    """Fetch the files of one record, when nothing else is to do."""
+    return NewTask(
+        kind="media",
+        resource=resource,
+        external_id=external_id,
+        lane=Lane.LOW,
+        dedupe_key=f"media:{resource}:{external_id}",
+        cause=cause,
+    )
 
 
 def _newer(one: Identity, other: Identity) -> bool:

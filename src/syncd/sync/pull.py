@@ -22,6 +22,7 @@ from syncd.sync.careful import Careful, parked_error
 from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure, measure, tell
 from syncd.sync.health import Drift, explain_error
+from syncd.sync.media import ask_for_lacking
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.reading import Reader
 from syncd.sync.stages import Stages
@@ -196,6 +197,7 @@ class Pull:
                 history=account.history,
             )
             tally.deleted += tally.sweep.deleted
+            await ask_for_lacking(account, plan)
         await self._conditional.keep(complete=complete)
         if complete or mode is Mode.INCREMENTAL:
             await self._tell_drift(stand, complete=complete)

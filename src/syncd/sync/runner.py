@@ -257,7 +257,7 @@ class Runner:
         pull = Pull(
             account,
             unit.plan,
-            lane=Lane.HIGH if wishes else Lane.NORMAL,
+            lane=Lane.HIGH if wishes else Lane.LOW if unit.plan.resource.lane == "low" else Lane.NORMAL,
             trigger="wish" if wishes else PROBE if self._probing.is_out(unit.key) else SCHEDULE,
             wanted_full=any(wish.kind == "reconcile" for wish in wishes),
             confirmed=any(wish.payload.get("confirm") for wish in wishes),

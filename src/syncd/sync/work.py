@@ -24,6 +24,7 @@ from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
 from syncd.sync.letters import letter_of_task
+from syncd.sync.media import MediaFetcher
 from syncd.sync.listing import below, needs_fields
 from syncd.sync.page import PageIn, PageRead
 from syncd.sync.plan import ResourcePlan
@@ -94,6 +95,9 @@ class Worker:
             elif wanted[0].kind == "fetch":
                 await self._fetch(plan, wanted)
                 search.sound = True
+            elif wanted[0].kind == "media":
+                for task in wanted:
+                    await self._media(plan, task)
             else:
                 for task in wanted:
                     await self._children(plan, task)
@@ -278,6 +282,15 @@ class Worker:
                 await self._commit(plan, page, task)
         self._account.freshness.asked(task, asked_at)
         await self._done(task)
+
+    async def _media(self, plan: ResourcePlan, task: Task) -> None:
+        """Fetch the files of one record."""
+        if self._account.depot is None:
+            await self._skip(task, "unconfigured")
+        elif await MediaFetcher(self._account, self._account.depot).fetch(plan, task):
+            await self._done(task)
+        else:
+            await self._skip(task, "stale")
 
     async def _children(self, plan: ResourcePlan, task: Task) -> None:
         """List below one parent, page by page; what two such listings in a row miss is gone (R9)."""
