@@ -22,13 +22,16 @@ from syncd.store.perils import BACKFILL, PULL, Peril
 from syncd.store.prune import Retention
 from syncd.store.records import Records, StoredRecord
 from syncd.store.rejects import KILLED, StoredReject
+from syncd.store.renormalizations import Batch, Renormalization, Reread, StoredRaw
 from syncd.store.replays import REPLAYS, Group, Replay, Standing
 from syncd.store.rows import Known, NewTask, PageResult, PageWrite, Reject, Row
 from syncd.store.runs import Run
+from syncd.store.schemas import SchemaWrite, StoredSchema
 from syncd.store.sealing import KeyRing, SealError, new_key_line
 from syncd.store.store import Store
 from syncd.store.task_turns import POISON, SUSPECT, Task
 from syncd.store.tasks import WISHES
+from syncd.store.trials import Trial, Tried
 from syncd.store.validators import Validator
 from syncd.store.views import view_name
 
@@ -47,6 +50,7 @@ __all__ = [
     "SUSPECT",
     "WISHES",
     "Backfill",
+    "Batch",
     "Change",
     "Control",
     "CredentialNote",
@@ -68,20 +72,27 @@ __all__ = [
     "PushRow",
     "Records",
     "Reject",
+    "Renormalization",
     "Replay",
+    "Reread",
     "Retention",
     "Row",
     "Run",
     "SchemaStatus",
+    "SchemaWrite",
     "SealError",
     "Selection",
     "Stand",
     "Standing",
     "Store",
+    "StoredRaw",
     "StoredRecord",
     "StoredReject",
+    "StoredSchema",
     "Sweep",
     "Task",
+    "Trial",
+    "Tried",
     "Trouble",
     "Validator",
     "new_key_line",

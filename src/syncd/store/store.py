@@ -32,10 +32,13 @@ from syncd.store.prune import Prune
 from syncd.store.queues import Queues
 from syncd.store.records import Records
 from syncd.store.rejects import Rejects
+from syncd.store.renormalizations import Renormalizations
 from syncd.store.replays import Replays
 from syncd.store.runs import Runs
+from syncd.store.schemas import Schemas
 from syncd.store.sealing import KeyRing
 from syncd.store.tasks import Tasks
+from syncd.store.trials import Trials
 from syncd.store.validators import Validators
 from syncd.store.views import Views
 from syncd.store.waits import Waits
@@ -70,6 +73,9 @@ class Store:
         self.deliveries = Deliveries(database)
         self.backfills = Backfills(database, self.pages)
         self.comparisons = Comparisons(database)
+        self.renormalizations = Renormalizations(database, self.pages)
+        self.schemas = Schemas(database)
+        self.trials = Trials(database)
         self.rejects = Rejects(database)
         self.changes = Changes(database)
         self.outbox = Outbox(database, self.pages)
