@@ -6,7 +6,7 @@ Pure. What no description tells (an id, the fields of a change) is made up here,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from syncd.client.addresses import encode_params
 from syncd.contract import Problem, Specification
 from syncd.errors import RejectedError
-from syncd.kit import Change, Checkpoint, Driver, Mode, Request, Resource, Subscription
+from syncd.kit import Change, Checkpoint, Driver, Mode, Request, Resource, Subscription, Subscriptions
 from syncd.kit.pushes import Push, PushField
 from syncd.testing.sample_plays import change_of
 from syncd.testing.samples import Sample
@@ -149,22 +149,33 @@ def writes(driver: Driver, options: Mapping[str, Any], samples: Sequence[Sample]
             yield Made(f"look-up of {what}", look_up)
 
 
-def subscribing(driver: Driver, options: Mapping[str, Any]) -> Iterator[Made]:
-    """The calls of registering where we want to be told."""
+def subscribing(driver: Driver, options: Mapping[str, Any], own: str) -> Iterator[Made]:
+    """The calls of registering where we want to be told. `own`: the id of a subscription."""
     rules = driver.subscriptions(options)
     if rules is None:
         return
-    wanted = sorted(rules.wanted(list(driver.resources(options))))
-    yield Made("list of subscriptions", rules.listing())
-    yield Made("new subscription", rules.create(HOOK, wanted))
-    kept = Subscription("0c1d2e3f-4051-4263-a475-869708192a3b", HOOK, frozenset(wanted))
-    for what, request in (
-        ("secret of a subscription", rules.secret(kept)),
-        ("change of a subscription", rules.change(kept, wanted)),
-        ("end of a subscription", rules.remove(kept)),
-    ):
-        if request is not None:
-            yield Made(what, request)
+    if getattr(rules, "listed", True):
+        yield Made("list of subscriptions", rules.listing())
+    for url, events in addresses(rules, driver.resources(options)):
+        yield Made("new subscription", rules.create(url, events))
+        kept = Subscription(own, url, frozenset(events))
+        if not getattr(rules, "listed", True):
+            yield Made("one subscription", rules.read(kept))
+        for what, request in (
+            ("secret of a subscription", rules.secret(kept)),
+            ("change of a subscription", rules.change(kept, events)),
+            ("end of a subscription", rules.remove(kept)),
+        ):
+            if request is not None:
+                yield Made(what, request)
+
+
+def addresses(rules: Subscriptions, resources: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Where we want to be told of what: one address for all, or one for each event."""
+    wanted = sorted(rules.wanted(list(resources)))
+    if getattr(rules, "one_an_event", False):
+        return [(f"{HOOK}/{event}", [event]) for event in wanted]
+    return [(HOOK, wanted)]
 
 
 def problems(specification: Specification, base_url: str, made: Made) -> list[Problem]:

@@ -5,7 +5,7 @@ No store and no schedule: what an engine would do with the answers is not looked
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,7 +65,7 @@ def session_to(driver: Driver, options: Mapping[str, Any], served: Served) -> Se
     return Session(
         PartnerTransport(driver.spec.name, clock=clock),
         integration="driven",
-        base_url=served.base_url,
+        base_url=driver.base_url(options, served.base_url) or served.base_url,
         gate=Gate("driven", (), clock=clock),
         auth=auth,
         classify=driver.classify,
@@ -107,12 +107,21 @@ class Driven:
             if response is None:
                 break
             own = [item for item in self.driver.items(resource, response) if item.resource == resource.name]
-            found += [self.driver.normalize(resource, item.raw) for item in own if item.raw is not None]
+            read = [self.read(what, self.driver.normalize, resource, item.raw) for item in own if item.raw is not None]
+            found += [record for record in read if record is not None]
             try:
                 request = walk.send(response)
             except StopIteration:
                 break
         return found
+
+    def read(self, what: str, reading: Callable[..., Any], *arguments: Any) -> Any:
+        """What an answer says; one that cannot be read is told with the refusals."""
+        try:
+            return reading(*arguments)
+        except PartnerError as error:
+            self.refused.append(f"{what}: its answer: {error}")
+            return None
 
     async def aclose(self) -> None:
         await self.session.aclose()
@@ -184,7 +193,7 @@ async def _single(driven: Driven, resource: Resource) -> None:
     if response is not None:
         item = driven.driver.item(resource, response)
         if item.raw is not None:
-            driven.driver.normalize(resource, item.raw)
+            driven.read(f"one of {resource.name}", driven.driver.normalize, resource, item.raw)
     if resource.many is not None:
         response = await driven.call(
             f"several of {resource.name}", driven.driver.many(resource, ids[: resource.many.max])
@@ -196,24 +205,33 @@ async def _single(driven: Driven, resource: Resource) -> None:
 async def _push(driven: Driven, resource: Resource, samples: Sequence[Sample]) -> None:
     driver, stored = driven.driver, driven.records.get(resource.name, [])
     pushed = [one for one in calls.pushes(driver, driven.options, samples) if one[0].name == resource.name]
-    for number, (_, change) in enumerate(pushed):
-        own = stored[number % len(stored)] if stored else None
-        if change.external_id is not None and own is not None:
-            change = replace(change, external_id=own.identity.external_id)
-        change = _fitting(resource, change, None if own is None else own.data)
-        what = f"push {change.kind} of {resource.name}"
-        try:
-            driver.check(resource, change, None if own is None or change.external_id is None else own.data)
-        except PartnerError as error:
-            driven.refused.append(f"{what}: {error}")
+    for _, made in pushed:
+        what = f"push {made.kind} of {resource.name}"
+        change = _possible(driver, resource, made, stored)
+        if change is None:
+            driven.refused.append(f"{what}: no record here may be changed so")
             continue
         response = await driven.call(what, driver.push(resource, change))
         if response is not None:
-            driver.confirms(resource, change, response)
-            driver.pushed(resource, change, response)
+            driven.read(what, driver.confirms, resource, change, response)
+            driven.read(what, driver.pushed, resource, change, response)
         look_up = await driven.call(f"look-up of {what}", driver.look_up(resource, change))
         if look_up is not None:
-            driver.already(resource, change, look_up)
+            driven.read(f"look-up of {what}", driver.already, resource, change, look_up)
+
+
+def _possible(driver: Driver, resource: Resource, made: Change, stored: Sequence[Record]) -> Change | None:
+    """The change, of a record that may be changed so; None where none of those here may."""
+    if made.external_id is None:
+        return made
+    for own in reversed(stored):
+        change = _fitting(resource, replace(made, external_id=own.identity.external_id), own.data)
+        try:
+            driver.check(resource, change, own.data)
+        except PartnerError:
+            continue
+        return change
+    return None
 
 
 def _fitting(resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> Change:
@@ -229,14 +247,20 @@ async def _subscribe(driven: Driven) -> None:
     rules = driven.driver.subscriptions(driven.options)
     if rules is None:
         return
-    wanted = sorted(rules.wanted(list(driven.driver.resources(driven.options))))
-    response = await driven.call("new subscription", rules.create(calls.HOOK, wanted))
-    listed = await driven.call("list of subscriptions", rules.listing())
-    if listed is not None:
-        rules.found(listed)
-    if response is None:
-        return
-    kept, _ = rules.created(response)
-    await driven.call("secret of a subscription", rules.secret(kept))
-    await driven.call("change of a subscription", rules.change(kept, wanted))
-    await driven.call("end of a subscription", rules.remove(kept))
+    for url, events in calls.addresses(rules, driven.driver.resources(driven.options)):
+        response = await driven.call("new subscription", rules.create(url, events))
+        made = None if response is None else driven.read("new subscription", rules.created, response)
+        if made is None:
+            continue
+        kept, _ = made
+        if getattr(rules, "listed", True):
+            listed = await driven.call("list of subscriptions", rules.listing())
+            if listed is not None:
+                driven.read("list of subscriptions", rules.found, listed)
+        else:
+            told = await driven.call("one subscription", rules.read(kept))
+            if told is not None:
+                driven.read("one subscription", rules.told, kept, told)
+        await driven.call("secret of a subscription", rules.secret(kept))
+        await driven.call("change of a subscription", rules.change(kept, events))
+        await driven.call("end of a subscription", rules.remove(kept))

@@ -62,4 +62,11 @@ DEFECTS: Final[dict[str, tuple[Defect, ...]]] = {
         Defect("GET /v1/charges*: answer 200 *refunds", "later versions leave it out unless expanded", "required"),
         Defect("*/invoices*: answer *", "the document is older than the invoices of 2025: README of the documents"),
     ),
+    "twilio": (
+        Defect(
+            "GET /2010-04-01/Accounts/{AccountSid}/*.json: request query *",
+            "typed date-time where the text, and its examples, have a date: facts, last section",
+            "format",
+        ),
+    ),
 }
