@@ -61,7 +61,7 @@ SELECT 'tasks', d.integration, d.lane, d.waiting, 0,
        (SELECT t.created_at FROM syncd.tasks t WHERE t.integration = d.integration AND t.id = d.first)
 FROM (
     SELECT integration, lane, count(*) AS waiting, min(id) AS first FROM syncd.tasks
-    WHERE state = 'waiting' GROUP BY integration, lane
+    WHERE state = 'waiting' AND kind <> 'look' GROUP BY integration, lane  -- a look is for a later time, and no backlog
 ) d
 UNION ALL
 SELECT 'tasks', integration, lane, 0, count(*), min(created_at) FROM syncd.tasks

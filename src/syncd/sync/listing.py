@@ -11,6 +11,7 @@ from typing import Any
 from syncd import codec
 from syncd.errors import PayloadError
 from syncd.kit import Driver, Request, Resource, Response
+from syncd.kit.unsettled import has_some
 from syncd.model import Checkpoint
 
 PARENTS_AT_ONCE = 200
@@ -117,9 +118,10 @@ class ChildListing:
             if not self._waiting:
                 return None
             parent, fields = self._waiting.popleft()
-            if resume is None or parent >= resume[0]:
+            if (resume is None or parent >= resume[0]) and has_some(self._child.where, fields):
                 break
-            self._last_parent = parent  # it came since then, before the place: its own task lists what is below it
+            # Nothing is below it, or it came since then, before the place: its own task lists what is below it.
+            self._last_parent = parent
         at = resume[1] if resume is not None and resume[0] == parent else None
         self._walk = below(self._driver, self._child, parent, fields, at)
         inner = await self._walk.first()
@@ -142,4 +144,4 @@ def below(
 
 def needs_fields(child: Resource) -> bool:
     """Does the child's listing need more of its parent than the id?"""
-    return bool(child.placeholders - {"id"})
+    return bool(child.placeholders - {"id"}) or child.where is not None

@@ -131,7 +131,9 @@ class TwilioSimulator(TwilioAccount):
         for param in call.query:
             if param not in known:
                 self.breaks(f"unknown parameter {param}")
-        bounds = {dates[date]: self._bounds(call, date) for date in dates if any(p.startswith(date) for p in call.query)}
+        bounds = {
+            dates[date]: self._bounds(call, date) for date in dates if any(p.startswith(date) for p in call.query)
+        }
         wanted = {equal[param]: call.query[param] for param in equal if param in call.query}
         shows_deleted = call.query.get("IncludeSoftDeleted") == "true"
         for entry in collection.before(start):
@@ -139,7 +141,7 @@ class TwilioSimulator(TwilioAccount):
                 yield entry
                 continue
             raw = entry.raw
-            if parent and raw["parent_sid"] != parent or (raw.get("status") == "deleted" and not shows_deleted):
+            if (parent and raw["parent_sid"] != parent) or (raw.get("status") == "deleted" and not shows_deleted):
                 continue
             if any(str(raw.get(field)) != value for field, value in wanted.items()):
                 continue
@@ -227,7 +229,12 @@ class TwilioSimulator(TwilioAccount):
             if form["Body"]:
                 return self.failure(400, call, "Only an empty Body is taken.")
             return self.reply(self.update(name, entry.id, {"body": ""}).encoded)
-        if form.get("Status") != "canceled" or entry.raw["status"] not in ("scheduled", "accepted", "queued", "canceled"):
+        if form.get("Status") != "canceled" or entry.raw["status"] not in (
+            "scheduled",
+            "accepted",
+            "queued",
+            "canceled",
+        ):
             return self.failure(400, call, "The message cannot be canceled.")
         return self.reply(self.put(name, entry.id, self._went_on(name, entry.raw, "canceled")).encoded)
 

@@ -21,7 +21,13 @@ from syncd.testing.limits_server import Refusal, Seats, Tier
 
 COUNTED = ("messages", "calls", "recordings", "conferences", "incoming_phone_numbers")
 NEXT = {
-    "messages": {"accepted": "queued", "scheduled": "queued", "queued": "sending", "sending": "sent", "sent": "delivered"},
+    "messages": {
+        "accepted": "queued",
+        "scheduled": "queued",
+        "queued": "sending",
+        "sending": "sent",
+        "sent": "delivered",
+    },
     "calls": {"queued": "ringing", "ringing": "in-progress", "in-progress": "completed"},
 }
 CALLBACK = {"messages": ("MessageSid", "MessageStatus"), "calls": ("CallSid", "CallStatus")}
@@ -168,9 +174,17 @@ class TwilioAccount(Simulator):
         """The record with another status, and what comes with it. The price comes later than the delivery."""
         now = self.now()
         changes: Raw = {"status": status, "date_updated": mail(max(now, _updated(raw) + 1))}
-        if resource == "messages" and status in ("sent", "delivered", "undelivered", "received") and not raw["date_sent"]:
+        if (
+            resource == "messages"
+            and status in ("sent", "delivered", "undelivered", "received")
+            and not raw["date_sent"]
+        ):
             changes["date_sent"] = mail(now)
-        if resource == "calls" and status in ("in-progress", "completed", "busy", "no-answer") and not raw["start_time"]:
+        if (
+            resource == "calls"
+            and status in ("in-progress", "completed", "busy", "no-answer")
+            and not raw["start_time"]
+        ):
             changes["start_time"] = mail(now)
         if resource == "calls" and status in FINAL["calls"]:
             changes |= {"end_time": mail(now), "duration": "0"}

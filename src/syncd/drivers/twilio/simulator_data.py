@@ -1,4 +1,4 @@
-"""Made-up messages, calls and the rest of a Twilio account (partner facts of 2026-11, section 3), made when they are looked at.
+"""Made-up messages, calls and the rest of a Twilio account (partner facts of 2026-11, section 3), made when looked at.
 
 A base record is its number and the second it was made at; its content is drawn from a seed each time somebody reads it, so
 that a hundred thousand messages cost a few dozen megabytes. What was changed since is kept as it is.
