@@ -25,6 +25,8 @@ class Subscription:
     active: bool = True
     said: str = ""
     """The partner's own word for its state, where it has one."""
+    pending: bool = False
+    """Somebody at the partner has to let it through first: nothing we do makes it work sooner."""
 
     def lacks(self, wanted: Collection[str]) -> frozenset[str]:
         """Which of these events it does not bring."""
@@ -36,6 +38,12 @@ class Subscriptions(ABC):
 
     one_a_url: ClassVar[bool] = False
     """The partner refuses a second one to the same address: an old one goes before a new one comes."""
+    one_an_event: ClassVar[bool] = False
+    """A subscription is for one kind of event, at an address of its own, which ends in the event: several are made."""
+    listed: ClassVar[bool] = True
+    """The partner has a list of them. False: each is read by its id, and known only from the row its secret is sealed in."""
+    longest_url: ClassVar[int | None] = None
+    """Characters of an address."""
     waits: ClassVar[Sequence[float]] = ()
     """Seconds between tries to read a secret that is not there yet."""
 
@@ -43,17 +51,25 @@ class Subscriptions(ABC):
     def wanted(self, resources: Collection[str]) -> frozenset[str]:
         """The event types that tell of changes of these resources."""
 
-    @abstractmethod
     def listing(self) -> Request:
-        """The first call of the list of all subscriptions."""
+        """The first call of the list of all subscriptions, where there is one."""
+        raise NotImplementedError
 
     def following(self, request: Request, response: Response) -> Request | None:
         """The call after one that was answered; None at the end."""
         return None
 
-    @abstractmethod
     def found(self, response: Response) -> list[Subscription]:
         """What a page of the list holds. Raises PayloadError."""
+        raise NotImplementedError
+
+    def read(self, one: Subscription) -> Request:
+        """Where they are not listed: the call that reads one that was made as it is given here."""
+        raise NotImplementedError
+
+    def told(self, one: Subscription, response: Response) -> Subscription:
+        """What its answer says of it; what that leaves out is as it was made. Raises PayloadError."""
+        raise NotImplementedError
 
     @abstractmethod
     def create(self, url: str, events: Collection[str]) -> Request:

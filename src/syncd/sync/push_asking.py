@@ -32,7 +32,10 @@ class Asking:
         self._policy = policy
         self._push = push
         self._plan = plan
-        self._change = Change(push.resource, push.external_id, push.operation, push.payload, push.idempotency_key)
+        sent_at = push.unsure_since or push.sent_at or push.created_at
+        self._change = Change(
+            push.resource, push.external_id, push.operation, push.payload, push.idempotency_key, sent_at
+        )
         self._left = False
         """Has this try begun to leave?"""
 
@@ -75,7 +78,8 @@ class Asking:
     async def _check(self) -> None:
         """Raises RejectedError for what must not be sent.
 
-        A state that may be stale is read before it is held against it, and one that is not known here before it is sent.
+        A state is never held against it without having been read just now: a copy is older than the partner's own record,
+        however little, and an application writes a push for what it knows. One that is not known here is read, too.
         """
         account, push, driver = self._account, self._push, self._account.driver
         stored = None
@@ -88,7 +92,7 @@ class Asking:
                 unknown = live is None and push.external_id is not None
                 unknown = unknown and driver.by_state(self._resource, self._change)
         except RejectedError as error:
-            if error.code != STATE or stored is None or stored.fetched_at >= push.created_at:
+            if error.code != STATE or stored is None:
                 raise
             fields = await self._read_anew(stored.external_id)
             if fields is None:

@@ -27,7 +27,7 @@ from syncd.errors import (
     TransientError,
     UnknownOutcomeError,
 )
-from syncd.kit import Item, Response
+from syncd.kit import Item, Request, Response
 from syncd.model import Lane
 from syncd.store import POISON, PushRow
 from syncd.store.database import DataRefusedError
@@ -116,6 +116,8 @@ class _Try(Asking):
                 await self._drop("its time was over before it could go")
                 return
             await self._check()
+            if await self._is_so_already():
+                return
         elif expired or not await self._may_repeat():
             arrived = await self._looked_up()
             if arrived is not False:
@@ -139,7 +141,7 @@ class _Try(Asking):
         async with self._handled():
             confirmed = driver.confirms(self._resource, self._change, response)
             item = self._item(response) if confirmed else None
-            external_id = self._id_of(item)
+            external_id = self._id_of(item) or (self._made_id(response) if confirmed else None)
         if not confirmed:
             raise TransientError("the partner's answer does not show the change", status=response.status_code)
         await self._done(response, item, external_id)
@@ -162,18 +164,53 @@ class _Try(Asking):
             await self._later(sent_at + after, counts=False, reason=push.reason or "waits before it is looked up")
             return None
         try:
-            response = await self._ask(request)
-            async with self._handled():
-                there = response is not None and driver.already(self._resource, self._change, response)
+            found = await self._shown(request)
         except UnknownOutcomeError as error:
             await self._bury(error, unsure=False)
             return None
         except (RejectedError, PayloadError) as error:
             raise TransientError(f"it could not be looked up: {error}", breaks=False) from error
-        if response is None or not there:
+        return await self._is_done(found)
+
+    async def _is_so_already(self) -> bool:
+        """Has the partner already what is to be sent? Asked only of what must not be repeated for nothing."""
+        async with self._handled():
+            first = self._account.driver.look_first(self._resource, self._change)
+            request = self._account.driver.look_up(self._resource, self._change) if first else None
+        if request is None:
             return False
-        await self._done(response, None, None, looked_up=True)
+        try:
+            return await self._is_done(await self._shown(request))
+        except (UnknownOutcomeError, RejectedError, PayloadError) as error:
+            log.info("push_not_looked_up", **self._told(), reason=str(error))  # the partner says more when it is sent
+            return False
+
+    async def _is_done(self, found: tuple[Response, Item | None] | None) -> bool:
+        if found is None:
+            return False
+        response, item = found
+        await self._done(response, item, self._id_of(item), looked_up=True)
         return True
+
+    async def _shown(self, request: Request) -> tuple[Response, Item | None] | None:
+        """The answer that shows that it has arrived, with the record where that had to be read by itself."""
+        driver, resource, change = self._account.driver, self._resource, self._change
+        response = await self._ask(request)
+        if response is None:
+            return None
+        async with self._handled():
+            each = driver.look_up_each(resource, change, response)
+            there = each is None and driver.already(resource, change, response)
+        if there:
+            return response, None
+        for candidate in each or ():
+            one = await self._ask(candidate)
+            if one is None:
+                continue
+            async with self._handled():
+                if driver.already(resource, change, one):
+                    return one, driver.item(resource, one)
+        return None
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
@@ -228,6 +265,13 @@ class _Try(Asking):
             return None
         return self._account.driver.identify(self._resource, item.raw, self._plan.adapter).external_id
 
+    def _made_id(self, response: Response) -> str | None:
+        try:
+            return self._account.driver.made_id(self._resource, self._change, response)
+        except PayloadError as error:  # it was made, whatever its answer looks like
+            log.warning("push_answer_unreadable", **self._told(), reason=str(error))
+            return None
+
     async def _ended_badly(self, error: Exception) -> None:
         account, push = self._account, self._push
         now = account.clock.now()
@@ -238,7 +282,12 @@ class _Try(Asking):
             await self._unsure(error)
             return
         if isinstance(error, RejectedError | GoneError):
-            await self._refused(error)
+            if self._left and await self._told_by_driver(
+                lambda: account.driver.settled(self._resource, self._change, error)
+            ):
+                await self._settled(error)
+            else:
+                await self._refused(error)
             return
         outcome = decide(error, push.tries, now, self._policy, account.clock.random())
         if isinstance(outcome, Later):
@@ -264,6 +313,13 @@ class _Try(Asking):
             await self._written(lambda: self._account.store.outbox.unknown(push, at, reason=str(error)))
             self._count("unknown")
             log.warning("push_unknown", **self._told(), attempt=push.attempts, reason=str(error))
+
+    async def _settled(self, error: RejectedError | GoneError) -> None:
+        """The partner says that nothing is left to do."""
+        answer = {"status": error.status, "settled": str(error)}
+        await self._written(lambda: self._account.store.outbox.done(self._push, answer=answer))
+        self._count("done")
+        log.info("push_settled", **self._told(), status=error.status, reason=str(error))
 
     async def _refused(self, error: RejectedError | GoneError) -> None:
         """The partner will not have it. Where an earlier try may have arrived, that may be why."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
@@ -61,7 +61,9 @@ class Found:
 
     @property
     def state(self) -> str:
-        return "foreign" if not self.ours else "broken" if self.troubles else "sound"
+        if not self.ours:
+            return "foreign"
+        return "broken" if self.troubles else "pending" if self.subscription.pending else "sound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Step:
     subscription: Subscription | None = None
     events: frozenset[str] = frozenset()
     """All it has to bring afterwards."""
+    url: str = ""
+    """Where the one that is made leads."""
 
 
 def compare(
@@ -107,9 +111,32 @@ def compare(
         steps[:0] = _mending(one, held, wanted, readable=readable)
     if main is None and wanted:
         events = frozenset(wanted)
-        text = f"a subscription of {len(events)} kinds of events to {url}"
-        steps.append(Step(Action.CREATE, f"make {text}", f"made {text}", None, events))
-    return found, steps
+        text = f"a subscription of {_of(events)} to {url}"
+        steps.append(Step(Action.CREATE, f"make {text}", f"made {text}", None, events, url))
+    return found, [replace(step, url=url) for step in steps]
+
+
+def compare_each(
+    told: Iterable[Subscription],
+    url: str,
+    wanted: Collection[str],
+    sealed: Collection[str],
+    *,
+    readable: bool,
+    in_file: bool,
+) -> tuple[list[Found], list[Step]]:
+    """The same for a partner that wants one for each kind of event, at an address that ends in it."""
+    every, steps = list(told), []
+    ours: dict[str, Found] = {}
+    for event in sorted(wanted):
+        found, due = compare(every, f"{url}/{event}", {event}, sealed, readable=readable, in_file=in_file)
+        ours |= {each.subscription.id: each for each in found if each.ours}
+        steps += due
+    return [ours.get(one.id) or Found(one, False, Held.NOBODY) for one in every], steps
+
+
+def _of(events: Collection[str]) -> str:
+    return f"{len(events)} kinds of events" if len(events) != 1 else next(iter(events))
 
 
 def same_address(one: str, other: str) -> bool:
@@ -141,7 +168,7 @@ def _troubles(one: Subscription, held: Held, wanted: Collection[str]) -> Iterabl
 def _mending(one: Subscription, held: Held, wanted: Collection[str], *, readable: bool) -> list[Step]:
     events = one.events | frozenset(wanted)
     if held is Held.NOBODY and not readable:
-        text = f"{one.id}, whose secret nobody has, by a new one of {len(events)} kinds of events"
+        text = f"{one.id}, whose secret nobody has, by a new one of {_of(events)}"
         return [Step(Action.REPLACE, f"replace {text}", f"replaced {text}", one, events)]
     steps = []
     if held is Held.NOBODY:
@@ -182,64 +209,100 @@ class Subscribing:
         self.found: list[Found] = []
         self.steps: list[Step] = []
         self.done: list[Step] = []
+        self._lost: list[str] = []
+        """Of a partner without a list: what is sealed for subscriptions that it no longer has."""
 
     async def look(self) -> None:
         """Ask the partner, and compare. Raises what the call may raise."""
+        sealed = await self._sealed()
+        told = await (self._listed() if self._api.listed else self._read(sealed))
+        readable = bool(told) and self._api.secret(told[0]) is not None
+        ids = frozenset(key.rpartition("/")[2] for key in sealed) if not self._api.listed else sealed
+        look = compare_each if self._api.one_an_event else compare
+        self.found, self.steps = look(
+            told, self._url, self.wanted, ids, readable=readable, in_file=self._in_file
+        )
+
+    async def _listed(self) -> list[Subscription]:
         told: list[Subscription] = []
         request: Request | None = self._api.listing()
         for _ in range(MOST_PAGES):
             if request is None:
-                break
+                return told
             response = await self._call(request)
             told += self._api.found(response)
             request = self._api.following(request, response)
-        else:
-            raise PayloadError(f"the list of subscriptions has more than {MOST_PAGES} pages")
-        readable = bool(told) and self._api.secret(told[0]) is not None
-        self.found, self.steps = compare(
-            told, self._url, self.wanted, await self._sealed(), readable=readable, in_file=self._in_file
-        )
+        raise PayloadError(f"the list of subscriptions has more than {MOST_PAGES} pages")
+
+    async def _read(self, sealed: Collection[str]) -> list[Subscription]:
+        """Each that we hold a secret of, asked for by its id."""
+        told = []
+        self._lost = []
+        for key in sorted(sealed):
+            event, _, known = key.rpartition("/")
+            url = f"{self._url}/{event}" if self._api.one_an_event else self._url
+            one = Subscription(known, url, frozenset({event} if event else self.wanted))
+            try:
+                told.append(self._api.told(one, await self._call(self._api.read(one))))
+            except GoneError:
+                self._lost.append(key)
+        return told
 
     async def act(self, actions: Collection[Action]) -> None:
         """Take the steps of these kinds, in order; `done` holds those that were taken, also when one fails."""
         for step in among(self.steps, actions):
             await self._take(step)
             self.done.append(step)
+        for key in self._lost:
+            await self._seal(key, None)
 
     async def _take(self, step: Step) -> None:
         one = step.subscription
         match step.action:
             case Action.CREATE:
-                await self._create(step.events)
+                await self._create(step.events, step.url)
             case Action.READ if one is not None:
-                await self._seal(one.id, await self._secret_of(one))
+                await self._seal(self._key(one), await self._secret_of(one))
             case Action.CHANGE if one is not None:
                 request = self._api.change(one, step.events)
                 if request is None:
-                    await self._replace(one, step.events)
+                    await self._replace(one, step.events, step.url)
                 else:
                     await self._call(request)
             case Action.REPLACE if one is not None:
-                await self._replace(one, step.events)
+                await self._replace(one, step.events, step.url)
             case Action.REMOVE if one is not None:
                 await self._remove(one)
 
-    async def _replace(self, one: Subscription, events: frozenset[str]) -> None:
+    async def _replace(self, one: Subscription, events: frozenset[str], url: str) -> None:
         """The new one before the old one goes, so that nothing is missed between; where the partner allows it."""
         if self._api.one_a_url:
             await self._remove(one)
-        await self._create(events)
+        await self._create(events, url)
         if not self._api.one_a_url:
             await self._remove(one)
 
-    async def _create(self, events: frozenset[str]) -> None:
-        made, secret = self._api.created(await self._call(self._api.create(self._url, events)))
-        await self._seal(made.id, secret if secret is not None else await self._secret_of(made))
+    async def _create(self, events: frozenset[str], url: str) -> None:
+        longest = self._api.longest_url
+        if longest is not None and len(url) > longest:
+            raise RejectedError(
+                f"{url} has {len(url)} characters, and the partner takes {longest}",
+                hint="a shorter public_url under server in syncd.yaml, or webhook: {url: ...} in the integration",
+            )
+        made, secret = self._api.created(await self._call(self._api.create(url, events)))
+        made = replace(made, url=url, events=events)
+        await self._seal(self._key(made), secret if secret is not None else await self._secret_of(made))
 
     async def _remove(self, one: Subscription) -> None:
         with contextlib.suppress(GoneError):  # somebody was faster
             await self._call(self._api.remove(one))
-        await self._seal(one.id, None)
+        await self._seal(self._key(one), None)
+
+    def _key(self, one: Subscription) -> str:
+        """Under what its secret is sealed: its id; where nothing but that row knows of it, what it brings before that."""
+        if self._api.listed:
+            return one.id
+        return f"{next(iter(one.events), '') if self._api.one_an_event else ''}/{one.id}"
 
     async def _secret_of(self, one: Subscription) -> Secret:
         """Ask for it, and again after each wait: some partners have it only a while after the making."""
