@@ -154,13 +154,19 @@ class Upkeep:
                 spent = account.session.spent.calls
                 if calls != spent:
                     self._probed[account.name] = (spent, now)
-                elif now - at >= _probe_seconds(account) and self._may_probe(account):
+                elif self._may_probe(account, now - at):
                     self._probed[account.name] = (spent, now)
                     probes.start_soon(self._probe_one, account)
 
-    def _may_probe(self, account: Account) -> bool:
+    def _may_probe(self, account: Account, quiet_seconds: float) -> bool:
         state, _ = account.health.judge(account.gate.view(), self._clock.now(), account.all_needs)
-        return account.ownership.held and state not in (State.PAUSED, State.WAITING)
+        test = account.driver.spec.test
+        every = _probe_seconds(account)
+        if state is State.PAUSED and test is not None and test.keep_alive is not None:
+            every = test.keep_alive  # its credential would die of disuse before anybody resumes it
+        elif state in (State.PAUSED, State.WAITING):
+            return False
+        return account.ownership.held and quiet_seconds >= every
 
     async def _probe_one(self, account: Account) -> None:
         try:

@@ -109,3 +109,39 @@ def test_a_driver_can_name_an_error_with_a_hint_of_its_own() -> None:
     assert isinstance(found, RejectedError)
     assert found.hint == "grant the scope notes:read"
     assert found.status == 403
+
+
+TOLD = Errors(
+    success="success",
+    message="message",
+    messages={"has expired": "auth", "not active": "denied", "too many": "limited"},
+    firewall=(403,),
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, {"success": True, "message": "has expired"}, None),
+        (200, {"data": []}, None),
+        (200, [], None),
+        (200, {"success": False}, RejectedError),
+        (200, {"success": "false", "message": "Token HAS EXPIRED."}, AuthError),
+        (200, {"success": 0, "message": "Too many"}, RateLimitError),
+        (403, {"success": False, "message": "has expired"}, AuthError),
+        (403, {"message": "no"}, RejectedError),
+        (500, {"success": False, "message": "no"}, TransientError),
+    ],
+)
+def test_a_failure_with_http_200_is_one_and_its_words_say_which(status: int, body: Any, kind: Any) -> None:
+    assert type(classify(answer(status, body), NOW, TOLD)) is (kind or type(None))
+
+
+def test_a_failure_in_words_can_be_one_that_only_a_person_mends() -> None:
+    found = classify(answer(200, {"success": False, "message": "The user is not active anymore"}), NOW, TOLD)
+    assert isinstance(found, AuthError) and found.permanent
+
+
+@pytest.mark.parametrize("content", [b"error code: 1020", b"<html>no</html>", b""])
+def test_a_firewall_before_the_partner_says_nothing_of_our_credential(content: bytes) -> None:
+    assert isinstance(classify(Response(403, Headers(), content), NOW, TOLD), TransientError)

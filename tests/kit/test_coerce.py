@@ -161,3 +161,15 @@ def test_nothing_but_a_payload_error_is_ever_raised(word: str, value: Any) -> No
 def test_every_word_has_a_column_type() -> None:
     assert set(coerce.COERCIONS) == set(coerce.SQL_TYPES)
     assert set(coerce.MOMENTS) <= set(coerce.COERCIONS)
+
+
+def test_maps_and_lists_that_partners_take_for_each_other() -> None:
+    assert coerce.values({"a": 1, "b": 2}) == [1, 2]
+    assert coerce.values([1]) == [1]
+    assert coerce.keyed([]) == {}
+    assert coerce.keyed({"a": 1}) == {"a": 1}
+    for wrong in ("text", 5, None):
+        with pytest.raises(PayloadError):
+            coerce.values(wrong)
+    with pytest.raises(PayloadError):
+        coerce.keyed([1])

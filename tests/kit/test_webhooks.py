@@ -10,9 +10,9 @@ import pytest
 
 from syncd.codec import dumps
 from syncd.errors import PayloadError
-from syncd.kit import Delivery, Driver, Event, Headers, RestDriver, Secret, composite_id, signatures
+from syncd.kit import Delivery, Driver, Event, Headers, RestDriver, Secret, Webhooks, composite_id, signatures
 from syncd.kit.reading import parse
-from syncd.kit.webhooks import KNOWN_BY, believed
+from syncd.kit.webhooks import KNOWN_BY, believed, event_ids, event_types, events
 from tests.kit.test_signatures import (
     ATTIO_BODY,
     ATTIO_SECRET,
@@ -248,3 +248,46 @@ def test_a_composite_id_tells_its_parts_apart() -> None:
 def test_what_is_no_json_is_said_of_a_delivery():
     with pytest.raises(PayloadError, match="the delivery is not JSON"):
         Delivery(b"{", Headers()).json()
+
+
+SPELLED = Webhooks(
+    verify="none",
+    any_case=True,
+    type="event",
+    composite=("event", "hallid || hall", "seatid || @body", "timestamp || @body"),
+    ids={"seats": ("hallid_str || hallid", "seatid"), "halls": "hallid"},
+    routes={"seat/moved": "seats", "hall/shut": "halls"},
+    at="timestamp",
+)
+
+
+@pytest.mark.parametrize("keys", [("hallID", "hallID_str", "seatId"), ("hallId", "hallId_str", "SeatID")])
+def test_keys_that_are_spelled_now_so_now_so_are_read_all_the_same(keys: tuple[str, str, str]) -> None:
+    body = {"event": "seat/moved", keys[0]: 7, keys[1]: "7:x", keys[2]: "3", "timestamp": 1795000000.431234}
+    delivery = Delivery(dumps(body), Headers(), route="secret")
+    (event,) = events(SPELLED, delivery)
+    assert (event.resource, event.external_id, event.at is not None) == ("seats", "7%3Ax:3", True)
+    same = Delivery(
+        dumps(
+            {
+                "timestamp": 1795000000.431234,
+                **{key.upper(): value for key, value in body.items() if key != "timestamp"},
+            }
+        ),
+        Headers(),
+    )
+    assert event_ids(SPELLED)(delivery) == event_ids(SPELLED)(same) is not None
+    assert event_types(SPELLED)(delivery) == "seat/moved"
+
+
+def test_events_of_one_resource_may_name_their_record_elsewhere() -> None:
+    (event,) = events(SPELLED, Delivery(dumps({"event": "hall/shut", "hallID": 9}), Headers()))
+    assert (event.resource, event.external_id, event.at) == ("halls", "9", None)
+    with pytest.raises(PayloadError, match="no record id"):
+        events(SPELLED, Delivery(dumps({"event": "seat/moved", "hallID": 9}), Headers()))
+
+
+def test_without_a_time_the_whole_body_makes_a_delivery_that_one() -> None:
+    one, other = ({"event": "hall/shut", "hallID": 9, "why": why} for why in ("fire", "rain"))
+    ids = {event_ids(SPELLED)(Delivery(dumps(body), Headers())) for body in (one, other)}
+    assert len(ids) == 2 and None not in ids

@@ -15,6 +15,7 @@ from syncd.errors import (
 )
 from syncd.kit import coerce, signatures
 from syncd.kit.classify import classify, error_for
+from syncd.kit.contact import is_card_number
 from syncd.kit.driver import Driver, Reading
 from syncd.kit.options import checked as checked_options
 from syncd.kit.paging import with_params
@@ -99,10 +100,11 @@ __all__ = [
     "composite_id",
     "error_for",
     "getter",
+    "is_card_number",
     "markup",
     "put",
-    "signatures",
     "replaced",
+    "signatures",
     "since_text",
     "since_value",
     "with_params",

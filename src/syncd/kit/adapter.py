@@ -5,9 +5,11 @@ This runs for every record of every page, so each step is a closure made beforeh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
 
 from syncd.errors import PayloadError
 from syncd.kit import coerce
@@ -22,6 +24,7 @@ LONGEST_ID = 512
 """Characters of an id. It becomes part of a database key, whose length is bounded."""
 
 _ADAPTER = "v1"
+PLACES = re.compile(r"\{[^{}]*\}")
 _Fit = Callable[[Any], Any]
 _Plan = tuple[tuple[str, str | None, Getter, _Fit | None, type | None, Any, bool, bool], ...]
 _AS_IT_IS: dict[str | None, type] = {"text": str, "boolean": bool, "list": list, "object": dict}
@@ -80,10 +83,21 @@ class Reader:
         self._own = self._shapes[_ADAPTER]
         paths = (resource.records,) if isinstance(resource.records, str) else resource.records
         self._lists = [(path, answer_getter(path)) for path in paths]
+        self._plain = resource.inner is None and not resource.asked and resource.forget is None
+        forget = resource.forget
+        self._forget = None if forget is None else (getter(forget.when), frozenset(forget.keep))
+        inner = resource.inner
+        self._inner = (
+            None
+            if inner is None
+            else (getter(inner.records), [(name, getter(path)) for name, path in inner.keep.items()])
+        )
         self._total = answer_getter(resource.total) if resource.total else None
         self._tenant = getter(resource.tenant) if resource.tenant else None
         self._order = _moment(resource.order, "order") if resource.order else None
         self._volatile = tuple(path.split(".") for path in resource.volatile)
+        self._compared = resource.compared
+        self._adopts = _parent_in(resource.path) if resource.adopt is not None else None
 
     def shape(self, adapter: str = "") -> Shape:
         """The compiled adapter; the resource's own where it has none of that name."""
@@ -103,8 +117,10 @@ class Reader:
         found: Any = MISSING
         for _, get in self._lists:
             found = get(response)
+            if type(found) is dict and self._resource.keyed:
+                found = list(found.values())
             if type(found) is list:
-                return found
+                return found if self._plain else self._completed(found, response)
         if found is None:
             return []
         where = " or ".join(f"`{path}`" if path else "the top of the answer" for path, _ in self._lists)
@@ -114,10 +130,52 @@ class Reader:
             status=response.status_code,
         )
 
+    def completed(self, raw: Any, response: Response) -> Any:
+        """A raw record that was read by itself, as the listing would show it."""
+        if self._plain or (self._forget is None and not self._resource.asked):
+            return raw
+        return self._sound([raw], response)[0]
+
+    def _completed(self, rows: list[Any], response: Response) -> list[Any]:
+        """The records in the rows, each with what stands around it or was asked for."""
+        inner = self._inner
+        found = rows
+        if inner is not None:
+            get, keep = inner
+            found = []
+            for row in rows:
+                below = get(row)
+                if type(below) is dict and self._resource.keyed:
+                    below = list(below.values())
+                if type(below) is not list:
+                    if below is not MISSING and below is not None:
+                        found.append({"value": below})  # no list of records: a reject, and not an exception
+                    continue
+                above = {name: value for name, path in keep if (value := path(row)) is not MISSING}
+                found += [{**above, **one} if type(one) is dict else one for one in below]
+        return self._sound(found, response)
+
+    def _sound(self, found: list[Any], response: Response) -> list[Any]:
+        """Records with what the call asked for and its answer does not repeat, and without what is to be forgotten."""
+        if self._resource.asked:
+            query = dict(parse_qsl(response.url.partition("?")[2]))
+            asked = {name: query[param] for name, param in self._resource.asked.items() if param in query}
+            found = [{**asked, **one} if type(one) is dict else one for one in found]
+        if self._forget is None:
+            return found
+        when, keep = self._forget
+        return [
+            {name: value for name, value in one.items() if name in keep} if type(one) is dict and _true(when(one)) else one
+            for one in found
+        ]
+
     def items(self, response: Response) -> list[Item]:
         """The page's records as items. What is no object is wrapped, so that it becomes a reject and not an exception."""
-        name = self._resource.name
-        return [Item(name, raw if type(raw) is dict else {"value": raw}) for raw in self.records(response)]
+        name, found = self._resource.name, self.records(response)
+        if self._adopts is None or not found:
+            return [Item(name, raw if type(raw) is dict else {"value": raw}) for raw in found]
+        above = {self._resource.adopt or "": self._adopts(response)}
+        return [Item(name, {**raw, **above} if type(raw) is dict else {"value": raw}) for raw in found]
 
     def total(self, response: Response) -> int | None:
         """How many records the partner says the listing has; None where it does not say or says nonsense."""
@@ -149,12 +207,38 @@ class Reader:
         return self._order is not None
 
     def hashable(self, raw: Raw) -> Raw:
-        """The raw record without what changes and means nothing; itself where there is no such thing."""
+        """What tells whether the record changed: what of it is `compared`, or all but what changes and means nothing; itself
+        where neither is stated. Raises PayloadError where a field that is compared does not fit."""
+        if self._compared:
+            known = self._own.normalize(raw)
+            return {name: known.get(name) for name in self._compared}
         if not self._volatile:
             return raw
         for path in self._volatile:
             raw = _without(raw, path)
         return raw
+
+
+def _parent_in(path: str) -> Callable[[Response], str]:
+    """The parent's id in the address of an answer, which ends as the resource's path does."""
+    before, _, after = path.partition("{parent.id}")
+    after = "[^/]+".join(re.escape(part) for part in PLACES.split(after))  # days are known when the call leaves
+    pattern = re.compile(f"{re.escape(before.rpartition('{')[2].rpartition('}')[2])}([^/]+){after}$")
+
+    def read(response: Response) -> str:
+        found = pattern.search(response.url.partition("?")[0])
+        if found is None:
+            raise PayloadError(f"the answer's address does not end as {path} does: whose records these are, nothing tells")
+        return unquote(found[1])
+
+    return read
+
+
+def _true(value: Any) -> bool:
+    try:
+        return coerce.boolean(value)
+    except PayloadError:
+        return False
 
 
 def _without(raw: Any, path: list[str]) -> Any:
@@ -170,7 +254,7 @@ def _plan(fields: Mapping[str, MappedField], *, sparse: bool) -> _Plan:
         (
             name,
             _only_key(field.source or name),
-            getter(field.source or name),
+            _telling(field.source or name) if sparse else getter(field.source or name),
             None if field.kind is None or field.kind == "json" else coerce.coercion(field.kind, field.zone),
             _AS_IT_IS.get(field.kind),
             field.default,
@@ -179,6 +263,20 @@ def _plan(fields: Mapping[str, MappedField], *, sparse: bool) -> _Plan:
         )
         for name, field in fields.items()
     )
+
+
+def _telling(path: str) -> Getter:
+    """A path into a record that may leave things out: where something on the way is null, so is what would be in it."""
+    get, either = getter(path), [steps(one.strip()) for one in path.split("||")]
+    heads = [getter(str(one[0])) for one in either if one is not None and len(one) > 1]
+    if not heads or any(one is None for one in either):
+        return get
+
+    def told(raw: Any) -> Any:
+        value = get(raw)
+        return None if value is MISSING and any(head(raw) is None for head in heads) else value
+
+    return told
 
 
 def _only_key(path: str) -> str | None:
@@ -227,12 +325,22 @@ def _external_id(path: str) -> Callable[[Any], str]:
 
 def _joined(paths: tuple[str, ...]) -> Callable[[Any], str]:
     parts = [_external_id(path) for path in paths]
+    return lambda raw: joined_id(part(raw) for part in parts)
 
-    def read(raw: Any) -> str:
-        # A colon inside a part is escaped, so that two different records never share a joined id.
-        return ":".join(part(raw).replace("%", "%25").replace(":", "%3A") for part in parts)
 
-    return read
+def joined_id(parts: Iterable[str]) -> str:
+    """One id made of several. A colon inside a part is escaped, so that two different records never share an id."""
+    return ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts)
+
+
+def id_parts(resource: Resource, external_id: str | None) -> dict[str, str]:
+    """The parts of a joined id by their paths; nothing where the id is not one, or is not made of so many parts."""
+    found = (external_id or "").split(":")
+    if not isinstance(resource.id, tuple) or len(found) != len(resource.id):
+        return {}
+    return {
+        path: part.replace("%3A", ":").replace("%25", "%") for path, part in zip(resource.id, found, strict=True) if part
+    }
 
 
 def _identifier(resource: Resource, paths: str | tuple[str, ...], updated: Stamp | None) -> Callable[[Raw], Identity]:

@@ -5,6 +5,7 @@ Pure. A driver with a failure no word fits overrides `classify` and calls this f
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from syncd.errors import (
     RejectedError,
     TransientError,
 )
+from syncd.kit import coerce
 from syncd.kit.adapter import answer_getter
 from syncd.kit.spec import Errors, Word
 from syncd.limits.waits import DEFAULT, WaitDialect
@@ -38,8 +40,15 @@ def classify(
     """
     if errors is None:
         return by_status(response, now, dialect=dialect)
-    word = errors.statuses.get(response.status_code)
-    if errors.codes and (response.status_code >= 300 or errors.code is not None):
+    status = response.status_code
+    failed = status < 300 and errors.success is not None and _denies(response, errors.success)
+    word: Word | None = "rejected" if failed else errors.statuses.get(status)
+    if status in errors.firewall and not _is_json(response):
+        return error_for("transient", response, now, dialect=dialect, hint="a firewall before the partner refused the call")
+    if errors.messages and (failed or status >= 300):
+        told = _told(response, errors.message) or said(response)[0]
+        word = next((means for words, means in errors.messages.items() if re.search(words, told, re.IGNORECASE)), word)
+    if errors.codes and (status >= 300 or errors.code is not None):
         word = errors.codes.get(_code(response, errors) or "", word)
     if word is not None:
         return error_for(word, response, now, errors, dialect=dialect)
@@ -94,6 +103,22 @@ def _complete(error: PartnerError, response: Response, errors: Errors) -> None:
     words = quoted(_told(response, errors.message) or "")
     if words and words not in str(error):
         error.args = (f"{error} ({words})",)
+
+
+def _denies(response: Response, path: str) -> bool:
+    """Does a 2xx say at this path that it is a failure? One that says nothing there is judged by what was asked."""
+    try:
+        return coerce.boolean(answer_getter(path)(response)) is False
+    except PayloadError:
+        return False
+
+
+def _is_json(response: Response) -> bool:
+    try:
+        response.json()
+    except PayloadError:
+        return False
+    return bool(response.content)
 
 
 def _until(

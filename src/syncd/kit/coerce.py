@@ -23,6 +23,8 @@ from syncd.kit.paths import kind
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INT64 = 2**63
 _MORE_THAN_MICRO = re.compile(r"(\.\d{6})\d+")
+_NAMED_ZONE = re.compile(r"(?:\[[^\[\]]*\])+$")
+"""What RFC 9557 lets stand behind a moment: [Europe/London]."""
 _LONGEST_NUMBER = 400
 """Digits of a number written as text that we are willing to read."""
 
@@ -128,7 +130,7 @@ def moment(value: Any, zone: tzinfo | None = None) -> datetime:
         found = datetime.fromisoformat(value)
     except ValueError:
         try:  # 3.11 and later take three or six digits; some partners send seven or nine
-            found = datetime.fromisoformat(_MORE_THAN_MICRO.sub(r"\1", value.strip(), count=1))
+            found = datetime.fromisoformat(_MORE_THAN_MICRO.sub(r"\1", _NAMED_ZONE.sub("", value.strip()), count=1))
         except ValueError:
             raise _unfit("a moment in ISO 8601", value) from None
     if found.tzinfo is UTC:
@@ -236,6 +238,16 @@ def mapping(value: Any) -> dict[str, Any]:
     raise _unfit("an object", value)
 
 
+def values(value: Any) -> list[Any]:
+    """A list; of an object its values, for partners that key by id what others list."""
+    return list(value.values()) if isinstance(value, dict) else listing(value)
+
+
+def keyed(value: Any) -> dict[str, Any]:
+    """An object; an empty list is an empty one, as PHP writes it."""
+    return {} if value == [] else mapping(value)
+
+
 Coercion = Callable[[Any], Any]
 
 COERCIONS: Final[dict[str, Coercion]] = {
@@ -252,6 +264,8 @@ COERCIONS: Final[dict[str, Coercion]] = {
     "json": json,
     "list": listing,
     "object": mapping,
+    "values": values,
+    "map": keyed,
 }
 """By the word that follows `as:`."""
 
@@ -269,6 +283,8 @@ SQL_TYPES: Final[dict[str, str]] = {
     "json": "jsonb",
     "list": "jsonb",
     "object": "jsonb",
+    "values": "jsonb",
+    "map": "jsonb",
 }
 """The column of the typed view for each `as:`; a field without one is shown as text."""
 

@@ -72,7 +72,8 @@ class Driver(ABC):
     def base_url(self, options: Mapping[str, Any], given: str | None = None) -> str | None:
         """Where an integration's paths start: what its file gives, else the description's; None where neither says.
 
-        In both `{option.NAME}` is an option's value, as one segment: an account that stands in every path. Raises ConfigError.
+        In both `{option.NAME}` is an option's value, as one segment: an account that stands in every path. Raises
+        ConfigError.
         """
         text = given or self.spec.base_url
         return text if text is None else with_options(self.spec, text, options)
@@ -326,6 +327,17 @@ class Driver(ABC):
     def made_id(self, resource: Resource, change: Change, response: Response) -> str | None:
         """The id of what `push` made, where its answer has no more of it than that."""
         return None
+
+    def settled(self, resource: Resource, change: Change, refused: PartnerError) -> bool:
+        """Does this refusal say that nothing is left to do? Then the push is done, as if it had been taken."""
+        return False
+
+    def acknowledgement(self, resource: Resource, response: Response) -> Mapping[str, Any]:
+        """Of a queue: what the push that acknowledges an answer's messages says beside their `ids`.
+
+        `queue` names which of several queues it came from: what waits to be acknowledged there is not acknowledged again.
+        """
+        return {}
 
     def replaces(self, resource: Resource, change: Change) -> bool:
         """Does it set a state, so that a newer change of its kind to the same record makes it moot?"""

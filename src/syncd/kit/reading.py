@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from syncd.errors import ConfigError
 from syncd.kit.paths import MISSING, kind
-from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
+from syncd.kit.resource import Adapter, Each, Forget, Inner, Many, One, Pages, Resource, Since, Windows
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.spec import (
     Auth,
@@ -25,11 +25,12 @@ from syncd.kit.spec import (
     Tier,
     Webhooks,
 )
+from syncd.kit.unsettled import Unsettled
 
 _MODELS: Final[dict[str, type[BaseModel]]] = {
     "auth": Auth, "limits": Limits, "breaker": Breaker, "errors": Errors, "webhooks": Webhooks, "test": Probe,
     "quality": Quality, "pages": Pages, "since": Since, "one": One, "many": Many, "updated": Stamp, "order": Stamp,
-    "deleted": Deleted,
+    "deleted": Deleted, "unsettled": Unsettled, "each": Each, "windows": Windows, "inner": Inner, "forget": Forget,
 }  # fmt: skip
 _INSIDE: Final[dict[str, type[BaseModel]]] = {
     "resources": Resource, "adapters": Adapter, "fields": MappedField, "options": Option, "tiers": Tier,
@@ -50,6 +51,23 @@ class Trouble:
     def __str__(self) -> str:
         where = ".".join(str(step) for step in self.path)
         return f"{where}: {self.message}" if where else self.message
+
+
+def replaced(resource: Resource, given: Mapping[str, Any]) -> Resource:
+    """A resource with these keys of its description in place of its own; `fields` come on top of its own.
+
+    Raises ConfigError: an option of a person's may say so.
+    """
+    # What is stated as text (a span of time) is no text any more: only the given keys are read anew, beside what they need.
+    beside = {name: getattr(resource, name) for name in ("name", "path", "params", "body", "parent", "id") if name not in given}
+    try:
+        read = Resource.model_validate({**beside, **given})
+    except ValidationError as error:
+        raise SpecError(troubles(error, given)) from None
+    changed = {name: getattr(read, name) for name in read.model_fields_set - set(beside)}
+    if "fields" in changed:
+        changed["fields"] = {**resource.fields, **read.fields}
+    return resource.model_copy(update=changed)
 
 
 class SpecError(ConfigError):

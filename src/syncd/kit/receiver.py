@@ -61,8 +61,8 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 class Receiver:
     """The judge of one integration's deliveries."""
 
-    __slots__ = ("_driver", "_event_id", "_event_type", "_kept", "_padding", "_path", "_signs_url", "_verify", "cost",
-                 "integration", "partner", "per_second", "url")  # fmt: skip
+    __slots__ = ("_driver", "_event_id", "_event_type", "_kept", "_padding", "_path", "_signs_url", "_verify", "answer",
+                 "cost", "integration", "partner", "per_second", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -96,6 +96,9 @@ class Receiver:
         self.cost = max(held, at_least) if usable else 0
         """How many secrets a refusal is as dear as."""
         rules = driver.spec.webhooks
+        wanted = rules.answer if rules is not None else None
+        self.answer = None if wanted is None else (wanted.status, wanted.content, wanted.content_type)
+        """What the partner wants to hear of a delivery that is stored: status, body, content type; None: the usual."""
         # A scheme of a driver's own may look at anything; of ours two look at the address.
         self._signs_url = (
             rules is None or rules.verify in {"twilio", "airbnb"} or type(driver).verify is not Driver.verify

@@ -11,9 +11,10 @@ from pydantic_core import PydanticUndefined
 
 from syncd.config.units import format_duration
 from syncd.kit.pushes import LookUp, Push, PushField, Transitions
-from syncd.kit.resource import Adapter, Each, Inner, Many, One, Pages, Resource, Since, Windows
+from syncd.kit.resource import Adapter, Each, Forget, Inner, Many, One, Pages, Queue, Resource, Since, Windows
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Xml
+from syncd.kit.unsettled import Unsettled
 
 _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("The top", DriverSpec),
@@ -29,12 +30,15 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`each`", Each),
     ("`windows`", Windows),
     ("`inner`", Inner),
+    ("`forget`", Forget),
     ("`since`", Since),
     ("One of `fields`", MappedField),
     ("`updated` and `order`", Stamp),
     ("`deleted`", Deleted),
+    ("`unsettled`", Unsettled),
     ("`one`", One),
     ("`many`", Many),
+    ("`queue`", Queue),
     ("One of `adapters`", Adapter),
     ("One of `pushes`", Push),
     ("One of the `fields` of a push", PushField),
@@ -44,7 +48,9 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("One of `options`", Option),
     ("`quality`", Quality),
 )
-_DURATIONS: Final = frozenset({"early", "lasts", "timeout", "cooldown", "overlap", "every", "keep_alive", "tolerance", "after"})
+_DURATIONS: Final = frozenset(
+    {"early", "lasts", "timeout", "cooldown", "overlap", "every", "keep_alive", "tolerance", "after"}
+)
 
 
 def reference() -> str:

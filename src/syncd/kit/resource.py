@@ -23,6 +23,7 @@ from syncd.kit.shapes import (
     RecordPath,
     StampPath,
 )
+from syncd.kit.unsettled import Unsettled
 
 if TYPE_CHECKING:
     from syncd.kit.adapter import Reader
@@ -114,7 +115,9 @@ class One(Model):
     path: str = Field(description="With the placeholder {id}.")
     records: Path = Field("", description="Where the record sits in the answer; empty: the answer is the record.")
     params: dict[str, Any] = Field(default_factory=dict, description="Query parameters.")
-    empty_is_gone: bool = Field(False, description="It answers with a list: an empty one means that there is no such record.")
+    empty_is_gone: bool = Field(
+        False, description="It answers with a list: an empty one means that there is no such record."
+    )
 
     @model_validator(mode="after")
     def _has_id(self) -> Self:
@@ -128,7 +131,9 @@ class Each(Model):
     """A listing that is asked for one property, account or the like at a time, which an option names."""
 
     param: str = Field(description="Query parameter that names the one.")
-    option: str | None = Field(None, description="The option that lists them all; the listing is walked for each in turn.")
+    option: str | None = Field(
+        None, description="The option that lists them all; the listing is walked for each in turn."
+    )
     values: tuple[str, ...] = Field((), description="The same where no option does.")
 
     @model_validator(mode="after")
@@ -156,6 +161,24 @@ class Inner(Model):
     )
 
 
+class Forget(Model):
+    """A person was erased at the partner upon request: then the record is kept without what says who it was."""
+
+    when: RecordPath = Field(description="What is true in the record of such a one.")
+    keep: tuple[str, ...] = Field(description="The keys that stay; all others are dropped before anything is stored.")
+
+
+class Queue(Model):
+    """Messages that a partner keeps until they are acknowledged, and shows again until then."""
+
+    acknowledge: str | None = Field(
+        None,
+        description="The push that tells it they are stored, written with them. Left out: to fetch a message removes it.",
+    )
+    within: Duration = Field(1200.0, description="A message that is shown for longer is said to be unacknowledged.")
+    otherwise: str = Field("", description="What the partner does with one nobody acknowledges, for who reads of it.")
+
+
 class Many(Model):
     """How several records are read by their ids in one call."""
 
@@ -179,7 +202,11 @@ class Adapter(Model):
 def _check_placeholders(text: str, known: set[str]) -> None:
     for name in PLACEHOLDER.findall(TODAY.sub("", text)):
         family = name.partition(".")[0]
-        if name not in known and not (family == "parent" and "parent." in known) and not (family == "id" and "id" in known):
+        if (
+            name not in known
+            and not (family == "parent" and "parent." in known)
+            and not (family == "id" and "id" in known)
+        ):
             raise ValueError(
                 f"unknown placeholder {{{name}}}; there are {{parent.id}}, {{today}}, {{today-30d}}, and {{id}} under `one`"
             )
@@ -198,6 +225,7 @@ class Resource(Model):
 
     name: str = Field("", description="Set from the key it stands under.")
     path: str = Field(description="Relative to base_url; a child has {parent.id} in it (or in params or body).")
+    host: str = Field("", description="The origin its listing is asked at, one of `hosts`; left out: base_url.")
     method: Literal["GET", "POST"] = Field("GET", description="How the listing is asked.")
     enabled: bool = Field(True, description="False: only where an integration enables it.")
     params: dict[str, Any] = Field(default_factory=dict, description="Query parameters of every listing call.")
@@ -209,12 +237,15 @@ class Resource(Model):
     )
 
     records: Path | tuple[Path, ...] = Field("", description="Where the list sits; several: the first that is a list.")
-    keyed: bool = Field(False, description="The list may come as an object keyed by id, too: its values are the records.")
+    keyed: bool = Field(
+        False, description="The list may come as an object keyed by id, too: its values are the records."
+    )
     inner: Inner | None = Field(None, description="The records sit in a list inside each row of that list.")
     asked: dict[str, str] = Field(
         default_factory=dict,
         description="Key to query parameter: what the call asked for and its answer does not repeat is put into each record.",
     )
+    forget: Forget | None = Field(None, description="What stays of a record whose person was erased at the partner.")
     id: RecordPath | tuple[RecordPath, ...] = Field(
         "id", description="The record's id; several are joined by a colon, and `{id.PATH}` is one of them."
     )
@@ -229,6 +260,11 @@ class Resource(Model):
     order: StampPath | None = Field(None, description="The moment `since` filters by, where it is not `updated`.")
     deleted: DeletedPath | None = Field(None, description="How a record says that it is gone.")
     parent: str | None = Field(None, description="The resource it is listed below; its changes cause a listing here.")
+    where: str | None = Field(
+        None,
+        description="Of a child: the parent's normalized field that tells whether there is anything below it (a count, say). "
+        "Where it is empty, zero or false nobody asks.",
+    )
     parent_id: RecordPath | None = Field(None, description="Where a record names its parent.")
     tenant: RecordPath | None = Field(None, description="Where a record names the account it belongs to.")
     total: Path | None = Field(None, description="Where the answer has the number of records of the whole listing.")
@@ -269,11 +305,16 @@ class Resource(Model):
         description="It seldom changes (users, teams): how long its copy serves. Read so often unless `every` or the "
         "configuration says, and left alone by a `sync` of the whole integration until then.",
     )
-    strategy: Literal["full", "incremental", "feed", "webhooks"] | None = Field(
+    strategy: Literal["full", "incremental", "feed", "queue", "webhooks"] | None = Field(
         None,
-        description="Default: incremental where `since` is given, else full. A feed brings records of others. `webhooks`: "
+        description="Default: incremental where `since` is given, else full. A feed brings records of others. A queue lists "
+        "what is new until it is acknowledged, and its records are never gone because it is silent about them. `webhooks`: "
         "as the default, and seldom while deliveries tell of its changes.",
     )
+    unsettled: Unsettled | None = Field(
+        None, description="States in which a record is read again by its id: no list of changes shows that it leaves them."
+    )
+    queue: Queue | None = Field(None, description="Of a queue: how its messages are acknowledged.")
     feeds: tuple[str, ...] = Field((), description="Of a feed: the resources it brings changes of.")
     lane: Literal["normal", "low"] = Field(
         "normal", description="low: what nobody waits for (photos and other media): it never goes before anything else."
@@ -308,6 +349,14 @@ class Resource(Model):
             raise ValueError("`compared` says already what counts: `volatile` does not go with it")
         if self.stamp == "updated" and self.updated is None:
             raise ValueError("`stamp: updated` needs `updated`, the path of that moment")
+        if (self.strategy == "queue") != (self.queue is not None):
+            raise ValueError("`strategy: queue` and the section `queue` go together")
+        if self.queue is not None and self.queue.acknowledge not in {None, *self.pushes}:
+            raise ValueError(f"queue.acknowledge: there is no push {self.queue.acknowledge!r}")
+        if self.where is not None and self.parent is None:
+            raise ValueError("`where` needs `parent:`, the resource it is listed below")
+        if self.unsettled is not None and (self.one is None or self.unsettled.field not in self.fields):
+            raise ValueError("`unsettled` needs `one`, to read a record by its id, and a field of its own")
         if self.strategy == "incremental" and self.since is None:
             raise ValueError("`strategy: incremental` needs `since`")
         if self.since is not None and self.strategy != "feed" and self.order is None and self.updated is None:
@@ -352,7 +401,9 @@ class Resource(Model):
     @cached_property
     def dated(self) -> bool:
         """Do its calls name days that are known when they are sent?"""
-        return self.windows is not None or any(TODAY.search(text) for text in _texts([self.path, self.params, self.body]))
+        return self.windows is not None or any(
+            TODAY.search(text) for text in _texts([self.path, self.params, self.body])
+        )
 
     def links(self, raw: Mapping[str, Any]) -> list[str]:
         """The links of a record's files, each once, in their order."""
@@ -380,7 +431,7 @@ class Resource(Model):
         """The strategy, decided."""
         if self.strategy is None or self.strategy == "webhooks":
             return "incremental" if self.since is not None else "full"
-        return self.strategy
+        return "feed" if self.strategy == "queue" else self.strategy
 
     @property
     def overlap_seconds(self) -> float:

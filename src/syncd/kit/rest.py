@@ -82,7 +82,8 @@ class RestDriver(Driver):
             if request is not None:
                 records = resource.reader.records(response)
                 ends = (self._tag(resource, records[0]), self._tag(resource, records[-1])) if records else ("", "")
-                guard.page(records, *ends)
+                # The same page in another part is no loop: a thing that lasts shows in each stretch of days.
+                guard.page(records, (parts.placed(resource, request.cursor)[0], ends[0]), ends[1])
 
     def following(self, resource: Resource, request: Request, response: Response) -> Request | None:
         return parts.following(resource, request, response, self._hidden)
@@ -145,7 +146,8 @@ class RestDriver(Driver):
             found = found[0]
         if not isinstance(found, dict):
             raise PayloadError(f"{resource.name}: expected one record, got {kind(found)}", resource=resource.name)
-        return resource.reader.completed(found, response)
+        whole: Raw = resource.reader.completed(found, response)
+        return whole
 
     def several(self, resource: Resource, response: Response) -> list[Item]:
         if resource.many is None or resource.many.records is None:
@@ -267,6 +269,10 @@ class RestDriver(Driver):
         rules = resource.pushes.get(change.kind)
         return rules is not None and rules.idempotency == "natural"
 
+    def settled(self, resource: Resource, change: Change, refused: PartnerError) -> bool:
+        rules = resource.pushes.get(change.kind)
+        return rules is not None and refused.status in rules.settled
+
     def order_key(self, resource: Resource, change: Change) -> str:
         return pushing.order_key(resource, change)
 
@@ -307,7 +313,7 @@ class RestDriver(Driver):
         if known is not None:
             path, params, body = fill_path(path, known), fill(params, known), fill(body, known)
         request = Request(
-            path,
+            f"{resource.host}{path}",
             resource.method,
             route=resource.path,
             params=plain_params(params),

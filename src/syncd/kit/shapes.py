@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -21,6 +22,14 @@ class Model(BaseModel):
     """Base of all: unknown keys are errors, instances do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _check_pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {value!r} ({error})") from None
+    return value
 
 
 def _check_path(value: str) -> str:
@@ -56,9 +65,12 @@ PartPath = Annotated[str, AfterValidator(_check_part)]
 RecordPath = Annotated[Path, AfterValidator(_no_header)]
 """A path into one raw record."""
 
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
+"""A regular expression, searched in any case."""
+
 As = Literal[
     "text", "integer", "number", "decimal", "boolean", "timestamp", "epoch", "epoch_ms", "mail_date", "date", "json",
-    "list", "object",
+    "list", "object", "values", "map",
 ]  # fmt: skip
 MomentAs = Literal["timestamp", "epoch", "epoch_ms", "mail_date"]
 
@@ -67,7 +79,12 @@ class MappedField(Model):
     """One normalized field: where it comes from and what it must be."""
 
     source: RecordPath = Field("", alias="from", description="Path into the raw record; left out: the field's name.")
-    kind: As | None = Field(None, alias="as", description="What it must be; left out: stored as it comes.")
+    kind: As | None = Field(
+        None,
+        alias="as",
+        description="What it must be; left out: stored as it comes. `values` is a list, or an object's values; `map` an "
+        "object, or an empty list in its place.",
+    )
     default: Any = Field(None, description="Taken where the partner sends null or nothing.")
     required: bool = Field(False, description="Null or nothing makes the record a reject.")
     zone: str | None = Field(None, description="Zone of moments sent without an offset, such as UTC or Europe/Lisbon.")

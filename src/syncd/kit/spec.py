@@ -42,6 +42,7 @@ _OAUTH_KEYS: Final = frozenset(
         "body",
         "grant_type",
         "granted",
+        "named",
         "send",
         "extra",
         "early",
@@ -128,7 +129,10 @@ class Auth(Model):
         default_factory=dict, description="oauth2: further fields of the token request."
     )
     early: Duration = Field(300.0, description="oauth2: how long before its end a token is renewed.")
-    lasts: Duration | None = Field(None, description="oauth2: a token's life where the answer does not say.")
+    named: str = Field("access_token", description="oauth2: what the answer calls the token.")
+    lasts: Duration | None = Field(
+        None, description="oauth2: a token's life where neither the answer nor, where it is a JWT, the token itself says."
+    )
     timeout: Duration = Field(45.0, description="oauth2: how long a token request may take.")
     tiers: tuple[TierText, ...] = Field((), description="oauth2: limits of the token endpoint alone, such as 5/d.")
 
@@ -237,12 +241,12 @@ class Errors(Model):
     statuses: dict[int, Word] = Field(default_factory=dict, description="What a status means, such as {403: auth}.")
     success: Path | None = Field(
         None,
-        description="Where an answer says whether it is one: a 2xx with false there is a failure, rejected unless its code or "
-        "its words say what else.",
+        description="Where an answer says whether it is one: a 2xx with false there is a failure, rejected unless its code "
+        "or its words say what else.",
     )
     messages: dict[Pattern, Word] = Field(
         default_factory=dict,
-        description="What the words of a failure mean, by a regular expression that is searched in them; the first that fits.",
+        description="What the words of a failure mean, by a regular expression searched in them; the first that fits.",
     )
     firewall: tuple[int, ...] = Field(
         (),
@@ -321,10 +325,10 @@ class Webhooks(Model):
     id: RecordPath | None = Field(None, description="Where an event names the record's id.")
     ids: dict[str, RecordPath | tuple[RecordPath, ...]] = Field(
         default_factory=dict,
-        description="Resource to path: the same for its events, where it is another place; several are joined as its ids are.",
+        description="Resource to path: the same for its events, where it is another place; several are joined as ids are.",
     )
     any_case: bool = Field(
-        False, description="Keys are spelled now so, now so: they are read in lower case, in which the paths here are written."
+        False, description="Keys are spelled now so, now so: they are read in lower case, as the paths here are written."
     )
     record: RecordPath | None = Field(None, description="Where an event has the whole record, if to be trusted.")
     at: RecordPath | None = Field(None, description="Where an event has its time.")
@@ -451,6 +455,8 @@ def check_family(resources: Mapping[str, Resource]) -> None:
         parent = resources.get(resource.parent)
         if parent is None:
             raise ValueError(f"resources.{name}: there is no resource {resource.parent!r} to be its parent")
+        if resource.where is not None and resource.where not in parent.fields:
+            raise ValueError(f"resources.{name}: where: {resource.parent} has no field {resource.where!r}")
         for asked in resource.placeholders - {"id"}:
             if asked not in parent.fields:
                 raise ValueError(f"resources.{name}: {{parent.{asked}}} is no field of {resource.parent}")

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from syncd.codec import canonical, loads
 from syncd.errors import PayloadError
 from syncd.kit import coerce
+from syncd.kit.adapter import joined_id
 from syncd.kit.paths import MISSING, getter
 from syncd.kit.shapes import BODY, HEADER, ROUTE, places
 from syncd.kit.spec import Webhooks
@@ -78,6 +79,8 @@ class Event:
     """New ones the partner hands us, by the names of the integration's `credentials`; resource and id are empty."""
     parent_id: str | None = None
     """The record it is listed below, where the event says so and it cannot be read by its own id."""
+    unless_stored: bool = False
+    """Only named in passing: it is read where nothing is stored of it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ class Change:
     data: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str = ""
     """The same on every try."""
+    sent_at: datetime | None = None
+    """When it may have arrived first, by our clock; of one that never left when it was written."""
 
 
 def event_ids(rules: Webhooks) -> Callable[[Delivery], str | None]:
@@ -99,8 +104,8 @@ def event_ids(rules: Webhooks) -> Callable[[Delivery], str | None]:
 
     None where neither is there. A part that is missing makes no id: two deliveries that lack it are not one.
     """
-    own = _part_of(rules.event_id) if rules.event_id is not None else None
-    stated = [_part_of(place) for place in rules.composite]
+    own = _part_of(rules.event_id, rules) if rules.event_id is not None else None
+    stated = [_part_of(place, rules) for place in rules.composite]
 
     def identify(delivery: Delivery) -> str | None:
         if own is not None:
@@ -114,9 +119,9 @@ def event_ids(rules: Webhooks) -> Callable[[Delivery], str | None]:
     return identify
 
 
-def _part_of(stated: str) -> Callable[[Delivery], str | bytes | None]:
+def _part_of(stated: str, rules: Webhooks) -> Callable[[Delivery], str | bytes | None]:
     """What stands at a stated place of a delivery, compiled; None where nothing does."""
-    several = [_place(one) for one in places(stated)]
+    several = [_place(one, rules) for one in places(stated)]
     if len(several) == 1:
         return several[0]
 
@@ -126,7 +131,7 @@ def _part_of(stated: str) -> Callable[[Delivery], str | bytes | None]:
     return first
 
 
-def _place(place: str) -> Callable[[Delivery], str | bytes | None]:
+def _place(place: str, rules: Webhooks) -> Callable[[Delivery], str | bytes | None]:
     if place == BODY:
         return lambda delivery: delivery.body
     if place == ROUTE:
@@ -138,7 +143,7 @@ def _place(place: str) -> Callable[[Delivery], str | bytes | None]:
 
     def inside(delivery: Delivery) -> str | bytes | None:
         try:
-            value = get(delivery.json())
+            value = get(_told(rules, delivery))
         except PayloadError:
             return None
         if value is None or value is MISSING:
@@ -156,7 +161,7 @@ def event_types(rules: Webhooks) -> Callable[[Delivery], str]:
 
     def read(delivery: Delivery) -> str:
         try:
-            facts = listed(delivery.json())
+            facts = listed(_told(rules, delivery))
         except PayloadError:
             return ""
         kind = named(facts[0] if isinstance(facts, list) and facts else facts)
@@ -185,7 +190,10 @@ def composite_id(*parts: str | bytes) -> str:
 
 def events(rules: Webhooks, delivery: Delivery) -> list[Event]:
     """The facts in a delivery, by the description's paths. Types without a route are none of ours and left out."""
-    body = delivery.json()
+    body = _told(rules, delivery)
+    announced = _announced(rules, body, delivery)
+    if announced is not None:
+        return [announced]
     facts = [body] if rules.events is None else getter(rules.events)(body)
     if not isinstance(facts, list):
         raise PayloadError(f"expected a list of events at `{rules.events}`")
@@ -216,22 +224,58 @@ def _type(rules: Webhooks, fact: Any, delivery: Delivery) -> str:
 
 def _event(rules: Webhooks, fact: Any, delivery: Delivery) -> Event | None:
     kind = _type(rules, fact, delivery)
+    if kind in rules.revokes:
+        return Event("", "", kind, _moment(getter(rules.at)(fact)) if rules.at else None, revoked=True)
     if kind not in rules.routes:
         return None
-    found = getter(rules.id or "id")(fact)
-    if found is None or found is MISSING or found == "":
-        raise PayloadError(f"event {kind}: no record id at `{rules.id or 'id'}`")
+    found = _id_in(rules, fact, kind)
     signed = delivery.signed and rules.verify != "none"
     # What anybody may have written is no record and no deletion: it says where to look.
     record = getter(rules.record)(fact) if rules.record and signed else None
     return Event(
         rules.routes[kind],
-        coerce.text(found),
+        found,
         kind,
         _moment(getter(rules.at)(fact)) if rules.at else None,
         signed and kind in rules.deletes,
         record if isinstance(record, dict) else None,
     )
+
+
+def _id_in(rules: Webhooks, fact: Any, kind: str) -> str:
+    """The id of the record an event is of. Raises PayloadError."""
+    stated = rules.ids.get(rules.routes[kind], rules.id or "id")
+    parts = []
+    for path in (stated,) if isinstance(stated, str) else stated:
+        found = getter(path)(fact)
+        if found is None or found is MISSING or found == "":
+            raise PayloadError(f"event {kind}: no record id at `{path}`")
+        parts.append(coerce.text(found))
+    return parts[0] if isinstance(stated, str) else joined_id(parts)
+
+
+def _told(rules: Webhooks, delivery: Delivery) -> Any:
+    """What a delivery says, as the description's paths read it. Raises PayloadError."""
+    return _lower(delivery.json()) if rules.any_case else delivery.json()
+
+
+def _lower(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key.lower() if isinstance(key, str) else key: _lower(inner) for key, inner in value.items()}
+    return [_lower(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _announced(rules: Webhooks, body: Any, delivery: Delivery) -> Event | None:
+    """The new credentials a delivery hands us; None for any other delivery."""
+    rotation = rules.rotation
+    if rotation is None:
+        return None
+    kind = _type(rules, body, delivery)
+    known = {name: value for name, path in rotation.credentials.items() if isinstance(value := getter(path)(body), str)}
+    if rotation.type not in {kind, delivery.route} if rotation.type else kind or len(known) < len(rotation.credentials):
+        return None
+    at = _moment(getter(rotation.at)(body)) if rotation.at else None
+    return Event("", "", kind or delivery.route, at, credentials={name: Secret(value) for name, value in known.items()})
 
 
 def _moment(value: Any) -> datetime | None:

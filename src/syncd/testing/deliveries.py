@@ -69,6 +69,8 @@ class Deliveries:
         self.clock = clock
         self.sign = sign
         self.retry_seconds = tuple(retry_seconds)
+        self.timeout_seconds = 15.0
+        """An answer that takes longer is none; read when sending begins."""
         self.targets: dict[str, Target] = {}
         self.waiting: deque[Delivery] = deque()
         self.done: deque[Delivery] = deque(maxlen=KEPT)
@@ -83,6 +85,8 @@ class Deliveries:
         """Each message waits up to so long, by chance, so that they come out of order."""
         self.age_seconds = 0.0
         """How long ago what is signed just now says it was signed; the partner's `sign` asks its clock through this."""
+        self.accepts: Callable[[int, bytes], bool] | None = None
+        """What counts as an acknowledgement, for a partner to whom not every 2xx is one."""
         self.lost = 0
         self.attacks: dict[str, Counter[int]] = {}
         """By kind: how many were answered with which status."""
@@ -157,7 +161,7 @@ class Deliveries:
         return self._signed(delivery)
 
     def start(self) -> None:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15))
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.timeout_seconds))
         self._pump = asyncio.get_running_loop().create_task(self._run())
 
     async def aclose(self) -> None:
@@ -216,7 +220,9 @@ class Deliveries:
             async with self._session.post(
                 delivery.target.url, data=delivery.body, headers=headers, allow_redirects=False
             ) as answer:
-                await answer.read()
+                said = await answer.read()
+                if self.accepts is not None and 200 <= answer.status < 300 and not self.accepts(answer.status, said):
+                    return -answer.status
                 return answer.status
         except (aiohttp.ClientError, TimeoutError, OSError):
             return 0

@@ -1,0 +1,100 @@
+"""A listing that is walked in parts: property by property, window by window. Each part is a listing of its own.
+
+The cursor says which part and where in it: `property/window|inner`. All of it is decided by the description and the options,
+so a call is rebuilt from its cursor alone; days are filled in when the call leaves (`{today+34d}`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from syncd.errors import ConfigError, PayloadError
+from syncd.kit import paging
+from syncd.kit.resource import Each, Resource, Windows
+from syncd.model import Request, Response
+
+Part = tuple[str, dict[str, str]]
+"""Its name in a cursor, and the parameters that make it."""
+
+
+def for_options(resource: Resource, options: Mapping[str, Any]) -> Resource:
+    """The resource with what the option lists. Raises ConfigError for a list of something else, or of nothing."""
+    each = resource.each
+    if each is None or each.option is None:
+        return resource
+    given = options.get(each.option)
+    values = tuple(str(value) for value in given) if isinstance(given, list | tuple) else ()
+    sound = all(isinstance(value, str | int) and not isinstance(value, bool) and str(value) for value in given or ())
+    if not values or not sound or len(set(values)) < len(values) or any(set("/|") & set(value) for value in values):
+        raise ConfigError(
+            f"option {each.option!r} must list each {each.param} once", hint=f"{each.option}: [first, second]"
+        )
+    return resource.model_copy(update={"each": each.model_copy(update={"values": values})})
+
+
+def parts(resource: Resource) -> Sequence[Part]:
+    """All of them, in order; nothing where the listing is one."""
+    if resource.each is None and resource.windows is None:
+        return ()
+    return [
+        (f"{value}/{number}", {**of_each, **of_window})
+        for (value, of_each), (number, of_window) in product(_each(resource.each), _windows(resource.windows))
+    ]
+
+
+def _each(each: Each | None) -> list[tuple[str, dict[str, str]]]:
+    return [("", {})] if each is None else [(value, {each.param: value}) for value in each.values]
+
+
+def _windows(windows: Windows | None) -> list[tuple[int, dict[str, str]]]:
+    if windows is None:
+        return [(0, {})]
+    step = windows.days - 1
+    return [
+        (number, {windows.start: _day(number * step), windows.end: _day((number + 1) * step)})
+        for number in range(windows.count)
+    ]
+
+
+def _day(ahead: int) -> str:
+    return f"{{today+{ahead}d}}" if ahead else "{today}"
+
+
+def placed(resource: Resource, cursor: str | None) -> tuple[int, str | None]:
+    """Which part a cursor is in, and the cursor within. Raises PayloadError for one of another description."""
+    walk = parts(resource)
+    if cursor is None or not walk:
+        return 0, cursor
+    name, _, inner = cursor.partition("|")
+    for number, (known, _) in enumerate(walk):
+        if known == name:
+            return number, inner or None
+    raise PayloadError(f"{resource.name}: the stored cursor is of another walk", resource=resource.name)
+
+
+def begun(resource: Resource, whole: Request, cursor: str | None, hidden: frozenset[str]) -> Request:
+    """The listing's call turned into the one at this cursor."""
+    walk = parts(resource)
+    if not walk:
+        return paging.at_cursor(resource, whole, cursor, hidden)
+    number, inner = placed(resource, cursor)
+    request = paging.with_params(whole, walk[number][1])
+    return replace(paging.at_cursor(resource, request, inner, hidden), cursor=cursor)
+
+
+def following(resource: Resource, request: Request, response: Response, hidden: frozenset[str]) -> Request | None:
+    """The call after this one: the next page of its part, else the first of the next part. None at the end of the last."""
+    walk = parts(resource)
+    if not walk:
+        return paging.following(resource, request, response, hidden)
+    number, inner = placed(resource, request.cursor)
+    onward = paging.following(resource, replace(request, cursor=inner), response, hidden)
+    if onward is not None:
+        return replace(onward, cursor=f"{walk[number][0]}|{onward.cursor}")
+    if number + 1 == len(walk):
+        return None
+    first = {name: value for name, value in dict(request.params).items() if name != resource.pages.param}
+    return begun(resource, replace(request, params=first), f"{walk[number + 1][0]}|", hidden)
