@@ -9,7 +9,7 @@ from typing import Any
 from syncd import drivers, metrics
 from syncd.config import did_you_mean
 from syncd.errors import RejectedError, StoreError, SyncdError
-from syncd.kit import Change
+from syncd.kit import STATE, Change
 from syncd.push_waits import reasons
 from syncd.redaction import redact
 from syncd.store import KeyUsedError, NewPush, PushRow, Store
@@ -176,7 +176,8 @@ class Pushing:
             with drivers.asking(account.driver.spec.name, "checking the push"):
                 account.driver.check(plan.resource, change, stored.data if stored is not None and live else None)
         except RejectedError as error:
-            raise InvalidPushError(str(error), hint=error.hint) from None
+            if error.code != STATE:  # our copy may be behind: the record is read before a state is held against it
+                raise InvalidPushError(str(error), hint=error.hint) from None
         return account, change, stored is not None and live
 
     def _store(self) -> Store:

@@ -54,6 +54,31 @@ PUSHES: dict[str, Any] = {
         "idempotency": "natural",
         "record": "",
     },
+    "settle": {
+        "method": "PUT",
+        "path": "/things/{id}",
+        "fields": {"n": {"as": "integer"}, "word": {"words": {"two": "2"}}},
+        "transitions": {"field": "n", "allowed": {"1": ["2"], "2": []}},
+        "idempotency": "natural",
+        "look_first": True,
+        "look_up": {"same": {"n": "{data.n}"}},
+        "record": "",
+    },
+    "make": {
+        "path": "/things",
+        "body": {"title": "{data.title}", "ours": "{key}"},
+        "idempotency": "look_up",
+        "look_up": {
+            "path": "/things",
+            "params": {"made_after": "{sent}", "title": "{data.title}"},
+            "records": "items",
+            "made": "made",
+            "each": True,
+            "same": {"ours": "{key}"},
+            "after": "0s",
+        },
+        "made": "id",
+    },
     "sure": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "confirm": {"n": "{data.n}"}},
 }
 
@@ -491,6 +516,80 @@ async def test_a_state_that_may_be_stale_is_read_before_it_is_held_against_a_pus
     await store._database.execute("DELETE FROM syncd.outbox")
     assert (await stage.send(await stage.put("move", {"n": 2}))).state == "done"
     assert stage.methods == ["PUT", "GET", "PUT"]
+
+
+async def test_a_state_is_read_anew_though_a_poll_came_after_the_push(store: Store):
+    stage = await Stage.open(store, {"id": "t1", "n": 2})
+    assert (await stage.send(await stage.put("natural", {"n": 2}))).state == "done"
+    await store._database.execute("DELETE FROM syncd.outbox")
+    number = await stage.put("move", {"n": 1})
+    await store._database.execute("UPDATE syncd.records SET fetched_at = now() + interval '1 s'")
+    stage.partner.steps += [{"id": "t1", "n": 7}, {"id": "t1", "n": 1}]
+    assert (await stage.send(number)).state == "done", "only our copy was in a state that refuses it"
+    assert stage.methods == ["PUT", "GET", "PUT"]
+
+
+async def test_what_is_so_already_is_not_sent_and_what_is_not_is_judged_by_what_was_just_read(store: Store):
+    stage = await Stage.open(store, {"id": "t1", "n": 2})
+    row = await stage.send(await stage.put("settle", {"n": 2}))
+    assert (row.state, row.sent_at, stage.methods) == ("done", None, ["GET"])
+    assert row.answer == {"status": 200, "record": "t1", "looked_up": True}
+    # Our copy would let it become 2: at the partner it is 2 already, and then it stays so.
+    await store._database.execute("DELETE FROM syncd.outbox")
+    await store._database.execute("UPDATE syncd.records SET data = '{\"n\": 1}'")
+    stage.partner.steps += [{"id": "t1", "n": 2}]
+    row = await stage.send(await stage.put("settle", {"n": 3}))
+    assert (row.state, row.reason, row.sent_at) == ("buried", "field n: 2 cannot become 3", None)
+    await store._database.execute("DELETE FROM syncd.outbox")
+    stage.partner.steps += [{"id": "t1", "n": 1}, {"id": "t1", "n": 2}]
+    assert (await stage.send(await stage.put("settle", {"n": 2}))).state == "done"
+    assert stage.methods == ["GET", "GET", "GET", "PUT"], "one reading serves both questions"
+
+
+async def test_what_was_made_is_known_by_its_id_alone_and_read(store: Store):
+    stage = await Stage.open(store, {"id": 17})
+    row = await stage.send(await stage.put("make", {"title": "x"}, external_id=None))
+    assert (row.state, row.external_id) == ("done", "17")
+    [task] = await store.tasks.list("acme")
+    assert (task.kind, task.external_id) == ("fetch", "17")
+    assert await store.records.get("acme", "things", "17") is None, "an id is no record"
+
+
+async def test_one_that_a_list_does_not_tell_apart_is_looked_for_among_those_that_may_be_it(store: Store):
+    stage = await Stage.open(store, DOUBT)
+    number = await stage.put("make", {"title": "x"}, external_id=None)
+    assert (await stage.send(number)).state == "unknown"
+    listed = [
+        {"id": "old", "made": "2026-01-01T00:00:00Z"},
+        {"id": "other", "made": "2999-01-01T00:00:00Z"},
+        {"id": "ours", "made": "2999-01-01T00:00:00Z", "n": 1},
+    ]
+    stage.partner.steps += [{"items": listed}, {"id": "other", "ours": "k9"}, {"id": "ours", "ours": "k1", "n": 5}]
+    row = await stage.send(number)
+    assert (row.state, row.external_id, row.answer) == (
+        "done",
+        "ours",
+        {"status": 200, "record": "ours", "looked_up": True},
+    )
+    assert [call.path for call in stage.partner.calls] == ["/things", "/things", "/things/other", "/things/ours"]
+    asked = dict(stage.partner.calls[1].params)
+    assert asked["title"] == "x" and asked["made_after"] < f"{store._database.clock.now():%Y-%m-%dT%H:%M:%S}.000Z"
+    stored = await store.records.get("acme", "things", "ours")
+    assert stored is not None
+    assert stored.data == {"n": 5}
+
+
+async def test_too_many_that_may_be_it_are_left_to_a_person_and_none_lets_it_be_sent(store: Store):
+    for count, state in ((21, "buried"), (0, "done")):
+        stage = await Stage.open(store, DOUBT)
+        await store._database.execute("DELETE FROM syncd.outbox")
+        number = await stage.put("make", {"title": "x"}, external_id=None)
+        assert (await stage.send(number)).state == "unknown"
+        stage.partner.steps += [{"items": [{"id": str(one)} for one in range(count)]}, {"id": "new"}]
+        row = await stage.send(number)
+        assert row.state == state, row.reason
+        assert stage.methods == (["POST", "GET"] if count else ["POST", "GET", "POST"])
+        await store.leases.release(SCOPE, "one", stage.account.fence)
 
 
 async def test_a_driver_that_crashes_costs_its_push_and_nobody_elses(store: Store):

@@ -17,9 +17,11 @@ _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class Verdict(Enum):
-    """What a look at a signature found. `FITS` and `KNOWN` are true."""
+    """What a look at a signature found. `FITS`, `DOUBTED` and `KNOWN` are true."""
 
     FITS = "fits"
+    DOUBTED = "doubted"
+    """The body is rightly signed; the signature of the address, which the rules only have looked at, does not fit."""
     KNOWN = "known"
     """By the secret in the address: the partner's, and yet nothing in it is signed."""
     FORGED = "signature"
@@ -30,7 +32,7 @@ class Verdict(Enum):
     """There is one, and it cannot be read as the scheme's."""
 
     def __bool__(self) -> bool:
-        return self is Verdict.FITS or self is Verdict.KNOWN
+        return self is Verdict.FITS or self is Verdict.KNOWN or self is Verdict.DOUBTED
 
 
 def verdict(fits: bool) -> Verdict:

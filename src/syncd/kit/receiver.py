@@ -15,6 +15,7 @@ from typing import Final, Literal, NamedTuple
 
 from syncd.kit.driver import Driver
 from syncd.kit.signatures import Verdict
+from syncd.kit.verifying import signs_address
 from syncd.kit.webhooks import KNOWN_BY, Delivery, composite_id
 from syncd.model import Headers
 from syncd.secrets import Secret
@@ -62,7 +63,7 @@ class Receiver:
     """The judge of one integration's deliveries."""
 
     __slots__ = ("_driver", "_event_id", "_event_type", "_kept", "_padding", "_path", "_signs_url", "_verify", "answer",
-                 "cost", "integration", "partner", "per_second", "url")  # fmt: skip
+                 "cost", "doubted", "integration", "partner", "per_second", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -99,10 +100,10 @@ class Receiver:
         wanted = rules.answer if rules is not None else None
         self.answer = None if wanted is None else (wanted.status, wanted.content, wanted.content_type)
         """What the partner wants to hear of a delivery that is stored: status, body, content type; None: the usual."""
-        # A scheme of a driver's own may look at anything; of ours two look at the address.
-        self._signs_url = (
-            rules is None or rules.verify in {"twilio", "airbnb"} or type(driver).verify is not Driver.verify
-        )
+        self.doubted = False
+        """The last one that was let in was signed for another address than ours."""
+        # A scheme of a driver's own may look at anything; of ours three look at the address.
+        self._signs_url = rules is None or signs_address(rules) or type(driver).verify is not Driver.verify
         self._event_id: Callable[[Delivery], str | None] = driver.event_id
         self._event_type: Callable[[Delivery], str] = driver.event_type
         self._kept = driver.kept_headers()
@@ -131,6 +132,7 @@ class Receiver:
         except Exception:
             # Bytes that break a verifier are no partner's; a fault of a driver's own must not become a 500 either.
             return _REFUSED[Verdict.MALFORMED]
+        self.doubted = verdict is Verdict.DOUBTED
         accepted = Accepted(self._id(delivery), self._type(delivery), self._headers(delivery.headers))
         if verdict is Verdict.KNOWN:
             accepted.headers[KNOWN_BY] = "url"

@@ -11,6 +11,7 @@ from syncd.errors import ConfigError
 from syncd.kit import signatures
 from syncd.kit.signatures import Algorithm
 from syncd.kit.spec import Webhooks
+from syncd.kit.verifying import URI_SIGNATURE
 from syncd.kit.webhooks import Delivery
 
 _HEADERS: Final = {
@@ -49,7 +50,11 @@ def signed(rules: Webhooks, delivery: Delivery, secret: str, at: float, *, forge
         return {**others, (rules.header or f"{brand}-signature").lower(): _sealed(seal, forged)}
     header = (rules.header or _HEADERS.get(rules.verify, "")).lower()
     match rules.verify:
-        case "stripe" | "maintainx":
+        case "maintainx":
+            of_url = signatures.sign_stamped(delivery.url.encode(), stamp, secret)
+            seal = signatures.sign_stamped(body, stamp, secret)
+            return {header: _sealed(seal, forged), URI_SIGNATURE: of_url}
+        case "stripe":
             seal = signatures.sign_stamped(body, stamp, secret)
         case "twilio":
             values = delivery.json() if "form" in delivery.headers.get("content-type", "") else {}

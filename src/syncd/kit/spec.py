@@ -7,6 +7,7 @@ What stands here is all a driver may say without Python. Reading a file: `driver
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -312,6 +313,11 @@ class Webhooks(Model):
     encoding: Literal["hex", "base64"] = Field("hex", description="hmac: how the signature is written.")
     prefix: str = Field("", description="Text before the signature, such as sha256=.")
     tolerance: Duration = Field(300.0, description="How old a signed timestamp may be.")
+    signed_url: Literal["off", "warn", "reject"] = Field(
+        "warn",
+        description="maintainx: what it means where the address is signed as well and that does not fit our public one. Not "
+        "looked at where nothing says what that is.",
+    )
     event_id: PartPath | None = Field(
         None, description="What is the same on every try; may be header:NAME, or several places: the first with `||`."
     )
@@ -378,6 +384,8 @@ class Quality(Model):
     """Which rungs of the quality ladder the driver claims, and why it is excused from others."""
 
     tier: Literal["none", "bronze", "silver", "gold"] = Field("none", description="The rung it claims.")
+    owner: str = Field("", description="Who looks after it.")
+    checked: date | None = Field(None, description="When it was last checked against the real partner.")
     excused: dict[str, str] = Field(default_factory=dict, description="Rule: why it does not apply here.")
 
 

@@ -18,6 +18,8 @@ from syncd.kit.webhooks import Delivery
 _SHARED_KEY: Final = re.compile(r"(?:^|,)\s*algorithm\s*=\s*HMAC_SHA256\s*(?:,|$)", re.IGNORECASE)
 """Twilio's word, beside a signature, for the longer hash (twilio-python 9.13, 2026)."""
 
+URI_SIGNATURE: Final = "x-maintainx-webhook-uri-signature"
+
 Verifier = Callable[[Delivery, float], Verdict]
 """Takes a delivery and our clock's Unix seconds. Works on the raw bytes, in constant time."""
 
@@ -35,7 +37,7 @@ def verifier(rules: Webhooks, secrets: Sequence[str], *, tolerance_seconds: floa
         case "stripe":
             return _stripe(named or "stripe-signature", held, tolerance)
         case "maintainx":
-            return _maintainx(named or "x-maintainx-webhook-body-signature", held, tolerance)
+            return _maintainx(named or "x-maintainx-webhook-body-signature", held, tolerance, rules.signed_url)
         case "standard":
             return _standard(named, held, tolerance)
         case "twilio":
@@ -79,10 +81,23 @@ def _stripe(header: str, secrets: Sequence[str], tolerance: float) -> Verifier:
     return verify
 
 
-def _maintainx(header: str, secrets: Sequence[str], tolerance: float) -> Verifier:
+def signs_address(rules: Webhooks) -> bool:
+    """Is what is judged the address, too?"""
+    return rules.verify in {"twilio", "airbnb"} or (rules.verify == "maintainx" and rules.signed_url != "off")
+
+
+def _maintainx(header: str, secrets: Sequence[str], tolerance: float, signed_url: str) -> Verifier:
+    """By the body; what a signature of the address that is not ours means, nobody knows for sure (facts, section 9.4)."""
+
     def verify(delivery: Delivery, now: float) -> Verdict:
         given = delivery.headers.get(header)
-        return signatures.maintainx(delivery.body, given, secrets, now, tolerance_seconds=tolerance)
+        found = signatures.maintainx(delivery.body, given, secrets, now, tolerance_seconds=tolerance)
+        if found is not Verdict.FITS or signed_url == "off" or not delivery.url or delivery.url.startswith("/"):
+            return found
+        of_url, url = delivery.headers.get(URI_SIGNATURE), delivery.url.encode("utf-8", "surrogateescape")
+        if signatures.maintainx(url, of_url, secrets, now, tolerance_seconds=tolerance):
+            return found
+        return Verdict.FORGED if signed_url == "reject" else Verdict.DOUBTED
 
     return verify
 

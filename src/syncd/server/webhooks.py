@@ -1,6 +1,6 @@
 """Where partners' deliveries arrive: judged on their raw bytes, stored, and only then acknowledged (R2).
 
-202 says: committed. 200: known already. 503 with Retry-After: we cannot tell, come again. What is not a partner's own gets
+202 says: committed. 200: known already; a partner's description may want another answer for both (`webhooks.answer`). 503 with Retry-After: we cannot tell, come again. What is not a partner's own gets
 one and the same 401, whether the integration exists or not, for about the same work. Bodies are read, and those too large,
 too slow or compressed refused, before a request comes here (`guard.py`). Neither partner nor worker is asked anything (R16).
 """
@@ -39,12 +39,19 @@ FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 1, 5
 SAY_AGAIN_SECONDS: Final = 60.0
 
 
+OTHER_ADDRESS: Final = (
+    "taken by the signature of the body; that of the address does not fit ours: is public_url what the partner calls? "
+    "`webhook: {rules: {signed_url: off}}` stops this line, `reject` refuses such deliveries"
+)
+
+
 class Answer(NamedTuple):
     """What a delivery is answered; `retry_seconds` where it shall come again."""
 
     status: int
     body: bytes
     retry_seconds: int = 0
+    kind: str = "application/json"
 
 
 _ACCEPTED: Final = Answer(202, b'{"status": "accepted"}\n')
@@ -105,8 +112,8 @@ class Webhooks:
         delivery = Delivery(await request.read(), headers, path, "POST", match.get("route", ""))
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.begin(match["partner"], match["integration"], delivery, partial(_resolve, answered))
-        status, body, seconds = await answered
-        response = web.Response(status=status, body=body, content_type="application/json")
+        status, body, seconds, kind = await answered
+        response = web.Response(status=status, body=body, content_type=kind)
         if seconds:
             response.headers["Retry-After"] = str(seconds)
         return response
@@ -142,6 +149,9 @@ class Webhooks:
             metrics.WEBHOOK_FAILURES.labels(partner, "flood").inc()
             self._tell(receiver, "webhooks_flooded", f"more than {receiver.per_second:g} deliveries a second")
             return Answer(429, _LATER, ceil(wait))
+        if receiver.doubted:
+            metrics.WEBHOOK_FAILURES.labels(partner, "address").inc()
+            self._tell(receiver, "webhook_address_doubted", OTHER_ADDRESS)
         event_id, event_type, kept = verdict
         self._count(partner, event_type)
         arrival = Arrival(name, event_id, delivery.route, event_type, kept, delivery.body, now)
@@ -163,6 +173,8 @@ class Webhooks:
             else:
                 self._arrived(receiver.integration)  # it may be there all the same
                 found = self._doubt(receiver, StoreError(outcome))
+            if receiver.answer is not None and found.status < 300:
+                found = Answer(receiver.answer[0], receiver.answer[1], 0, receiver.answer[2])
         except Exception:
             say.exception("intake_failed", partner=receiver.partner, integration=receiver.integration)
             found = self._later()

@@ -38,6 +38,8 @@ class Asking:
         )
         self._left = False
         """Has this try begun to leave?"""
+        self._seen: tuple[Request, Response] | None = None
+        """How the record was read just now."""
 
     @property
     def _resource(self) -> Resource:
@@ -88,9 +90,11 @@ class Asking:
         live = stored.data if stored is not None and stored.deleted_at is None else None
         try:
             async with self._handled():
+                by_state = driver.by_state(self._resource, self._change)
+                if by_state and driver.look_first(self._resource, self._change):
+                    live = None  # it is read anyway
                 driver.check(self._resource, self._change, live)
-                unknown = live is None and push.external_id is not None
-                unknown = unknown and driver.by_state(self._resource, self._change)
+                unknown = by_state and live is None and push.external_id is not None
         except RejectedError as error:
             if error.code != STATE or stored is None:
                 raise
@@ -128,6 +132,7 @@ class Asking:
         response = await self._ask(request)
         if response is None:
             return None
+        self._seen = request, response
         async with self._handled():
             item = driver.item(self._resource, response)
             fields = driver.fields(self._resource, item.raw, self._plan.adapter) if item.raw is not None else None

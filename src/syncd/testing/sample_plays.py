@@ -185,21 +185,22 @@ def plays_webhook(driver: Driver, sample: Sample) -> None:
     now = moment(told.get("now")) or NOW
     body = str(told["body"]).encode()
     headers = told["headers"]
-    delivery = Delivery(body, Headers(headers), str(told.get("url", "")))
+    route = str(told.get("route", ""))
+    delivery = Delivery(body, Headers(headers), str(told.get("url", "")), route=route)
     secrets = [Secret(text) for text in told["secrets"]]
     others = [Secret("whsec_bm90LXRoZS1zZWNyZXQ=")]
     assert driver.verify(delivery, secrets, now), f"{sample}: was refused"
     assert driver.verify(delivery, [*others, *secrets], now), f"{sample}: was refused when two secrets are valid"
     assert not driver.verify(delivery, others, now), f"{sample}: passed with another secret"
     assert not driver.verify(delivery, [], now), f"{sample}: passed without a secret"
-    forged = Delivery(body + b" ", delivery.headers, delivery.url)
+    forged = Delivery(body + b" ", delivery.headers, delivery.url, route=route)
     assert not driver.verify(forged, secrets, now), f"{sample}: passed with another body"
-    bare = Delivery(body, Headers(), delivery.url)
+    bare = Delivery(body, Headers(), delivery.url, route=route)
     assert not driver.verify(bare, secrets, now), f"{sample}: passed without headers"
     receiver = Receiver("partner", "integration", driver, secrets, url=str(told.get("url", "")))
-    accepted = receiver.judge(Delivery(body, Headers(headers), str(told.get("url", ""))), now)
+    accepted = receiver.judge(Delivery(body, Headers(headers), str(told.get("url", "")), route=route), now)
     assert isinstance(accepted, Accepted), f"{sample}: a receiver refused it"
-    stored = Delivery(body, Headers(accepted.headers))
+    stored = Delivery(body, Headers(accepted.headers), route=route)
     assert driver.events(stored) == driver.events(delivery), (
         f"{sample}: is read otherwise by the headers that are stored"
     )

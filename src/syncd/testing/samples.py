@@ -11,7 +11,7 @@ In the folder `samples/` beside the driver:
     <case>.error.json           {"answer": {"status": 429, "headers": {...}, "body": ...}, "error": "RateLimitError"},
                                 optionally "code", "wait_seconds"; "error": null is an answer that only looks like one
     <case>.webhook.json         {"body": "...", "headers": {...}, "secrets": ["..."], "now": "2026-..."}, optionally "url",
-                                "event_id", "events": [{"resource", "external_id", "deleted"}]
+                                "route", "event_id", "events": [{"resource", "external_id", "deleted"}]
     <resource>.<case>.push.json {"kind": "status", "id": "...", "data": {...}, "request": {...}}, optionally "key",
                                 "stored" (the record's normalized fields), "answer" and, of it, "confirms", "pushed" (the
                                 id in it), "error"; or {"kind": "...", "data": {...}, "reject": "words of the refusal"}
