@@ -11,14 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from syncd import codec
 from syncd.errors import PayloadError
 from syncd.kit import Driver, Identity, Item, Raw, Reading, Resource
+from syncd.kit.unsettled import has_some
 from syncd.model import Lane
 from syncd.store import Known, NewTask, Reject, Row, Store
 from syncd.sync.aside import Aside
 from syncd.sync.page import PageIn, PageRead
+from syncd.sync.unsettled import look_at
 
 MAX_REASON = 500
 FAULTS = (Exception, SystemExit)
@@ -242,7 +245,8 @@ class Processor:
                     page.healed.append((name, external_id))
                 continue
             try:
-                data = codec.dumps_storable(fields(raw))
+                mapped = fields(raw)
+                data = codec.dumps_storable(mapped)
             except FAULTS as error:
                 page.rejects.append(self._reject(name, external_id, raw, error, cause))
                 continue
@@ -269,13 +273,25 @@ class Processor:
             if target.media and not identity.deleted and resource.links(raw):
                 page.tasks.append(media_task(name, external_id, cause))
             if target.children and not identity.deleted:
-                self._list_children(target, external_id, page, fetched_at, cause)
+                self._list_children(target, external_id, mapped, page, fetched_at, cause)
+            if resource.unsettled is not None and not identity.deleted:
+                look = look_at(resource, external_id, mapped, fetched_at, cause)
+                if look is not None:
+                    page.tasks.append(look)
 
     def _list_children(
-        self, target: Target, external_id: str, page: PageRead, fetched_at: datetime, cause: str
+        self,
+        target: Target,
+        external_id: str,
+        mapped: Mapping[str, Any],
+        page: PageRead,
+        fetched_at: datetime,
+        cause: str,
     ) -> None:
         name = target.resource.name
         for child in target.children:
+            if not has_some(self._targets[child].resource.where, mapped):
+                continue
             page.tasks.append(
                 NewTask(
                     kind="children",

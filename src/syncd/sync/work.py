@@ -18,18 +18,20 @@ import structlog
 from syncd.client.evidence import witnessed
 from syncd.errors import AuthError, GoneError, OwnershipError, PayloadError, RejectedError, SyncdError
 from syncd.kit import Item, Response
+from syncd.kit.unsettled import has_some
 from syncd.model import Lane
 from syncd.store import PageWrite, Row, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
 from syncd.sync.letters import letter_of_task
-from syncd.sync.media import MediaFetcher
 from syncd.sync.listing import below, needs_fields
+from syncd.sync.media import MediaFetcher
 from syncd.sync.page import PageIn, PageRead
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.reading import observed_at
 from syncd.sync.suspects import Suspects
+from syncd.sync.unsettled import LOOK, look_again, still_so
 
 log = structlog.get_logger()
 
@@ -95,6 +97,9 @@ class Worker:
             elif wanted[0].kind == "fetch":
                 await self._fetch(plan, wanted)
                 search.sound = True
+            elif wanted[0].kind == LOOK:
+                for task in wanted:
+                    await self._look(plan, task)
             elif wanted[0].kind == "media":
                 for task in wanted:
                     await self._media(plan, task)
@@ -279,9 +284,20 @@ class Worker:
                 async with self._suspects.handled(task):
                     items = [account.driver.item(resource, response)]
                     page = await self._read(plan, response, items, [task])
+                if task.kind == LOOK:
+                    page.tasks = [one for one in page.tasks if one.kind != LOOK]  # what comes next is known better here
                 await self._commit(plan, page, task)
+                if task.kind == LOOK:
+                    await look_again(account, plan, task, items[0])
         self._account.freshness.asked(task, asked_at)
         await self._done(task)
+
+    async def _look(self, plan: ResourcePlan, task: Task) -> None:
+        """Read a record that is in a state no list shows, unless it was settled meanwhile."""
+        if await still_so(self._account, plan, task):
+            await self._fetch_one(plan, task)
+        else:
+            await self._skip(task, "stale")
 
     async def _media(self, plan: ResourcePlan, task: Task) -> None:
         """Fetch the files of one record."""
@@ -303,6 +319,9 @@ class Worker:
                 await self._skip(task, "stale")
                 return
             fields = stored.data
+            if not has_some(child.where, fields):
+                await self._skip(task, "stale")
+                return
         began_at = account.clock.now()
         self._asks(plan, [task])
         listing = below(account.driver, child, task.parent_id, fields)
@@ -320,6 +339,9 @@ class Worker:
                     page = await self._read(plan, response, account.driver.items(child, response), [task])
                     step = await listing.after(step, response)
                 seen += await self._commit(plan, page, task)
+        if child.missing == "kept":
+            await self._done(task)
+            return
         sweep = await account.store.passes.sweep_children(
             account.name,
             plan.name,

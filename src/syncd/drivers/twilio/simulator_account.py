@@ -95,9 +95,9 @@ class TwilioAccount(Simulator):
         known = scheme.lower() == "basic" and (is_key or user == options["account_sid"])
         if not known or not any(hmac.compare_digest(password.encode(), str(one).encode()) for one in good if one):
             return self.failure(401, call)
-        if call.route.endswith("/{account}.json") and is_key:
+        if call.route.endswith("/{account}") and is_key:
             return self.failure(401, call)
-        if call.args.get("account") not in (None, options["account_sid"]):
+        if call.args.get("account", "").removesuffix(".json") not in ("", options["account_sid"]):
             return self.failure(404, call)
         return None
 
