@@ -25,6 +25,8 @@ VERBS = {
     "push": "push:push",
     "backfill": "backfill:backfill",
     "drift": "drift:drift",
+    "adapters": "adapters:adapters",
+    "renormalize": "renormalize:renormalize",
     "dryrun": "dryrun:dryrun",
     "reconcile": "control:reconcile",
     "pause": "control:pause",
@@ -38,11 +40,12 @@ VERBS = {
     "migrate": "migrate:migrate",
     "schema": "schema:schema",
     "sim": "sim:sim",
+    "new": "new:new",
     "healthcheck": "healthcheck:healthcheck",
 }
 """Verb -> file:name, in the order of `syncd --help`: first what a newcomer needs, then what an operator needs."""
 
-FAMILIES = frozenset({"push", "records", "dlq", "credential", "webhook"})
+FAMILIES = frozenset({"schema", "push", "records", "dlq", "credential", "webhook"})
 
 
 class Root(click.Group):

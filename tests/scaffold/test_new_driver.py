@@ -1,0 +1,155 @@
+"""A new driver's suite passes at once, whatever was chosen; its simulator enforces what it states."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from syncd import drivers
+from syncd.cli.new import AUTHS, PAGINATIONS, WEBHOOKS
+from syncd.cli.root import cli
+from syncd.config.load import load
+from syncd.errors import AskedWrongError, AuthError
+from syncd.kit import Delivery, Headers, Secret
+from syncd.scaffold import choices as chosen
+from syncd.scaffold import find_place, plain_choices
+from syncd.testing.driver_suite import checks
+from syncd.testing.walking import walked
+from tests.scaffold.built import Build, build  # noqa: F401 - a fixture
+
+FAST = {"tiers": ["1000/s"]}
+
+
+def simulator(written: Any, **options: Any) -> Any:
+    return import_module(f"{written.place.module}.simulator").create(**{**FAST, **options})
+
+
+def pairs() -> list[tuple[str, str, str]]:
+    """Every auth, every kind of pages and every scheme at least once, in as few drivers as that takes."""
+    longest = max(len(AUTHS), len(PAGINATIONS), len(WEBHOOKS))
+    return [
+        (AUTHS[n % len(AUTHS)], PAGINATIONS[n % len(PAGINATIONS)], WEBHOOKS[n % len(WEBHOOKS)]) for n in range(longest)
+    ]
+
+
+def test_the_command_line_offers_what_can_be_written() -> None:
+    assert (AUTHS, PAGINATIONS, WEBHOOKS) == (chosen.AUTHS, chosen.PAGINATIONS, chosen.WEBHOOKS)
+
+
+@pytest.mark.parametrize(("auth", "pagination", "webhooks"), pairs())
+async def test_whatever_is_chosen_the_suite_is_green_and_the_simulator_is_brought_whole(
+    build: Build,  # noqa: F811
+    auth: str,
+    pagination: str,
+    webhooks: str,
+) -> None:
+    written = build(plain_choices("acme", auth=auth, pagination=pagination, webhooks=webhooks))
+    names = []
+    for check in checks("acme"):
+        check()
+        names.append(str(check))
+    assert {"acme-record-things-plain", "acme-pages-things-walk", "acme-error-limited"} <= set(names)
+    driver, partner = drivers.load("acme"), simulator(written, records=120)
+    found = await walked(driver, partner)
+    assert set(found["things"]) == set(partner.truth("things"))
+    assert partner.counters.calls >= (1 if pagination == "none" else 3)
+    since = datetime.fromtimestamp(partner.now() - 86_400 + 100, UTC)
+    partner = simulator(written, records=120)
+    assert 10 < len((await walked(driver, partner, since=since))["things"]) < 40
+    loaded = load(written.place.root / "config", drivers=drivers.facts(), env={}, strict=True)
+    assert [str(problem) for problem in loaded.problems] == []
+
+
+@pytest.mark.parametrize("auth", [one for one in AUTHS if one != "none"])
+async def test_a_simulator_turns_away_who_has_another_credential(build: Build, auth: str) -> None:  # noqa: F811
+    written = build(plain_choices("acme", auth=auth))
+    partner = simulator(written)
+    partner.credentials = dict.fromkeys(partner.credentials, "other")
+    partner.options["other"] = "nobody's"
+    with pytest.raises(AuthError):
+        await walked(drivers.load("acme"), partner)
+
+
+async def test_a_simulator_refuses_what_is_too_much_and_the_walk_says_so(build: Build) -> None:  # noqa: F811
+    written = build(plain_choices("acme", auth="none", pagination="page"))
+    with pytest.raises(AssertionError, match="beyond the simulator's limits"):
+        await walked(drivers.load("acme"), simulator(written, records=400, tiers=["2/30s"]))
+
+
+@pytest.mark.parametrize("webhooks", [one for one in WEBHOOKS if one not in {"none", "unsigned"}])
+def test_what_a_simulator_signs_its_driver_lets_in_and_reads(build: Build, webhooks: str) -> None:  # noqa: F811
+    written = build(plain_choices("acme", webhooks=webhooks))
+    partner, driver = simulator(written), drivers.load("acme")
+    secret = "whsec_dGhlIHRlc3QncyBvd24ga2V5"
+    target = partner.subscription("https://sync.example.com/webhooks/acme/main", [secret], ["*"])
+    partner.deliveries.targets[target.id] = target
+    external_id = next(iter(partner.truth("things")))
+    partner.update("things", external_id)
+    partner.delete("things", external_id)
+    changed, gone = partner.deliveries.waiting
+    for sent, deleted in ((changed, False), (gone, True)):
+        headers = {"Content-Type": "application/json", **partner.sign(target, sent.body, sent.id)}
+        delivery = Delivery(sent.body, Headers(headers), target.url)
+        now = datetime.fromtimestamp(partner.now(), UTC)
+        assert driver.verify(delivery, [Secret(secret)], now)
+        assert not driver.verify(delivery, [Secret("whsec_YW5vdGhlciBrZXksIG9mIG5vYm9keQ==")], now)
+        [event] = driver.events(delivery)
+        assert (event.resource, event.external_id, event.deleted) == ("things", external_id, deleted)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("Acme", "cannot be"), ("1st", "cannot be"), ("a-b", "cannot be"), ("class", "cannot be"), ("rest", "cannot be"),
+     ("", "cannot be"), ("a/b", "cannot be"), ("x" * 41, "cannot be"), ("../up", "cannot be")],
+)  # fmt: skip
+def test_a_name_that_cannot_be_is_one_error(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(AskedWrongError, match=words):
+        find_place(name, directory=tmp_path, here=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "acme").mkdir()
+    found = CliRunner().invoke(cli, ["new", "driver", "acme"])
+    assert found.exit_code == 2
+    assert "acme is there already" in found.stderr
+    assert list((tmp_path / "acme").iterdir()) == []
+
+
+def test_a_file_that_is_no_document_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    (tmp_path / "other.json").write_text('{"paths": {}}')
+    for file, words in (
+        ("none.json", "cannot read"),
+        ("broken.yaml", "neither JSON nor YAML"),
+        ("other.json", "no OpenAPI"),
+    ):
+        found = CliRunner().invoke(cli, ["new", "driver", "acme", "--from-openapi", file])
+        assert (found.exit_code, words in found.stderr) == (2, True), found.stderr
+        assert "Traceback" not in found.stderr
+    assert not (tmp_path / "acme").exists()
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: Counter[str] = Counter()
+    real = Path.write_text
+
+    def full(self: Path, *words: Any, **more: Any) -> int:
+        written["files"] += 1
+        if written["files"] > 3:
+            raise OSError(28, "No space left on device", str(self))
+        return real(self, *words, **more)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "write_text", full)
+    found = CliRunner().invoke(cli, ["new", "driver", "acme"])
+    assert (found.exit_code, "No space left" in found.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
