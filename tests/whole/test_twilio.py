@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from twilio.request_validator import RequestValidator
 
 from syncd.testing.control import Control
 from syncd.testing.process import spawn
@@ -87,6 +89,14 @@ async def test_twilio_is_imported_kept_and_pushed_to_and_its_token_exchanged(
                 return inbound in await rows.live("office", "messages")
 
             await daemon.until(arrived, seconds=40)
+            form = {"MessageSid": inbound, "AccountSid": ACCOUNT, "Body": "Merci, à demain!", "NumMedia": "0"}
+            seal = RequestValidator(SECOND).compute_signature(hook, form)
+            async with (
+                aiohttp.ClientSession() as http,
+                http.post(hook, data=form, headers={"X-Twilio-Signature": seal}) as answer,
+            ):
+                told = (answer.status, answer.content_type, await answer.text())
+            assert told == (200, "text/xml", "<Response/>"), "an inbound message expects TwiML"
             redacted = await desk.push("messages", "redact", {}, inbound)
             await daemon.until(lambda: over(rows), seconds=40)
             assert (await desk.became(redacted))["state"] == "done"
