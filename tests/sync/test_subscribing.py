@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.codec import dumps
-from syncd.errors import GoneError, OwnershipError, PayloadError, TransientError
+from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError, TransientError
 from syncd.kit import Headers, Request, Response, Secret, Subscription, Subscriptions
 from syncd.kit.subscriptions import text_at, texts
 from syncd.ports import StoredCredential
@@ -309,6 +310,122 @@ async def test_a_partner_that_gives_no_secret_is_told_of() -> None:
     with pytest.raises(PayloadError, match="gave no secret") as caught:
         await stage.mend()
     assert "syncd webhook repair one" in caught.value.hint
+
+
+class OneAnEvent(Api):
+    """A partner without a list, where each subscription brings one kind of event; each is read by its id."""
+
+    one_an_event = True
+    listed = False
+    longest_url = 80
+
+    def wanted(self, resources: Any) -> frozenset[str]:
+        return frozenset({"CHANGED", "GONE"})
+
+    def listing(self) -> Request:
+        raise AssertionError("there is no list")
+
+    def read(self, one: Subscription) -> Request:
+        return Request(f"/hooks/{one.id}")
+
+    def told(self, one: Subscription, response: Response) -> Subscription:
+        row = response.json()
+        pending = row.get("pending", False)
+        return dataclasses.replace(one, url=row.get("url", one.url), pending=pending, said="WAITS" if pending else "")
+
+    def created(self, response: Response) -> tuple[Subscription, Secret | None]:
+        row = response.json()
+        waits = bool(row.get("pending"))
+        return Subscription(row["id"], "", frozenset(), pending=waits, said="WAITS" if waits else ""), Secret(
+            row["secret"]
+        )
+
+    def change(self, one: Subscription, events: Any) -> Request | None:
+        return None
+
+
+class Unlisted(Stage):
+    """What one of them answers to a look at one that it has, and at one that it has not."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(api=OneAnEvent())
+        self.more = more
+
+    async def call(self, request: Request, *, lane: Any) -> Response:
+        if request.method != "GET":
+            response = await super().call(request, lane=lane)
+            self.rows = [{**each, **self.more} for each in self.rows]
+            return Response(201, Headers(), dumps({**response.json(), **self.more}))
+        self.calls.append(f"GET {request.path}")
+        known = next((each for each in self.rows if each["id"] == request.path.split("/")[2]), None)
+        if known is None:
+            raise GoneError("not there", status=404)
+        return Response(200, Headers(), dumps(known))
+
+
+async def test_of_one_an_event_each_is_made_at_an_address_that_ends_in_it_and_read_by_its_id() -> None:
+    stage = Unlisted()
+    await stage.mend(REGISTERING)
+    assert {each["url"]: each["events"] for each in stage.rows} == {
+        f"{OURS}/CHANGED": ["CHANGED"],
+        f"{OURS}/GONE": ["GONE"],
+    }
+    assert stage.sealed == {"CHANGED/new1": "secret-1", "GONE/new2": "secret-2"}
+    stage.calls.clear()
+    again = await stage.mend(REGISTERING)
+    assert stage.calls == ["GET /hooks/new1", "GET /hooks/new2"] and again.steps == []
+    assert [each.state for each in again.found] == ["sound", "sound"]
+
+
+async def test_one_that_is_gone_there_is_made_anew_and_its_secret_forgotten_with_it() -> None:
+    stage = Unlisted()
+    await stage.mend(REGISTERING)
+    stage.rows = stage.rows[1:]
+    looked = stage.subscribing()
+    await looked.look()
+    assert [step.would for step in looked.steps] == [f"make a subscription of CHANGED to {OURS}/CHANGED"]
+    assert "CHANGED/new1" in stage.sealed, "a look changes nothing"
+    await stage.mend(REGISTERING)
+    assert stage.sealed == {"CHANGED/new3": "secret-3", "GONE/new2": "secret-2"}
+
+
+async def test_one_that_somebody_has_to_let_through_is_told_of_and_left_alone() -> None:
+    stage = Unlisted(pending=True)
+    first = await stage.mend()
+    assert all(step.done.endswith("the partner has to let it through first (WAITS)") for step in first.done)
+    again = await stage.mend()
+    assert again.done == [] and {each.state for each in again.found} == {"pending"}
+    assert again.found[0].troubles == ("the partner has to let it through first (WAITS)",)
+
+
+async def test_one_whose_address_is_another_now_is_not_ours_and_one_nobody_wants_is_removed_by_a_repair_only() -> None:
+    stage = Unlisted()
+    await stage.mend()
+    stage.rows[0]["url"] = "https://elsewhere.example.com/CHANGED"
+    found = stage.subscribing()
+    await found.look()
+    assert [each.state for each in found.found] == ["foreign", "sound"]
+    assert [step.action for step in found.steps] == [Action.CREATE]
+
+    class Less(OneAnEvent):
+        def wanted(self, resources: Any) -> frozenset[str]:
+            return frozenset({"CHANGED"})
+
+    stage.rows[0]["url"] = f"{OURS}/CHANGED"
+    stage.api = Less()
+    assert (await stage.mend(REGISTERING)).done == []
+    [step] = (await stage.mend()).done
+    assert step.done == "removed new2: nothing here wants GONE"
+    assert list(stage.sealed) == ["CHANGED/new1"] and len(stage.rows) == 1
+
+
+async def test_an_address_that_is_too_long_is_refused_before_anything_is_sent() -> None:
+    stage = Unlisted()
+    found = Subscribing(stage.subscribing()._account, stage.api, OURS + "/" + "x" * 60, in_file=False)
+    await found.look()
+    with pytest.raises(RejectedError, match="characters, and the partner takes 80"):
+        await found.act(REGISTERING)
+    assert stage.rows == [] and stage.sealed == {}
 
 
 async def test_a_list_without_end_ends_in_an_error() -> None:

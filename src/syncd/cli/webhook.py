@@ -15,7 +15,7 @@ from syncd.cli.webhook_send import send
 
 PATIENCE_SECONDS = 180.0
 """How long the daemon may take: some partners give the secret a minute after the subscription."""
-_COLOURS = {"sound": "green", "broken": "red", "foreign": None}
+_COLOURS = {"sound": "green", "pending": "yellow", "broken": "red", "foreign": None}
 
 
 @click.group()

@@ -8,9 +8,12 @@ replaces. Every call goes through the integration's own gate.
 from __future__ import annotations
 
 import contextlib
+import os
+from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,6 +26,8 @@ KIND: Final = "webhook"
 """Of the sealed row of an integration: by subscription, its secret."""
 MOST_PAGES: Final = 50
 SEALING_TRIES: Final = 5
+SECRET_BYTES: Final = 24
+"""Of a secret that an address ends in."""
 
 
 class Held(StrEnum):
@@ -63,7 +68,8 @@ class Found:
     def state(self) -> str:
         if not self.ours:
             return "foreign"
-        return "broken" if self.troubles else "pending" if self.subscription.pending else "sound"
+        waits = self.subscription.pending
+        return "broken" if len(self.troubles) > waits else "pending" if waits else "sound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +130,32 @@ def compare_each(
     *,
     readable: bool,
     in_file: bool,
+    own_address: bool = True,
 ) -> tuple[list[Found], list[Step]]:
-    """The same for a partner that wants one for each kind of event, at an address that ends in it."""
+    """The same for a partner that wants one for each kind of event: at an address that ends in it, or all at one."""
     every, steps = list(told), []
     ours: dict[str, Found] = {}
     for event in sorted(wanted):
-        found, due = compare(every, f"{url}/{event}", {event}, sealed, readable=readable, in_file=in_file)
+        some = every if own_address else [one for one in every if event in one.events]
+        where = f"{url}/{event}" if own_address else url
+        found, due = compare(some, where, {event}, sealed, readable=readable, in_file=in_file)
         ours |= {each.subscription.id: each for each in found if each.ours}
         steps += due
+    for one in every if own_address else ():
+        event = next(iter(one.events), "")
+        if event not in wanted and same_address(one.url, f"{url}/{event}"):
+            ours[one.id] = Found(
+                one, True, Held.SEALED if one.id in sealed else Held.NOBODY, (f"nothing here wants {event}",)
+            )
+            text = f"{one.id}: nothing here wants {event}"
+            steps.append(Step(Action.REMOVE, f"remove {text}", f"removed {text}", one))
     return [ours.get(one.id) or Found(one, False, Held.NOBODY) for one in every], steps
+
+
+def without_secret(one: Subscription, url: str) -> Subscription:
+    """One that leads to our address and ends in a secret, as leading to the address alone: it is shown to people."""
+    base, _, secret = one.url.rpartition("/")
+    return replace(one, url=url) if secret and same_address(base, url) else one
 
 
 def _of(events: Collection[str]) -> str:
@@ -159,6 +182,8 @@ def _troubles(one: Subscription, held: Held, wanted: Collection[str]) -> Iterabl
         yield "nobody has its secret: its deliveries are refused"
     if not one.active:
         yield f"the partner switched it off{f' ({one.said})' if one.said else ''}"
+    if one.pending:
+        yield f"the partner has to let it through first{f' ({one.said})' if one.said else ''}"
     missing = sorted(one.lacks(wanted))
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -218,10 +243,10 @@ class Subscribing:
         told = await (self._listed() if self._api.listed else self._read(sealed))
         readable = bool(told) and self._api.secret(told[0]) is not None
         ids = frozenset(key.rpartition("/")[2] for key in sealed) if not self._api.listed else sealed
-        look = compare_each if self._api.one_an_event else compare
-        self.found, self.steps = look(
-            told, self._url, self.wanted, ids, readable=readable, in_file=self._in_file
-        )
+        if self._api.secret_in_address:
+            told = [without_secret(one, self._url) for one in told]
+        look = partial(compare_each, own_address=self._api.own_address) if self._api.one_an_event else compare
+        self.found, self.steps = look(told, self._url, self.wanted, ids, readable=readable, in_file=self._in_file)
 
     async def _listed(self) -> list[Subscription]:
         told: list[Subscription] = []
@@ -251,47 +276,62 @@ class Subscribing:
     async def act(self, actions: Collection[Action]) -> None:
         """Take the steps of these kinds, in order; `done` holds those that were taken, also when one fails."""
         for step in among(self.steps, actions):
-            await self._take(step)
-            self.done.append(step)
+            waits = await self._take(step)
+            self.done.append(replace(step, done=f"{step.done}; {waits}") if waits else step)
         for key in self._lost:
             await self._seal(key, None)
 
-    async def _take(self, step: Step) -> None:
+    async def _take(self, step: Step) -> str:
+        """Returns what is still to happen before it works, if anything."""
         one = step.subscription
         match step.action:
             case Action.CREATE:
-                await self._create(step.events, step.url)
+                return await self._create(step.events, step.url)
             case Action.READ if one is not None:
                 await self._seal(self._key(one), await self._secret_of(one))
             case Action.CHANGE if one is not None:
                 request = self._api.change(one, step.events)
                 if request is None:
-                    await self._replace(one, step.events, step.url)
-                else:
-                    await self._call(request)
+                    return await self._replace(one, step.events, step.url)
+                await self._call(request)
             case Action.REPLACE if one is not None:
-                await self._replace(one, step.events, step.url)
+                return await self._replace(one, step.events, step.url)
             case Action.REMOVE if one is not None:
                 await self._remove(one)
+        return ""
 
-    async def _replace(self, one: Subscription, events: frozenset[str], url: str) -> None:
+    async def _replace(self, one: Subscription, events: frozenset[str], url: str) -> str:
         """The new one before the old one goes, so that nothing is missed between; where the partner allows it."""
         if self._api.one_a_url:
             await self._remove(one)
-        await self._create(events, url)
+        waits = await self._create(events, url)
         if not self._api.one_a_url:
             await self._remove(one)
+        return waits
 
-    async def _create(self, events: frozenset[str], url: str) -> None:
+    async def _create(self, events: frozenset[str], url: str) -> str:
         longest = self._api.longest_url
         if longest is not None and len(url) > longest:
             raise RejectedError(
                 f"{url} has {len(url)} characters, and the partner takes {longest}",
                 hint="a shorter public_url under server in syncd.yaml, or webhook: {url: ...} in the integration",
             )
+        if self._api.secret_in_address:
+            await self._create_secret(events, url)
+            return ""
         made, secret = self._api.created(await self._call(self._api.create(url, events)))
         made = replace(made, url=url, events=events)
         await self._seal(self._key(made), secret if secret is not None else await self._secret_of(made))
+        return f"the partner has to let it through first ({made.said})" if made.pending else ""
+
+    async def _create_secret(self, events: frozenset[str], url: str) -> None:
+        """Where the address ends in the secret: ours, the same for all subscriptions of the integration."""
+        stored = await self._account.store.credentials.get(self._account.name, KIND)
+        held = sorted(stored.value.values()) if stored is not None else []
+        secret = held[0] if held else urlsafe_b64encode(os.urandom(SECRET_BYTES)).decode().rstrip("=")
+        known = Secret(secret)  # masked in the log from here on
+        made, _ = self._api.created(await self._call(self._api.create(f"{url}/{secret}", events)))
+        await self._seal(made.id, known)
 
     async def _remove(self, one: Subscription) -> None:
         with contextlib.suppress(GoneError):  # somebody was faster

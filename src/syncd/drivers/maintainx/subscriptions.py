@@ -18,6 +18,7 @@ class MaintainXSubscriptions(Subscriptions):
 
     listed: ClassVar = False
     one_an_event: ClassVar = True
+    vanish: ClassVar = True
     longest_url: ClassVar = 512
 
     def __init__(self, routes: Mapping[str, str]) -> None:
@@ -45,8 +46,7 @@ class MaintainXSubscriptions(Subscriptions):
         return Request(f"{PATH}/{one.id}/secret", route=f"{ROUTE}/secret")
 
     def secret_in(self, response: Response) -> Secret | None:
-        found = text_at(response.json(), "secret")
-        return Secret(found) if found else None
+        return Secret(found) if (found := text_at(response.json(), "secret")) else None
 
     def remove(self, one: Subscription) -> Request:
         return Request(f"{PATH}/{one.id}", "DELETE", route=ROUTE)
