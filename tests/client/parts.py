@@ -77,7 +77,12 @@ class Facts:
     token_path: str | None = None
     scope: str | None = None
     client: str = "form"
-    extra: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    grant_type: str | None = None
+    granted: str | None = None
+    named: str = "access_token"
+    send: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str | int | bool] = field(default_factory=dict)
     early: float = 300.0
     lasts: float | None = None
     timeout: float = 45.0

@@ -163,7 +163,8 @@ class Addresses:
         if not _ABSOLUTE.match(url):
             if not url.startswith("/") or url.startswith("//"):
                 raise ConfigError("the token endpoint is neither a path nor a URL")
-            return Target(self.home, _join(url, "", ()), home=True)
+            path, _, query = url.partition("?")
+            return Target(self.home, _join(path, query, ()), home=True)
         origin = _configured("token_url", url)
         if self.home.scheme == "https" and origin.scheme == "http":
             raise ConfigError("the token endpoint is plain http while base_url is https")

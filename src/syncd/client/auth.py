@@ -185,10 +185,19 @@ class Signer(_Static):
 class OAuth(Auth):
     """A token from the partner's token endpoint, in both grants; see tokens.py."""
 
-    def __init__(self, source: TokenSource, *, header: str = "Authorization", prefix: str = "Bearer ") -> None:
+    def __init__(
+        self,
+        source: TokenSource,
+        *,
+        header: str = "Authorization",
+        prefix: str = "Bearer ",
+        beside: Mapping[str, Callable[[], Secret]] | None = None,
+    ) -> None:
+        """`beside`: headers that go with the token, each with what reads its credential."""
         self.source = source
         self._header = header
         self._prefix = prefix
+        self._beside = dict(beside or {})
 
     @property
     def needs(self) -> str | None:
@@ -202,6 +211,8 @@ class OAuth(Auth):
         if token is None:  # refused for somebody else while this call waited at the gate
             return None
         put_header(out, self._header, self._prefix + token.access.reveal())
+        for name, secret in self._beside.items():
+            put_header(out, name, secret().reveal())
         return token.version
 
     async def renewed(self, mark: object) -> bool:

@@ -16,9 +16,9 @@ from syncd import codec, markup
 from syncd.client import border
 from syncd.client.addresses import Addresses, encode_params
 from syncd.client.auth import Auth
-from syncd.client.dates import dated
 from syncd.client.classify import REDIRECTS, request_id, unreadable
 from syncd.client.classify import classify as by_status
+from syncd.client.dates import dated
 from syncd.client.evidence import evidence_of
 from syncd.client.recovery import ANYWHERE, Recovery, check_crossing
 from syncd.client.stats import CallStats
@@ -271,7 +271,13 @@ class Session:
             if home:
                 await self.auth.prepare()  # before the gate: nobody holds a slot while waiting for a token
             out = Outgoing(
-                request.method, trip.route, trip.target, dict(trip.headers), trip.body, timeouts=trip.timeouts, into=trip.into
+                request.method,
+                trip.route,
+                trip.target,
+                dict(trip.headers),
+                trip.body,
+                timeouts=trip.timeouts,
+                into=trip.into,
             )
             asked = self.clock.monotonic()
             async with self.gate.admit(

@@ -31,8 +31,16 @@ class OAuthSpec:
     """The endpoint: a path from the root of the home origin, or an absolute URL."""
     client: str = "form"
     """Where id and secret stand: `form` fields, a `basic` header, or a `json` body."""
+    body: str = "form"
+    """How the request is written: `form` or `json`."""
+    grant_type: str | None = None
+    """What it says under that name; None: the grant's own name, `none`: nothing."""
+    granted: str = ""
+    """Where the answer has the token, if not at its top."""
+    named: str = "access_token"
+    """What the answer calls the token."""
     scope: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str | int | bool] = field(default_factory=dict)
     """More fields the partner wants (`audience`, `tenant`)."""
     timeout_seconds: float = 45.0
     """One token request may take so long; Guesty's takes up to 30 s."""
@@ -61,6 +69,8 @@ class TokenRequest:
     budget: str
     group: str
     lasts_seconds: float | None = None
+    granted: str = ""
+    named: str = "access_token"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,30 +99,47 @@ class Granted:
 
 def token_request(spec: OAuthSpec, secrets: Callable[[str], Secret], refresh: Secret | None) -> TokenRequest:
     """The request for a new token."""
-    fields: dict[str, str] = dict(spec.extra)
+    fields: dict[str, str | int | bool] = dict(spec.extra)
+    usual = "client_credentials" if refresh is None else "refresh_token"
     if refresh is not None:
-        fields |= {"grant_type": "refresh_token", "refresh_token": refresh.reveal()}
-    else:
-        fields["grant_type"] = "client_credentials"
+        fields["refresh_token"] = refresh.reveal()
+    if spec.grant_type != "none":
+        fields["grant_type"] = spec.grant_type or usual
     if spec.scope:
         fields["scope"] = spec.scope
     headers = {"Accept": "application/json"}
     client_id = secrets(spec.client_id).reveal()
     client_secret = secrets(spec.client_secret).reveal() if spec.client_secret is not None else ""
-    if spec.client == "basic":
+    if spec.client == "basic" and spec.body == "json":
+        headers["Authorization"] = basic(client_id, client_secret)
+    elif spec.client == "basic":
         # RFC 6749, 2.3.1: id and secret are form-encoded before they are joined.
         headers["Authorization"] = basic(quote_plus(client_id), quote_plus(client_secret))
     else:
         fields["client_id"] = client_id
         if spec.client_secret is not None:
             fields["client_secret"] = client_secret
-    if spec.client == "json":
+    if spec.body == "json":
         headers["Content-Type"] = "application/json"
         content = codec.dumps(fields)
     else:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-        content = encode_params(fields).encode("ascii")
-    return TokenRequest(spec.token, headers, content, spec.timeout_seconds, spec.budget, spec.group, spec.lasts_seconds)
+        content = encode_params({name: _form(value) for name, value in fields.items()}).encode("ascii")
+    return TokenRequest(
+        spec.token,
+        headers,
+        content,
+        spec.timeout_seconds,
+        spec.budget,
+        spec.group,
+        spec.lasts_seconds,
+        spec.granted,
+        spec.named,
+    )
+
+
+def _form(value: str | int | bool) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def basic(user: str, password: str) -> str:
@@ -131,18 +158,22 @@ def read_grant(response: Response, now: datetime, request: TokenRequest) -> Gran
         body = response.json()
     except PartnerError:
         broken = True
+    for name in request.granted.split(".") if request.granted else ():
+        inner = body.get(name) if isinstance(body, Mapping) else None
+        body = inner if isinstance(inner, Mapping) else body  # some answer without the envelope all the same
     if broken or not isinstance(body, Mapping):
         raise TransientError("the token endpoint answered something that is no JSON object", breaks=False)
-    access = body.get("access_token")
+    access = body.get(request.named)
     if not isinstance(access, str) or not access:
         words, code = classify.said(response)
         if code or "error" in body:  # some partners refuse with a 200
             raise _refusal(
                 AuthError(f"refused{f' ({words})' if words else ''}", code=code, status=response.status_code)
             )
-        raise PayloadError("the token endpoint answered without an access_token")
+        raise PayloadError(f"the token endpoint answered without an {request.named}")
     began_at = response.requested_at or now
-    expires_at, life = _expiry(body, began_at, response, request.lasts_seconds)
+    told = body if "expires_in" in body or "expires_at" in body else {"expires_at": _end_of(access)}
+    expires_at, life = _expiry(told, began_at, response, request.lasts_seconds)
     refresh = body.get("refresh_token")
     scope = body.get("scope")
     return Granted(
@@ -199,6 +230,18 @@ def _expiry(
     theirs = response.date
     life_left = (at - (theirs or began_at)).total_seconds()
     return began_at + timedelta(seconds=life_left), max(int(life_left), 1)
+
+
+def _end_of(access: str) -> object:
+    """What a token that is a JWT says of its own end (`exp`, RFC 7519): read, not verified, since it is for the partner."""
+    parts = access.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = codec.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, PartnerError):
+        return None
+    return claims.get("exp") if isinstance(claims, Mapping) else None
 
 
 def _number(value: object) -> float | None:

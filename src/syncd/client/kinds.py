@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 from syncd.client.auth import Auth, Basic, Header, OAuth, Query, Secrets, Sign, Signer, given, read
@@ -39,7 +40,17 @@ class AuthFacts(Protocol):
     @property
     def client(self) -> str: ...
     @property
-    def extra(self) -> Mapping[str, str]: ...
+    def body(self) -> str | None: ...
+    @property
+    def grant_type(self) -> str | None: ...
+    @property
+    def granted(self) -> str | None: ...
+    @property
+    def named(self) -> str: ...
+    @property
+    def send(self) -> Mapping[str, str]: ...
+    @property
+    def extra(self) -> Mapping[str, str | int | bool]: ...
     @property
     def early(self) -> float: ...
     @property
@@ -90,6 +101,10 @@ def build(
                 facts.kind,
                 facts.token_path,
                 client=facts.client,
+                body=facts.body or ("json" if facts.client == "json" else "form"),
+                grant_type=facts.grant_type,
+                granted=facts.granted or "",
+                named=facts.named,
                 scope=facts.scope or "",
                 extra=facts.extra,
                 timeout_seconds=facts.timeout,
@@ -105,9 +120,12 @@ def build(
             def secret(wanted: str) -> Secret:
                 return read(secrets, wanted)
 
+            header = facts.header or "Authorization"
             return OAuth(
                 TokenSource(spec, secret, integration=integration, keeper=keeper, clock=clock),
-                prefix=facts.prefix or "Bearer ",
+                header=header,
+                prefix=facts.prefix or ("Bearer " if header == "Authorization" else ""),
+                beside={other: partial(secret, wanted) for other, wanted in facts.send.items()},
             )
         case unknown:
             raise ConfigError(

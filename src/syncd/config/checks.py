@@ -87,12 +87,7 @@ def _check_integration(
         if _knows(facts.options, partner.options_for(name)):
             _note_findings(document, here, facts)
         _check_credentials(document, name, integration, facts)
-        if integration.adapter and facts.adapters and integration.adapter not in facts.adapters:
-            document.problem(
-                (*here, "adapter"),
-                f"unknown adapter {integration.adapter!r}",
-                help=did_you_mean(integration.adapter, facts.adapters),
-            )
+        _check_adapters(document, here, integration, facts)
         if facts.base_url is None and url is None:
             document.problem(here, f"integration {name!r} has no base_url, and its driver knows none", key=True)
     _check_strategies(document, partner, name, knows=knows, registers=registers)
@@ -104,10 +99,31 @@ def _check_integration(
             (*here, "webhook"),
             f"a webhook without a secret: every delivery is refused{until}"
             if signs
-            else "a webhook without a secret: this partner signs nothing, so the last part of its URL must be one",
+            else f"a webhook without a secret: this partner signs nothing, so the last part of its URL must be one{until}",
             severity="warning",
             help="secrets: [{file: ...}], or accept_risk: true in the integration",
             key=True,
+        )
+
+
+def _check_adapters(
+    document: Document, here: tuple[str | int, ...], integration: IntegrationConfig, facts: Facts
+) -> None:
+    """Names of adapters the driver has. A shadow of what is in force would compare it with itself."""
+    named = [((*here, "adapter", name) if isinstance(integration.adapter, dict) else (*here, "adapter"), name)
+             for name in (integration.adapters if integration.adapter else ())]  # fmt: skip
+    if integration.shadow:
+        named.append(((*here, "shadow"), integration.shadow))
+    for path, name in named:
+        if facts.adapters and name not in facts.adapters:
+            help = did_you_mean(name, facts.adapters) or f"there are: {', '.join(facts.adapters)}"
+            document.problem(path, f"unknown adapter {name!r}", help=help)
+    if integration.shadow and set(integration.adapters) == {integration.shadow}:
+        document.problem(
+            (*here, "shadow"),
+            f"{integration.shadow} is in force already: there is nothing to compare",
+            severity="warning",
+            help="leave shadow out",
         )
 
 
@@ -117,7 +133,9 @@ def _check_rules(
     """An account's own rules are the description's with these keys in place of its own, and must be as sound."""
     rest = partner.rest_for(name)
     if rest is None:
-        document.problem(path, "only a partner described under `rest:` takes other rules", key=True)
+        hook = partner.integrations[name].webhook
+        for finding in driver.rules(hook.rules) if driver is not None and hook is not None else ():
+            document.problem((*path, *finding.path), finding.message, help=finding.help)
         return
     facts = driver.facts(partner.options_for(name), rest) if driver is not None else Facts()
     for finding in facts.findings:

@@ -45,6 +45,10 @@ class Facts:
         """Fixed facts are their own DriverFacts."""
         return self
 
+    def rules(self, given: Mapping[str, Any]) -> Sequence[Finding]:
+        """Nothing is known of deliveries."""
+        return ()
+
 
 class DriverFacts(Protocol):
     """One driver, as far as configuration is concerned."""
@@ -54,4 +58,8 @@ class DriverFacts(Protocol):
 
         Must not raise for a bad spec or option: that is a Finding.
         """
+        ...
+
+    def rules(self, given: Mapping[str, Any]) -> Sequence[Finding]:
+        """What is wrong with an account's `webhook.rules` over those of the driver; paths begin below `rules`."""
         ...

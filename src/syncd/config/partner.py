@@ -42,6 +42,13 @@ class GuardConfig(Settings):
     records: Annotated[int, Field(ge=0)] = Field(500, description="And at most so many; the lesser of the two counts.")
 
 
+class RejectsConfig(Settings):
+    """How many records may fail validation before their resource is called degraded."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = Field(0.05, description="Of the records of a run, or of all, so many.")
+    records: Positive = Field(10, description="And at least so many; both must be reached.")
+
+
 class ResourceConfig(Settings):
     """One kind of record. What is left out is the driver's own choice."""
 
@@ -74,6 +81,15 @@ class ResourceConfig(Settings):
     )
     page_size: Positive | None = Field(None, description="Records a page, where the partner lets us choose.")
     guard: GuardConfig = Field(default_factory=GuardConfig, description="When deletions wait for a person.")
+    schema_policy: Literal["evolve", "warn", "freeze"] = Field(
+        "warn",
+        alias="schema",
+        description="What a change in the shape of its records does: it is learned, or told until it is accepted, or records "
+        "that differ are kept out until then.",
+    )
+    rejects: RejectsConfig = Field(
+        default_factory=RejectsConfig, description="When records that fail validation degrade it."
+    )
     expires: Duration | None = Field(
         None,
         description="Derived work (children to list, records to re-read) that waited longer is dropped and counted; the next "
@@ -223,7 +239,7 @@ class WebhookConfig(Settings):
     )
     rules: Annotated[dict[str, Any], Empty] = Field(
         default_factory=dict,
-        description="With `driver: rest`: keys of `rest.webhooks` that are different for this account.",
+        description="Keys of the description's `webhooks` that are different for this account.",
         examples=[{"header": "X-Other-Signature"}],
     )
 
@@ -261,7 +277,15 @@ class IntegrationConfig(Settings):
         default_factory=dict, description="References to its secrets, by the names the driver gives them."
     )
     webhook: WebhookConfig | None = Field(None, description="Deliveries the partner sends.")
-    adapter: str | None = Field(None, description="Which version of the mapping to use. Default: the driver's.")
+    adapter: str | dict[str, Annotated[float, Field(ge=0, le=100)]] | None = Field(
+        None,
+        description="Which version of the mapping to use, or which for how many percent of the records. Default: the "
+        "driver's.",
+        examples=["v2", {"v1": 90, "v2": 10}],
+    )
+    shadow: str | None = Field(
+        None, description="A version that reads every record too, and touches none: `syncd adapters` tells what differs."
+    )
     options: Annotated[dict[str, Any], Empty] = Field(
         default_factory=dict, description="The driver's own settings, over the partner's."
     )
@@ -273,6 +297,18 @@ class IntegrationConfig(Settings):
     )
     media: MediaConfig | None = Field(None, description="Files of its records; left out: only their links are kept.")
     accept_risk: bool = Field(False, description="true: warnings about this integration are known and meant.")
+
+    @field_validator("adapter")
+    @classmethod
+    def _shares(cls, value: str | dict[str, float] | None) -> str | dict[str, float] | None:
+        if isinstance(value, dict) and abs(sum(value.values()) - 100) > 0.001:
+            raise mistake(f"the percentages add up to {sum(value.values()):g}", "they are of all records: 90 and 10")
+        return value
+
+    @property
+    def adapters(self) -> dict[str, float]:
+        """The versions of the mapping in use, and the percentage of the records each reads."""
+        return self.adapter if isinstance(self.adapter, dict) else {self.adapter or "v1": 100.0}
 
 
 class PartnerConfig(Settings):

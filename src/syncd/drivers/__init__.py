@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -25,7 +25,7 @@ from syncd.config import PartnerConfig
 from syncd.config.document import read
 from syncd.config.facts import Facts, Finding
 from syncd.errors import ConfigError, SyncdError
-from syncd.kit import Driver, DriverSpec, RestDriver
+from syncd.kit import Driver, DriverSpec, RestDriver, Webhooks
 from syncd.kit.reading import Trouble, parse, troubles
 
 GROUP = "syncd.drivers"
@@ -122,7 +122,20 @@ def of_integration(partner: PartnerConfig, name: str, usual: Driver) -> Driver:
     hook = partner.integrations[name].webhook
     if hook is None or not hook.rules:
         return usual
-    return load(partner.driver, rest=partner.rest_for(name), partner=partner.name)
+    kind, spec = _class_and_spec(_source(partner.driver))
+    if kind.needs_spec or spec is None:
+        return load(partner.driver, rest=partner.rest_for(name), partner=partner.name)
+    try:
+        return kind(ruled(spec, hook.rules))
+    except ValidationError as error:
+        first = troubles(error, dict(hook.rules))[0]
+        raise DriverError(partner.driver, f"webhook.rules of {name}: {first}", hint=first.help) from None
+
+
+def ruled(spec: DriverSpec, rules: Mapping[str, Any]) -> DriverSpec:
+    """A description with what an account's `webhook.rules` say in place of its own. Raises ValidationError."""
+    stated = spec.webhooks.model_dump(by_alias=True, exclude_unset=True) if spec.webhooks is not None else {}
+    return spec.model_copy(update={"webhooks": Webhooks.model_validate({**stated, **rules})})
 
 
 def kind(name: str) -> type[Driver]:
@@ -169,6 +182,20 @@ class DriverFacts:
             message = f"driver {self.name} cannot be made: {_said(error)}"
             return Facts(findings=(Finding(("driver",), message),))
         return Facts() if driver is None else driver.facts(options)
+
+    def rules(self, given: Mapping[str, Any]) -> Sequence[Finding]:
+        """What is wrong with an account's `webhook.rules` over the driver's own. Never raises."""
+        try:
+            kind, spec = _class_and_spec(_source(self.name))
+            if spec is not None and not kind.needs_spec:
+                ruled(spec, given)
+        except ValidationError as error:
+            return tuple(
+                Finding(trouble.path, trouble.message, trouble.help) for trouble in troubles(error, dict(given))
+            )
+        except SyncdError:  # said where the driver is named
+            return ()
+        return ()
 
 
 def _finding(trouble: Trouble) -> Finding:

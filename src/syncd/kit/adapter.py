@@ -165,7 +165,9 @@ class Reader:
             return found
         when, keep = self._forget
         return [
-            {name: value for name, value in one.items() if name in keep} if type(one) is dict and _true(when(one)) else one
+            {name: value for name, value in one.items() if name in keep}
+            if type(one) is dict and _true(when(one))
+            else one
             for one in found
         ]
 
@@ -228,7 +230,9 @@ def _parent_in(path: str) -> Callable[[Response], str]:
     def read(response: Response) -> str:
         found = pattern.search(response.url.partition("?")[0])
         if found is None:
-            raise PayloadError(f"the answer's address does not end as {path} does: whose records these are, nothing tells")
+            raise PayloadError(
+                f"the answer's address does not end as {path} does: whose records these are, nothing tells"
+            )
         return unquote(found[1])
 
     return read
@@ -339,7 +343,9 @@ def id_parts(resource: Resource, external_id: str | None) -> dict[str, str]:
     if not isinstance(resource.id, tuple) or len(found) != len(resource.id):
         return {}
     return {
-        path: part.replace("%3A", ":").replace("%25", "%") for path, part in zip(resource.id, found, strict=True) if part
+        path: part.replace("%3A", ":").replace("%25", "%")
+        for path, part in zip(resource.id, found, strict=True)
+        if part
     }
 
 

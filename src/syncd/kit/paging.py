@@ -157,7 +157,9 @@ def _next_cursor(resource: Resource, request: Request, response: Response, hidde
             return None
         case "cursor":
             found = _after_cursor(resource, response)
-            return found if found is not None or resource.pages.offset is None else _instead(resource, request, response)
+            return (
+                found if found is not None or resource.pages.offset is None else _instead(resource, request, response)
+            )
         case "offset" | "page":
             return _after_number(resource, request, response)
         case "next":
@@ -206,7 +208,7 @@ def _instead(resource: Resource, request: Request, response: Response) -> str | 
         return f"{OFFSET}{stated}" if count else None
     # A part of an answer that tells of pages and says that there is no other one ends it; no such part tells nothing.
     told = getter((pages.next or "").rpartition(".")[0])(response.json())
-    if isinstance(told, dict) or _short(resource, count) or not count:
+    if isinstance(told, dict) or resource.page_size is None or count < resource.page_size:
         return None
     at = (request.cursor or "").removeprefix(OFFSET) if (request.cursor or "").startswith(OFFSET) else "0"
     return f"{OFFSET}{_number(resource, at) + count}"

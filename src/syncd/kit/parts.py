@@ -68,7 +68,9 @@ def placed(resource: Resource, cursor: str | None) -> tuple[int, str | None]:
     walk = parts(resource)
     if cursor is None or not walk:
         return 0, cursor
-    name, _, inner = cursor.partition("|")
+    name, cut, inner = cursor.partition("|")
+    if not cut:  # stored before the listing was walked in parts
+        return 0, cursor
     for number, (known, _) in enumerate(walk):
         if known == name:
             return number, inner or None

@@ -14,6 +14,7 @@ from syncd.kit.paths import MISSING, kind
 from syncd.kit.resource import Adapter, Each, Forget, Inner, Many, One, Pages, Resource, Since, Windows
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.spec import (
+    Answer,
     Auth,
     Breaker,
     DriverSpec,
@@ -22,6 +23,7 @@ from syncd.kit.spec import (
     Option,
     Probe,
     Quality,
+    Rotation,
     Tier,
     Webhooks,
 )
@@ -30,7 +32,8 @@ from syncd.kit.unsettled import Unsettled
 _MODELS: Final[dict[str, type[BaseModel]]] = {
     "auth": Auth, "limits": Limits, "breaker": Breaker, "errors": Errors, "webhooks": Webhooks, "test": Probe,
     "quality": Quality, "pages": Pages, "since": Since, "one": One, "many": Many, "updated": Stamp, "order": Stamp,
-    "deleted": Deleted, "unsettled": Unsettled, "each": Each, "windows": Windows, "inner": Inner, "forget": Forget,
+    "deleted": Deleted, "unsettled": Unsettled, "answer": Answer,
+    "rotation": Rotation, "each": Each, "windows": Windows, "inner": Inner, "forget": Forget,
 }  # fmt: skip
 _INSIDE: Final[dict[str, type[BaseModel]]] = {
     "resources": Resource, "adapters": Adapter, "fields": MappedField, "options": Option, "tiers": Tier,
@@ -59,7 +62,11 @@ def replaced(resource: Resource, given: Mapping[str, Any]) -> Resource:
     Raises ConfigError: an option of a person's may say so.
     """
     # What is stated as text (a span of time) is no text any more: only the given keys are read anew, beside what they need.
-    beside = {name: getattr(resource, name) for name in ("name", "path", "params", "body", "parent", "id") if name not in given}
+    beside = {
+        name: getattr(resource, name)
+        for name in ("name", "path", "params", "body", "parent", "id")
+        if name not in given
+    }
     try:
         read = Resource.model_validate({**beside, **given})
     except ValidationError as error:

@@ -13,7 +13,21 @@ from syncd.config.units import format_duration
 from syncd.kit.pushes import LookUp, Push, PushField, Transitions
 from syncd.kit.resource import Adapter, Each, Forget, Inner, Many, One, Pages, Queue, Resource, Since, Windows
 from syncd.kit.shapes import Deleted, MappedField, Stamp
-from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Xml
+from syncd.kit.spec import (
+    Answer,
+    Auth,
+    Breaker,
+    DriverSpec,
+    Errors,
+    Limits,
+    Option,
+    Probe,
+    Quality,
+    Rotation,
+    Tier,
+    Webhooks,
+    Xml,
+)
 from syncd.kit.unsettled import Unsettled
 
 _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
@@ -45,6 +59,8 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`transitions`", Transitions),
     ("`look_up`", LookUp),
     ("`webhooks`", Webhooks),
+    ("`webhooks.answer`", Answer),
+    ("`webhooks.rotation`", Rotation),
     ("One of `options`", Option),
     ("`quality`", Quality),
 )

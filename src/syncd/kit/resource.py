@@ -54,11 +54,11 @@ class Pages(Model):
     total_pages: Path | None = Field(None, description="Where the answer has the number of pages.")
     offset: str | None = Field(
         None,
-        description="cursor: parameter of an offset, for older answers of the same partner that have one in the cursor's place.",
+        description="cursor: parameter of an offset, for older answers that have one in the cursor's place.",
     )
     next_offset: Path | None = Field(
         None,
-        description="Where such an answer has it; where one has neither, a full page goes on after as many records as it held.",
+        description="Where such an answer has it; where one tells of neither, a full page goes on after its records.",
     )
 
     @model_validator(mode="after")
@@ -270,8 +270,8 @@ class Resource(Model):
     total: Path | None = Field(None, description="Where the answer has the number of records of the whole listing.")
     missing: Literal["gone", "kept"] = Field(
         "gone",
-        description="What a record is that complete passes do not show any more: `gone`, or `kept`, where the listing shows a "
-        "window of time and records leave it alive. Then only the partner's word (404, 410, an event) ends one.",
+        description="What a record is that complete passes do not show any more: `gone`; or `kept`, where the listing shows "
+        "a window of time and records leave it alive. Then only the partner's word (404, 410, an event) ends one.",
     )
     sparse: bool = Field(False, description="A missing key means: not told. Stored fields are kept.")
     volatile: tuple[RecordPath, ...] = Field((), description="What changes and means nothing: left out of the hash.")
@@ -312,7 +312,8 @@ class Resource(Model):
         "as the default, and seldom while deliveries tell of its changes.",
     )
     unsettled: Unsettled | None = Field(
-        None, description="States in which a record is read again by its id: no list of changes shows that it leaves them."
+        None,
+        description="States in which a record is read again by its id: no list of changes shows that it leaves them.",
     )
     queue: Queue | None = Field(None, description="Of a queue: how its messages are acknowledged.")
     feeds: tuple[str, ...] = Field((), description="Of a feed: the resources it brings changes of.")

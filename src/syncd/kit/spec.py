@@ -93,8 +93,8 @@ class Auth(Model):
     kind: Kind = Field("none", description="How; each kind needs credentials of its own.")
     header: str | None = Field(
         None,
-        description="The header it travels in. api_key: default X-Api-Key; oauth2: default Authorization, and the token stands "
-        "alone in any other.",
+        description="The header it travels in. api_key: default X-Api-Key; oauth2: default Authorization, and the token "
+        "stands alone in any other.",
     )
     query: str | None = Field(None, description="api_key: the query parameter it travels in instead.")
     prefix: str = Field("", description="What stands before the key or token, such as Token.")
@@ -111,8 +111,8 @@ class Auth(Model):
     client: Literal["form", "basic", "json"] = Field("form", description="oauth2: how the client proves itself.")
     body: Literal["form", "json"] | None = Field(
         None,
-        description="oauth2: how the token request is written. Left out: as a form, with `client: json` as JSON. Beside a JSON "
-        "body a basic header has id and secret as they are.",
+        description="oauth2: how the token request is written. Left out: as a form, with `client: json` as JSON. Beside a "
+        "JSON body a basic header has id and secret as they are.",
     )
     grant_type: str | None = Field(
         None,
@@ -132,7 +132,8 @@ class Auth(Model):
     early: Duration = Field(300.0, description="oauth2: how long before its end a token is renewed.")
     named: str = Field("access_token", description="oauth2: what the answer calls the token.")
     lasts: Duration | None = Field(
-        None, description="oauth2: a token's life where neither the answer nor, where it is a JWT, the token itself says."
+        None,
+        description="oauth2: a token's life where neither the answer nor, where it is a JWT, the token itself says.",
     )
     timeout: Duration = Field(45.0, description="oauth2: how long a token request may take.")
     tiers: tuple[TierText, ...] = Field((), description="oauth2: limits of the token endpoint alone, such as 5/d.")
@@ -291,8 +292,8 @@ class Rotation(Model):
 
     type: str = Field(
         "",
-        description="The event type, or the last part of our URL, that announces them; empty: deliveries that name no type and "
-        "have all of `credentials`.",
+        description="The event type, or the last part of our URL, that announces them; empty: deliveries that name no type "
+        "and have all of `credentials`.",
     )
     credentials: dict[str, RecordPath] = Field(description="Name of the credential: where its new value is.")
     at: RecordPath | None = Field(None, description="When it was announced; left out: when it came.")
@@ -334,14 +335,17 @@ class Webhooks(Model):
         description="Resource to path: the same for its events, where it is another place; several are joined as ids are.",
     )
     any_case: bool = Field(
-        False, description="Keys are spelled now so, now so: they are read in lower case, as the paths here are written."
+        False,
+        description="Keys are spelled now so, now so: they are read in lower case, as the paths here are written.",
     )
     record: RecordPath | None = Field(None, description="Where an event has the whole record, if to be trusted.")
     at: RecordPath | None = Field(None, description="Where an event has its time.")
     routes: dict[str, str] = Field(default_factory=dict, description="Event type to resource.")
     deletes: tuple[str, ...] = Field((), description="Event types that mean: gone.")
     revokes: tuple[str, ...] = Field((), description="Event types that mean: the account took our access away.")
-    rotation: Rotation | None = Field(None, description="How new credentials are announced, where they come by webhook.")
+    rotation: Rotation | None = Field(
+        None, description="How new credentials are announced, where they come by webhook."
+    )
     answer: Answer | None = Field(
         None, description="What a stored delivery is answered, also one that was known; left out: our 202, and 200."
     )

@@ -46,6 +46,8 @@ class Answered(Protocol):
     def body(self) -> bytes: ...
     @property
     def retry_seconds(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
 
 
 Begin = Callable[[str, str, Delivery, Callable[[Answered], None]], None]
@@ -101,21 +103,21 @@ class Express:
         if not self._date or now - self._second >= 1.0:
             self._second = now
             self._date = b"Date: " + format_datetime(self._clock.now(), usegmt=True).encode() + b"\r\n\r\n"
-        start = _START.get((said.status, len(said.body)))
+        known = said.status, len(said.body), said.kind
+        start = _START.get(known)
         if start is None:
-            start = _START[said.status, len(said.body)] = _start(said.status, len(said.body))
+            start = _START[known] = _start(*known)
         if said.retry_seconds:
             start += b"Retry-After: %d\r\n" % said.retry_seconds
         answer(start + self._date + said.body)
 
 
-_START: dict[tuple[int, int], bytes] = {}
-"""All of an answer's head that does not change, by status and length: one each for the few answers there are."""
+_START: dict[tuple[int, int, str], bytes] = {}
+"""All of an answer's head that does not change, by status, length and content type: one for each of the few there are."""
 
 
-def _start(status: int, length: int) -> bytes:
+def _start(status: int, length: int, kind: str) -> bytes:
     signs = "".join(f"{name}: {value}\r\n" for name, value in SIGNS.items())
     return (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {length}\r\n{signs}"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{signs}"
     ).encode()

@@ -1,8 +1,9 @@
 """Where partners' deliveries arrive: judged on their raw bytes, stored, and only then acknowledged (R2).
 
-202 says: committed. 200: known already; a partner's description may want another answer for both (`webhooks.answer`). 503 with Retry-After: we cannot tell, come again. What is not a partner's own gets
-one and the same 401, whether the integration exists or not, for about the same work. Bodies are read, and those too large,
-too slow or compressed refused, before a request comes here (`guard.py`). Neither partner nor worker is asked anything (R16).
+202 says: committed. 200: known already. (A partner may want to hear something else for both: `webhooks.answer`.) 503 with
+Retry-After: we cannot tell, come again. What is not a partner's own gets one and the same 401, whether the integration
+exists or not, for about the same work. Bodies are read, and those too large, too slow or compressed refused, before a
+request comes here (`guard.py`). Neither partner nor worker is asked anything (R16).
 """
 
 from __future__ import annotations

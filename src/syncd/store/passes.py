@@ -112,8 +112,11 @@ class Passes:
         confirmed: bool = False,
         children: Sequence[str] = (),
         history: History | Mapping[str, History] = History.CHANGES,
+        kept: bool = False,
     ) -> Sweep:
         """Bury what the last two complete passes both missed, or hold it. Call it after a run finished `complete`.
+
+        `kept`: nothing is buried, whatever was missed; what the passes have shown is forgotten as ever.
 
         `children` are resources whose records go with their parents; `run_id` is the run that the deletions count for.
         `confirmed` is a person's word that the guard may be passed. Raises OwnershipError.
@@ -149,6 +152,9 @@ class Passes:
                 timeout=UNHURRIED_SECONDS,
             )
             await connection.execute(BY_KEY)
+            if kept:
+                await self._settle(connection, integration, resource, last["id"], before["id"], run_id, 0, now)
+                return Sweep(total=found["live"])
             gone = list(found["gone"] or ()) if twice else []
             reason, limit = _objection(found, len(gone), guard, held)
             if reason and not confirmed:

@@ -165,6 +165,8 @@ class Deriver:
         """Have the record read, as soon as coalescing allows; where that cannot be, the listing it stands in."""
         account, name, external_id = self._account, event.resource, event.external_id
         plan = account.plans[name]
+        if event.unless_stored and await account.store.records.get(account.name, name, external_id) is not None:
+            return
         if self._is_readable(plan, external_id):
             self._asks(found, plan, "fetch", external_id, one, external_id=external_id)
         elif plan.resource.parent is None:

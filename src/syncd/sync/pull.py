@@ -195,6 +195,7 @@ class Pull:
                 confirmed=self.confirmed,
                 children=account.children(plan.name),
                 history=account.history,
+                kept=plan.resource.missing == "kept",
             )
             tally.deleted += tally.sweep.deleted
             await ask_for_lacking(account, plan)

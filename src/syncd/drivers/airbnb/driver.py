@@ -1,0 +1,112 @@
+"""What of Airbnb no description says: settings that change its calls, a 403 that depends on the address, odd deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Final
+
+from syncd.kit import (
+    Change,
+    Delivery,
+    Event,
+    PartnerError,
+    PayloadError,
+    RejectedError,
+    Resource,
+    Response,
+    RestDriver,
+    checked_options,
+    coerce,
+    error_for,
+    getter,
+    replaced,
+)
+
+VERSION: Final = "X-AIRBNB-REQ-API-VERSION"
+MESSAGES_APART: Final = "2024.12.31"
+"""From this version on messages are no part of their thread."""
+MOST_DATES: Final = 731
+"""Of one call that writes a calendar."""
+AT_LISTINGS: Final = {"/users/me": "auth", "/reservations": "rejected", "/threads": "rejected", "/listings": "rejected"}
+"""What a 403 means where it cannot mean that one object is gone."""
+CODE: Final = getter("thread.attachment.booking_details.reservation_confirmation_code")
+LISTING: Final = getter("reservation.listing_id")
+
+
+class Airbnb(RestDriver):
+    """Airbnb, for one host."""
+
+    def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
+        return {**self.spec.headers, VERSION: str(checked_options(self.spec, options)["version"])}
+
+    def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
+        told = checked_options(self.spec, options)
+        found = dict(self.spec.resources)
+        past, ahead = f"{{today-{told['past_days']}d}}", f"{{today+{told['future_days']}d}}"
+        days, thread = "/calendars/{parent.id}/{today}/", "/threads/{parent.id}"
+        stay = {**found["reservations"].params, "start_date": past, "end_date": ahead}
+        found["calendar_days"] = replaced(found["calendar_days"], {"path": days + ahead})
+        found["reservations"] = replaced(found["reservations"], {"params": stay, **told["reservations"]})
+        texts = f"/listing_descriptions/{{parent.id}}/{told['locale']}"
+        found["listing_descriptions"] = replaced(found["listing_descriptions"], {"path": texts})
+        if told["inbox_filter"]:
+            given = {**found["threads"].params, "_inbox_filter": told["inbox_filter"]}
+            found["threads"] = replaced(found["threads"], {"params": given})
+        if told["version"] >= MESSAGES_APART:
+            found["messages"] = replaced(found["messages"], {"path": f"{thread}/messages"})
+        return found
+
+    # Answers and deliveries.
+
+    def classify(self, response: Response, now: datetime) -> PartnerError | None:
+        path = response.url.partition("?")[0]
+        word = next((word for end, word in AT_LISTINGS.items() if path.endswith(end)), None)
+        if response.status_code == 403 and word is not None:
+            return error_for("auth" if word == "auth" else "rejected", response, now, self.spec.errors)
+        return super().classify(response, now)
+
+    def events(self, delivery: Delivery) -> list[Event]:
+        rules, kind = self.spec.webhooks, self.event_type(delivery)
+        resource = rules.routes.get(kind) if rules is not None else None
+        if rules is None or resource is None:
+            return super().events(delivery)
+        told = delivery.json()
+        if str(LISTING(told)) == "0":  # a test
+            return []
+        named = getter(rules.id or "")(told)
+        ids = [
+            coerce.text(one) for one in (named if isinstance(named, list) else [named]) if one not in (None, "", 0, "0")
+        ]
+        if resource != "listings" and not (named and ids):  # what is told of listings is not always public
+            raise PayloadError(f"event {kind}: no record id at `{rules.id}`")
+        found = [Event(resource, one, kind) for one in dict.fromkeys(ids) if named]
+        code = CODE(told) if resource == "threads" else None
+        if isinstance(code, str) and code:  # a message may come in place of its reservation's confirmation
+            found.append(Event("reservations", code, kind, unless_stored=True))
+        return found
+
+    # Pushes.
+
+    def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
+        super().check(resource, change, stored)
+        if change.kind != "calendar":
+            return
+        operations = change.data["operations"]
+        operations = operations if isinstance(operations, list) else [operations]
+        if any(one.get("availability") == "unavailable" and not one.get("busy_subtype") for one in operations):
+            raise RejectedError("field operations: a block needs busy_subtype", code="invalid", resource=resource.name)
+        if sum(_days(told) for one in operations for told in one.get("dates") or [""]) > MOST_DATES:
+            told = f"field operations: more than {MOST_DATES} dates"
+            raise RejectedError(told, code="invalid", resource=resource.name)
+
+
+def _days(told: str) -> int:
+    """Days of `2026-10-01:2026-10-05` (both count) or of one date. Raises RejectedError."""
+    first, _, last = str(told).partition(":")
+    try:
+        return (date.fromisoformat(last or first) - date.fromisoformat(first)).days + 1
+    except ValueError:
+        raise RejectedError(
+            "field operations: dates are YYYY-MM-DD or two of them with a colon", code="invalid"
+        ) from None
