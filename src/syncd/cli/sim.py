@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -46,9 +47,14 @@ def sim(app: App, driver: str | None, port: int, host: str, options: tuple[str, 
 
 
 def _simulated() -> list[str]:
+    """Drivers with a simulator beside them, ours and those of other packages."""
     from syncd import drivers
 
-    return sorted(file.parent.name for file in Path(drivers.__file__).parent.glob("*/simulator.py"))
+    found = {file.parent.name for file in Path(drivers.__file__).parent.glob("*/simulator.py")}
+    for name in drivers.sources():
+        with suppress(drivers.DriverError, ImportError):
+            found |= {name} if (drivers.folder(name) / "simulator.py").is_file() else set()
+    return sorted(found)
 
 
 def _option(text: str) -> tuple[str, object]:

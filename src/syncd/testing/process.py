@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from syncd import drivers
 from syncd.testing.base import Simulator
 
 
@@ -57,7 +58,10 @@ async def serve(simulator: Simulator, host: str = "127.0.0.1", port: int = 0) ->
 
 def make(name: str, options: dict[str, Any]) -> Simulator:
     """The simulator of a driver (`stripe`) or of any module with `create` (`package.module`). Raises ImportError."""
-    module = importlib.import_module(name if "." in name else f"syncd.drivers.{name}.simulator")
+    if "." not in name:
+        source = drivers.sources().get(name)  # one of another package lies there
+        name = f"{source.module if source is not None else f'syncd.drivers.{name}'}.simulator"
+    module = importlib.import_module(name)
     made = module.create(**options)
     assert isinstance(made, Simulator)
     return made
