@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from syncd.kit import (
+    Change,
     Checkpoint,
     Delivery,
     Driver,
     Identity,
     Item,
     PartnerError,
+    RateLimitError,
     Raw,
     Record,
     Request,
@@ -27,6 +30,7 @@ from syncd.kit import (
     signatures,
 )
 from syncd.kit.reading import parse
+from syncd.kit.signatures import Verdict
 from syncd.testing.driver_suite import Check, checks, checks_of
 
 SPEC: dict[str, Any] = {
@@ -42,12 +46,16 @@ SPEC: dict[str, Any] = {
             "pages": {"kind": "cursor", "param": "after", "next": "next", "size": "limit"},
             "since": "since",
             "fields": {"name": "name", "length": {"as": "number"}},
+            "pushes": {
+                "rename": {"method": "PATCH", "path": "/boats/{id}", "fields": {"name": "text"}, "idempotency": "natural"},
+                "hire": {"path": "/boats/{id}/hire", "idempotency": "header:Idempotency-Key"},
+            },
         },
         "bookings": {"path": "/boats/{parent.id}/bookings", "parent": "boats", "records": "items"},
     },
     "webhooks": {"verify": "hmac_sha256", "header": "X-Sig", "event_id": "id", "type": "type", "id": "boat",
                  "routes": {"boat.gone": "boats"}, "deletes": ["boat.gone"]},
-    "quality": {"tier": "silver", "excused": {"sample-401": "its keys never expire"}},
+    "quality": {"tier": "silver", "owner": "the harbour team", "excused": {"sample-401": "its keys never expire"}},
 }  # fmt: skip
 BODY = '{"id": "e1", "type": "boat.gone", "boat": "b1"}'
 SAMPLES: dict[str, Any] = {
@@ -78,6 +86,15 @@ SAMPLES: dict[str, Any] = {
         "error": "RateLimitError",
         "wait_seconds": 7,
     },
+    "sick.error": {"answer": {"status": 502}, "error": "TransientError"},
+    "boats.rename.push": {
+        "kind": "rename",
+        "id": "b1",
+        "data": {"name": "Else"},
+        "request": {"method": "PATCH", "path": "/boats/b1", "json": {"name": "Else"}},
+        "answer": {"body": {"id": "b1"}},
+    },
+    "boats.named-by-number.push": {"kind": "rename", "id": "b1", "data": {"name": 5}, "reject": "field name"},
     "fine.error": {"answer": {"status": 200, "body": {"error": None}}, "error": None},
     "gone.webhook": {
         "body": BODY,
@@ -138,6 +155,14 @@ def test_a_sound_driver_passes(folder: Path) -> None:
         ("gone.webhook", {"secrets": ["another-one"]}, "webhook-gone"),
         ("gone.webhook", {"event_id": "e2"}, "webhook-gone"),
         ("gone.webhook", {"events": []}, "webhook-gone"),
+        ("boats.rename.push", {"request": {"json": {"name": "Other"}}}, "push-boats-rename"),
+        ("boats.rename.push", {"confirms": False}, "push-boats-rename"),
+        ("boats.rename.push", {"pushed": "b1"}, "push-boats-rename"),
+        ("boats.rename.push", {"answer": {"status": 500}}, "push-boats-rename"),
+        ("boats.rename.push", {"data": {"colour": "red"}}, "push-boats-rename"),
+        ("boats.rename.push", {"reject": "field name"}, "push-boats-rename"),
+        ("boats.named-by-number.push", {"data": {"name": "Else"}}, "push-boats-named-by-number"),
+        ("boats.named-by-number.push", {"reject": "field colour"}, "push-boats-named-by-number"),
     ],
 )
 def test_a_sample_that_does_not_come_true_fails(sample: str, change: dict[str, Any], check: str, folder: Path) -> None:
@@ -162,8 +187,8 @@ def test_a_claimed_rung_of_the_ladder_has_to_be_earned(missing: str, folder: Pat
 @pytest.mark.parametrize(
     "change",
     [
-        {"quality": {"tier": "silver"}},
-        {"quality": {"tier": "silver", "excused": {"sample-401": "no"}}},
+        {"quality": {"tier": "silver", "owner": "us"}},
+        {"quality": {"tier": "silver", "owner": "us", "excused": {"sample-401": "no"}}},
         {"limits": {"tiers": ["10/s"], "share": 0.9}},
     ],
     ids=str,
@@ -223,6 +248,84 @@ class Climbing(RestDriver):
         return Request(f"/boats/{parent_id}/bookings", route=child.path)
 
 
+class Patient(RestDriver):
+    """Reads waits in seconds only."""
+
+    def classify(self, response: Response, now: datetime) -> PartnerError | None:
+        if response.status_code != 429:
+            return super().classify(response, now)
+        told = response.headers.get("retry-after", "")
+        until = now + timedelta(seconds=int(told)) if told.isdecimal() and len(told) < 9 else None
+        return RateLimitError("later", status=429, retry_at=until)
+
+
+class Hasty(Patient):
+    """Takes an HTTP date for one by our clock."""
+
+    def classify(self, response: Response, now: datetime) -> PartnerError | None:
+        found = super().classify(response, now)
+        told = response.headers.get("retry-after", "")
+        if isinstance(found, RateLimitError) and told.endswith("GMT") and "99" not in told:
+            found.retry_at = parsedate_to_datetime(told)
+        return found
+
+
+class Credulous(RestDriver):
+    """Believes any number."""
+
+    def classify(self, response: Response, now: datetime) -> PartnerError | None:
+        found = super().classify(response, now)
+        if isinstance(found, RateLimitError) and response.headers.get("retry-after", "").isdigit():
+            found.retry_at = now + timedelta(seconds=min(int(response.headers["retry-after"]), 10**9))
+        return found
+
+
+class Wordy(RestDriver):
+    """Keeps whatever comes."""
+
+    def normalize(self, resource: Resource, raw: Raw, adapter: str = "") -> Record:
+        record = super().normalize(resource, raw, adapter)
+        record.data["all"] = len(raw)
+        return record
+
+
+class Renaming(RestDriver):
+    """Names a delivery by its signature."""
+
+    def event_id(self, delivery: Delivery) -> str | None:
+        return delivery.headers.get("x-sig")
+
+
+class Fresh(RestDriver):
+    """Another key with each try."""
+
+    tries = 0
+
+    def push(self, resource: Resource, change: Change) -> Request:
+        self.tries += 1
+        return super().push(resource, replace(change, idempotency_key=str(self.tries)))
+
+
+class Keyless(RestDriver):
+    """Leaves the key out."""
+
+    def push(self, resource: Resource, change: Change) -> Request:
+        return replace(super().push(resource, change), headers={})
+
+
+class Round(RestDriver):
+    """Goes on for ever, with a cursor of its own making."""
+
+    def pages(self, resource: Resource, first: Request) -> Any:
+        request, number = first, 0
+        while True:
+            response = yield request
+            if not resource.reader.records(response):
+                return
+            number += 1
+            request = replace(request, cursor=str(number))
+
+
 class Empty(RestDriver):
     def items(self, resource: Resource, response: Response) -> list[Item]:
         return [Item(resource.name)]
@@ -240,11 +343,67 @@ class Empty(RestDriver):
         (Generous, {"boats-refuses-what-is-no-record"}),
         (Counting, {"boats-asks-the-same-twice"}),
         (Climbing, {"bookings-keeps-ids-in-place"}),
+        (Patient, {"reads-every-wait"}),
+        (Hasty, {"reads-every-wait"}),
+        (Credulous, {"survives-senseless-waits"}),
+        (Wordy, {"record-boats-plain-of-another-shape"}),
+        (Renaming, {"knows-a-second-try"}),
+        (Fresh, {"boats-push-hire-is-the-same-twice"}),
+        (Keyless, {"boats-push-hire-is-the-same-twice"}),
+        (Round, {"pages-boats-walk-repeated"}),
         (Empty, {"pages-boats-walk"}),
     ],
 )
 def test_each_fault_of_a_driver_is_caught_by_name(kind: type[Driver], checks: set[str], folder: Path) -> None:
     assert checks <= failing(kind(parse(SPEC)), folder)
+
+
+STANDARD = {"verify": "standard", "event_id": "header:svix-id", "type": "type", "id": "boat", "routes": {"x": "boats"}}
+
+
+def test_a_driver_that_lets_old_deliveries_in_is_caught(folder: Path) -> None:
+    (folder / "samples/gone.webhook.json").unlink()
+    spec = {**SPEC, "webhooks": STANDARD}
+    driver = RestDriver(parse(spec))
+    assert failing(driver, folder) == set()
+    driver.verifier = lambda secrets, **how: RestDriver.verifier(driver, secrets, tolerance_seconds=1e9)  # type: ignore[method-assign]
+    assert failing(driver, folder) == {"refuses-what-is-stale"}
+
+
+def test_a_signature_that_is_compared_in_part_is_caught(folder: Path) -> None:
+    def verifier(secrets: Any, **how: Any) -> Any:
+        held = [one.reveal().encode() for one in secrets]
+
+        def verify(delivery: Delivery, now: float) -> Verdict:
+            given, body = str(delivery.headers.get("x-sig") or ""), delivery.body
+            fits = any(given[:20] == signatures.digest(one, body).decode()[:20] for one in held)
+            return Verdict.FITS if fits else Verdict.FORGED
+
+        return verify
+
+    driver = RestDriver(parse(SPEC))
+    driver.verifier = verifier  # type: ignore[method-assign]
+    assert failing(driver, folder) == {"knows-its-own-deliveries"}
+
+
+@pytest.mark.parametrize(
+    "verify", ["hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "airbnb", "none"]
+)
+def test_every_scheme_there_is_signs_and_sees_every_change(verify: str, folder: Path) -> None:
+    (folder / "samples/gone.webhook.json").unlink()
+    spec = {**SPEC, "webhooks": {"verify": verify, "header": "X-Sig" if "hmac" in verify else None, "event_id": "id"}}
+    assert failing(RestDriver(parse(spec)), folder) == set()
+
+
+@pytest.mark.parametrize(
+    "verify", ["hmac_sha256", "standard", "stripe", "attio", "maintainx", "twilio", "airbnb", "none"]
+)
+def test_of_no_scheme_anything_is_let_in(verify: str, folder: Path) -> None:
+    (folder / "samples/gone.webhook.json").unlink()
+    spec = {**SPEC, "webhooks": {"verify": verify, "header": "X-Sig" if "hmac" in verify else None, "event_id": "id"}}
+    driver = RestDriver(parse(spec))
+    driver.verifier = lambda secrets, **how: lambda delivery, now: Verdict.FITS if secrets else Verdict.FORGED  # type: ignore[method-assign]
+    assert "knows-its-own-deliveries" in failing(driver, folder)
 
 
 IMPURE = """

@@ -77,8 +77,9 @@ def strange_requests(name: str, driver: Driver, samples: Sequence[Sample]) -> It
         ]
         base = driver.base_url(options) or ""
         found = [(one, problem) for one in made for problem in calls.problems(specification(name), base, one)]
-        by_id = [list(_subscribing(name, driver, options, own)) for own in _IDS]
-        found += min(by_id, key=len)
+        by_id: list[list[tuple[calls.Made, Problem]]] = [list(_subscribing(name, driver, options, own)) for own in _IDS]
+        least = min(by_id, key=len)
+        found += least
         for one, problem in found:
             if problem not in told:
                 told.add(problem)
