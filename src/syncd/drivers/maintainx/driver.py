@@ -37,8 +37,10 @@ class MaintainX(RestDriver):
         found["work_orders"] = found["work_orders"].model_copy(update={"pushes": fresh})
         if settings["skip_webhooks"]:
             for name, resource in found.items():
-                silent = {"params": {"skipWebhook": "true"}}
-                pushes = {kind: each.model_copy(update=silent) for kind, each in resource.pushes.items()}
+                more = {
+                    kind: {"params": {**push.params, "skipWebhook": "true"}} for kind, push in resource.pushes.items()
+                }
+                pushes = {kind: push.model_copy(update=more[kind]) for kind, push in resource.pushes.items()}
                 found[name] = resource.model_copy(update={"pushes": pushes})
         return found
 
