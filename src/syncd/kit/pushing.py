@@ -248,7 +248,8 @@ def already(resource: Resource, change: Change, response: Response) -> bool:
     found = getter(place)(response.json())
     if isinstance(found, dict):
         ids = resource.id if isinstance(resource.id, tuple) else (resource.id,)
-        if all(getter(path)(found) is MISSING for path in (*same, *(ids if rules.look_up.path is None else ()))):
+        of_one = rules.look_up.path is None or rules.look_up.each
+        if all(getter(path)(found) is MISSING for path in (*same, *(ids if of_one else ()))):
             raise PayloadError(f"the answer to the look-up has none of {', '.join(same)} {_at(place)}")
         found = [found]
     if not isinstance(found, list):

@@ -8,8 +8,7 @@ from typing import Any, Final
 from syncd.drivers.maintainx.subscriptions import MaintainXSubscriptions
 from syncd.kit import ConfigError, Delivery, Event, Resource, RestDriver, Subscriptions, checked_options
 
-CLOSED: Final = ("CLOSED", "COMPLETED")
-"""Words of ours for a work order that is over; MaintainX has neither."""
+CLOSED: Final = ("CLOSED", "COMPLETED")  # words of ours: MaintainX has neither
 
 
 class MaintainX(RestDriver):
@@ -24,24 +23,20 @@ class MaintainX(RestDriver):
         pushes = found["work_orders"].pushes
         status, table = pushes["status"].fields["status"], pushes["status"].transitions
         assert table is not None
+        words = dict.fromkeys(CLOSED, settings["closed_maps_to"])
         allowed = {**table.allowed, **_stated(settings["transitions"], status.choices)}
         if settings["reopen"]:
             allowed |= {state: ("OPEN", *allowed[state]) for state in ("DONE", "CANCELED")}
         changed = {
-            "fields": {
-                "status": status.model_copy(update={"words": dict.fromkeys(CLOSED, settings["closed_maps_to"])})
-            },
+            "fields": {"status": status.model_copy(update={"words": words})},
             "transitions": table.model_copy(update={"allowed": allowed}),
         }
         fresh = {**pushes, "status": pushes["status"].model_copy(update=changed)}
         found["work_orders"] = found["work_orders"].model_copy(update={"pushes": fresh})
         if settings["skip_webhooks"]:
             for name, resource in found.items():
-                more = {
-                    kind: {"params": {**push.params, "skipWebhook": "true"}} for kind, push in resource.pushes.items()
-                }
-                pushes = {kind: push.model_copy(update=more[kind]) for kind, push in resource.pushes.items()}
-                found[name] = resource.model_copy(update={"pushes": pushes})
+                fresh = {kind: push.model_copy(update=_silent(push.params)) for kind, push in resource.pushes.items()}
+                found[name] = resource.model_copy(update={"pushes": fresh})
         return found
 
     def events(self, delivery: Delivery) -> list[Event]:
@@ -53,6 +48,10 @@ class MaintainX(RestDriver):
 
     def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
         return MaintainXSubscriptions(self.spec.webhooks.routes if self.spec.webhooks is not None else {})
+
+
+def _silent(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {"params": {**params, "skipWebhook": "true"}}
 
 
 def _stated(given: Mapping[str, Any] | None, choices: tuple[Any, ...]) -> dict[str, tuple[str, ...]]:

@@ -20,7 +20,7 @@ PART_STATUSES: Final = ("NO_PARTS", "ASSIGNED", "RESERVED", "KITTED", "STAGED", 
 ORDER_STATUSES: Final = ("APPROVED", "CANCELED", "COMPLETED", "DECLINED", "PARTIALLY_FULFILLED", "PENDING", "REQUESTED")
 ORDER_WRITABLE: Final = ORDER_STATUSES[:-1]
 MACHINES: Final = tuple("Conveyor Pump Compressor Boiler Press Chiller Lift Oven Mixer Fan".split())  # noqa: SIM905
-FAULTS: Final = tuple(
+FAULTS: Final = ("belt drift", "oil leak", "noise", "no pressure", "sensor fault", "yearly check", "filter change")
     ["belt drift", "oil leak", "noise", "no pressure", "sensor fault", "yearly check", "filter change"]
 )
 COUNTERS: Final = {"OPEN": "openCount", "IN_PROGRESS": "inProgressCount", "ON_HOLD": "onHoldCount", "DONE": "doneCount"}

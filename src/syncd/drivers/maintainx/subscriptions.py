@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Final
 from syncd.kit import PayloadError, Request, Response, Secret, Subscription, Subscriptions, getter
 from syncd.kit.subscriptions import text_at
 
-PATH: Final = "/subscriptions"
 ROUTE: Final = "/subscriptions/{id}"
 
 
@@ -28,13 +27,13 @@ class MaintainXSubscriptions(Subscriptions):
         return frozenset(event for event, resource in self._routes.items() if resource in resources)
 
     def read(self, one: Subscription) -> Request:
-        return Request(f"{PATH}/{one.id}", route=ROUTE)
+        return Request(f"/subscriptions/{one.id}", route=ROUTE)
 
     def told(self, one: Subscription, response: Response) -> Subscription:
         return _said(one, getter("subscription")(response.json()))
 
     def create(self, url: str, events: Collection[str]) -> Request:
-        return Request(PATH, "POST", json={"type": next(iter(events)), "url": url})
+        return Request("/subscriptions", "POST", json={"type": next(iter(events)), "url": url})
 
     def created(self, response: Response) -> tuple[Subscription, Secret | None]:
         number = getter("id")(response.json())
@@ -43,13 +42,13 @@ class MaintainXSubscriptions(Subscriptions):
         return _said(Subscription(str(number), "", frozenset()), response.json()), self.secret_in(response)
 
     def secret(self, one: Subscription) -> Request | None:
-        return Request(f"{PATH}/{one.id}/secret", route=f"{ROUTE}/secret")
+        return Request(f"/subscriptions/{one.id}/secret", route=f"{ROUTE}/secret")
 
     def secret_in(self, response: Response) -> Secret | None:
         return Secret(found) if (found := text_at(response.json(), "secret")) else None
 
     def remove(self, one: Subscription) -> Request:
-        return Request(f"{PATH}/{one.id}", "DELETE", route=ROUTE)
+        return Request(f"/subscriptions/{one.id}", "DELETE", route=ROUTE)
 
 
 def _said(one: Subscription, raw: Any) -> Subscription:
