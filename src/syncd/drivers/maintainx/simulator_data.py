@@ -21,8 +21,6 @@ ORDER_STATUSES: Final = ("APPROVED", "CANCELED", "COMPLETED", "DECLINED", "PARTI
 ORDER_WRITABLE: Final = ORDER_STATUSES[:-1]
 MACHINES: Final = tuple("Conveyor Pump Compressor Boiler Press Chiller Lift Oven Mixer Fan".split())  # noqa: SIM905
 FAULTS: Final = ("belt drift", "oil leak", "noise", "no pressure", "sensor fault", "yearly check", "filter change")
-    ["belt drift", "oil leak", "noise", "no pressure", "sensor fault", "yearly check", "filter change"]
-)
 COUNTERS: Final = {"OPEN": "openCount", "IN_PROGRESS": "inProgressCount", "ON_HOLD": "onHoldCount", "DONE": "doneCount"}
 FIRST: Final = {
     "organizations": 4412, "locations": 60_001, "users": 88_001, "teams": 11, "vendors": 3_001, "categories": 701,
