@@ -38,11 +38,16 @@ from syncd.sync.ownership import Ownership
 from syncd.sync.plan import WEBHOOKS, ResourcePlan, Strategy
 from syncd.sync.processor import Processor, Target
 from syncd.sync.pushes import Pushes
+from syncd.sync.renormalizing import Renormalizing
+from syncd.sync.rollout import Rollout, principal
 from syncd.sync.rotating import Rotation
 from syncd.sync.runner import Runner
 from syncd.sync.schedule import Schedule
+from syncd.sync.schema_watch import Policy, SchemaWatch
 from syncd.sync.scope import file_of
+from syncd.sync.shadow import Trial
 from syncd.sync.silence import Silence
+from syncd.sync.watching import Watching
 
 log = structlog.get_logger()
 
@@ -174,8 +179,7 @@ class Built:
         """What needs the database before the first call: typed views."""
         for account in self.accounts.values():
             for name, plan in account.plans.items():
-                columns = plan.resource.columns(plan.adapter)
-                await self.store.views.refresh(self.config.name, name, columns)
+                await self.store.views.refresh(self.config.name, name, plan.columns)
         self.opened = True
 
     async def aclose(self) -> None:
@@ -242,6 +246,10 @@ class Builder:
         )
         runner.parts.append(rotation)
         runner.parts.append(Backfilling(built.config.name, built.accounts, self._store, self._clock, runner.is_paused))
+        runner.parts.append(Watching(built.config.name, built.accounts, self._store, self._clock))
+        runner.parts.append(
+            Renormalizing(built.config.name, built.accounts, self._store, self._clock, runner.is_paused)
+        )
         runner.parts.append(
             Pushes(built.config.name, built.accounts, runner.pool, self._store, self._clock, paused=runner.is_paused)
         )
@@ -330,10 +338,19 @@ class Builder:
                 lane=Lane.LOW if plan.resource.lane == "low" else Lane.NORMAL,
                 media=plan.resource.media is not None and integration.media is not None,
                 expires_seconds=plan.expires_seconds,
+                rollout=plan.rollout,
             )
             for plan in plans.values()
         }
         health = self._health.setdefault(name, Health(name))
+        watch = SchemaWatch(
+            partner.name, name, {plan.name: plan.schema for plan in plans.values()}, self._clock, health.shape_told
+        )
+        trials = {
+            plan.name: Trial(plan.resource, plan.shadow, plan.adapter, driver)
+            for plan in plans.values()
+            if plan.shadow is not None
+        }
         account = Account(
             partner=partner.name,
             name=name,
@@ -344,7 +361,7 @@ class Builder:
             clock=self._clock,
             ownership=scope.ownership,
             plans=plans,
-            processor=Processor(driver, name, targets, self._store),
+            processor=Processor(driver, name, targets, self._store, watch, trials),
             health=health,
             options=options,
             keys=keys,
@@ -374,7 +391,8 @@ def resource_plans(driver: Driver, partner: PartnerConfig, name: str) -> dict[st
         plans[resource.name] = resource_plan(
             resource,
             settings,
-            partner.integrations[name].adapter or "v1",
+            partner.integrations[name].adapters,
+            shadow=partner.integrations[name].shadow,
             unfed=no_webhooks(driver, partner, name),
         )
     for plan in list(plans.values()):
@@ -395,8 +413,20 @@ def no_webhooks(driver: Driver, partner: PartnerConfig, name: str) -> str:
     return ""  # or none that is known of: a subscription made by `webhook register` needs no line in the file
 
 
-def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str, *, unfed: str = "") -> ResourcePlan:
-    """One resource's settings in force. `unfed`: why webhooks cannot tell of it, if they cannot."""
+def resource_plan(
+    resource: Resource,
+    settings: ResourceConfig,
+    adapters: str | Mapping[str, float],
+    *,
+    shadow: str | None = None,
+    unfed: str = "",
+) -> ResourcePlan:
+    """One resource's settings in force. `adapters`: for how many percent of the records each; `unfed`: why webhooks cannot
+    tell of it, if they cannot."""
+    adapters = {adapters: 100.0} if isinstance(adapters, str) else adapters
+    adapter = principal(adapters)
+    own = {"v1", *resource.adapters}
+    rollout = Rollout.of(adapters) if len(own & set(adapters)) > 1 else None
     told = settings.strategy or resource.strategy
     reads = resource.reads if settings.strategy in (None, WEBHOOKS) else settings.strategy
     strategy = Strategy.CHILDREN if resource.parent is not None else Strategy(reads)
@@ -421,6 +451,11 @@ def resource_plan(resource: Resource, settings: ResourceConfig, adapter: str, *,
         history=settings.history,
         guard=Guard(settings.guard.share, settings.guard.records),
         adapter=adapter,
+        rollout=rollout,
+        shadow=shadow if shadow in own and shadow != adapter else None,
+        schema=Policy(settings.schema_policy),
+        rejects_share=settings.rejects.share,
+        rejects_least=settings.rejects.records,
         expires_seconds=settings.expires,
         backup=None
         if unfed or not by_webhooks

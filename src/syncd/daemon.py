@@ -32,6 +32,7 @@ from syncd.reload import Reloader
 from syncd.sdnotify import Notifier
 from syncd.secrets import Secret, Vault
 from syncd.server import (
+    desk_adapters,
     desk_backfill,
     desk_drift,
     desk_dryrun,
@@ -277,6 +278,7 @@ class Daemon:
     def _desks(self) -> list[web.RouteDef]:
         """What the admin API has beside its core, a desk a topic."""
         return [
+            *desk_adapters.routes(self.engine.adapters),
             *desk_backfill.routes(self.engine.backfills),
             *desk_drift.routes(self.engine.comparisons),
             *desk_dryrun.routes(self.engine.dry_runs),

@@ -139,6 +139,18 @@ TASKS = Counter(
 HELD_DELETIONS = Gauge(
     "syncd_held_deletions", "Deletions waiting for a person.", ["integration", "resource"], registry=REGISTRY
 )
+SCHEMA_CHANGES = Gauge(
+    "syncd_schema_changes",
+    "Fields that are not as they were known, and that nobody has accepted: unknown, missing, retyped.",
+    ["integration", "resource", "what"],
+    registry=REGISTRY,
+)
+RENORMALIZED = Counter(
+    "syncd_renormalized_records_total",
+    "Stored records read again by an adapter: changed, unchanged, passed, rejected.",
+    ["integration", "resource", "what"],
+    registry=REGISTRY,
+)
 PUSHES = Counter(
     "syncd_pushes_total",
     "Pushes by what became of a try: done, later, unknown, dropped, buried.",

@@ -12,6 +12,7 @@ from typing import Any
 from anyio import to_thread
 
 from syncd import __version__, causes, drivers, following, metrics, planning, standing
+from syncd.adapting import Adapting
 from syncd.backfills import Backfills
 from syncd.clock import Clock
 from syncd.comparisons import Comparisons
@@ -100,6 +101,7 @@ class Engine:
             sight=self.sight,
             woken=self._woken,
         )
+        self.adapters = Adapting(accounts=self._accounts, store=self._store, names=self.names, woken=self._woken)
         self.comparisons = Comparisons(
             config=config, accounts=self._accounts, clock=clock, names=self.names, sight=self.sight
         )

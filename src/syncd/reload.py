@@ -117,6 +117,7 @@ class Reloader:
         changes = difference(old, new, before=before, after=self._secrets())
         later = old.model_copy(update={name: getattr(wanted, name) for name in restart})
         changes += [f"{line} (in force after a restart)" for line in difference(old, later)]
+        changes += _to_renormalize(old, new)
         return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes), new
 
     def _secrets(self) -> dict[Ref, str]:
@@ -196,6 +197,15 @@ class Reloader:
                 await state.end()
             except SyncdError as error:
                 say.warning("scope_not_released", scope=state.ownership.scope, reason=str(error))
+
+
+def _to_renormalize(old: Config, new: Config) -> list[str]:
+    """Who reads by another adapter from now on has records stored that the old one made."""
+    return [
+        f"{partner.name}.integrations.{name}: what is stored was made by another adapter; do: syncd renormalize {name}"
+        for name, (partner, integration) in new.integrations.items()
+        if name in old.integrations and old.integrations[name][1].adapters != integration.adapters
+    ]
 
 
 def _works_alike(one: PartnerConfig | None, other: PartnerConfig | None) -> bool:

@@ -144,7 +144,7 @@ class Stage:
         account: Any = SimpleNamespace(
             name="acme", partner="plain", scope="s", gate=self.gate, plans=plans, fence=1, may_call=lambda: True,
             ownership=SimpleNamespace(held=True), needs=lambda name: (plans[name].resource.group,),
-            health=Health("acme"), moved=lambda: None, flow=Flow(),
+            health=Health("acme"), moved=lambda: None, flow=Flow(), processor=SimpleNamespace(watch=None),
         )  # fmt: skip
         self.account = account
         self.checkpoints = Checkpoints()

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from syncd.store.database import Database
+from syncd.store.tasks import WISHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Schemas:
 
     async def accept(self, integration: str, resource: str | None, *, who: str) -> list[StoredSchema]:
         """Say that what is new is meant; the owner acts on it. Returns the rows that had news, as they were."""
+        await self._database.execute("SELECT pg_notify($1, $2)", WISHES, integration)
         found = await self._database.fetch(
             "UPDATE syncd.schemas SET accepted = accepted + 1, accepted_at = $3, accepted_by = $4 WHERE integration = $1 "
             f"AND ($2::text IS NULL OR resource = $2) AND news <> '[]' RETURNING {_COLUMNS}",

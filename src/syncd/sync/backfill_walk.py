@@ -106,6 +106,7 @@ class Walk:
             f"backfill {self.backfill.id}",
             step.parent_id,
             observed_at(response, requested_at),
+            listing=True,
         )
         return await account.processor.read(plan.name, page, rejected=await account.rejected_ids())
 

@@ -24,10 +24,8 @@ from syncd.errors import (
 from syncd.explain import NOTHING_TO_DO, Explanation, State
 from syncd.store import KILLED, Stand, Sweep
 from syncd.sync import outage, scope
+from syncd.sync.rejections import Rejections
 
-REJECTED_LEAST = 10
-REJECTED_SHARE = 0.05
-"""So many rejects in a run, and such a share of its records, mean that the partner has changed its shape."""
 DOWN_AFTER = 3
 """Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
 
@@ -71,6 +69,10 @@ class ResourceHealth:
     drift: Drift | None = None
     """What the last complete pass, or a backup since that found more, had to mend; None: no pass could tell yet."""
     drift_of_pass: Drift | None = None
+    shape: Explanation | None = None
+    """Its records come in another shape than before."""
+    misshapen: bool = False
+    """And that is a trouble."""
 
 
 @dataclass(slots=True)
@@ -101,25 +103,21 @@ class Health:
         """A run goes on: whatever limit the last one was put off for lets calls go again, or will be met anew."""
         self.of(resource).limited_until = None
 
-    def succeeded(self, resource: str, now: datetime, *, rejected: int = 0, seen: int = 0) -> bool:
+    def succeeded(self, resource: str, now: datetime, rejections: Rejections | None = None) -> bool:
         """A run ended well. Returns True when this heals a trouble that had been said.
 
-        Where too many of the records `seen` were rejected the partner's shape has changed: that is a trouble too.
+        Where too many of its records were rejected the partner's shape has changed: that is a trouble too.
         """
         known = self.of(resource)
-        healed = known.trouble is not None or self.auth is not None
+        before = known.trouble
+        healed = before is not None or self.auth is not None
         known.last_success_at = self.last_success_at = now
-        known.failed_since, known.failures, known.trouble, known.rejected = None, 0, None, rejected
+        known.failed_since, known.failures, known.trouble = None, 0, None
+        known.rejected = rejections.rejected if rejections is not None else 0
         known.limited_until = None
         self.auth = self.auth_retry_at = None
-        if rejected >= max(REJECTED_LEAST, REJECTED_SHARE * seen):
-            known.trouble = Explanation(
-                "schema-changed",
-                f"{resource}: {rejected} of {seen} records failed validation and were set aside",
-                since=now,
-                cause="the partner's records no longer have the shape the driver expects",
-                action=f"syncd dlq list {self.integration}",
-            )
+        if rejections is not None:
+            known.trouble = rejections.explanation(self.integration, resource, before, now)
         return healed and known.trouble is None
 
     def failed(self, resource: str, error: BaseException, now: datetime) -> bool:
@@ -188,6 +186,11 @@ class Health:
         elif isinstance(error, AuthError) and self.auth is None:
             self.auth = explain_error(self.integration, "", error, now)
 
+    def shape_told(self, resource: str, told: Explanation | None, trouble: bool) -> None:
+        """What the schema watch has to say of a resource."""
+        known = self.of(resource)
+        known.shape, known.misshapen = told, trouble
+
     def holds(self, resource: str, sweep: Sweep, since: datetime) -> bool:
         """Deletions are held, or no longer. Returns True when this is news."""
         known = self.of(resource)
@@ -236,6 +239,9 @@ class Health:
         held = [known.held for known in self.resources.values() if known.held is not None]
         if troubles:
             return State.DEGRADED, troubles[0]
+        shapes = [known.shape for known in self.resources.values() if known.shape is not None and known.misshapen]
+        if shapes:
+            return State.DEGRADED, shapes[0]
         if held:
             return State.DEGRADED, held[0]
         if self.rotation is not None:
@@ -248,7 +254,8 @@ class Health:
         waits = scope.rate_limited(gate, now) or scope.used_up(gate, now, wanted=bool(put_off))
         if waits is not None or put_off:
             return State.WAITING, waits or put_off[0]
-        return State.HEALTHY, self.silence or next(scope.remarks(gate, now), None)
+        remark = self.silence or next((known.shape for known in self.resources.values() if known.shape), None)
+        return State.HEALTHY, remark or next(scope.remarks(gate, now), None)
 
     def resource_state(
         self, resource: str, gate: Mapping[str, Any], now: datetime, groups: Sequence[str] = ("",)
@@ -264,10 +271,12 @@ class Health:
             return (State.DOWN if breaker.code == outage.OPEN else State.PAUSED), breaker
         if known.trouble is not None:
             return (State.DOWN if known.failures >= DOWN_AFTER else State.DEGRADED), known.trouble
+        if known.shape is not None and known.misshapen:
+            return State.DEGRADED, known.shape
         if known.held is not None:
             return State.DEGRADED, known.held
         put_off = self._put_off(resource, now)
-        return (State.HEALTHY if put_off is None else State.WAITING), put_off
+        return (State.HEALTHY, known.shape) if put_off is None else (State.WAITING, put_off)
 
     def _put_off(self, resource: str, now: datetime) -> Explanation | None:
         """A run that waits in its row for a limit: of its route, of the token endpoint, of a whole day."""

@@ -21,6 +21,8 @@ class PageIn:
     parent_id: str | None = None
     observed_at: datetime | None = None
     """The partner's clock at that moment: the stamp of records that have none of their own, where events have one."""
+    listing: bool = False
+    """It is a page of a listing: what it leaves out tells something."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,9 @@ from enum import StrEnum
 from syncd.kit import Resource
 from syncd.model import History, Mode
 from syncd.store import Guard, Stand
+from syncd.sync.rollout import Rollout
 from syncd.sync.schedule import Schedule
+from syncd.sync.schema_watch import Policy
 
 DAY_SECONDS = 86400.0
 DEFAULT_OVERLAP_SECONDS = 120.0
@@ -30,6 +32,8 @@ class Strategy(StrEnum):
     """Listed below each changed parent; a complete pass goes through all parents."""
 
 
+REJECTS_SHARE = 0.05
+REJECTS_LEAST = 10
 WEBHOOKS = "webhooks"
 """What a resource with a backup is called; its strategy says how the backup and the polls before the first delivery read."""
 
@@ -47,6 +51,16 @@ class ResourcePlan:
     history: History = History.CHANGES
     guard: Guard = field(default_factory=Guard)
     adapter: str = "v1"
+    """Of several the one that reads most records."""
+    rollout: Rollout | None = None
+    """Which adapter reads which record, where there are several."""
+    shadow: str | None = None
+    """The adapter that runs beside, and touches no row."""
+    schema: Policy = Policy.WARN
+    """What a change of shape does."""
+    rejects_share: float = REJECTS_SHARE
+    rejects_least: int = REJECTS_LEAST
+    """So many records that fail validation, and such a share of all, degrade the resource."""
     expires_seconds: float | None = None
     backup: Schedule | None = None
     """When it is read instead, for as long as webhooks bring its changes; None: webhooks do not change its schedule."""
@@ -55,6 +69,18 @@ class ResourcePlan:
     tell of it. Who subscribed by hand may have left some out."""
     unfed: str = ""
     """Why webhooks were meant to bring its changes and cannot; it is polled."""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What its view shows: the fields of every adapter in use."""
+        found: dict[str, str] = {}
+        for name in self.rollout.names if self.rollout is not None else (self.adapter,):
+            found = {**self.resource.columns(name), **found}
+        return found
+
+    def adapter_of(self, external_id: str) -> str:
+        """Which adapter reads the record of this id."""
+        return self.rollout.adapter_of(external_id) if self.rollout is not None else self.adapter
 
     @property
     def shown(self) -> str:

@@ -21,6 +21,9 @@ from syncd.model import Lane
 from syncd.store import Known, NewTask, Reject, Row, Store
 from syncd.sync.aside import Aside
 from syncd.sync.page import PageIn, PageRead
+from syncd.sync.rollout import Rollout
+from syncd.sync.schema_watch import ResourceWatch, SchemaWatch
+from syncd.sync.shadow import Trial
 from syncd.sync.unsettled import look_at
 
 MAX_REASON = 500
@@ -48,6 +51,8 @@ class Target:
     """The files of its records are fetched."""
     expires_seconds: float | None = None
     """How long derived work of this resource may wait before it is dropped; None: it is never too late."""
+    rollout: Rollout | None = None
+    """Which adapter reads which record, where there are several; `adapter` says who a record is then."""
 
     def until(self, moment: datetime) -> datetime | None:
         """When work that arises at this moment is dropped."""
@@ -57,12 +62,24 @@ class Target:
 class Processor:
     """Reads pages of one integration. Holds no page after it is done with it."""
 
-    def __init__(self, driver: Driver, integration: str, targets: Mapping[str, Target], store: Store) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        integration: str,
+        targets: Mapping[str, Target],
+        store: Store,
+        watch: SchemaWatch | None = None,
+        trials: Mapping[str, Trial] | None = None,
+    ) -> None:
         self._driver = driver
         self._integration = integration
         self._targets = targets
         self._store = store
-        self._readings: dict[str, Reading] = {}
+        self._readings: dict[tuple[str, str], Reading] = {}
+        self.watch = watch
+        """What is known of the shape of the records."""
+        self.trials = dict(trials or {})
+        """By resource: the adapter that runs in shadow."""
         self.aside = Aside(driver, integration, store)
         """Records that are not handed to the driver."""
 
@@ -148,12 +165,20 @@ class Processor:
         with suppress(*FAULTS):
             codec.dumps_storable(fields(raw or {}))
 
-    def _reading(self, target: Target) -> Reading:
-        name = target.resource.name
-        reading = self._readings.get(name)
+    def _reading(self, target: Target, adapter: str = "") -> Reading:
+        key = (target.resource.name, adapter or target.adapter)
+        reading = self._readings.get(key)
         if reading is None:
-            reading = self._readings[name] = self._driver.reading(target.resource, target.adapter)
+            reading = self._readings[key] = self._driver.reading(target.resource, key[1])
         return reading
+
+    def _read_by(self, target: Target, identity: Identity, raw: Raw) -> Identity:
+        """The identity in the words of the adapter that reads this record; the id stays."""
+        assert target.rollout is not None
+        adapter = target.rollout.adapter_of(identity.external_id)
+        if adapter == target.adapter:
+            return identity
+        return replace(self._reading(target, adapter).identify(raw), external_id=identity.external_id)
 
     def _identified(self, source: PageIn) -> tuple[PageRead, dict[str, _Group]]:
         """Who is on a page, by resource."""
@@ -180,6 +205,8 @@ class Processor:
                     raise PayloadError("a driver gave an item with neither content nor identity")
                 try:
                     identity = identify(raw)
+                    if target.rollout is not None:
+                        identity = self._read_by(target, identity, raw)
                 except FAULTS as error:
                     page.rejects.append(self._reject(name, None, raw, error, source.cause))
                     continue
@@ -217,8 +244,10 @@ class Processor:
         unsure: set[tuple[str, str]],
     ) -> None:
         """Tell news from what is known, and make rows of it."""
-        resource, adapter = target.resource, target.adapter
+        resource, adapter, rollout = target.resource, target.adapter, target.rollout
         _, fields, hashable = self._reading(target)
+        frozen = self._watched(resource, found, listing=source.listing)
+        trial = self.trials.get(resource.name)
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
         seen_at = source.observed_at if resource.stamped_by == "observed" else None
         fingerprint, rows, aside = codec.fingerprint, page.rows, self.aside or None
@@ -233,6 +262,9 @@ class Processor:
                 item = Item(name, raw, identity)
                 page.rejects.append(aside.reject(resource, item, external_id, cause))
                 continue
+            if rollout is not None:
+                adapter = rollout.adapter_of(external_id)
+                _, fields, hashable = self._reading(target, adapter)
             try:
                 told = raw if hashable is None else hashable(raw)
                 _, digest = fingerprint(told, adapter)
@@ -241,8 +273,14 @@ class Processor:
                 continue
             if before is not None and before.content_hash == digest and not before.deleted and not identity.deleted:
                 page.unchanged += 1
+                if trial is not None:
+                    with suppress(*FAULTS):
+                        trial.compare(external_id, raw, adapter, fields(raw))
                 if rejected and (name, external_id) in rejected:
                     page.healed.append((name, external_id))
+                continue
+            if frozen is not None and (why := frozen.refuses(raw, partial=sparse and not source.listing)) is not None:
+                page.rejects.append(self._reject(name, external_id, raw, PayloadError(why), cause))
                 continue
             try:
                 mapped = fields(raw)
@@ -250,6 +288,8 @@ class Processor:
             except FAULTS as error:
                 page.rejects.append(self._reject(name, external_id, raw, error, cause))
                 continue
+            if trial is not None:
+                trial.compare(external_id, raw, adapter, mapped)
             if rejected and (name, external_id) in rejected:
                 page.healed.append((name, external_id))
             rows.append(
@@ -278,6 +318,17 @@ class Processor:
                 look = look_at(resource, external_id, mapped, fetched_at, cause)
                 if look is not None:
                     page.tasks.append(look)
+
+    def _watched(self, resource: Resource, found: _Group, *, listing: bool) -> ResourceWatch | None:
+        """Look at what partners send; the watch to ask about each record, where the resource is frozen.
+
+        Of a resource whose listing leaves fields out only the listing tells which there are.
+        """
+        if self.watch is None:
+            return None
+        if listing or not resource.sparse:
+            self.watch.look(resource.name, [raw for _, raw in found.values() if raw is not None])
+        return self.watch.frozen(resource.name)
 
     def _list_children(
         self,

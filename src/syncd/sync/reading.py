@@ -108,7 +108,12 @@ class Reader:
             fetched_at = response.requested_at or fetched_at
             asked_at = observed_at(response, fetched_at)
         return PageIn(
-            items, fetched_at, f"run {self._tally.run_id} page {self._pages}", answer.step.parent_id, asked_at
+            items,
+            fetched_at,
+            f"run {self._tally.run_id} page {self._pages}",
+            answer.step.parent_id,
+            asked_at,
+            listing=True,
         )
 
     async def _rows(self, pages: Sequence[PageIn]) -> list[PageRead]:

@@ -27,9 +27,11 @@ from syncd.sync.decide import Bury, Later, RetryPolicy, decide
 from syncd.sync.feeder import GIVE_BACK_SECONDS, Feeder
 from syncd.sync.letters import letter_of_run
 from syncd.sync.part import Part
+from syncd.sync.plan import ResourcePlan
 from syncd.sync.pool import Pool
 from syncd.sync.probing import Group, Probing
 from syncd.sync.pull import PROBE, SCHEDULE, Pull
+from syncd.sync.rejections import CODE, Rejections
 from syncd.sync.returning import Returning
 from syncd.sync.schedule import Schedule
 from syncd.sync.setbacks import Setbacks
@@ -300,8 +302,22 @@ class Runner:
         unit.wishes = [*unanswered, *unit.wishes]
         # Who asked while it ran wants what is there now: once more, at once.
         unit.due_at = now if unit.wishes else max(self._pace(unit).after(began_at, self._clock.random()), now)
-        if account.health.succeeded(unit.plan.name, now, rejected=tally.rejected, seen=tally.seen):
+        before = account.health.of(unit.plan.name).trouble
+        if account.health.succeeded(unit.plan.name, now, await self._rejections(account, unit.plan, tally)):
             log.info("trouble_healed", partner=self.partner, integration=unit.integration, resource=unit.plan.name)
+        told = account.health.of(unit.plan.name).trouble
+        if told is not None and (before is None or before.code != told.code):
+            log.warning(
+                "records_rejected",
+                partner=self.partner,
+                integration=unit.integration,
+                resource=unit.plan.name,
+                run_id=tally.run_id,
+                reason=told.reason,
+                action=told.action,
+            )
+        if account.processor.watch is not None:
+            account.processor.watch.ended(unit.plan.name)
         metrics.LAST_SUCCESS.labels(unit.integration, unit.plan.name).set(now.timestamp())
         if tally.sweep is not None:
             known = account.health.of(unit.plan.name)
@@ -334,6 +350,20 @@ class Runner:
             calls=tally.calls,
             waited_seconds=round(tally.waited_seconds, 3),
         )
+
+    async def _rejections(self, account: Account, plan: ResourcePlan, tally: Tally) -> Rejections:
+        """What the run set aside; where there is any, or was, what stands set aside too."""
+        found = Rejections(
+            tally.seen, tally.rejected, tally.reasons, share=plan.rejects_share, least=plan.rejects_least
+        )
+        known = account.health.of(plan.name)
+        if tally.rejected or known.rejected or (known.trouble is not None and known.trouble.code == CODE):
+            try:
+                found.standing = (await self._store.rejects.counts(account.name)).get((account.name, plan.name), 0)
+                found.live, _ = (await self._store.records.count(account.name, plan.name)).get(plan.name, (0, 0))
+            except StoreError:
+                pass  # the run alone tells then
+        return found
 
     async def _failed(self, unit: Unit, pull: Pull, wishes: list[Task], error: Exception) -> None:
         account, now = self.accounts[unit.integration], self._clock.now()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from syncd.model import Mode, Outcome
 from syncd.store import PageResult, Sweep
 from syncd.sync.health import Drift
 from syncd.sync.page import PageRead
+from syncd.sync.rejections import MOST_REASONS
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Tally:
     """Records a complete pass showed otherwise than they were stored long before, under an older stamp."""
     asked_again: int = 0
     """Those of them that are read by themselves."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why records were rejected, and how many for each reason."""
     sweep: Sweep | None = None
     drift: Drift | None = None
     """What it had to mend that fresher ways had missed; None: it cannot tell."""
@@ -57,3 +61,6 @@ class Tally:
         self.stale += result.stale
         self.unchanged += page.unchanged
         self.rejected += len(page.rejects)
+        for reject in page.rejects:
+            if reject.reason in self.reasons or len(self.reasons) < MOST_REASONS:
+                self.reasons[reject.reason] += 1

@@ -1,0 +1,289 @@
+"""Stored raw records read again by an adapter, without a call: in batches, each committed with its cursor.
+
+It is a row that somebody asked for (R3); whoever owns the scope works on it, and goes on at the cursor after any death. A
+batch changes only what is still stored as it was read, so a run, a webhook or a push meanwhile keeps what is newer (R7).
+After the records come the rejects: one that the adapter reads now becomes a record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from syncd import codec, metrics
+from syncd.clock import Clock
+from syncd.errors import OwnershipError, PayloadError, StoreError
+from syncd.kit import Item
+from syncd.model import History
+from syncd.store import Batch, PageWrite, Reject, Renormalization, Reread, Store, StoredRaw
+from syncd.sync.account import Account
+from syncd.sync.page import PageIn, merged
+from syncd.sync.part import Looking
+from syncd.sync.plan import ResourcePlan
+from syncd.sync.processor import FAULTS
+from syncd.sync.shadow import UNREAD, differing, example
+
+log = structlog.get_logger()
+
+BATCH = 500
+EXAMPLES = 20
+LOOK_SECONDS = 1.0
+IDLE_SECONDS = 30.0
+BEFORE = timedelta(seconds=30)
+"""A reject is dated that much before it was stored: what was stored since its request began is newer (R7)."""
+
+
+class Renormalizing(Looking):
+    """One partner's, one at a time. `paused` says whether a person holds a resource."""
+
+    def __init__(
+        self,
+        partner: str,
+        accounts: Mapping[str, Account],
+        store: Store,
+        clock: Clock,
+        paused: Callable[[str, str], bool] = lambda integration, resource: False,
+    ) -> None:
+        super().__init__("renormalizations", partner, clock, look_seconds=IDLE_SECONDS)
+        self._accounts = accounts
+        self._store = store
+        self._paused = paused
+        metrics.BOUND.labels("renormalizations").set(1)
+
+    async def run(self) -> None:
+        """Take up what waits, until cancelled."""
+        async with anyio.create_task_group() as self._group:
+            await super().run()
+
+    async def _turn(self, woken: bool) -> float:
+        return LOOK_SECONDS if await self._look(self._group) else IDLE_SECONDS
+
+    async def _look(self, group: TaskGroup) -> bool:
+        """Begin the oldest that may begin. True: look again soon."""
+        if not self._idle.is_set() or self._stopping:
+            return True
+        mine = [name for name, account in self._accounts.items() if account.ownership.held]
+        waiting = await self._store.renormalizations.active(mine) if mine else []
+        ready = [one for one in waiting if not self._paused(one.integration, one.resource)]
+        if ready:
+            self._idle.clear()
+            group.start_soon(self._work, ready[0], name=f"renormalize {ready[0].integration}/{ready[0].resource}")
+        return bool(waiting) or len(mine) < len(self._accounts)
+
+    async def _work(self, one: Renormalization) -> None:
+        account = self._accounts[one.integration]
+        try:
+            await self._read(account, one)
+        except OwnershipError as error:
+            log.info("renormalization_left", integration=one.integration, resource=one.resource, reason=str(error))
+        except StoreError as error:
+            log.debug("renormalizations_wait", partner=self._partner, reason=str(error))
+            await self._clock.sleep(LOOK_SECONDS)
+        except Exception as error:
+            log.exception("work_crashed", partner=self._partner, work=f"renormalization {one.id}")
+            await self._store.renormalizations.fail(one, fence=account.fence, reason=f"{type(error).__name__}: {error}")
+        finally:
+            self._idle.set()
+            self._wake.set()
+
+    async def _read(self, account: Account, waiting: Renormalization) -> None:
+        fence = account.fence
+        one = await self._store.renormalizations.take(waiting, scope=account.scope, fence=fence)
+        if one is None:
+            return
+        plan = account.plans.get(one.resource)
+        if plan is None:
+            await self._store.renormalizations.fail(
+                one, fence=fence, reason=f"{account.name} has no resource {one.resource} any more"
+            )
+            return
+        walk = Walk(account, plan, one, fence)
+        began = self._clock.monotonic()
+        while not self._stopping and not self._paused(one.integration, one.resource):
+            if not await walk.batch():
+                log.info(
+                    "renormalization_ended",
+                    partner=self._partner,
+                    integration=one.integration,
+                    resource=one.resource,
+                    renormalization_id=one.id,
+                    dry=one.dry,
+                    **walk.told,
+                    seconds=round(self._clock.monotonic() - began, 3),
+                )
+                return
+            account.moved()
+
+
+class Walk:
+    """One of them, from its cursor on."""
+
+    def __init__(self, account: Account, plan: ResourcePlan, one: Renormalization, fence: int) -> None:
+        self._account = account
+        self._plan = plan
+        self._one = one
+        self._fence = fence
+        self._cursor, self._phase = one.cursor, one.phase
+        self.told: Counter[str] = Counter()
+
+    async def batch(self) -> bool:
+        """Do the next one. False: that was the last."""
+        if self._phase == "records":
+            return await self._records()
+        return await self._rejects()
+
+    # -- records
+
+    async def _records(self) -> bool:
+        account, one = self._account, self._one
+        store = account.store.renormalizations
+        found = await store.records(one.integration, one.resource, after=self._cursor, limit=BATCH, whole=one.dry)
+        last = len(found) < BATCH
+        batch = Batch(seen=len(found), last_id="" if last else found[-1].external_id)
+        rows, rejects = self._reread(found, batch)
+        page = self._page(rejects=rejects) if rejects and not one.dry else None
+        await self._commit(batch, rows if not one.dry else [], page, phase="rejects" if last else None)
+        self._cursor = batch.last_id
+        if last:
+            self._phase = "rejects"
+        return True
+
+    def _reread(self, found: Sequence[StoredRaw], batch: Batch) -> tuple[list[Reread], list[Reject]]:
+        driver, resource = self._account.driver, self._plan.resource
+        rows: list[Reread] = []
+        rejects: list[Reject] = []
+        fields: Counter[str] = Counter()
+        examples: list[dict[str, Any]] = []
+        for record in found:
+            adapter = self._one.adapter or self._plan.adapter_of(record.external_id)
+            _, read, hashable = driver.reading(resource, adapter)
+            try:
+                told = record.raw if hashable is None else hashable(record.raw)
+                _, digest = codec.fingerprint(told, adapter)
+                mapped = codec.dumps_storable(read(record.raw))
+            except FAULTS as error:
+                why = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver"
+                batch.rejected += 1
+                fields[UNREAD] += 1
+                examples.append({"id": record.external_id, "refused": why[:200]})
+                rejects.append(
+                    Reject(
+                        codec.dumps(record.raw),
+                        why[:500],
+                        record.external_id,
+                        self._plan.name,
+                        adapter=adapter,
+                        cause=self._cause,
+                    )
+                )
+                continue
+            if record.data is not None:
+                there = codec.loads(mapped)
+                names = differing(record.data, there)
+                batch.changed += bool(names)
+                batch.unchanged += not names
+                fields.update(names)
+                if names and len(examples) < EXAMPLES:
+                    shown = example(record.data, there, names)
+                    examples.append({"id": record.external_id, "from": record.adapter, "to": adapter, "fields": shown})
+            else:
+                rows.append(Reread(record.external_id, record.content_hash, digest, mapped, adapter))
+        batch.fields, batch.examples = fields, examples[-EXAMPLES:]
+        return rows, rejects
+
+    # -- rejects
+
+    async def _rejects(self) -> bool:
+        """A reject that is sound now becomes a record; one that is not stays as it is."""
+        account, one = self._account, self._one
+        found = await account.store.renormalizations.rejects(
+            one.integration, one.resource, after=self._cursor, limit=BATCH
+        )
+        batch = Batch(last_id=found[-1][0] if found else self._cursor)
+        ended = len(found) < BATCH
+        pages, keys = [], []
+        for key, raw, last_at in found:
+            try:
+                record = codec.loads(raw)
+            except PayloadError:
+                continue
+            if isinstance(record, dict):
+                pages.append(PageIn([Item(one.resource, record)], last_at - BEFORE, self._cause, listing=False))
+                keys.append(key)
+        page = None
+        if pages and (one.adapter is None or not one.dry):
+            reads = await account.processor.read_all(
+                one.resource, pages, rejected={(one.resource, key) for key in keys}
+            )
+            for read, key in zip(reads, keys, strict=True):
+                if read.rejects:
+                    read.rejects, read.rows, read.healed, read.tasks = [], [], [], []
+                    continue
+                batch.healed += 1
+                read.healed = [(one.resource, key)]
+            whole = merged(reads)
+            if not one.dry:
+                page = self._page(rows=whole.rows, healed=whole.healed, tasks=whole.tasks)
+        await self._commit(batch, [], page, ended=ended)
+        self._cursor = batch.last_id
+        return not ended
+
+    # -- both
+
+    @property
+    def _cause(self) -> str:
+        return f"renormalize {self._one.id}"
+
+    def _page(self, **more: Any) -> PageWrite:
+        account = self._account
+        return PageWrite(
+            partner=account.partner,
+            integration=account.name,
+            resource=self._plan.name,
+            scope=account.scope,
+            fence=self._fence,
+            run_id=None,
+            cursor_read=None,
+            cursor_next=None,
+            last=False,
+            cause=self._cause,
+            history=account.history,
+            **more,
+        )
+
+    async def _commit(
+        self,
+        batch: Batch,
+        rows: Sequence[Reread],
+        page: PageWrite | None,
+        *,
+        phase: str | None = None,
+        ended: bool = False,
+    ) -> None:
+        account, one = self._account, self._one
+        done = await account.store.renormalizations.commit(
+            one,
+            batch,
+            at=(self._phase, self._cursor),
+            scope=account.scope,
+            fence=self._fence,
+            rows=rows,
+            history=self._plan.history is not History.OFF,
+            page=page,
+            phase=phase,
+            ended=ended,
+        )
+        for what in ("changed", "unchanged", "passed", "rejected", "healed"):
+            number = getattr(done, what)
+            if number:
+                self.told[what] += number
+                if not one.dry:
+                    metrics.RENORMALIZED.labels(one.integration, one.resource, what).inc(number)
+        if page is not None and page.tasks:
+            account.tasks_added()

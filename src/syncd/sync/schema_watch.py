@@ -1,0 +1,339 @@
+"""What partners really send, watched: fields that are new, gone, or of another kind, mapped or not.
+
+Of each resource its shape is learned without a word until a run of it has ended well. From then on a difference is told
+once, and stands in the status until somebody accepts it, it is over, or it is old enough to be taken for granted. With
+`schema: freeze` records that differ are kept out instead, as rejects, until it is accepted. See docs/adapters.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from syncd import metrics
+from syncd.clock import Clock
+from syncd.explain import Explanation
+from syncd.kit.inferred import Departure, Inferred, difference
+from syncd.store import SchemaWrite, StoredSchema
+
+log = structlog.get_logger()
+
+LEARN_LEAST = 20
+"""Records looked at before a shape counts as learned."""
+LEARN_WHOLE = 200
+"""Of the first pages every record is looked at, up to so many; then a few of each page."""
+LEARN_AFTER = timedelta(days=7)
+"""So long a new field, or a new kind of one, is told; then it is taken for granted."""
+WRITE_AFTER = timedelta(seconds=60)
+"""Counts that rise are written down so often; what is new, at once."""
+FROZEN = "schema frozen: "
+"""How the reason of a reject begins that is kept out by `schema: freeze`."""
+SHOWN = 3
+"""Fields named in one line."""
+EVERY = 8
+"""Of the records that a frozen resource lets in, one in so many is counted."""
+
+
+class Policy(StrEnum):
+    """What a change of shape does."""
+
+    EVOLVE = "evolve"
+    """It is learned, and logged."""
+    WARN = "warn"
+    """It is told until it is accepted, over, or a week old."""
+    FREEZE = "freeze"
+    """Records that differ become rejects until it is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One field that is not as it was known."""
+
+    path: str
+    what: str
+    expected: str
+    got: str
+    since: datetime
+    count: int
+
+    @property
+    def is_harmless(self) -> bool:
+        """A field nobody has asked for is no trouble."""
+        return self.what == "unknown"
+
+    def __str__(self) -> str:
+        return str(Departure(self.path, self.what, self.expected, self.got)).removeprefix("field ")
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "since": self.since.isoformat()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> News:
+        return cls(**{**stored, "since": datetime.fromisoformat(str(stored["since"]))})
+
+
+class ResourceWatch:
+    """One resource's."""
+
+    def __init__(self, integration: str, resource: str, policy: Policy) -> None:
+        self.integration = integration
+        self.resource = resource
+        self.policy = policy
+        self.known = Inferred()
+        self.strange = Inferred()
+        """With `freeze`: the shape of what is kept out."""
+        self.news: dict[tuple[str, str], News] = {}
+        self.learned_at: datetime | None = None
+        self.taken = 0
+        """The last acceptance that was carried out."""
+        self.changed = False
+        """There is something to write down at once."""
+        self.written_at: datetime | None = None
+        self._fresh = Inferred()
+        self._odd = Inferred()
+        self._turn = 0
+        self._let_in = 0
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.policy is Policy.FREEZE and self.learned_at is not None
+
+    def look(self, raws: Sequence[dict[str, Any]]) -> None:
+        """A page came. What a frozen resource lets in is looked at record by record instead."""
+        if not self.is_frozen:
+            self._turn += 1
+            if self.learned_at is None and self.known.records + self._fresh.records < LEARN_WHOLE:
+                for raw in raws[:LEARN_WHOLE]:
+                    self._fresh.add(raw)
+            else:
+                self._fresh.sample(raws, turn=self._turn)
+
+    def refuses(self, raw: dict[str, Any], *, partial: bool = False) -> str | None:
+        """Why a frozen resource does not take this record; None where it does. `partial`: it is no listing's view."""
+        found = self.known.departures(raw)
+        if partial:
+            found = [each for each in found if each.what == "retyped"]
+        if not found:
+            self._let_in += 1
+            if self._let_in % EVERY == 1 and not partial:
+                self._fresh.add(raw)
+            return None
+        self._odd.add(raw)
+        told = "; ".join(str(each) for each in sorted(found)[:SHOWN])
+        return FROZEN + told + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+
+    def settle(self, now: datetime, *, ended: bool = False) -> list[News]:
+        """Take in what was seen; returns what is new. `ended`: a run of it has ended well."""
+        fresh, odd = self._fresh, self._odd
+        if not fresh.records and not odd.records and not (ended and self.learned_at is None):
+            return self._forget(now)
+        self._fresh, self._odd = Inferred(), Inferred()
+        if self.learned_at is None:
+            self.known.merge(fresh)
+            if ended and self.known.records >= LEARN_LEAST:
+                self.learned_at = now
+                self.changed = True
+            return []
+        found = difference(self.known, fresh)
+        self.known.merge(fresh)
+        if odd.records:
+            found += [each for each in difference(self.known, odd) if each.what != "missing"]
+            self.strange.merge(odd)
+            self.changed = True
+        self._over({each.path for each in found if each.what == "missing"})
+        self._forget(now)
+        told = [
+            News(each.path, each.what, each.expected, each.got, now, each.count)
+            for each in found
+            if (each.path, each.what) not in self.news
+        ]
+        for one in found:
+            before = self.news.get((one.path, one.what))
+            if before is not None:
+                count = one.count if one.what == "missing" else before.count + one.count
+                self.news[one.path, one.what] = replace(before, count=count)
+        if self.policy is not Policy.EVOLVE:
+            self.news.update({(each.path, each.what): each for each in told})
+        else:
+            for each in told:
+                self.known.forgive(each.path)
+        self.changed = self.changed or bool(told)
+        return told
+
+    def accept(self) -> list[News]:
+        """What is new is meant: from now on it is known. Returns what it was."""
+        told = list(self.news.values())
+        self.known.merge(self.strange)
+        self.strange = Inferred()
+        for each in told:
+            if each.what == "missing":
+                self.known.forgive(each.path)
+        self.news.clear()
+        self.changed = True
+        return told
+
+    def explanation(self) -> Explanation | None:
+        """What to say of it; None where there is nothing new."""
+        if not self.news:
+            return None
+        told = sorted(self.news.values(), key=lambda each: (each.is_harmless, each.path))
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        fields = "; ".join(f"field {each}" for each in told[:SHOWN])
+        kept_out = ", and such records are kept out" if self.policy is Policy.FREEZE else ""
+        return Explanation(
+            "schema-changed",
+            f"{self.resource}: schema changed: {fields}{more}{kept_out}",
+            since=min(each.since for each in told),
+            cause="the partner sends its records in another shape than before",
+            action=f"syncd schema accept {self.integration}/{self.resource}",
+        )
+
+    @property
+    def is_trouble(self) -> bool:
+        """Does it degrade the resource? New fields that nobody has asked for do not, unless they keep records out."""
+        return bool(self.news) and (
+            self.policy is Policy.FREEZE or any(not each.is_harmless for each in self.news.values())
+        )
+
+    def load(self, row: StoredSchema) -> None:
+        """Go on from what is stored."""
+        self.known, self.strange = Inferred.from_json(row.shape), Inferred.from_json(row.strange)
+        self.news = {(each.path, each.what): each for each in map(News.from_json, row.news)}
+        self.learned_at, self.taken = row.learned_at, row.taken
+        if self.policy is not Policy.FREEZE and self.strange.records:
+            self.known.merge(self.strange)  # it is frozen no longer
+            self.strange = Inferred()
+        if self.policy is Policy.EVOLVE:
+            self.news.clear()
+
+    def write(self, now: datetime) -> SchemaWrite | None:
+        """What to store, if it is time to."""
+        due = self.written_at is None or now - self.written_at >= WRITE_AFTER
+        if not self.known.records or not (self.changed or due):
+            return None
+        self.changed, self.written_at = False, now
+        return SchemaWrite(
+            self.resource,
+            self.known.as_json(),
+            self.strange.as_json(),
+            [each.as_json() for each in self.news.values()],
+            self.learned_at,
+            self.taken,
+        )
+
+    def _over(self, still_missing: set[str]) -> None:
+        for key in [key for key in self.news if key[1] == "missing" and key[0] not in still_missing]:
+            log.info("schema_healed", integration=self.integration, resource=self.resource, field=key[0])
+            del self.news[key]
+            self.changed = True
+
+    def _forget(self, now: datetime) -> list[News]:
+        """What has been told for long enough. A frozen resource goes on refusing it."""
+        if self.policy is Policy.WARN:
+            for key in [key for key, each in self.news.items() if now - each.since >= LEARN_AFTER]:
+                log.info("schema_learned", integration=self.integration, resource=self.resource, fields=[key[0]])
+                self.known.forgive(key[0])
+                del self.news[key]
+                self.changed = True
+        return []
+
+
+class SchemaWatch:
+    """An integration's. `tell` is called with a resource, what to say of it, and whether that is a trouble."""
+
+    def __init__(
+        self,
+        partner: str,
+        integration: str,
+        policies: Mapping[str, Policy],
+        clock: Clock,
+        tell: Callable[[str, Explanation | None, bool], None] = lambda resource, told, trouble: None,
+    ) -> None:
+        self._partner = partner
+        self._integration = integration
+        self._clock = clock
+        self._tell = tell
+        self.resources = {name: ResourceWatch(integration, name, policy) for name, policy in policies.items()}
+        self.woken: Callable[[], None] = lambda: None
+        """Called when there is something to write down at once."""
+
+    def load(self, rows: Mapping[str, StoredSchema]) -> None:
+        """Go on from what is stored; what is not stored yet is lost, and looked at again."""
+        for name, watch in self.resources.items():
+            if name in rows:
+                watch.load(rows[name])
+            self._say(watch)
+
+    def look(self, resource: str, raws: Sequence[dict[str, Any]]) -> None:
+        """Records came."""
+        self.resources[resource].look(raws)
+
+    def frozen(self, resource: str) -> ResourceWatch | None:
+        """The watch that is to be asked about each record of this resource."""
+        watch = self.resources[resource]
+        return watch if watch.is_frozen else None
+
+    def ended(self, resource: str) -> None:
+        """A run of it has ended well."""
+        self.settle(resource, ended=True)
+
+    def settle(self, resource: str, *, ended: bool = False) -> None:
+        """Take in what was seen, and say what is new, once."""
+        watch = self.resources.get(resource)
+        if watch is None:
+            return
+        told = watch.settle(self._clock.now(), ended=ended)
+        if told:
+            learned = watch.policy is Policy.EVOLVE
+            say = log.warning if watch.is_trouble else log.info
+            say(
+                "schema_learned" if learned else "schema_changed",
+                partner=self._partner,
+                integration=self._integration,
+                resource=resource,
+                fields=[str(each) for each in told],
+                action="" if learned else f"syncd schema accept {self._integration}/{resource}",
+            )
+        if watch.changed:
+            self.woken()
+        self._say(watch)
+
+    def accept(self, resource: str, number: int) -> bool:
+        """Carry out an acceptance. True: records were kept out that may come in now."""
+        watch = self.resources.get(resource)
+        if watch is None:
+            return False
+        watch.settle(self._clock.now())
+        held = bool(watch.strange.records) or watch.policy is Policy.FREEZE
+        told = watch.accept()
+        watch.taken = number
+        log.info(
+            "schema_accepted",
+            partner=self._partner,
+            integration=self._integration,
+            resource=resource,
+            fields=[str(each) for each in told],
+        )
+        self._say(watch)
+        return held
+
+    def writes(self, *, all_of_it: bool = False) -> list[SchemaWrite]:
+        """What is to be stored now."""
+        now, found = self._clock.now(), []
+        for watch in self.resources.values():
+            watch.changed = watch.changed or (all_of_it and watch.known.records > 0)
+            write = watch.write(now)
+            if write is not None:
+                found.append(write)
+        return found
+
+    def _say(self, watch: ResourceWatch) -> None:
+        self._tell(watch.resource, watch.explanation(), watch.is_trouble)
+        for what in ("unknown", "missing", "retyped"):
+            count = sum(each.what == what for each in watch.news.values())
+            metrics.SCHEMA_CHANGES.labels(self._integration, watch.resource, what).set(count)
