@@ -40,6 +40,17 @@ WITH found AS MATERIALIZED (
 )
 UPDATE syncd.records r SET fetched_at = f.fetched_at FROM found f WHERE r.ctid = f.place
 """
+_ACKNOWLEDGE = """
+SELECT syncd.push($1, $2, $3, $5::jsonb || jsonb_build_object('ids', to_jsonb(array_agg(i.id ORDER BY i.place))), cause => $6)
+FROM unnest($4::text[]) WITH ORDINALITY AS i(id, place)
+WHERE NOT EXISTS (
+    SELECT FROM syncd.outbox o
+    WHERE o.integration = $1 AND o.resource = $2 AND o.operation = $3 AND o.state IN ('waiting', 'taken', 'unknown')
+      AND o.payload -> 'queue' IS NOT DISTINCT FROM $5::jsonb -> 'queue' AND o.payload -> 'ids' ? i.id
+)
+HAVING count(*) > 0
+"""
+"""One push for all that no push under way acknowledges already: a queue shows a message until its acknowledgement arrives."""
 RESTORED_AFTER = timedelta(seconds=30)
 """What a record's own URL shows so long after it was stored counts, whatever the stamps say: partners restore, and mend
 their clocks, without a new stamp. Sooner the answer may come from before."""
@@ -82,7 +93,7 @@ class Pages:
         self, page: PageWrite, earlier: PageWrite, before: asyncio.Future[PageResult]
     ) -> PageResult:
         """`commit`, for the page that follows one whose commit is under way. See early.py. Raises what that one raised."""
-        if not before.done() and early.fits(page, earlier):
+        if not before.done() and not page.acknowledges and early.fits(page, earlier):
             try:
                 return await self._early(page, before)
             except (ConflictError, DataRefusedError):
@@ -227,7 +238,7 @@ class Pages:
     async def _try(self, page: PageWrite, *, listing: bool) -> PageResult:
         now = self._database.clock.now()
         first, *rounds = rounds_of(page.rows)
-        if not rounds:
+        if not rounds and not page.acknowledges:
             columns = columns_of(first, page.cause, page.history, page.seen_ids)
             found = await self._database.fetchrow(STORE_PAGE, *values_of(page, columns, now, listing))
             return result_of(found)
@@ -260,6 +271,16 @@ class Pages:
         if tasks := [task for task in page.tasks if task.parent_id in news]:
             wanted = tasks_json(tasks, page.resource, page.cause)
             await connection.execute("SELECT syncd.put_tasks($1, $2, $3::jsonb)", page.integration, now, wanted)
+        for acknowledge in page.acknowledges:
+            await connection.execute(
+                _ACKNOWLEDGE,
+                page.integration,
+                page.resource,
+                acknowledge.kind,
+                list(acknowledge.ids),
+                dict(acknowledge.data),
+                page.cause,
+            )
         return result
 
     async def _without_refused(self, page: PageWrite) -> tuple[PageWrite, list[str]]:
@@ -294,7 +315,8 @@ class Pages:
                 else:
                     kept.append(row)
         seen = codec.storable(list(page.seen_ids)) if page.seen_ids is not None else None
-        return replace(page, rows=kept, rejects=rejects, seen_ids=seen), refused
+        acknowledges = [one.without(refused) for one in page.acknowledges]
+        return replace(page, rows=kept, rejects=rejects, seen_ids=seen, acknowledges=acknowledges), refused
 
 
 async def remember_partner(database: Database, integration: str, partner: str) -> None:

@@ -105,6 +105,20 @@ class NewTask:
         return made
 
 
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Tell the partner's queue, once these messages are stored, that they are: a push written with them."""
+
+    kind: str
+    ids: tuple[str, ...]
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What the push says beside the ids; `queue` names which of several queues it is."""
+
+    def without(self, refused: Sequence[str]) -> Acknowledge:
+        """The same without messages that could not be stored after all."""
+        return Acknowledge(self.kind, tuple(one for one in self.ids if one not in refused), self.data)
+
+
 @dataclass(slots=True)
 class PageWrite:
     """One page, or several that follow each other, to be committed whole or not at all (R1)."""
@@ -128,6 +142,7 @@ class PageWrite:
     """Records the engine left out because `known` had their hash."""
     rejects: Sequence[Reject] = ()
     tasks: Sequence[NewTask] = ()
+    acknowledges: Sequence[Acknowledge] = ()
     healed: Sequence[tuple[str, str]] = ()
     """(resource, id) of records that are sound now, of whatever resource: their rejects go."""
     calls: int = 0

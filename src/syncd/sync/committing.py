@@ -113,6 +113,7 @@ class Committer:
             rejects=read.rejects,
             healed=read.healed,
             tasks=read.tasks,
+            acknowledges=read.acknowledges,
             calls=sum(page.fetched.calls for page in pages),
             waited_seconds=sum(page.fetched.waited_seconds for page in pages),
             newest_at=max((page.newest_at for page in pages if page.newest_at is not None), default=None),

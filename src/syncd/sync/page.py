@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from syncd.kit import Identity, Item
-from syncd.store import NewTask, Reject, Row
+from syncd.store import Acknowledge, NewTask, Reject, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class PageRead:
     unchanged: int = 0
     rejects: list[Reject] = field(default_factory=list)
     tasks: list[NewTask] = field(default_factory=list)
+    acknowledges: list[Acknowledge] = field(default_factory=list)
+    """Of a queue: its messages that are stored with this page."""
     healed: list[tuple[str, str]] = field(default_factory=list)
     """(resource, external_id) of sound records that stood in the rejects."""
     identities: list[Identity] = field(default_factory=list)
@@ -52,6 +54,7 @@ class PageRead:
         self.unchanged += later.unchanged
         self.rejects += later.rejects
         self.tasks += later.tasks
+        self.acknowledges += later.acknowledges
         self.healed = [key for key in self.healed if key not in unsound] + later.healed
         self.identities += later.identities
         self.count += later.count

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from syncd.kit import Item, Response
 from syncd.model import Mode
+from syncd.store import Acknowledge
 from syncd.sync.account import Account
 from syncd.sync.careful import FRAME, NEWEST, NEXT, PAGE, Careful
 from syncd.sync.committing import ReadPage
@@ -57,7 +58,7 @@ class Reader:
             pages.append(self._source(answer, items))
         reads = await self._rows(pages)
         return [
-            self._page(answer, page, read, self._newest(answer.response, read))
+            self._page(answer, page, self._queued(answer.response, read), self._newest(answer.response, read))
             for answer, page, read in zip(answers, pages, reads, strict=True)
         ]
 
@@ -86,7 +87,7 @@ class Reader:
                 page = self._source(answer, items)
                 (read,) = await self._rows([page])
                 newest_at = self._newest(response, read)
-        return self._page(answer, page, read, newest_at)
+        return self._page(answer, page, self._queued(response, read), newest_at)
 
     def _items(self, response: Response) -> list[Item]:
         driver, plan, tally = self._account.driver, self._plan, self._tally
@@ -124,6 +125,26 @@ class Reader:
             reads[-1].healed += self._careful.healed
             self._careful.healed.clear()
         return reads
+
+    def _queued(self, response: Response | None, read: PageRead) -> PageRead:
+        """Of a queue: what is acknowledged once this page is stored. A message that is set aside is not: nobody has it."""
+        account, resource = self._account, self._plan.resource
+        if resource.queue is None or resource.queue.acknowledge is None or response is None:
+            return read
+        refused = {reject.key for reject in read.rejects}
+        shown = list(dict.fromkeys([*(known.external_id for known in read.identities), *refused]))
+        data = account.driver.acknowledgement(resource, response)
+        queue = str(data.get("queue", ""))
+        before = account.health.of(resource.name).queues.get(queue, {})
+        sound = [one for one in shown if one not in refused]
+        again = [one for one in sound if one in before]
+        # One the partner does not take must not hold up the others: what is shown again goes in halves, until it is alone.
+        half = (len(again) + 1) // 2
+        for part in ([one for one in sound if one not in before], again[:half], again[half:]):
+            if part:
+                read.acknowledges.append(Acknowledge(resource.queue.acknowledge, tuple(part), data))
+        account.health.shown(resource, queue, shown, account.clock.now())
+        return read
 
     def _newest(self, response: Response | None, read: PageRead) -> datetime | None:
         return self._account.driver.newest(self._plan.resource, response, read.identities) if response else None
