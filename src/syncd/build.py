@@ -428,7 +428,7 @@ def resource_plan(
     own = {"v1", *resource.adapters}
     rollout = Rollout.of(adapters) if len(own & set(adapters)) > 1 else None
     told = settings.strategy or resource.strategy
-    reads = resource.reads if settings.strategy in (None, WEBHOOKS) else settings.strategy
+    reads = resource.reads if settings.strategy in (None, WEBHOOKS) or resource.queue is not None else settings.strategy
     strategy = Strategy.CHILDREN if resource.parent is not None else Strategy(reads)
     by_webhooks = told == WEBHOOKS and strategy is not Strategy.CHILDREN
     by_default = by_webhooks and settings.strategy is None

@@ -22,6 +22,7 @@ from syncd.errors import (
     StoreError,
 )
 from syncd.explain import NOTHING_TO_DO, Explanation, State
+from syncd.kit import Resource
 from syncd.store import KILLED, Stand, Sweep
 from syncd.sync import outage, scope
 from syncd.sync.rejections import Rejections
@@ -56,6 +57,10 @@ class ResourceHealth:
     """Deletions that wait for a person; does not stop the resource."""
     rejected: int = 0
     """Records of the last run that failed validation."""
+    queues: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    """By queue: its messages as last shown, and since when each has been."""
+    unacknowledged: Explanation | None = None
+    """Messages of a queue are shown again and again."""
     limited_until: datetime | None = None
     """The last run was put off: its next call could not have left for so long."""
     limited_by: str = ""
@@ -167,6 +172,28 @@ class Health:
         self.auth_retry_at = until
         return self.auth
 
+    def shown(self, resource: Resource, queue: str, ids: Sequence[str], now: datetime) -> None:
+        """A queue shows these messages, and no others: what was acknowledged is not among them."""
+        rules, known = resource.queue, self.of(resource.name)
+        if rules is None:
+            return
+        before = known.queues.get(queue, {})
+        known.queues[queue] = {one: min(before.get(one, now), now) for one in ids}
+        late = [
+            at for shown in known.queues.values() for at in shown.values() if (now - at).total_seconds() > rules.within
+        ]
+        known.unacknowledged = None
+        if late:
+            known.unacknowledged = Explanation(
+                "unacknowledged",
+                f"{resource.name}: {len(late)} messages are not acknowledged, the oldest for "
+                f"{(now - min(late)).total_seconds() / 60:.0f} minutes",
+                since=min(late),
+                cause="they cannot be read, or the partner does not take their acknowledgement"
+                + (f"; {rules.otherwise}" if rules.otherwise else ""),
+                action=f"syncd dlq list {self.integration}",
+            )
+
     def falls_silent(self, told: Explanation, resources: Sequence[str], *, missed: bool) -> None:
         """Webhooks no longer come: what they fed is polled until one does."""
         self.silence, self.missed = told, missed
@@ -244,6 +271,9 @@ class Health:
             return State.DEGRADED, shapes[0]
         if held:
             return State.DEGRADED, held[0]
+        unacknowledged = [known.unacknowledged for known in self.resources.values() if known.unacknowledged is not None]
+        if unacknowledged:
+            return State.DEGRADED, unacknowledged[0]
         if self.rotation is not None:
             return State.DEGRADED, self.rotation
         if self.silence is not None and self.missed:
@@ -275,6 +305,8 @@ class Health:
             return State.DEGRADED, known.shape
         if known.held is not None:
             return State.DEGRADED, known.held
+        if known.unacknowledged is not None:
+            return State.DEGRADED, known.unacknowledged
         put_off = self._put_off(resource, now)
         return (State.HEALTHY, known.shape) if put_off is None else (State.WAITING, put_off)
 
