@@ -109,7 +109,9 @@ class Specification:
         found = self.operation(method, path)
         if found is None:
             return []
-        told = found.told.get("responses", {})
+        told = {
+            str(each): answer for each, answer in found.told.get("responses", {}).items()
+        }  # YAML reads 200 as a number
         listed = next((told[each] for each in (str(status), f"{status // 100}XX", "default") if each in told), None)
         if listed is None:
             if status >= 300:

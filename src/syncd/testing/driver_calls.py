@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from syncd.client.addresses import encode_params
+from syncd.client.dates import dated
 from syncd.contract import Problem, Specification
 from syncd.errors import RejectedError
 from syncd.kit import Change, Checkpoint, Driver, Mode, Request, Resource, Subscription, Subscriptions
@@ -123,7 +124,7 @@ def made_up(resource: Resource, kind: str, rules: Push, samples: Sequence[Sample
     """A change of a kind with every field its description names; another number makes another person of it."""
     data = {name: _value(field, number) for name, field in rules.fields.items()}
     own = id_of(resource, samples) if rules.needs_id or rules.method == "DELETE" else None
-    return Change(resource.name, own, kind, data, "0f6d3a52-7f0e-4f0f-9a46-5c1d9c1f3b10")
+    return Change(resource.name, own, kind, data, f"0f6d3a52-7f0e-4f0f-9a46-{number:012d}")
 
 
 def _value(field: PushField, number: int) -> Any:
@@ -180,7 +181,7 @@ def addresses(rules: Subscriptions, resources: Iterable[str]) -> list[tuple[str,
 
 def problems(specification: Specification, base_url: str, made: Made) -> list[Problem]:
     """What of a call is not as the document says. `base_url`: where the driver's paths start."""
-    request = made.request
+    request = dated(made.request, SINCE)
     path, _, own = request.path.partition("?")
     whole = urlsplit(path).path if "://" in path else urlsplit(base_url).path.rstrip("/") + "/" + path.lstrip("/")
     query = parse_qsl("&".join(filter(None, (own, encode_params(request.params)))), keep_blank_values=True)

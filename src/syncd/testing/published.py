@@ -124,7 +124,7 @@ def _of_sample(document: Specification, driver: Driver, sample: Sample) -> Itera
     raw = sample.content["raw"]
     places = resource.records if isinstance(resource.records, tuple) else (resource.records,)
     yield from min((document.record(listing.method, base + listing.path, place, raw) for place in places), key=len)
-    one = driver.one(resource, "1")
+    one = driver.one(resource, str(sample.content["id"]))
     if one is not None and resource.one is not None:
         yield from document.record(one.method, base + one.path, resource.one.records, raw)
 

@@ -19,6 +19,32 @@ DEFECTS: Final[dict[str, tuple[Defect, ...]]] = {
             "*: answer 4?? code", "of each status one code is listed, and several are met: facts, section 8", "enum"
         ),
     ),
+    "cloudbeds": (
+        Defect(
+            "*: request query *From",
+            "`format: date-time`; its page of technical specifications says YYYY-MM-DD HH:MM:SS, without a zone: facts, section 1",
+            "format",
+        ),
+        Defect(
+            "*: answer 200 *date*",
+            "`format: date-time`; written with a space and without a zone: facts, sections 1 and 12",
+            "format",
+        ),
+        Defect(
+            "*: answer 200 *reservationCheck*", "`format: date-time` on a calendar date: facts, section 12", "format"
+        ),
+        Defect(
+            "GET */getHotels: answer 200 *propertyCurrency",
+            "a list in the document, an object in recorded data: facts, section 3.1",
+            "type",
+        ),
+        Defect(
+            "GET */getGuestList: answer 200 data",
+            "an object in the document, a list in recorded data: facts, section 3.3",
+            "type",
+        ),
+        Defect("GET */getRooms: answer 200 *doorlockID", "null where a room has none: facts, section 12", "type"),
+    ),
     "guesty": (
         Defect(
             "GET /v1/listings: answer 200", "a bare list is documented, an envelope answers: facts, section 3.1", "type"
@@ -59,7 +85,7 @@ DEFECTS: Final[dict[str, tuple[Defect, ...]]] = {
     "stripe": (
         Defect("POST /v1/webhook_endpoints*: request body api_version", "the document is of April 2022", "enum"),
         Defect("POST /v1/webhook_endpoints*: request body enabled_events[]", "the document is of April 2022", "enum"),
-        Defect("GET /v1/charges*: answer 200 *refunds", "later versions leave it out unless expanded", "required"),
+        Defect("* /v1/charges*: answer 200 *refunds", "later versions leave it out unless expanded", "required"),
         Defect("*/invoices*: answer *", "the document is older than the invoices of 2025: README of the documents"),
     ),
     "twilio": (
