@@ -18,7 +18,7 @@ from syncd.config import Config, did_you_mean
 from syncd.errors import ConfigError, OwnershipError, SyncdError
 from syncd.store import Store
 from syncd.sync.account import Account
-from syncd.sync.subscribing import REGISTERING, Action, Found, Step, Subscribing, among
+from syncd.sync.subscribing import KIND, REGISTERING, Action, Found, Step, Subscribing, among
 
 say = structlog.get_logger()
 
@@ -50,6 +50,19 @@ class Subscribers:
 
     async def repair(self, integration: str, *, dry_run: bool, who: str) -> dict[str, Any]:
         return await self._change(integration, frozenset(Action), dry_run=dry_run, who=who)
+
+    async def keep_up(self) -> None:
+        """Make anew what a partner dropped, where it may do so without a word and they had been registered."""
+        for account in self._accounts():
+            api = account.driver.subscriptions(account.options)
+            if api is None or not api.vanish or not account.ownership.held or account.health.paused is not None:
+                continue
+            if await self._store().credentials.get(account.name, KIND) is None:
+                continue
+            try:
+                await self.repair(account.name, dry_run=False, who="syncd")
+            except SyncdError as error:
+                say.warning("webhooks_not_looked_at", integration=account.name, reason=str(error))
 
     async def _change(
         self, integration: str, actions: Collection[Action], *, dry_run: bool, who: str

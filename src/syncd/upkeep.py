@@ -31,6 +31,8 @@ REMEMBER_SECONDS = 2.0
 PROBE_LOOK_SECONDS = 10.0
 PROBE_SECONDS = 60.0
 VIEWS_SECONDS = 60.0
+SUBSCRIPTIONS_SECONDS = 6 * 3600.0
+"""Between two looks at subscriptions that a partner may drop without a word."""
 PRUNE_HOUR = 3
 """UTC; the nightly prune begins in this hour."""
 PRUNE_LOOK_SECONDS = 600.0
@@ -75,6 +77,7 @@ class Upkeep:
             loops.start_soon(self._every, PROBE_LOOK_SECONDS, self._probe)
             loops.start_soon(self._every, REMEMBER_SECONDS, self._remember)
             loops.start_soon(self._every, PRUNE_LOOK_SECONDS, self._prune)
+            loops.start_soon(self._every, SUBSCRIPTIONS_SECONDS, lambda: self._engine.subscribers.keep_up())
             loops.start_soon(self._every, VIEWS_SECONDS, self._supervisor.open_views)
 
     def _came(self, integration: str) -> None:

@@ -17,6 +17,10 @@ WORLDS: dict[str, dict[str, Any]] = {"guesty": {"secret_delay": 0}}
 OPTIONS: dict[str, dict[str, Any]] = {"attio": {}}
 """Options by driver of an integration there, where those of its samples do not fit."""
 REFUSED: dict[str, dict[str, str]] = {
+    "cloudbeds": {
+        "push check_in of reservations": "the sample's room is of another reservation",
+        "push check_out of reservations": "the sample's room is of another reservation",
+    },
     "guesty": {"push notes of reservations": "what came from a channel answers 404 although it can be read"},
     "twilio": {
         "push status of messages": "none of the first records is scheduled",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
+from syncd.config.chaos import MODE_HELP
 from syncd.config.document import Document
 from syncd.config.facts import DriverFacts, Facts
 from syncd.config.models import Config
@@ -229,6 +230,18 @@ def is_looser(rate: Rate, share: float, stated: Rate) -> bool:
     """Does the rate allow, in its own window, more than the stated limit lets through in that time?"""
     windows = max(math.ceil(rate.window_seconds / stated.window_seconds), 1)
     return rate.limit * share > stated.limit * windows
+
+
+def check_mode(document: Document, partner: PartnerConfig, main: Config | None) -> bool:
+    """Is nothing in a partner's file that only `mode: development` allows? Where the main file is broken it is production."""
+    if main is not None and main.mode == "development":
+        return True
+    chaotic = [name for name, integration in partner.integrations.items() if integration.chaos is not None]
+    for name in chaotic:
+        document.problem(
+            ("integrations", name, "chaos"), "chaos is refused in production mode", help=MODE_HELP, key=True
+        )
+    return not chaotic
 
 
 def check_across(documents: Mapping[str, Document], partners: Mapping[str, PartnerConfig]) -> set[str]:

@@ -95,7 +95,10 @@ class RestDriver(Driver):
         one = resource.one
         if one is None:
             return None
-        known = {"id": external_id, **{f"id.{path}": part for path, part in id_parts(resource, external_id).items()}}
+        # An id that is none of this resource makes a call the partner refuses: who asks whether records can be read has none.
+        several = dict.fromkeys(resource.id, external_id) if isinstance(resource.id, tuple) else {}
+        known = {f"id.{path}": part for path, part in (several | id_parts(resource, external_id)).items()}
+        known["id"] = external_id
         return Request(
             fill_path(one.path, known),
             route=one.path,

@@ -40,6 +40,12 @@ class Subscriptions(ABC):
     """The partner refuses a second one to the same address: an old one goes before a new one comes."""
     one_an_event: ClassVar[bool] = False
     """A subscription is for one kind of event, at an address of its own, which ends in the event: several are made."""
+    own_address: ClassVar[bool] = True
+    """False: all subscriptions of `one_an_event` lead to one address, and their events tell them apart."""
+    secret_in_address: ClassVar[bool] = False
+    """Nothing is signed: the address ends in a secret of ours, which is made with the first subscription."""
+    vanish: ClassVar[bool] = False
+    """The partner may drop them without a word: once they were made they are looked at every day, and made anew."""
     listed: ClassVar[bool] = True
     """The partner has a list of them. False: each is read by its id, and known only from the row its secret is sealed in."""
     longest_url: ClassVar[int | None] = None

@@ -22,7 +22,7 @@ DEFECTS: Final[dict[str, tuple[Defect, ...]]] = {
     "cloudbeds": (
         Defect(
             "*: request query *From",
-            "`format: date-time`; its page of technical specifications says YYYY-MM-DD HH:MM:SS, without a zone: facts, section 1",
+            "`format: date-time`; the page of technical specifications says YYYY-MM-DD HH:MM:SS: facts, section 1",
             "format",
         ),
         Defect(

@@ -1,0 +1,63 @@
+"""What of Cloudbeds no description can say: two kinds of credential, two limits, and what may stand in a custom field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from syncd.drivers.cloudbeds.subscriptions import CloudbedsSubscriptions
+from syncd.kit import (
+    Auth,
+    Change,
+    Delivery,
+    Event,
+    Limits,
+    RejectedError,
+    Resource,
+    RestDriver,
+    Subscriptions,
+    checked_options,
+    is_card_number,
+)
+
+OAUTH: Final = Auth(kind="oauth2_refresh", token_path="/api/v1.3/access_token")  # noqa: S106 - a path
+"""Answers with a new refresh token each time; two refreshes at once may spoil each other. Cloudbeds' OpenAPI, v1.3, 2026."""
+PARTNER: Final = 10
+"""Calls a second of a technology partner's client. developers.cloudbeds.com/docs/faq, 2026."""
+
+
+class Cloudbeds(RestDriver):
+    """One client over one or several properties."""
+
+    def auth(self, options: Mapping[str, Any]) -> Auth:
+        return OAUTH if checked_options(self.spec, options)["auth"] == "oauth" else self.spec.auth
+
+    def limits(self, options: Mapping[str, Any]) -> Limits:
+        (tier,) = self.spec.limits.tiers
+        if checked_options(self.spec, options)["client"] == "partner":
+            tier = tier.model_copy(update={"rate": type(tier.rate)(PARTNER, tier.rate.window_seconds)})
+        return self.spec.limits.model_copy(update={"tiers": (tier,)})
+
+    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
+        routes = self.spec.webhooks.routes if self.spec.webhooks is not None else {}
+        return CloudbedsSubscriptions(routes, [str(one) for one in options.get("properties") or ()])
+
+    def events(self, delivery: Delivery) -> list[Event]:
+        """A changed note does not show in its reservation: its notes are listed again, too."""
+        found = super().events(delivery)
+        of_notes = [one for one in found if one.type == "reservation/notes_changed"]
+        notes = "reservation_notes"
+        return found + [Event(notes, one.external_id, one.type, one.at, parent_id=one.external_id) for one in of_notes]
+
+    def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
+        super().check(resource, change, stored)
+        fields = change.data.get("custom_fields") or []
+        for number, field in enumerate(fields if isinstance(fields, list) else [fields], 1):
+            value = field.get("customFieldValue")
+            if not field.get("customFieldName") or value is None or is_card_number(value):
+                needs = (
+                    "needs customFieldName (the shortcode) and customFieldValue, which may be no payment card's number"
+                )
+                raise RejectedError(
+                    f"field custom_fields: number {number} {needs}", code="invalid", resource=resource.name
+                )
