@@ -216,8 +216,13 @@ async def _push(driven: Driven, resource: Resource, samples: Sequence[Sample]) -
             driven.read(what, driver.confirms, resource, change, response)
             driven.read(what, driver.pushed, resource, change, response)
         look_up = await driven.call(f"look-up of {what}", driver.look_up(resource, change))
-        if look_up is not None:
-            driven.read(f"look-up of {what}", driver.already, resource, change, look_up)
+        if look_up is None:
+            continue
+        each = driven.read(f"look-up of {what}", driver.look_up_each, resource, change, look_up)
+        answers = [look_up] if each is None else [await driven.call(f"candidate of {what}", one) for one in each]
+        for one in answers:
+            if one is not None:
+                driven.read(f"look-up of {what}", driver.already, resource, change, one)
 
 
 def _possible(driver: Driver, resource: Resource, made: Change, stored: Sequence[Record]) -> Change | None:

@@ -21,6 +21,8 @@ ORDER_STATUSES: Final = ("APPROVED", "CANCELED", "COMPLETED", "DECLINED", "PARTI
 ORDER_WRITABLE: Final = ORDER_STATUSES[:-1]
 MACHINES: Final = tuple("Conveyor Pump Compressor Boiler Press Chiller Lift Oven Mixer Fan".split())  # noqa: SIM905
 FAULTS: Final = ("belt drift", "oil leak", "noise", "no pressure", "sensor fault", "yearly check", "filter change")
+TIMED: Final = ("work_orders", "assets", "parts", "purchase_orders")
+"""What can be asked for by its stamps."""
 COUNTERS: Final = {"OPEN": "openCount", "IN_PROGRESS": "inProgressCount", "ON_HOLD": "onHoldCount", "DONE": "doneCount"}
 FIRST: Final = {
     "organizations": 4412, "locations": 60_001, "users": 88_001, "teams": 11, "vendors": 3_001, "categories": 701,
@@ -108,12 +110,8 @@ class Mint:
                 "extraFields": {}, **self._stamps(at)}  # fmt: skip
 
     def _meters(self, at: float) -> Raw:
-        reading = {
-            "id": self.dice.code(6),
-            "value": self.dice.between(1, 9999),
-            "readingDate": iso(at),
-            "createdAt": iso(at),
-        }
+        reading = {"id": self.dice.code(6), "meterId": self.world.facts["next"]["meters"], "createdAt": iso(at),
+                   "value": self.dice.between(1, 9999), "readingDate": iso(at)}  # fmt: skip
         return {"name": f"{self.dice.pick(MACHINES)} hours", "unit": "h", "measurementType": "MANUAL",
                 "assetId": self.some("assets"), "lastReading": reading, **self._stamps(at)}  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 import orjson
 from aiohttp import web
 
+from syncd.drivers.maintainx.simulator_data import TIMED
 from syncd.drivers.maintainx.simulator_shapes import EXPANDS, OF_THE_SINGLE, alone, listed
 from syncd.drivers.maintainx.simulator_writes import MaintainXWrites
 from syncd.testing.base import Answer, Call, Route
@@ -31,7 +32,6 @@ LISTS: Final = {
     "organizations": ("organizations", "organizations", "organization"),
 }
 """By its path: the resource, its name in a list, its name alone."""
-TIMED: Final = ("work_orders", "assets", "parts", "purchase_orders")
 SORTS: Final = {
     "work_orders": ("updatedAt", "createdAt", "dueDate", "startedAt", "completedAt"),
     **dict.fromkeys(("assets", "parts", "purchase_orders"), ("id", "createdAt", "updatedAt")),

@@ -72,7 +72,8 @@ def listed(world: World, resource: str, raw: Raw, expand: Collection[str]) -> Ra
         case "assets":
             found = {**pick(raw, ASSET), "organizationId": _organization(world)}
         case "parts":
-            found = {**pick(raw, PART), "organizationId": _organization(world), "partTypes": []}
+            counts = {"orderedQuantity": 0, "reservedQuantity": 0, "partTypes": []}
+            found = {**pick(raw, PART), "organizationId": _organization(world), **counts}
         case "purchase_orders":
             return pick(raw, PURCHASE_ORDER)
         case _:
@@ -127,7 +128,8 @@ def alone(world: World, resource: str, raw: Raw, expand: Collection[str]) -> Raw
             return {**raw, "membersCount": len(world.facts["members"].get(str(raw["id"]), ()))}
         case "meters":
             rest = raw if "last_reading" in expand else without(raw, {"lastReading"})
-            return {**rest, "locationId": raw.get("locationId"), "readingFrequency": {}, "deletedAt": None}
+            empty = {"locationId": None, "updaterId": None, "description": None, "deletedAt": None}
+            return {**empty, "creatorId": 0, "uuid": "sim", "readingFrequency": {"type": "WEEKLY"}, **rest}
     return dict(raw)
 
 

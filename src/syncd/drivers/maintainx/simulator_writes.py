@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,17 +16,20 @@ from syncd.drivers.maintainx.simulator_data import (
     ORDER_WRITABLE,
     PART_STATUSES,
     PRIORITIES,
+    TIMED,
     WRITABLE,
     altered,
     linked,
+    without,
 )
-from syncd.drivers.maintainx.simulator_events import TYPES, told_of
+from syncd.drivers.maintainx.simulator_events import TYPES, stamped, told_of
 from syncd.drivers.maintainx.simulator_shapes import alone
 from syncd.testing.base import Answer, Call, Route
 from syncd.testing.collection import Entry, Raw
 from syncd.testing.deliveries import Target
 from syncd.testing.dice import iso
 
+OF_REQUESTS = ("requestStatus", "creatorContactInfo")  # what no call sets so
 WRITES = (*CHANGE, "type", "requesterId", "externalData")
 
 
@@ -58,12 +59,10 @@ class MaintainXWrites(MaintainXAccount):
 
     def make(self, resource: str, fields: Raw | None) -> tuple[str, Raw]:
         stamp = iso(self.now())
-        stamps = {"createdAt": stamp, "updatedAt": stamp, "startDate": None}
-        fresh = stamps if resource == "work_orders" else {"createdAt": stamp}
-        if resource in ("assets", "parts", "purchase_orders", "work_requests", "locations"):
-            fresh = {"createdAt": stamp, "updatedAt": stamp}
-        known = resource in ("users", "teams", "vendors", "categories", "team_members", "organizations")
-        return self.mint.new(resource, self.now(), {**({} if known else fresh), **(fields or {})})
+        fresh: Raw = {"startDate": None} if resource == "work_orders" else {}
+        if resource in (*TIMED, "work_requests", "locations", "meters"):
+            fresh |= {"createdAt": stamp, "updatedAt": stamp}
+        return self.mint.new(resource, self.now(), {**fresh, **(fields or {})})
 
     def alter(self, resource: str, raw: Raw, changes: Raw | None) -> Raw:
         return altered(self.mint, resource, raw, changes, self.now())
@@ -218,6 +217,9 @@ class MaintainXWrites(MaintainXAccount):
         for name, choices in (("priority", PRIORITIES), ("type", ("OTHER", "REACTIVE", "PREVENTIVE"))):
             if given.get(name) is not None and given[name] not in choices:
                 raise Answer(self.invalid(name, given[name]))
+        for one in given.get("assignees") or ():
+            if not isinstance(one, dict) or one.get("type") not in ("USER", "TEAM") or "id" not in one:
+                raise Answer(self.invalid("assignees", str(one)))
         return {name: value for name, value in given.items() if name in WRITES}
 
     def order_new(self, call: Call) -> web.Response:
@@ -271,13 +273,11 @@ class MaintainXWrites(MaintainXAccount):
         given = self._body(call)
         if not given.get("title"):
             return self.invalid("title", given.get("title"), "Title is required")
-        fields = {name: value for name, value in given.items() if name not in ("requestStatus", "creatorContactInfo")}
-        return self.reply({"id": self._made(call, "work_requests", fields)})
+        return self.reply({"id": self._made(call, "work_requests", without(given, OF_REQUESTS))})
 
     def request_change(self, call: Call) -> web.Response:
         _, given = self._known(call, "work_requests", "Work Request"), self._body(call)
-        fields = {name: value for name, value in given.items() if name not in ("requestStatus", "creatorContactInfo")}
-        return self._written(call, "work_requests", fields, "workRequest")
+        return self._written(call, "work_requests", without(given, OF_REQUESTS), "workRequest")
 
     def asset_status(self, call: Call) -> web.Response:
         _, given = self._known(call, "assets", "Asset"), self._body(call)
@@ -293,8 +293,3 @@ class MaintainXWrites(MaintainXAccount):
             return self.invalid("status", given.get("status"))
         fields: Raw = {name: value for name, value in given.items() if name in ("status", "reviewNote")}
         return self._written(call, "purchase_orders", fields, "purchaseOrder")
-
-
-def stamped(secret: str, moment: str, message: bytes) -> str:
-    """`t=…,v1=…`: moment, a point and the message, under the secret's own text."""
-    return f"t={moment},v1={hmac.new(secret.encode(), moment.encode() + b'.' + message, hashlib.sha256).hexdigest()}"
