@@ -22,6 +22,11 @@ REFUSED: dict[str, dict[str, str]] = {
         "push check_out of reservations": "the sample's room is of another reservation",
     },
     "guesty": {"push notes of reservations": "what came from a channel answers 404 although it can be read"},
+    "stripe": {
+        **{f"push {kind} of invoices": "it is paid by the push before" for kind in ("void", "mark_uncollectible", "send")},
+        **{f"push {kind} of payment_intents": "none of the first waits for that" for kind in ("capture", "cancel")},
+        "push create of refunds": "the sample's charge is of another account",
+    },
     "twilio": {
         "push status of messages": "none of the first records is scheduled",
         "push status of calls": "none of the first records is under way",

@@ -9,7 +9,7 @@ import pytest
 
 from syncd import drivers
 from syncd.errors import ConfigError
-from syncd.kit import Checkpoint, Identity, Item, Resource
+from syncd.kit import Change, Checkpoint, Identity, Item, Resource
 from syncd.testing.samples import answer
 
 VERSION = "2026-06-24.dahlia"
@@ -143,8 +143,12 @@ def test_no_feed_asks_for_more_types_than_stripe_takes(stripe):
 
 
 def test_every_subscribed_event_leads_to_a_resource(stripe):
-    asked = {one for name in ("events", "payment_events") for one in stripe.spec.resources[name].params["types[]"]}
-    assert asked == set(stripe.spec.webhooks.routes)
+    feeds = [one for one in stripe.spec.resources.values() if one.feeds]
+    asked = {kind for feed in feeds for kind in feed.params["types[]"]}
+    # Of a dispute a delivery names the charge; what of it changes money alone comes with the log.
+    log_only = {f"charge.dispute.{name}" for name in ("updated", "funds_reinstated", "funds_withdrawn")}
+    assert asked == set(stripe.spec.webhooks.routes) | log_only
+    assert all(len(feed.params["types[]"]) <= 20 for feed in feeds)
 
 
 def test_secrets_that_complete_a_payment_are_cut_out_wherever_they_come_from(stripe):
@@ -216,3 +220,44 @@ def test_the_credential_test_can_ask_what_a_restricted_key_may_read(stripe):
 def test_an_unknown_mode_is_refused(stripe):
     with pytest.raises(ConfigError, match="sandbox, live"):
         stripe.resources({"mode": "production"})
+
+
+def test_a_dispute_is_told_of_as_itself_where_disputes_are_synced_and_as_its_charge_elsewhere(stripe, events):
+    billing = stripe.resources({})["billing_events"]
+    thing = {"id": "dp_1", "object": "dispute", "charge": "ch_1"}
+    fact = {**event("dispute", "dp_1", 9, "created"), "type": "charge.dispute.created", "data": {"object": thing}}
+    assert [(item.resource, item.identity.external_id) for item in told(stripe, billing, [fact])] == [
+        ("disputes", "dp_1")
+    ]
+    assert [(item.resource, item.raw) for item in told(stripe, events, [fact])] == [("charges", None)]
+
+
+def test_a_subscription_that_is_deleted_is_canceled_and_stays(stripe):
+    billing = stripe.resources({})["billing_events"]
+    thing = {"id": "sub_1", "object": "subscription", "status": "canceled"}
+    fact = {**event("subscription", "sub_1", 9), "type": "customer.subscription.deleted", "data": {"object": thing}}
+    assert [(item.raw, item.identity.deleted) for item in told(stripe, billing, [fact])] == [(thing, False)]
+
+
+def test_each_write_has_its_key_and_counts_where_its_reads_do(stripe):
+    resources = stripe.resources({})
+    pushes = [(one, kind) for one in resources.values() for kind in one.pushes]
+    assert {f"{one.name}.{kind}" for one, kind in pushes} >= {
+        "payment_intents.capture", "payment_intents.cancel", "refunds.create", "invoices.finalize", "invoices.pay",
+        "invoices.void", "invoices.mark_uncollectible", "invoices.send", "customers.metadata", "products.metadata",
+    }  # fmt: skip
+    for one, kind in pushes:
+        change = Change(one.name, "id_1", kind, {"metadata": {"syncd_id": "7"}}, "a-key")
+        request = stripe.push(one, change)
+        assert request.headers["Idempotency-Key"] == "a-key"
+        assert request.headers["Stripe-Version"] == VERSION
+        assert request.budget == one.budget
+        assert stripe.idempotent(one, change, 3600.0)
+        assert not stripe.idempotent(one, change, 25 * 3600.0), "Stripe may have forgotten the key"
+
+
+def test_what_is_pushed_comes_back_without_what_completes_a_payment(stripe):
+    intents = stripe.resources({})["payment_intents"]
+    change = Change("payment_intents", "pi_1", "cancel", {}, "a-key")
+    said = {"id": "pi_1", "object": "payment_intent", "status": "canceled", "client_secret": "pi_1_secret_x"}
+    assert stripe.pushed(intents, change, answer({"body": said})).raw == {name: said[name] for name in list(said)[:3]}

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeGuard
 
 from syncd.drivers.stripe.subscriptions import StripeSubscriptions
 from syncd.kit import (
+    Change,
     Identity,
     Item,
     Limits,
@@ -36,6 +37,10 @@ RESOURCES: Final = {
     "charge": "charges",
     "payment_intent": "payment_intents",
     "refund": "refunds",
+    "subscription": "subscriptions",
+    "price": "prices",
+    "dispute": "disputes",
+    "payout": "payouts",
 }
 """What an object calls itself -> our resource."""
 
@@ -127,6 +132,10 @@ class Stripe(RestDriver):
         found = super().record(resource, response)
         return without_secrets(found) if resource.name in SECRETIVE else found
 
+    def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
+        item = super().pushed(resource, change, response)
+        return None if item is None else Item(item.resource, without_secrets(item.raw or {}))
+
     def item(self, resource: Resource, response: Response) -> Item:
         found = self.record(resource, response)
         external_id = found.get("id")
@@ -160,9 +169,9 @@ def told_by_events(resource: Resource, response: Response) -> list[Item]:
     unreadable: list[Item] = []
     for event in events:
         thing = thing_of(event)
-        if isinstance(kind := thing.get("object"), str) and kind not in RESOURCES and kind != "dispute":
+        if isinstance(kind := thing.get("object"), str) and kind not in RESOURCES:
             continue
-        fact = read(event, thing, version)
+        fact = read(event, thing, version, disputes="disputes" in resource.feeds)
         if fact is None:
             unreadable.append(Item(resource.name, {"event": event}))  # without an id: it becomes a reject
         elif fact.resource in resource.feeds:
@@ -179,12 +188,12 @@ def thing_of(event: Any) -> Raw:
     return thing if isinstance(thing, dict) else {}
 
 
-def read(event: Any, thing: Raw, version: str) -> Fact | None:
-    """The fact in an event; None for one that lacks what makes it a fact."""
+def read(event: Any, thing: Raw, version: str, *, disputes: bool = False) -> Fact | None:
+    """The fact in an event; None for one that lacks what makes it a fact. `disputes`: of the dispute, not of its charge."""
     if not thing or not is_second(event.get("created")):
         return None
     kind, second, type_ = thing.get("object"), event["created"], event.get("type")
-    if kind == "dispute":  # says that its charge changed, not how
+    if kind == "dispute" and not disputes:  # says that its charge changed, not how
         charge = thing.get("charge")
         return Fact("charges", charge, second, None) if is_id(charge) else None
     external_id = thing.get("id")

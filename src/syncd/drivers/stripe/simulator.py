@@ -12,7 +12,8 @@ from typing import Any
 from aiohttp import web
 
 from syncd.clock import Clock
-from syncd.drivers.stripe.simulator_data import KIND, RESOURCES
+from syncd.drivers.stripe.simulator_billing import lines_of
+from syncd.drivers.stripe.simulator_data import KIND
 from syncd.drivers.stripe.simulator_hooks import StripeHooks
 from syncd.testing.base import Answer, Call, Simulator
 from syncd.testing.collection import Raw
@@ -25,6 +26,10 @@ SETTABLE = {
     "charges": {"description", "metadata", "receipt_email"},
     "invoices": {"description", "due_date", "metadata"},
     "refunds": {"metadata", "amount", "charge", "payment_intent", "reason"},
+    "subscriptions": {"metadata", "cancel_at_period_end"},
+    "prices": {"metadata", "active", "nickname"},
+    "disputes": {"metadata"},
+    "payouts": {"metadata"},
 }
 NUMBERS = {"balance", "amount", "due_date", "amount_to_capture"}
 INVOICE = {
@@ -39,12 +44,14 @@ INVOICE = {
 class StripeSimulator(StripeHooks):
     """Options: `key`, `restricted` ({key: [resources it may use]}), `live` (limits and `livemode`), `history` (days of
     data), `event_history` (events for objects made in the last 30 days), `version` (of events), and a count for each of
-    customers, products, payment_intents, charges, invoices, refunds."""
+    customers, products, payment_intents, charges, invoices, refunds, prices, subscriptions, disputes, payouts,
+    balance_transactions."""
 
     routes = (
         *StripeHooks.routes,
         *(("POST", f"/v1/{name}", "post_new") for name in CREATABLE),
-        *(("POST", f"/v1/{name}/{{id}}", "post_change") for name in RESOURCES),
+        *(("POST", f"/v1/{name}/{{id}}", "post_change") for name in SETTABLE),
+        ("GET", "/v1/invoices/{id}/lines", "lines"),
         *(("DELETE", f"/v1/{name}/{{id}}", "remove_one") for name in ("customers", "products", "invoices")),
         ("POST", "/v1/payment_intents/{id}/capture", "post_capture"),
         ("POST", "/v1/payment_intents/{id}/cancel", "post_cancel"),
@@ -52,6 +59,22 @@ class StripeSimulator(StripeHooks):
     )
 
     # Objects
+
+    def lines(self, call: Call) -> web.Response:
+        """All lines of an invoice, of which it holds the first."""
+        every = lines_of(self._found("invoices", call.args["id"]))
+        ids = [one["id"] for one in every]
+        after, limit = call.query.get("starting_after"), int(call.query.get("limit", "10"))
+        start = ids.index(after) + 1 if after in ids else 0
+        page, more = every[start : start + limit], start + limit < len(every)
+        return self.reply({"object": "list", "url": call.request.path, "has_more": more, "data": page})
+
+    def truth(self, resource: str) -> dict[str, Raw]:
+        """Lines of invoices that hold only their first ones, as the others are in the invoices."""
+        if resource != "invoice_lines":
+            return super().truth(resource)
+        cut = [entry.raw for entry in self.state["invoices"] if entry.raw["lines"]["has_more"]]
+        return {one["id"]: {**one, "invoice": raw["id"]} for raw in cut for one in lines_of(raw)}
 
     def post_new(self, call: Call) -> web.Response:
         return self.once(call, lambda given: self._new(call, given))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from syncd.drivers.stripe.simulator_billing import BILLING, Billing, line
+from syncd.drivers.stripe.simulator_billing import KIND as BILLING_KIND
+from syncd.drivers.stripe.simulator_billing import PREFIX as BILLING_PREFIX
 from syncd.testing.collection import Raw, World, merged
 from syncd.testing.dice import Dice
 
-RESOURCES = ("customers", "products", "payment_intents", "charges", "invoices", "refunds")
+RESOURCES = ("customers", "products", "payment_intents", "charges", "invoices", "refunds", *BILLING)
 PREFIX = {
     "customers": "cus_",
     "products": "prod_",
@@ -16,6 +17,7 @@ PREFIX = {
     "invoices": "in_1",
     "refunds": "re_3",
     "events": "evt_1",
+    **BILLING_PREFIX,
 }
 KIND = {
     "customers": "customer",
@@ -25,12 +27,13 @@ KIND = {
     "invoices": "invoice",
     "refunds": "refund",
     "events": "event",
+    **BILLING_KIND,
 }
 CURRENCIES = ("eur", "eur", "usd", "dkk", "jpy", "gbp")
 DAY = 86400
 
 
-class Mint:
+class Mint(Billing):
     """Makes objects of one account. `known` is the world made so far, to which new objects point."""
 
     def __init__(self, dice: Dice, world: World, live: bool) -> None:
@@ -49,6 +52,9 @@ class Mint:
         """One object created at that second, the given fields laid over it."""
         raw: Raw = {"id": self.id(resource), "object": KIND[resource], "created": at, "livemode": self.live}
         raw.update(getattr(self, f"_{resource}")(at))
+        if resource == "balance_transactions":  # the only ones without
+            del raw["livemode"]
+            return merged(raw, fields) if fields else raw
         raw["metadata"] = {"syncd_id": str(self.dice.between(1000, 9999))} if self.dice.chance(0.3) else {}
         return merged(raw, fields) if fields else raw
 
@@ -184,7 +190,8 @@ class Mint:
     def _invoices(self, at: int) -> Raw:
         customer = self.some("customers") or {}
         status = self.dice.pick(("paid",) * 6 + ("open", "draft", "void", "uncollectible"))
-        lines = [self._line(number) for number in range(self.dice.between(1, 3))]
+        lines = [line(self.dice, at) for _ in range(self.dice.between(1, 3))]
+        more = at % 25 == 0  # such a one holds its first lines only
         total = sum(line["amount"] for line in lines)
         number = f"{customer.get('invoice_prefix', '00000000')}-{self.dice.between(1, 9999):04d}"
         return {
@@ -203,7 +210,13 @@ class Mint:
             "description": None,
             "due_date": at + 14 * DAY,
             "hosted_invoice_url": None if status == "draft" else f"https://pay.example/i/{self.dice.code(20)}",
-            "lines": {"object": "list", "data": lines, "has_more": False, "total_count": len(lines), "url": ""},
+            "lines": {
+                "object": "list",
+                "data": lines,
+                "has_more": more,
+                "total_count": len(lines) + 4 * more,
+                "url": "",
+            },
             "number": None if status == "draft" else number,
             "parent": None,
             "period_end": at,
@@ -217,16 +230,6 @@ class Mint:
             },
             "subtotal": total,
             "total": total,
-        }
-
-    def _line(self, number: int) -> dict[str, Any]:
-        return {
-            "id": f"il_1{self.dice.code(23)}",
-            "object": "line_item",
-            "amount": self.dice.between(900, 30000),
-            "currency": "eur",
-            "description": self.dice.sentence(3),
-            "quantity": 1,
         }
 
     def _refunds(self, at: int) -> Raw:
@@ -284,7 +287,7 @@ def previous(before: Raw, after: Raw) -> Raw:
 
 def build(dice: Dice, counts: dict[str, int], now: float, live: bool, days: int = 400) -> World:
     """An account's objects, created over the last `days` days, oldest first."""
-    world = World((*RESOURCES, "events"))
+    world = World((*RESOURCES, "invoice_lines", "events"))
     mint = Mint(dice, world, live)
     for resource in RESOURCES:
         count = counts.get(resource, 0)

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
+from syncd.drivers.stripe.simulator_billing import EVENT, SILENT
 from syncd.drivers.stripe.simulator_data import KIND, PREFIX, Mint, altered, previous
 from syncd.testing.base import Simulator
 from syncd.testing.collection import Entry, Raw, World, merged
@@ -39,7 +40,9 @@ class StripeChanges(Simulator):
         return resource in ("customers", "products")
 
     def announce(self, what: str, resource: str, before: Entry | None, after: Entry | None) -> None:
-        kind, old = KIND[resource], None
+        if resource in SILENT:
+            return
+        kind, old = EVENT.get(resource, KIND[resource]), None
         if what == "create":
             name = "charge.succeeded" if resource == "charges" else f"{kind}.created"
         elif what == "delete":
