@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -231,6 +233,78 @@ def test_a_description_that_cannot_work_is_refused_when_it_is_read(rules: dict[s
     with pytest.raises(ValidationError) as caught:
         Push.model_validate(rules)
     assert said in str(caught.value)
+
+
+def test_other_words_for_a_value_are_sent_as_the_partners_own_and_judged_so():
+    fields = {"status": {"required": True, "choices": ["open", "done"], "words": {"closed": "done"}}}
+    table = {"field": "status", "allowed": {"open": ["done"], "done": []}}
+    look_up = {"same": {"status": "{data.status}"}}
+    orders = resource(p={"path": "/x/{id}", "fields": fields, "transitions": table, "look_up": look_up})
+    pushing.check(orders, change(status="closed"), {"status": "open"})
+    assert pushing.push(orders, change(status="closed")).json == {"status": "done"}
+    assert pushing.already(orders, change(status="closed"), answer('{"order": {"id": 1, "status": "done"}}'))
+    assert refusal(orders, change(status="lost")) == "field status: is none of open, done"
+    closed = refusal(orders, change(status="open"), {"status": "done"})
+    assert closed == "field status: done cannot become open"
+
+
+def test_what_was_made_is_known_by_the_id_in_its_answer():
+    orders = resource(p={"path": "/x", "made": "made.id"}, q={"path": "/x"})
+    for body, known in (
+        ('{"made": {"id": 7}}', "7"),
+        ('{"made": {"id": "a"}}', "a"),
+        ('{"made": {"id": ""}}', None),
+        ('{"made": {"id": true}}', None),
+        ('{"made": null}', None),
+        ("[]", None),
+    ):
+        assert pushing.made_id(orders, change(), answer(body)) == known
+    assert pushing.made_id(orders, change("q"), answer('{"id": 7}')) is None
+    assert pushing.pushed(orders, change(), answer('{"made": {"id": 7}}')) is None
+
+
+def test_a_look_up_is_about_what_is_not_older_than_the_push():
+    rules = {
+        "path": "/l",
+        "params": {"since": "{sent}"},
+        "records": "items",
+        "made": "made",
+        "same": {"text": "{data.text}"},
+    }
+    orders = resource(p={"path": "/x", "look_up": rules})
+    at = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    sent = replace(change(text="again"), sent_at=at)
+    call = pushing.look_up(orders, sent, None)
+    assert call is not None and dict(call.params) == {"since": "2026-11-22T11:58:00.000Z"}
+    never = pushing.look_up(orders, change(text="again"), None)
+    assert never is not None and dict(never.params) == {}, "of what never left nothing is known"
+    for made, there in (
+        ('"2026-11-22T11:57:59Z"', False),
+        ('"2026-11-22T11:58:01Z"', True),
+        ('"2026-11-22T13:58:01+02:00"', True),
+        ('"soon"', True),
+        ("null", True),
+        ("12", True),
+    ):
+        body = answer(f'{{"items": [{{"text": "again", "made": {made}}}]}}')
+        assert pushing.already(orders, sent, body) is there, made
+
+
+def test_what_needs_another_section_says_so():
+    for rules, said in (
+        ({"path": "/x", "look_first": True}, "`look_first` needs the section `look_up`"),
+        ({"path": "/x", "look_up": {"same": {"a": "{key}"}, "each": True}}, "`look_up.each` needs `path`"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            Push.model_validate(rules)
+    with pytest.raises(ValidationError, match="reads records by `one`"):
+        Resource.model_validate(
+            {
+                "name": "x",
+                "path": "/x",
+                "pushes": {"p": {"path": "/x", "look_up": {"path": "/l", "each": True, "same": {"a": "{key}"}}}},
+            }
+        )
 
 
 def test_transitions_and_look_ups_need_what_they_go_by():

@@ -121,7 +121,7 @@ class Reader:
                 found = list(found.values())
             if type(found) is list:
                 return found if self._plain else self._completed(found, response)
-        if found is None:
+        if found is None or (response.reads is not None and self._is_empty(response)):
             return []
         where = " or ".join(f"`{path}`" if path else "the top of the answer" for path, _ in self._lists)
         raise PayloadError(
@@ -129,6 +129,25 @@ class Reader:
             resource=self._resource.name,
             status=response.status_code,
         )
+
+    def _is_empty(self, response: Response) -> bool:
+        """XML has no empty list: below the right root the list's element, or one above it, is not there. Or nothing came."""
+        told = response.json()
+        if told == {}:
+            return True
+        for path, _ in self._lists:
+            way = steps(path) or [0]
+            if not isinstance(told, dict) or way[0] not in told:
+                continue
+            inner: Any = told
+            for step in way:
+                if not isinstance(inner, dict) or step not in inner:
+                    break
+                inner = inner[step]
+            else:
+                return bool(inner == "")
+            return isinstance(inner, dict) or inner == ""
+        return False
 
     def completed(self, raw: Any, response: Response) -> Any:
         """A raw record that was read by itself, as the listing would show it."""
@@ -270,15 +289,16 @@ def _plan(fields: Mapping[str, MappedField], *, sparse: bool) -> _Plan:
 
 
 def _telling(path: str) -> Getter:
-    """A path into a record that may leave things out: where something on the way is null, so is what would be in it."""
-    get, either = getter(path), [steps(one.strip()) for one in path.split("||")]
-    heads = [getter(str(one[0])) for one in either if one is not None and len(one) > 1]
-    if not heads or any(one is None for one in either):
+    """A path into a record that may leave things out: what is null, or would stand in something that is null, is told."""
+    get, either = getter(path), [one.strip() for one in path.split("||")]
+    plain = [steps(one) for one in either]
+    if any(not one for one in plain) or len(plain) == len(plain[0] or ()) == 1:
         return get
+    places = [*map(getter, either), *(getter(str(one[0])) for one in plain if one is not None and len(one) > 1)]
 
     def told(raw: Any) -> Any:
         value = get(raw)
-        return None if value is MISSING and any(head(raw) is None for head in heads) else value
+        return None if value is MISSING and any(place(raw) is None for place in places) else value
 
     return told
 
