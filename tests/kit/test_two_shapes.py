@@ -80,8 +80,11 @@ def test_null_on_the_way_is_told_and_a_missing_key_is_not() -> None:
     assert normalize({"assetId": 5, "asset": None})["asset_id"] == 5
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=3), lambda inner: st.dictionaries(
-    st.sampled_from(["asset", "assetId", "id", "place", "name", "status", "n"]), inner, max_size=4), max_leaves=9))  # fmt: skip
+KEYS = st.sampled_from(["asset", "assetId", "id", "place", "name", "status", "n"])
+LEAVES = st.none() | st.integers() | st.text(max_size=3)
+
+
+@given(st.recursive(LEAVES, lambda inner: st.dictionaries(KEYS, inner, max_size=4), max_leaves=9))
 def test_whatever_stands_there_is_read_or_refused(raw: Any) -> None:
     if not isinstance(raw, dict):
         return
