@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from syncd import drivers
-from syncd.client import Auth, PartnerTransport, Patience, Secrets, Session
+from syncd.client import Auth, Chaos, PartnerTransport, Patience, Secrets, Session
 from syncd.client import build as build_auth
 from syncd.clock import Clock
 from syncd.config import IntegrationConfig, PartnerConfig, ResourceConfig, TierConfig
@@ -311,9 +311,14 @@ class Builder:
                 sign=getattr(driver, "sign", None),
             )
 
+        chaos = Chaos(name, integration.chaos, self._clock) if integration.chaos is not None else None
+        if chaos is not None:
+            log.warning("chaos_on", integration=name, says=chaos.says)
+        wire = transport if chaos is None else transport.disturbed(chaos)
+
         def session(auth: Auth) -> Session:
             return Session(
-                transport,
+                wire,
                 integration=name,
                 base_url=base_url,
                 gate=scope.gate,
@@ -367,6 +372,7 @@ class Builder:
             keys=keys,
             attempt=lambda read, keeper: session(auth(read, keeper)),
             moved=self._moved,
+            chaos="" if chaos is None else chaos.says,
             depot=_depot(integration),
         )
         # A reload is no reason to read anew what was read a moment ago.

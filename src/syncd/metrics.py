@@ -31,6 +31,9 @@ API_CALL_SECONDS = Histogram(
     registry=REGISTRY,
 )
 QUEUE_LENGTH = Gauge("integration_queue_length", "Waiting items of a queue.", ["queue_name"], registry=REGISTRY)
+CHAOS_FAULTS = Counter(
+    "syncd_chaos_faults_total", "Calls that met a fault on purpose.", ["integration", "fault"], registry=REGISTRY
+)
 WEBHOOKS_RECEIVED = Counter(
     "webhooks_received_total", "Deliveries received.", ["partner", "event_type"], registry=REGISTRY
 )

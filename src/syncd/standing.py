@@ -27,6 +27,11 @@ def judged(
     """The state of an integration on this instance, and why. `refuses` says why it may refuse its partner's deliveries,
     which nothing that is less than a trouble hides."""
     state, told = _working(account, now, view)
+    if account.chaos and refuses is None and state.rank > State.DEGRADED.rank:
+        return State.DEGRADED, Explanation(
+            "chaos-on", f"faults on purpose: {account.chaos}", cause="`chaos` in its file",
+            action=f"take `chaos` out of integrations.{account.name}, then: syncd reload --wait",
+        )  # fmt: skip
     return (State.DEGRADED, refuses) if refuses is not None and state.rank > State.DEGRADED.rank else (state, told)
 
 

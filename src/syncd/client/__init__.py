@@ -2,6 +2,7 @@
 
 from syncd.client.addresses import Addresses, Origin, fill, origin_of
 from syncd.client.auth import Auth, Secrets, Sign, Signable, Signature
+from syncd.client.chaos import Chaos
 from syncd.client.classify import classify
 from syncd.client.client import Classify, Session
 from syncd.client.kinds import AuthFacts, build
@@ -15,6 +16,7 @@ __all__ = [
     "Auth",
     "AuthFacts",
     "CallStats",
+    "Chaos",
     "Classify",
     "Judging",
     "Origin",

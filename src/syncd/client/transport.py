@@ -6,6 +6,7 @@ limits, retries, credentials, redirects (client.py).
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import httpx
 import syncd
 from syncd.client import border, inflate
 from syncd.client.addresses import Origin, Target
+from syncd.client.chaos import Chaos, ChaoticTransport
 from syncd.client.wire import AiohttpTransport
 from syncd.clock import Clock
 from syncd.errors import PartnerError, PayloadError, StoreError, TransientError
@@ -186,7 +188,7 @@ class PartnerTransport:
     def _request(self, out: Outgoing) -> httpx.Request:
         path = out.path or out.target.path
         timeouts = self._timeout_parts if out.timeouts is None else out.timeouts.as_dict()
-        extensions: dict[str, Any] = {"timeout": timeouts}
+        extensions: dict[str, Any] = {"timeout": timeouts, "route": out.route}
         if self._exact:
             # Parsing a URL costs httpx 25 us; ours is checked and escaped already, so it goes beside a kept one.
             url = self._roots.get(out.target.origin)
@@ -245,6 +247,12 @@ class PartnerTransport:
             hint="ask for smaller pages (page_size)",
             unknown=border.changes_something(out.method),
         )
+
+    def disturbed(self, chaos: Chaos) -> PartnerTransport:
+        """The same connections, with faults on purpose between: for one integration of several. Only this one is closed."""
+        other = copy.copy(self)
+        other._wire = ChaoticTransport(self._wire, chaos)
+        return other
 
     async def aclose(self) -> None:
         """Close the pool. Calls under way end as if the connection had broken."""

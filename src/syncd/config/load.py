@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from syncd.config.checks import check_across, check_main, check_partner
+from syncd.config.checks import check_across, check_main, check_mode, check_partner
 from syncd.config.document import Document, read
 from syncd.config.facts import DriverFacts, Finding
 from syncd.config.models import Config
@@ -75,8 +75,21 @@ class Loaded:
                 del fresh[name]
                 if name in old.partners:
                     kept[name] = old.partners[name]
+        if self.config.mode != "development":
+            kept = {name: _calm(found) for name, found in kept.items()}
         partners = dict(sorted({**fresh, **kept}.items()))
         return self.config.model_copy(update={"partners": partners})
+
+
+def _calm(partner: PartnerConfig) -> PartnerConfig:
+    """The partner without faults on purpose: what is kept of an earlier configuration obeys the mode of this one."""
+    if all(found.chaos is None for found in partner.integrations.values()):
+        return partner
+    integrations = {
+        name: found.model_copy(update={"chaos": None}) if found.chaos is not None else found
+        for name, found in partner.integrations.items()
+    }
+    return partner.model_copy(update={"integrations": integrations})
 
 
 def main_file(path: Path) -> Path:
@@ -122,7 +135,7 @@ def load(
         if file.suffix == ".yaml" and not file.name.startswith("."):
             documents[file.stem] = document = read(file, _shown(file), file.stem)
             partner = _read_partner(document, file.stem, drivers, strict)
-            if partner is not None:
+            if partner is not None and check_mode(document, partner, config):
                 partners[file.stem] = partner
         elif file.suffix == ".yml":
             others.append(Problem("warning", "not read: partner files end in .yaml", _shown(file)))

@@ -130,6 +130,10 @@ class Config(Settings):
         "StateDirectory, else /var/lib/syncd for root, else ~/.local/state/syncd.",
     )
     log: LogConfig = Field(default_factory=LogConfig, description="The log.")
+    mode: Literal["production", "development"] = Field(
+        "production",
+        description="`development` allows what is dangerous where somebody relies on it: `chaos` under an integration.",
+    )
     drain_seconds: Duration = Field(
         30.0, alias="drain", description="At a stop, time for held work to finish before it is given back untouched."
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StringConstraints, field_validator, model_validator
 from pydantic_core import CoreSchema
 
+from syncd.config.chaos import ChaosConfig
 from syncd.config.settings import DAY, Settings, mistake
 from syncd.config.units import BaseUrl, Duration, Origin, RateText, Silence, Size
 from syncd.model import History
@@ -284,7 +285,8 @@ class IntegrationConfig(Settings):
         examples=["v2", {"v1": 90, "v2": 10}],
     )
     shadow: str | None = Field(
-        None, description="A version that reads every record too, and touches none: `syncd adapters` tells what differs."
+        None,
+        description="A version that reads every record too, and touches none: `syncd adapters` tells what differs.",
     )
     options: Annotated[dict[str, Any], Empty] = Field(
         default_factory=dict, description="The driver's own settings, over the partner's."
@@ -297,6 +299,10 @@ class IntegrationConfig(Settings):
     )
     media: MediaConfig | None = Field(None, description="Files of its records; left out: only their links are kept.")
     accept_risk: bool = Field(False, description="true: warnings about this integration are known and meant.")
+    chaos: ChaosConfig | None = Field(
+        None,
+        description="Faults on purpose, to see that all holds; refused unless the main file says `mode: development`.",
+    )
 
     @field_validator("adapter")
     @classmethod
@@ -309,6 +315,26 @@ class IntegrationConfig(Settings):
     def adapters(self) -> dict[str, float]:
         """The versions of the mapping in use, and the percentage of the records each reads."""
         return self.adapter if isinstance(self.adapter, dict) else {self.adapter or "v1": 100.0}
+
+
+class ContractConfig(Settings):
+    """Whether the partner still answers as its driver takes it: one cheap read of each resource, compared."""
+
+    enabled: bool = Field(True, description="false: only `syncd contract` looks.")
+    every: Duration = Field(DAY, description="Time between two looks, from a while after the start on.")
+    spec: str | None = Field(
+        None,
+        description="An OpenAPI document to compare its answers with too; a relative path begins beside the main file. Needs "
+        "the extra `contract`.",
+        examples=["specs/acme.json"],
+    )
+
+    @field_validator("every")
+    @classmethod
+    def _seldom(cls, value: float) -> float:
+        if value < 60:
+            raise mistake("must be at least 1m", "once a day is enough: 24h")
+        return value
 
 
 class PartnerConfig(Settings):
@@ -333,6 +359,9 @@ class PartnerConfig(Settings):
     )
     resources: Annotated[dict[str, ResourceConfig], Empty] = Field(
         default_factory=dict, description="Settings by resource, for all integrations below."
+    )
+    contract: ContractConfig = Field(
+        default_factory=ContractConfig, description="Whether it still answers as its driver takes it."
     )
     rest: dict[str, Any] | None = Field(
         None, description="With `driver: rest`, the whole description of the partner's API (docs/writing-a-driver.md)."

@@ -49,6 +49,8 @@ class Account:
     """Called whenever work made progress; feeds the watchdog."""
     depot: Depot | None = None
     """Where files of its records go; None: they are not fetched."""
+    chaos: str = ""
+    """What faults are put between it and its partner on purpose; empty: none."""
     keys: Keys | None = None
     """Its credentials in force."""
     attempt: Callable[[Secrets, CredentialKeeper], Session] | None = None
