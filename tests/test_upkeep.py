@@ -12,10 +12,19 @@ from structlog.testing import capture_logs
 
 from syncd import metrics
 from syncd.config import RetentionConfig
+from syncd.explain import State
 from syncd.store.prune import RULES, Pruned
 from syncd.sync.health import Health
 from syncd.testing.clock import FakeClock
-from syncd.upkeep import CONTROLS_SECONDS, PROBE_LOOK_SECONDS, PROBE_SECONDS, PRUNE_HOUR, REMEMBER_SECONDS, Upkeep
+from syncd.upkeep import (
+    CONTROLS_SECONDS,
+    PROBE_LOOK_SECONDS,
+    PROBE_SECONDS,
+    PRUNE_HOUR,
+    REMEMBER_SECONDS,
+    SUBSCRIPTIONS_SECONDS,
+    Upkeep,
+)
 
 
 class Session:
@@ -145,3 +154,35 @@ async def test_orders_that_cannot_be_taken_over_are_tried_again(monkeypatch: pyt
             while asked < 3:
                 await asyncio.sleep(0.001)
         parts.cancel_scope.cancel()
+
+
+async def test_a_paused_partner_whose_credential_dies_of_disuse_is_asked_now_and_then_and_no_other():
+    clock = FakeClock()
+    kept, other = account("kept", region="eu"), account("other", region="eu")
+    kept.driver.spec = SimpleNamespace(test=SimpleNamespace(every=60.0, keep_alive=86_400.0))
+    for one in (kept, other):
+        one.health = SimpleNamespace(judge=lambda *_: (State.PAUSED, None), probed=lambda *_: None)
+    keeping = upkeep(clock, kept, other)
+    for hours in (0, 23, 2, 20, 5):
+        await clock.advance(hours * 3600)
+        await keeping._probe()
+    assert (kept.session.called, other.session.called) == (2, 0)
+
+
+async def test_subscriptions_that_may_vanish_are_looked_at_every_six_hours():
+    clock, looks = FakeClock(), []
+
+    async def keep_up() -> None:
+        looks.append(clock.monotonic())
+        raise KeyError("a defect")
+
+    keeping = upkeep(clock)
+    keeping._engine = SimpleNamespace(unpruned={}, subscribers=SimpleNamespace(keep_up=keep_up))  # type: ignore[assignment]
+    with capture_logs() as logs:
+        async with anyio.create_task_group() as parts:
+            parts.start_soon(keeping.run)
+            await clock.advance(1)
+            for _ in range(2):
+                await clock.advance(SUBSCRIPTIONS_SECONDS)
+            parts.cancel_scope.cancel()
+    assert len(looks) == 2 and any(one["event"] == "upkeep_crashed" for one in logs)

@@ -1,0 +1,172 @@
+"""What of Cloudbeds its samples cannot show: credentials, limits, time zones, and what may stand in a custom field."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd import drivers
+from syncd.codec import dumps
+from syncd.errors import ConfigError, PayloadError, RejectedError
+from syncd.kit import Change, Checkpoint, Headers, Mode, Resource, Response, is_card_number
+from syncd.kit.resource import Since
+
+P, Q = "900000000101", "900000000102"
+BOTH = {"properties": [P, Q]}
+DRIVER = drivers.load("cloudbeds")
+
+
+def resource(name: str, **options: Any) -> Resource:
+    return DRIVER.resources({**BOTH, **options})[name]
+
+
+def answer(body: Any, url: str = "") -> Response:
+    return Response(200, Headers({"content-type": "application/json"}), dumps(body), url)
+
+
+def test_the_option_decides_what_credentials_a_file_gives() -> None:
+    assert dict(DRIVER.facts(BOTH).credentials or {}) == {"api_key": True}
+    assert DRIVER.auth(BOTH).kind == "bearer"
+    oauth = {**BOTH, "auth": "oauth"}
+    assert dict(DRIVER.facts(oauth).credentials or {}) == {
+        "client_id": True, "client_secret": True, "refresh_token": True,
+    }  # fmt: skip
+    assert DRIVER.auth(oauth).token_path == "/api/v1.3/access_token"
+    assert DRIVER.facts({**BOTH, "auth": "magic"}).findings
+
+
+def test_a_file_names_its_properties() -> None:
+    for wrong in ({}, {"properties": []}, {"properties": [P, P]}, {"properties": "all"}):
+        with pytest.raises(ConfigError, match="properties"):
+            DRIVER.resources(wrong)
+        assert DRIVER.facts(wrong).findings
+
+
+@pytest.mark.parametrize(("client", "rate"), [("property", 5), ("partner", 10)])
+def test_a_technology_partner_may_call_twice_as_often(client: str, rate: int) -> None:
+    limits = DRIVER.limits({**BOTH, "client": client})
+    (tier,) = limits.tiers
+    assert (tier.rate.limit, tier.rate.window_seconds, limits.share) == (rate, 1.0, 0.7)
+
+
+@given(
+    hours=st.integers(-12 * 4, 14 * 4).map(lambda quarters: quarters / 4),
+    changed=st.integers(0, 330 * 86400).map(
+        lambda seconds: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    ),
+    later=st.timedeltas(timedelta(0), timedelta(days=3)),
+)
+def test_wherever_the_property_is_nothing_changed_after_the_watermark_is_left_out(
+    hours: float, changed: datetime, later: timedelta
+) -> None:
+    """The filter may be read by the property's clock; what changed at the watermark or later must pass it."""
+    reservations = resource("reservations")
+    assert isinstance(reservations.since, Since)
+    since = changed - timedelta(seconds=reservations.since.overlap)
+    request = DRIVER.request(reservations, Checkpoint("inn", "reservations", mode=Mode.INCREMENTAL, since=since))
+    asked = dict(request.params)
+    stamp = f"{changed + later + timedelta(hours=hours):%Y-%m-%d %H:%M:%S}"
+    assert stamp >= asked["modifiedFrom"]
+    assert "modifiedTo" not in asked, "it would cut off what a clock to the east calls tomorrow"
+    assert asked["includeDeleted"] == "true" and "status" not in asked
+
+
+def test_one_reservation_is_read_in_the_shape_of_the_list_and_an_empty_answer_is_its_end() -> None:
+    reservations = resource("reservations")
+    request = DRIVER.one(reservations, f"{Q}:7100000000011")
+    assert request is not None
+    listed = DRIVER.request(reservations, Checkpoint("inn", "reservations"))
+    own = {"propertyID": Q, "reservationID": "7100000000011"}
+    assert request.path == listed.path and dict(request.params).items() >= {**own, "includeDeleted": "true"}.items()
+    with pytest.raises(Exception, match="no such record"):
+        DRIVER.record(reservations, answer({"success": True, "data": []}))
+
+
+def test_one_property_after_the_other_and_no_record_of_one_is_taken_for_the_other() -> None:
+    housekeeping = resource("housekeeping")
+    walk = DRIVER.pages(housekeeping, DRIVER.request(housekeeping, Checkpoint("inn", "housekeeping")))
+    request, ids = next(walk), []
+    with pytest.raises(StopIteration):
+        while True:
+            url = f"https://x.example/api?propertyID={dict(request.params)['propertyID']}"
+            told = answer({"success": True, "data": [{"roomID": "410001-1"}], "total": 1}, url)
+            ids += [
+                DRIVER.identify(housekeeping, item.raw or {}).external_id for item in DRIVER.items(housekeeping, told)
+            ]
+            request = walk.send(told)
+    assert ids == [f"{P}:410001-1", f"{Q}:410001-1"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [{"customFieldName": "code", "customFieldValue": "4111111111111111"}],
+        [{"customFieldName": "a", "customFieldValue": "b"}, {"customFieldName": "c", "customFieldValue": "4111-1111-1111-1111"}],
+        [{"customFieldValue": "b"}],
+        [{"customFieldName": "code"}],
+        {"customFieldName": "code", "customFieldValue": 4111111111111111},
+    ],
+)  # fmt: skip
+def test_a_custom_field_without_its_name_or_with_a_card_number_is_refused_here(fields: Any) -> None:
+    change = Change("reservations", f"{P}:1", "custom_fields", {"custom_fields": fields})
+    with pytest.raises(RejectedError, match="custom_fields") as found:
+        DRIVER.check(resource("reservations"), change, None)
+    assert "4111" not in str(found.value)
+
+
+@given(st.text("0123456789", min_size=12, max_size=30))
+def test_of_any_number_exactly_one_last_digit_makes_a_card(digits: str) -> None:
+    assert sum(is_card_number(digits + last) for last in "0123456789") == 1
+    assert not is_card_number(digits[:11])
+
+
+def test_each_event_of_each_property_is_a_subscription_of_its_own() -> None:
+    rules = DRIVER.subscriptions(BOTH)
+    assert rules is not None
+    wanted = rules.wanted(["reservations"])
+    assert len(wanted) == 18 and f"{Q}:reservation/deleted" in wanted
+    request = rules.create("https://hooks.example/x", [f"{Q}:reservation/deleted"])
+    assert request.form == {
+        "propertyID": Q, "object": "reservation", "action": "deleted", "endpointUrl": "https://hooks.example/x",
+    }  # fmt: skip
+    first = rules.listing()
+    second = rules.following(first, answer({}))
+    assert (
+        second is not None and dict(second.params) == {"propertyID": Q} and rules.following(second, answer({})) is None
+    )
+
+
+@pytest.mark.parametrize("key", ["endpoint", "url"])
+def test_a_subscription_has_its_address_under_either_name(key: str) -> None:
+    rules = DRIVER.subscriptions(BOTH)
+    assert rules is not None
+    row = {"id": "7", "key": {"type": "property", "id": P}, "event": {"entity": "guest", "action": "created"},
+           "subscriptionType": "webhook", "subscriptionData": {key: "https://hooks.example/x"}}  # fmt: skip
+    (one,) = rules.found(answer({"success": True, "data": [row]}))
+    assert (one.id, one.url, one.events) == ("7", "https://hooks.example/x", {f"{P}:guest/created"})
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"data": [{}]}, {"data": {"id": 5}}, [7], "x", {"data": [7]}])
+def test_an_answer_of_another_shape_is_a_payload_error_and_nothing_else(body: Any) -> None:
+    rules = DRIVER.subscriptions(BOTH)
+    assert rules is not None
+    for read in (rules.found, rules.created):
+        with pytest.raises(PayloadError):
+            read(answer(body))
+
+
+def test_what_an_anonymized_guest_was_called_is_not_kept_although_it_is_sent() -> None:
+    guests = resource("guests")
+    sent = {
+        "guestID": "5",
+        "guestName": "Ada",
+        "guestEmail": "ada@example.com",
+        "isAnonymized": True,
+        "status": "canceled",
+    }
+    (item,) = DRIVER.items(guests, answer({"data": {"5": sent}}, f"https://x.example/getGuestList?propertyIDs={P}"))
+    assert item.raw == {"propertyID": P, "guestID": "5", "isAnonymized": True, "status": "canceled"}
