@@ -236,3 +236,26 @@ async def test_what_is_refused_is_counted_by_reason(gate: Gate):
     shown = metrics.exposition().decode()
     assert 'webhook_failures_total{error_type="signature",partner="counted"} 1.0' in shown
     assert 'webhook_failures_total{error_type="unknown",partner="counted"} 1.0' in shown
+
+
+async def test_a_partner_hears_what_it_wants_to_hear_of_what_is_stored_and_of_nothing_else(gate: Gate):
+    wanted = {"verify": "stripe", "event_id": "id", "answer": {"status": 200, "body": {"succeed": True}}}
+    gate.receivers = by_name(receiver("one", rules=wanted))
+    for _ in range(2):
+        status, body, headers = await gate.post()
+        assert (status, body, headers["Content-Type"]) == (200, b'{"succeed":true}', "application/json")
+    assert (await gate.post(**{"Stripe-Signature": "t=1,v1=00"}))[0] == 401
+    gate.keeper.says = lambda arrival: "the database is away"
+    status, body, headers = await gate.post(body=b'{"id": "evt_2"}')
+    assert (status, "Retry-After" in headers) == (503, True)
+    xml = {"verify": "stripe", "event_id": "id", "answer": {"body": "<Response/>", "type": "text/xml"}}
+    gate.receivers, gate.keeper.says = by_name(receiver("one", rules=xml)), None
+    status, body, headers = await gate.post(body=b'{"id": "evt_3"}')
+    assert (status, body, headers["Content-Type"]) == (200, b"<Response/>", "text/xml")
+    in_pieces = seal(b'{"id": "evt_4"}', gate.clock)
+    async with gate.http.post("/webhooks/acme/one", data=_chunks(b'{"id": "evt_4"}'), headers=in_pieces) as answer:
+        assert (answer.status, await answer.read(), answer.content_type) == (200, b"<Response/>", "text/xml")
+
+
+async def _chunks(body: bytes) -> AsyncIterator[bytes]:
+    yield body

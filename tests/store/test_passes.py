@@ -220,3 +220,13 @@ async def test_too_many_missing_children_are_held(desk: Desk):
         assert (await children(desk, [], began)).held == 20
     assert len(await alive(desk, "kids")) == 20
     assert (await children(desk, [], 40, confirmed=True)).deleted == 20
+
+
+async def test_a_listing_that_shows_a_window_buries_nothing_and_forgets_its_passes(filled: Desk):
+    for _ in range(3):
+        await filled.full_pass(seen=NAMES[40:])
+        assert await sweep(filled, kept=True) == Sweep(total=50)
+    assert len(await alive(filled)) == 50
+    database = filled.store._database
+    assert await database.fetchval("SELECT count(*) FROM syncd.passes") == 2
+    assert await database.fetchval("SELECT held FROM syncd.checkpoints WHERE resource = 'things'") is None

@@ -808,3 +808,19 @@ async def test_a_read_in_the_second_of_the_one_before_is_not_taken_for_the_older
         await clock.advance(0.2)
         await desk.do_tasks()
     assert (await desk.live("observed"))["7"]["name"] == "second"
+
+
+async def test_what_is_only_named_in_passing_is_read_where_nothing_is_stored_of_it(desk: Desk, clock: FakeClock):
+    named = ["7", "8"]
+    desk.account.driver.events = lambda delivery: [Event("things", one, "said", unless_stored=True) for one in named]
+    for external_id in named:
+        desk.partner.truth[f"/things/{external_id}"] = thing(external_id, "new", clock.now())
+    await desk.deliver(event("7"))
+    await desk.work()
+    assert sorted(task.external_id for task in await desk.store.tasks.list("acme")) == named
+    await desk.do_tasks()
+    await clock.advance(60)
+    await desk.deliver(event("8"))
+    await desk.work()
+    assert [task.kind for task in await desk.store.tasks.list("acme") if task.kind == "fetch"] == []
+    assert [state for state, _ in await desk.fates()] == ["done", "done"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from syncd.model import Request
@@ -22,7 +22,7 @@ def dated(request: Request, now: datetime) -> Request:
 
     def day(match: re.Match[str]) -> str:
         days = int(match[2] or 0) * (-1 if match[1] == "-" else 1)
-        return (now + timedelta(days=days)).date().isoformat()
+        return (now.astimezone(UTC) + timedelta(days=days)).date().isoformat()
 
     def fill(value: Any) -> Any:
         if isinstance(value, str):

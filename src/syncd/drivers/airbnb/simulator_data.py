@@ -6,6 +6,7 @@ reservations needs little memory; one that was changed is kept as it is.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -232,9 +233,9 @@ class Mint:
         return found
 
     def fresh_id(self, resource: str, number: int) -> str:
-        dice = self.dice(f"{resource} {number}")
         if resource == "reservations":
-            return f"H{dice.code(4, CODE)}{number:05X}"
+            chance = hashlib.blake2b(f"{self.seed}-{number}".encode(), digest_size=4).digest()
+            return f"H{''.join(CODE[byte % len(CODE)] for byte in chance)}{number:05X}"
         if resource == "listings":  # newer ids have 18 or 19 digits
             return str(1_200_000_000_000_000_000 + number if number % 3 == 2 else 40_000_000 + number)
         return str({"threads": 770_100_000, "alterations": 330_000_000}[resource] + number)
