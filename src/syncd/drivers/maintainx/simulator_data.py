@@ -204,8 +204,10 @@ def build(dice: Dice, counts: dict[str, int], now: float, days: int) -> World:
 
 def linked(world: World, resource: str, external_id: str, raw: Raw) -> None:
     """Note whose child a new record is."""
-    if resource == "work_order_comments":
-        world.facts["comments"].setdefault(str(raw["workOrderId"]), []).append(external_id)
+    if resource == "work_order_comments":  # lastMessageSentAt is the one stamp that moves with a comment
+        order = world["work_orders"].entries[str(raw["workOrderId"])]
+        world["work_orders"].replace(order.id, {**order.raw, "lastMessageSentAt": raw["createdAt"]})
+        world.facts["comments"].setdefault(order.id, []).append(external_id)
     elif resource == "team_members":
         world.facts["members"].setdefault(str(raw["teamId"]), []).append(external_id)
 

@@ -69,11 +69,7 @@ class MaintainXWrites(MaintainXAccount):
 
     def create(self, resource: str, fields: Raw | None = None) -> str:
         external_id = super().create(resource, fields)
-        raw = self.state[resource].entries[external_id].raw
-        linked(self.state, resource, external_id, raw)
-        if resource == "work_order_comments":  # the one stamp that moves with a comment
-            order = self.state["work_orders"].entries[str(raw["workOrderId"])]
-            self.state["work_orders"].replace(order.id, {**order.raw, "lastMessageSentAt": raw["createdAt"]})
+        linked(self.state, resource, external_id, self.state[resource].entries[external_id].raw)
         return external_id
 
     def delete(self, resource: str, external_id: str) -> None:
