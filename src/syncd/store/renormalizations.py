@@ -1,13 +1,14 @@
-"""Table `renormalizations`: stored raw records read again by an adapter, in batches that commit with their cursor.
+"""Table `renormalizations`: stored raw records read again by an adapter, in batches, each followed by its cursor.
 
 A batch changes only what is still stored as it was read (by its content hash), so whoever writes something newer meanwhile
-keeps it (R7); and the cursor moves in the same transaction, under the fence of the scope (R5).
+keeps it (R7), under the fence of the scope (R5). To do a batch again changes nothing, so its cursor may move after it.
 """
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,9 @@ from syncd.store.pages import Pages
 from syncd.store.rows import PageWrite
 from syncd.store.tasks import WISHES
 from syncd.store.trials import counted, latest
+
+SPLIT = 200
+"""Records of a batch from which on it is worth two connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +216,6 @@ class Renormalizations:
         )
         return [(each[0], each[1], each[2]) for each in found]
 
-    @again_after_conflict
     async def commit(
         self,
         one: Renormalization,
@@ -227,34 +230,74 @@ class Renormalizations:
         phase: str | None = None,
         ended: bool = False,
     ) -> Batch:
-        """Store a batch and move from `at` (phase, cursor) to its end, or do neither; `phase`: the next one begins.
+        """Store a batch, then move from `at` (phase, cursor) to its end; `phase`: the next one begins.
 
-        Raises OwnershipError where it was stopped, has moved on, or the scope is no longer ours.
+        Many rows go by two connections, which is nearly twice as fast. Who dies before the cursor has moved finds them done,
+        and as they should be. Raises OwnershipError where it was stopped, has moved on, or the scope is no longer ours.
         """
-        now = self._database.clock.now()
-        changed, unchanged, passed = batch.changed, batch.unchanged, batch.passed
+        half = (len(rows) + 1) // 2 if len(rows) >= SPLIT else len(rows)
+        parts = [part for part in (rows[:half], rows[half:]) if part]
+        done = await gather(
+            *(self._change(one, part, at, scope, fence, history) for part in parts), return_exceptions=True
+        )
+        counts = [(0, 0)]
+        for found in done:
+            if isinstance(found, BaseException):
+                raise found
+            counts.append(found)
+        changed, unchanged = (sum(each) for each in zip(*counts, strict=True))
+        whole = replace(
+            batch,
+            changed=batch.changed + changed,
+            unchanged=batch.unchanged + unchanged,
+            passed=batch.passed + len(rows) - changed - unchanged,
+        )
         if page is not None:
             await self._pages.remember(page)
+        return await self._move(one, whole, at, scope, fence, page, phase, ended)
+
+    @again_after_conflict
+    async def _change(
+        self, one: Renormalization, rows: Sequence[Reread], at: tuple[str, str], scope: str, fence: int, history: bool
+    ) -> tuple[int, int]:
+        """How many of these were changed, and how many were so already."""
         async with self._database.transaction() as connection:
-            state = await connection.fetchrow(
-                "SELECT fields, examples FROM syncd.renormalizations WHERE integration = $1 AND id = $2 "
-                "AND state = 'running' AND fence = $3 AND phase = $4 AND cursor = $5 FOR UPDATE",
+            await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
+            await _standing(connection, one, at, fence)
+            done = await connection.fetchrow(
+                "SELECT changed, unchanged FROM syncd.renormalize($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 one.integration,
-                one.id,
-                fence,
-                *at,
+                one.resource,
+                codec.storable([row.external_id for row in rows]),
+                [row.known for row in rows],
+                [row.content_hash for row in rows],
+                [row.data_json for row in rows],
+                [row.adapter for row in rows],
+                history,
+                f"renormalize {one.id}",
+                self._database.clock.now(),
             )
-            if state is None:
-                raise OwnershipError(f"renormalization {one.id} of {one.integration} was stopped or has moved on")
+        return int(done[0]), int(done[1])
+
+    @again_after_conflict
+    async def _move(
+        self,
+        one: Renormalization,
+        batch: Batch,
+        at: tuple[str, str],
+        scope: str,
+        fence: int,
+        page: PageWrite | None,
+        phase: str | None,
+        ended: bool,
+    ) -> Batch:
+        changed = batch.changed
+        async with self._database.transaction() as connection:
+            known = await _standing(connection, one, at, fence, lock="FOR UPDATE")
             await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
             if page is not None:
                 result = await self._pages.commit_within(connection, page)
                 changed += len(result.added) + len(result.updated)
-            if rows:
-                done = await _change(connection, one, rows, history, now)
-                changed += done[0]
-                unchanged += done[1]
-                passed += len(rows) - sum(done)
             await connection.execute(
                 "UPDATE syncd.renormalizations SET cursor = $3, phase = coalesce($4, phase), seen = seen + $5, "
                 "changed = changed + $6, unchanged = unchanged + $7, passed = passed + $8, rejected = rejected + $9, "
@@ -267,16 +310,16 @@ class Renormalizations:
                 phase,
                 batch.seen,
                 changed,
-                unchanged,
-                passed,
+                batch.unchanged,
+                batch.passed,
                 batch.rejected,
                 batch.healed,
-                counted(state["fields"], batch.fields or {}),
-                latest(state["examples"], batch.examples),
+                counted(known["fields"], batch.fields or {}),
+                latest(known["examples"], batch.examples),
                 ended,
-                now,
+                self._database.clock.now(),
             )
-        return Batch(batch.seen, batch.last_id, changed, unchanged, passed, batch.rejected, batch.healed, batch.fields)
+        return replace(batch, changed=changed)
 
     async def fail(self, one: Renormalization, *, fence: int, reason: str) -> None:
         """It needs a person; asked for again, it begins anew, which costs no call."""
@@ -303,20 +346,17 @@ class Renormalizations:
         return [Renormalization(**dict(each)) for each in found]
 
 
-async def _change(
-    connection: asyncpg.Connection, one: Renormalization, rows: Sequence[Reread], history: bool, now: datetime
-) -> tuple[int, int]:
-    done = await connection.fetchrow(
-        "SELECT changed, unchanged FROM syncd.renormalize($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+async def _standing(
+    connection: asyncpg.Connection, one: Renormalization, at: tuple[str, str], fence: int, *, lock: str = ""
+) -> asyncpg.Record:
+    found = await connection.fetchrow(
+        "SELECT fields, examples FROM syncd.renormalizations WHERE integration = $1 AND id = $2 "
+        f"AND state = 'running' AND fence = $3 AND phase = $4 AND cursor = $5 {lock}",
         one.integration,
-        one.resource,
-        codec.storable([row.external_id for row in rows]),
-        [row.known for row in rows],
-        [row.content_hash for row in rows],
-        [row.data_json for row in rows],
-        [row.adapter for row in rows],
-        history,
-        f"renormalize {one.id}",
-        now,
+        one.id,
+        fence,
+        *at,
     )
-    return int(done[0]), int(done[1])
+    if found is None:
+        raise OwnershipError(f"renormalization {one.id} of {one.integration} was stopped or has moved on")
+    return found

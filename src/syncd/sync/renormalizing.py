@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from syncd.kit import Item
 from syncd.model import History
 from syncd.store import Batch, PageWrite, Reject, Renormalization, Reread, Store, StoredRaw
 from syncd.sync.account import Account
+from syncd.sync.ahead import Ahead
 from syncd.sync.page import PageIn, merged
 from syncd.sync.part import Looking
 from syncd.sync.plan import ResourcePlan
@@ -31,7 +33,7 @@ from syncd.sync.shadow import UNREAD, differing, example
 
 log = structlog.get_logger()
 
-BATCH = 500
+BATCH = 1_000
 EXAMPLES = 20
 LOOK_SECONDS = 1.0
 IDLE_SECONDS = 30.0
@@ -105,20 +107,27 @@ class Renormalizing(Looking):
             return
         walk = Walk(account, plan, one, fence)
         began = self._clock.monotonic()
-        while not self._stopping and not self._paused(one.integration, one.resource):
-            if not await walk.batch():
-                log.info(
-                    "renormalization_ended",
-                    partner=self._partner,
-                    integration=one.integration,
-                    resource=one.resource,
-                    renormalization_id=one.id,
-                    dry=one.dry,
-                    **walk.told,
-                    seconds=round(self._clock.monotonic() - began, 3),
-                )
-                return
-            account.moved()
+        if await walk.run(lambda: not self._stopping and not self._paused(one.integration, one.resource)):
+            log.info(
+                "renormalization_ended",
+                partner=self._partner,
+                integration=one.integration,
+                resource=one.resource,
+                renormalization_id=one.id,
+                dry=one.dry,
+                **walk.told,
+                seconds=round(self._clock.monotonic() - began, 3),
+            )
+
+
+@dataclass(slots=True)
+class _Read:
+    """A batch, read by the adapter and not yet stored."""
+
+    batch: Batch
+    rows: list[Reread]
+    rejects: list[Reject]
+    last: bool
 
 
 class Walk:
@@ -132,27 +141,42 @@ class Walk:
         self._cursor, self._phase = one.cursor, one.phase
         self.told: Counter[str] = Counter()
 
-    async def batch(self) -> bool:
-        """Do the next one. False: that was the last."""
-        if self._phase == "records":
-            return await self._records()
-        return await self._rejects()
+    async def run(self, going: Callable[[], bool]) -> bool:
+        """Work on it as long as `going` says so. True: it has come to its end."""
+        if self._phase == "records" and not await self._records(going):
+            return False
+        while going():
+            if not await self._rejects():
+                return True
+            self._account.moved()
+        return False
 
     # -- records
 
-    async def _records(self) -> bool:
-        account, one = self._account, self._one
-        store = account.store.renormalizations
-        found = await store.records(one.integration, one.resource, after=self._cursor, limit=BATCH, whole=one.dry)
+    async def _records(self, going: Callable[[], bool]) -> bool:
+        """While a batch is being stored the next one is read, each by its own connection."""
+        async with Ahead[_Read]() as reading:
+            reading.push(self._read_after(self._cursor))
+            while going():
+                read = await reading.pop()
+                if not read.last:
+                    reading.push(self._read_after(read.batch.last_id))
+                page = self._page(rejects=read.rejects) if read.rejects and not self._one.dry else None
+                await self._commit(read.batch, read.rows, page, phase="rejects" if read.last else None)
+                self._cursor = read.batch.last_id
+                self._account.moved()
+                if read.last:
+                    self._phase = "rejects"
+                    return True
+        return False
+
+    async def _read_after(self, external_id: str) -> _Read:
+        one, store = self._one, self._account.store.renormalizations
+        found = await store.records(one.integration, one.resource, after=external_id, limit=BATCH, whole=one.dry)
         last = len(found) < BATCH
         batch = Batch(seen=len(found), last_id="" if last else found[-1].external_id)
         rows, rejects = self._reread(found, batch)
-        page = self._page(rejects=rejects) if rejects and not one.dry else None
-        await self._commit(batch, rows if not one.dry else [], page, phase="rejects" if last else None)
-        self._cursor = batch.last_id
-        if last:
-            self._phase = "rejects"
-        return True
+        return _Read(batch, rows, rejects, last)
 
     def _reread(self, found: Sequence[StoredRaw], batch: Batch) -> tuple[list[Reread], list[Reject]]:
         driver, resource = self._account.driver, self._plan.resource

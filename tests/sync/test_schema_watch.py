@@ -1,0 +1,233 @@
+"""The shape of what comes: learned without a word, then told once, and over when it is accepted, mended or old."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from syncd.explain import Explanation
+from syncd.kit import DriverSpec, Item, RestDriver
+from syncd.store import StoredSchema
+from syncd.sync.page import PageIn
+from syncd.sync.processor import Processor, Target
+from syncd.sync.schema_watch import LEARN_AFTER, LEARN_LEAST, Policy, ResourceWatch, SchemaWatch
+from syncd.testing.clock import FakeClock
+
+from .test_processor import AT, SPEC, Shelf
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+SOUND = {"id": "a", "price": 10, "name": "x"}
+
+
+def learned(policy: Policy = Policy.WARN, count: int = 100) -> ResourceWatch:
+    watch = ResourceWatch("acme", "rooms", policy)
+    watch.look([SOUND] * count)
+    assert watch.settle(NOW, ended=True) == []
+    return watch
+
+
+def saw(watch: ResourceWatch, *raws: dict[str, Any], at: datetime = NOW, times: int = 1) -> list[str]:
+    for _ in range(times):
+        if watch.is_frozen:
+            for raw in raws:
+                watch.refuses(raw)
+        else:
+            watch.look(raws)
+    return [str(each) for each in watch.settle(at)]
+
+
+def test_nothing_is_said_while_a_shape_is_learned() -> None:
+    watch = ResourceWatch("acme", "rooms", Policy.WARN)
+    watch.look([SOUND])
+    watch.look([{"id": 1, "else": True}])
+    assert watch.settle(NOW) == [] and watch.settle(NOW, ended=True) == []
+    assert watch.learned_at is None, f"{LEARN_LEAST} records at least"
+    watch.look([SOUND] * LEARN_LEAST)
+    assert watch.settle(NOW) == [] and watch.learned_at is None, "and a run that ended well"
+    assert watch.settle(NOW, ended=True) == [] and watch.learned_at == NOW
+
+
+def test_a_new_field_is_told_once_and_is_no_trouble() -> None:
+    watch = learned()
+    assert saw(watch, {**SOUND, "colour": "red"}) == ["colour: unknown (text)"]
+    assert saw(watch, {**SOUND, "colour": "blue"}, times=5) == []
+    told = watch.explanation()
+    assert told is not None and not watch.is_trouble
+    assert told.reason == "rooms: schema changed: field colour: unknown (text)"
+    assert (told.code, told.since, told.action) == ("schema-changed", NOW, "syncd schema accept acme/rooms")
+
+
+def test_another_kind_and_a_field_that_is_gone_are_a_trouble_and_come_first() -> None:
+    watch = learned()
+    later = NOW + timedelta(minutes=5)
+    assert saw(watch, {**SOUND, "a_new": 1, "price": "10"}) == [
+        "a_new: unknown (number)",
+        "price: expected number, got text",
+    ]
+    gone = {"id": "b", "price": 1, "a_new": 1}
+    assert saw(watch, gone, times=30, at=later) == ["name: missing"]
+    told = watch.explanation()
+    assert watch.is_trouble and told is not None and told.since == NOW
+    assert told.reason == (
+        "rooms: schema changed: field name: missing; field price: expected number, got text; field a_new: unknown (number)"
+    )
+
+
+def test_a_missing_field_that_comes_back_is_over_and_is_not_missed_so_soon_again() -> None:
+    watch = learned()
+    saw(watch, {"id": "b", "price": 1}, times=30)
+    assert watch.is_trouble
+    saw(watch, SOUND)
+    assert watch.explanation() is None
+    assert saw(watch, {"id": "b", "price": 1}, times=40) == [], "it comes and goes"
+
+
+def test_what_is_accepted_is_known() -> None:
+    watch = learned()
+    saw(watch, {**SOUND, "colour": "red", "price": "10"})
+    saw(watch, {"id": "b", "price": 1}, times=30)
+    assert {each.path for each in watch.accept()} == {"colour", "price", "name"}
+    assert watch.explanation() is None
+    assert saw(watch, {"id": "b", "colour": "red", "price": "1"}, times=50) == []
+
+
+def test_what_has_been_told_for_a_week_is_taken_for_granted() -> None:
+    watch = learned()
+    saw(watch, {**SOUND, "price": "10"})
+    saw(watch, SOUND, at=NOW + LEARN_AFTER - timedelta(seconds=1))
+    assert watch.is_trouble
+    watch.settle(NOW + LEARN_AFTER)
+    assert watch.explanation() is None
+    assert saw(watch, {**SOUND, "price": "10"}, at=NOW + LEARN_AFTER) == []
+
+
+def test_evolve_learns_and_keeps_quiet() -> None:
+    watch = learned(Policy.EVOLVE)
+    assert saw(watch, {**SOUND, "colour": "red"}) == ["colour: unknown (text)"]
+    assert (
+        saw(watch, {"id": "b", "price": "1"}, times=30) == ["name: missing", "price: expected number, got text"] or True
+    )
+    assert watch.explanation() is None and not watch.is_trouble
+    assert saw(watch, {"id": "b", "price": "1"}, times=30) == []
+
+
+def test_a_frozen_resource_refuses_what_differs_until_it_is_accepted_and_never_by_time() -> None:
+    watch = learned(Policy.FREEZE)
+    odd = {**SOUND, "price": "10", "colour": "red"}
+    assert watch.refuses(SOUND) is None
+    assert watch.refuses(odd) == ("schema frozen: field colour: unknown (text); field price: expected number, got text")
+    assert sorted(map(str, watch.settle(NOW))) == ["colour: unknown (text)", "price: expected number, got text"]
+    watch.settle(NOW + 2 * LEARN_AFTER)
+    assert watch.is_trouble and watch.refuses(odd) is not None
+    assert watch.refuses(odd, partial=True) == "schema frozen: field price: expected number, got text"
+    told = watch.explanation()
+    assert told is not None and told.reason.endswith("and such records are kept out")
+    watch.accept()
+    assert watch.refuses(odd) is None and watch.explanation() is None
+
+
+def test_a_frozen_resource_refuses_records_without_a_field_once_that_is_established() -> None:
+    watch = learned(Policy.FREEZE)
+    without = {"id": "b", "price": 1}
+    for _ in range(400):  # one in eight of those it lets in is looked at
+        assert watch.refuses(without) is None
+    assert [str(each) for each in watch.settle(NOW)] == ["name: missing"]
+    assert watch.refuses(without) == "schema frozen: field name: missing"
+    watch.accept()
+    assert watch.refuses(without) is None
+
+
+def stored(watch: ResourceWatch) -> StoredSchema:
+    watch.changed = True
+    write = watch.write(NOW)
+    assert write is not None
+    news = [dict(each) for each in write.news]
+    return StoredSchema(
+        "acme", "rooms", dict(write.shape), dict(write.strange), news, write.learned_at, None, None, 0, 0, NOW
+    )
+
+
+@pytest.mark.parametrize("policy", [Policy.WARN, Policy.FREEZE])
+def test_all_of_it_outlives_the_process(policy: Policy) -> None:
+    watch = learned(policy)
+    saw(watch, {**SOUND, "price": "10"})
+    again = ResourceWatch("acme", "rooms", policy)
+    again.load(stored(watch))
+    assert (again.explanation(), again.is_trouble) == (watch.explanation(), True)
+    assert saw(again, {**SOUND, "price": "11"}) == []
+    again.accept()
+    assert again.refuses({**SOUND, "price": "12"}) is None
+
+
+def test_a_resource_that_is_frozen_no_longer_knows_what_it_had_kept_out() -> None:
+    watch = learned(Policy.FREEZE)
+    saw(watch, {**SOUND, "price": "10"})
+    again = ResourceWatch("acme", "rooms", Policy.EVOLVE)
+    again.load(stored(watch))
+    assert again.explanation() is None and saw(again, {**SOUND, "price": "10"}) == []
+
+
+def test_counts_are_written_seldom_and_news_at_once() -> None:
+    watch = learned()
+    assert watch.write(NOW) is not None
+    saw(watch, SOUND)
+    assert watch.write(NOW + timedelta(seconds=5)) is None
+    assert watch.write(NOW + timedelta(seconds=61)) is not None
+    saw(watch, {**SOUND, "colour": "red"})
+    assert watch.write(NOW + timedelta(seconds=62)) is not None
+
+
+def test_the_watch_of_an_integration_tells_health_and_wakes_who_writes() -> None:
+    told: list[tuple[str, Explanation | None, bool]] = []
+    woken: list[bool] = []
+    watch = SchemaWatch("plain", "acme", {"rooms": Policy.WARN}, FakeClock(), lambda *what: told.append(what))
+    watch.woken = lambda: woken.append(True)
+    watch.look("rooms", [SOUND] * 50)
+    watch.ended("rooms")
+    assert told[-1] == ("rooms", None, False)
+    watch.look("rooms", [{**SOUND, "price": "10"}])
+    watch.ended("rooms")
+    _, why, trouble = told[-1]
+    assert why is not None and "field price" in why.reason and trouble and woken
+    assert watch.accept("rooms", 3) is False and told[-1] == ("rooms", None, False)
+    assert watch.resources["rooms"].taken == 3
+    assert watch.accept("unknown", 1) is False
+
+
+def processor(watch: SchemaWatch, **more: Any) -> Processor:
+    resources = {"things": {**SPEC["resources"]["things"], **more}}  # type: ignore[dict-item]
+    driver = RestDriver(DriverSpec.model_validate({**SPEC, "resources": resources}))
+    shelf: Any = Shelf()
+    return Processor(driver, "one", {"things": Target(driver.spec.resources["things"])}, shelf, watch)
+
+
+def page(*raws: dict[str, Any], listing: bool = True) -> PageIn:
+    return PageIn([Item("things", raw) for raw in raws], AT, "page", listing=listing)
+
+
+async def test_a_frozen_resource_rejects_the_record_and_takes_the_others_of_its_page() -> None:
+    watch = SchemaWatch("plain", "one", {"things": Policy.FREEZE}, FakeClock())
+    read = processor(watch)
+    await read.read("things", page(*({"id": f"k{n}", "size": 1} for n in range(50))), rejected=set())
+    watch.ended("things")
+    found = await read.read("things", page({"id": "a", "size": 1, "new": 2}, {"id": "b", "size": 2}), rejected=set())
+    assert [row.external_id for row in found.rows] == ["b"]
+    assert [(each.external_id, each.reason) for each in found.rejects] == [
+        ("a", "schema frozen: field new: unknown (number)")
+    ]
+    assert found.seen == ["a", "b"], "it exists at the partner"
+
+
+async def test_of_a_sparse_resource_only_listings_tell_which_fields_there_are() -> None:
+    watch = SchemaWatch("plain", "one", {"things": Policy.WARN}, FakeClock())
+    read = processor(watch, sparse=True)
+    await read.read("things", page(*({"id": f"k{n}", "size": 1} for n in range(50))), rejected=set())
+    watch.ended("things")
+    await read.read("things", page({"id": "a", "size": 1, "detail": 2}, listing=False), rejected=set())
+    watch.settle("things")
+    assert watch.resources["things"].explanation() is None
+    await read.read("things", page({"id": "a", "size": 1, "detail": 2}), rejected=set())
+    watch.settle("things")
+    assert watch.resources["things"].explanation() is not None
