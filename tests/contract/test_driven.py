@@ -21,7 +21,11 @@ REFUSED: dict[str, dict[str, str]] = {
         "push check_in of reservations": "the sample's room is of another reservation",
         "push check_out of reservations": "the sample's room is of another reservation",
     },
-    "guesty": {"push notes of reservations": "what came from a channel answers 404 although it can be read"},
+    "guesty": {
+        "push notes of reservations": "what came from a channel answers 404 although it can be read",
+        "push approve of reservations": "none of the first is a request",
+        "push decline of reservations": "none of the first is a request",
+    },
     "stripe": {
         **{f"push {kind} of invoices": "it is paid by the push before" for kind in ("void", "mark_uncollectible", "send")},
         **{f"push {kind} of payment_intents": "none of the first waits for that" for kind in ("capture", "cancel")},

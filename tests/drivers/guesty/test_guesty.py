@@ -10,7 +10,7 @@ import pytest
 
 from syncd import drivers
 from syncd.errors import AuthError, ConfigError, GoneError, PayloadError, RejectedError
-from syncd.kit import Checkpoint, Headers, Mode, Request, Resource, Response
+from syncd.kit import Checkpoint, Delivery, Event, Headers, Mode, Request, Resource, Response
 from syncd.testing.samples import answer
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -145,14 +145,29 @@ def test_the_third_version_reads_ten_ids_a_call_and_knows_who_is_missing(guesty)
 
 def test_both_routes_are_one_resource_and_share_their_main_fields(guesty):
     legacy, third = (guesty.resources({"reservations": route}) for route in ("legacy", "v3"))
-    assert set(legacy) == set(third) == {"listings", "reservations", "guests"}
+    assert set(legacy) == set(third) == {"listings", "reservations", "guests", "calendar", "custom_fields"}
     assert third["reservations"].sparse and not legacy["reservations"].sparse
     shared = set(legacy["reservations"].fields) & set(third["reservations"].fields)
     assert {"listing_id", "status", "check_in_date", "check_out_date", "created_at", "updated_at"} <= shared
 
 
 def test_only_the_name_in_use_may_stand_in_a_file(guesty):
-    assert set(guesty.facts({}).resources) == {"listings", "reservations", "guests"}
+    assert set(guesty.facts({}).resources) == {"listings", "reservations", "guests", "calendar", "custom_fields"}
+
+
+def test_custom_fields_stand_below_an_account_that_has_to_be_named(guesty):
+    named = guesty.resources({"account_id": "64f0c0ffee/1"})["custom_fields"]
+    request = guesty.request(named, Checkpoint("acme", "custom_fields"))
+    assert request.path == "/accounts/64f0c0ffee%2F1/custom-fields"
+    with pytest.raises(RejectedError, match="of which account"):
+        guesty.request(guesty.resources({})["custom_fields"], Checkpoint("acme", "custom_fields"))
+
+
+def test_a_calendar_is_told_of_by_its_days_and_read_below_its_listing(guesty):
+    body = b'{"listingId":"L1","accountId":"1","dateRange":{"start":"2026-12-01","end":"2026-12-02"}}'
+    assert guesty.events(Delivery(body, Headers())) == [Event("calendar", "L1", "calendar.updated.v2", parent_id="L1")]
+    wanted = guesty.subscriptions({}).wanted({"listings", "calendar"})
+    assert wanted == {"listing.new", "listing.updated", "listing.removed", "calendar.updated.v2"}
 
 
 def test_guests_go_on_until_an_empty_page_since_their_largest_page_is_not_stated(guesty):

@@ -13,12 +13,15 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import product
 from typing import Any, Final
+from urllib.parse import quote
 
 from syncd.drivers.guesty.subscriptions import GuestySubscriptions
 from syncd.kit import (
     Change,
     Checkpoint,
+    Delivery,
     DriverSpec,
+    Event,
     GoneError,
     PartnerError,
     PayloadError,
@@ -39,6 +42,8 @@ from syncd.kit import (
 V3: Final = "reservations_v3"
 FILTERS: Final = "filters"
 CREATED: Final = "filter[createdAt][gte]"
+ACCOUNT: Final = "/account_id/"
+CALENDAR: Final = "calendar.updated.v2"
 CHECK_OUT: Final = "filter[checkOut][gte]"
 SHOWN: Final = tuple(
     {"active": active, "listed": listed, "pmsActive": pms}
@@ -99,6 +104,9 @@ class Guesty(RestDriver):
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
         settings = checked_options(self.spec, options)
         found = dict(self.spec.resources)
+        if settings["account_id"]:
+            below = found["custom_fields"].path.replace(ACCOUNT, f"/{quote(settings['account_id'], safe='')}/")
+            found["custom_fields"] = found["custom_fields"].model_copy(update={"path": below})
         if settings["listings"] == "swept":
             found["listings"] = Swept.model_construct(**known(found["listings"]))
         if settings["reservations"] == "v3":
@@ -110,6 +118,9 @@ class Guesty(RestDriver):
 
     def request(self, resource: Resource, checkpoint: Checkpoint) -> Request:
         cursor = checkpoint.cursor
+        if ACCOUNT in resource.path:
+            hint = "give the account's id: options.account_id"
+            raise RejectedError(f"{resource.name}: nothing says of which account", hint=hint, resource=resource.name)
         if isinstance(resource, Parted):
             number, skip = place(resource, cursor)
             filters = resource.part(number, checkpoint.since)
@@ -190,7 +201,16 @@ class Guesty(RestDriver):
         return super().classify(response, now)
 
     def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
-        return GuestySubscriptions(self.spec.webhooks.routes if self.spec.webhooks is not None else {})
+        routes = self.spec.webhooks.routes if self.spec.webhooks is not None else {}
+        return GuestySubscriptions({**routes, CALENDAR: "calendar"})
+
+    def events(self, delivery: Delivery) -> list[Event]:
+        """What happened to a calendar is told without a name: by the days it happened to."""
+        told = delivery.json()
+        listing = told.get("listingId") if isinstance(told, dict) and "dateRange" in told else None
+        if isinstance(listing, str) and listing:
+            return [Event("calendar", listing, CALENDAR, parent_id=listing)]
+        return super().events(delivery)
 
 
 def wanted_fields(change: Change) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ class GuestySimulator(GuestyWrites):
         ("GET", "/v1/reservations-v3/search", "searched"),
         ("GET", "/v1/guests-crud", "guests"),
         ("GET", "/v1/guests-crud/{id}", "guest_one"),
+        ("GET", "/v1/accounts/{id}/custom-fields", "custom_fields"),
         ("GET", "/v1/properties-api/property-photos/property-photos/{id}", "photos"),
         ("GET", "/v1/availability-pricing/api/calendar/listings/minified/{id}", "calendar"),
     )
@@ -152,6 +153,17 @@ class GuestySimulator(GuestyWrites):
             return self.reply(orjson.dumps("Not Found"), 404)
         return self.reply([{"propertyId": entry.id, **photo} for photo in entry.raw["pictures"]])
 
+    def custom_fields(self, call: Call) -> web.Response:
+        """What custom fields there are, as a bare list."""
+        if len(call.args["id"]) != 24:
+            return self.reply(orjson.dumps("Forbidden"), 403)
+        known = (
+            ("65fab102a5284d73c6206db0", "Extra bed", "reservation"),
+            ("65fab102a5284d73c6206db1", "Door", "listing"),
+        )
+        return self.reply([{"fieldId": field, "displayName": name, "key": name.lower().replace(" ", "_"), "object": kind,
+                            "type": "text", "options": [], "isPublic": False} for field, name, kind in known])  # fmt: skip
+
     def calendar(self, call: Call) -> web.Response:
         entry = self.state["listings"].get(call.args["id"])
         if entry is None:
@@ -164,8 +176,13 @@ class GuestySimulator(GuestyWrites):
         price = entry.raw["prices"]["basePrice"]
         days: list[Raw] = []
         while first <= last and len(days) < 800:
-            days.append({"date": iso(first)[:10], "price": price, "minNights": 1, "blocks": {}, "cta": False,
-                         "ctd": False, "isBasePrice": True, "isBaseMinNights": True})  # fmt: skip
+            day: Raw = {"date": iso(first)[:10], "price": price, "minNights": 1, "blocks": {}, "cta": False,
+                        "ctd": False, "isBasePrice": True, "isBaseMinNights": True, "allotment": 1}  # fmt: skip
+            for given in self.days.get(entry.id, ()):
+                if given["startDate"] <= day["date"] <= given["endDate"]:
+                    day |= {name: given[name] for name in ("price", "minNights", "cta", "ctd") if name in given}
+                    day["blocks"] = {"m": True} if given.get("status") == "unavailable" else day["blocks"]
+            days.append(day)
             first += 86400
         facts = {"listingId": entry.id, "startDate": start, "endDate": end, "currency": "EUR"}
         return self.reply({"days": {**facts, "calendar": days, "blocks": {}}})

@@ -41,6 +41,8 @@ class GuestyAccount(Simulator):
         self.tokens: dict[str, float] = {}
         """Token -> when it ends, on the monotonic clock."""
         self.requests = 0
+        self.days: dict[str, list[Raw]] = {}
+        """By listing, what was set of ranges of its days, oldest first."""
         self.narrowed: dict[Any, dict[str, tuple[Entry, bytes]]] = {}
         super().__init__(**options)
 

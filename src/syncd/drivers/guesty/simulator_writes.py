@@ -42,6 +42,21 @@ NAMES = {name for names in EVENTS.values() for name in names} | {
 }
 
 
+STAY_FACTS = {
+    "dates": {"checkInDateLocalized", "checkOutDateLocalized", "plannedArrival", "plannedDeparture"},
+    "relocate": {"listingId"},
+    "guests": {"guestsCount"},
+    "source": {"source"},
+}
+"""By the last part of the path: what such a call changes of a reservation."""
+SUMS = ("fareAccommodationAdjustment", "fareAccommodationDiscount", "fareAccommodation", "fareAccommodationAdjusted",
+        "fareCleaning", "hostServiceFee", "hostServiceFeeTax", "hostServiceFeeIncTax", "subTotalPrice", "hostPayout",
+        "hostPayoutUsd", "totalTaxes", "totalRefunded", "totalPaid", "paymentsDue", "balanceDue")  # fmt: skip
+TOLD = {"checkInDate": "checkInDateLocalized", "checkOutDate": "checkOutDateLocalized", "unitId": "listingId",
+        "unitTypeId": "listingId", "pointOfSale": ""}  # fmt: skip
+"""What the answers call what was changed."""
+
+
 class GuestyWrites(GuestyAccount):
     """Everything but the reads."""
 
@@ -59,6 +74,9 @@ class GuestyWrites(GuestyAccount):
         ("PUT", "/v1/reservations-v3/{id}/notes", "put_notes"),
         ("PUT", "/v1/reservations-v3/{id}/custom-fields", "put_custom"),
         ("PUT", "/v1/guests-crud/{id}", "put_guest"),
+        *(("PUT", f"/v1/reservations-v3/{{id}}/{what}", "put_stay_facts") for what in STAY_FACTS),
+        *(("POST", f"/v1/reservations/{{id}}/{what}", "post_answer") for what in ("approve", "decline")),
+        ("PUT", "/v1/availability-pricing/api/calendar/listings/{id}", "put_calendar"),
     )
 
     # Changes
@@ -220,6 +238,47 @@ class GuestyWrites(GuestyAccount):
         allowed = ("firstName", "lastName", "fullName", "email", "phone", "notes", "tags")
         changes = {name: value for name, value in self._body(call).items() if name in allowed}
         return self.reply(self.update("guests", external_id, changes).encoded)
+
+    def put_stay_facts(self, call: Call) -> web.Response:
+        """Dates, listing, guests and source of a reservation, each by a call of its own."""
+        taken = STAY_FACTS[call.route.rsplit("/", 1)[1]]
+        changes = {name: value for name, value in self._body(call).items() if name in taken}
+        if not changes:
+            return self.invalid(f'"{min(taken)}" is required', 422)
+        money = {**dict.fromkeys(SUMS, 0), "_id": {}, "reservationId": call.args["id"], "currency": "EUR",
+                 "invoiceItems": [], "payments": [], "isFullyPaid": False, "settingsSnapshot": {}}  # fmt: skip
+        told = {name: changes.get(given, "") for name, given in TOLD.items()}
+        for name in ("checkInDate", "checkOutDate"):
+            told[name] = f"{told[name] or '2026-12-01'}T15:00:00.000Z"
+        people = self._body(call).get("numberOfGuests", {"numberOfAdults": 1})
+        answer = {"reservationId": call.args["id"], "creationTime": iso(self.now()), "numberOfGuests": people, **told}
+        return self._reservation(call.args["id"], changes, {**answer, "money": money, **changes})
+
+    def post_answer(self, call: Call) -> web.Response:
+        """A request of a channel is approved or declined, once."""
+        entry = self.state["reservations"].get(call.args["id"])
+        asked = call.route.rsplit("/", 1)[1]
+        if entry is None:
+            return self.reply(orjson.dumps("Reservation not found"), 404)
+        if entry.raw["status"] not in ("inquiry", "reserved"):
+            return self.reply(orjson.dumps(f"Reservation status is {entry.raw['status']} - can't {asked}"), 400)
+        status = "confirmed" if asked == "approve" else "declined"
+        return self._reservation(entry.id, {"status": status}, {"_id": entry.id, "status": status.upper()})
+
+    def put_calendar(self, call: Call) -> web.Response:
+        """Prices, blocks and least stays of a range of days; told of without a name."""
+        entry, given = self.state["listings"].get(call.args["id"]), self._body(call)
+        if entry is None:
+            return self.reply({"message": "Listing not found", "code": "LISTING_NOT_FOUND", "requestId": "sim"}, 404)
+        missing = next((name for name in ("startDate", "endDate") if not given.get(name)), None)
+        if missing:
+            return self.invalid(f'child "{missing}" fails because ["{missing}" is required]', 422)
+        self.days.setdefault(entry.id, []).append(given)
+        span = {"start": given["startDate"], "end": given["endDate"]}
+        account = self.state.facts["account"]
+        told = {"listingId": entry.id, "accountId": account, "currency": "EUR", "dateRange": span}
+        self.deliveries.post("calendar.updated.v2", orjson.dumps(told), f"msg_{self.dice.code(27)}")
+        return self.reply(orjson.dumps("ok"))
 
 
 def svix(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
