@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,14 @@ def test_in_a_checkout_a_driver_is_written_among_the_others(tmp_path: Path) -> N
         (tmp_path / "one" / "partners").mkdir(parents=True, exist_ok=True)
         (tmp_path / "one" / "partners" / "acme_pms.yaml").write_text(text)
         assert load(tmp_path / "one", drivers=None, env={}).errors == ()
+    shown = written.read_text()
+    template = (CONFIG / "partners" / "rest.yaml.example").read_text()
+    keys = set(re.findall(r"^[# ]*([a-z_]+):", template.partition("\n\n# limits:")[2], re.MULTILINE)) - {
+        "rules",
+        "boats",
+    }
+    assert {key for key in keys if f"{key}:" not in shown} <= {"boatyard", "api_key"}
+    assert "boat" not in shown
     code = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--quiet", "src/syncd/drivers/acme_pms", "tests/drivers/acme_pms"],
         cwd=here, capture_output=True, text=True,

@@ -104,7 +104,7 @@ def _files(choices: Choices, place: Place, day: str) -> dict[Path, str]:
         folder / "simulator.py": code_text.simulator_py(choices, base_path, day),
         **{folder / "samples" / name: _json(content) for name, content in samples.items()},
         place.tests: code_text.test_py(choices, place),
-        place.example: yaml_text.partner_yaml(choices, package=place.package),
+        place.example: _partner_file(choices, place),
     }
     if choices.needs_python:
         made[folder / "driver.py"] = code_text.driver_py(choices)
@@ -112,6 +112,13 @@ def _files(choices: Choices, place: Place, day: str) -> dict[Path, str]:
         made[place.root / "pyproject.toml"] = code_text.pyproject(choices, place)
         made[place.root / "README.md"] = _package_readme(choices, place)
     return made
+
+
+def _partner_file(choices: Choices, place: Place) -> str:
+    template = place.example.parent / "rest.yaml.example"
+    if place.package or not template.is_file():
+        return yaml_text.partner_yaml(choices)
+    return yaml_text.example_yaml(choices, template.read_text("utf-8"))
 
 
 def _package_readme(choices: Choices, place: Place) -> str:

@@ -131,68 +131,69 @@ def _webhooks(choices: Choices) -> list[str]:
     return lines
 
 
-def partner_yaml(choices: Choices, *, package: bool) -> str:
-    """The partner's file: what it takes, and every other key with its default, commented out."""
-    name, first = choices.name, choices.resources[0].rows.name
-    integration = f"{name}_main"
-    schema = "" if package else "# yaml-language-server: $schema=../schema/partner.json\n#\n"
-    copy = "Put" if package else f"Copy to {name}.yaml (the file's name is the partner's name), put"
-    credentials = "    credentials: {}"
-    if choices.proof.credentials:
-        env = f"{{env: {name.upper()}_%s}}" if package else f"{{file: {name}/%s}}"
-        given = [f"      {key}: {env % (key.upper() if package else key)}" for key in choices.proof.credentials]
-        credentials = "\n".join(["    credentials:", *given])
+def partner_yaml(choices: Choices) -> str:
+    """The partner's file in a package: what it takes, and no more."""
+    name = choices.name
+    given = _credentials(choices, f"{{env: {name.upper()}_%s}}", upper=True)
     return f"""\
-{schema}# {choices.title}. {copy} the secrets in place, run `syncd check`.
+# {choices.title}. Put the secrets in place, run `syncd check`. docs/configuration.md has every other key.
+
+driver: {name}
+
+integrations:
+  {name}_main:                  # unique over all files; it is the key in every table
+    # base_url: {choices.base_url}  # a sandbox or a simulator
+{given}
+"""
+
+
+def example_yaml(choices: Choices, template: str) -> str:
+    """The example in a checkout, which shows every key: as that of `driver: rest` does, with this driver's own in place."""
+    name, first = choices.name, choices.resources[0].rows.name
+    head, _, rest = template.partition("driver: rest\n")
+    before, described, after = rest.partition("\nrest:\n")
+    if described:
+        rest = before + "\n" + after.partition("\n\n")[2]
+    lines: list[str] = []
+    skipping = False
+    for line in rest.splitlines():
+        if line.strip() == "credentials:":
+            lines += _credentials(choices, f"{{file: {name}/%s}}").splitlines()
+            skipping = True
+        elif skipping and line.startswith("      "):
+            continue
+        elif not line.strip().startswith("#   rules:"):
+            skipping = False
+            lines.append(line)
+    text = "\n".join(lines)
+    for old, new in (
+        ("https://api.boatyard.example/v1", choices.base_url),
+        ("<NAME>", name.upper()),
+        ("BOATYARD", f"{name}_main".upper()),
+        ("  boatyard: ", f"  {name}_main: "),
+        ("scope: boatyard", f"scope: {name}_main"),
+        ("boatyard", name),
+        ("#   boats:", f"#   {first}:"),
+        ("[14/s, 420/min]", "[5/s]"),
+        ("concurrency: 4", "concurrency: 2"),
+        ("strategy: incremental ", "strategy: full "),
+        ("is taken from `rest:`", "is the driver's choice"),
+        ("than those above", "than the driver's own"),
+    ):
+        text = text.replace(old, new)
+    return f"""\
+{head.partition(chr(10))[0]}
+#
+# {choices.title}. Copy to {name}.yaml (the file's name is the partner's name), put the secrets in place, run `syncd check`.
 # Every key is shown with its default, commented out; docs/configuration.md explains each.
 
 driver: {name}
-# enabled: true                 # false, or SYNCD_PARTNER_{name.upper()}_ENABLED=false, stops all of it
-# base_url: {choices.base_url}
-# workers: 8                    # coroutines that the integrations below share
-# deadline: 30s                 # of one call, all tries together
-# response_size: 32MiB          # largest answer accepted, after inflation
-
-# limits:                       # tighter than the driver's own; a looser one wants accept_risk: true
-#   tiers: [5/s]
-#   concurrency: 2
-#   share: 0.7                  # of what the partner states
-#   lanes: {{high: 0.2}}          # reserved for urgent work, lent out while unused
-#   breaker: {{failures: 5, cooldown: 30s, longest_cooldown: 5m, ratio: 0.8, calls: 20}}
-#   accept_risk: false
-
-# options: {{}}                   # the driver's own; its README lists them
-
-# resources:                    # defaults for all integrations below; what is left out is the driver's choice
-#   {first}:
-#     enabled: true
-#     every: 15m
-#     cron: "30 4 * * *"        # instead of every; UTC
-#     jitter: 30s
-#     strategy: full
-#     full_every: 1d            # a complete pass: finds deletions and what incremental runs missed
-#     backup_every: 1d          # strategy: webhooks: instead of every, while deliveries come
-#     overlap: 2m
-#     history: changes          # off, changes (updates and deletes), full
-#     page_size: 50
-#     guard: {{share: 0.2, records: 500}} # more deletions than the lesser of these wait for `syncd reconcile --confirm`
-#     expires: 6h               # derived work that waited longer is dropped and counted; default: never
-
-integrations:
-  {integration}:                # unique over all files; it is the key in every table
-    # enabled: true             # or SYNCD_INTEGRATION_{integration.upper()}_ENABLED
-    # base_url: {choices.base_url}  # a sandbox or a simulator
-    # scope: {integration}      # integrations that name one scope share its limits
-{credentials}
-    # webhook:
-    #   secrets: [{{file: {name}/webhook_secret}}] # two while one is rotated
-    #   tolerance: 5m
-    #   url: https://hooks.example.com/{name} # where it reaches us, if not below server.public_url
-    #   per_second: 2000         # deliveries; more are told to come later
-    #   silence: 2h              # pull when none came for so long; or off. Default: learned
-    # adapter: v1
-    # options: {{}}
-    # resources: {{}}
-    # origins: []
-    # accept_risk: false
+{text}
 """
+
+
+def _credentials(choices: Choices, reference: str, *, upper: bool = False) -> str:
+    if not choices.proof.credentials:
+        return "    credentials: {}"
+    given = [f"      {key}: {reference % (key.upper() if upper else key)}" for key in choices.proof.credentials]
+    return "\n".join(["    credentials:", *given])
