@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from syncd.testing.control import Control
@@ -87,6 +89,16 @@ async def test_airbnb_converges_is_told_of_changes_takes_pushes_and_rotates_its_
 
             await daemon.until(accepted, seconds=30)
 
+            # Days of a calendar are blocked by a push, and read again when they are asked for.
+            [night] = [f"{datetime.now(UTC) + timedelta(days=9):%Y-%m-%d}"]
+            block = {"dates": [night], "availability": "unavailable", "busy_subtype": "BLOCKED_BY_HOST"}
+            data = orjson.dumps({"operations": [block]}).decode()
+            code, out, err = await daemon.cli(
+                "push", "acme/listings", "--kind", "calendar", "--id", listings[1], "--data", data
+            )
+            assert code == 0, out + err
+            assert (await control.truth("calendar_days"))[f"{listings[1]}:{night}"]["availability"] == "unavailable"
+
             # The secret is rotated: one that is refused changes nothing, one that works is in force.
             async def noted(*actions: str) -> None:
                 async def there() -> bool:
@@ -99,8 +111,10 @@ async def test_airbnb_converges_is_told_of_changes_takes_pushes_and_rotates_its_
 
             await control.do("rotate", works=False)
             await noted("credential_rotation_refused")
+            await control.do("rotate", uses=1)  # taken when it is tried, and not when it is verified
+            await noted("credential_rotation_refused", "credential_rotation_rolled_back")
             await control.do("rotate", grace=0)
-            await noted("credential_rotation_refused", "credential_rotated")
+            await noted("credential_rotation_refused", "credential_rotation_rolled_back", "credential_rotated")
             await control.do("expire_tokens")
             await control.update("reservations", booked[1], {"nights": 3})
             await daemon.until(told, seconds=30, every=0.2)
