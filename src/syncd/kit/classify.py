@@ -27,6 +27,7 @@ from syncd.kit.spec import Errors, Word
 from syncd.limits.waits import DEFAULT, WaitDialect
 from syncd.model import Response
 
+_LOOKED_AT: Final = 64 * 1024
 _ABOUT: Final[dict[str, About]] = {"limited": "calls", "crowded": "seats", "locked": "object"}
 
 
@@ -41,10 +42,14 @@ def classify(
     if errors is None:
         return by_status(response, now, dialect=dialect)
     status = response.status_code
-    failed = status < 300 and errors.success is not None and _denies(response, errors.success)
+    failed = status < 300 and (
+        (errors.success is not None and _denies(response, errors.success)) or _holds(response, errors.failure)
+    )
     word: Word | None = "rejected" if failed else errors.statuses.get(status)
     if status in errors.firewall and not _is_json(response):
-        return error_for("transient", response, now, dialect=dialect, hint="a firewall before the partner refused the call")
+        return error_for(
+            "transient", response, now, dialect=dialect, hint="a firewall before the partner refused the call"
+        )
     if errors.messages and (failed or status >= 300):
         told = _told(response, errors.message) or said(response)[0]
         word = next((means for words, means in errors.messages.items() if re.search(words, told, re.IGNORECASE)), word)
@@ -76,7 +81,7 @@ def error_for(
     known: dict[str, Any] = {
         "status": response.status_code,
         "code": code,
-        "request_id": request_id(response),
+        "request_id": request_id(response) or _request_id(response, errors),
         "hint": hint,
     }
     match word:
@@ -100,6 +105,7 @@ def error_for(
 def _complete(error: PartnerError, response: Response, errors: Errors) -> None:
     """Add the partner's own words and code where only the description knows the place."""
     error.code = _told(response, errors.code) or error.code
+    error.request_id = error.request_id or _request_id(response, errors)
     words = quoted(_told(response, errors.message) or "")
     if words and words not in str(error):
         error.args = (f"{error} ({words})",)
@@ -119,6 +125,22 @@ def _is_json(response: Response) -> bool:
     except PayloadError:
         return False
     return bool(response.content)
+
+
+def _holds(response: Response, places: tuple[str, ...]) -> bool:
+    """Does one of these places hold something?"""
+    try:
+        return any(answer_getter(place)(response) for place in places)
+    except PayloadError:
+        return False
+
+
+def _request_id(response: Response, errors: Errors | None) -> str | None:
+    """What the body says of itself for support."""
+    if errors is None or errors.request_id is None:
+        return None
+    found = re.search(errors.request_id, response.text[:_LOOKED_AT])
+    return quoted(next((one for one in found.groups() if one), "")) or None if found else None
 
 
 def _until(

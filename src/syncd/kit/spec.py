@@ -246,6 +246,14 @@ class Errors(Model):
         description="Where an answer says whether it is one: a 2xx with false there is a failure, rejected unless its code "
         "or its words say what else.",
     )
+    failure: tuple[Path, ...] = Field(
+        (), description="Places that hold something only where an answer is a failure, whatever its status says."
+    )
+    request_id: Pattern | None = Field(
+        None,
+        description="Where the body of a failure has what support asks for: a regular expression, of which the first group "
+        "that fits is it.",
+    )
     messages: dict[Pattern, Word] = Field(
         default_factory=dict,
         description="What the words of a failure mean, by a regular expression searched in them; the first that fits.",

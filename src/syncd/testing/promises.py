@@ -60,7 +60,7 @@ def ends_when_pages_repeat(driver: Driver, sample: Sample) -> None:
     walk = driver.pages(resource, request)
     next(walk)
     page = sample.content["pages"][0]
-    response = answer(page["answer"], page.get("url", ""))
+    response = answer(page["answer"], page.get("url", ""), driver.spec.xml.markup)
     for _ in range(MOST_PAGES):
         try:
             walk.send(response)

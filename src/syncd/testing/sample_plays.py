@@ -125,7 +125,7 @@ def plays_pages(driver: Driver, sample: Sample) -> None:
     ids: list[str] = []
     for number, page in enumerate(told["pages"], 1):
         _same_request(request, page.get("request", {}), f"{sample}: call {number}")
-        response = answer(page["answer"], page.get("url", ""))
+        response = answer(page["answer"], page.get("url", ""), driver.spec.xml.markup)
         assert driver.classify(response, NOW) is None, f"{sample}: answer {number} passed for a failure"
         ids += _ids(driver, resource, response, sample)
         resumed = Checkpoint("test", resource.name, mode=mode, since=since, cursor=request.cursor)
@@ -156,7 +156,7 @@ def _ids(driver: Driver, resource: Resource, response: Response, sample: Sample)
 
 
 def _same_request(request: Request, told: Mapping[str, Any], where: str) -> None:
-    for name in ("path", "method", "json", "form"):
+    for name in ("path", "method", "json", "form", "xml"):
         if name in told:
             assert getattr(request, name) == told[name], f"{where}: {name} {getattr(request, name)!r}"
     if "params" in told:
@@ -167,7 +167,7 @@ def _same_request(request: Request, told: Mapping[str, Any], where: str) -> None
 def plays_error(driver: Driver, sample: Sample) -> None:
     """The answer is classified as the sample says."""
     told = sample.content
-    response = answer(told["answer"])
+    response = answer(told["answer"], reads=driver.spec.xml.markup)
     found = driver.classify(response, NOW)
     name = None if found is None else type(found).__name__
     assert name == told["error"], f"{sample}: became {found!r}"
@@ -247,7 +247,7 @@ def plays_push(driver: Driver, sample: Sample) -> None:
     _same_request(request, told.get("request", {}), str(sample))
     if "answer" not in told:
         return
-    response = answer(told["answer"])
+    response = answer(told["answer"], reads=driver.spec.xml.markup)
     found = driver.classify(response, NOW)
     assert (None if found is None else type(found).__name__) == told.get("error"), f"{sample}: became {found!r}"
     if found is not None:

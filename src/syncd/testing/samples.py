@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 from syncd.codec import dumps
 from syncd.kit import Headers, Response
+from syncd.markup import Markup, without
 
 Kind = Literal["record", "pages", "error", "webhook", "push"]
 _ENDINGS: dict[str, Kind] = {"pages": "pages", "error": "error", "webhook": "webhook", "push": "push"}
@@ -75,8 +76,13 @@ def sample_of(driver: str, name: str, content: Any, options: Mapping[str, Any]) 
     return Sample(driver, kind, resource, case, content, {**options, **content.get("options", {})})
 
 
-def answer(told: Mapping[str, Any], url: str = "") -> Response:
-    """An answer as a sample writes it: `status` (200), `headers`, and `body` (JSON) or `text`."""
+def answer(told: Mapping[str, Any], url: str = "", reads: Markup | None = None) -> Response:
+    """An answer as a sample writes it: `status` (200), `headers`, and `body` (JSON), `text`, or `xml`, which is read by `reads`."""
+    if "xml" in told:
+        rules = reads or Markup()
+        headers = Headers({"content-type": "text/xml", **told.get("headers", {})})
+        content = without(str(told["xml"]).encode(), rules)
+        return Response(int(told.get("status", 200)), headers, content, url=url, reads=rules)
     content = str(told["text"]).encode() if "text" in told else dumps(told.get("body"))
     headers = {"content-type": "application/json", **told.get("headers", {})}
     return Response(int(told.get("status", 200)), Headers(headers), content, url=url)

@@ -63,8 +63,9 @@ def ota_stay(raw: Raw) -> dict[str, Any]:
             rooms=rooms,
             total=after_tax(at(raw, "ResGlobalInfo.Total")),
             commission=amount(at(commission, "CommissionPayableAmount") or commission),
-            adults=sum(room.get("adults", 0) for room in rooms) if rooms else None,
-            children=sum(room.get("children", 0) for room in rooms) if rooms else None,
+            guests=sum(room["guests"] for room in rooms) if rooms else None,
+            adults=sum(room["adults"] for room in rooms) if rooms else None,
+            children=sum(room["children"] for room in rooms) if rooms else None,
             virtual_card=any(code.endswith("VCC") for code in codes) if codes else None,
         ),
     }
@@ -76,6 +77,7 @@ def ota_room(stay: Any) -> dict[str, Any]:
     days = sorted(coerce.day(one) for night in nights if (one := at(night, "@EffectiveDate")) is not None)
     first, last = at(stay, "TimeSpan.@Start"), at(stay, "TimeSpan.@End")
     room = (listed(stay, "RoomTypes.RoomType") or [None])[0]
+    adults, children = _guests(stay, ADULT), _guests(stay, CHILD)
     return told(
         index=at(stay, "@IndexNumber"),
         room_type=at(room, "@RoomTypeCode"),
@@ -83,8 +85,9 @@ def ota_room(stay: Any) -> dict[str, Any]:
         meal_plan=at(room, "RoomDescription.MealPlan"),
         arrival=coerce.day(first) if first else days[0] if days else None,
         departure=coerce.day(last) if last else day_after(days[-1]) if days else None,
-        adults=_guests(stay, ADULT),
-        children=_guests(stay, CHILD),
+        guests=adults + children,
+        adults=adults,
+        children=children,
         total=after_tax(at(stay, "Total")),
         currency=at(stay, "Total.@CurrencyCode"),
         commission=amount(at((listed(stay, "RatePlans.RatePlan") or [None])[0], "Commission.CommissionPayableAmount")),
@@ -109,7 +112,7 @@ def plain_stay(raw: Raw) -> dict[str, Any]:
             meal_plan=at(room, "meal_plan"),
             arrival=_day(at(room, "arrival_date")),
             departure=_day(at(room, "departure_date")),
-            adults=_count(at(room, "numberofguests")),
+            guests=_count(at(room, "numberofguests")),
             total=at(room, "totalprice"),
             currency=at(room, "currencycode"),
             commission=at(room, "commissionamount"),
@@ -125,7 +128,7 @@ def plain_stay(raw: Raw) -> dict[str, Any]:
         **span(rooms),
         **told(
             rooms=rooms,
-            adults=sum(room.get("adults", 0) for room in rooms) if rooms else None,
+            guests=sum(room.get("guests", 0) for room in rooms) if rooms else None,
             virtual_card=any(code.endswith("VCC") for code in codes) if codes else None,
             booked_at=booked_at(raw) if at(raw, "status") in (None, "new") else None,  # later it is the change's
         ),

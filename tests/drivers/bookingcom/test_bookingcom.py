@@ -1,0 +1,88 @@
+"""What Booking.com's driver makes of its options and of odd documents; its samples say the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from syncd import drivers
+from syncd.kit import Change, Checkpoint, PayloadError, RejectedError
+from syncd.kit.resource import Resource
+from syncd.testing.sample_plays import NOW
+from syncd.testing.samples import answer
+
+DRIVER = drivers.load("bookingcom")
+MARKUP = DRIVER.spec.xml.markup
+
+
+def resource(name: str, **options: object) -> Resource:
+    return DRIVER.resources(options)[name]
+
+
+def test_a_machine_account_reads_its_reservations_in_one_of_the_two_ways_never_in_both() -> None:
+    ota, plain = DRIVER.resources({}), DRIVER.resources({"family": "bxml"})
+    assert {name for name, one in ota.items() if one.queue is not None} == {"reservations", "reservation_changes"}
+    assert {name for name, one in plain.items() if one.queue is not None} == {"reservations"}
+    queue = plain["reservations"].queue
+    assert queue is not None
+    assert (queue.acknowledge, "acknowledge" in plain["reservations"].pushes) == (None, False)
+    assert "no_show" in plain["reservations"].pushes
+
+
+def test_the_queues_pauses_are_kept_whole_whatever_else_the_options_say() -> None:
+    tiers = {(tier.budget, tier.rate.window_seconds): tier for tier in DRIVER.limits({"calls_per_minute": 600}).tiers}
+    assert tiers["", 60.0].rate.limit == 600
+    assert {name for name, seconds in tiers if seconds == 20.0} == {
+        "/hotels/ota/OTA_HotelResNotif",
+        "/hotels/ota/OTA_HotelResModifyNotif",
+        "/hotels/xml/reservations",
+    }
+    assert [(tier.rate.limit, tier.share) for name, tier in tiers.items() if name == ("queue", 5.0)] == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("name", ["reservations", "reservation_changes"])
+def test_an_acknowledgement_is_not_held_back_by_the_pause_between_two_fetches(name: str) -> None:
+    one = resource(name)
+    fetch = DRIVER.request(one, Checkpoint("", name))
+    push = DRIVER.push(one, Change(name, None, "acknowledge", {"ids": ["1"]}))
+    assert (push.path, push.budget, fetch.budget) == (fetch.path, "queue", "queue")
+    assert fetch.route != push.route
+    assert not fetch.safe_to_repeat
+
+
+def test_only_what_says_that_nothing_is_left_to_do_settles_an_acknowledgement() -> None:
+    one, change = resource("reservations"), Change("reservations", None, "acknowledge", {"ids": ["1"]})
+    for status, settles in ((400, True), (403, True), (404, True), (401, False), (429, False), (500, False)):
+        assert DRIVER.settled(one, change, RejectedError("no", status=status)) is settles
+    report = Change("reservations", "1", "no_show")
+    assert not DRIVER.settled(one, report, RejectedError("no", status=404))
+
+
+def test_two_messages_about_one_reservation_keep_their_order() -> None:
+    who = '<ResGlobalInfo><HotelReservationIDs><HotelReservationID ResID_Value="7"/></HotelReservationIDs></ResGlobalInfo>'
+    document = (
+        '<OTA_HotelResModifyNotifRQ TimeStamp="2026-09-14T19:03:00+00:00"><HotelResModifies>'
+        f"<HotelResModify>{who}</HotelResModify><HotelResModify>{who}</HotelResModify>"
+        "</HotelResModifies></OTA_HotelResModifyNotifRQ>"
+    )
+    found = DRIVER.items(resource("reservation_changes"), answer({"xml": document}, reads=MARKUP))
+    first, second = (DRIVER.identify(resource("reservations"), item.raw or {}) for item in found)
+    assert (first.external_id, second.external_id) == ("7", "7")
+    assert first.source_updated_at is not None
+    assert second.source_updated_at is not None
+    assert first.source_updated_at < second.source_updated_at
+
+
+def test_a_document_of_another_kind_is_no_empty_queue() -> None:
+    with pytest.raises(PayloadError):
+        DRIVER.items(resource("reservations"), answer({"xml": "<maintenance/>"}, reads=MARKUP))
+
+
+def test_what_support_asks_for_is_kept_with_a_failure() -> None:
+    told = {
+        "status": 403,
+        "xml": '<fault code="1" string="Access denied for hotel 8011855"/><!-- RUID: [UmFuZG9tSVYkc2R] -->',
+    }
+    error = DRIVER.classify(answer(told, reads=MARKUP), NOW)
+    assert error is not None
+    assert (error.request_id, error.code) == ("UmFuZG9tSVYkc2R", "1")
+    assert "Access denied" in str(error)
