@@ -34,6 +34,7 @@ from syncd.secrets import Secret, Vault
 from syncd.server import (
     desk_adapters,
     desk_backfill,
+    desk_contract,
     desk_drift,
     desk_dryrun,
     desk_letters,
@@ -109,6 +110,7 @@ class Daemon:
             storable=self._intake.ready,
             refusing=lambda: self._receivers.troubles,
             reload=self._reload,
+            directory=options.config,
         )
 
     @property
@@ -215,6 +217,7 @@ class Daemon:
         await self._supervisor.start(self._config)
         everything.start_soon(upkeep.run, name="upkeep")
         everything.start_soon(self.engine.comparisons.run, name="comparisons")
+        everything.start_soon(self.engine.contracts.run, name="contracts")
         everything.start_soon(self.engine.letters.run, name="replays")
 
     # -- down ------------------------------------------------------------------------------------------------------
@@ -280,6 +283,7 @@ class Daemon:
         return [
             *desk_adapters.routes(self.engine.adapters),
             *desk_backfill.routes(self.engine.backfills),
+            *desk_contract.routes(self.engine.contracts),
             *desk_drift.routes(self.engine.comparisons),
             *desk_dryrun.routes(self.engine.dry_runs),
             *desk_letters.routes(self.engine.letters),

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
@@ -17,6 +18,7 @@ from syncd.backfills import Backfills
 from syncd.clock import Clock
 from syncd.comparisons import Comparisons
 from syncd.config import Config
+from syncd.contracts import Contracts
 from syncd.depths import Depths
 from syncd.dryrun import DryRuns
 from syncd.errors import AuthError, StoreError, SyncdError
@@ -76,7 +78,9 @@ class Engine:
         storable: Callable[[], Awaitable[str]],
         refusing: Callable[[], Mapping[str, Explanation]],
         reload: Callable[[str], Awaitable[ReloadReport]],
+        directory: Path = Path(),
     ) -> None:
+        """`directory`: where the configuration lies."""
         self._config = config
         self._supervisor = supervisor
         self._store_now = store
@@ -104,6 +108,9 @@ class Engine:
         self.adapters = Adapting(accounts=self._accounts, store=self._store, names=self.names, woken=self._woken)
         self.comparisons = Comparisons(
             config=config, accounts=self._accounts, clock=clock, names=self.names, sight=self.sight
+        )
+        self.contracts = Contracts(
+            config=config, directory=directory, accounts=self._accounts, clock=clock, names=self.names
         )
         self.dry_runs = DryRuns(accounts=self._accounts, clock=clock, names=self.names)
         self.reloaded_at: datetime | None = None

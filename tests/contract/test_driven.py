@@ -27,7 +27,10 @@ REFUSED: dict[str, dict[str, str]] = {
         "push decline of reservations": "none of the first is a request",
     },
     "stripe": {
-        **{f"push {kind} of invoices": "it is paid by the push before" for kind in ("void", "mark_uncollectible", "send")},
+        **{
+            f"push {kind} of invoices": "it is paid by the push before"
+            for kind in ("void", "mark_uncollectible", "send")
+        },
         **{f"push {kind} of payment_intents": "none of the first waits for that" for kind in ("capture", "cancel")},
         "push create of refunds": "the sample's charge is of another account",
     },

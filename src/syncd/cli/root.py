@@ -28,6 +28,7 @@ VERBS = {
     "adapters": "adapters:adapters",
     "renormalize": "renormalize:renormalize",
     "dryrun": "dryrun:dryrun",
+    "contract": "contract:contract",
     "reconcile": "control:reconcile",
     "pause": "control:pause",
     "resume": "control:resume",

@@ -100,6 +100,10 @@ class Health:
     """The partner handed us credentials and does not take them."""
     missed: bool = False
     """And pulls found what they should have told."""
+    contract: Explanation | None = None
+    """The partner answers otherwise than its driver relies on, or than is published."""
+    contract_broken: bool = False
+    """It is something that the driver relies on."""
 
     def of(self, resource: str) -> ResourceHealth:
         return self.resources.setdefault(resource, ResourceHealth())
@@ -278,6 +282,8 @@ class Health:
             return State.DEGRADED, self.rotation
         if self.silence is not None and self.missed:
             return State.DEGRADED, self.silence
+        if self.contract is not None and self.contract_broken:
+            return State.DEGRADED, self.contract
         if breaker is not None:
             return State.PAUSED, breaker
         put_off = [told for name in self.resources if (told := self._put_off(name, now)) is not None]
@@ -285,6 +291,7 @@ class Health:
         if waits is not None or put_off:
             return State.WAITING, waits or put_off[0]
         remark = self.silence or next((known.shape for known in self.resources.values() if known.shape), None)
+        remark = remark or self.contract
         return State.HEALTHY, remark or next(scope.remarks(gate, now), None)
 
     def resource_state(

@@ -1,0 +1,256 @@
+"""Is a partner still what its driver takes it for? One cheap read of each resource, by itself once a day or when asked.
+
+What is not as it was is told as an Explanation beside everything else that is known of an integration; it fails no run,
+spends from the lowest lane only, and a partner that cannot be asked just now is asked another time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from anyio import to_thread
+
+from syncd import drivers
+from syncd.clock import Clock
+from syncd.config import Config, PartnerConfig, main_file
+from syncd.contract import Specification
+from syncd.contract.judging import Drift, Findings, judged, sampled
+from syncd.dryrun.reading import DryRun
+from syncd.errors import PayloadError, RejectedError, StoreError, SyncdError
+from syncd.explain import Explanation
+from syncd.sync.account import Account
+
+log = structlog.get_logger()
+
+SCHEMA = "syncd.contract/1"
+RECORDS = 5
+"""Records of each resource that are read."""
+SECONDS = 120.0
+"""Longest that one resource is waited for."""
+FIRST_SECONDS = 600.0
+"""After a start nothing is looked at before."""
+LOOK_SECONDS = 60.0
+SHOWN = 3
+
+
+@dataclass(slots=True)
+class _Turn:
+    due_at: datetime
+    since: datetime | None = None
+    """Since when something has been different."""
+
+
+class Contracts:
+    """Answers `server.desk_contract`; `run()` in the daemon's task group looks by itself."""
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        directory: Path,
+        accounts: Callable[[], Sequence[Account]],
+        clock: Clock,
+        names: Callable[[], Mapping[str, Sequence[str]]],
+    ) -> None:
+        """`directory`: where the configuration lies; a relative `contract.spec` begins there."""
+        self._config = config
+        self._directory = directory
+        self._accounts = accounts
+        self._clock = clock
+        self._names = names
+        self._turns: dict[str, _Turn] = {}
+        self._read: dict[tuple[str, float], Specification] = {}
+
+    def names(self) -> Mapping[str, Sequence[str]]:
+        return self._names()
+
+    async def run(self) -> None:
+        """Look at each integration when it is due. Until cancelled."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            for account in list(self._accounts()):
+                if self._is_due(account):
+                    await self._turn(account)
+
+    async def contract(self, integration: str, resource: str | None = None, spec: str | None = None) -> dict[str, Any]:
+        """What its partner answers today, against what is relied on. Raises SyncdError where nothing could be asked."""
+        account = self._account(integration)
+        found = await self._look(account, resource, spec)
+        if all(one.note for one in found) and found:
+            raise StoreError(f"{integration}: {found[0].note}", hint=f"syncd status {integration}")
+        if resource is None and spec is None:
+            self._tell(account, found)
+        return {
+            "integration": integration,
+            "partner": account.partner,
+            "published": self._spec_of(account, spec),
+            "ok": not any(one.drift for one in found),
+            "resources": [one.as_json() for one in found],
+        }
+
+    # -- by itself
+
+    def _is_due(self, account: Account) -> bool:
+        rules = self._partner(account).contract
+        now = self._clock.now()
+        turn = self._turns.get(account.name)
+        if not rules.enabled:
+            self._turns.pop(account.name, None)
+            account.health.contract = None
+            return False
+        if turn is None:
+            # Spread over an hour at most: a start must not be followed by everything at once.
+            share = int.from_bytes(hashlib.sha256(account.name.encode()).digest()[:4], "big") / 2**32
+            seconds = min(rules.every, FIRST_SECONDS + share * 3000.0)
+            turn = self._turns[account.name] = _Turn(_later(now, seconds))
+        return now >= turn.due_at and account.ownership.held and account.health.paused is None
+
+    async def _turn(self, account: Account) -> None:
+        turn = self._turns[account.name]
+        turn.due_at = _later(self._clock.now(), self._partner(account).contract.every)
+        try:
+            found = await self._look(account, None, None)
+        except SyncdError as error:
+            log.debug("contract_not_checked", integration=account.name, reason=str(error))
+            return
+        self._tell(account, found)
+
+    def _tell(self, account: Account, found: Sequence[Findings]) -> None:
+        """One line when it breaks, one when it heals. What could not be looked at says nothing new."""
+        turn = self._turns.setdefault(
+            account.name, _Turn(_later(self._clock.now(), self._partner(account).contract.every))
+        )
+        drift = [(one.resource, each) for one in found for each in one.drift]
+        if any(one.note for one in found) and not drift and turn.since is not None:
+            return
+        before, now = account.health.contract, self._clock.now()
+        turn.since = (turn.since or now) if drift else None
+        told = _explained(account.name, drift, turn.since)
+        account.health.contract = told
+        account.health.contract_broken = any(each.is_relied_on for _, each in drift)
+        if told is not None and (before is None or before.reason != told.reason):
+            log.warning("contract_drifted", integration=account.name, partner=account.partner, reason=told.reason)
+        elif told is None and before is not None:
+            log.info("contract_healed", integration=account.name, partner=account.partner)
+
+    # -- one look
+
+    async def _look(self, account: Account, resource: str | None, spec: str | None) -> list[Findings]:
+        if resource is not None and resource not in account.plans:
+            raise RejectedError(
+                f"{account.name} does not sync {resource}", hint=f"it syncs: {', '.join(account.plans)}"
+            )
+        document = await self._specification(self._spec_of(account, spec))
+        folder = self._folder(account)
+        found = []
+        for name, plan in account.plans.items():
+            if resource in {None, name} and plan.resource.queue is None:  # to read a queue is to take from it
+                known = await to_thread.run_sync(sampled, folder, name) if folder is not None else []
+                found.append(await self._one(account, name, known, document))
+        return found
+
+    async def _one(
+        self, account: Account, name: str, known: Sequence[Mapping[str, Any]], document: Specification | None
+    ) -> Findings:
+        plan = account.plans[name]
+        dry = DryRun(account, plan, RECORDS, keep=True)
+        unreadable: PayloadError | None = None
+        note = ""
+        try:
+            async with self._clock.timeout(SECONDS):
+                await dry.run()
+        except PayloadError as error:
+            unreadable = error
+        except TimeoutError:
+            note = f"no answer within {SECONDS:g} s, waiting for limits included"
+        except SyncdError as error:
+            note = str(error)
+        answers = [exchange.response for exchange in dry.exchanges]
+        result = judged(
+            account.driver,
+            dry.resource,
+            answers,
+            known,
+            adapter=plan.adapter,
+            specification=document,
+            base_path=self._base_path(account, answers[0].url if answers else ""),
+        )
+        if unreadable is not None and not result.drift:
+            result.drift.append(Drift("unreadable", "the listing", str(unreadable)))
+        result.calls = dry.calls
+        result.note = note if not answers else ""
+        return result
+
+    def _base_path(self, account: Account, url: str) -> str:
+        """What stands before the paths of the document and not before ours: a proxy, a simulator."""
+        own = urlsplit(account.driver.base_url(account.options) or "").path.rstrip("/")
+        return "" if not own or urlsplit(url).path.startswith(own) else own
+
+    async def _specification(self, file: str | None) -> Specification | None:
+        if file is None:
+            return None
+        path = Path(file)
+
+        def read() -> Specification:
+            key = (file, path.stat().st_mtime if path.is_file() else 0.0)
+            if key not in self._read:
+                self._read = {key: Specification.read(path)}  # one at a time: they are large
+            return self._read[key]
+
+        return await to_thread.run_sync(read)
+
+    def _spec_of(self, account: Account, given: str | None) -> str | None:
+        told = given or self._partner(account).contract.spec
+        return None if told is None else str(main_file(self._directory).parent / told)
+
+    def _folder(self, account: Account) -> Path | None:
+        partner = self._partner(account)
+        if partner.rest is not None:
+            return main_file(self._directory).parent / "partners" / partner.name
+        return drivers.folder(partner.driver)
+
+    def _partner(self, account: Account) -> PartnerConfig:
+        return self._config().partners[account.partner]
+
+    def _account(self, name: str) -> Account:
+        for account in self._accounts():
+            if account.name == name:
+                _ = account.fence  # where another instance owns the scope, it has to be asked there
+                if account.health.paused is not None:
+                    raise RejectedError(f"{name} is paused", hint=f"syncd resume {name}")
+                return account
+        raise StoreError(
+            f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
+        )
+
+
+def _later(now: datetime, seconds: float) -> datetime:
+    return now + timedelta(seconds=seconds)
+
+
+def _explained(integration: str, drift: Sequence[tuple[str, Drift]], since: datetime | None) -> Explanation | None:
+    if not drift:
+        return None
+    told = sorted(drift, key=lambda one: not one[1].is_relied_on)
+    named = "; ".join(f"{resource}: {each.place}: {each.told}" for resource, each in told[:SHOWN])
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    relied = any(each.is_relied_on for _, each in told)
+    return Explanation(
+        "contract-drift",
+        f"the partner answers otherwise than its driver {'relies on' if relied else 'finds published'}: {named}{more}",
+        since=since,
+        cause="a new version of the partner's API"
+        if relied
+        else "a new version of the API, or a document that is older",
+        action=f"syncd contract {integration}",
+    )
+
+
+__all__ = ["SCHEMA", "Contracts"]
