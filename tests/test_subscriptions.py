@@ -171,3 +171,30 @@ async def test_the_admin_api_passes_on_what_is_asked_and_refuses_what_makes_no_s
         )
         assert (code, found["error"]["code"]) == (422, "configuration")
     assert desk.asked == [("register", "acme", False, "admin API"), ("repair", "acme", True, "ann")]
+
+
+async def test_what_a_partner_dropped_without_a_word_is_made_anew_if_it_had_been_registered(tmp_path: Path) -> None:
+    house = House(config(tmp_path))
+    house.credentials = house.stage  # type: ignore[attr-defined]
+    paused: list[str | None] = [None]
+    usual = house.account
+    house.account = lambda: SimpleNamespace(  # type: ignore[method-assign]
+        **vars(usual()), health=SimpleNamespace(paused=paused[0])
+    )
+    house.stage.api.vanish = True  # type: ignore[misc]
+    await house.desk.keep_up()
+    assert house.stage.rows == [], "nobody had registered any"
+    await house.desk.register("one", dry_run=False, who="ann")
+    house.stage.rows.clear()
+    paused[0] = "by ann"
+    await house.desk.keep_up()
+    assert house.stage.rows == [], "while paused nothing is asked"
+    paused[0] = None
+    house.stage.faults.append(("GET /hooks", RejectedError("no")))
+    await house.desk.keep_up()
+    await house.desk.keep_up()
+    assert len(house.stage.rows) == 1 and house.written[-1][0] == "syncd"
+    house.stage.rows.clear()
+    house.stage.api.vanish = False  # type: ignore[misc]
+    await house.desk.keep_up()
+    assert house.stage.rows == [], "whose partner keeps them is not asked"

@@ -591,3 +591,12 @@ async def test_tokens_are_counted(clock: FakeClock) -> None:
 async def test_a_stored_row_does_not_show_its_token(both: Setup) -> None:
     await both.call()
     assert "token-1" not in repr(both.stored) + repr(both.source.held) + repr(vars(both.source))
+
+
+async def test_an_endpoint_that_refuses_and_says_so_with_200_wants_a_person(clock: FakeClock) -> None:
+    setup = Setup(clock)
+    said = {"success": False, "message": "User who approved this connection is not active anymore"}
+    setup.issuer.token_answers = [httpx.Response(200, json=said)]
+    with pytest.raises(AuthError, match="not active") as found:
+        await setup.call()
+    assert found.value.permanent

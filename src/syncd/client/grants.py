@@ -166,7 +166,7 @@ def read_grant(response: Response, now: datetime, request: TokenRequest) -> Gran
     access = body.get(request.named)
     if not isinstance(access, str) or not access:
         words, code = classify.said(response)
-        if code or "error" in body:  # some partners refuse with a 200
+        if code or "error" in body or body.get("success") is False:  # some partners refuse with a 200
             raise _refusal(
                 AuthError(f"refused{f' ({words})' if words else ''}", code=code, status=response.status_code)
             )

@@ -105,7 +105,10 @@ def test_one_property_after_the_other_and_no_record_of_one_is_taken_for_the_othe
     "fields",
     [
         [{"customFieldName": "code", "customFieldValue": "4111111111111111"}],
-        [{"customFieldName": "a", "customFieldValue": "b"}, {"customFieldName": "c", "customFieldValue": "4111-1111-1111-1111"}],
+        [
+            {"customFieldName": "a", "customFieldValue": ""},
+            {"customFieldName": "c", "customFieldValue": "4111-1111 11111111"},
+        ],
         [{"customFieldValue": "b"}],
         [{"customFieldName": "code"}],
         {"customFieldName": "code", "customFieldValue": 4111111111111111},
