@@ -381,6 +381,24 @@ def test_unknown_options_and_adapters_are_told(good):
     assert told["unknown adapter 'v3'"] == "known here: v1, v2"
 
 
+def test_adapters_by_percent_and_in_shadow_are_checked_one_by_one(good):
+    def told(settings: str) -> dict[str, str]:
+        text = "driver: guesty\nintegrations:\n  acme: {credentials: {client_id: {env: A}, client_secret: {env: B}}, "
+        write(good, "guesty", text + settings + "}\n")
+        return {problem.message: problem.severity for problem in loaded(good).problems}
+
+    assert told("adapter: {v1: 90, v2: 10}, shadow: v2") == {}
+    assert told("adapter: {v1: 90, v2: 20}") == {"the percentages add up to 110": "error"}
+    assert told("adapter: {v1: 90, v3: 10}, shadow: v4") == {
+        "unknown adapter 'v3'": "error",
+        "unknown adapter 'v4'": "error",
+    }
+    assert told("adapter: v2, shadow: v2") == {"v2 is in force already: there is nothing to compare": "warning"}
+    assert told("shadow: v1") == {"v1 is in force already: there is nothing to compare": "warning"}
+    write(good, "guesty", "driver: guesty\nintegrations: {acme: {adapter: {v1: -1, v2: 101}}}\n")
+    assert len(loaded(good).errors) >= 2
+
+
 def test_files_of_the_other_ending_are_pointed_out(good):
     (good / "partners" / "stripe.yml").write_text("driver: stripe\n")
     (good / "partners" / "stripe.yaml.example").write_text("driver: stripe\n")

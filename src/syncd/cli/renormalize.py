@@ -106,8 +106,7 @@ def line_of(row: Row) -> str:
             f"{number(row['rejected'])} {'would be refused' if row['dry'] else 'refused'}, and left as they were"
         )
     if row.get("healed"):
-        would = "would become records" if row["dry"] else "became records"
-        parts.append(f"{plural(row['healed'], 'reject')} {would}")
+        parts.append(f"{number(row['healed'])} rejected before {'would be stored' if row['dry'] else 'stored now'}")
     text = f"{row['integration']}/{row['resource']}  {row['state']}: {', '.join(parts)}"
     return text + (f"\n  {row['reason']}" if row.get("reason") else "")
 
