@@ -12,11 +12,15 @@ from syncd.testing.driving import drive
 from syncd.testing.process import make, serve
 from syncd.testing.samples import read_samples
 
-WORLDS: dict[str, dict[str, Any]] = {"guesty": {"secret_delay": 0}}
+WORLDS: dict[str, dict[str, Any]] = {"bookingcom": {"queued": 3, "properties": 1}, "guesty": {"secret_delay": 0}}
 """Options by driver of a simulator small enough to be read whole in a second."""
-OPTIONS: dict[str, dict[str, Any]] = {"attio": {}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "attio": {},
+    "bookingcom": {"auth_url": "/token-based-authentication/exchange", "reservations_url": ""},
+}
 """Options by driver of an integration there, where those of its samples do not fit."""
 REFUSED: dict[str, dict[str, str]] = {
+    "bookingcom": {"push acknowledge of": "the sample's reservation waits in no queue here"},
     "cloudbeds": {
         "push check_in of reservations": "the sample's room is of another reservation",
         "push check_out of reservations": "the sample's room is of another reservation",

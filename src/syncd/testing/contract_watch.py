@@ -47,7 +47,7 @@ class ContractWatch:
         if call.body:
             if "form" in asked.content_type:
                 form = form_of(call.body)
-            else:
+            elif "xml" not in asked.content_type:
                 try:
                     json = orjson.loads(call.body)
                 except ValueError:

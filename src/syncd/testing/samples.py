@@ -77,7 +77,7 @@ def sample_of(driver: str, name: str, content: Any, options: Mapping[str, Any]) 
 
 
 def answer(told: Mapping[str, Any], url: str = "", reads: Markup | None = None) -> Response:
-    """An answer as a sample writes it: `status` (200), `headers`, and `body` (JSON), `text`, or `xml`, which is read by `reads`."""
+    """An answer as a sample writes it: `status` (200), `headers`, and `body` (JSON), `text`, or `xml`, read by `reads`."""
     if "xml" in told:
         rules = reads or Markup()
         headers = Headers({"content-type": "text/xml", **told.get("headers", {})})
