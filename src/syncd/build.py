@@ -440,7 +440,9 @@ def resource_plan(
     by_default = by_webhooks and settings.strategy is None
     every = settings.every or (None if settings.cron else resource.every or resource.ttl or DEFAULT_EVERY_SECONDS)
     if strategy is Strategy.CHILDREN and settings.every is None and settings.cron is None:
-        every = settings.full_every
+        # All of it below every parent is dear: as often as the driver says, unless the file says how often.
+        own_every = None if "full_every" in settings.model_fields_set else resource.every or resource.ttl
+        every = own_every or settings.full_every
     jitter = settings.jitter
     if jitter is None:
         jitter = min((every or DEFAULT_EVERY_SECONDS) / 10, MOST_JITTER_SECONDS)

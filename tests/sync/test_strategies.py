@@ -51,6 +51,15 @@ def row(external_id: str, changed: float | None, *, resource: str = "things") ->
     return Row(external_id, resource, b"{}", b"{}", b"h", NOON, source_updated_at=stamp)
 
 
+def test_all_of_a_child_is_read_as_often_as_its_driver_says_unless_the_file_does():
+    child = {"name": "notes", "path": "/things/{parent.id}/notes", "parent": "things"}
+    assert plan(child).schedule.every_seconds == DAY
+    assert plan({**child, "every": "7d"}).schedule.every_seconds == 7 * DAY
+    assert plan({**child, "ttl": "6h"}).schedule.every_seconds == DAY / 4
+    assert plan({**child, "every": "7d"}, full_every=DAY / 2).schedule.every_seconds == DAY / 2
+    assert plan({**child, "every": "7d"}, every=3600.0).schedule.every_seconds == 3600.0
+
+
 def test_webhooks_read_as_the_resource_can_be_read_and_seldom_only_while_they_come():
     incremental, full = plan(CHANGED, strategy="webhooks", every=60.0), plan(PLAIN, strategy="webhooks", every=60.0)
     assert (incremental.strategy, full.strategy) == (Strategy.INCREMENTAL, Strategy.FULL)
