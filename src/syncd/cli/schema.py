@@ -13,20 +13,7 @@ from syncd.cli.output import ago, number, plural, result, result_json, say
 KINDS = ("syncd", "partner", "driver")
 
 
-class Kinds(click.Group):
-    """`syncd schema` alone, or with the kind of a file, prints that file's schema."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] in KINDS:
-            return args[0], _printing(args[0]), args[1:]
-        return super().resolve_command(ctx, args)
-
-
-@click.group(
-    cls=Kinds, invoke_without_command=True, short_help="JSON Schema of files; the shape of what partners send."
-)
+@click.group(invoke_without_command=True, short_help="JSON Schema of files; the shape of what partners send.")
 @click.pass_context
 def schema(context: click.Context) -> None:
     """Print the JSON Schema of a file: `syncd` (syncd.yaml), `partner` (partners/*.yaml, the default) or `driver`
@@ -39,7 +26,7 @@ def schema(context: click.Context) -> None:
 
 
 def _printing(kind: str) -> click.Command:
-    @click.command(kind)
+    @click.command(kind, short_help=f"Print the JSON Schema of a {kind} file.")
     @common()
     def command(app: App) -> None:
         """Print the JSON Schema of a file."""
@@ -116,3 +103,7 @@ def _news(news: Mapping[str, Any]) -> str:
         return f"field {news['path']}: expected {news['expected']}, got {news['got']}, in {number(news['count'])}"
     got = f" ({news['got']})" if news["got"] else ""
     return f"field {news['path']}: {news['what']}{got}, in {number(news['count'])}"
+
+
+for _kind in KINDS:
+    schema.add_command(_printing(_kind))
