@@ -6,6 +6,7 @@ Pure. A driver with a failure no word fits overrides `classify` and calls this f
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -86,7 +87,8 @@ def error_for(
     }
     match word:
         case "limited" | "crowded" | "locked":
-            at, by = _until(response, now, dialect)
+            # What a refusal without a word lasts is said of calls, not of one object that is busy for a moment.
+            at, by = _until(response, now, replace(dialect, missing_seconds=None) if word == "locked" else dialect)
             return RateLimitError(text, retry_at=at, told_by=by, about=_ABOUT[word], **known)
         case "transient" | "busy":
             at, _ = _until(response, now, dialect, status=503)
