@@ -10,6 +10,7 @@ import pytest
 from syncd.codec import dumps
 from syncd.errors import PayloadError
 from syncd.kit import Headers, Identity, Resource, Response
+from syncd.markup import Markup
 
 LISTING = Resource(
     name="listings",
@@ -205,3 +206,20 @@ def test_columns_follow_from_the_declared_kinds() -> None:
         "name": "text", "address": "text", "capacity": "bigint", "active": "boolean", "street": "text",
     }  # fmt: skip
     assert LISTING.columns("v2") == {"name": "text"}
+
+
+@pytest.mark.parametrize(
+    "empty", [b"", b"<RS/>", b'<RS V="1"/>', b"<RS><Rooms/></RS>", b"<RS>\n<Rooms>\n</Rooms></RS>"]
+)
+def test_xml_without_the_element_of_a_record_is_an_empty_list(empty: bytes) -> None:
+    resource = Resource(name="rooms", path="/rooms", format="xml", records="RS.Rooms.Room")
+    assert resource.reader.records(Response(200, Headers(), empty, reads=Markup(frozenset({"Room"})))) == []
+
+
+@pytest.mark.parametrize("other", [b"<Maintenance/>", b"<RS><Rooms><Room>1</Room></Rooms></RS>", b"<RS>text</RS>"])
+def test_xml_of_another_shape_is_none(other: bytes) -> None:
+    resource = Resource(name="rooms", path="/rooms", format="xml", records="RS.Rooms.Room")
+    if b"text" in other:
+        resource = resource.model_copy(update={"records": "RS"})
+    with pytest.raises(PayloadError):
+        resource.reader.records(Response(200, Headers(), other, reads=Markup()))

@@ -145,3 +145,25 @@ def test_a_failure_in_words_can_be_one_that_only_a_person_mends() -> None:
 @pytest.mark.parametrize("content", [b"error code: 1020", b"<html>no</html>", b""])
 def test_a_firewall_before_the_partner_says_nothing_of_our_credential(content: bytes) -> None:
     assert isinstance(classify(Response(403, Headers(), content), NOW, TOLD), TransientError)
+
+
+def test_what_stands_only_in_a_failure_makes_one_of_a_200() -> None:
+    errors = Errors(code="fault.code", message="fault.text", failure=("fault", "!data && errors[0]"))
+    found = classify(answer(200, {"fault": {"code": "7", "text": "no such hotel"}}), NOW, errors)
+    assert isinstance(found, RejectedError)
+    assert (found.code, "no such hotel" in str(found)) == ("7", True)
+    assert isinstance(classify(answer(200, {"errors": ["x"], "data": None}), NOW, errors), RejectedError)
+    for sound in ({"data": [1], "errors": ["a warning"]}, {"fault": None}, [], {}):
+        assert classify(answer(200, sound), NOW, errors) is None
+    assert classify(Response(200, Headers(), b"no json"), NOW, errors) is None
+
+
+def test_what_support_asks_for_is_found_in_the_body_of_a_failure() -> None:
+    errors = Errors(request_id=r"<!-- RUID: \[(\w+)\]|\"ruid\": ?\"(\w+)\"")
+    for body in (b"<fault/><!-- RUID: [abc1] -->", b'{"meta": {"ruid": "abc1"}}'):
+        found = classify(Response(500, Headers(), body), NOW, errors)
+        assert found is not None
+        assert found.request_id == "abc1"
+    named = classify(Response(500, Headers({"x-request-id": "r-1"}), b"<!-- RUID: [abc1] -->"), NOW, errors)
+    assert named is not None
+    assert named.request_id == "r-1"

@@ -79,6 +79,7 @@ PUSHES: dict[str, Any] = {
         },
         "made": "id",
     },
+    "said": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "settled": [404]},
     "sure": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "confirm": {"n": "{data.n}"}},
 }
 
@@ -212,6 +213,17 @@ async def test_what_cannot_have_arrived_waits_and_is_sent_again(store: Store, er
     assert (row.state, row.unsure_since, row.attempts) == ("waiting", None, int(counts))
     assert (await stage.send(number)).state == "done"
     assert stage.methods == ["PUT", "PUT"]
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(GoneError("404", status=404), "done"), (RejectedError("422", status=422), "buried"), (BUSY, "unknown")],
+)
+async def test_a_refusal_that_leaves_nothing_to_do_ends_it_well(store: Store, error: Exception, state: str):
+    stage = await Stage.open(store, error)
+    row = await stage.send(await stage.put("said"))
+    assert row.state == state
+    assert (row.answer or {}).get("settled") == ("404" if state == "done" else None)
 
 
 async def test_what_could_not_be_noted_as_leaving_never_left(store: Store):
