@@ -7,6 +7,7 @@ and a single read has other keys than a list.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import Any, Final
 
 from syncd.testing.collection import Raw, World, merged
@@ -24,6 +25,9 @@ FAULTS: Final = ("belt drift", "oil leak", "noise", "no pressure", "sensor fault
 TIMED: Final = ("work_orders", "assets", "parts", "purchase_orders")
 """What can be asked for by its stamps."""
 COUNTERS: Final = {"OPEN": "openCount", "IN_PROGRESS": "inProgressCount", "ON_HOLD": "onHoldCount", "DONE": "doneCount"}
+BEGUN: Final = {status: {counter: 1} for status, counter in COUNTERS.items()}
+NOBODY: Final[list[Any]] = []
+"""One list for all that are empty: contents are replaced, never edited."""
 FIRST: Final = {
     "organizations": 4412, "locations": 60_001, "users": 88_001, "teams": 11, "vendors": 3_001, "categories": 701,
     "assets": 500_001, "parts": 910_001, "meters": 77_001, "work_orders": 7_300_001, "work_requests": 450_001,
@@ -117,8 +121,9 @@ class Mint:
 
     def _work_orders(self, at: float) -> Raw:
         dice, status = self.dice, self.dice.pick(STATUSES)
-        users = [{"type": "USER", "id": user} for user in [self.some("users")] if user and dice.chance(0.7)]
-        teams = [{"type": "TEAM", "id": team} for team in [self.some("teams")] if team and dice.chance(0.3)]
+        user, team = self.some("users"), self.some("teams")
+        people = [_person("USER", user)] if user and dice.chance(0.7) else []
+        people += [_person("TEAM", team)] if team and dice.chance(0.3) else []
         raw = {
             "title": f"{dice.pick(MACHINES)} {dice.between(1, 99)}: {dice.pick(FAULTS)}",
             "status": status,
@@ -127,9 +132,9 @@ class Mint:
             "assetId": self.some("assets") if dice.chance(0.8) else None,
             "locationId": self.some("locations"),
             "creatorId": self.some("users"),
-            "assignees": users + teams,
-            "categories": [],
-            "progress": {COUNTERS[status]: 1} if status in COUNTERS else {},
+            "assignees": people or NOBODY,
+            "categories": NOBODY,
+            "progress": BEGUN.get(status, {}),
             "partStatus": dice.pick(PART_STATUSES),
             **self._stamps(at),
         }
@@ -158,6 +163,12 @@ class Mint:
         return {"status": self.dice.pick(ORDER_STATUSES), "title": f"Order {self.dice.between(1, 9999)}", "items": items,
                 "costs": [], "vendorId": self.some("vendors"), "creatorId": self.some("users") or 0,
                 **self._stamps(at)}  # fmt: skip
+
+
+@cache
+def _person(kind: str, number: int) -> Raw:
+    """The same object each time: there are many work orders and few people."""
+    return {"type": kind, "id": number}
 
 
 def altered(mint: Mint, resource: str, raw: Raw, changes: Raw | None, now: float) -> Raw:
