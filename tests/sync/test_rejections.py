@@ -63,6 +63,12 @@ def test_it_keeps_its_beginning_and_its_words_while_runs_see_nothing_of_it() -> 
     assert told(of(0, 0, standing=12), other) is None
 
 
+def test_what_a_frozen_resource_keeps_out_is_let_in_by_accepting_it() -> None:
+    reasons = Counter({"schema frozen: field x: unknown (text)": 20})
+    found = Rejections(20, 20, reasons, 20, 0).explanation("acme", "rooms", None, NOW)
+    assert found is not None and found.action == "syncd schema accept acme/rooms"
+
+
 def test_a_trouble_of_rejects_heals_once() -> None:
     health = Health("acme")
     assert not health.succeeded("rooms", NOW, of(100, 50, standing=50, live=50))

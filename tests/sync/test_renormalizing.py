@@ -234,6 +234,41 @@ async def test_a_fault_fails_it_with_its_reason_and_the_next_goes_on(store: Stor
     assert (await done(desk)).state == "done"
 
 
+async def test_one_that_ends_the_process_again_and_again_is_given_up_and_an_orderly_stop_is_no_death(store: Store):
+    desk = await opened(store)
+    one, _ = await store.renormalizations.ask("acme", "things")
+    for _ in range(5):
+        taken = await store.renormalizations.take(one, scope="acme", fence=desk.ownership.fence)
+        assert taken is not None and taken.deaths == 0
+        await store.renormalizations.give_back(taken, fence=desk.ownership.fence)
+        await desk.take_over()
+    for deaths in range(3):
+        taken = await store.renormalizations.take(one, scope="acme", fence=desk.ownership.fence)
+        assert taken is not None and taken.deaths == deaths
+        await desk.take_over()
+    async with working(desk):
+        found = await until(desk, one, "failed", "done")
+    assert found.state == "failed"
+    assert found.reason == (
+        "the process ended 3 times in a row while adapter and driver had a batch in hand, at the first records"
+    )
+    assert (await done(desk)).state == "done", "whoever asks again means it"
+
+
+async def test_what_is_frozen_is_known_before_the_first_record_of_a_new_process_comes(store: Store):
+    desk = await opened(store)
+    watch = SchemaWatch("plain", "acme", {"things": Policy.FREEZE}, desk.clock)
+    use(desk, "v1", watch=watch)
+    await desk.pull(full=True)
+    watch.ended("things")
+    await store.schemas.put("acme", "acme", desk.ownership.fence, watch.writes(all_of_it=True))
+    use(desk, "v1", watch=SchemaWatch("plain", "acme", {"things": Policy.FREEZE}, desk.clock))
+    desk.partner.put(3, at=50)
+    desk.partner.truth["t0003"]["colour"] = "red"
+    await desk.pull()
+    assert [each.external_id for each in await store.rejects.list("acme")] == ["t0003"]
+
+
 async def test_an_acceptance_is_carried_out_by_the_owner_and_lets_in_what_was_kept_out(store: Store):
     desk = await opened(store)
     watch = SchemaWatch("plain", "acme", {"things": Policy.FREEZE}, desk.clock, desk.account.health.shape_told)

@@ -209,6 +209,7 @@ def page(*raws: dict[str, Any], listing: bool = True) -> PageIn:
 
 async def test_a_frozen_resource_rejects_the_record_and_takes_the_others_of_its_page() -> None:
     watch = SchemaWatch("plain", "one", {"things": Policy.FREEZE}, FakeClock())
+    watch.loaded = True
     read = processor(watch)
     await read.read("things", page(*({"id": f"k{n}", "size": 1} for n in range(50))), rejected=set())
     watch.ended("things")
@@ -222,6 +223,7 @@ async def test_a_frozen_resource_rejects_the_record_and_takes_the_others_of_its_
 
 async def test_of_a_sparse_resource_only_listings_tell_which_fields_there_are() -> None:
     watch = SchemaWatch("plain", "one", {"things": Policy.WARN}, FakeClock())
+    watch.loaded = True
     read = processor(watch, sparse=True)
     await read.read("things", page(*({"id": f"k{n}", "size": 1} for n in range(50))), rejected=set())
     watch.ended("things")

@@ -55,6 +55,8 @@ class Renormalization:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    deaths: int
+    """How often in a row its owner ended while a batch was in hand."""
 
     @property
     def is_active(self) -> bool:
@@ -175,7 +177,8 @@ class Renormalizations:
     async def take(self, one: Renormalization, *, scope: str, fence: int) -> Renormalization | None:
         """Work on it under this fence. None: it was stopped, has ended, or the scope is no longer ours."""
         found = await self._database.fetchrow(
-            "UPDATE syncd.renormalizations SET state = 'running', fence = $3, started_at = coalesce(started_at, $4) "
+            "UPDATE syncd.renormalizations SET state = 'running', fence = $3, started_at = coalesce(started_at, $4), "
+            "deaths = deaths + CASE WHEN state = 'running' AND fence <> $3 THEN 1 ELSE 0 END "
             "WHERE integration = $1 AND id = $2 AND state IN ('waiting', 'running') "
             f"AND EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $5 AND l.fence = $3) RETURNING {_COLUMNS}",
             one.integration,
@@ -301,7 +304,7 @@ class Renormalizations:
             await connection.execute(
                 "UPDATE syncd.renormalizations SET cursor = $3, phase = coalesce($4, phase), seen = seen + $5, "
                 "changed = changed + $6, unchanged = unchanged + $7, passed = passed + $8, rejected = rejected + $9, "
-                "healed = healed + $10, fields = $11, examples = $12, "
+                "healed = healed + $10, fields = $11, examples = $12, deaths = 0, "
                 "state = CASE WHEN $13 THEN 'done' ELSE state END, ended_at = CASE WHEN $13 THEN $14::timestamptz END "
                 "WHERE integration = $1 AND id = $2",
                 one.integration,
@@ -320,6 +323,16 @@ class Renormalizations:
                 self._database.clock.now(),
             )
         return replace(batch, changed=changed)
+
+    async def give_back(self, one: Renormalization, *, fence: int) -> None:
+        """Nothing of it is in hand; whoever owns the scope next goes on, and nobody has died."""
+        await self._database.execute(
+            "UPDATE syncd.renormalizations SET state = 'waiting' "
+            "WHERE integration = $1 AND id = $2 AND state = 'running' AND fence = $3",
+            one.integration,
+            one.id,
+            fence,
+        )
 
     async def fail(self, one: Renormalization, *, fence: int, reason: str) -> None:
         """It needs a person; asked for again, it begins anew, which costs no call."""

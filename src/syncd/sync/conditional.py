@@ -118,4 +118,5 @@ def _header(response: Response, name: str) -> str | None:
 def _reading(request: Request, plan: ResourcePlan) -> str:
     """Of the call and of how its answer is read: other fields or another adapter must see the answer itself."""
     told = [request.method, request.path, str(request.params), str(request.json), plan.resource.model_dump_json()]
-    return codec.fingerprint({"told": told}, str(plan.adapter))[1].hex()
+    by = [str(plan.adapter), *(plan.rollout.ends if plan.rollout is not None else ())]
+    return codec.fingerprint({"told": told}, str(by))[1].hex()

@@ -9,6 +9,7 @@ from enum import StrEnum
 from syncd.kit import Resource
 from syncd.model import History, Mode
 from syncd.store import Guard, Stand
+from syncd.sync.rejections import REJECTS_LEAST, REJECTS_SHARE
 from syncd.sync.rollout import Rollout
 from syncd.sync.schedule import Schedule
 from syncd.sync.schema_watch import Policy
@@ -32,8 +33,6 @@ class Strategy(StrEnum):
     """Listed below each changed parent; a complete pass goes through all parents."""
 
 
-REJECTS_SHARE = 0.05
-REJECTS_LEAST = 10
 WEBHOOKS = "webhooks"
 """What a resource with a backup is called; its strategy says how the backup and the polls before the first delivery read."""
 

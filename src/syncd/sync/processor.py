@@ -104,6 +104,8 @@ class Processor:
         """
         if not self.aside.loaded:
             await self.aside.load(self.resources)
+        if self.watch is not None and not self.watch.loaded:
+            await self.watch.ready(self._store)
         found = [self._identified(page) for page in pages]
         unsure = set(unstored or ())  # before the question: what is stored meanwhile may not be in the answer
         known = {

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from syncd.explain import Explanation
-from syncd.sync.plan import REJECTS_LEAST, REJECTS_SHARE
 
+REJECTS_SHARE = 0.05
+REJECTS_LEAST = 10
+"""Unless the file says otherwise."""
 CODE = "schema-changed"
+FROZEN = "schema frozen: "
+"""How the reason of a reject begins that is kept out by `schema: freeze`."""
 MOST_REASONS = 200
 """Told apart of one run; of two hundred different ones none is the reason."""
 
@@ -58,5 +62,7 @@ class Rejections:
             f"{resource}: schema changed{why} ({count})",
             since=since,
             cause="the partner's records no longer have the shape the driver expects",
-            action=f"syncd dlq list {integration}",
+            action=f"syncd schema accept {integration}/{resource}"
+            if why.startswith(f": {FROZEN}")
+            else f"syncd dlq list {integration}",
         )

@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 BATCH = 1_000
 EXAMPLES = 20
+DEATHS = 3
+"""So often in a row the process may end over it; then it waits for a person to ask again."""
 LOOK_SECONDS = 1.0
 IDLE_SECONDS = 30.0
 BEFORE = timedelta(seconds=30)
@@ -105,6 +107,14 @@ class Renormalizing(Looking):
                 one, fence=fence, reason=f"{account.name} has no resource {one.resource} any more"
             )
             return
+        if one.deaths >= DEATHS:
+            after = f"after {one.cursor}" if one.cursor else "at the first records"
+            reason = (
+                f"the process ended {one.deaths} times in a row while adapter and driver had a batch in hand, {after}"
+            )
+            log.error("renormalization_failed", integration=one.integration, resource=one.resource, reason=reason)
+            await self._store.renormalizations.fail(one, fence=fence, reason=reason)
+            return
         walk = Walk(account, plan, one, fence)
         began = self._clock.monotonic()
         if await walk.run(lambda: not self._stopping and not self._paused(one.integration, one.resource)):
@@ -118,6 +128,8 @@ class Renormalizing(Looking):
                 **walk.told,
                 seconds=round(self._clock.monotonic() - began, 3),
             )
+        else:
+            await self._store.renormalizations.give_back(one, fence=fence)
 
 
 @dataclass(slots=True)

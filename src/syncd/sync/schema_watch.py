@@ -19,7 +19,8 @@ from syncd import metrics
 from syncd.clock import Clock
 from syncd.explain import Explanation
 from syncd.kit.inferred import Departure, Inferred, difference
-from syncd.store import SchemaWrite, StoredSchema
+from syncd.store import SchemaWrite, Store, StoredSchema
+from syncd.sync.rejections import FROZEN
 
 log = structlog.get_logger()
 
@@ -31,8 +32,6 @@ LEARN_AFTER = timedelta(days=7)
 """So long a new field, or a new kind of one, is told; then it is taken for granted."""
 WRITE_AFTER = timedelta(seconds=60)
 """Counts that rise are written down so often; what is new, at once."""
-FROZEN = "schema frozen: "
-"""How the reason of a reject begins that is kept out by `schema: freeze`."""
 SHOWN = 3
 """Fields named in one line."""
 EVERY = 8
@@ -259,11 +258,18 @@ class SchemaWatch:
         self._clock = clock
         self._tell = tell
         self.resources = {name: ResourceWatch(integration, name, policy) for name, policy in policies.items()}
+        self.loaded = False
         self.woken: Callable[[], None] = lambda: None
         """Called when there is something to write down at once."""
 
+    async def ready(self, store: Store) -> None:
+        """Know what is stored before the first record comes: what is frozen must not slip through meanwhile."""
+        if not self.loaded:
+            self.load(await store.schemas.of(self._integration))
+
     def load(self, rows: Mapping[str, StoredSchema]) -> None:
         """Go on from what is stored; what is not stored yet is lost, and looked at again."""
+        self.loaded = True
         for name, watch in self.resources.items():
             if name in rows:
                 watch.load(rows[name])

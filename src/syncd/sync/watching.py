@@ -31,7 +31,7 @@ class Watching(Looking):
         for account in accounts.values():
             if account.processor.watch is not None:
                 account.processor.watch.woken = self.wake
-        self._loaded: dict[str, int] = {}
+        self._fences: dict[str, int] = {}
         """By integration: the fence under which what is stored was read."""
 
     async def stop(self) -> None:
@@ -51,9 +51,10 @@ class Watching(Looking):
     async def _keep(self, name: str, account: Account, woken: bool) -> None:
         watch, fence = account.processor.watch, account.fence
         if watch is not None:
-            if self._loaded.get(name) != fence:
+            if self._fences.setdefault(name, fence) != fence:  # another instance had it meanwhile
                 watch.load(await self._store.schemas.of(name))
-                self._loaded[name] = fence
+                self._fences[name] = fence
+            await watch.ready(self._store)
             if not woken or self._stopping:
                 for resource in watch.resources:
                     watch.settle(resource)
