@@ -106,6 +106,13 @@ async def test_two_properties_converge_and_what_changes_comes_by_unsigned_webhoo
             await daemon.until(pushed, seconds=SOON, every=0.2)
             await daemon.until(same, seconds=SOON, every=0.3)
 
+            # A change that moves no stamp and fires no event: only a complete pass sees it.
+            silent = {"resource": "reservations", "id": f"{PROPERTIES[1]}:7100000000015", "changes": {"balance": 1.25}}
+            await control.do("silent", **silent)
+            code, out, err = await daemon.cli("reconcile", "inn/reservations")
+            assert code == 0, out + err
+            await daemon.until(same, seconds=SOON, every=0.3)
+
             await control.do("disconnect")
             code, out, err = await daemon.cli("webhook", "repair", "inn")
             assert code == 0, out + err

@@ -102,7 +102,7 @@ def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield (
             str(one["id"]),
             paint(state, _COLOURS.get(state)),
-            str(len(one["events"])),
+            str(one["events"][0] if len(one["events"]) == 1 else len(one["events"])),
             str(one["secret"]),
             str(one["url"]),
             "; ".join(one["troubles"]),
