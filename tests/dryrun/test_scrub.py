@@ -43,6 +43,9 @@ def scrubbed(*documents: Any, key: bytes = KEY) -> list[Any]:
         ("birthday", "1990-02-03", Kind.DAY),
         ("lat", "60.39299", Kind.PLACE),
         ("picture", "https://cdn.example.com/a.jpg?sig=abc", Kind.LINK),
+        ("next_page_uri", "/v1/Accounts/AC0123456789abcdef/Calls.json?PageToken=PA4711", Kind.LINK),
+        ("api_version", "2026-06-24.dahlia", None),
+        ("version", "v3", None),
         ("status", "Checked In", None),
         ("type", "confirmed", None),
         ("currency", "EUR", None),
@@ -108,6 +111,15 @@ def test_another_account_has_other_stand_ins_and_the_same_account_the_same() -> 
     one = {"name": "Ada Lovelace", "id": "cus_9s6XKzkNRiz8i3"}
     assert scrubbed(one) == scrubbed(one)
     assert scrubbed(one) != scrubbed(one, key=b"another")
+
+
+def test_a_relative_link_goes_on_working_without_what_it_names() -> None:
+    sid = "AC0123456789abcdef0123456789abcdef"
+    found, account = scrubbed({"next": f"/2010-04-01/Accounts/{sid}/Calls.json?PageToken=PAxq71&Size=50"}, {"sid": sid})
+    assert account["sid"] != sid
+    assert found["next"].startswith(f"/2010-04-01/Accounts/{account['sid']}/Calls.json?PageToken=")
+    assert found["next"].endswith("&Size=50")
+    assert "PAxq71" not in found["next"]
 
 
 def test_xml_is_scrubbed_by_its_tags_and_attributes() -> None:

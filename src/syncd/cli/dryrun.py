@@ -104,10 +104,11 @@ async def _found(app: App, config: Config, asked: dict[str, Any], since: datetim
 
     name, resource = asked["integration"], asked["resource"]
     async with alone(app, config, name, make=True, do=f"syncd dryrun {name}/{resource}") as account:
-        if resource not in account.plans:
-            why = did_you_mean(resource, account.plans)
-            raise Failure(f"{name} has no resource {resource!r}", do=why, exit=Exit.USAGE)
         desk = DryRuns(accounts=lambda: [account], clock=app.clock, names=lambda: {name: list(account.plans)})
+        known = desk.names()[name]
+        if resource not in known:
+            why = did_you_mean(resource, known)
+            raise Failure(f"{name} has no resource {resource!r}", do=why, exit=Exit.USAGE)
         told = await desk.dry_run(
             name, resource, asked["limit"], since=since, values=asked["values"], save=asked["save"],
             case=asked["case"], seconds=float(asked["seconds"]),

@@ -16,12 +16,14 @@ from syncd.dryrun.reading import DryRun, Exchange
 from syncd.dryrun.scrub import Scrubber
 from syncd.errors import PayloadError, SyncdError
 from syncd.kit import Checkpoint, Headers, Mode, Request, Response
+from syncd.kit.paths import getter
 
 BASE_URL = "https://partner.example"
 """Where the partner is in samples of a driver that has no base URL of its own."""
 KEPT_HEADERS = (
     "content-type", "link", "date", "etag", "last-modified", "retry-after", "ratelimit", "ratelimit-policy",
 )  # fmt: skip
+_MOMENTS = frozenset({"timestamp", "mail_date", "date"})
 _PREFIXES = ("x-ratelimit-", "x-rate-limit-", "ratelimit-", "x-total", "x-page", "x-next", "x-pagination")
 DEFAULT_CASE = "live"
 
@@ -48,7 +50,7 @@ class _Cassette:
         self._exchanges = exchanges
         account = dry.account
         self._driver, self._resource = account.driver, dry.resource
-        self._adapter = account.plans[dry.resource.name].adapter
+        self._adapter = dry.adapter
         spec = getattr(self._driver, "spec", None)
         self._base = str(getattr(spec, "base_url", None) or BASE_URL).rstrip("/")
         self._real = _base_of(exchanges[0].response.url, dry)
@@ -96,6 +98,8 @@ class _Cassette:
     def _learn(self) -> None:
         scrubber = self._scrubber
         for exchange, document in zip(self._exchanges, self._documents, strict=True):
+            self._keep_moments(exchange)
+            scrubber.learn(exchange.response.url, "url")
             if isinstance(document, str):
                 scrubber.learn_text(document)
             else:
@@ -110,6 +114,18 @@ class _Cassette:
                 scrubber.learn(exchange.parent_id, "id")
                 scrubber.learn(dict(exchange.parent or {}))
         scrubber.learn(dict(self._dry.account.options))
+
+    def _keep_moments(self, exchange: Exchange) -> None:
+        """What the description calls a moment or a day is one, however it is written; a birthday is left to its name."""
+        fields = self._resource.mapped(self._adapter).items()
+        moments = [
+            getter(each.source or name) for name, each in fields if each.kind in _MOMENTS and "birth" not in name
+        ]
+        for item in self._driver.items(self._resource, exchange.response):
+            for get in moments:
+                value = get(item.raw) if item.raw is not None else None
+                if isinstance(value, str):
+                    self._scrubber.keep(value)
 
     # -- what becomes of it
 
@@ -128,6 +144,10 @@ class _Cassette:
                 told["body"] = codec.loads(codec.dumps(self._scrubber.scrub(document)))
             made.append(told)
         return made
+
+    def _url(self, exchange: Exchange) -> str:
+        """Where it was answered, as the sample tells it: some drivers read there whose records these are."""
+        return self._scrubber.text(exchange.response.url)
 
     def _pages(self) -> dict[str, Any] | None:
         """The walk as the driver makes it when it is given the scrubbed answers."""
@@ -152,11 +172,10 @@ class _Cassette:
             walk = driver.pages(resource, request)
             next(walk)
             goes_on = True
-            for answer in self._answers():
-                url = self._base + request.path if request.path.startswith("/") else request.path
-                linked = resource.pages.kind in {"next", "link"}
-                response = _response(answer, url if linked else "")
-                page = {"request": _request(request), "answer": answer, **({"url": url} if linked else {})}
+            for exchange, answer in zip(self._exchanges, self._answers(), strict=True):
+                url = self._url(exchange)
+                response = _response(answer, url)
+                page = {"request": _request(request), "url": url, "answer": answer}
                 ids += self._ids(response)
                 pages.append(page)
                 try:
@@ -185,9 +204,9 @@ class _Cassette:
         """The first record that is sound before and after scrubbing."""
         driver, resource, dry = self._driver, self._resource, self._dry
         lost = ""
-        for answer in self._answers():
+        for exchange, answer in zip(self._exchanges, self._answers(), strict=True):
             try:
-                items = driver.items(resource, _response(answer, ""))
+                items = driver.items(resource, _response(answer, self._url(exchange)))
             except SyncdError:
                 continue
             for item in items:

@@ -13,6 +13,8 @@ from syncd.errors import RejectedError, StoreError, TransientError
 from syncd.redaction import KNOWN
 from syncd.sync.account import Account
 from syncd.sync.differences import shown
+from syncd.sync.plan import ResourcePlan, Strategy
+from syncd.sync.schedule import Schedule
 
 MOST_RECORDS = 1_000
 MOST_AT_ONCE = 2
@@ -34,7 +36,9 @@ class DryRuns:
         self._running = 0
 
     def names(self) -> Mapping[str, Sequence[str]]:
-        return self._names()
+        """Also what is not synced: that is worth a look before it is."""
+        known = {one.name: list(one.driver.resources(one.options)) for one in self._accounts()}
+        return {name: [*found, *(set(known.get(name, ())) - set(found))] for name, found in self._names().items()}
 
     async def dry_run(
         self,
@@ -52,11 +56,7 @@ class DryRuns:
         account = self._account(integration)
         if self._running >= MOST_AT_ONCE:
             raise RejectedError(f"{MOST_AT_ONCE} dry runs are under way already", hint="wait for one to end")
-        plan = account.plans.get(resource)
-        if plan is None:
-            raise RejectedError(
-                f"{integration} does not sync {resource}", hint=f"enable it under {integration}.resources"
-            )
+        plan = account.plans.get(resource) or _unsynced(account, resource)
         dry = DryRun(account, plan, limit, since=since, keep=save)
         self._running += 1
         try:
@@ -96,6 +96,15 @@ class DryRuns:
         raise StoreError(
             f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
         )
+
+
+def _unsynced(account: Account, name: str) -> ResourcePlan:
+    """How a resource that is switched off would be read. Raises RejectedError where there is none of that name."""
+    resource = account.driver.resources(account.options).get(name)
+    if resource is None:
+        raise RejectedError(f"{account.name} has no resource {name}", hint=f"syncd status {account.name}")
+    strategy = Strategy.CHILDREN if resource.parent is not None else Strategy(resource.reads)
+    return ResourcePlan(resource, strategy, Schedule(every_seconds=resource.every or 900.0))
 
 
 def _record(one: Shown, *, values: bool) -> dict[str, Any]:

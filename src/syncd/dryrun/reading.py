@@ -82,10 +82,18 @@ class DryRun:
         self.ended = False
         """The listing has no more than was read."""
         self._plan = replace(plan, resource=self.resource)
+        self._plans = {**account.plans, plan.name: plan}
+        if plan.name not in account.plans:
+            self.notes.append(f"{plan.name} is switched off in the configuration: this is how it would be read")
         self._limit = limit
         self._keep = keep
         self._asking = Asking(account, self._plan)
         self._parents: dict[str, Mapping[str, Any] | None] = {}
+
+    @property
+    def adapter(self) -> str:
+        """Which version of the mapping most records are read by."""
+        return self._plan.adapter
 
     @property
     def calls(self) -> int:
@@ -152,7 +160,10 @@ class DryRun:
     async def _live_parents(self, name: str) -> Parents:
         """Nothing is stored to list below: the first page of the parents as the partner shows them."""
         account = self.account
-        plan = account.plans[name]
+        plan = self._plans.get(name)
+        if plan is None:
+            self.notes.append(f"{name} is switched off too")
+            return []
         if plan.strategy is Strategy.CHILDREN:
             return []
         resource = _with_few(plan.resource, PARENTS_TRIED)
@@ -187,7 +198,7 @@ class DryRun:
                 self.shown.append(self._judged(sight, kept[resource].get(sight.external_id)))
 
     def _sight(self, item: Item) -> There | Shown:
-        plan = self.account.plans.get(item.resource)
+        plan = self._plans.get(item.resource)
         if plan is None:
             return Shown(item.resource, "", Outcome.REJECTED, reason="this resource is not synced here: passed over")
         if self.account.processor.is_aside(item):
@@ -199,7 +210,7 @@ class DryRun:
 
     def _judged(self, there: There, kept: Kept | None) -> Shown:
         name, external_id = there.item.resource, there.external_id
-        resource, adapter = self.account.plans[name].resource, self.account.plans[name].adapter
+        resource, adapter = self._plans[name].resource, self._plans[name].adapter_of(external_id)
         if there.item.raw is None and not there.deleted:
             return Shown(name, external_id, Outcome.NAMED)
         if kept is not None and _older(there, kept):

@@ -36,10 +36,15 @@ class Scrubber:
         self._hosts = sorted((hosts or {}).items(), key=lambda pair: -len(pair[0]))
         self._fakes: dict[str, str] = {}
         self._taken: set[str] = set()
+        self._kept: set[str] = set()
         self._numbers: dict[float, float] = {}
         self._pattern: re.Pattern[str] | None = None
 
     # -- first look
+
+    def keep(self, value: str) -> None:
+        """Leave this text alone, whatever it looks like: it is known what it is."""
+        self._kept.add(value)
 
     def learn(self, value: Any, name: str = "") -> None:
         """Find what has to be replaced in a parsed document."""
@@ -93,10 +98,10 @@ class Scrubber:
                 self._numbers[value] = 0.5
 
     def _ours(self, link: str) -> bool:
-        return any(link.startswith(base) for base, _ in self._hosts)
+        return link.startswith("/") or any(link.startswith(base) for base, _ in self._hosts)
 
     def _remember(self, value: str, kind: Kind) -> None:
-        if value in self._fakes:
+        if value in self._fakes or value in self._kept:
             return
         for turn in range(1000):
             fake = self._fake(value, kind, turn)

@@ -30,9 +30,12 @@ class Kind(StrEnum):
 
 MAIL = re.compile(r"[A-Za-z0-9._%+'-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 PHONE = re.compile(r"(?<![\w.:/-])\+?\(?\d[\d ()./-]{6,}\d(?![\w:/-])")
+_PATH = re.compile(r"/[\w.~%!$&'()*+,;=:@-]+(?:/[\w.~%!$&'()*+,;=:@-]*)*(?:\?\S*)?\Z")
+_VERSION = re.compile(r"[vV]?\d[\w.-]{0,30}\Z")
 LINK = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
 _MOMENT = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\Z|\d\d:\d\d(?::\d\d)?\Z"
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?\s?(?:Z|UTC|[+-]\d\d(?::?\d\d)?)?(?:\[[\w/+-]+\])?)?\Z"
+    r"|\d\d:\d\d(?::\d\d)?\Z"
 )
 _MAIL_DATE = re.compile(r"[A-Z][a-z]{2}, \d\d? [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \S+\Z")
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,9})?%?\Z")
@@ -86,8 +89,10 @@ def text_kind(name: str, value: str) -> Kind | None:
         return Kind.PHONE
     if _MOMENT.match(value) or _MAIL_DATE.match(value):
         return Kind.DAY if known & _BIRTH else None
-    if LINK.match(value):
+    if LINK.match(value) or _PATH.match(value):
         return Kind.LINK
+    if last == "version" and _VERSION.match(value):
+        return None
     if _UUID.match(value) or (_HEX.match(value) and not value.isdigit()):
         return Kind.OPAQUE
     if _NUMBER.match(value):
