@@ -78,7 +78,9 @@ async def test_maintainx_is_imported_told_of_and_pushed_within_its_limits(tmp_pa
             # A cancelled work order: the event calls it DONE, and only a read tells.
             order, other, third = list(await control.truth_ids("work_orders"))[:3]
             await control.update("work_orders", order, {"status": "CANCELED"})
-            [comment] = await control.create("work_order_comments", {"workOrderId": int(order), "content": "Look again"})
+            [comment] = await control.create(
+                "work_order_comments", {"workOrderId": int(order), "content": "Look again"}
+            )
             await control.delete("work_orders", other)
 
             async def told() -> bool:
@@ -99,6 +101,39 @@ async def test_maintainx_is_imported_told_of_and_pushed_within_its_limits(tmp_pa
             there = (await control.truth("work_orders"))[third]
             assert (there["status"], there["progress"]["doneCount"]) == ("DONE", 1)
             assert (await control.stats())["status_writes"] == 1
+
+            # The others: one whose answer is lost is found by its key, and what is gone already needs no second deletion.
+            await control.misbehave("drop_after", match="POST /v1/workorders", count=1)
+            await control.misbehave("drop_after", match="DELETE", count=1)
+            for kind, resource, data, external_id in (
+                ("create", "work_orders", {"title": "Made by a push", "priority": "LOW"}, None),
+                ("comment", "work_orders", {"content": "Said by a push"}, order),
+                ("delete", "work_orders", {}, third),
+                ("status", "assets", {"status": "OFFLINE"}, "500001"),
+            ):
+                await rows.connection.fetchval(
+                    "SELECT syncd.push('plant', $1, $2, $3::jsonb, external_id => $4)",
+                    resource,
+                    kind,
+                    orjson.dumps(data).decode(),
+                    external_id,
+                )
+
+            async def pushed() -> bool:
+                return not await rows.connection.fetchval("SELECT count(*) FROM syncd.outbox WHERE state <> 'done'")
+
+            await daemon.until(pushed, seconds=SOON, every=0.2)
+            await daemon.until(imported, seconds=SOON, every=0.5)
+            made = [raw for raw in (await control.truth("work_orders")).values() if raw["title"] == "Made by a push"]
+            assert len(made) == 1 and await status(rows, str(made[0]["id"])) == "OPEN"
+            assert third not in await control.truth("work_orders")
+            assert (await control.stats())["routes"]["DELETE /v1/workorders/{id}"]["404"] == 1
+            said = [raw["content"] for raw in (await control.truth("work_order_comments")).values()]
+            assert said.count("Said by a push") == 1
+            looked_up = (
+                "SELECT count(*) FROM syncd.outbox WHERE operation = 'create' AND (answer->>'looked_up')::boolean"
+            )
+            assert await rows.connection.fetchval(looked_up) == 1
 
             # One subscription is lost there: it is made anew, and the key is rotated without a restart.
             gone = (await control.do("archive"))["id"]
