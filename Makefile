@@ -20,7 +20,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@printf '\nNeeds Python 3.11 to 3.13; everything else is set up on first use (a minute or two).\n'
 
-demo: .venv/.demo ## See it work: embedded PostgreSQL, three simulated partners, a live import and a story; leaves nothing behind
+demo: .venv/.demo ## See it work: embedded PostgreSQL, eight simulated partners, a live import and a story; leaves nothing behind
 	@$(PYTHON_BIN) -m syncd demo $(ARGS)
 
 run: .venv/.demo ## Run the daemon on config/ with an embedded PostgreSQL (CONFIG=, ARGS=)

@@ -17,7 +17,7 @@ from syncd.cli.output import Failure
 @click.option("--quick", is_flag=True, help="The import alone, without the story that follows it.")
 @common()
 def demo(app: App, plain: bool, keep: bool, quick: bool) -> Exit:
-    """Watch records flow from three simulated partners into an embedded PostgreSQL, within their limits.
+    """Watch records flow from eight simulated partners into an embedded PostgreSQL, within their limits.
 
     Then a story of half a minute: one partner tightens a limit without a word, another answers 429 with a date, a
     third goes down and comes back. Everything stays on this machine, and nothing of it is left afterwards.

@@ -14,8 +14,9 @@ from rich.table import Table
 from syncd import __version__
 from syncd.clock import SystemClock
 from syncd.daemon import Daemon, Options
+from syncd.demo.cast import CAST
 from syncd.demo.lines import Line, lines, screen, shown
-from syncd.demo.stage import CAST, Stage, free_ports, stage
+from syncd.demo.stage import Stage, free_ports, stage
 from syncd.demo.story import Story
 from syncd.demo.verdict import Verdict
 from syncd.sync.scope import label
@@ -127,7 +128,7 @@ class _Show:
             limit = _limit(integration)
             for at, resource in enumerate(integration["resources"]):
                 told = resource["last_run"] or {}
-                due = CAST[integration["partner"]].get(resource["name"])
+                due = CAST[integration["partner"]].simulated.get(resource["name"])
                 done = _done(resource)
                 table.add_row(
                     f"[bold]{integration['partner']}[/]" if at == 0 else "",
@@ -161,7 +162,9 @@ class _Show:
             if live is None:
                 self._console.print(f" {self._elapsed:5.1f} s  » {text}", soft_wrap=True)
 
-        story = Story(self._set_up, engine, self._clock, lambda: overview, captioned, forced)
+        store = self._daemon.store
+        assert store is not None
+        story = Story(self._set_up, engine, store, self._clock, lambda: overview, captioned, forced)
         playing = asyncio.create_task(story.play())
         live = Live(console=self._console, refresh_per_second=8) if drawn else None
         try:

@@ -12,52 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from syncd.demo.cast import CAST
 from syncd.store import embedded
 from syncd.testing.control import Control
 from syncd.testing.process import Spawned, spawn
 
-CAST: dict[str, dict[str, Any]] = {
-    "stripe": {"customers": 1500, "products": 120, "invoices": 600, "charges": 900},
-    "attio": {"people": 1200, "companies": 600, "deals": 250, "notes": 200, "tasks": 300},
-    "guesty": {"listings": 450, "reservations": 1500, "guests": 900},
-}
-"""Records by partner; enough to watch, few enough that Guesty's 120 calls a minute let it end soon."""
-
-FILES = {  # asked often, so that the story finds every partner being called; a short cooldown, so that it ends soon
-    "stripe": """\
-driver: stripe
-base_url: {base_url}
-limits: {{breaker: {{failures: 3, cooldown: 2s}}}}
-resources: {{events: {{every: 1s}}}}
-integrations:
-  shop: {{credentials: {{api_key: {{file: stripe_key}}}}}}
-""",
-    "attio": """\
-driver: attio
-base_url: {base_url}
-resources: {{people: {{every: 3s}}}}
-integrations:
-  crm: {{credentials: {{token: {{file: attio_token}}}}}}
-""",
-    "guesty": """\
-driver: guesty
-base_url: {base_url}
-resources: {{reservations: {{every: 2s}}}}
-integrations:
-  rentals: {{credentials: {{client_id: {{file: guesty_id}}, client_secret: {{file: guesty_secret}}}}}}
-""",
-}
-
-SECRETS = {
-    "stripe_key": "sk_live_simulated",
-    "attio_token": "simulated-attio-token",
-    "guesty_id": "simulated-client",
-    "guesty_secret": "simulated-secret",
-}
-"""What the simulators accept; nobody else does."""
-
 MAIN = """\
-server: {{listen: 127.0.0.1:{public}, admin: 127.0.0.1:{admin}}}
+server: {{listen: 127.0.0.1:{public}, admin: 127.0.0.1:{admin}, public_url: "http://127.0.0.1:{public}"}}
 secrets: {{directory: {secrets}}}
 state_directory: {state}
 drain: 5s
@@ -87,8 +48,8 @@ def stage(public: int, admin: int) -> Iterator[Stage]:
         stack.callback(_remove, directory)
         stack.callback(server.stop)
         simulators: dict[str, Spawned] = {}
-        for name, options in CAST.items():
-            simulators[name] = stack.enter_context(spawn(name, **options))
+        for name, role in CAST.items():
+            simulators[name] = stack.enter_context(spawn(name, **role.simulated))
         config = directory / "config"
         _write(config, directory, simulators, public, admin)
         yield Stage(directory, config, server.url, simulators, public, admin)
@@ -98,15 +59,23 @@ def _write(config: Path, directory: Path, simulators: dict[str, Spawned], public
     (config / "partners").mkdir(parents=True)
     secrets = directory / "secrets"
     secrets.mkdir(mode=0o700)
-    for name, value in SECRETS.items():
+    said = {name: value for role in CAST.values() for name, value in role.credentials.items()}
+    said["airbnb_key"] = asyncio.run(Control(simulators["airbnb"].url).do("public_key"))["pem"]
+    for name, value in said.items():
         file = secrets / name
         file.touch(mode=0o600)
         file.write_text(value)
     state = directory / "state"
     state.mkdir(mode=0o700)
     (config / "syncd.yaml").write_text(MAIN.format(public=public, admin=admin, secrets=secrets, state=state))
-    for name, text in FILES.items():
-        (config / "partners" / f"{name}.yaml").write_text(text.format(base_url=simulators[name].base_url))
+    for name, role in CAST.items():
+        at = {"base_url": simulators[name].base_url, "url": simulators[name].url, "hook": hook(public, name)}
+        (config / "partners" / f"{name}.yaml").write_text(role.file.format(**at))
+
+
+def hook(public: int, partner: str) -> str:
+    """Where a partner reaches us."""
+    return f"http://127.0.0.1:{public}/webhooks/{partner}/{CAST[partner].integration}"
 
 
 def _remove(directory: Path) -> None:

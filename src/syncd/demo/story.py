@@ -1,4 +1,4 @@
-"""The script: one partner tightens a limit, another answers 429 with a date, a third goes down and comes back.
+"""The script: webhooks, pushes and new tokens; then a partner tightens a limit, one answers 429 with a date, one goes down.
 
 It pulls the simulators' strings and says what it did; what comes of it is told by the daemon alone. Each act goes on as
 soon as the daemon has noticed, and in any case after a while, so the story ends by itself.
@@ -13,12 +13,17 @@ from datetime import datetime
 from typing import Any
 
 from syncd.clock import Clock
+from syncd.demo.acts import Acts
+from syncd.demo.cast import CAST
 from syncd.demo.stage import Stage
 from syncd.overview import Engine
+from syncd.store import Store
 from syncd.testing.control import Control
 
 NOTICED_SECONDS = 15.0
 """An act waits so long for the daemon to notice, and then goes on all the same."""
+SETTLED_SECONDS = 75.0
+"""The end waits so long for everybody to be well: a minute is the longest window that the story fills."""
 READ_SECONDS = 2.5
 """How long something new stands on the screen before the next thing happens."""
 LOOK_SECONDS = 0.1
@@ -28,8 +33,8 @@ SLOW_SECONDS = 7 * 60
 WAIT_SECONDS = 6
 OUTAGE_SECONDS = 4.0
 
-BUSY: dict[str, tuple[str, ...]] = {"attio": ("people",), "guesty": ("reservations",), "stripe": ("events",)}
-"""Resources that are asked for every second to three, so that every partner is called all the time."""
+BUSY: dict[str, tuple[str, ...]] = {name: role.busy for name, role in CAST.items() if role.busy}
+"""Resources that are asked for every second to three, so that these partners are called all the time."""
 
 Overview = Mapping[str, Any]
 
@@ -42,6 +47,7 @@ class Story:
         self,
         set_up: Stage,
         engine: Engine,
+        store: Store,
         clock: Clock,
         overview: Callable[[], Overview],
         caption: Callable[[str], None],
@@ -53,11 +59,13 @@ class Story:
         self._overview = overview
         self._caption = caption
         self._forced = forced
+        self._acts = Acts(set_up, engine, store, clock, caption)
 
     async def play(self) -> None:
         """All acts, and then quiet: what the partners hold from here on stays as it is."""
+        await self._acts.play()
         async with self._changes():
-            self._caption("records change at all three, and each is asked every few seconds")
+            self._caption("records change all the time at three of them, and each is asked every few seconds")
             await self._clock.sleep(READ_SECONDS)
             await self._tightens()
             await self._names_a_date()
@@ -106,7 +114,13 @@ class Story:
         """Nothing changes any more; every busy resource has been read once since, and nobody is in trouble."""
         stopped_at = self._clock.now()
         self._caption("the partners stop changing")
-        await self._until(lambda: all(self._is_fresh(partner, stopped_at) for partner in BUSY), 2 * NOTICED_SECONDS)
+        await self._until(
+            lambda: (
+                all(self._is_fresh(partner, stopped_at) for partner in BUSY)
+                and all(one["state"] == "healthy" for one in self._overview()["integrations"])
+            ),
+            SETTLED_SECONDS,
+        )
 
     # -- changes at the partners
 

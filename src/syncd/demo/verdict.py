@@ -10,8 +10,9 @@ from rich.table import Table
 
 from syncd.clock import Clock
 from syncd.daemon import Daemon
+from syncd.demo.cast import CAST
 from syncd.demo.lines import shown
-from syncd.demo.stage import CAST, Stage, same, stats, truth
+from syncd.demo.stage import Stage, same, stats, truth
 from syncd.store import Store
 
 COMPARES = 5
@@ -100,13 +101,19 @@ class Verdict:
     async def _compare(self, store: Store, integration: Mapping[str, Any]) -> tuple[int, int]:
         """Records the partner has, and how many of them are stored just so."""
         due = equal = 0
+        role = CAST[integration["partner"]]
         for resource in integration["resources"]:
-            if resource["name"] not in CAST[integration["partner"]]:
+            if resource["name"] not in role.compared:
                 continue
+            fields = role.fields.get(resource["name"])
             sent = await truth(self._set_up.simulators[integration["partner"]], resource["name"])
             due += len(sent)
             async for record in store.records.scan(integration["name"], resource["name"]):
-                equal += record.external_id in sent and same(record.raw, sent[record.external_id])
+                there = sent.get(record.external_id)
+                if there is not None and fields is not None:
+                    equal += all(record.data.get(name) == there[name] for name in fields)
+                elif there is not None:
+                    equal += same(record.raw, there)
         return due, equal
 
 
