@@ -20,6 +20,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Options by driver of an integration there, where those of its samples do not fit."""
 REFUSED: dict[str, dict[str, str]] = {
+    "attio": {
+        **{
+            f"push comment of {name}": "the sample's record is of another workspace"
+            for name in ("people", "companies", "deals")
+        },
+        "push delete of list_entries": "no list has the name that is made up",
+    },
     "bookingcom": {"push acknowledge of": "the sample's reservation waits in no queue here"},
     "cloudbeds": {
         "push check_in of reservations": "the sample's room is of another reservation",

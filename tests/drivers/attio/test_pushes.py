@@ -53,8 +53,42 @@ def test_companies_are_asserted_by_domain_and_objects_of_the_options_are_updated
     assert (call.method, call.path) == ("PUT", "/objects/projects/records/p1")
     assert call.json == {"data": {"values": {"stage": ["Won"]}}}
     resources = attio.resources({"lists": ["sales"]})
-    assert [name for name, one in resources.items() if "upsert" in one.pushes] == ["people", "companies"]
-    assert resources["entries_sales"].pushes == {}
+    asserted = [name for name, one in resources.items() if "upsert" in one.pushes]
+    assert asserted == ["people", "companies", "list_entries", "entries_sales"], "a deal has nothing unique"
+
+
+def test_an_entry_is_moved_in_its_list_and_asserted_by_its_record(attio: Driver):
+    call = sent(attio, change("entries_sales", "update", "e1", values={"stage": "Won"}), lists=["sales"])
+    assert (call.method, call.path) == ("PUT", "/lists/sales/entries/e1")
+    assert call.json == {"data": {"entry_values": {"stage": ["Won"]}}}
+    record = {"parent_object": "people", "parent_record_id": "p1"}
+    call = sent(attio, change("list_entries", "upsert", list_id="sales", values={"stage": None}, **record))
+    assert (call.method, call.path) == ("PUT", "/lists/sales/entries")
+    assert call.json == {"data": {**record, "entry_values": {"stage": []}}}
+    with pytest.raises(RejectedError, match="field list_id"):
+        sent(attio, change("list_entries", "delete", "e1"))
+
+
+def test_a_new_task_has_all_its_keys_and_is_looked_for_among_the_newest(attio: Driver):
+    resource = attio.resources({})["tasks"]
+    wanted = change("tasks", "create", content="Call back")
+    assert set(sent(attio, wanted).json["data"]) == {
+        "content", "format", "deadline_at", "is_completed", "linked_records", "assignees",
+    }  # fmt: skip
+    asked = attio.look_up(resource, wanted)
+    assert asked is not None
+    assert dict(asked.params) == {"sort": "created_at:desc", "limit": "100"}
+    assert not attio.idempotent(resource, wanted)
+    with pytest.raises(RejectedError, match="field content: is longer than 2000"):
+        sent(attio, change("tasks", "create", content="x" * 2001))
+
+
+def test_a_comment_is_by_a_member_and_of_a_record(attio: Driver):
+    call = sent(attio, change("deals", "comment", "d1", content="Late", author_id="m1"))
+    assert call.json["data"]["record"] == {"object": "deals", "record_id": "d1"}
+    assert call.json["data"]["author"] == {"type": "workspace-member", "id": "m1"}
+    with pytest.raises(RejectedError, match="field author_id"):
+        sent(attio, change("deals", "comment", "d1", content="Late"))
 
 
 def test_a_task_is_changed_in_what_can_be_changed(attio: Driver):

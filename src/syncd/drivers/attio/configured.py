@@ -100,7 +100,9 @@ def _object(like: Resource, slug: str) -> Resource:
     fields = {name: like.fields[name] for name in ("web_url", "created_at", "updated_at", "values")}
     one = One(path=path + "/{id}", records="data")
     update = like.pushes["update"].model_copy(update={"path": path + "/{id}", "fields": {}})
-    given = {"path": f"{path}/query", "one": one, "fields": fields, "pushes": {"update": update}}
+    delete = like.pushes["delete"].model_copy(update={"path": path + "/{id}"})
+    pushes = {"update": update, "delete": delete}
+    given = {"path": f"{path}/query", "one": one, "fields": fields, "pushes": pushes}
     return like.model_copy(update=given)
 
 
@@ -108,7 +110,14 @@ def _entries(like: Resource, below: Resource, slug: str) -> Resource:
     """Entries of one list, as a resource of their own, which can be read incrementally."""
     one = One(path=f"/lists/{slug}/entries/{{id}}", records="data")
     given = {"path": f"/lists/{slug}/entries/query", "one": one, "id": below.id, "fields": below.fields}
-    return like.model_copy(update={**given, "parent_id": "parent_record_id", "many": None, "pushes": {}})
+    pushes = {kind: _of_list(push, slug) for kind, push in below.pushes.items()}
+    return like.model_copy(update={**given, "parent_id": "parent_record_id", "many": None, "pushes": pushes})
+
+
+def _of_list(push: Any, slug: str) -> Any:
+    """The same push where the list is known."""
+    fields = {name: field for name, field in push.fields.items() if name != "list_id"}
+    return push.model_copy(update={"path": push.path.replace("{data.list_id}", slug), "fields": fields})
 
 
 def _valued(name: str, resource: Resource, statuses: Sequence[str], many: Sequence[str], budget: str) -> Valued:

@@ -39,10 +39,12 @@ from syncd.kit import (
 
 PROBE_SECONDS: Final = 5.0
 """How long the health probe may take (our checklist)."""
-MOST: Final = {"notes": 50}
+MOST: Final = {"notes": 50, "people_threads": 50, "companies_threads": 50, "deals_threads": 50}
 """Rows a page at most, by resource. A page cut short by Attio would look like the last one."""
 MOST_ROWS: Final = 500
 """For all others: the default of the query endpoints and of tasks; a maximum is not documented (facts, section 4)."""
+TASK: Final[dict[str, Any]] = {"deadline_at": None, "is_completed": False, "linked_records": [], "assignees": []}
+"""Of a new task Attio wants every key (facts, section 10)."""
 EXECUTION_ID: Final = "x-attio-execution-id"
 
 _SCOPE = re.compile(r"[a-z_]+:read(?:-write)?")
@@ -52,6 +54,7 @@ _SCOPES: Final = (
     (re.compile(r"/lists/[^/]+/entries"), ("list_entry:read", "list_configuration:read")),
     (re.compile(r"/objects"), ("object_configuration:read",)),
     (re.compile(r"/lists"), ("list_configuration:read",)),
+    (re.compile(r"/(?:threads|comments)"), ("comment:read", "object_configuration:read", "record_permission:read")),
     (re.compile(r"/notes"), ("note:read", "object_configuration:read", "record_permission:read")),
     (
         re.compile(r"/tasks"),
@@ -132,9 +135,13 @@ class Attio(RestDriver):
 
     def push(self, resource: Resource, change: Change) -> Request:
         request = super().push(resource, change)
-        if not isinstance(resource, Valued) or not isinstance(request.json, dict):
+        data = request.json.get("data") if isinstance(request.json, dict) else None
+        if resource.name == "tasks" and change.kind == "create":
+            return replace(request, json={"data": {**TASK, **(data or {})}})
+        key = next((one for one in ("values", "entry_values") if one in (data or {})), None)
+        if not isinstance(resource, Valued) or data is None or key is None:
             return request
-        return replace(request, json={"data": {"values": values_of(resource, request.json["data"]["values"])}})
+        return replace(request, json={"data": {**data, key: values_of(resource, data[key])}})
 
     # Reading answers.
 

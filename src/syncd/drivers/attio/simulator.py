@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from aiohttp import web
 
 from syncd.clock import Clock
-from syncd.drivers.attio.simulator_records import AttioRecords
+from syncd.drivers.attio.simulator_talk import AttioTalk
 from syncd.testing.base import Call, Route, Simulator
 from syncd.testing.collection import Entry, Raw, World
 
@@ -19,14 +19,14 @@ TASK = {"content", "format", "deadline_at", "is_completed", "linked_records", "a
 TASK_CHANGES = {"deadline_at", "is_completed", "linked_records", "assignees"}
 
 
-class AttioSimulator(AttioRecords):
+class AttioSimulator(AttioTalk):
     """Options: `token`, `scopes` (space separated), `score_limit` (sum in 10 s), `score_per_query`, `query_budget` (what
     POST queries count as: read or write), `max_page`, `merge_seconds` (how long originals say merge_in_progress),
     `custom_objects` ({slug: count}), `history` (days of data), and counts of people, companies, deals, entries (of the
     list sales_pipeline, resource `entries:sales_pipeline`), tasks, notes, workspace_members."""
 
     routes: ClassVar[tuple[Route, ...]] = (
-        *AttioRecords.routes,
+        *AttioTalk.routes,
         ("GET", "/v2/tasks", "tasks"),
         ("GET", "/v2/tasks/{id}", "task_one"),
         ("POST", "/v2/tasks", "task_new"),
@@ -188,6 +188,10 @@ class AttioSimulator(AttioRecords):
             world: World = self.state
             shown = self._object if resource == "objects" else self._list
             return {schema.id: shown(schema) for schema in world.facts[resource].values()}
+        if resource.endswith("_threads"):
+            slug = self.state.facts["objects"][resource.removesuffix("_threads")].id
+            told = [one for one in self.talk if one["comments"][0]["record"]["object_id"] == slug]
+            return {one["id"]["thread_id"]: one for one in told}
         return super().truth(resource)
 
 
