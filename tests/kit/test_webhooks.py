@@ -256,6 +256,7 @@ SPELLED = Webhooks(
     type="event",
     composite=("event", "hallid || hall", "seatid || @body", "timestamp || @body"),
     ids={"seats": ("hallid_str || hallid", "seatid"), "halls": "hallid"},
+    below=("halls",),
     routes={"seat/moved": "seats", "hall/shut": "halls"},
     at="timestamp",
 )
@@ -267,6 +268,7 @@ def test_keys_that_are_spelled_now_so_now_so_are_read_all_the_same(keys: tuple[s
     delivery = Delivery(dumps(body), Headers(), route="secret")
     (event,) = events(SPELLED, delivery)
     assert (event.resource, event.external_id, event.at is not None) == ("seats", "7%3Ax:3", True)
+    assert event.parent_id is None
     same = Delivery(
         dumps(
             {
@@ -282,7 +284,7 @@ def test_keys_that_are_spelled_now_so_now_so_are_read_all_the_same(keys: tuple[s
 
 def test_events_of_one_resource_may_name_their_record_elsewhere() -> None:
     (event,) = events(SPELLED, Delivery(dumps({"event": "hall/shut", "hallID": 9}), Headers()))
-    assert (event.resource, event.external_id, event.at) == ("halls", "9", None)
+    assert (event.resource, event.external_id, event.at, event.parent_id) == ("halls", "9", None, "9")
     with pytest.raises(PayloadError, match="no record id"):
         events(SPELLED, Delivery(dumps({"event": "seat/moved", "hallID": 9}), Headers()))
 

@@ -311,12 +311,13 @@ class Webhooks(Model):
     """How deliveries are verified and what they mean."""
 
     verify: Literal[
-        "hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "airbnb", "none"
+        "hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "airbnb", "issued_token", "none"
     ] = Field(
         "none",
         description="The scheme; `standard` is Standard Webhooks and Svix. `none`: nothing is signed, so the last part of "
         "the URL is the secret, and what a delivery says is only where to look again. `airbnb`: by an RSA key in PEM among "
-        "the secrets, else as `none`.",
+        "the secrets, else as `none`. `issued_token`: the partner asks for a token of ours, with one of the secrets, at "
+        "/webhooks/{partner}/{integration}/token, and brings it.",
     )
     header: str | None = Field(None, description="Header with the signature.")
     encoding: Literal["hex", "base64"] = Field("hex", description="hmac: how the signature is written.")
@@ -342,6 +343,11 @@ class Webhooks(Model):
         default_factory=dict,
         description="Resource to path: the same for its events, where it is another place; several are joined as ids are.",
     )
+    below: tuple[str, ...] = Field(
+        (),
+        description="Child resources whose events name the record they stand below, at `id` or `ids`, and not their own: what "
+        "is below it is listed again.",
+    )
     any_case: bool = Field(
         False,
         description="Keys are spelled now so, now so: they are read in lower case, as the paths here are written.",
@@ -362,8 +368,8 @@ class Webhooks(Model):
     def _whole(self) -> Self:
         if self.verify.startswith("hmac") and not self.header:
             raise ValueError(f"`verify: {self.verify}` needs `header`: where the signature is")
-        if stray := sorted(set(self.ids) - set(self.routes.values())):
-            raise ValueError(f"`ids`: no event is of {stray[0]}, by `routes`")
+        if stray := sorted({*self.ids, *self.below} - set(self.routes.values())):
+            raise ValueError(f"`ids` and `below`: no event is of {stray[0]}, by `routes`")
         return self
 
 

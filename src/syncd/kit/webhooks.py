@@ -239,6 +239,7 @@ def _event(rules: Webhooks, fact: Any, delivery: Delivery) -> Event | None:
         _moment(getter(rules.at)(fact)) if rules.at else None,
         signed and kind in rules.deletes,
         record if isinstance(record, dict) else None,
+        parent_id=found if rules.routes[kind] in rules.below else None,
     )
 
 

@@ -131,7 +131,8 @@ def test_each_event_of_each_property_is_a_subscription_of_its_own() -> None:
     rules = DRIVER.subscriptions(BOTH)
     assert rules is not None
     wanted = rules.wanted(["reservations"])
-    assert len(wanted) == 18 and f"{Q}:reservation/deleted" in wanted
+    assert len(wanted) == 16 and f"{Q}:reservation/deleted" in wanted
+    assert f"{P}:reservation/notes_changed" in rules.wanted(["reservation_notes"])
     request = rules.create("https://hooks.example/x", [f"{Q}:reservation/deleted"])
     assert request.form == {
         "propertyID": Q, "object": "reservation", "action": "deleted", "endpointUrl": "https://hooks.example/x",

@@ -9,8 +9,6 @@ from syncd.drivers.cloudbeds.subscriptions import CloudbedsSubscriptions
 from syncd.kit import (
     Auth,
     Change,
-    Delivery,
-    Event,
     Limits,
     RejectedError,
     Resource,
@@ -41,13 +39,6 @@ class Cloudbeds(RestDriver):
     def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
         routes = self.spec.webhooks.routes if self.spec.webhooks is not None else {}
         return CloudbedsSubscriptions(routes, [str(one) for one in options.get("properties") or ()])
-
-    def events(self, delivery: Delivery) -> list[Event]:
-        """A changed note does not show in its reservation: its notes are listed again, too."""
-        found = super().events(delivery)
-        of_notes = [one for one in found if one.type == "reservation/notes_changed"]
-        notes = "reservation_notes"
-        return found + [Event(notes, one.external_id, one.type, one.at, parent_id=one.external_id) for one in of_notes]
 
     def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
         super().check(resource, change, stored)
