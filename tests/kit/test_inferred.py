@@ -127,6 +127,15 @@ def test_what_was_forgiven_is_not_missed_again_until_it_has_come_back() -> None:
     assert [each.path for each in missing(shape)] == ["name"]
 
 
+def test_what_a_listing_in_the_order_of_age_has_at_its_beginning_alone_is_not_missed_at_its_end() -> None:
+    shape = Inferred.of([{"id": "a", "old": 1}] * 300)
+    shape.merge(Inferred.of([{"id": "b", "new": 1}] * 300))
+    shape.grant()
+    assert told(shape, Inferred.of([{"id": "b", "new": 1}] * 299)) == []
+    assert told(shape, Inferred.of([{"id": "a", "old": 1}] * 299)) == []
+    assert told(shape, Inferred.of([{"id": "b", "new": 1}] * 301)) == [("old", "missing")]
+
+
 def test_one_record_departs_by_unknown_and_retyped_fields_and_by_what_is_established_as_missing() -> None:
     shape = Inferred.of([{"id": "a", "at": {"city": "x"}, "rooms": [{"beds": 1}], "n": 1}] * 30)
     assert shape.departures({"id": "b", "at": None}) == []

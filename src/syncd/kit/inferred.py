@@ -168,6 +168,12 @@ class Inferred:
             if where == path:
                 node.forgiven = True
 
+    def grant(self) -> None:
+        """All absences so far are such as may be: a listing in the order of age has old fields first and new ones last."""
+        for _, node, of in _walk(self.root, ""):
+            if node.present:
+                node.longest = max(node.longest, node.first - 1, of - node.last)
+
     def as_json(self) -> dict[str, Any]:
         """To be stored."""
         return {"sizes": sorted(self.sizes), **_written(self.root)}

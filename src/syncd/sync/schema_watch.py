@@ -135,6 +135,7 @@ class ResourceWatch:
         if self.learned_at is None:
             self.known.merge(fresh)
             if ended and self.known.records >= LEARN_LEAST:
+                self.known.grant()
                 self.learned_at = now
                 self.changed = True
             return []
