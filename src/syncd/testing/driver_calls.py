@@ -124,7 +124,7 @@ def made_up(resource: Resource, kind: str, rules: Push, samples: Sequence[Sample
     """A change of a kind with every field its description names; another number makes another person of it."""
     data = {name: _value(field, number) for name, field in rules.fields.items()}
     own = id_of(resource, samples) if rules.needs_id or rules.method == "DELETE" else None
-    return Change(resource.name, own, kind, data, f"0f6d3a52-7f0e-4f0f-9a46-{number:012d}")
+    return Change(resource.name, own, kind, data, f"0f6d3a52-7f0e-4f0f-9a46-{number:012d}", SINCE)
 
 
 def _value(field: PushField, number: int) -> Any:

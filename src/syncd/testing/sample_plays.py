@@ -228,7 +228,7 @@ def change_of(sample: Sample) -> Change:
     """The change a sample states."""
     told = sample.content
     key = str(told.get("key", "0f6d3a52-7f0e-4f0f-9a46-5c1d9c1f3b10"))
-    return Change(sample.resource, told.get("id"), told["kind"], told.get("data", {}), key)
+    return Change(sample.resource, told.get("id"), told["kind"], told.get("data", {}), key, NOW)
 
 
 def plays_push(driver: Driver, sample: Sample) -> None:
