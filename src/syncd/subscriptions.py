@@ -18,7 +18,8 @@ from syncd.config import Config, did_you_mean
 from syncd.errors import ConfigError, OwnershipError, SyncdError
 from syncd.store import Store
 from syncd.sync.account import Account
-from syncd.sync.subscribing import KIND, REGISTERING, Action, Found, Step, Subscribing, among
+from syncd.sync.subscribed import REGISTERING, Action, Found, Step, among
+from syncd.sync.subscribing import KIND, Subscribing
 
 say = structlog.get_logger()
 

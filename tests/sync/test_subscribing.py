@@ -17,7 +17,8 @@ from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError,
 from syncd.kit import Headers, Request, Response, Secret, Subscription, Subscriptions
 from syncd.kit.subscriptions import text_at, texts
 from syncd.ports import StoredCredential
-from syncd.sync.subscribing import REGISTERING, Action, Held, Subscribing, among, compare, same_address
+from syncd.sync.subscribed import REGISTERING, Action, Held, among, compare, same_address
+from syncd.sync.subscribing import Subscribing
 from syncd.testing.clock import FakeClock
 
 OURS = "https://sync.example.com/webhooks/acme/one"
@@ -417,6 +418,34 @@ async def test_one_whose_address_is_another_now_is_not_ours_and_one_nobody_wants
     [step] = (await stage.mend()).done
     assert step.done == "removed new2: nothing here wants GONE"
     assert list(stage.sealed) == ["CHANGED/new1"] and len(stage.rows) == 1
+
+
+async def test_one_kind_of_event_that_is_refused_keeps_no_other_from_being_made() -> None:
+    class Choosy(Unlisted):
+        wrong: tuple[str, ...] = ("CHANGED",)
+
+        async def call(self, request: Request, *, lane: Any) -> Response:
+            if request.method == "POST" and request.json["events"][0] in self.wrong:
+                self.calls.append("refused")
+                raise RejectedError("User don't have the right permissions", status=403)
+            return await super().call(request, lane=lane)
+
+    stage = Choosy()
+    with pytest.raises(
+        RejectedError, match=r"could not make a subscription of CHANGED .*permissions; 1 of 2 steps were taken"
+    ):
+        await stage.mend()
+    assert list(stage.sealed) == ["GONE/new1"]
+
+    class Many(OneAnEvent):
+        def wanted(self, resources: Any) -> frozenset[str]:
+            return frozenset({"A", "B", "C", "D", "E"})
+
+    stage = Choosy()
+    stage.api, stage.wrong = Many(), ("A", "B", "C", "D", "E")
+    with pytest.raises(RejectedError, match="0 of 5 steps were taken"):
+        await stage.mend()
+    assert stage.calls == ["refused"] * 3
 
 
 async def test_an_address_that_is_too_long_is_refused_before_anything_is_sent() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from syncd.kit import Request, Response, Secret, Subscription
-from syncd.sync.subscribing import Action, Held, compare_each, without_secret
+from syncd.sync.subscribed import Action, Held, compare_each, without_secret
 from tests.sync.test_subscribing import OURS, WANTED, Api, Stage
 
 OTHER = "https://elsewhere.example.com/hook/secret"
