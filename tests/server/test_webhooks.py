@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -259,3 +260,25 @@ async def test_a_partner_hears_what_it_wants_to_hear_of_what_is_stored_and_of_no
 
 async def _chunks(body: bytes) -> AsyncIterator[bytes]:
     yield body
+
+
+async def test_who_asks_for_a_token_with_our_secret_delivers_with_it_and_nobody_else_learns_that_there_are_any(
+    gate: Gate,
+):
+    rules = {"verify": "issued_token", "event_id": "id", "answer": {"status": 200}}
+    gate.receivers = by_name(receiver("one", key="our-secret", rules=rules), receiver("two"))
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    asked = b"grant_type=client_credentials&client_id=x&client_secret="
+    status, body, _ = await gate.post("/webhooks/acme/one/token", asked + b"our-secret", **form)
+    assert status == 200
+    token = {"Authorization": f"Bearer {json.loads(body)['jwt']}"}
+    assert (await gate.post(**token))[0] == 200
+    assert ("one", "evt_1") in gate.keeper.rows
+    answers = [
+        await gate.post("/webhooks/acme/one/token", asked + b"guessed", **form),
+        await gate.post("/webhooks/acme/two/token", asked + b"our-secret", **form),
+        await gate.post("/webhooks/acme/nobody/token", asked + b"our-secret", **form),
+        await gate.post("/webhooks/acme/two", **token),
+    ]
+    assert {(status, body) for status, body, _ in answers} == {(401, b'{"status": "refused"}\n')}
+    assert len(gate.keeper.rows) == 1

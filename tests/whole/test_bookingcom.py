@@ -24,6 +24,7 @@ CHILDREN = (
     "reservation_summaries",
 )
 PACE = 1.0
+SECRET = "what Booking.com asks us for a token with"
 
 
 def partner(url: str, **options: Any) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def partner(url: str, **options: Any) -> dict[str, Any]:
         "integrations": {
             "machine": {
                 "credentials": {"client_id": "simulated-machine", "client_secret": "simulated-machine-secret"},
+                "webhook": {"secrets": [SECRET]},
             }
         },
     }
@@ -64,7 +66,8 @@ async def test_bookingcom_is_imported_and_its_queues_are_acknowledged_once_store
         async def as_there() -> bool:
             known, truth = await stored("reservations"), await control.truth("reservations")
             return set(known) == set(truth) and all(
-                (one.get("status") == "cancelled") == (truth[name]["status"] == "cancelled") for name, one in known.items()
+                (one.get("status") == "cancelled") == (truth[name]["status"] == "cancelled")
+                for name, one in known.items()
             )
 
         async with daemon:
@@ -84,6 +87,14 @@ async def test_bookingcom_is_imported_and_its_queues_are_acknowledged_once_store
             after = (await stored("reservations"))[first]
             assert (after["status"], len(after["rooms"])) == ("modified", 1)
             assert (await stored("reservations"))[made]["first_name"]
+            # What a guest writes is told by notifications, with a token that was asked of us first.
+            await control.webhooks(f"http://127.0.0.1:{daemon.port}/webhooks/bookingcom/machine", SECRET)
+            (said,) = await control.create("messages")
+
+            async def told_of() -> bool:
+                return said in await stored("messages")
+
+            await daemon.until(told_of, seconds=40)
             # A report, a reply, and a token that ended before its time.
             await control.do("expire_tokens")
             report = await desk.push("reservations", "no_show", {"waived_fees": "no"}, first)

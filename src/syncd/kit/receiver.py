@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
+from syncd.kit import issuing
 from syncd.kit.driver import Driver
 from syncd.kit.signatures import Verdict
 from syncd.kit.verifying import signs_address
@@ -62,7 +63,7 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 class Receiver:
     """The judge of one integration's deliveries."""
 
-    __slots__ = ("_driver", "_event_id", "_event_type", "_kept", "_padding", "_path", "_signs_url", "_verify", "answer",
+    __slots__ = ("_driver", "_event_id", "_event_type", "_issues", "_kept", "_padding", "_path", "_signs_url", "_verify", "answer",
                  "cost", "doubted", "integration", "partner", "per_second", "url")  # fmt: skip
 
     def __init__(
@@ -102,6 +103,8 @@ class Receiver:
         """What the partner wants to hear of a delivery that is stored: status, body, content type; None: the usual."""
         self.doubted = False
         """The last one that was let in was signed for another address than ours."""
+        asks = usable and rules is not None and rules.verify == "issued_token"
+        self._issues = tuple(secret.reveal() for secret in secrets) if asks else None
         # A scheme of a driver's own may look at anything; of ours three look at the address.
         self._signs_url = rules is None or signs_address(rules) or type(driver).verify is not Driver.verify
         self._event_id: Callable[[Delivery], str | None] = driver.event_id
@@ -115,6 +118,14 @@ class Receiver:
     def judges(self) -> bool:
         """There is a secret to judge by. Without, everything is refused at once, which takes no time."""
         return self._verify is not None
+
+    def issues(self, delivery: Delivery) -> bool:
+        """Does this ask for a token of ours, and is no delivery?"""
+        return self._issues is not None and delivery.route == issuing.ROUTE
+
+    def token(self, delivery: Delivery, now: datetime) -> bytes | None:
+        """What is answered to who asks for a token; None: refused. Never raises."""
+        return issuing.answer(delivery, self._issues or (), now.timestamp())
 
     def judge(self, delivery: Delivery, now: datetime) -> Accepted | Refused:
         """Never raises, whatever the bytes. `delivery.url` may be the path and query as they came; it becomes the public

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from syncd.errors import ConfigError
-from syncd.kit import signatures
+from syncd.kit import issuing, signatures
 from syncd.kit.signatures import Algorithm
 from syncd.kit.spec import Webhooks
 from syncd.kit.verifying import URI_SIGNATURE
@@ -41,6 +41,8 @@ def signed(rules: Webhooks, delivery: Delivery, secret: str, at: float, *, forge
         if secret.lstrip().startswith("-----BEGIN"):
             raise ConfigError("only the partner can sign for this integration: we have its public key")
         return {}
+    if rules.verify == "issued_token":
+        return {"authorization": _sealed(f"Bearer {issuing.issue(secret, at)}", forged)}
     body, stamp = delivery.body, str(int(at))
     if rules.verify == "standard":
         brand = "svix" if "svix-id" in delivery.headers else "webhook"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from syncd.kit import signatures
+from syncd.kit import issuing, signatures
 from syncd.kit.signatures import Verdict
 from syncd.kit.spec import Webhooks
 from syncd.kit.webhooks import Delivery
@@ -44,6 +44,8 @@ def verifier(rules: Webhooks, secrets: Sequence[str], *, tolerance_seconds: floa
             return _twilio(named or "x-twilio-signature", held)
         case "airbnb":
             return _airbnb(named or "authorization", held, tolerance_seconds)
+        case "issued_token":
+            return issuing.verifier(held)
         case "none":
             return _known_by_url(held)
 

@@ -137,6 +137,8 @@ class Webhooks:
         receiver = receivers.get((partner, name))
         if receiver is None:
             return self._unknown(partner, delivery, now)
+        if receiver.issues(delivery):
+            return self._token(receiver, delivery, now)
         verdict = receiver.judge(delivery, now)
         if not isinstance(verdict, Accepted):
             if not receiver.judges:
@@ -161,6 +163,15 @@ class Webhooks:
         except StoreError as error:
             return self._doubt(receiver, error)
         return None
+
+    def _token(self, receiver: Receiver, delivery: Delivery, now: datetime) -> Answer:
+        """The partner asks for a token to deliver with. One that is refused costs as much as one that is given."""
+        granted = receiver.token(delivery, now)
+        if granted is not None:
+            return Answer(200, granted)
+        metrics.WEBHOOK_FAILURES.labels(receiver.partner, "signature" if self._sure() else "secrets_unread").inc()
+        self._tell(receiver, "webhook_tokens_refused", "not with one of its secrets")
+        return self._refused()
 
     def _end(self, receiver: Receiver, answer: Callable[[Answer], None], outcome: bool | str) -> None:
         try:

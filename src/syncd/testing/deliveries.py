@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -87,6 +87,8 @@ class Deliveries:
         """How long ago what is signed just now says it was signed; the partner's `sign` asks its clock through this."""
         self.accepts: Callable[[int, bytes], bool] | None = None
         """What counts as an acknowledgement, for a partner to whom not every 2xx is one."""
+        self.before: Callable[[aiohttp.ClientSession, Delivery], Awaitable[None]] | None = None
+        """What is done before each delivery leaves, for a partner that fetches a token of the receiver's first."""
         self.lost = 0
         self.attacks: dict[str, Counter[int]] = {}
         """By kind: how many were answered with which status."""
@@ -214,9 +216,11 @@ class Deliveries:
             self.retrying -= 1
 
     async def _send(self, delivery: Delivery) -> int:
-        headers = {"Content-Type": "application/json", **self._headers(delivery)}
         assert self._session is not None, "start() comes first"
         try:
+            if self.before is not None and not delivery.attack:
+                await self.before(self._session, delivery)
+            headers = {"Content-Type": "application/json", **self._headers(delivery)}
             async with self._session.post(
                 delivery.target.url, data=delivery.body, headers=headers, allow_redirects=False
             ) as answer:

@@ -140,7 +140,9 @@ class BookingComSimulator(BookingComQueue):
         if not content:
             return self.failure(400, call, "message.content is required")
         name = f"m-{self.dice.code(10)}"
-        self.state["messages"].add(name, message_of(self.dice, name, raw, self.now(), content, guest=False), self.now())
+        said = message_of(self.dice, name, raw, self.now(), content, guest=False)
+        entry = self.state["messages"].add(name, said, self.now())
+        self.announce("create", "messages", None, entry)
         return self.data({"message_id": name, "guest_has_account": True, "ok": True})
 
     def tag(self, call: Call) -> web.Response:

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from xml.sax.saxutils import quoteattr
 
+import aiohttp
 import orjson
 from aiohttp import web
 
 from syncd.drivers.bookingcom.simulator_data import build
 from syncd.testing.base import Call, Route, Simulator
 from syncd.testing.collection import World
+from syncd.testing.deliveries import Delivery, Target
 from syncd.testing.dice import Dice
 from syncd.testing.limits_server import Refusal, Seats, Tier, never, rate
 
@@ -38,6 +40,7 @@ class BookingComAccount(Simulator):
         self.tokens: dict[str, float] = {}
         """Token -> when it ends, on the monotonic clock."""
         super().__init__(**options)
+        self.deliveries.before = self.introduce
 
     def defaults(self) -> dict[str, Any]:
         return {
@@ -114,6 +117,23 @@ class BookingComAccount(Simulator):
         if ends is None or self.clock.monotonic() >= ends:
             return self.failure(401, call, "Authorization token missing, invalid or expired")
         return None
+
+    # Notifications: it has no signature, and asks the receiver for a token instead
+
+    async def introduce(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
+        """A token of the receiver's, asked for once, and again when a delivery was not taken."""
+        target = delivery.target
+        if target.facts.get("token") and delivery.attempts < 2:
+            return
+        form = {"grant_type": "client_credentials", "client_id": "booking", "client_secret": target.secrets[0]}
+        async with session.post(f"{target.url}/token", data=form) as answer:
+            self.counters.count("receiver_tokens")
+            target.facts["token"] = str((await answer.json())["jwt"]) if answer.status == 200 else ""
+
+    def sign(self, target: Target, body: bytes, message_id: str) -> Mapping[str, str]:
+        known = self.deliveries.targets.get(target.id)
+        fits = known is not None and known.secrets == target.secrets
+        return {"Authorization": f"Bearer {target.facts.get('token', '') if fits else 'a.forged.one'}"}
 
     # How it answers
 

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 from xml.sax.saxutils import escape
 
 import defusedxml.ElementTree as ElementTree
+import orjson
 from aiohttp import web
 
 from syncd.drivers.bookingcom.simulator_account import CHANGED, NEW, PLAIN, BookingComAccount
-from syncd.drivers.bookingcom.simulator_data import day, nights, room_of, stamp, stay_of
+from syncd.drivers.bookingcom.simulator_data import day, message_of, nights, room_of, stamp, stay_of
 from syncd.testing.base import Call, Route
 from syncd.testing.collection import Entry, Raw, merged
 from syncd.testing.dice import epoch
@@ -46,6 +47,10 @@ class BookingComQueue(BookingComAccount):
     # The truth and its changes
 
     def make(self, resource: str, fields: Raw | None) -> tuple[str, Raw]:
+        if resource == "messages":
+            talk = self.dice.pick([entry.raw for entry in self.state["conversations"]])
+            name = f"m-{self.dice.code(10)}"
+            return name, merged(message_of(self.dice, name, talk, self.now()), fields or {})
         external_id = str(4418000000 + self.mutated["create"])
         owner = self.dice.pick(list(self.state["properties"].entries))
         return external_id, merged(stay_of(self.dice, external_id, owner, self.now()), fields or {})
@@ -62,6 +67,10 @@ class BookingComQueue(BookingComAccount):
         return False
 
     def announce(self, what: str, resource: str, before: Entry | None, after: Entry | None) -> None:
+        if resource == "messages" and after is not None:
+            metadata = {"uuid": self.dice.code(24), "type": "MESSAGING_API_NEW_MESSAGE", "payloadVersion": "1.0"}
+            note = orjson.dumps({"metadata": metadata, "payload": after.raw})
+            self.deliveries.post(metadata["type"], note, metadata["uuid"])
         if resource != "reservations" or after is None:
             return
         waits = self.queues[NEW] if what == "create" or after.id in self.queues[NEW] else self.queues[CHANGED]
