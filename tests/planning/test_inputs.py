@@ -13,6 +13,7 @@ from syncd.sync.measured import Measured
 from syncd.sync.plan import Strategy
 from syncd.sync.schedule import Schedule
 from syncd.testing.clock import FakeClock
+from tests.planning.conftest import SHOP
 
 
 def by_name(scope: ScopeLoad) -> dict[str, Load]:
@@ -62,6 +63,15 @@ def test_figures_come_from_what_was_measured(shop):
     assert notes.full == Figure(230, Known.ASSUMED)  # a call below each thing
     assert notes.records == Figure(460, Known.MEASURED)
     assert notes.caused_per_second == pytest.approx(0.01)  # each changed thing has its notes listed anew
+
+
+def test_where_parents_say_that_there_is_nothing_below_only_the_others_are_calls(read):
+    base = SHOP.replace("records: data}\n    found", "records: data, where: count}\n    found").replace(
+        "      every: 15m\n", "      every: 15m\n      fields: {count: count}\n"
+    )
+    seen = Sight({("acme", "things"): Measured(live=230), ("acme", "notes"): Measured(live=9, pass_calls=7)})
+    [scope] = scopes_of(read(base=base).require().partners["shop"], seen)
+    assert by_name(scope)["notes"].full == Figure(7, Known.MEASURED)
 
 
 def test_two_integrations_of_one_scope_are_one_load(shop):

@@ -150,6 +150,8 @@ def _load(
     if plan.strategy is Strategy.CHILDREN:
         parents = figures.records_figure(known.get(resource.parent or "", figures.NOTHING))
         full = figures.children_figure(found, parents, resource.page_size)
+        if resource.where is not None and found.pass_calls is not None and found.assumed is None:
+            full = Figure(float(found.pass_calls), Known.MEASURED)  # not below every parent
         changed = known.get(resource.parent or "", figures.NOTHING).changed_per_second or 0.0
         each = full.value / parents.value if full.value and parents.value else 1.0
         caused += changed * each

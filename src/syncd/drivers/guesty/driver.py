@@ -201,8 +201,7 @@ class Guesty(RestDriver):
         return super().classify(response, now)
 
     def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
-        routes = self.spec.webhooks.routes if self.spec.webhooks is not None else {}
-        return GuestySubscriptions({**routes, CALENDAR: "calendar"})
+        return GuestySubscriptions(self.spec.webhooks.routes if self.spec.webhooks is not None else {})
 
     def events(self, delivery: Delivery) -> list[Event]:
         """What happened to a calendar is told without a name: by the days it happened to."""
