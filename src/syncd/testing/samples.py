@@ -80,9 +80,9 @@ def answer(told: Mapping[str, Any], url: str = "", reads: Markup | None = None) 
     """An answer as a sample writes it: `status` (200), `headers`, and `body` (JSON), `text`, or `xml`, read by `reads`."""
     if "xml" in told:
         rules = reads or Markup()
-        headers = Headers({"content-type": "text/xml", **told.get("headers", {})})
         content = without(str(told["xml"]).encode(), rules)
-        return Response(int(told.get("status", 200)), headers, content, url=url, reads=rules)
+        said = Headers({"content-type": "text/xml", **told.get("headers", {})})
+        return Response(int(told.get("status", 200)), said, content, url=url, reads=rules)
     content = str(told["text"]).encode() if "text" in told else dumps(told.get("body"))
     headers = {"content-type": "application/json", **told.get("headers", {})}
     return Response(int(told.get("status", 200)), Headers(headers), content, url=url)
