@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from syncd.errors import PayloadError, RejectedError, UnknownOutcomeError
-from syncd.kit import Change, Headers, Item, Resource, Response, contact, pushing
+from syncd.kit import Change, Headers, Item, Resource, Response, contact, look_ups, pushing
 from syncd.kit.pushes import Push
 
 
@@ -161,18 +161,18 @@ def test_a_key_is_repeated_for_as_long_as_the_partner_knows_it():
     assert not pushing.idempotent(orders, change("key"), 25 * 3600)
     assert pushing.idempotent(orders, change("natural"), 1e9)
     assert not pushing.idempotent(orders, change("none"), 0)
-    assert pushing.look_up(orders, change("none"), None) is None
+    assert look_ups.look_up(orders, change("none"), None) is None
 
 
 def test_a_look_up_finds_what_the_push_wrote_and_nothing_else():
     look = {"path": "/notes", "params": {"ref": "{key}"}, "records": "items", "same": {"ref": "{key}", "n": "{data.n}"}}
     orders = resource(p={"path": "/notes", "idempotency": "look_up", "look_up": look})
-    asked = pushing.look_up(orders, change(n=5), None)
+    asked = look_ups.look_up(orders, change(n=5), None)
     assert asked is not None
     assert (asked.method, asked.path, asked.params) == ("GET", "/notes", {"ref": "k1"})
-    assert pushing.already(orders, change(n=5), answer('{"items": [{"ref": "x"}, {"ref": "k1", "n": "5"}]}'))
-    assert not pushing.already(orders, change(n=5), answer('{"items": [{"ref": "k1", "n": 6}]}'))
-    assert not pushing.already(orders, change(n=5), answer('{"items": []}'))
+    assert look_ups.already(orders, change(n=5), answer('{"items": [{"ref": "x"}, {"ref": "k1", "n": "5"}]}'))
+    assert not look_ups.already(orders, change(n=5), answer('{"items": [{"ref": "k1", "n": 6}]}'))
+    assert not look_ups.already(orders, change(n=5), answer('{"items": []}'))
 
 
 @pytest.mark.parametrize(
@@ -191,20 +191,20 @@ def test_an_answer_without_what_was_asked_for_does_not_say_that_it_is_not_there(
     look = {"path": "/notes", "records": "items", "same": {"ref": "{key}"}}
     orders = resource(p={"path": "/notes", "idempotency": "look_up", "look_up": look})
     with pytest.raises(PayloadError, match="the answer to the look-up has"):
-        pushing.already(orders, change(), answer(odd))
+        look_ups.already(orders, change(), answer(odd))
 
 
 def test_without_a_path_the_look_up_reads_the_record_itself():
     orders = resource(
         p={"path": "/orders/{id}", "idempotency": "look_up", "look_up": {"same": {"status": "{data.status}"}}}
     )
-    assert pushing.already(orders, change(status="done"), answer('{"order": {"status": "done"}}'))
-    assert not pushing.already(orders, change(status="done"), answer('{"order": {"status": "open"}}'))
-    assert not pushing.already(orders, change(status="done"), answer('{"order": {"id": "7"}}')), "it has no status yet"
+    assert look_ups.already(orders, change(status="done"), answer('{"order": {"status": "done"}}'))
+    assert not look_ups.already(orders, change(status="done"), answer('{"order": {"status": "open"}}'))
+    assert not look_ups.already(orders, change(status="done"), answer('{"order": {"id": "7"}}')), "it has no status yet"
     with pytest.raises(PayloadError, match="none of status at order"):
-        pushing.already(orders, change(status="done"), answer('{"order": {"error": "busy"}}'))
+        look_ups.already(orders, change(status="done"), answer('{"order": {"error": "busy"}}'))
     with pytest.raises(UnknownOutcomeError, match="none of what would show that it arrived: status"):
-        pushing.already(orders, change(other=1), answer('{"order": {"status": "open"}}'))
+        look_ups.already(orders, change(other=1), answer('{"order": {"status": "open"}}'))
 
 
 def test_an_answer_confirms_unless_it_says_otherwise_and_may_bring_the_record():
@@ -242,7 +242,7 @@ def test_other_words_for_a_value_are_sent_as_the_partners_own_and_judged_so():
     orders = resource(p={"path": "/x/{id}", "fields": fields, "transitions": table, "look_up": look_up})
     pushing.check(orders, change(status="closed"), {"status": "open"})
     assert pushing.push(orders, change(status="closed")).json == {"status": "done"}
-    assert pushing.already(orders, change(status="closed"), answer('{"order": {"id": 1, "status": "done"}}'))
+    assert look_ups.already(orders, change(status="closed"), answer('{"order": {"id": 1, "status": "done"}}'))
     assert refusal(orders, change(status="lost")) == "field status: is none of open, done"
     closed = refusal(orders, change(status="open"), {"status": "done"})
     assert closed == "field status: done cannot become open"
@@ -274,9 +274,9 @@ def test_a_look_up_is_about_what_is_not_older_than_the_push():
     orders = resource(p={"path": "/x", "look_up": rules})
     at = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
     sent = replace(change(text="again"), sent_at=at)
-    call = pushing.look_up(orders, sent, None)
+    call = look_ups.look_up(orders, sent, None)
     assert call is not None and dict(call.params) == {"since": "2026-11-22T11:58:00.000Z"}
-    never = pushing.look_up(orders, change(text="again"), None)
+    never = look_ups.look_up(orders, change(text="again"), None)
     assert never is not None and dict(never.params) == {}, "of what never left nothing is known"
     for made, there in (
         ('"2026-11-22T11:57:59Z"', False),
@@ -287,7 +287,7 @@ def test_a_look_up_is_about_what_is_not_older_than_the_push():
         ("12", True),
     ):
         body = answer(f'{{"items": [{{"text": "again", "made": {made}}}]}}')
-        assert pushing.already(orders, sent, body) is there, made
+        assert look_ups.already(orders, sent, body) is there, made
 
 
 def test_what_needs_another_section_says_so():

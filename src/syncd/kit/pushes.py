@@ -138,7 +138,8 @@ class Push(Model):
         for text in _texts(texts):
             for found in _ANY.findall(text):
                 if not PLACEHOLDER.fullmatch(found):
-                    raise ValueError(f"unknown placeholder {found}; there are {{id}}, {{key}}, {{sent}}, {{data}}, {{data.NAME}}")
+                    known = "{id}, {key}, {sent}, {data}, {data.NAME}"
+                    raise ValueError(f"unknown placeholder {found}; there are {known}")
         named = self.idempotency.partition(":")
         if self.idempotency not in {"natural", "look_up", "none"} and not (
             named[0] in {"header", "body"} and named[2].strip()

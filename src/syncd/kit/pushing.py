@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
-from syncd.errors import PayloadError, RejectedError, UnknownOutcomeError
+from syncd.errors import PayloadError
 from syncd.kit import coerce, contact
-from syncd.kit.adapter import id_parts
+from syncd.kit.filling import equal, filled, known_of, meant, params_of, path_of, refused, rules_for, says, text_of
 from syncd.kit.paths import MISSING, getter, kind, put
-from syncd.kit.pushes import BODY, PLACEHOLDER, LookUp, Push, PushField
+from syncd.kit.pushes import BODY, Push, PushField
 from syncd.kit.shapes import HEADER
 from syncd.model import Item, Raw, Request, Response
 
@@ -23,26 +20,8 @@ if TYPE_CHECKING:
     from syncd.kit.webhooks import Change
 
 
-CLOCKS_DIFFER: Final = timedelta(minutes=2)
-"""How far the partner's clock may be behind ours: what it says was made so long before a push left may be of that push."""
-MOST_CANDIDATES: Final = 20
-"""Records read to find the one that a push may have made."""
 STATE: Final = "state"
 """Code of a refusal for the state the record is stored in: it may have another one by now."""
-
-
-def rules_for(resource: Resource, change: Change) -> Push:
-    """The rules of a change's kind. Raises RejectedError for a kind the resource does not take."""
-    rules = resource.pushes.get(change.kind)
-    if rules is None:
-        hint = f"it takes: {', '.join(resource.pushes)}" if resource.pushes else "its driver knows no pushes of it"
-        raise refused(resource, f"{resource.name} takes no push of kind {change.kind!r}", hint)
-    return rules
-
-
-def refused(resource: Resource, message: str, hint: str = "") -> RejectedError:
-    """What is wrong with a change, found before anything was sent."""
-    return RejectedError(message, hint=hint, code="invalid", resource=resource.name)
 
 
 def check(resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
@@ -71,15 +50,6 @@ def check(resource: Resource, change: Change, stored: Mapping[str, Any] | None) 
     push(resource, change)  # a placeholder nothing stands for shows now, and not when it is sent
 
 
-def meant(rules: Push, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data in the partner's words."""
-    words = {name: field.words for name, field in rules.fields.items() if field.words}
-    return {
-        name: words[name].get(value, value) if name in words and isinstance(value, str) else value
-        for name, value in data.items()
-    }
-
-
 def by_state(resource: Resource, change: Change) -> bool:
     """May the change be sent only where the record is in certain states?"""
     rules = resource.pushes.get(change.kind)
@@ -93,7 +63,7 @@ def by_state(resource: Resource, change: Change) -> bool:
 def _check_expected(resource: Resource, rules: Push, change: Change, stored: Mapping[str, Any] | None) -> None:
     for name, field in rules.expects.items():
         wanted = change.data.get(name)
-        if wanted is None or stored is None or _equal(stored.get(field), wanted):
+        if wanted is None or stored is None or equal(stored.get(field), wanted):
             continue
         hint = "read the record again, and push anew what is still wanted"
         error = refused(resource, f"field {name}: the record was changed since: its {field} is another one", hint)
@@ -125,7 +95,7 @@ def _trouble(field: PushField, value: Any) -> str:
             if trouble := _trouble(single, one):
                 return trouble if len(values) == 1 else f"{trouble} (number {number} of the list)"
         return ""
-    if field.choices and not any(_equal(value, choice) for choice in field.choices):
+    if field.choices and not any(equal(value, choice) for choice in field.choices):
         return f"is none of {', '.join(map(str, field.choices))}"
     if field.longest is not None and isinstance(value, str) and len(value) > field.longest:
         return f"is longer than {field.longest} characters"
@@ -169,7 +139,7 @@ _KINDS: Final[Mapping[str, Callable[[Any], str]]] = {
 def push(resource: Resource, change: Change) -> Request:
     """The call that brings the change to the partner."""
     rules = rules_for(resource, change)
-    known = _known(resource, rules, change)
+    known = known_of(resource, rules, change)
     headers = {**resource.headers, **rules.headers}
     if rules.idempotency.startswith(HEADER):
         headers[rules.idempotency.removeprefix(HEADER).strip()] = change.idempotency_key
@@ -182,7 +152,7 @@ def push(resource: Resource, change: Change) -> Request:
         path_of(resource, rules.path, known),
         rules.method,
         route=rules.path,
-        params=_params(rules.params, known),
+        params=params_of(rules.params, known),
         headers=headers,
         json=None if rules.form or rules.xml else body,
         form=dict(_form_fields(body or {})) if rules.form else None,
@@ -203,7 +173,7 @@ def _form_fields(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         for index, inner in enumerate(value):
             yield from _form_fields(inner, f"{name}[{index}]")
     elif value is not None:
-        yield name, _text(value)
+        yield name, text_of(value)
 
 
 def idempotent(resource: Resource, change: Change, unsure_seconds: float) -> bool:
@@ -216,89 +186,6 @@ def idempotent(resource: Resource, change: Change, unsure_seconds: float) -> boo
     return rules.idempotency == "natural"
 
 
-def look_up(resource: Resource, change: Change, one: Request | None) -> Request | None:
-    """The call that tells whether it has arrived; `one` is the call that reads the record. None: nothing tells."""
-    rules = resource.pushes.get(change.kind)
-    if rules is None or rules.look_up is None:
-        return None
-    if rules.look_up.path is None:
-        return one
-    known = _known(resource, rules, change)
-    return Request(
-        path_of(resource, rules.look_up.path, known),
-        route=rules.look_up.path,
-        params=_params(rules.look_up.params, known),
-        headers=resource.headers,
-        budget="read",
-        group=resource.group,
-    )
-
-
-def already(resource: Resource, change: Change, response: Response) -> bool:
-    """Does the answer to `look_up` show that the change has arrived?
-
-    Raises PayloadError for an answer that does not tell: only what was asked for, and is not there, says no. Raises
-    UnknownOutcomeError for a change that brings nothing by which it could be told from others.
-    """
-    rules = rules_for(resource, change)
-    assert rules.look_up is not None
-    known, same, place = _known(resource, rules, change), rules.look_up.same, _place(resource, rules.look_up)
-    if all(filled(template, known) is MISSING for template in same.values()):
-        raise UnknownOutcomeError(f"the change brings none of what would show that it arrived: {', '.join(same)}")
-    found = getter(place)(response.json())
-    if isinstance(found, dict):
-        ids = resource.id if isinstance(resource.id, tuple) else (resource.id,)
-        of_one = rules.look_up.path is None or rules.look_up.each
-        if all(getter(path)(found) is MISSING for path in (*same, *(ids if of_one else ()))):
-            raise PayloadError(f"the answer to the look-up has none of {', '.join(same)} {_at(place)}")
-        found = [found]
-    if not isinstance(found, list):
-        raise PayloadError(f"the answer to the look-up has neither a record nor a list of them {_at(place)}")
-    return any(_says(record, same, known) is True for record in found if _may_be(record, rules.look_up, change))
-
-
-def candidates(resource: Resource, change: Change, response: Response) -> list[str] | None:
-    """The ids in the answer to `look_up` of records that have to be read to be compared; None where that answer tells all.
-
-    Raises PayloadError for an answer that is no such list, UnknownOutcomeError for more of them than are read.
-    """
-    rules = rules_for(resource, change).look_up
-    if rules is None or not rules.each:
-        return None
-    place = rules.records or ""
-    found = getter(place)(response.json())
-    if not isinstance(found, list):
-        raise PayloadError(f"the answer to the look-up has no list {_at(place)}")
-    ids = [resource.reader.identify(raw).external_id for raw in found if _may_be(raw, rules, change)]
-    if len(ids) > MOST_CANDIDATES:
-        raise UnknownOutcomeError(f"{len(ids)} records may be the one it made: too many to look at each")
-    return ids
-
-
-def _may_be(record: Any, rules: LookUp, change: Change) -> bool:
-    """Was it made when the change may have made it? What does not say may be."""
-    if rules.made is None or change.sent_at is None:
-        return True
-    value = getter(rules.made)(record)
-    try:
-        made = coerce.moment(value) if isinstance(value, str) else None
-    except PayloadError:
-        made = None
-    return made is None or made >= change.sent_at - CLOCKS_DIFFER
-
-
-def _at(place: str) -> str:
-    return f"at {place}" if place else "in its body"
-
-
-def _place(resource: Resource, rules: LookUp) -> str:
-    if rules.each:
-        return resource.one.records if resource.one is not None else ""
-    if rules.records is not None:
-        return rules.records
-    return resource.one.records if resource.one is not None and rules.path is None else ""
-
-
 def confirms(resource: Resource, change: Change, response: Response) -> bool:
     """Does the answer say that the change was made?"""
     rules = rules_for(resource, change)
@@ -306,7 +193,7 @@ def confirms(resource: Resource, change: Change, response: Response) -> bool:
         return True
     answer = response.json()
     told = {path: wanted for path, wanted in rules.confirm.items() if getter(path)(answer) not in (MISSING, None)}
-    return _says(answer, told, _known(resource, rules, change)) is not False
+    return says(answer, told, known_of(resource, rules, change)) is not False
 
 
 def pushed(resource: Resource, change: Change, response: Response) -> Item | None:
@@ -322,7 +209,7 @@ def made_id(resource: Resource, change: Change, response: Response) -> str | Non
     if rules.made is None:
         return None
     value = getter(rules.made)(response.json())
-    return _text(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
+    return text_of(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
 
 
 def order_key(resource: Resource, change: Change) -> str:
@@ -331,106 +218,4 @@ def order_key(resource: Resource, change: Change) -> str:
     value = change.data.get(rules.match) if rules is not None and rules.match is not None else None
     if isinstance(value, list):
         value = value[0] if value else None
-    return f"{rules.match}={_text(value).lower()}"[:500] if rules is not None and value is not None else ""
-
-
-# Placeholders.
-
-
-def _known(resource: Resource, rules: Push, change: Change) -> dict[str, Any]:
-    data = {
-        name: [value] if name in rules.fields and rules.fields[name].many and not isinstance(value, list) else value
-        for name, value in meant(rules, change.data).items()
-        if name not in rules.expects
-    }
-    sent = None if change.sent_at is None else (change.sent_at - CLOCKS_DIFFER).astimezone(UTC)
-    return {
-        "id": change.external_id,
-        "parts": id_parts(resource, change.external_id),
-        "key": change.idempotency_key,
-        "sent": None if sent is None else f"{sent:%Y-%m-%dT%H:%M:%S}.000Z",
-        "data": data,
-    }
-
-
-def _value(name: str, known: Mapping[str, Any]) -> Any:
-    first, _, rest = name.partition(".")
-    value = known[first]
-    if first == "id" and rest:
-        return known["parts"].get(rest, MISSING)
-    if first != "data" or not rest:
-        return MISSING if value is None else value
-    if rest in value:
-        return value[rest]
-    return getter(rest)(value)
-
-
-def filled(value: Any, known: Mapping[str, Any]) -> Any:
-    """A body with its placeholders filled; what nothing stands for is left out of its object."""
-    if isinstance(value, str):
-        alone = PLACEHOLDER.fullmatch(value)
-        if alone is not None:
-            found = _value(alone[1], known)
-            return found if found is MISSING else deepcopy(found)
-        return PLACEHOLDER.sub(lambda match: _needed(match[1], known), value)
-    if isinstance(value, Mapping):
-        made = {name: filled(inner, known) for name, inner in value.items()}
-        return {name: inner for name, inner in made.items() if inner is not MISSING}
-    if isinstance(value, list | tuple):
-        return [one for inner in value if (one := filled(inner, known)) is not MISSING]
-    return value
-
-
-def _needed(name: str, known: Mapping[str, Any]) -> str:
-    value = _value(name, known)
-    if value is MISSING or value is None:
-        raise RejectedError(f"nothing is known to stand for {{{name}}}", code="invalid")
-    return _text(value)
-
-
-def path_of(resource: Resource, path: str, known: Mapping[str, Any]) -> str:
-    """A path with its placeholders filled, each value quoted so that it stays one segment."""
-
-    def segment(match: re.Match[str]) -> str:
-        text = _needed(match[1], known)
-        if text in {"", ".", ".."}:
-            raise refused(resource, "an id of nothing but dots cannot stand in a path")
-        return quote(text, safe="")
-
-    return PLACEHOLDER.sub(segment, path)
-
-
-def _params(params: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    made = filled(params, known)
-    return {
-        name: [_text(one) for one in value] if isinstance(value, list) else _text(value)
-        for name, value in made.items()
-        if value is not None
-    }
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else str(value)
-
-
-def _says(answer: Any, wanted: Mapping[str, Any], known: Mapping[str, Any]) -> bool | None:
-    """Has the answer everything that was wanted? What the change does not bring is not wanted; None: nothing was."""
-    compared = None
-    for path, template in wanted.items():
-        value = filled(template, known)
-        if value is MISSING:
-            continue
-        found = getter(path)(answer)
-        if not _equal(found, value):
-            return False
-        compared = True
-    return compared
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if one == other and isinstance(one, bool) == isinstance(other, bool):
-        return True
-    simple = isinstance(one, str | int | float | bool) and isinstance(other, str | int | float | bool)
-    return simple and _text(one) == _text(other)
+    return f"{rules.match}={text_of(value).lower()}"[:500] if rules is not None and value is not None else ""

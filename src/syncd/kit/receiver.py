@@ -63,8 +63,8 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 class Receiver:
     """The judge of one integration's deliveries."""
 
-    __slots__ = ("_driver", "_event_id", "_event_type", "_issues", "_kept", "_padding", "_path", "_signs_url", "_verify", "answer",
-                 "cost", "doubted", "integration", "partner", "per_second", "url")  # fmt: skip
+    __slots__ = ("_driver", "_event_id", "_event_type", "_issues", "_kept", "_padding", "_path", "_signs_url",
+                 "_verify", "answer", "cost", "doubted", "integration", "partner", "per_second", "url")  # fmt: skip
 
     def __init__(
         self,

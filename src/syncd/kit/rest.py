@@ -17,7 +17,7 @@ from urllib.parse import quote
 from syncd import markup
 from syncd.client.dates import TODAY
 from syncd.errors import GoneError, PartnerError, PayloadError, RejectedError
-from syncd.kit import paging, parts, pushing, webhooks
+from syncd.kit import look_ups, paging, parts, pushing, webhooks
 from syncd.kit.adapter import answer_getter, id_parts
 from syncd.kit.classify import classify
 from syncd.kit.coerce import EPOCH
@@ -242,10 +242,10 @@ class RestDriver(Driver):
 
     def look_up(self, resource: Resource, change: Change) -> Request | None:
         one = self.one(resource, change.external_id) if change.external_id else None
-        return pushing.look_up(resource, change, one)
+        return look_ups.look_up(resource, change, one)
 
     def look_up_each(self, resource: Resource, change: Change, response: Response) -> Sequence[Request] | None:
-        ids = pushing.candidates(resource, change, response)
+        ids = look_ups.candidates(resource, change, response)
         return None if ids is None else [call for each in ids if (call := self.one(resource, each)) is not None]
 
     def look_first(self, resource: Resource, change: Change) -> bool:
@@ -257,7 +257,7 @@ class RestDriver(Driver):
         return rules.look_up.after if rules is not None and rules.look_up is not None else 0.0
 
     def already(self, resource: Resource, change: Change, response: Response) -> bool:
-        return pushing.already(resource, change, response)
+        return look_ups.already(resource, change, response)
 
     def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
         return pushing.confirms(resource, change, response)
