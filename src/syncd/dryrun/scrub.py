@@ -116,7 +116,7 @@ class Scrubber:
     def scrub(self, value: Any) -> Any:
         """A parsed document with all that was learnt replaced."""
         if isinstance(value, Mapping):
-            return {self.text(key) if key in self._fakes else key: self.scrub(inner) for key, inner in value.items()}
+            return {self.text(key) if telling.key_kind(key) else key: self.scrub(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.scrub(inner) for inner in value]
         if isinstance(value, str):
@@ -148,10 +148,13 @@ class Scrubber:
 
         return self.text(_TAG.sub(tag, text))
 
-    def left_in(self, text: str) -> list[str]:
-        """What of the learnt values still stands in a text: nothing, or there is a fault here."""
+    def left_in(self, document: Any) -> list[str]:
+        """What of the learnt values still stands in a document: nothing, or there is a fault here. Names of keys are none."""
         found = [value for value in self._fakes if len(value) >= SHORTEST_PART and value not in self._taken]
-        return [value for value in found if re.search(_bounded(value), text)]
+        if not found:
+            return []
+        told = "\n".join(_texts(document))
+        return [value for value in found if re.search(_bounded(value), told)]
 
     @property
     def _compiled(self) -> re.Pattern[str]:
@@ -222,6 +225,21 @@ class Scrubber:
         while True:
             yield from hmac.new(self._key, f"{block}:{salt}".encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
             block += 1
+
+
+def _texts(document: Any) -> Iterator[str]:
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, Mapping):
+        for key, inner in document.items():
+            if telling.key_kind(str(key)):
+                yield str(key)
+            yield from _texts(inner)
+    elif isinstance(document, list | tuple):
+        for inner in document:
+            yield from _texts(inner)
+    elif isinstance(document, int | float) and not isinstance(document, bool):
+        yield str(document)
 
 
 def _bounded(value: str) -> str:
