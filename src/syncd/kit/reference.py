@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from syncd.config.units import format_duration
 from syncd.kit.pushes import LookUp, Push, PushField, Transitions
-from syncd.kit.resource import Adapter, Each, Forget, Inner, Many, One, Pages, Queue, Resource, Since, Windows
+from syncd.kit.resource import Adapter, Attests, Each, Forget, Inner, Many, One, Pages, Queue, Resource, Since, Windows
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.spec import (
     Answer,
@@ -53,6 +53,7 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`one`", One),
     ("`many`", Many),
     ("`queue`", Queue),
+    ("`attests`", Attests),
     ("One of `adapters`", Adapter),
     ("One of `pushes`", Push),
     ("One of the `fields` of a push", PushField),

@@ -168,6 +168,16 @@ class Forget(Model):
     keep: tuple[str, ...] = Field(description="The keys that stay; all others are dropped before anything is stored.")
 
 
+class Attests(Model):
+    """What a listing of the partner's says of records that come another way: which of them it should show."""
+
+    resource: str = Field(description="Whose records it should show, under the same ids.")
+    field: FieldName = Field(description="A date of theirs: those with one to come, from tomorrow on, should be shown.")
+    but: dict[FieldName, tuple[str, ...]] = Field(
+        default_factory=dict, description="Field to values: those that it may leave out, such as cancelled ones."
+    )
+
+
 class Queue(Model):
     """Messages that a partner keeps until they are acknowledged, and shows again until then."""
 
@@ -268,10 +278,11 @@ class Resource(Model):
     parent_id: RecordPath | None = Field(None, description="Where a record names its parent.")
     tenant: RecordPath | None = Field(None, description="Where a record names the account it belongs to.")
     total: Path | None = Field(None, description="Where the answer has the number of records of the whole listing.")
-    missing: Literal["gone", "kept"] = Field(
+    missing: Literal["gone", "kept", "read"] = Field(
         "gone",
         description="What a record is that complete passes do not show any more: `gone`; or `kept`, where the listing shows "
-        "a window of time and records leave it alive. Then only the partner's word (404, 410, an event) ends one.",
+        "a window of time and records leave it alive. Then only the partner's word (404, 410, an event) ends one. `read`: as "
+        "`kept`, and it is read by its id once.",
     )
     sparse: bool = Field(False, description="A missing key means: not told. Stored fields are kept.")
     volatile: tuple[RecordPath, ...] = Field((), description="What changes and means nothing: left out of the hash.")
@@ -315,6 +326,10 @@ class Resource(Model):
         None,
         description="States in which a record is read again by its id: no list of changes shows that it leaves them.",
     )
+    attests: Attests | None = Field(
+        None,
+        description="Records of another resource that it should show: those that a complete pass does not are said, not deleted.",
+    )
     queue: Queue | None = Field(None, description="Of a queue: how its messages are acknowledged.")
     feeds: tuple[str, ...] = Field((), description="Of a feed: the resources it brings changes of.")
     lane: Literal["normal", "low"] = Field(
@@ -356,6 +371,8 @@ class Resource(Model):
             raise ValueError(f"queue.acknowledge: there is no push {self.queue.acknowledge!r}")
         if self.where is not None and self.parent is None:
             raise ValueError("`where` needs `parent:`, the resource it is listed below")
+        if self.missing == "read" and self.one is None:
+            raise ValueError("`missing: read` needs `one`, to read a record by its id")
         if self.unsettled is not None and (self.one is None or self.unsettled.field not in self.fields):
             raise ValueError("`unsettled` needs `one`, to read a record by its id, and a field of its own")
         if self.strategy == "incremental" and self.since is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -103,6 +103,37 @@ class Records:
             [external_id for _, external_id in keys],
         )
         return {(each[0], each[1]): Stamps(*each[2:]) for each in map(tuple, found)}
+
+    async def unattested(
+        self,
+        integration: str,
+        resource: str,
+        listing: str,
+        *,
+        field: str,
+        but: Mapping[str, Sequence[str]],
+        after: date,
+        before: datetime,
+        most: int = 1_000,
+    ) -> list[str]:
+        """Living records whose date `field` is later than `after` and that `listing` does not show, of those stored before it
+        began; at most so many ids, sorted. Records with a field among `but` may be left out there."""
+        found = await self._database.fetch(
+            "SELECT r.external_id FROM syncd.records r WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL "
+            "AND r.data ->> $4 > $5 AND r.fetched_at < $6 "
+            "AND NOT EXISTS (SELECT FROM jsonb_each($7::jsonb) b WHERE b.value ? (r.data ->> b.key)) "
+            "AND NOT EXISTS (SELECT FROM syncd.records l WHERE l.integration = $1 AND l.resource = $3 "
+            "AND l.external_id = r.external_id AND l.deleted_at IS NULL) ORDER BY r.external_id LIMIT $8",
+            integration,
+            resource,
+            listing,
+            field,
+            after.isoformat(),
+            before,
+            {name: list(values) for name, values in but.items()},
+            most,
+        )
+        return [each["external_id"] for each in found]
 
     async def some(self, integration: str, resource: str) -> bool:
         """Is anything of this resource stored, tombstones included?"""

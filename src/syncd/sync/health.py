@@ -59,6 +59,8 @@ class ResourceHealth:
     """Records of the last run that failed validation."""
     queues: dict[str, dict[str, datetime]] = field(default_factory=dict)
     """By queue: its messages as last shown, and since when each has been."""
+    unattested: Explanation | None = None
+    """A listing does not show records it should: nothing is deleted for that."""
     unacknowledged: Explanation | None = None
     """Messages of a queue are shown again and again."""
     limited_until: datetime | None = None
@@ -291,7 +293,9 @@ class Health:
         if waits is not None or put_off:
             return State.WAITING, waits or put_off[0]
         remark = self.silence or next((known.shape for known in self.resources.values() if known.shape), None)
-        remark = remark or self.contract
+        remark = (
+            remark or self.contract or next((one.unattested for one in self.resources.values() if one.unattested), None)
+        )
         return State.HEALTHY, remark or next(scope.remarks(gate, now), None)
 
     def resource_state(

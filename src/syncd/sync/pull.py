@@ -18,6 +18,7 @@ from syncd.limits import OverBudgetError
 from syncd.model import Checkpoint, Lane, Mode, Outcome
 from syncd.store import PULL, Peril, Stand
 from syncd.sync.account import Account
+from syncd.sync.attesting import tell_unattested
 from syncd.sync.careful import Careful, parked_error
 from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure, measure, tell
@@ -195,10 +196,13 @@ class Pull:
                 confirmed=self.confirmed,
                 children=account.children(plan.name),
                 history=account.history,
-                kept=plan.resource.missing == "kept",
+                missing=plan.resource.missing,
             )
             tally.deleted += tally.sweep.deleted
+            if tally.sweep.asked:
+                account.tasks_added()
             await ask_for_lacking(account, plan)
+            await tell_unattested(account, plan, stand)
         await self._conditional.keep(complete=complete)
         if complete or mode is Mode.INCREMENTAL:
             await self._tell_drift(stand, complete=complete)
