@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from syncd.errors import PayloadError
 from syncd.kit import coerce
+from syncd.kit.assembling import Assembly
 from syncd.kit.paths import MISSING, Getter, getter, kind, steps
 from syncd.kit.shapes import HEADER, MappedField, Stamp
 from syncd.model import Identity, Item, Raw, Record, Response
@@ -83,15 +84,7 @@ class Reader:
         self._own = self._shapes[_ADAPTER]
         paths = (resource.records,) if isinstance(resource.records, str) else resource.records
         self._lists = [(path, answer_getter(path)) for path in paths]
-        self._plain = resource.inner is None and not resource.asked and resource.forget is None
-        forget = resource.forget
-        self._forget = None if forget is None else (getter(forget.when), frozenset(forget.keep))
-        inner = resource.inner
-        self._inner = (
-            None
-            if inner is None
-            else (getter(inner.records), [(name, getter(path)) for name, path in inner.keep.items()])
-        )
+        self._assembly = Assembly.of(resource)
         self._total = answer_getter(resource.total) if resource.total else None
         self._tenant = getter(resource.tenant) if resource.tenant else None
         self._order = _moment(resource.order, "order") if resource.order else None
@@ -120,7 +113,7 @@ class Reader:
             if type(found) is dict and self._resource.keyed:
                 found = list(found.values())
             if type(found) is list:
-                return found if self._plain else self._completed(found, response)
+                return found if self._assembly is None else self._assembly.records(found, response)
         if found is None or (response.reads is not None and self._is_empty(response)):
             return []
         where = " or ".join(f"`{path}`" if path else "the top of the answer" for path, _ in self._lists)
@@ -151,44 +144,7 @@ class Reader:
 
     def completed(self, raw: Any, response: Response) -> Any:
         """A raw record that was read by itself, as the listing would show it."""
-        if self._plain or (self._forget is None and not self._resource.asked):
-            return raw
-        return self._sound([raw], response)[0]
-
-    def _completed(self, rows: list[Any], response: Response) -> list[Any]:
-        """The records in the rows, each with what stands around it or was asked for."""
-        inner = self._inner
-        found = rows
-        if inner is not None:
-            get, keep = inner
-            found = []
-            for row in rows:
-                below = get(row)
-                if type(below) is dict and self._resource.keyed:
-                    below = list(below.values())
-                if type(below) is not list:
-                    if below is not MISSING and below is not None:
-                        found.append({"value": below})  # no list of records: a reject, and not an exception
-                    continue
-                above = {name: value for name, path in keep if (value := path(row)) is not MISSING}
-                found += [{**above, **one} if type(one) is dict else one for one in below]
-        return self._sound(found, response)
-
-    def _sound(self, found: list[Any], response: Response) -> list[Any]:
-        """Records with what the call asked for and its answer does not repeat, and without what is to be forgotten."""
-        if self._resource.asked:
-            query = dict(parse_qsl(response.url.partition("?")[2]))
-            asked = {name: query[param] for name, param in self._resource.asked.items() if param in query}
-            found = [{**asked, **one} if type(one) is dict else one for one in found]
-        if self._forget is None:
-            return found
-        when, keep = self._forget
-        return [
-            {name: value for name, value in one.items() if name in keep}
-            if type(one) is dict and _true(when(one))
-            else one
-            for one in found
-        ]
+        return raw if self._assembly is None else self._assembly.one(raw, response)
 
     def items(self, response: Response) -> list[Item]:
         """The page's records as items. What is no object is wrapped, so that it becomes a reject and not an exception."""
@@ -255,13 +211,6 @@ def _parent_in(path: str) -> Callable[[Response], str]:
         return unquote(found[1])
 
     return read
-
-
-def _true(value: Any) -> bool:
-    try:
-        return coerce.boolean(value)
-    except PayloadError:
-        return False
 
 
 def _without(raw: Any, path: list[str]) -> Any:
