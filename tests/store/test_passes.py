@@ -225,8 +225,35 @@ async def test_too_many_missing_children_are_held(desk: Desk):
 async def test_a_listing_that_shows_a_window_buries_nothing_and_forgets_its_passes(filled: Desk):
     for _ in range(3):
         await filled.full_pass(seen=NAMES[40:])
-        assert await sweep(filled, kept=True) == Sweep(total=50)
+        assert await sweep(filled, missing="kept") == Sweep(total=50)
     assert len(await alive(filled)) == 50
     database = filled.store._database
     assert await database.fetchval("SELECT count(*) FROM syncd.passes") == 2
     assert await database.fetchval("SELECT held FROM syncd.checkpoints WHERE resource = 'things'") is None
+
+
+async def test_what_has_left_a_window_is_read_once_whatever_pass_was_swept(filled: Desk):
+    async def asked() -> list[str]:
+        found = await filled.store.tasks.list("acme")
+        return sorted(str(task.external_id) for task in found if task.kind == "fetch")
+
+    await filled.full_pass(seen=NAMES[2:])
+    assert await sweep(filled, missing="read") == Sweep(total=50, asked=2)
+    assert await asked() == NAMES[:2]
+    await filled.full_pass(seen=NAMES[2:])
+    assert await sweep(filled, missing="read") == Sweep(total=50)
+    await filled.full_pass(seen=NAMES[3:])  # and died before its sweep
+    await filled.full_pass(seen=NAMES[4:])
+    assert await sweep(filled, missing="read") == Sweep(total=50, asked=2)
+    assert await asked() == NAMES[:4]
+    await filled.full_pass(seen=())
+    assert await sweep(filled, missing="read") == Sweep(total=50), "an empty listing is no reason to read all"
+    assert len(await alive(filled)) == 50
+
+
+async def test_the_first_pass_has_all_read_that_was_stored_otherwise_and_is_in_no_window(desk: Desk):
+    await desk.begin()
+    await desk.put(*(row(name) for name in NAMES[:5]))
+    await desk.finish(complete=False)
+    await desk.full_pass(seen=NAMES[:3])
+    assert await sweep(desk, missing="read") == Sweep(total=5, asked=2)

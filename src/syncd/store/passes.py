@@ -15,9 +15,11 @@ from typing import Any
 
 import asyncpg
 
-from syncd.model import History
+from syncd.model import History, Lane
 from syncd.store.database import BY_KEY, OVER_ALL, UNHURRIED_SECONDS, Database, again_after_conflict
 from syncd.store.graves import bury
+from syncd.store.page_call import tasks_json
+from syncd.store.rows import NewTask
 
 _JUDGE = """
 WITH
@@ -56,6 +58,28 @@ FROM judged
 """
 
 
+_SWEPT = """
+SELECT max(id) FROM syncd.passes WHERE integration = $1 AND resource = $2 AND swept_at IS NOT NULL AND id < $3
+"""
+_LEFT = """
+WITH
+last_seen AS (
+    SELECT DISTINCT unnest(ids) COLLATE "C" AS id FROM syncd.pass_pages
+    WHERE integration = $1 AND resource = $2 AND pass_id = $3
+),
+before_seen AS (
+    SELECT DISTINCT unnest(ids) COLLATE "C" AS id FROM syncd.pass_pages
+    WHERE integration = $1 AND resource = $2 AND pass_id = $5
+)
+SELECT r.external_id AS id FROM syncd.records r
+LEFT JOIN last_seen l ON l.id = r.external_id
+LEFT JOIN before_seen b ON b.id = r.external_id
+WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL AND r.fetched_at < $4
+AND l.id IS NULL AND (b.id IS NOT NULL OR $5::bigint IS NULL)
+ORDER BY r.external_id LIMIT $6
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """How much one sweep may bury without asking: a share of the live records or a number, whichever is less."""
@@ -80,6 +104,8 @@ class Sweep:
     """Live records before the sweep."""
     reason: str = ""
     """Why something is held."""
+    asked: int = 0
+    """Records that are read by their ids because this pass did not show them any more."""
 
 
 class Passes:
@@ -112,11 +138,12 @@ class Passes:
         confirmed: bool = False,
         children: Sequence[str] = (),
         history: History | Mapping[str, History] = History.CHANGES,
-        kept: bool = False,
+        missing: str = "gone",
     ) -> Sweep:
         """Bury what the last two complete passes both missed, or hold it. Call it after a run finished `complete`.
 
-        `kept`: nothing is buried, whatever was missed; what the passes have shown is forgotten as ever.
+        `missing` says what is done with those. `kept`: nothing is buried, whatever was missed; `read`: nor is it, and what
+        the pass swept last has shown and this one has not is read once, by its id.
 
         `children` are resources whose records go with their parents; `run_id` is the run that the deletions count for.
         `confirmed` is a person's word that the guard may be passed. Raises OwnershipError.
@@ -152,9 +179,21 @@ class Passes:
                 timeout=UNHURRIED_SECONDS,
             )
             await connection.execute(BY_KEY)
-            if kept:
-                await self._settle(connection, integration, resource, last["id"], before["id"], run_id, 0, now)
-                return Sweep(total=found["live"])
+            if missing != "gone":
+                former = await connection.fetchval(_SWEPT, integration, resource, last["id"])
+                left: list[str] = []
+                if missing == "read" and found["seen"]:  # before the first sweep: whatever is stored
+                    values = (integration, resource, last["id"], last["started_at"], former, guard.records)
+                    await connection.execute(OVER_ALL)
+                    found_left = await connection.fetch(_LEFT, *values, timeout=UNHURRIED_SECONDS)
+                    await connection.execute(BY_KEY)
+                    left = [each["id"] for each in found_left]
+                    wanted = [_look_at(resource, one, f"pass {last['id']}") for one in left]
+                    tasks = tasks_json(wanted, "", "") or b"[]"
+                    await connection.execute("SELECT syncd.put_tasks($1, $2, $3::jsonb)", integration, now, tasks)
+                kept = last["id"] if former is None else former
+                await self._settle(connection, integration, resource, last["id"], kept, run_id, 0, now)
+                return Sweep(total=found["live"], asked=len(left))
             gone = list(found["gone"] or ()) if twice else []
             reason, limit = _objection(found, len(gone), guard, held)
             if reason and not confirmed:
@@ -328,6 +367,17 @@ class Passes:
                 cause=f"{cause}: listing below {parent_id}" if cause else f"listing below {parent_id}",
             )
             return Sweep(deleted=len(died), missed=missed, total=len(rows))
+
+
+def _look_at(resource: str, external_id: str, cause: str) -> NewTask:
+    return NewTask(
+        kind="fetch",
+        resource=resource,
+        external_id=external_id,
+        lane=Lane.LOW,
+        dedupe_key=f"fetch:{resource}:{external_id}",
+        cause=cause,
+    )
 
 
 def _objection(found: asyncpg.Record, gone: int, guard: Guard, held: Mapping[str, Any] | None) -> tuple[str, int]:

@@ -339,7 +339,7 @@ class Worker:
                     page = await self._read(plan, response, account.driver.items(child, response), [task])
                     step = await listing.after(step, response)
                 seen += await self._commit(plan, page, task)
-        if child.missing == "kept":
+        if child.missing != "gone":
             await self._done(task)
             return
         sweep = await account.store.passes.sweep_children(
