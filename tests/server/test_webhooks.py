@@ -15,11 +15,11 @@ import pytest
 
 from syncd import metrics
 from syncd.errors import StoreError
-from syncd.kit import Receiver
+from syncd.kit import Receiver, signatures
 from syncd.server import webhooks as module
 from syncd.store.intake import Arrival, IntakeFullError
 from syncd.testing.clock import FakeClock
-from tests.server.hooks import FakeKeeper, by_name, hooked, receiver, seal
+from tests.server.hooks import KEY, FakeKeeper, by_name, hooked, receiver, seal
 
 BODY = b'{"id": "evt_1", "type": "thing.updated"}'
 
@@ -282,3 +282,34 @@ async def test_who_asks_for_a_token_with_our_secret_delivers_with_it_and_nobody_
     ]
     assert {(status, body) for status, body, _ in answers} == {(401, b'{"status": "refused"}\n')}
     assert len(gate.keeper.rows) == 1
+
+
+async def test_what_is_signed_for_another_address_is_taken_and_counted_and_refused_only_where_a_file_says_so(gate: Gate):
+    public = "https://sync.example.com/webhooks/signs/one"
+    gate.receivers = by_name(
+        *(
+            receiver(name, partner="signs", url=public, rules={"verify": "maintainx", "signed_url": mode})
+            for name, mode in (("one", "warn"), ("two", "reject"), ("three", "off"))
+        )
+    )
+    moment = str(int(gate.clock.now().timestamp()))
+
+    def headers(url: str) -> dict[str, str]:
+        return {
+            "x-maintainx-webhook-body-signature": signatures.sign_stamped(BODY, moment, KEY),
+            "x-maintainx-webhook-uri-signature": signatures.sign_stamped(url.encode(), moment, KEY),
+        }
+
+    ours, theirs = headers(f"{public}/CHANGED"), headers("http://10.0.0.7:8080/webhooks/signs/one/CHANGED")
+    for name, sent, status in (
+        ("one", ours, 202),
+        ("one", theirs, 202),
+        ("two", ours, 202),
+        ("two", theirs, 401),
+        ("three", theirs, 202),
+    ):
+        gate.keeper.rows.clear()
+        assert (await gate.post(f"/webhooks/signs/{name}/CHANGED", **sent))[0] == status, (name, sent is ours)
+    shown = metrics.exposition().decode()
+    assert 'webhook_failures_total{error_type="address",partner="signs"} 1.0' in shown
+    assert 'webhook_failures_total{error_type="signature",partner="signs"} 1.0' in shown
