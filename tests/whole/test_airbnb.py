@@ -18,7 +18,7 @@ CREDENTIALS = {
     "client_secret": "simulated-secret",
     "refresh_token": "simulated-refresh-token",
 }
-FEW = {"listings": 3, "reservations": 60, "threads": 4, "alterations": 2, "past": 5}
+FEW = {"listings": 2, "reservations": 60, "threads": 3, "alterations": 2, "past": 5}
 SETTINGS = ("listing_descriptions", "booking_settings", "availability_rules", "pricing_settings")
 RESOURCES = ("hosts", "listings", "listing_photos", "listing_rooms", *SETTINGS, "reservations", "threads", "messages")
 
@@ -61,27 +61,33 @@ async def test_airbnb_converges_is_told_of_changes_takes_pushes_and_rotates_its_
                 return not await wrong(control, rows, *RESOURCES)
 
             await daemon.until(same, seconds=90, every=0.5)
-            assert await rows.count("acme", "calendar_days") == 3 * 366
-
-            async def told() -> bool:
-                return not await wrong(control, rows, "listings", "reservations", "threads", "messages")
+            assert await rows.count("acme", "calendar_days") == 2 * 366
 
             # Told by signed notifications: a cancelled stay, a listing that changes its id, a message before its stay.
             booked = [i for i in await control.truth("reservations") if not i.startswith("PAST")]
             await control.update("reservations", booked[0], {"status_type": "cancelled_by_guest"})
             listings = list(await control.truth("listings"))
-            mapped = (await control.do("map", id=listings[0]))["id"]
-            for external_id, raw in (await control.truth("reservations")).items():
-                if raw["listing_id_str"] == mapped and not external_id.startswith("PAST"):
-                    await control.update("reservations", external_id)
-            await control.do("message_first")
-            await daemon.until(told, seconds=60, every=0.3)
+            await control.do("map", id=listings[0])
+            first = (await control.do("message_first"))["reservation"]
 
-            # A stay whose dates leave the window without a word: the next pass does not show it, and it is read by its code.
+            async def told_of() -> bool:
+                known = await rows.live("acme", "reservations")
+                there = await control.truth("reservations")
+                fresh = all(known.get(i) == there[i] for i in (booked[0], first))
+                return fresh and not await wrong(control, rows, "listings", "threads", "messages")
+
+            await daemon.until(told_of, seconds=60, every=0.2)
+
+            # A stay whose dates leave the window without a word: the next pass does not show it, and it is read by its
+            # code. The pass also brings what names the listing by its new id, of which nobody was told.
             far = {"start_date": "2031-05-01", "end_date": "2031-05-05"}
             await control.do("quietly", resource="reservations", id=booked[2], changes=far)
             code, out, err = await daemon.cli("sync", "acme/reservations")
             assert code == 0, out + err
+
+            async def told() -> bool:
+                return not await wrong(control, rows, "reservations", "threads", "messages")
+
             await daemon.until(told, seconds=30, every=0.2)
 
             # A request is accepted by a push.
