@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from syncd.client.grants import basic
 from syncd.drivers.airbnb.simulator import create
@@ -165,3 +167,27 @@ def test_records_nobody_changed_are_made_when_they_are_asked_for():
     assert used < 5_000 * 800  # one such record has two thousand bytes as JSON, and more as objects
     first = next(iter(simulator.state["reservations"]))
     assert first.raw == first.raw
+
+
+async def test_a_notification_is_sent_again_until_it_is_answered_as_airbnb_wants(account: Account):
+    answers = [web.json_response({"succeed": True}, status=202), web.json_response({"status": "accepted"})]
+    seen: list[bytes] = []
+
+    async def hear(request: web.Request) -> web.Response:
+        seen.append(await request.read())
+        return answers.pop() if answers else web.json_response({"succeed": True})
+
+    app = web.Application()
+    app.router.add_post("/hook", hear)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    deliveries = account.simulator.deliveries
+    deliveries.retry_seconds = (0.0, 0.0, 0.0)
+    target = account.simulator.subscription(f"http://127.0.0.1:{runner.addresses[0][1]}/hook", [], ["*"])
+    deliveries.targets[target.id] = target
+    account.simulator.action("test", {})
+    while deliveries.delivered < 2:
+        await asyncio.sleep(0.01)
+    await runner.cleanup()
+    assert (len(seen), deliveries.failed) == (4, 0)

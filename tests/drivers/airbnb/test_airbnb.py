@@ -10,8 +10,9 @@ import pytest
 from syncd import drivers
 from syncd.client.dates import dated
 from syncd.codec import dumps
+from syncd.config import PartnerConfig
 from syncd.errors import AuthError, ConfigError, GoneError, PayloadError, RateLimitError, RejectedError
-from syncd.kit import Change, Delivery, Event, Headers, Response, Secret
+from syncd.kit import Accepted, Change, Delivery, Event, Headers, Receiver, Refused, Response, Secret
 from syncd.kit.webhooks import KNOWN_BY, believed
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -162,3 +163,33 @@ def test_a_calendar_operation_names_its_listing() -> None:
     assert DRIVER.push(RESOURCES["listings"], wanted).json == {"listing_id": "40", "operations": [sound]}
     year = {"dates": ["2026-01-01:2028-01-01"], "min_nights": 2}
     DRIVER.check(RESOURCES["listings"], change("calendar", "listings", operations=[year]), None)
+
+
+def partner(**hook: Any) -> PartnerConfig:
+    integration = {"credentials": {}, "webhook": hook}
+    return PartnerConfig.model_validate({"name": "airbnb", "driver": "airbnb", "integrations": {"acme": integration}})
+
+
+def test_how_new_credentials_are_announced_is_a_matter_of_the_file() -> None:
+    rotation = {
+        "type": "credentials_rotated",
+        "credentials": {"client_secret": "new.secret", "refresh_token": "new.refresh"},
+    }
+    own = drivers.of_integration(partner(rules={"rotation": rotation}), "acme", DRIVER)
+    body = {"action": "credentials_rotated", "new": {"secret": "s", "refresh": "r"}}
+    [found] = own.events(Delivery(dumps(body), Headers({})))
+    assert found.credentials == {"client_secret": Secret("s"), "refresh_token": Secret("r")}
+    assert own.events(Delivery(dumps({"secret": "s"}), Headers({}))) == []
+    assert drivers.of_integration(partner(), "acme", DRIVER) is DRIVER
+    with pytest.raises(drivers.DriverError, match=r"webhook\.rules of acme"):
+        drivers.of_integration(partner(rules={"rotation": {"type": "x"}}), "acme", DRIVER)
+
+
+def test_without_a_key_the_address_is_the_secret_and_nothing_is_believed() -> None:
+    receiver = Receiver("airbnb", "acme", DRIVER, [Secret("a-long-part-of-the-url")])
+    body = dumps({"integration_id": "acme", "secret": "forged"})
+    judged = receiver.judge(Delivery(body, Headers({}), route="a-long-part-of-the-url"), NOW)
+    assert isinstance(judged, Accepted)
+    assert judged.headers[KNOWN_BY] == "url"
+    assert receiver.answer == (200, b'{"succeed":true}', "application/json")
+    assert isinstance(receiver.judge(Delivery(body, Headers({}), route="another"), NOW), Refused)
