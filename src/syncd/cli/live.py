@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from syncd.cli.link import Unreachable
 from syncd.errors import StoreError
 from syncd.explain import Explanation
@@ -74,8 +76,17 @@ async def alone(app: App, config: Config, name: str, *, make: bool, do: str) -> 
                     f"another instance works for {account.scope}, and no call is made beside it",
                     hint=f"run this on its machine: {do}",
                 )
+            failure: Exception | None = None
             try:
-                yield account
+                async with anyio.create_task_group() as group:
+                    group.start_soon(account.ownership.keep)  # calls may take longer than a lease lasts
+                    try:
+                        yield account
+                    except Exception as error:  # out of the group as it is, not wrapped
+                        failure = error
+                    group.cancel_scope.cancel()
+                if failure is not None:
+                    raise failure
             finally:
                 await account.gate.persist(clean=True)  # the last call of this process: its seats are free
                 await account.ownership.release()

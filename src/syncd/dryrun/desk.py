@@ -66,8 +66,9 @@ class DryRuns:
             dry.notes.append(f"{seconds:g} s were over before the rest came")
             if not dry.shown:
                 raise TransientError(
-                    f"{integration}/{resource}: nothing came within {seconds:g} s",
-                    hint="a slow pace, or limits that are spent? give it longer: --wait 300",
+                    f"{integration}/{resource}: nothing came within {seconds:g} s"
+                    + (f": {dry.waits_for}" if dry.waits_for else ""),
+                    hint="give it longer: --wait 300",
                 ) from None
         finally:
             self._running -= 1

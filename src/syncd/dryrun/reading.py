@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from syncd.errors import GoneError, PayloadError
-from syncd.kit import Driver, Item, Resource, Response
-from syncd.model import Checkpoint, Mode
+from syncd.errors import BreakerOpenError, GoneError, PayloadError, RateLimitError, RejectedError
+from syncd.kit import Driver, Item, Request, Resource, Response
+from syncd.model import Checkpoint, Lane, Mode
 from syncd.store.comparisons import Kept
 from syncd.sync.account import Account
-from syncd.sync.asking import Asking
 from syncd.sync.differences import FieldDifference, There, differing, seen_there
 from syncd.sync.listing import ChildListing, Listing, needs_fields
 from syncd.sync.listings import listing_of
@@ -24,6 +23,8 @@ Parents = list[tuple[str, Mapping[str, Any] | None]]
 
 PARENTS_TRIED = 20
 """Parents below which a child is looked for, where the copy has none to begin with."""
+PAUSE_SECONDS = 10.0
+"""Where a refusal does not say how long it lasts."""
 MOST_CALLS = 100
 """A listing of empty pages must not be followed for ever."""
 
@@ -87,21 +88,16 @@ class DryRun:
             self.notes.append(f"{plan.name} is switched off in the configuration: this is how it would be read")
         self._limit = limit
         self._keep = keep
-        self._asking = Asking(account, self._plan)
+        self.calls = 0
+        self.waited_seconds = 0.0
+        self.waits_for = ""
+        """What it was told to wait for, last."""
         self._parents: dict[str, Mapping[str, Any] | None] = {}
 
     @property
     def adapter(self) -> str:
         """Which version of the mapping most records are read by."""
         return self._plan.adapter
-
-    @property
-    def calls(self) -> int:
-        return self._asking.calls
-
-    @property
-    def waited_seconds(self) -> float:
-        return self._asking.waited_seconds
 
     @property
     def counts(self) -> Counter[str]:
@@ -120,7 +116,7 @@ class DryRun:
             pages += 1
             response: Response | None = None
             try:
-                response = await self._asking.call(step.request)
+                response = await self._call(step.request)
             except GoneError:
                 if step.parent_id is None:
                     raise
@@ -137,6 +133,31 @@ class DryRun:
         self.ended = step is None
 
     # -- inside
+
+    async def _call(self, request: Request) -> Response:
+        """One call in the lowest lane. Limits are waited out; somebody watches, so a partner that is sick is said at once."""
+        account = self.account
+        while True:
+            _ = account.fence  # who owns the scope counts its calls
+            if account.health.paused is not None:
+                raise RejectedError(f"{account.name} is paused", hint=f"syncd resume {account.name}")
+            stats = account.session.stats()
+            try:
+                return await account.session.call(request, lane=Lane.LOW, stats=stats)
+            except RateLimitError as error:
+                if error.hopeless:
+                    raise
+                self.waits_for, until = str(error), error.retry_at
+            except BreakerOpenError as error:
+                if error.held:
+                    raise
+                self.waits_for, until = str(error), error.retry_at
+            finally:
+                self.calls += stats.calls
+                self.waited_seconds += stats.waited_seconds
+            pause = PAUSE_SECONDS if until is None else max(1.0, (until - account.clock.now()) / timedelta(seconds=1))
+            self.waited_seconds += pause
+            await account.clock.sleep(pause)
 
     async def _listing(self, checkpoint: Checkpoint) -> Listing | ChildListing:
         account, plan = self.account, self._plan
@@ -167,7 +188,7 @@ class DryRun:
         if plan.strategy is Strategy.CHILDREN:
             return []
         resource = _with_few(plan.resource, PARENTS_TRIED)
-        response = await self._asking.call(account.driver.request(resource, Checkpoint(account.name, name)))
+        response = await self._call(account.driver.request(resource, Checkpoint(account.name, name)))
         found: Parents = []
         for item in account.driver.items(resource, response)[:PARENTS_TRIED]:
             if item.raw is None or item.resource != name:
