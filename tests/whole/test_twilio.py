@@ -97,6 +97,8 @@ async def test_twilio_is_imported_kept_and_pushed_to_and_its_token_exchanged(
             ):
                 told = (answer.status, answer.content_type, await answer.text())
             assert told == (200, "text/xml", "<Response/>"), "an inbound message expects TwiML"
+            code, out, err = await daemon.cli("webhook", "send", "office", "call", "--duplicate")
+            assert code == 0, out + err
             redacted = await desk.push("messages", "redact", {}, inbound)
             await daemon.until(lambda: over(rows), seconds=40)
             assert (await desk.became(redacted))["state"] == "done"

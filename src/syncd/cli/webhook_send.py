@@ -80,9 +80,9 @@ def send(
 
     door = Link.of(app.config_directory, public=True)
     good = trace.post(door, again=False)
-    if duplicate and good and trace.status == 202:
+    if duplicate and good and trace.status == trace.stored:
         good = trace.post(door, again=True)
-    if trace.status == 202:
+    if trace.status == trace.stored:
         good = arun(trace.follow(wait)) and good
     if app.as_json:
         result_json(trace.told)
@@ -170,6 +170,11 @@ class _Trace:
             "finished": False,
         }
 
+    @property
+    def stored(self) -> int:
+        """The answer to a delivery that is stored; where a partner wants another than ours, also to one that was known."""
+        return int(self._made.get("answer", 202))
+
     def line(self, name: str, text: str, good: bool | None = None) -> None:
         if not self._app.as_json:
             mark = " " if good is None else paint("✓", "green") if good else paint("✗", "red")
@@ -193,15 +198,16 @@ class _Trace:
         self.told["answers"].append({"status": status, "ms": round(took, 1)})
         line = f"{status} in {took:.0f} ms from {_shown_path(made)}"
         if again:
-            self.line("deduplicated", line + (": known already" if status == 200 else ""), status == 200)
-            return status == 200
-        self.line("answered", line, status in {202, 401})
+            known = status == (200 if self.stored == 202 else self.stored)
+            self.line("deduplicated", line + (": known already" if known else ""), known)
+            return known
+        self.line("answered", line, status in {self.stored, 401})
         return self._judge(status)
 
     def _judge(self, status: int) -> bool:
         judged, wanted = self._made["judged"], self._made["wanted"]
         fine: bool = judged == wanted
-        if status == 202:
+        if status == self.stored:
             within = "accepted: so long ago is within the tolerance" if wanted == "stale" else "it was to be refused"
             self.line("verified", "the signature fits and the time is ours" if wanted == "accepted" else within, fine)
             return fine

@@ -110,6 +110,7 @@ class Stage:
             else "disabled"
             if verdict is None
             else verdict.reason,
+            "answer": _answer(driver),
             "events": before,
             "cautions": cautions,
         }
@@ -187,6 +188,12 @@ def _strange(events: Sequence[Mapping[str, Any]]) -> list[str]:
         for each in events
         if each["row_version"] is None and not each["deleted"]
     ]
+
+
+def _answer(driver: Driver) -> int:
+    """The status of a delivery that is stored, where its partner wants to hear another than ours."""
+    rules = driver.spec.webhooks
+    return rules.answer.status if rules is not None and rules.answer is not None else 202
 
 
 def _cautions(partner: PartnerConfig, driver: Driver, integration: str, events: Sequence[Event]) -> list[str]:
