@@ -19,6 +19,7 @@ from syncd.sync.part import Looking
 log = structlog.get_logger()
 
 LOOK_SECONDS = 5.0
+STOP_SECONDS = 2.0
 
 
 class Watching(Looking):
@@ -35,11 +36,12 @@ class Watching(Looking):
         """By integration: the fence under which what is stored was read."""
 
     async def stop(self) -> None:
-        """Write what there is."""
+        """Write what there is, unless the database takes too long for it: they are counts."""
         await super().stop()
         try:
-            await self._turn(False)
-        except (StoreError, OwnershipError) as error:
+            async with self._clock.timeout(STOP_SECONDS):
+                await self._turn(False)
+        except (StoreError, OwnershipError, TimeoutError) as error:
             log.debug("watching_wait", partner=self._partner, reason=str(error))
 
     async def _turn(self, woken: bool) -> float:
