@@ -365,3 +365,21 @@ async def test_offsets_shift_when_rows_vanish_as_at_the_real_one(partner, client
     order = [place[2] for place in simulator.state["people"].order]
     assert [rid(row) for row in second] == order[10:20]
     assert order[9] not in {rid(row) for row in first}, "one row was skipped: the pass needs repair"
+
+
+async def test_comments_make_threads_below_a_record_and_want_a_member_as_their_author(partner, client):
+    person = partner.simulator.state["people"].order[0][2]
+    member = partner.simulator.state["workspace_members"].order[0][2]
+    given = {"format": "plaintext", "content": "Called", "author": {"type": "workspace-member", "id": member}}
+    about = {"record": {"object": "people", "record_id": person}}
+    made = await call(client, "POST", "/comments", {"data": {**given, **about}})
+    more = await call(client, "POST", "/comments", {"data": {**given, "thread_id": made["thread_id"]}})
+    (thread,) = await call(client, "GET", "/threads", object="people", record_id=person)
+    assert [one["id"]["comment_id"] for one in thread["comments"]] == [
+        made["id"]["comment_id"],
+        more["id"]["comment_id"],
+    ]
+    assert list(partner.simulator.truth("people_threads")) == [made["thread_id"]]
+    key = {**given, "author": {"type": "api-token", "id": member}}
+    await call(client, "POST", "/comments", {"data": {**key, **about}}, status=400)
+    await call(client, "GET", "/threads", status=400)

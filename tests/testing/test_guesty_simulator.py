@@ -335,3 +335,41 @@ async def test_the_legacy_route_can_be_retired():
         session.headers["Authorization"] = f"Bearer {(await token(session))[0]['access_token']}"
         await get(session, "/reservations", status=410)
         await get(session, "/reservations-v3/search")
+
+
+async def put(client, path, body, status=200, method="PUT"):
+    async with client.request(method, f"/v1{path}", json=body) as answer:
+        assert answer.status == status, await answer.text()
+        return await answer.json()
+
+
+async def test_a_range_of_days_is_set_and_shown_by_the_calendar(partner, client):
+    listing = partner.simulator.state["listings"].order[0][2]
+    where = f"/availability-pricing/api/calendar/listings/{listing}"
+    given = {"startDate": "2026-12-02", "endDate": "2026-12-03", "price": 777, "status": "unavailable"}
+    assert await put(client, where, given) == "ok"
+    await put(client, where, {"startDate": "2026-12-02"}, status=422)
+    shown = await get(
+        client,
+        f"/availability-pricing/api/calendar/listings/minified/{listing}",
+        startDate="2026-12-01",
+        endDate="2026-12-03",
+    )
+    days = {day["date"]: (day["price"] == 777, day["blocks"]) for day in shown["days"]["calendar"]}
+    assert days == {"2026-12-01": (False, {}), "2026-12-02": (True, {"m": True}), "2026-12-03": (True, {"m": True})}
+
+
+async def test_a_request_is_approved_or_declined_once(partner, client):
+    asked = partner.simulator.create("reservations", {"status": "inquiry"})
+    assert (await put(client, f"/reservations/{asked}/approve", None, method="POST"))["status"] == "CONFIRMED"
+    assert partner.simulator.state["reservations"].entries[asked].raw["status"] == "confirmed"
+    await put(client, f"/reservations/{asked}/decline", None, status=400, method="POST")
+
+
+async def test_dates_of_a_reservation_are_moved(partner, client):
+    stay = partner.simulator.state["reservations"].order[0][2]
+    days = {"checkInDateLocalized": "2027-01-02", "checkOutDateLocalized": "2027-01-05"}
+    await put(client, f"/reservations-v3/{stay}/dates", days)
+    raw = partner.simulator.state["reservations"].entries[stay].raw
+    assert {name: raw[name] for name in days} == days
+    await put(client, f"/reservations-v3/{stay}/dates", {}, status=422)

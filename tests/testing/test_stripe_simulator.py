@@ -355,3 +355,30 @@ async def test_mutations_are_delivered_signed_and_tried_again(partner, client):
         assert "secret" not in listed["data"][0]
     finally:
         await runner.cleanup()
+
+
+async def test_an_invoice_shows_its_first_lines_and_lists_all_of_them(partner, client):
+    invoices = [entry.raw for entry in partner.simulator.state["invoices"]]
+    cut = next((raw for raw in invoices if raw["lines"]["has_more"]), None)
+    assert cut is not None
+    found, after = [], {}
+    while True:
+        page = await get(client, f"/v1/invoices/{cut['id']}/lines", limit=2, **after)
+        found += page["data"]
+        if not page["has_more"]:
+            break
+        after = {"starting_after": found[-1]["id"]}
+    assert len(found) == cut["lines"]["total_count"] > len(cut["lines"]["data"])
+    assert {one["id"] for one in found} == {
+        one for one, raw in partner.simulator.truth("invoice_lines").items() if raw["invoice"] == cut["id"]
+    }
+
+
+async def test_subscriptions_tell_by_events_of_their_own_and_canceled_ones_are_asked_for(partner, client):
+    made = partner.simulator.create("subscriptions", {"status": "canceled"})
+    event = (await get(client, "/v1/events", limit=1))["data"][0]
+    assert (event["type"], event["data"]["object"]["id"]) == ("customer.subscription.created", made)
+    async with client.get("/v1/subscriptions", params={"limit": "100", "status": "all"}) as answer:
+        shown = {row["id"] for row in (await answer.json())["data"]}
+    assert shown == set(partner.simulator.truth("subscriptions"))
+    assert made not in {row["id"] for row in await walk(client, "/v1/subscriptions", limit=100)}

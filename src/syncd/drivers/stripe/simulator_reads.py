@@ -258,8 +258,10 @@ class StripeReads(StripeChanges):
 
     def _test(self, name: str, query: Any, types: list[str]) -> Any:
         equal = {field: query[field] for field in FILTERS[name] if field in query and field not in ("types[]", "ids[]")}
-        if name == "subscriptions" and equal.get("status", "") == "all":
+        if name == "subscriptions" and equal.get("status") == "all":
             del equal["status"]
+        elif name == "subscriptions" and "status" not in equal:
+            return lambda raw: raw["status"] != "canceled" and all(plain(raw.get(f)) == v for f, v in equal.items())
         if name == "events":
             wanted = equal.get("type", "")
             equal.pop("delivery_success", None)

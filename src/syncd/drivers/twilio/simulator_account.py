@@ -190,6 +190,10 @@ class TwilioAccount(Simulator):
             changes |= {"end_time": mail(now), "duration": "0"}
         return merged(raw, changes)
 
+    def deletable(self, resource: str) -> bool:
+        """Not by chance: nothing tells of it but a complete pass."""
+        return False
+
     def action(self, name: str, params: Raw) -> Any:
         """`advance`: every open message and call goes a step on (`to`: to that status). `promote`: the secondary token
         becomes the primary one, with which webhooks are signed. `inbound`: somebody writes to us."""
