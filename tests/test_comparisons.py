@@ -12,13 +12,13 @@ import pytest
 
 from syncd.cli.drift import render
 from syncd.comparisons import LOOK_SECONDS, MOST_KEPT, Comparisons
-from syncd.errors import RejectedError, StoreError
+from syncd.errors import ConfigError, RejectedError, StoreError
 from syncd.explain import Explanation
 from syncd.kit import Request
 from syncd.planning import BLIND
 from syncd.store import Store
 from syncd.sync.differences import ALTERED
-from tests.sync.ranged import Desk, Hasty
+from tests.sync.ranged import Desk, Hasty, rest
 
 
 class Turned(Hasty):
@@ -167,3 +167,15 @@ def test_of_altered_rows_it_is_said_that_no_pass_mends_them():
         "records": [*one["records"], {"id": "t2", "kind": "differs", "fields": []}],
     }
     assert render({"integration": "acme", "resources": [other]})[-1] == "  do: syncd reconcile acme/things"
+
+
+async def test_a_queue_is_not_compared_since_to_read_it_may_be_to_take_from_it(store: Store):
+    described = rest(since=None)
+    things = described["resources"]["things"]
+    del things["since"]
+    things |= {"strategy": "queue", "queue": {"within": "20m"}}
+    desk = await Desk.open(store, described, clock=Turned())
+    async with working(desk) as comparisons:
+        with pytest.raises(ConfigError, match="a queue"):
+            await comparisons.compare("acme", "things", None, None, values=False)
+        assert desk.partner.calls == []

@@ -191,6 +191,8 @@ class Comparisons:
             why = ""
             if plan.strategy is Strategy.FEED:
                 why = "an event log: nothing to compare"
+            elif plan.resource.queue is not None:  # and to read it may be to take from it
+                why = "a queue: what it shows is what nobody has fetched yet"
             elif sample is not None and not Comparison(account, plan).by_id:
                 why = "its records cannot be asked for by id: compare it whole"
             if why:

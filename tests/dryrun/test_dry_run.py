@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncd.dryrun import DryRuns
-from syncd.errors import GoneError, RejectedError, TransientError
+from syncd.errors import AskedWrongError, GoneError, RejectedError, TransientError
 from syncd.explain import Explanation
 from syncd.model import Lane
 from syncd.store import Store
@@ -147,6 +147,17 @@ async def test_what_is_saved_plays_at_once_and_holds_nobodys_name(store: Store):
     assert samples["things.live.json"]["data"]["mail"].endswith(".example")
     assert samples["things.live.json"]["raw"]["status"] == "confirmed"
     assert samples == (await dry_runs(desk).dry_run("acme", "things", 12, save=True))["samples"]
+
+
+async def test_a_queue_that_forgets_what_it_has_shown_is_not_read(store: Store):
+    described = rest(since=None)
+    things = described["resources"]["things"]
+    things |= {"strategy": "queue", "queue": {"within": "20m"}}
+    del things["since"]
+    desk = await opened(store, described)
+    with pytest.raises(AskedWrongError, match="removes what is read"):
+        await dry_runs(desk).dry_run("acme", "things", 3)
+    assert desk.partner.calls == []
 
 
 async def test_nothing_is_asked_of_what_is_paused_and_no_third_runs_beside_two(store: Store):

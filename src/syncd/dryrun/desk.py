@@ -9,7 +9,7 @@ from typing import Any
 from syncd.clock import Clock
 from syncd.dryrun.cassette import DEFAULT_CASE, samples
 from syncd.dryrun.reading import DryRun, Shown
-from syncd.errors import RejectedError, StoreError, TransientError
+from syncd.errors import AskedWrongError, RejectedError, StoreError, TransientError
 from syncd.redaction import KNOWN
 from syncd.sync.account import Account
 from syncd.sync.differences import shown
@@ -57,6 +57,12 @@ class DryRuns:
         if self._running >= MOST_AT_ONCE:
             raise RejectedError(f"{MOST_AT_ONCE} dry runs are under way already", hint="wait for one to end")
         plan = account.plans.get(resource) or _unsynced(account, resource)
+        queue = plan.resource.queue
+        if queue is not None and queue.acknowledge is None:
+            raise AskedWrongError(
+                f"to read {resource} removes what is read from the partner's queue: a dry run would lose it",
+                hint=f"look at what came of it: syncd records export {integration}/{resource}",
+            )
         dry = DryRun(account, plan, limit, since=since, keep=save)
         self._running += 1
         try:

@@ -185,7 +185,7 @@ class DryRun:
         if plan is None:
             self.notes.append(f"{name} is switched off too")
             return []
-        if plan.strategy is Strategy.CHILDREN:
+        if plan.strategy is Strategy.CHILDREN or plan.resource.queue is not None:
             return []
         resource = _with_few(plan.resource, PARENTS_TRIED)
         response = await self._call(account.driver.request(resource, Checkpoint(account.name, name)))
