@@ -205,3 +205,18 @@ def test_every_scheme_is_signed_as_it_is_verified(rules: dict[str, Any], kind: s
         seal = signed(scheme, delivery, secret, NOW.timestamp(), forged=forged)
         found = Delivery(delivery.body, Headers({**headers, **seal}), delivery.url)
         assert bool(verifier(scheme, [secret])(found, NOW.timestamp())) is not forged
+
+
+def test_a_type_that_ends_the_address_has_its_own_sample_and_the_whole_address_is_signed():
+    driver, samples = drivers.load("maintainx"), samples_of("maintainx")
+    assert {"WORK_ORDER_STATUS_CHANGE", "PART_DELETE", "NEW_METER"} - set(types_of(driver, samples)) == {"NEW_METER"}
+    url, secret = "https://sync.example.com/webhooks/maintainx/plant", Secret("mx_whsec_of_somebody")
+    for kind, external_id in (("WORK_ORDER_STATUS_CHANGE", "7301302"), ("WORK_REQUEST_STATUS_CHANGE", "450010")):
+        made = rehearse(driver, samples, Wish(type=kind, external_id=external_id), secret, NOW, "0a1b2c3d", url=url)
+        assert made.sample and made.delivery.route == kind
+        assert [event.external_id for event in made.events] == [external_id]
+        receiver = Receiver("maintainx", "plant", driver, [secret], url=url)
+        path = f"/webhooks/maintainx/plant/{kind}"
+        verdict = receiver.judge(Delivery(made.delivery.body, made.delivery.headers, path, route=kind), NOW)
+        assert isinstance(verdict, Accepted) and not receiver.doubted
+        assert verdict.event_type == kind and verdict.event_id == made.event_id

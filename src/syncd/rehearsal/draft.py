@@ -41,6 +41,8 @@ class Sample:
     external_id: str | None
     """Of the first record it tells of."""
     url: str = ""
+    route: str = ""
+    """The last part of the address it came to, where that says its type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ def _sample(name: str, told: Mapping[str, Any]) -> Sample:
         told.get("event_id"),
         events[0].get("external_id"),
         str(told.get("url", "")),
+        str(told.get("route", "")),
     )
 
 
@@ -138,7 +141,7 @@ def rehearse(
     if found is None:
         raise _unknown(driver, samples, wish.type)
     draft, name = found
-    delivery = draft.delivery(url)
+    delivery = draft.delivery(f"{url}/{draft.route}" if url and draft.route else url)  # the whole address is signed
     at = now.timestamp() - wish.stale_seconds
     route = delivery.route if not known_by_url(rules) else secret.reveal() + ("0" if wish.forged else "")
     seal = signed(rules, delivery, secret.reveal(), at, forged=wish.forged)
@@ -192,7 +195,7 @@ def _unknown(driver: Driver, samples: Sequence[Sample], kind: str) -> AskedWrong
 
 
 def _delivery(sample: Sample) -> Delivery:
-    return Delivery(sample.body.encode(), Headers(sample.headers), sample.url)
+    return Delivery(sample.body.encode(), Headers(sample.headers), sample.url, route=sample.route)
 
 
 def _singly(driver: Driver, rules: Webhooks, samples: Sequence[Sample]) -> list[Sample]:

@@ -25,11 +25,13 @@ def moment_like(found: Any, now: datetime) -> Any:
 
 
 def instead(value: Any, old: str, new: str) -> Any:
-    """The same with one text in place of another, wherever it is a whole value."""
+    """The same with one text in place of another, wherever it is a whole value; a number that reads so stays a number."""
     if isinstance(value, dict):
         return {key: instead(each, old, new) for key, each in value.items()}
     if isinstance(value, list):
         return [instead(each, old, new) for each in value]
+    if isinstance(value, int) and not isinstance(value, bool) and str(value) == old:
+        return int(new) if new.isascii() and new.isdecimal() else new
     return new if value == old and isinstance(value, str) else value
 
 
