@@ -189,10 +189,10 @@ class Comparisons:
         chosen, skipped = [], []
         for plan in account.plans.values() if resource is None else [account.plans[resource]]:
             why = ""
-            if plan.strategy is Strategy.FEED:
-                why = "an event log: nothing to compare"
-            elif plan.resource.queue is not None:  # and to read it may be to take from it
+            if plan.resource.queue is not None:  # to read it may be to take from it
                 why = "a queue: what it shows is what nobody has fetched yet"
+            elif plan.strategy is Strategy.FEED:
+                why = "an event log: nothing to compare"
             elif sample is not None and not Comparison(account, plan).by_id:
                 why = "its records cannot be asked for by id: compare it whole"
             if why:
