@@ -600,3 +600,17 @@ async def test_an_endpoint_that_refuses_and_says_so_with_200_wants_a_person(cloc
     with pytest.raises(AuthError, match="not active") as found:
         await setup.call()
     assert found.value.permanent
+
+
+async def test_a_firewall_before_the_endpoint_is_no_word_about_the_credential(clock: FakeClock) -> None:
+    setup = Setup(clock)
+    page = httpx.Response(
+        403, text="<!DOCTYPE html><title>Access denied</title>", headers={"content-type": "text/html"}
+    )
+    setup.issuer.token_answers = [page]
+    await setup.call()
+    assert setup.issuer.asked == 2
+    setup.issuer.token_answers = [page] * 9
+    setup.issuer.good = "another"
+    with pytest.raises(TransientError, match="HTML page"):
+        await setup.call()

@@ -79,16 +79,21 @@ def classify(response: Response, now: datetime, *, dialect: WaitDialect = DEFAUL
 
 def _markup(response: Response) -> PartnerError | None:
     """A page for people where data was due: a proxy, a maintenance page or a login form spoke instead of the API."""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if response.reads is not None:  # XML looks like a page, and partners call it many things: only its beginning tells
-        kind = ""
-    if kind not in _MARKUP and (kind or not _PAGE.match(response.content)):
+    if not is_page(response):
         return None
     return TransientError(
         f"answered {response.status_code} with an HTML page where data was due",
         status=response.status_code,
         request_id=request_id(response),
     )
+
+
+def is_page(response: Response) -> bool:
+    """Is it a page for people?"""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.reads is not None:  # XML looks like a page, and partners call it many things: only its beginning tells
+        kind = ""
+    return kind in _MARKUP or (not kind and _PAGE.match(response.content) is not None)
 
 
 def _place(response: Response, wait: Wait) -> str:

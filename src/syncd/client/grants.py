@@ -150,6 +150,9 @@ def basic(user: str, password: str) -> str:
 def read_grant(response: Response, now: datetime, request: TokenRequest) -> Granted:
     """What an answer of the token endpoint grants. Raises AuthError (permanent), RateLimitError, TransientError."""
     error = classify.classify(response, now)
+    if error is not None and response.status_code == 403 and classify.is_page(response):
+        # A firewall before the endpoint speaks in pages: it knows nothing of our credential, and nobody has to act.
+        raise TransientError("the token endpoint answered 403 with an HTML page where data was due", status=403)
     if error is not None:
         raise _refusal(error)
     body: Any = None
