@@ -96,8 +96,7 @@ class BookingComSimulator(BookingComQueue):
 
     def _units(self, call: Call, which: str) -> web.Response:
         owner = self._property(call).id
-        rows = [entry.raw for entry in self.listing(call, which) if entry.raw["property"] == owner]
-        return self.data([{name: value for name, value in raw.items() if name != "property"} for raw in rows])
+        return self.data([shown(raw) for raw in self.below(call, which, owner)])
 
     def photos(self, call: Call) -> web.Response:
         self._property(call)
@@ -115,24 +114,22 @@ class BookingComSimulator(BookingComQueue):
             raise Answer(self.failure(404, call, "conversation not found"))
         return entry.raw
 
-    def _said(self, raw: Raw) -> list[Raw]:
-        wanted = raw["conversation_id"]
-        said = [one.raw for one in self.state["messages"] if one.raw["conversation"]["conversation_id"] == wanted]
-        return sorted(said, key=lambda one: str(one["timestamp"]))
+    def _said(self, call: Call, raw: Raw) -> list[Raw]:
+        return sorted(self.below(call, "messages", raw["conversation_id"]), key=lambda one: str(one["timestamp"]))
 
     def conversations(self, call: Call) -> web.Response:
         if call.request.headers.get("Accept-Version") not in ("1.2", "1.3"):
             return self.failure(400, call, "this version of the Messaging API has ended")
         owner = self._property(call).id
-        rows = [entry.raw for entry in self.listing(call, "conversations") if entry.raw["property"] == owner]
+        rows = self.below(call, "conversations", owner)
         at = 0 if self.looping(call) else int(call.query.get("page_id", 0))
-        page = [{**shown(raw), "messages": self._said(raw)[-1:]} for raw in rows[at:][:CONVERSATIONS]]
+        page = [{**shown(raw), "messages": self._said(call, raw)[-1:]} for raw in rows[at:][:CONVERSATIONS]]
         more = str(at + CONVERSATIONS) if at + CONVERSATIONS < len(rows) else None
         return self.data({"conversations": page, "next_page_id": more, "ok": True})
 
     def conversation(self, call: Call) -> web.Response:
         raw = self._conversation(call)
-        return self.data({"conversation_id": raw["conversation_id"], "messages": self._said(raw), "ok": True})
+        return self.data({"conversation_id": raw["conversation_id"], "messages": self._said(call, raw), "ok": True})
 
     def reply_to(self, call: Call) -> web.Response:
         raw = self._conversation(call)
@@ -161,7 +158,7 @@ class BookingComSimulator(BookingComQueue):
 
 
 def shown(raw: Raw) -> Raw:
-    """A conversation without what only the simulator knows."""
+    """A record without what only the simulator knows."""
     return {name: value for name, value in raw.items() if name != "property"}
 
 

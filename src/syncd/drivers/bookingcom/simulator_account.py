@@ -12,9 +12,9 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from syncd.drivers.bookingcom.simulator_data import build
+from syncd.drivers.bookingcom.simulator_data import Below, build, owner_of, talk_of
 from syncd.testing.base import Call, Route, Simulator
-from syncd.testing.collection import World
+from syncd.testing.collection import Raw, World
 from syncd.testing.deliveries import Delivery, Target
 from syncd.testing.dice import Dice
 from syncd.testing.limits_server import Refusal, Seats, Tier, never, rate
@@ -39,6 +39,8 @@ class BookingComAccount(Simulator):
     def __init__(self, **options: Any) -> None:
         self.tokens: dict[str, float] = {}
         """Token -> when it ends, on the monotonic clock."""
+        self._below = {name: Below(owner_of) for name in ("units", "deleted_units", "reservations", "conversations")}
+        self._below["messages"] = Below(talk_of)
         super().__init__(**options)
         self.deliveries.before = self.introduce
 
@@ -134,6 +136,10 @@ class BookingComAccount(Simulator):
         known = self.deliveries.targets.get(target.id)
         fits = known is not None and known.secrets == target.secrets
         return {"Authorization": f"Bearer {target.facts.get('token', '') if fits else 'a.forged.one'}"}
+
+    def below(self, call: Call, resource: str, owner: str) -> list[Raw]:
+        """The records of a listing below one property, or of one conversation."""
+        return self._below[resource].of(self.listing(call, resource), owner)
 
     # How it answers
 

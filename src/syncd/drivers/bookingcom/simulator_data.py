@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from syncd.testing.collection import Raw, World
+import orjson
+
+from syncd.testing.collection import Collection, Entry, Key, Raw, World
 from syncd.testing.dice import Dice
 
 DAY: Final = 86400.0
@@ -40,11 +43,12 @@ def build(dice: Dice, counts: dict[str, int], now: float) -> World:
         owner = properties[number % len(properties)]
         unit = unit_of(dice, int(owner), number // len(properties) + 2)
         world["units"].add(str(unit["unit_id"]), unit, now)
+    seed = dice.code(12)
     for number in range(counts["reservations"]):
-        external_id = str(4417730000 + number)
-        world["reservations"].add(
-            external_id, stay_of(dice, external_id, properties[number % len(properties)], now), now
-        )
+        stay = Stay(str(4417730000 + number), (now, number + 1), seed, properties[number % len(properties)], now)
+        world["reservations"].entries[stay.id] = stay
+        world["reservations"].order.append((now, number + 1, stay.id))
+    world["reservations"].sequence = counts["reservations"]
     for number in range(counts["conversations"]):
         owner = properties[number % len(properties)]
         world["conversations"].add(f"c-{90000 + number}", conversation_of(number, owner), now)
@@ -53,6 +57,52 @@ def build(dice: Dice, counts: dict[str, int], now: float) -> World:
         message = message_of(dice, f"m-{number}", world["conversations"].entries[name].raw, now - 60.0 * number)
         world["messages"].add(message["message_id"], message, now)
     return world
+
+
+class Stay(Entry):
+    """A reservation nobody has changed yet: made anew from the seed whenever it is looked at, so that many cost little."""
+
+    __slots__ = ("_now", "_seed", "owner")
+
+    def __init__(self, external_id: str, key: Key, seed: str, owner: str, now: float) -> None:
+        self.id, self.key = external_id, key
+        self._seed, self._now, self.owner = seed, now, owner
+
+    @property
+    def raw(self) -> Raw:  # type: ignore[override]
+        return stay_of(Dice(f"{self._seed}-{self.id}"), self.id, self.owner, self._now)
+
+    @property
+    def encoded(self) -> bytes:
+        return orjson.dumps(self.raw)
+
+
+class Below:
+    """Ids of a collection's records by what they are below; made anew when records were added."""
+
+    def __init__(self, owner: Callable[[Entry], str]) -> None:
+        self._owner = owner
+        self._of: Collection | None = None
+        self._sequence = -1
+        self._ids: dict[str, list[str]] = {}
+
+    def of(self, collection: Collection, owner: str) -> list[Raw]:
+        if self._of is not collection or self._sequence != collection.sequence:
+            self._of, self._sequence, self._ids = collection, collection.sequence, {}
+            for entry in collection:
+                self._ids.setdefault(self._owner(entry), []).append(entry.id)
+        found = (collection.get(one) for one in self._ids.get(owner, ()))
+        return [entry.raw for entry in found if entry is not None]
+
+
+def owner_of(entry: Entry) -> str:
+    """The property a record is below."""
+    return entry.owner if isinstance(entry, Stay) else str(entry.raw["property"])
+
+
+def talk_of(entry: Entry) -> str:
+    """The conversation of a message."""
+    return str(entry.raw["conversation"]["conversation_id"])
 
 
 def property_of(dice: Dice, number: int, now: float) -> Raw:

@@ -203,11 +203,9 @@ class BookingComQueue(BookingComAccount):
             return self.failure(403, call, "Access denied for hotel")
         today = day(self.now())
         stays = [
-            entry.raw
-            for entry in self.listing(call, "reservations")
-            if entry.raw["property"] == wanted[0]
-            and entry.raw["status"] != "cancelled"
-            and nights(entry.raw)[-1] >= today
+            raw
+            for raw in self.below(call, "reservations", wanted[0])
+            if raw["status"] != "cancelled" and nights(raw)[-1] >= today
         ]
         return self.xml(f"<reservations>{''.join(self._plain(stay, None) for stay in stays)}</reservations>")
 
