@@ -558,6 +558,17 @@ async def test_what_is_so_already_is_not_sent_and_what_is_not_is_judged_by_what_
     assert stage.methods == ["GET", "GET", "GET", "PUT"], "one reading serves both questions"
 
 
+async def test_what_may_be_repeated_and_leaves_a_trace_is_looked_up_before_it_is(store: Store):
+    for shown, methods in ((2, ["GET", "PUT", "GET"]), (1, ["GET", "PUT", "GET", "PUT"])):
+        stage = await Stage.open(store, {"id": "t1", "n": 1}, DOUBT, {"id": "t1", "n": shown}, {"id": "t1", "n": 2})
+        await store._database.execute("DELETE FROM syncd.outbox")
+        number = await stage.put("settle", {"n": 2})
+        assert (await stage.send(number)).state == "unknown"
+        assert (await stage.send(number)).state == "done"
+        assert stage.methods == methods
+        await store.leases.release(SCOPE, "one", stage.account.fence)
+
+
 async def test_what_was_made_is_known_by_its_id_alone_and_read(store: Store):
     stage = await Stage.open(store, {"id": 17})
     row = await stage.send(await stage.put("make", {"title": "x"}, external_id=None))
