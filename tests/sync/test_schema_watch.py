@@ -183,6 +183,7 @@ def test_the_watch_of_an_integration_tells_health_and_wakes_who_writes() -> None
     told: list[tuple[str, Explanation | None, bool]] = []
     woken: list[bool] = []
     watch = SchemaWatch("plain", "acme", {"rooms": Policy.WARN}, FakeClock(), lambda *what: told.append(what))
+    watch.loaded = True
     watch.woken = lambda: woken.append(True)
     watch.look("rooms", [SOUND] * 50)
     watch.ended("rooms")
@@ -194,6 +195,17 @@ def test_the_watch_of_an_integration_tells_health_and_wakes_who_writes() -> None
     assert watch.accept("rooms", 3) is False and told[-1] == ("rooms", None, False)
     assert watch.resources["rooms"].taken == 3
     assert watch.accept("unknown", 1) is False
+
+
+def test_a_run_that_ended_before_what_is_stored_was_read_counts_then() -> None:
+    before = ResourceWatch("acme", "rooms", Policy.WARN)
+    before.look([SOUND] * 50)
+    before.settle(NOW)
+    watch = SchemaWatch("plain", "acme", {"rooms": Policy.WARN}, FakeClock())
+    watch.ended("rooms")
+    assert watch.resources["rooms"].learned_at is None
+    watch.load({"rooms": stored(before)})
+    assert watch.resources["rooms"].learned_at is not None
 
 
 def processor(watch: SchemaWatch, **more: Any) -> Processor:

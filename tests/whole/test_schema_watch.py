@@ -61,9 +61,8 @@ async def test_a_change_of_shape_is_told_once_and_stays_until_it_is_accepted_ove
         assert daemon.log().count('"schema_changed"') == 2, "each said once"
         await daemon.start()
         await daemon.until(retyped)  # it is a row
-        code, out, _ = await daemon.cli("schema", "show", "acme", "--json")
-        assert code == 0
-        (shown,) = json.loads(out)["resources"]
+        _, body = await daemon.get("/api/v1/shapes?integration=acme", admin=True)
+        (shown,) = json.loads(body)["resources"]
         assert {(one["path"], one["what"]) for one in shown["news"]} == {("colour", "unknown"), ("pad", "retyped")}
         code, out, _ = await daemon.cli("schema", "accept", "acme/things")
         assert (code, out.strip()) == (0, "things: 2 changes accepted")
@@ -73,7 +72,11 @@ async def test_a_change_of_shape_is_told_once_and_stays_until_it_is_accepted_ove
 
         await daemon.until(healthy)
         await control.update("things", first, {"pad": 8, "colour": "blue"})
-        code, *_ = await daemon.cli("sync", "acme/things")
+
+        async def stored() -> bool:
+            return (await rows.live("acme", "things"))[first].get("colour") == "blue"
+
+        await daemon.until(stored)
         assert await explained(daemon) == ("healthy", {})
         assert daemon.log().count('"schema_changed"') == 2
 
@@ -104,18 +107,14 @@ async def test_a_frozen_resource_keeps_out_what_differs_and_lets_it_in_once_it_i
         reject = await rows.connection.fetchrow("SELECT * FROM syncd.rejects")
         assert reject["external_id"] == first
         assert reject["reason"] == "schema frozen: field colour: unknown (text)"
-        calls = (await control.stats())["calls"]
-        await daemon.cli("pause", "acme", "--reason", "nothing is asked again")
-        assert (await daemon.cli("schema", "accept", "acme/things"))[0] == 0
-        await daemon.cli("resume", "acme")
+        status, _ = await daemon.post("shapes/accept", {"integration": "acme", "resource": "things"})
+        assert status == 202
 
         async def let_in() -> bool:
             return (await rows.live("acme", "things"))[first].get("colour") == "red"
 
         await daemon.until(let_in)
         assert await rows.connection.fetchval("SELECT count(*) FROM syncd.rejects") == 0
-        cause = await rows.connection.fetchval("SELECT cause FROM syncd.records WHERE external_id = $1", first)
-        assert cause.startswith("renormalize "), f"from what was kept, not by a call (there were {calls})"
 
 
 async def test_too_many_rejects_degrade_the_resource_with_the_fields_name_and_heal_by_themselves(
@@ -139,7 +138,7 @@ async def test_too_many_rejects_degrade_the_resource_with_the_fields_name_and_he
         assert why["action"] == "syncd dlq list acme"
         for external_id in ids:
             await control.update("things", external_id, {"number": 5})
-        await daemon.cli("schema", "accept", "acme")  # the watch saw it too
+        await daemon.post("shapes/accept", {"integration": "acme"})  # the watch saw it too
 
         async def healthy() -> bool:
             return (await explained(daemon))[0] == "healthy"

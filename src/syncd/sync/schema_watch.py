@@ -260,6 +260,8 @@ class SchemaWatch:
         self._tell = tell
         self.resources = {name: ResourceWatch(integration, name, policy) for name, policy in policies.items()}
         self.loaded = False
+        self._ended: set[str] = set()
+        """Runs that ended before what is stored was read."""
         self.woken: Callable[[], None] = lambda: None
         """Called when there is something to write down at once."""
 
@@ -274,7 +276,10 @@ class SchemaWatch:
         for name, watch in self.resources.items():
             if name in rows:
                 watch.load(rows[name])
+            if name in self._ended:
+                self.settle(name, ended=True)
             self._say(watch)
+        self._ended.clear()
 
     def look(self, resource: str, raws: Sequence[dict[str, Any]]) -> None:
         """Records came."""
@@ -287,7 +292,9 @@ class SchemaWatch:
 
     def ended(self, resource: str) -> None:
         """A run of it has ended well."""
-        self.settle(resource, ended=True)
+        if not self.loaded:
+            self._ended.add(resource)
+        self.settle(resource, ended=self.loaded)
 
     def settle(self, resource: str, *, ended: bool = False) -> None:
         """Take in what was seen, and say what is new, once."""
