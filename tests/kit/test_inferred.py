@@ -175,8 +175,11 @@ def test_an_empty_page_is_nothing() -> None:
 
 
 def test_a_shape_is_bounded_whatever_comes() -> None:
-    shape = Inferred.of([{f"name_{n}": {"deep": n} for n in range(5_000)}])
+    shape = Inferred.of([{f"name_{n}_{k}": {"deep": n} for n in range(400)} for k in range(5)])
     assert shape.fields == inferred.MOST_FIELDS == len(list(shape.paths()))
+    wide = Inferred.of([{f"name_{n}": n for n in range(50_000)}] * 3)
+    assert wide.fields == inferred.MOST_NAMES
+    assert len(wide.departures({f"other_{n}": n for n in range(50_000)})) == inferred.MOST_NAMES
     nested: Any = 1
     for _ in range(500):
         nested = {"a": nested}

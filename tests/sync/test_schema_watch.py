@@ -233,6 +233,18 @@ async def test_a_frozen_resource_rejects_the_record_and_takes_the_others_of_its_
     assert found.seen == ["a", "b"], "it exists at the partner"
 
 
+async def test_what_is_left_of_a_record_that_is_gone_has_no_shape() -> None:
+    watch = SchemaWatch("plain", "one", {"things": Policy.FREEZE}, FakeClock())
+    watch.loaded = True
+    read = processor(watch, deleted="gone")
+    await read.read("things", page(*({"id": f"k{n}", "size": 1} for n in range(50))), rejected=set())
+    watch.ended("things")
+    found = await read.read("things", page({"id": "a", "gone": True}), rejected=set())
+    assert [(row.external_id, row.deleted) for row in found.rows] == [("a", True)]
+    watch.settle("things")
+    assert watch.resources["things"].explanation() is None
+
+
 async def test_of_a_sparse_resource_only_listings_tell_which_fields_there_are() -> None:
     watch = SchemaWatch("plain", "one", {"things": Policy.WARN}, FakeClock())
     watch.loaded = True

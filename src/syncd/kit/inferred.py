@@ -13,10 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Self
 
 MOST_FIELDS: Final = 1_000
 """Fields of one shape that are told apart; what comes after these is not looked at."""
+MOST_NAMES: Final = 500
+"""Names of one object that are looked at."""
 DEEPEST: Final = 8
 """Levels of objects and lists that are looked into."""
 ITEMS: Final = 2
@@ -190,6 +193,8 @@ class Inferred:
 
     def _object(self, node: Node, value: dict[str, Any], level: int) -> None:
         node.objects = ordinal = node.objects + 1
+        if len(value) > MOST_NAMES:
+            value = dict(islice(value.items(), MOST_NAMES))
         children, names = node.children, _KINDS
         for key, inner in value.items():
             child = children.get(key)
@@ -269,11 +274,15 @@ def difference(known: Inferred, now: Inferred) -> list[Departure]:
     A field is missing where it was absent (or null) so often in a row that by all that is known of it this is no chance:
     at least ABSENT_LEAST objects, twenty times the distance at which it usually comes, and twice its longest absence.
     """
-    together = Inferred.from_json(known.as_json())
-    together.merge(now)
+    return learn(Inferred.from_json(known.as_json()), now)
+
+
+def learn(known: Inferred, now: Inferred) -> list[Departure]:
+    """`difference`, and all of it is known from then on."""
     found: list[Departure] = []
     _news(known.root, now.root, "", found)
-    return sorted(found) + missing(together)
+    known.merge(now)
+    return sorted(found) + missing(known)
 
 
 def missing(shape: Inferred) -> list[Departure]:
@@ -312,7 +321,7 @@ def _news(known: Node, now: Node, above: str, found: list[Departure]) -> None:
 
 def _departures(node: Node, value: dict[str, Any], above: str, level: int, found: list[Departure]) -> None:
     children = node.children
-    for key, inner in value.items():
+    for key, inner in islice(value.items(), MOST_NAMES):
         if inner is None:
             continue
         child = children.get(key)

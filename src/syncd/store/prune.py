@@ -67,6 +67,7 @@ RULES: tuple[WalkRule | type[Tombstones] | type[Passes], ...] = (
     WalkRule("changes", "changes", "changes", _ID, "{t}.changed_at < $1", "changed_at"),
     WalkRule("runs", "runs", "runs", _ID, f"{{t}}.ended_at < $1 AND {_NOT_THE_LAST}", "started_at", True),
     WalkRule("backfills", "runs", "backfills", _OF_EACH, "{t}.ended_at < $1 AND {t}.state NOT IN ('waiting', 'running')"),
+    WalkRule("renormalizations", "runs", "renormalizations", _OF_EACH, "{t}.ended_at < $1"),
     WalkRule("outbox", "outbox", "outbox", _ID, _OVER, "created_at", True),
     WalkRule(
         "rejects",

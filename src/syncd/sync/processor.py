@@ -281,7 +281,11 @@ class Processor:
                 if rejected and (name, external_id) in rejected:
                     page.healed.append((name, external_id))
                 continue
-            if frozen is not None and (why := frozen.refuses(raw, partial=sparse and not source.listing)) is not None:
+            if (
+                frozen is not None
+                and not identity.deleted  # what is left of a record that is gone has no shape
+                and (why := frozen.refuses(raw, partial=sparse and not source.listing)) is not None
+            ):
                 page.rejects.append(self._reject(name, external_id, raw, PayloadError(why), cause))
                 continue
             try:
@@ -329,7 +333,7 @@ class Processor:
         if self.watch is None:
             return None
         if listing or not resource.sparse:
-            self.watch.look(resource.name, [raw for _, raw in found.values() if raw is not None])
+            self.watch.look(resource.name, [raw for who, raw in found.values() if raw is not None and not who.deleted])
         return self.watch.frozen(resource.name)
 
     def _list_children(

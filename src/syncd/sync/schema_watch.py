@@ -18,7 +18,7 @@ import structlog
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.explain import Explanation
-from syncd.kit.inferred import Departure, Inferred, difference
+from syncd.kit.inferred import Departure, Inferred, difference, learn
 from syncd.store import SchemaWrite, Store, StoredSchema
 from syncd.sync.rejections import FROZEN
 
@@ -139,8 +139,7 @@ class ResourceWatch:
                 self.learned_at = now
                 self.changed = True
             return []
-        found = difference(self.known, fresh)
-        self.known.merge(fresh)
+        found = learn(self.known, fresh)
         if odd.records:
             found += [each for each in difference(self.known, odd) if each.what != "missing"]
             self.strange.merge(odd)

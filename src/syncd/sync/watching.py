@@ -45,12 +45,16 @@ class Watching(Looking):
             log.debug("watching_wait", partner=self._partner, reason=str(error))
 
     async def _turn(self, woken: bool) -> float:
-        for name, account in self._accounts.items():
-            if account.ownership.held:
-                await self._keep(name, account, woken)
+        held = [name for name, account in self._accounts.items() if account.ownership.held]
+        wishes = await self._store.schemas.wishes(held) if held else {}
+        for name in held:
+            await self._keep(
+                self._accounts[name], woken, {key[1]: each for key, each in wishes.items() if key[0] == name}
+            )
         return LOOK_SECONDS
 
-    async def _keep(self, name: str, account: Account, woken: bool) -> None:
+    async def _keep(self, account: Account, woken: bool, wishes: Mapping[str, int]) -> None:
+        name = account.name
         watch, fence = account.processor.watch, account.fence
         if watch is not None:
             if self._fences.setdefault(name, fence) != fence:  # another instance had it meanwhile
@@ -60,7 +64,7 @@ class Watching(Looking):
             if not woken or self._stopping:
                 for resource in watch.resources:
                     watch.settle(resource)
-            for (_, resource), number in (await self._store.schemas.wishes([name])).items():
+            for resource, number in wishes.items():
                 if watch.accept(resource, number):
                     await self._store.renormalizations.ask(name, resource, who="schema accept")
             writes = watch.writes(all_of_it=self._stopping)
