@@ -46,6 +46,7 @@ def test_json_where_xml_was_due_is_read_all_the_same() -> None:
         b"\xff\xfe\x00<",
         b'<?xml version="1.0" encoding="no-such"?><a/>',
         b"<a>" * 5000 + b"</a>" * 5000,
+        b"<a>" + b"<b/>" * 2_000_001 + b"</a>",
     ],
 )
 def test_what_is_hostile_or_broken_is_a_payload_error(hostile: bytes) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_DEPTH: Final = 100
 """Levels of nesting of a document: partners' own have a dozen."""
+MAX_TAGS: Final = 2_000_000
+"""Beginnings and ends of elements, and again attributes, of one document: a parsed one takes a hundred bytes for each."""
 INSTALL: Final = "pip install 'syncd[xml]'"
 _NAME: Final = re.compile(r"[A-Za-z_][\w.-]*\Z")
 _NOT_IN_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -58,6 +60,8 @@ def loads(document: bytes, rules: Markup) -> Any:
         return {}
     if start[:1] in (b"{", b"["):
         return loads_json(document)
+    if document.count(b"<") > MAX_TAGS or document.count(b"=") > MAX_TAGS:
+        raise PayloadError("the answer has too many elements to be read", hint="ask for smaller pages (page_size)")
     need()
     import defusedxml.ElementTree as ElementTree
     from defusedxml import DefusedXmlException

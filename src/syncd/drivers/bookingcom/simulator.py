@@ -7,7 +7,7 @@ connections and messages.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from xml.sax.saxutils import quoteattr
 
 import defusedxml.ElementTree as ElementTree
@@ -21,6 +21,14 @@ from syncd.testing.collection import Entry, Raw
 
 CONVERSATIONS = 20
 """On one page."""
+
+ADDRESS: Final = {"address_line": "Vaart 1", "country_code": "NL", "postal_code": "3511", "display_address": True}
+DETAILS: Final[Raw] = {
+    "target": "production", "property_category": 21, "booking_property_category": 204, "room_count": 4, "floor_count": 2,
+    "stars": "4", "provider_property_id": "HOF-1", "primary_language": "nl", "languages_spoken": ["nl", "en"],
+    "position": {"latitude": 52.09, "longitude": 5.12}, "check_in": {}, "check_out": {}, "legal_entity_id": 771,
+    "url": "https://www.booking.com/hotel/nl/hof.html",
+}  # fmt: skip
 
 
 class BookingComSimulator(BookingComQueue):
@@ -70,11 +78,8 @@ class BookingComSimulator(BookingComQueue):
 
     def details(self, call: Call) -> web.Response:
         raw = self._property(call).raw
-        address = {"address_line": "Vaart 1", "city_name": raw["city"], "country_code": "NL", "display_address": True}
-        known = ("property_id", "property_name", "status", "currency_code")
-        return self.data(
-            {**{name: raw[name] for name in known}, "target": "production", "stars": "4", "physical_address": address}
-        )
+        told = {name: raw[name] for name in ("property_id", "property_name", "status", "currency_code")}
+        return self.data({**DETAILS, **told, "physical_address": {**ADDRESS, "city_name": raw["city"]}})
 
     def description(self, call: Call) -> web.Response:
         raw = self._property(call).raw
@@ -159,7 +164,7 @@ class BookingComSimulator(BookingComQueue):
 
 def shown(raw: Raw) -> Raw:
     """A record without what only the simulator knows."""
-    return {name: value for name, value in raw.items() if name != "property"}
+    return {name: value for name, value in raw.items() if name not in ("property", "tags")}
 
 
 def create(*, clock: Clock | None = None, **options: Any) -> Simulator:
