@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -132,13 +133,16 @@ def test_a_value_that_is_called_as_a_key_renames_no_key() -> None:
 
 def test_xml_is_scrubbed_by_its_tags_and_attributes() -> None:
     text = (
-        '<reservation id="4096718802" status="new"><booker><first_name>Ada</first_name><email>ada@lovelace.org</email>'
+        '<reservation id="4096718802" status="new" guest="Bo"><hotel_name>Fish &amp; Chips</hotel_name>'
+        "<booker><first_name>Ada</first_name><email>ada@lovelace.org</email>"
         "<telephone>+47 912 34 567</telephone></booker><currencycode>EUR</currencycode><price>120.50</price></reservation>"
     )
     scrubber = Scrubber(KEY)
     scrubber.learn_text(text)
     found = scrubber.document(text)
-    for told in ("Ada", "lovelace", "912 34", "4096718802"):
+    assert re.search(r'guest="[A-Z][a-z]"', found)
+    assert re.search(r"<hotel_name>[A-Z][a-z]{3} &amp; [A-Z][a-z]{4}</hotel_name>", found)
+    for told in ("Ada", "lovelace", "912 34", "4096718802", "Fish", '"Bo"'):
         assert told not in found
     assert 'status="new"' in found
     assert "<currencycode>EUR</currencycode><price>120.50</price>" in found

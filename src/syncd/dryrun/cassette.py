@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from syncd import codec
 from syncd.dryrun.reading import DryRun, Exchange
 from syncd.dryrun.scrub import Scrubber
+from syncd.dryrun.spelling import answered, call_told, cut_to, is_xml, written
 from syncd.errors import PayloadError, SyncdError
-from syncd.kit import Checkpoint, Headers, Mode, Request, Response
+from syncd.kit import Checkpoint, Mode, Resource, Response
 from syncd.kit.paths import getter
 
 BASE_URL = "https://partner.example"
@@ -57,6 +57,7 @@ class _Cassette:
         self._scrubber = Scrubber(_key(dry), hosts={self._real: self._base} if self._real else {})
         self._documents = [self._document(exchange) for exchange in exchanges]
         self._learn()
+        self._resource = self._as_played()
 
     def made(self) -> dict[str, dict[str, Any]]:
         name = self._resource.name
@@ -83,7 +84,16 @@ class _Cassette:
             body = exchange.response.json()
         except PayloadError:
             return exchange.response.text
-        return _cut(body, exchange.whole, exchange.records) if exchange.records < exchange.whole else body
+        return cut_to(body, exchange.whole, exchange.records) if exchange.records < exchange.whole else body
+
+    def _as_played(self) -> Resource:
+        """The resource as the player makes it: of the scrubbed options, where paths may come from them."""
+        dry = self._dry
+        try:
+            found = self._driver.resources(self._scrubber.scrub(dict(dry.account.options)))[dry.resource.name]
+        except (SyncdError, KeyError):
+            return dry.resource
+        return found if dry.own_page_size else found.model_copy(update={"page_size": dry.resource.page_size})
 
     def _headers(self, exchange: Exchange) -> dict[str, str]:
         kept = {
@@ -91,7 +101,7 @@ class _Cassette:
             for name, value in exchange.response.headers.lower.items()
             if name in KEPT_HEADERS or name.startswith(_PREFIXES)
         }
-        if kept.get("content-type", "").partition(";")[0] == "application/json":
+        if kept.get("content-type", "").partition(";")[0] == "application/json" or is_xml(exchange):
             del kept["content-type"]  # the player's own
         return kept
 
@@ -100,6 +110,8 @@ class _Cassette:
         for exchange, document in zip(self._exchanges, self._documents, strict=True):
             self._keep_moments(exchange)
             scrubber.learn(exchange.response.url, "url")
+            if is_xml(exchange):
+                scrubber.learn_text(exchange.response.text)
             if isinstance(document, str):
                 scrubber.learn_text(document)
             else:
@@ -138,7 +150,9 @@ class _Cassette:
             headers = {name: self._scrubber.text(value) for name, value in self._headers(exchange).items()}
             if headers:
                 told["headers"] = headers
-            if isinstance(document, str):
+            if is_xml(exchange):
+                told["xml"] = self._scrubber.document(exchange.response.text)
+            elif isinstance(document, str):
                 told["text"] = self._scrubber.document(document)
             else:
                 told["body"] = codec.loads(codec.dumps(self._scrubber.scrub(document)))
@@ -156,7 +170,7 @@ class _Cassette:
         checkpoint = Checkpoint("test", resource.name, mode=mode, since=dry.since)
         told: dict[str, Any] = {}
         if dry.since is not None:
-            told["since"] = _written(dry.since)
+            told["since"] = written(dry.since)
         if not dry.own_page_size:
             told["page_size"] = resource.page_size
         told |= self._options()
@@ -174,8 +188,8 @@ class _Cassette:
             goes_on = True
             for exchange, answer in zip(self._exchanges, self._answers(), strict=True):
                 url = self._url(exchange)
-                response = _response(answer, url)
-                page = {"request": _request(request), "url": url, "answer": answer}
+                response = answered(answer, url, exchange)
+                page = {"request": call_told(request), "url": url, "answer": answer}
                 ids += self._ids(response)
                 pages.append(page)
                 try:
@@ -206,7 +220,7 @@ class _Cassette:
         lost = ""
         for exchange, answer in zip(self._exchanges, self._answers(), strict=True):
             try:
-                items = driver.items(resource, _response(answer, self._url(exchange)))
+                items = driver.items(resource, answered(answer, self._url(exchange), exchange))
             except SyncdError:
                 continue
             for item in items:
@@ -220,7 +234,7 @@ class _Cassette:
                 who = record.identity
                 told: dict[str, Any] = {"raw": item.raw, "id": who.external_id}
                 if who.source_updated_at is not None:
-                    told["updated_at"] = _written(who.source_updated_at)
+                    told["updated_at"] = written(who.source_updated_at)
                 if who.source_version is not None:
                     told["version"] = who.source_version
                 if who.parent_id is not None:
@@ -251,15 +265,6 @@ def _one_walk(exchanges: list[Exchange]) -> list[Exchange]:
     return [one for one in exchanges if one.parent_id == chosen]
 
 
-def _cut(body: Any, whole: int, kept: int) -> Any:
-    """The body with the list of that length cut to so many; itself where no list is so long."""
-    if isinstance(body, list):
-        return body[:kept] if len(body) == whole else body
-    if isinstance(body, dict):
-        return {name: _cut(inner, whole, kept) for name, inner in body.items()}
-    return body
-
-
 def _base_of(url: str, dry: DryRun) -> str:
     """What stands before the listing's own path where it was answered."""
     path = dry.resource.path.partition("{")[0].rstrip("/")
@@ -273,26 +278,3 @@ def _key(dry: DryRun) -> bytes:
     secrets = sorted(secret.reveal() for secret in keys.configured.values()) if keys is not None else []
     text = "\n".join(["syncd samples", dry.account.partner, dry.account.name, *secrets])
     return hashlib.sha256(text.encode()).digest()
-
-
-def _request(request: Request) -> dict[str, Any]:
-    told: dict[str, Any] = {"path": request.path}
-    if request.method != "GET":
-        told["method"] = request.method
-    told["params"] = codec.loads(codec.dumps(dict(request.params)))
-    if request.json is not None:
-        told["json"] = codec.loads(codec.dumps(request.json))
-    if request.form is not None:
-        told["form"] = dict(request.form)
-    return told
-
-
-def _response(told: Mapping[str, Any], url: str) -> Response:
-    """As a sample's player makes it."""
-    content = str(told["text"]).encode() if "text" in told else codec.dumps(told["body"])
-    headers = {"content-type": "application/json", **told.get("headers", {})}
-    return Response(int(told.get("status", 200)), Headers(headers), content, url=url)
-
-
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -12,6 +12,7 @@ import hmac
 import re
 import string
 from collections.abc import Iterator, Mapping
+from html import escape, unescape
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
@@ -66,9 +67,10 @@ class Scrubber:
         """The same of a document that is no JSON: tags and attributes are its keys."""
         for tag, attributes, inner in _TAG.findall(text):
             if inner.strip():
-                self._learn_text(tag, inner.strip())
+                self._learn_text(tag, unescape(inner.strip()))
             for name, one, other in _ATTRIBUTE.findall(attributes):
-                self._learn_text(name, one or other)
+                if not name.startswith("xmlns"):
+                    self._learn_text(name, unescape(one or other))
         for found in telling.MAIL.findall(text):
             self._remember(found, Kind.MAIL)
 
@@ -141,10 +143,15 @@ class Scrubber:
     def document(self, text: str) -> str:
         """As `text`, of one that is no JSON: short values between tags are whole ones."""
 
+        def attribute(found: re.Match[str]) -> str:
+            fake = self._fakes.get(unescape(found[2] or found[3] or ""))
+            return found[0] if fake is None or found[1].startswith("xmlns") else f'{found[1]}="{escape(fake)}"'
+
         def tag(found: re.Match[str]) -> str:
-            inner = found[3].strip()
-            fake = self._fakes.get(inner)
-            return found[0] if fake is None else f"{found[0][: found.start(3) - found.start()]}{fake}"
+            fake = self._fakes.get(unescape(found[3].strip()))
+            inner = found[3] if fake is None else escape(fake)
+            head = found[0][: found.start(3) - found.start()]
+            return head.replace(found[2], _ATTRIBUTE.sub(attribute, found[2]), 1) + inner if found[2] else head + inner
 
         return self.text(_TAG.sub(tag, text))
 
