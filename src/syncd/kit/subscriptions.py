@@ -45,7 +45,7 @@ class Subscriptions(ABC):
     secret_in_address: ClassVar[bool] = False
     """Nothing is signed: the address ends in a secret of ours, which is made with the first subscription."""
     vanish: ClassVar[bool] = False
-    """The partner may drop them without a word: once they were made they are looked at every day, and made anew."""
+    """The partner may drop them without a word: once they were made they are looked at every 6 hours, and made anew."""
     listed: ClassVar[bool] = True
     """The partner has a list of them. False: each is read by its id, and known only from the row its secret is sealed in."""
     longest_url: ClassVar[int | None] = None
