@@ -189,6 +189,32 @@ async def test_a_reject_that_is_sound_now_becomes_a_record_and_one_that_is_not_s
     assert (left.external_id, (left.times, left.last_at)) == ("t0008", before["t0008"])
 
 
+async def test_a_reject_that_something_newer_has_overtaken_neither_takes_its_place_nor_is_lost_by_it(store: Store):
+    desk = await opened(store, 2, fields={"size": {"as": "integer"}}, stamp="fetched")
+    use(desk, "v1")
+    desk.partner.truth["t0001"]["size"] = "seven"
+    await desk.pull(full=True)
+    desk.plans["things"] = replace(
+        desk.plans["things"],
+        resource=desk.plans["things"].resource.model_copy(
+            update={
+                "fields": {"size": desk.plans["things"].resource.fields["size"].model_copy(update={"kind": "text"})}
+            }
+        ),
+    )
+    use(desk, "v1")
+    one = await done(desk)  # without stamps, what was stored within seconds of the reject may be newer
+    assert one.healed == 0
+    row = await store.records.get("acme", "things", "t0001")
+    assert row is not None and row.raw["size"] == 1
+    assert len(await store.rejects.list("acme")) == 1
+    await store._database.execute("UPDATE syncd.records SET fetched_at = fetched_at - interval '1 minute'")
+    one = await done(desk)
+    assert one.healed == 1 and await store.rejects.list("acme") == []
+    row = await store.records.get("acme", "things", "t0001")
+    assert row is not None and row.raw["size"] == "seven"
+
+
 async def test_by_percent_each_record_is_read_by_its_own(store: Store):
     desk = await opened(store)
     rollout = Rollout.of({"v1": 60, "v2": 40})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from asyncio import gather
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -102,6 +102,9 @@ class Batch:
     healed: int = 0
     fields: Mapping[str, int] | None = None
     examples: Sequence[Mapping[str, Any]] = ()
+    healing: Mapping[str, str] = field(default_factory=dict)
+    """Rejects whose records are on the page, by key: the record's id. Those go whose record is stored; where something
+    newer is stored already, the next sound version of it ends the reject."""
 
 
 class Renormalizations:
@@ -294,13 +297,22 @@ class Renormalizations:
         phase: str | None,
         ended: bool,
     ) -> Batch:
-        changed = batch.changed
+        changed, healed = batch.changed, batch.healed
         async with self._database.transaction() as connection:
             known = await _standing(connection, one, at, fence, lock="FOR UPDATE")
             await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
             if page is not None:
                 result = await self._pages.commit_within(connection, page)
-                changed += len(result.added) + len(result.updated)
+                stored = {*result.added, *result.updated}
+                changed += len(stored)
+                sound = [key for key, external_id in batch.healing.items() if external_id in stored]
+                healed += len(sound)
+                await connection.execute(
+                    "DELETE FROM syncd.rejects WHERE integration = $1 AND resource = $2 AND external_id = ANY($3::text[])",
+                    one.integration,
+                    one.resource,
+                    sound,
+                )
             await connection.execute(
                 "UPDATE syncd.renormalizations SET cursor = $3, phase = coalesce($4, phase), seen = seen + $5, "
                 "changed = changed + $6, unchanged = unchanged + $7, passed = passed + $8, rejected = rejected + $9, "
@@ -316,13 +328,13 @@ class Renormalizations:
                 batch.unchanged,
                 batch.passed,
                 batch.rejected,
-                batch.healed,
+                healed,
                 counted(known["fields"], batch.fields or {}),
                 latest(known["examples"], batch.examples),
                 ended,
                 self._database.clock.now(),
             )
-        return replace(batch, changed=changed)
+        return replace(batch, changed=changed, healed=healed)
 
     async def give_back(self, one: Renormalization, *, fence: int) -> None:
         """Nothing of it is in hand; whoever owns the scope next goes on, and nobody has died."""

@@ -257,13 +257,16 @@ class Walk:
             reads = await account.processor.read_all(
                 one.resource, pages, rejected={(one.resource, key) for key in keys}
             )
+            healing = {}
             for read, key in zip(reads, keys, strict=True):
                 if read.rejects:
                     read.rejects, read.rows, read.healed, read.tasks = [], [], [], []
-                    continue
-                batch.healed += 1
-                read.healed = [(one.resource, key)]
-            whole = merged(reads)
+                elif read.rows and not one.dry:
+                    read.healed, healing[key] = [], read.rows[0].external_id
+                else:  # it is stored as it is
+                    batch.healed += 1
+                    read.healed = [(one.resource, key)]
+            whole, batch.healing = merged(reads), healing
             if not one.dry:
                 page = self._page(rows=whole.rows, healed=whole.healed, tasks=whole.tasks)
         await self._commit(batch, [], page, ended=ended)
