@@ -76,6 +76,14 @@ def test_what_nobody_may_keep_is_gone_from_the_values_and_from_the_bytes() -> No
     assert loads(document.replace(b"o:", b""), RULES) == {"a": {"b": "1"}}
 
 
+@pytest.mark.parametrize(
+    "odd", [b"a\x01b", b"a&#1;b", b"a&#x1f;b", b"a\xffb", b"a&#99999999;b", b"a&#xd800;b", b"a\x00b"]
+)
+def test_a_character_xml_has_no_way_to_write_costs_itself_and_not_the_document(odd: bytes) -> None:
+    found = loads(b"<RS><Name>" + odd + b"</Name><Name>&#169; \xc3\xa9</Name></RS>", RULES)
+    assert found == {"RS": {"Name": ["a\N{REPLACEMENT CHARACTER}b", "\xa9 \xe9"]}}
+
+
 CARD = st.sampled_from(
     [b"<PaymentCard N='4111'/>", b"<x:paymentcard>4111</x:paymentcard>", b"<cc_no a='>'>4111</cc_no>", b"<cc_no>4111"]
 )
@@ -90,8 +98,12 @@ def test_no_part_of_a_card_survives_wherever_the_document_is_cut(parts: list[byt
     assert b"4111" not in without(document[: len(document) - cut] if cut < len(document) else document, RULES)
 
 
-def test_an_encoding_in_which_cards_could_not_be_seen_leaves_nothing() -> None:
-    assert without("<a><PaymentCard/></a>".encode("utf-16"), RULES) == b""
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_of_an_encoding_in_which_cards_could_not_be_seen_nothing_is_left_and_nothing_is_believed(encoding: str) -> None:
+    kept = without("<a><PaymentCard>4111</PaymentCard></a>".encode(encoding), RULES)
+    assert b"4" not in kept
+    with pytest.raises(PayloadError):
+        loads(kept, RULES)
 
 
 def test_what_is_written_reads_back_as_it_was() -> None:

@@ -8,6 +8,7 @@ entities and whatever they would fetch are refused. Sizes are bounded where bodi
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,9 @@ MAX_TAGS: Final = 2_000_000
 INSTALL: Final = "pip install 'syncd[xml]'"
 _NAME: Final = re.compile(r"[A-Za-z_][\w.-]*\Z")
 _NOT_IN_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFERENCE: Final = re.compile(r"&#([xX][0-9a-fA-F]{1,8}|[0-9]{1,8});")
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+_NOT_KEPT: Final = b"(in an encoding in which what must not be kept could not be seen)"
 _UNREADABLE: Final = (b"\xff\xfe", b"\xfe\xff", b"\x00")
 
 
@@ -66,8 +70,15 @@ def loads(document: bytes, rules: Markup) -> Any:
     import defusedxml.ElementTree as ElementTree
     from defusedxml import DefusedXmlException
 
+    def parsed(text: bytes) -> Element:
+        found: Element = ElementTree.fromstring(text, forbid_dtd=True, forbid_entities=True, forbid_external=True)
+        return found
+
     try:
-        root = ElementTree.fromstring(document, forbid_dtd=True, forbid_entities=True, forbid_external=True)
+        try:
+            root = parsed(document)
+        except ElementTree.ParseError:  # one guest's name must not keep all the others out
+            root = parsed(_mended(document))
     except ElementTree.ParseError as error:
         raise PayloadError(f"the answer is not XML: {error}") from None
     except DefusedXmlException:
@@ -107,17 +118,30 @@ def _value(element: Element, rules: Markup, dropped: re.Pattern[str] | None, dep
     return found
 
 
+def _mended(document: bytes) -> bytes:
+    """The document with what no XML may hold replaced: control characters, as bytes or references, and bytes of no UTF-8."""
+    text = document.decode("utf-8", "replace")
+    return _NOT_IN_XML.sub(_REPLACEMENT, _REFERENCE.sub(_referred, text)).encode()
+
+
+def _referred(found: re.Match[str]) -> str:
+    digits = found[1]
+    number = int(digits[1:], 16) if digits[0] in "xX" else int(digits)
+    sound = number <= sys.maxunicode and not _NOT_IN_XML.match(chr(number))
+    return found[0] if sound else _REPLACEMENT
+
+
 def without(document: bytes, rules: Markup) -> bytes:
     """The document without the elements nobody may keep: done to the bytes, before anybody looks at them.
 
-    One that is cut off in the middle of such an element ends before it. One in an encoding where that could not be seen
-    becomes empty.
+    One that is cut off in the middle of such an element ends before it. Of one in an encoding where that could not be seen
+    nothing is left, and `loads` refuses it.
     """
     pattern = _bytes_dropped(rules.drop)
     if pattern is None or not document:
         return document
-    if document.startswith(_UNREADABLE[:2]) or _UNREADABLE[2] in document[:256]:
-        return b""
+    if document.startswith(_UNREADABLE[:2]) or _UNREADABLE[2] in document[:4]:
+        return _NOT_KEPT
     return pattern.sub(b"", document)
 
 

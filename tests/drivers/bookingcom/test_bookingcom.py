@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncd import drivers
 from syncd.kit import Change, Checkpoint, PayloadError, RejectedError
@@ -86,3 +88,43 @@ def test_what_support_asks_for_is_kept_with_a_failure() -> None:
     assert error is not None
     assert (error.request_id, error.code) == ("UmFuZG9tSVYkc2R", "1")
     assert "Access denied" in str(error)
+
+
+@pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59.999999+00:00", "2999-01-01T00:00:00+00:00"])
+def test_a_stamp_far_ahead_does_not_keep_out_what_comes_later(stamp: str) -> None:
+    document = (
+        f'<OTA_HotelResNotifRQ TimeStamp="{stamp}"><HotelReservations><HotelReservation/><HotelReservation/>'
+        "</HotelReservations></OTA_HotelResNotifRQ>"
+    )
+    told = answer({"xml": document, "headers": {"Date": "Wed, 02 Sep 2026 08:15:42 GMT"}}, reads=MARKUP)
+    for item in DRIVER.items(resource("reservations"), told):
+        assert (item.raw or {})["envelope"]["at"] < "2026-09-03"
+    DRIVER.items(resource("reservations"), answer({"xml": document}, reads=MARKUP))
+
+
+ELEMENT = st.recursive(
+    st.sampled_from(["", "text", "<Total/>", '<Total AmountAfterTax="x" DecimalPlaces="2"/>', "<RoomStay/>"]),
+    lambda inner: st.builds(
+        lambda name, parts: f"<{name}>{''.join(parts)}</{name}>",
+        st.sampled_from(
+            ["HotelReservation", "RoomStays", "RoomStay", "RoomRates", "RoomRate", "ResGlobalInfo", "Rates"]
+        ),
+        st.lists(inner, max_size=3),
+    ),
+    max_leaves=12,
+)
+
+
+@given(ELEMENT)
+def test_whatever_stands_in_a_message_it_is_a_record_or_set_aside(inner: str) -> None:
+    document = f"<OTA_HotelResNotifRQ><HotelReservations>{inner}</HotelReservations></OTA_HotelResNotifRQ>"
+    try:
+        items = DRIVER.items(resource("reservations"), answer({"xml": document}, reads=MARKUP))
+    except PayloadError:
+        return
+    for item in items:
+        try:
+            DRIVER.identify(resource("reservations"), item.raw or {})
+            DRIVER.normalize(resource("reservations"), item.raw or {})
+        except PayloadError:
+            continue

@@ -31,6 +31,7 @@ ROOTS: Final = {
     "reservation_changes": ("OTA_HotelResModifyNotif", "HotelResModifies", "HotelResModify"),
 }
 """What the two queues call themselves, the list of their messages and each of them."""
+LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 OTA: Final = {"@xmlns": "http://www.opentravel.org/OTA/2003/05", "@Target": "Production", "@Version": "2.001"}
 
 
@@ -81,7 +82,9 @@ class BookingCom(RestDriver):
         if resource.name == "deleted_units":
             return found + [gone for item in found if (gone := self._deleted(item)) is not None]
         if resource.name == "reservation_summaries":
-            return found + [Item("reservations", raw) for item in found if (raw := first_told(item.raw or {}))]
+            return found + [
+                Item("reservations", raw) for item in found if (raw := first_told(item.raw or {}, response))
+            ]
         if resource.queue is None:
             return found
         at, kind = sent_at(response), "change" if resource.name == "reservation_changes" else "new"
@@ -125,19 +128,24 @@ class BookingCom(RestDriver):
         return replace(request, path=f"{resource.host}{request.path}", route=route, xml={f"{root}RS": document})
 
 
-def first_told(summary: Raw) -> Raw:
+def first_told(summary: Raw, response: Response) -> Raw:
     """The reservation of a summary, for where nothing else has told of it: every message is newer, whatever the zone."""
     try:
-        booked = coerce.moment(booked_at(summary)) - timedelta(days=1)
+        at = not_ahead(coerce.moment(booked_at(summary)), response) - timedelta(days=1)
     except (PayloadError, OverflowError):
         return {}
-    return {**summary, "envelope": {"at": booked.isoformat(), "kind": "summary"}}
+    return {**summary, "envelope": {"at": at.isoformat(), "kind": "summary"}}
 
 
 def sent_at(response: Response) -> datetime:
     """When Booking.com wrote a document; where it does not say, its clock at the answer, or ours."""
     try:
-        root = next(iter(response.json().values()))
-        return coerce.moment(root["@TimeStamp"], UTC)
+        return not_ahead(coerce.moment(next(iter(response.json().values()))["@TimeStamp"], UTC), response)
     except (PayloadError, AttributeError, KeyError, TypeError, StopIteration):
         return response.date or response.requested_at or coerce.EPOCH
+
+
+def not_ahead(moment: datetime, response: Response) -> datetime:
+    """A moment, or the clock at the answer: what is stamped far ahead would keep out every later message."""
+    clock = response.date or response.requested_at or LAST
+    return min(moment, clock + timedelta(hours=1))
