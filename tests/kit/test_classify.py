@@ -167,3 +167,20 @@ def test_what_support_asks_for_is_found_in_the_body_of_a_failure() -> None:
     named = classify(Response(500, Headers({"x-request-id": "r-1"}), b"<!-- RUID: [abc1] -->"), NOW, errors)
     assert named is not None
     assert named.request_id == "r-1"
+
+
+@pytest.mark.parametrize(
+    ("url", "message", "kind"),
+    [
+        ("https://x.example/api/getSeats?hall=1", "Something odd", TransientError),
+        ("https://x.example/api/getSeats", "The user is not active", AuthError),
+        ("https://x.example/api/postSeat?get=1", "Something odd", RejectedError),
+        ("", "Something odd", RejectedError),
+    ],
+)
+def test_a_failure_nobody_knows_is_tried_again_where_the_call_only_read(url: str, message: str, kind: Any) -> None:
+    errors = TOLD.model_copy(update={"reads": "get"})
+    told = dumps({"success": False, "message": message})
+    found = classify(Response(200, Headers({"content-type": "application/json"}), told, url), NOW, errors)
+    assert type(found) is kind
+    assert not isinstance(found, TransientError) or not found.breaks

@@ -46,7 +46,7 @@ def classify(
     failed = status < 300 and (
         (errors.success is not None and _denies(response, errors.success)) or _holds(response, errors.failure)
     )
-    word: Word | None = "rejected" if failed else errors.statuses.get(status)
+    word: Word | None = _unsaid(response, errors) if failed else errors.statuses.get(status)
     if status in errors.firewall and not _is_json(response):
         return error_for(
             "transient", response, now, dialect=dialect, hint="a firewall before the partner refused the call"
@@ -111,6 +111,12 @@ def _complete(error: PartnerError, response: Response, errors: Errors) -> None:
     words = quoted(_told(response, errors.message) or "")
     if words and words not in str(error):
         error.args = (f"{error} ({words})",)
+
+
+def _unsaid(response: Response, errors: Errors) -> Word:
+    """What a failure inside a 2xx is where neither code nor words say it."""
+    method = response.url.partition("?")[0].rpartition("/")[2]
+    return "busy" if errors.reads and method.startswith(errors.reads) else "rejected"
 
 
 def _denies(response: Response, path: str) -> bool:

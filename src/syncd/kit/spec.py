@@ -254,6 +254,11 @@ class Errors(Model):
         description="Where the body of a failure has what support asks for: a regular expression, of which the first group "
         "that fits is it.",
     )
+    reads: str = Field(
+        "",
+        description="Calls whose last part of the path begins so only read: a failure of theirs inside a 2xx that nothing "
+        "says more about is tried again, since it may be the partner's own.",
+    )
     messages: dict[Pattern, Word] = Field(
         default_factory=dict,
         description="What the words of a failure mean, by a regular expression searched in them; the first that fits.",
@@ -311,7 +316,16 @@ class Webhooks(Model):
     """How deliveries are verified and what they mean."""
 
     verify: Literal[
-        "hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "airbnb", "issued_token", "none"
+        "hmac_sha256",
+        "hmac_sha1",
+        "standard",
+        "stripe",
+        "attio",
+        "maintainx",
+        "twilio",
+        "airbnb",
+        "issued_token",
+        "none",
     ] = Field(
         "none",
         description="The scheme; `standard` is Standard Webhooks and Svix. `none`: nothing is signed, so the last part of "
@@ -345,8 +359,8 @@ class Webhooks(Model):
     )
     below: tuple[str, ...] = Field(
         (),
-        description="Child resources whose events name the record they stand below, at `id` or `ids`, and not their own: what "
-        "is below it is listed again.",
+        description="Child resources whose events name the record they stand below, at `id` or `ids`, and not their own: "
+        "what is below it is listed again.",
     )
     any_case: bool = Field(
         False,
