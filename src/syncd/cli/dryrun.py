@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 MOST_RECORDS = 1_000
+_CASE = re.compile(r"[a-z0-9][a-z0-9-]{0,60}\Z")
 MARKS = {
     "added": ("+", "green"), "changed": ("~", "yellow"), "deleted": ("-", "red"), "rejected": ("!", "red"),
-    "stale": ("<", "cyan"), "named": (">", "cyan"),
+    "stale": ("<", "cyan"), "named": (">", "cyan"), "passed_over": (".", None),
 }  # fmt: skip
 WORDS = {
     "added": "would be added", "changed": "would change", "unchanged": "unchanged", "deleted": "would be deleted",
     "rejected": "would be rejected", "stale": "older than what is stored", "named": "would be read by its id",
+    "passed_over": "of a resource that is not synced",
 }  # fmt: skip
 
 
@@ -65,6 +68,8 @@ def dryrun(
     name, resource = target
     if resource is None:
         raise Failure(f"name one resource of {name}", do=f"syncd dryrun {name}/RESOURCE", exit=Exit.USAGE)
+    if not _CASE.match(case):
+        raise Failure(f"{case!r} cannot be a sample's name", do="lower-case letters, digits and -", exit=Exit.USAGE)
     config = app.config()
     partner, _ = known_integration(config, name)
     folder = None if save is None else _folder(app, partner, save)

@@ -39,6 +39,8 @@ class Outcome(StrEnum):
     STALE = "stale"
     """What is stored is newer."""
     REJECTED = "rejected"
+    PASSED_OVER = "passed_over"
+    """Of a resource that is not synced here."""
     NAMED = "named"
     """Only named, so a pull would read it by itself."""
 
@@ -221,7 +223,7 @@ class DryRun:
     def _sight(self, item: Item) -> There | Shown:
         plan = self._plans.get(item.resource)
         if plan is None:
-            return Shown(item.resource, "", Outcome.REJECTED, reason="this resource is not synced here: passed over")
+            return Shown(item.resource, "", Outcome.PASSED_OVER)
         if self.account.processor.is_aside(item):
             return Shown(item.resource, "", Outcome.REJECTED, reason="put aside: it ended the process before")
         try:

@@ -1,0 +1,73 @@
+"""What `syncd dryrun` prints of what was found, each kind of outcome in its own words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+
+from syncd.cli.dryrun import MARKS, WORDS, render
+from syncd.dryrun import MOST_RECORDS, Outcome
+
+
+def found(*records: dict[str, Any], **more: Any) -> dict[str, Any]:
+    counts: dict[str, int] = {}
+    for one in records:
+        counts[one["outcome"]] = counts.get(one["outcome"], 0) + 1
+    told = {"integration": "acme", "resource": "boats", "calls": 1, "ended": True, "counts": counts, "notes": []}
+    return {**told, "records": list(records), **more}
+
+
+def record(outcome: str, **more: Any) -> dict[str, Any]:
+    return {"resource": "boats", "id": "b1", "outcome": outcome, "reason": "", "fields": [], **more}
+
+
+def test_every_outcome_has_words_and_but_for_the_dull_one_a_mark() -> None:
+    assert set(WORDS) == {str(one) for one in Outcome}
+    assert set(MARKS) == set(WORDS) - {"unchanged"}
+
+
+def test_the_command_offers_as_many_records_as_the_desk_takes() -> None:
+    from syncd.cli import dryrun
+
+    assert dryrun.MOST_RECORDS == MOST_RECORDS
+
+
+@pytest.mark.parametrize("case", ["../up", "a.pages", "A", "", "x/y"])
+def test_a_samples_name_is_no_path(run: Any, case: str) -> None:
+    done = run("dryrun", "acme/boats", "--save", "--case", case)
+    assert (done.exit_code, "cannot be a sample's name" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("outcome", [str(one) for one in Outcome])
+def test_a_record_is_one_line_and_the_sum_stands_above(outcome: str) -> None:
+    lines = [click.unstyle(line) for line in render(found(record(outcome), ended=False))]
+    assert lines[0].startswith("acme/boats: 1 record in 1 call, and there is more: 1 ")
+    assert lines[0].endswith("nothing was written")
+    assert len(lines) == (1 if outcome == "unchanged" else 2)
+
+
+def test_fields_are_shown_as_they_are_here_and_there_and_reasons_beside_the_record() -> None:
+    field = {"field": "name", "here": "text, 3 long", "there": "text, 5 long"}
+    lines = [
+        click.unstyle(line)
+        for line in render(
+            found(
+                record("changed", fields=[field]),
+                record("added", fields=[{**field, "here": "nothing"}]),
+                record("rejected", id="", reason="field name: expected text"),
+                record("named", resource="trips", id="t9"),
+                notes=["listed below the first 3 of them"],
+            )
+        )
+    ]
+    assert lines[1:] == [
+        "  ~ b1  would change",
+        "      name: text, 3 long -> text, 5 long",
+        "  + b1  would be added",
+        "      name: text, 5 long",
+        "  ! (no id)  would be rejected: field name: expected text",
+        "  > trips t9  would be read by its id",
+        "  listed below the first 3 of them",
+    ]
