@@ -47,7 +47,7 @@ async def tell_unattested(account: Account, plan: ResourcePlan, stand: Stand | N
         reason,
         before.since if before is not None else now,
         cause="they were called off and nobody told us, or the partner's listing leaves them out",
-        action=f"look at them at the partner; syncd records {account.name}/{rules.resource} shows ours",
+        action=f"look at them at the partner; ours: syncd records show {account.name}/{rules.resource} {found[0]}",
     )
     if before is None or before.reason != reason:
         log.warning(
