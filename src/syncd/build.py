@@ -39,11 +39,12 @@ from syncd.sync.plan import WEBHOOKS, ResourcePlan, Strategy
 from syncd.sync.processor import Processor, Target
 from syncd.sync.pushes import Pushes
 from syncd.sync.renormalizing import Renormalizing
+from syncd.sync.resource_watch import Policy
 from syncd.sync.rollout import Rollout, principal
 from syncd.sync.rotating import Rotation
 from syncd.sync.runner import Runner
 from syncd.sync.schedule import Schedule
-from syncd.sync.schema_watch import Policy, SchemaWatch
+from syncd.sync.schema_watch import SchemaWatch
 from syncd.sync.scope import file_of
 from syncd.sync.shadow import Trial
 from syncd.sync.silence import Silence

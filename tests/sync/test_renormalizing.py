@@ -12,11 +12,13 @@ import anyio
 import pytest
 
 from syncd.store import Renormalization, Store
-from syncd.sync import renormalizing
+from syncd.sync import renormalize_walk
 from syncd.sync.processor import Processor, Target
-from syncd.sync.renormalizing import Renormalizing, Walk
+from syncd.sync.renormalize_walk import Walk
+from syncd.sync.renormalizing import Renormalizing
+from syncd.sync.resource_watch import Policy
 from syncd.sync.rollout import Rollout
-from syncd.sync.schema_watch import Policy, SchemaWatch
+from syncd.sync.schema_watch import SchemaWatch
 from syncd.sync.watching import Watching
 
 from .ranged import Desk, rest
@@ -97,7 +99,7 @@ async def test_a_dry_one_says_what_would_change_and_changes_nothing(store: Store
 async def test_it_goes_on_at_its_cursor_whoever_dies_and_whoever_owns_it_next(
     store: Store, batch: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(renormalizing, "BATCH", batch)
+    monkeypatch.setattr(renormalize_walk, "BATCH", batch)
     desk = await opened(store)
     one, _ = await store.renormalizations.ask("acme", "things")
     for _ in range(3):  # one batch each, then it dies

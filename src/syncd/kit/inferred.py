@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Self
 
+from syncd.kit.shape_tree import ANY, ENTRY, Node, joined, read, walk, written
+
 MOST_FIELDS: Final = 1_000
 """Fields of one shape that are told apart; what comes after these is not looked at."""
 MOST_NAMES: Final = 500
@@ -28,39 +30,11 @@ SAMPLE: Final = 4
 """Records of a page that are looked at; those with a number of fields never met are looked at beside them."""
 ABSENT_LEAST: Final = 20
 """Objects in a row without a field before it can be missing, however often it was there."""
-ANY: Final = "*"
-"""The name of all names that are data: ids, dates, addresses."""
-ENTRY: Final = "[]"
-"""The name of a list's entries."""
 
 _KINDS: Final[dict[type, str]] = {str: "text", bool: "boolean", int: "number", float: "number"}
 _DATA = re.compile(
     r"[0-9][0-9_.:-]*|[0-9a-f]{16,}|[0-9a-fA-F]{8}-[0-9a-fA-F-]{20,}|[0-9]{4}-[0-9]{2}.*|.*[@/].*|.{65,}", re.DOTALL
 )
-_PLAIN = re.compile(r"[A-Za-z0-9_$:@-]+|\*")
-
-
-class Node:
-    """One place in the records. Ordinals count the objects above it, from 1."""
-
-    __slots__ = ("children", "first", "forgiven", "kinds", "last", "longest", "nulls", "objects", "present")
-
-    def __init__(self) -> None:
-        self.kinds: dict[str, int] = {}
-        """How often it was of which kind; null is none."""
-        self.children: dict[str, Node] = {}
-        self.objects = 0
-        """How many objects were seen here; of a list's entries too."""
-        self.present = 0
-        """Objects above it that had it."""
-        self.nulls = 0
-        self.first = 0
-        self.last = 0
-        """The first and the last object above that had it; 0: none did."""
-        self.longest = 0
-        """The longest row of objects without it, between two that had it."""
-        self.forgiven = False
-        """Somebody has said that it may stay away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,28 +141,28 @@ class Inferred:
 
     def forgive(self, path: str) -> None:
         """That this field stays away is known; when it comes back, its absence counts as one it may have."""
-        for where, node, _ in _walk(self.root, ""):
+        for where, node, _ in walk(self.root, ""):
             if where == path:
                 node.forgiven = True
 
     def grant(self) -> None:
         """All absences so far are such as may be: a listing in the order of age has old fields first and new ones last."""
-        for _, node, of in _walk(self.root, ""):
+        for _, node, of in walk(self.root, ""):
             if node.present:
                 node.longest = max(node.longest, node.first - 1, of - node.last)
 
     def as_json(self) -> dict[str, Any]:
         """To be stored."""
-        return {"sizes": sorted(self.sizes), **_written(self.root)}
+        return {"sizes": sorted(self.sizes), **written(self.root)}
 
     @classmethod
     def from_json(cls, stored: Any) -> Self:
         """What `as_json` gave. What is none of it is an empty shape."""
         found = cls()
         if isinstance(stored, dict):
-            found.root = _read(stored)
+            found.root = read(stored)
             found.sizes = {each for each in stored.get("sizes", ()) if isinstance(each, int)}
-            found.fields = sum(1 for _ in _walk(found.root, ""))
+            found.fields = sum(1 for _ in walk(found.root, ""))
         return found
 
     def _object(self, node: Node, value: dict[str, Any], level: int) -> None:
@@ -289,7 +263,7 @@ def missing(shape: Inferred) -> list[Departure]:
     """The fields of a shape that were there and no longer come."""
     return sorted(
         Departure(path, "missing", _field(path, node, of).said, count=of - node.last)
-        for path, node, of in _walk(shape.root, "")
+        for path, node, of in walk(shape.root, "")
         if _is_missing(node, of)
     )
 
@@ -344,50 +318,10 @@ def _departures(node: Node, value: dict[str, Any], above: str, level: int, found
             found.append(Departure(path, "missing", _field(path, child, 0).said))
 
 
-def joined(above: str, key: str) -> str:
-    """A path as a person writes it: `address.city`, `rooms[].beds`, `prices.*`."""
-    if key == ENTRY:
-        return above + ENTRY
-    name = key if _PLAIN.fullmatch(key) else '"' + key.replace('"', '\\"') + '"'
-    return f"{above}.{name}" if above else name
-
-
-def _walk(node: Node, above: str) -> Iterator[tuple[str, Node, int]]:
-    for key, child in node.children.items():
-        path = joined(above, key)
-        yield path, child, node.objects
-        yield from _walk(child, path)
-
-
 def _paths(node: Node, above: str) -> Iterator[Field]:
-    for path, child, of in _walk(node, above):
+    for path, child, of in walk(node, above):
         yield _field(path, child, of)
 
 
 def _field(path: str, node: Node, of: int) -> Field:
     return Field(path, node.kinds, node.present, of, max(of - node.last, 0))
-
-
-_COUNTS = ("objects", "present", "nulls", "first", "last", "longest")
-
-
-def _written(node: Node) -> dict[str, Any]:
-    told: dict[str, Any] = {name: count for name in _COUNTS if (count := getattr(node, name))}
-    if node.kinds:
-        told["kinds"] = node.kinds
-    if node.forgiven:
-        told["forgiven"] = True
-    if node.children:
-        told["fields"] = {key: _written(child) for key, child in node.children.items()}
-    return told
-
-
-def _read(stored: dict[str, Any]) -> Node:
-    node = Node()
-    for name in _COUNTS:
-        count = stored.get(name, 0)
-        setattr(node, name, count if isinstance(count, int) else 0)
-    node.kinds = {str(kind): int(count) for kind, count in stored.get("kinds", {}).items()}
-    node.forgiven = bool(stored.get("forgiven"))
-    node.children = {key: _read(child) for key, child in stored.get("fields", {}).items()}
-    return node

@@ -22,7 +22,7 @@ from syncd.store.perils import BACKFILL, PULL, Peril
 from syncd.store.prune import Retention
 from syncd.store.records import Records, StoredRecord
 from syncd.store.rejects import KILLED, StoredReject
-from syncd.store.renormalizations import Batch, Renormalization, Reread, StoredRaw
+from syncd.store.renormalization_rows import Batch, Renormalization, Reread, StoredRaw
 from syncd.store.replays import REPLAYS, Group, Replay, Standing
 from syncd.store.rows import Acknowledge, Known, NewTask, PageResult, PageWrite, Reject, Row
 from syncd.store.runs import Run

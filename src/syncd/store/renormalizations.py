@@ -7,10 +7,9 @@ keeps it (R7), under the fence of the scope (R5). To do a batch again changes no
 from __future__ import annotations
 
 from asyncio import gather
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 
@@ -18,6 +17,7 @@ from syncd import codec
 from syncd.errors import OwnershipError
 from syncd.store.database import Database, again_after_conflict
 from syncd.store.pages import Pages
+from syncd.store.renormalization_rows import Batch, Renormalization, Reread, StoredRaw
 from syncd.store.rows import PageWrite
 from syncd.store.tasks import WISHES
 from syncd.store.trials import counted, latest
@@ -26,85 +26,7 @@ SPLIT = 200
 """Records of a batch from which on it is worth two connections."""
 
 
-@dataclass(frozen=True, slots=True)
-class Renormalization:
-    """One of them, as it stands."""
-
-    integration: str
-    id: int
-    resource: str
-    adapter: str | None
-    dry: bool
-    state: str
-    """waiting, running, done, failed or cancelled."""
-    phase: str
-    """`records`, then `rejects`."""
-    cursor: str
-    """The id of the last record that is done."""
-    fence: int
-    seen: int
-    changed: int
-    unchanged: int
-    passed: int
-    rejected: int
-    healed: int
-    fields: dict[str, int]
-    examples: list[dict[str, Any]]
-    asked_by: str
-    reason: str | None
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    deaths: int
-    """How often in a row its owner ended while a batch was in hand."""
-
-    @property
-    def is_active(self) -> bool:
-        return self.state in ("waiting", "running")
-
-
 _COLUMNS = ", ".join(Renormalization.__slots__)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRaw:
-    """One live record, as far as an adapter needs it."""
-
-    external_id: str
-    raw: Any
-    data: Mapping[str, Any] | None
-    content_hash: bytes
-    adapter: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reread:
-    """What an adapter made of one record that is stored otherwise."""
-
-    external_id: str
-    known: bytes
-    """The hash it is stored under."""
-    content_hash: bytes
-    data_json: bytes
-    adapter: str
-
-
-@dataclass(slots=True)
-class Batch:
-    """Some records in the order of their ids, done."""
-
-    seen: int = 0
-    last_id: str = ""
-    changed: int = 0
-    unchanged: int = 0
-    passed: int = 0
-    rejected: int = 0
-    healed: int = 0
-    fields: Mapping[str, int] | None = None
-    examples: Sequence[Mapping[str, Any]] = ()
-    healing: Mapping[str, str] = field(default_factory=dict)
-    """Rejects whose records are on the page, by key: the record's id. Those go whose record is stored; where something
-    newer is stored already, the next sound version of it ends the reject."""
 
 
 class Renormalizations:

@@ -10,9 +10,9 @@ from syncd.kit import Resource
 from syncd.model import History, Mode
 from syncd.store import Guard, Stand
 from syncd.sync.rejections import REJECTS_LEAST, REJECTS_SHARE
+from syncd.sync.resource_watch import Policy
 from syncd.sync.rollout import Rollout
 from syncd.sync.schedule import Schedule
-from syncd.sync.schema_watch import Policy
 
 DAY_SECONDS = 86400.0
 DEFAULT_OVERLAP_SECONDS = 120.0

@@ -21,8 +21,9 @@ from syncd.model import Lane
 from syncd.store import Known, NewTask, Reject, Row, Store
 from syncd.sync.aside import Aside
 from syncd.sync.page import PageIn, PageRead
+from syncd.sync.resource_watch import ResourceWatch
 from syncd.sync.rollout import Rollout
-from syncd.sync.schema_watch import ResourceWatch, SchemaWatch
+from syncd.sync.schema_watch import SchemaWatch
 from syncd.sync.shadow import Trial
 from syncd.sync.unsettled import look_at
 

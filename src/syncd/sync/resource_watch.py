@@ -1,0 +1,235 @@
+"""The shape of one resource's records as it is learned and watched: what is new, since when, and when that is over. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from syncd.explain import Explanation
+from syncd.kit.inferred import Departure, Inferred, difference, learn
+from syncd.store import SchemaWrite, StoredSchema
+from syncd.sync.rejections import FROZEN
+
+log = structlog.get_logger()
+
+LEARN_LEAST = 20
+"""Records looked at before a shape counts as learned."""
+LEARN_WHOLE = 200
+"""Of the first pages every record is looked at, up to so many; then a few of each page."""
+LEARN_AFTER = timedelta(days=7)
+"""So long a new field, or a new kind of one, is told; then it is taken for granted."""
+WRITE_AFTER = timedelta(seconds=60)
+"""Counts that rise are written down so often; what is new, at once."""
+SHOWN = 3
+"""Fields named in one line."""
+EVERY = 8
+"""Of the records that a frozen resource lets in, one in so many is counted."""
+
+
+class Policy(StrEnum):
+    """What a change of shape does."""
+
+    EVOLVE = "evolve"
+    """It is learned, and logged."""
+    WARN = "warn"
+    """It is told until it is accepted, over, or a week old."""
+    FREEZE = "freeze"
+    """Records that differ become rejects until it is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One field that is not as it was known."""
+
+    path: str
+    what: str
+    expected: str
+    got: str
+    since: datetime
+    count: int
+
+    @property
+    def is_harmless(self) -> bool:
+        """A field nobody has asked for is no trouble."""
+        return self.what == "unknown"
+
+    def __str__(self) -> str:
+        return str(Departure(self.path, self.what, self.expected, self.got)).removeprefix("field ")
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "since": self.since.isoformat()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> News:
+        return cls(**{**stored, "since": datetime.fromisoformat(str(stored["since"]))})
+
+
+class ResourceWatch:
+    """One resource's."""
+
+    def __init__(self, integration: str, resource: str, policy: Policy) -> None:
+        self.integration = integration
+        self.resource = resource
+        self.policy = policy
+        self.known = Inferred()
+        self.strange = Inferred()
+        """With `freeze`: the shape of what is kept out."""
+        self.news: dict[tuple[str, str], News] = {}
+        self.learned_at: datetime | None = None
+        self.taken = 0
+        """The last acceptance that was carried out."""
+        self.changed = False
+        """There is something to write down at once."""
+        self.written_at: datetime | None = None
+        self._fresh = Inferred()
+        self._odd = Inferred()
+        self._turn = 0
+        self._let_in = 0
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.policy is Policy.FREEZE and self.learned_at is not None
+
+    def look(self, raws: Sequence[dict[str, Any]]) -> None:
+        """A page came. What a frozen resource lets in is looked at record by record instead."""
+        if not self.is_frozen:
+            self._turn += 1
+            if self.learned_at is None and self.known.records + self._fresh.records < LEARN_WHOLE:
+                for raw in raws[:LEARN_WHOLE]:
+                    self._fresh.add(raw)
+            else:
+                self._fresh.sample(raws, turn=self._turn)
+
+    def refuses(self, raw: dict[str, Any], *, partial: bool = False) -> str | None:
+        """Why a frozen resource does not take this record; None where it does. `partial`: it is no listing's view."""
+        found = self.known.departures(raw)
+        if partial:
+            found = [each for each in found if each.what == "retyped"]
+        if not found:
+            self._let_in += 1
+            if self._let_in % EVERY == 1 and not partial:
+                self._fresh.add(raw)
+            return None
+        self._odd.add(raw)
+        told = "; ".join(str(each) for each in sorted(found)[:SHOWN])
+        return FROZEN + told + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+
+    def settle(self, now: datetime, *, ended: bool = False) -> list[News]:
+        """Take in what was seen; returns what is new. `ended`: a run of it has ended well."""
+        fresh, odd = self._fresh, self._odd
+        if not fresh.records and not odd.records and not (ended and self.learned_at is None):
+            return self._forget(now)
+        self._fresh, self._odd = Inferred(), Inferred()
+        if self.learned_at is None:
+            self.known.merge(fresh)
+            if ended and self.known.records >= LEARN_LEAST:
+                self.known.grant()
+                self.learned_at = now
+                self.changed = True
+            return []
+        found = learn(self.known, fresh)
+        if odd.records:
+            found += [each for each in difference(self.known, odd) if each.what != "missing"]
+            self.strange.merge(odd)
+            self.changed = True
+        self._over({each.path for each in found if each.what == "missing"})
+        self._forget(now)
+        told = [
+            News(each.path, each.what, each.expected, each.got, now, each.count)
+            for each in found
+            if (each.path, each.what) not in self.news
+        ]
+        for one in found:
+            before = self.news.get((one.path, one.what))
+            if before is not None:
+                count = one.count if one.what == "missing" else before.count + one.count
+                self.news[one.path, one.what] = replace(before, count=count)
+        if self.policy is not Policy.EVOLVE:
+            self.news.update({(each.path, each.what): each for each in told})
+        else:
+            for each in told:
+                self.known.forgive(each.path)
+        self.changed = self.changed or bool(told)
+        return told
+
+    def accept(self) -> list[News]:
+        """What is new is meant: from now on it is known. Returns what it was."""
+        told = list(self.news.values())
+        self.known.merge(self.strange)
+        self.strange = Inferred()
+        for each in told:
+            if each.what == "missing":
+                self.known.forgive(each.path)
+        self.news.clear()
+        self.changed = True
+        return told
+
+    def explanation(self) -> Explanation | None:
+        """What to say of it; None where there is nothing new."""
+        if not self.news:
+            return None
+        told = sorted(self.news.values(), key=lambda each: (each.is_harmless, each.path))
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        fields = "; ".join(f"field {each}" for each in told[:SHOWN])
+        kept_out = ", and such records are kept out" if self.policy is Policy.FREEZE else ""
+        return Explanation(
+            "schema-changed",
+            f"{self.resource}: schema changed: {fields}{more}{kept_out}",
+            since=min(each.since for each in told),
+            cause="the partner sends its records in another shape than before",
+            action=f"syncd schema accept {self.integration}/{self.resource}",
+        )
+
+    @property
+    def is_trouble(self) -> bool:
+        """Does it degrade the resource? New fields that nobody has asked for do not, unless they keep records out."""
+        return bool(self.news) and (
+            self.policy is Policy.FREEZE or any(not each.is_harmless for each in self.news.values())
+        )
+
+    def load(self, row: StoredSchema) -> None:
+        """Go on from what is stored."""
+        self.known, self.strange = Inferred.from_json(row.shape), Inferred.from_json(row.strange)
+        self.news = {(each.path, each.what): each for each in map(News.from_json, row.news)}
+        self.learned_at, self.taken = row.learned_at, row.taken
+        if self.policy is not Policy.FREEZE and self.strange.records:
+            self.known.merge(self.strange)  # it is frozen no longer
+            self.strange = Inferred()
+        if self.policy is Policy.EVOLVE:
+            self.news.clear()
+
+    def write(self, now: datetime) -> SchemaWrite | None:
+        """What to store, if it is time to."""
+        due = self.written_at is None or now - self.written_at >= WRITE_AFTER
+        if not self.known.records or not (self.changed or due):
+            return None
+        self.changed, self.written_at = False, now
+        return SchemaWrite(
+            self.resource,
+            self.known.as_json(),
+            self.strange.as_json(),
+            [each.as_json() for each in self.news.values()],
+            self.learned_at,
+            self.taken,
+        )
+
+    def _over(self, still_missing: set[str]) -> None:
+        for key in [key for key in self.news if key[1] == "missing" and key[0] not in still_missing]:
+            log.info("schema_healed", integration=self.integration, resource=self.resource, field=key[0])
+            del self.news[key]
+            self.changed = True
+
+    def _forget(self, now: datetime) -> list[News]:
+        """What has been told for long enough. A frozen resource goes on refusing it."""
+        if self.policy is Policy.WARN:
+            for key in [key for key, each in self.news.items() if now - each.since >= LEARN_AFTER]:
+                log.info("schema_learned", integration=self.integration, resource=self.resource, fields=[key[0]])
+                self.known.forgive(key[0])
+                del self.news[key]
+                self.changed = True
+        return []
