@@ -59,7 +59,7 @@ class AttioTalk(AttioRecords):
             "entry": None,
             "record": where,
             "resolved_at": None,
-            "resolved_by": None,
+            "resolved_by": {"id": None, "type": None},
             "created_at": now,
             "author": author,
         }
