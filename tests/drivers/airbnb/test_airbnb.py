@@ -193,3 +193,11 @@ def test_without_a_key_the_address_is_the_secret_and_nothing_is_believed() -> No
     assert judged.headers[KNOWN_BY] == "url"
     assert receiver.answer == (200, b'{"succeed":true}', "application/json")
     assert isinstance(receiver.judge(Delivery(body, Headers({}), route="another"), NOW), Refused)
+
+
+def test_what_support_asks_for_stands_in_the_reason() -> None:
+    body = dumps(
+        {"error_code": 404, "error_type": "record_not_found", "error_message": "Gone.", "error_id": "api_frwrk_7"}
+    )
+    found = DRIVER.classify(Response(404, Headers({"content-type": "application/json"}), body), NOW)
+    assert "Gone. error_id api_frwrk_7" in str(found)
