@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,13 @@ import pytest
 
 from syncd.cli.dryrun import MARKS, WORDS, render
 from syncd.dryrun import MOST_RECORDS, Outcome
+from syncd.testing.driver_suite import partner_checks
+
+PARTNER = """
+driver: rest
+rest: {base_url: https://api.yard.example, resources: {boats: {path: /boats, fields: {name: name}}}}
+integrations: {yard: {}}
+"""
 
 
 def found(*records: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -38,6 +46,42 @@ def test_the_command_offers_as_many_records_as_the_desk_takes() -> None:
 def test_a_samples_name_is_no_path(run: Any, case: str) -> None:
     done = run("dryrun", "acme/boats", "--save", "--case", case)
     assert (done.exit_code, "cannot be a sample's name" in done.stderr) == (2, True)
+
+
+def test_a_sample_that_is_there_is_written_over_only_by_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
+) -> None:
+    from syncd.cli import dryrun
+
+    config = tmp_path / "config"
+    (config / "partners").mkdir(parents=True)
+    (config / "partners" / "yard.yaml").write_text(PARTNER)
+    asked: list[dict[str, Any]] = []
+
+    async def answered(app: Any, config: Any, said: dict[str, Any], since: Any) -> dict[str, Any]:
+        asked.append(said)
+        sample = {"raw": {"id": "b1", "name": "Wim"}, "id": "b1", "data": {"name": "Wim"}}
+        wrong = {"raw": {"id": "b1", "name": "Wim"}, "id": "b2", "data": {}}
+        return found(record("added"), samples={"boats.live.json": sample, "boats.odd.json": wrong})
+
+    monkeypatch.setattr(dryrun, "_found", answered)
+    words = ("dryrun", "yard/boats", "--config", config, "--save")
+    first = run(*words)
+    assert first.exit_code == 0, first.stderr
+    assert "not saved: boats.odd.json" in first.stderr
+    place = config / "partners" / "yard" / "samples" / "boats.live.json"
+    assert sorted(place.parent.iterdir()) == [place]
+    place.write_text("looked at")
+    second = run(*words)
+    assert (second.exit_code, "is there already" in second.stderr, len(asked)) == (2, True, 1)
+    assert place.read_text() == "looked at"
+    assert run(*words, "--force").exit_code == 0
+    assert place.read_text() != "looked at"
+    [check] = [one for one in partner_checks(config, "yard") if str(one) == "yard-record-boats-live"]
+    check()
+    elsewhere = tmp_path / "elsewhere"
+    assert run("dryrun", "yard/boats", "--config", config, "--save", elsewhere).exit_code == 0
+    assert (elsewhere / "boats.live.json").is_file()
 
 
 @pytest.mark.parametrize("outcome", [str(one) for one in Outcome])
