@@ -59,6 +59,11 @@ def test_the_messages_of_a_page_are_acknowledged_together_once_each() -> None:
     assert Queue().shows("a", "b", "a") == [("a", "b")]
 
 
+def test_more_messages_than_one_push_holds_are_acknowledged_by_several() -> None:
+    parts = Queue().shows(*(str(number) for number in range(2_500)))
+    assert [len(part) for part in parts] == [1_000, 1_000, 500]
+
+
 def test_what_is_set_aside_is_not_acknowledged() -> None:
     assert Queue().shows("a", "b", unsound=("b", "c")) == [("a",)]
 

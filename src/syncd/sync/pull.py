@@ -81,7 +81,8 @@ class Pull:
         if before is not None and (resumed or listed):
             tally.listing_began_at = before.started_at
         checkpoint = await self._with_since(checkpoint)
-        say = log.debug if self.trigger == PROBE else log.info  # an outage of days is no news with each probe
+        # An outage of days is no news with each probe, nor is a queue with each look at it.
+        say = log.debug if self.trigger == PROBE or plan.resource.queue is not None else log.info
         say(
             "run_started",
             partner=account.partner,

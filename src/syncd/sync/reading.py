@@ -19,6 +19,9 @@ from syncd.sync.tally import Tally
 from syncd.sync.tenant import Tenant
 from syncd.sync.walk import Fetched
 
+IDS_AT_ONCE = 1_000
+"""Messages one push acknowledges: a push has at most 1 MiB."""
+
 
 class Reader:
     """Of one run."""
@@ -141,8 +144,9 @@ class Reader:
         # One the partner does not take must not hold up the others: what is shown again goes in halves, until it is alone.
         half = (len(again) + 1) // 2
         for part in ([one for one in sound if one not in before], again[:half], again[half:]):
-            if part:
-                read.acknowledges.append(Acknowledge(resource.queue.acknowledge, tuple(part), data))
+            for start in range(0, len(part), IDS_AT_ONCE):
+                ids = tuple(part[start : start + IDS_AT_ONCE])
+                read.acknowledges.append(Acknowledge(resource.queue.acknowledge, ids, data))
         account.health.shown(resource, queue, shown, account.clock.now())
         return read
 

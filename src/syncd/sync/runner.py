@@ -334,7 +334,9 @@ class Runner:
                 )
         await self._heal(unit, tally.run_id)
         await self._settle(wishes)
-        log.info(
+        # A queue is looked at every few seconds: that nothing waited there is no news.
+        say = log.debug if unit.plan.resource.queue is not None and not tally.seen else log.info
+        say(
             "run_ended",
             partner=self.partner,
             integration=unit.integration,
