@@ -41,7 +41,7 @@ class Chaos:
         """What is put on, for a person."""
         told = self.settings
         where = f" of {', '.join(told.routes)}" if told.routes else ""
-        return f"{told.rate:.0%} of the calls{where} meet {_either(told.faults)} on purpose (seed {told.seed})"
+        return f"{told.rate:.0%} of the calls{where} meet {_either(told.faults)}, seed {told.seed}"
 
     def fault(self, method: str, route: str) -> tuple[Fault, float] | None:
         """The fault this call meets, and a number in [0, 1) to shape it by; None: it is left alone."""

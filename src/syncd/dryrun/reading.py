@@ -200,7 +200,7 @@ class DryRun:
             except Exception:  # noqa: S112 - what is wrong with it, its own dry run tells
                 continue
             found.append((record.identity.external_id, record.data))
-        self.notes.append(f"no {name} is stored: listed below the first {len(found)} of them at the partner")
+        self.notes.append(f"nothing of {name} is stored: listed below the first {len(found)} of them at the partner")
         return sorted(found, key=lambda one: one[0])
 
     async def _look(self, items: Sequence[Item], parent_id: str | None) -> None:
