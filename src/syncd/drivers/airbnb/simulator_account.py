@@ -181,7 +181,7 @@ class AirbnbAccount(Simulator):
                 for old in [one for one, ends in self.secrets.items() if ends is None]:
                     self.secrets[old] = now + float(params.get("grace", 3600.0))
             self.secrets[secret] = None
-        self.notify(str(params.get("action", "")), {**body, str(params.get("at", "secret")): secret})
+        self.notify(str(params.get("event", "")), {**body, str(params.get("at", "secret")): secret})
         return {"secret": secret}
 
     def notify(self, action: str, body: Raw) -> None:

@@ -103,7 +103,7 @@ class AirbnbWrites(AirbnbAccount):
     def action(self, name: str, params: Raw) -> Any:
         """`public_key`, `rotate`, `map` ({"id"}), `unlink` ({"id"}), `revoke`, `expire_tokens`, `test`, `deny` ({"on"}),
         `remove` ({"id"}: a listing is deleted without a word), `message_first` (of a reservation nobody was told of),
-        `quietly` ({"resource", "id", "changes"}: without a notification), `notify` ({"action", "body"})."""
+        `quietly` ({"resource", "id", "changes"}: without a notification), `notify` ({"event", "body"})."""
         match name:
             case "public_key":
                 return {"pem": self.public_key()}
@@ -143,7 +143,7 @@ class AirbnbWrites(AirbnbAccount):
                 self.update(str(params["resource"]), str(params["id"]), dict(params["changes"]))
                 self.quiet = False
             case "notify":
-                self.notify(str(params.get("action", "")), dict(params.get("body", {})))
+                self.notify(str(params.get("event", "")), dict(params.get("body", {})))
             case _:
                 return None
         return {"ok": True}
