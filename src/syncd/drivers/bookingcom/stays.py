@@ -9,9 +9,24 @@ from typing import Any, Final
 
 from syncd.kit import MISSING, PayloadError, Raw, coerce, getter
 
-ADULT: Final = "10"
-CHILD: Final = "8"
+ADULT, CHILD = "10", "8"
 MOST_PLACES: Final = 6
+ROOM: Final = {
+    "index": "@IndexNumber",
+    "room_type": "RoomTypes.RoomType[0].@RoomTypeCode",
+    "name": "RoomTypes.RoomType[0].RoomDescription.@Name",
+    "meal_plan": "RoomTypes.RoomType[0].RoomDescription.MealPlan",
+    "currency": "Total.@CurrencyCode",
+}
+PLAIN_ROOM: Final = {
+    "index": "roomreservation_id",
+    "room_type": "id",
+    **{name: name for name in ("name", "meal_plan")},
+    "total": "totalprice",
+    "currency": "currencycode",
+    "commission": "commissionamount",
+}
+"""What of a room is taken as it stands, from OTA and from B.XML."""
 
 
 def at(value: Any, path: str) -> Any:
@@ -21,23 +36,21 @@ def at(value: Any, path: str) -> Any:
 
 
 def listed(value: Any, path: str) -> list[Any]:
-    """The elements there, of which there may be one."""
+    """The elements there."""
     found = at(value, path)
-    return found if isinstance(found, list) else [] if found is None else [found]
+    return found if isinstance(found, list) else []
 
 
-def told(**fields: Any) -> dict[str, Any]:
-    """Only what is known: what a message leaves out stays as it is stored."""
+def known(**fields: Any) -> dict[str, Any]:
+    """Only what is told: what a message leaves out stays as it is stored."""
     return {name: value for name, value in fields.items() if value is not None and value != []}
 
 
-def amount(value: Any, path: str = "@Amount") -> str | None:
+def amount(value: Any, name: str = "@Amount") -> str | None:
     """`13350` with two decimal places is 133.50; without a number of places the text is kept."""
-    text, places = at(value, path), at(value, "@DecimalPlaces")
-    if text is None:
-        return None
-    if places is None:
-        return coerce.text(text)
+    text, places = at(value, name), at(value, "@DecimalPlaces")
+    if text is None or places is None:
+        return None if text is None else coerce.text(text)
     if not 0 <= coerce.integer(places) <= MOST_PLACES:
         raise PayloadError("DecimalPlaces: out of range")
     return format(Decimal(coerce.integer(text)).scaleb(-coerce.integer(places)), "f")
@@ -50,52 +63,36 @@ def after_tax(value: Any) -> str | None:
 
 def ota_stay(raw: Raw) -> dict[str, Any]:
     """What is derived of an OTA message. One without rooms in the queue of changes is a cancellation."""
-    stays = listed(raw, "RoomStays.RoomStay")
-    rooms = [ota_room(stay) for stay in stays]
+    rooms = [ota_room(stay) for stay in listed(raw, "RoomStays.RoomStay")]
     change = at(raw, "envelope.kind") == "change"
-    off = "cancel" in str(at(raw, "@ResStatus") or "").lower() or (change and not stays)
+    off = "cancel" in str(at(raw, "@ResStatus") or "").lower() or (change and not rooms)
     commission = at(raw, "ResGlobalInfo.TotalCommissions")
-    codes = [str(at(rate, "@RatePlanCode") or "") for stay in stays for rate in listed(stay, "RoomRates.RoomRate")]
-    return {
-        "status": "cancelled" if off else "modified" if change else "new",
-        **span(rooms),
-        **told(
-            rooms=rooms,
-            total=after_tax(at(raw, "ResGlobalInfo.Total")),
-            commission=amount(at(commission, "CommissionPayableAmount") or commission),
-            guests=sum(room["guests"] for room in rooms) if rooms else None,
-            adults=sum(room["adults"] for room in rooms) if rooms else None,
-            children=sum(room["children"] for room in rooms) if rooms else None,
-            virtual_card=any(code.endswith("VCC") for code in codes) if codes else None,
-        ),
-    }
+    return summed(rooms) | known(
+        status="cancelled" if off else "modified" if change else "new",
+        total=after_tax(at(raw, "ResGlobalInfo.Total")),
+        commission=amount(at(commission, "CommissionPayableAmount") or commission),
+    )
 
 
 def ota_room(stay: Any) -> dict[str, Any]:
     """One RoomStay: its dates are the nights', unless it names them."""
     nights = listed(stay, "RoomRates.RoomRate")
     days = sorted(coerce.day(one) for night in nights if (one := at(night, "@EffectiveDate")) is not None)
-    first, last = at(stay, "TimeSpan.@Start"), at(stay, "TimeSpan.@End")
-    room = (listed(stay, "RoomTypes.RoomType") or [None])[0]
-    adults, children = _guests(stay, ADULT), _guests(stay, CHILD)
-    return told(
-        index=at(stay, "@IndexNumber"),
-        room_type=at(room, "@RoomTypeCode"),
-        name=at(room, "RoomDescription.@Name"),
-        meal_plan=at(room, "RoomDescription.MealPlan"),
-        arrival=coerce.day(first) if first else days[0] if days else None,
-        departure=coerce.day(last) if last else day_after(days[-1]) if days else None,
+    adults, children = guests(stay, ADULT), guests(stay, CHILD)
+    return known(
+        **{name: at(stay, path) for name, path in ROOM.items()},
+        arrival=day(at(stay, "TimeSpan.@Start")) or (days[0] if days else None),
+        departure=day(at(stay, "TimeSpan.@End")) or (day_after(days[-1]) if days else None),
         guests=adults + children,
         adults=adults,
         children=children,
         total=after_tax(at(stay, "Total")),
-        currency=at(stay, "Total.@CurrencyCode"),
-        commission=amount(at((listed(stay, "RatePlans.RatePlan") or [None])[0], "Commission.CommissionPayableAmount")),
+        commission=amount(at(stay, "RatePlans.RatePlan[0].Commission.CommissionPayableAmount")),
         nights=[
-            told(
+            known(
                 date=at(night, "@EffectiveDate"),
                 rate_plan=at(night, "@RatePlanCode"),
-                price=after_tax(at((listed(night, "Rates.Rate") or [None])[0], "Total")),
+                price=after_tax(at(night, "Rates.Rate[0].Total")),
             )
             for night in nights
         ],
@@ -104,67 +101,59 @@ def ota_room(stay: Any) -> dict[str, Any]:
 
 def plain_stay(raw: Raw) -> dict[str, Any]:
     """What is derived of a B.XML reservation or summary, whose amounts are ordinary decimals."""
-    rooms = [
-        told(
-            index=at(room, "roomreservation_id"),
-            room_type=at(room, "id"),
-            name=at(room, "name"),
-            meal_plan=at(room, "meal_plan"),
-            arrival=_day(at(room, "arrival_date")),
-            departure=_day(at(room, "departure_date")),
-            guests=_count(at(room, "numberofguests")),
-            total=at(room, "totalprice"),
-            currency=at(room, "currencycode"),
-            commission=at(room, "commissionamount"),
-            nights=[
-                told(date=at(one, "@date"), rate_plan=at(one, "@rate_id"), price=at(one, "$"))
-                for one in listed(room, "price")
-            ],
-        )
-        for room in listed(raw, "room")
-    ]
-    codes = [str(at(night, "rate_plan") or "") for room in rooms for night in room.get("nights", [])]
-    return {
-        **span(rooms),
-        **told(
-            rooms=rooms,
-            guests=sum(room.get("guests", 0) for room in rooms) if rooms else None,
-            virtual_card=any(code.endswith("VCC") for code in codes) if codes else None,
-            booked_at=booked_at(raw) if at(raw, "status") in (None, "new") else None,  # later it is the change's
-        ),
-    }
+    first = at(raw, "status") in (None, "new")  # later its date is the change's
+    return summed([plain_room(room) for room in listed(raw, "room")]) | known(
+        booked_at=booked_at(raw) if first else None
+    )
 
 
-def span(rooms: list[dict[str, Any]]) -> dict[str, Any]:
-    """From the first arrival to the last departure."""
-    return told(
+def plain_room(room: Any) -> dict[str, Any]:
+    """One room of B.XML, with a price for each night."""
+    nights = listed(room, "price")
+    return known(
+        **{name: at(room, path) for name, path in PLAIN_ROOM.items()},
+        arrival=day(at(room, "arrival_date")),
+        departure=day(at(room, "departure_date")),
+        guests=count(at(room, "numberofguests")),
+        nights=[known(date=at(one, "@date"), rate_plan=at(one, "@rate_id"), price=at(one, "$")) for one in nights],
+    )
+
+
+def summed(rooms: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of all rooms together: from the first arrival to the last departure, who comes, and how it is paid."""
+    plans = [str(night.get("rate_plan", "")) for room in rooms for night in room.get("nights", [])]
+    people = {name: sum(room[name] for room in rooms if name in room) for name in ("guests", "adults", "children")}
+    return known(
+        rooms=rooms,
         arrival=min((room["arrival"] for room in rooms if "arrival" in room), default=None),
         departure=max((room["departure"] for room in rooms if "departure" in room), default=None),
+        virtual_card=any(plan.endswith("VCC") for plan in plans) if plans else None,
+        **{name: number for name, number in people.items() if any(name in room for room in rooms)},
     )
 
 
 def booked_at(raw: Mapping[str, Any]) -> str | None:
     """`date` and `time`, whose zone is not stated: taken for UTC."""
-    day, time = at(raw, "date"), at(raw, "time")
-    return f"{day}T{time or '00:00:00'}+00:00" if day else None
+    told, time = at(raw, "date"), at(raw, "time")
+    return f"{told}T{time or '00:00:00'}+00:00" if told else None
 
 
-def _guests(stay: Any, age: str) -> int:
+def guests(stay: Any, age: str) -> int:
     counts = listed(stay, "GuestCounts.GuestCount")
-    return sum(_count(at(one, "@Count")) or 0 for one in counts if str(at(one, "@AgeQualifyingCode")) == age)
+    return sum(count(at(one, "@Count")) or 0 for one in counts if str(at(one, "@AgeQualifyingCode")) == age)
 
 
-def _count(value: Any) -> int | None:
+def count(value: Any) -> int | None:
     return None if value is None else coerce.integer(value)
 
 
-def _day(value: Any) -> str | None:
+def day(value: Any) -> str | None:
     return None if value is None else coerce.day(value)
 
 
-def day_after(day: str) -> str:
-    """The morning after a night."""
+def day_after(night: str) -> str:
+    """The morning after."""
     try:
-        return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+        return (date.fromisoformat(night) + timedelta(days=1)).isoformat()
     except OverflowError:
         raise PayloadError("EffectiveDate: out of range") from None
