@@ -127,16 +127,25 @@ async def test_airbnb_converges_is_told_of_changes_takes_pushes_and_rotates_its_
 
                 await daemon.until(there, seconds=30)
 
-            await control.do("rotate", works=False)
+            told_secrets = [(await control.do("rotate", works=False))["secret"]]
             await noted("credential_rotation_refused")
-            await control.do("rotate", uses=1)  # taken when it is tried, and not when it is verified
+            told_secrets.append(
+                (await control.do("rotate", uses=1))["secret"]
+            )  # taken when it is tried, and not when it is verified
             await noted("credential_rotation_refused", "credential_rotation_rolled_back")
-            await control.do("rotate", grace=0)
+            told_secrets.append((await control.do("rotate", grace=0))["secret"])
             await noted("credential_rotation_refused", "credential_rotation_rolled_back", "credential_rotated")
             await control.do("expire_tokens")
             await control.update("reservations", booked[1], {"nights": 3})
             await daemon.until(told, seconds=30, every=0.2)
 
+            kept = b"".join(
+                bytes(each["body"])
+                for each in await rows.connection.fetch("SELECT body FROM syncd.inbox WHERE body IS NOT NULL")
+            )
+            for secret in told_secrets:
+                assert secret not in daemon.log()
+                assert secret.encode() not in kept
             stats = await control.stats()
             assert (stats["violations"], stats["refused_429"]) == (0, 0)
             assert stats["webhooks"]["failed"] == 0
