@@ -123,6 +123,13 @@ def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path, monkeypatch: py
     assert list((tmp_path / "acme").iterdir()) == []
 
 
+def test_a_driver_there_is_already_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(cli, ["new", "driver", "stripe"])
+    assert (found.exit_code, "there is a driver stripe already" in found.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_no_document_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.yaml").write_text("a: [1\n")

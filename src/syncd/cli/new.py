@@ -8,7 +8,7 @@ import click
 
 from syncd.cli.app import App, common
 from syncd.cli.exits import Exit
-from syncd.cli.output import plural, result, say
+from syncd.cli.output import Failure, plural, result, say
 
 AUTHS = ("none", "api_key", "basic", "bearer", "oauth2_client", "oauth2_refresh", "signer")
 PAGINATIONS = ("cursor", "offset", "page", "next", "link", "none")
@@ -48,10 +48,14 @@ def driver(
     In a checkout of syncd among its drivers; elsewhere as a small package that registers it. The commands that try it are
     printed, one a line.
     """
+    from syncd import drivers
     from syncd.cli.link import who
     from syncd.scaffold import find_place, guessed, plain_choices, read_document, write
     from syncd.scaffold.choices import over
 
+    known = drivers.sources().get(name)
+    if known is not None:
+        raise Failure(f"there is a driver {known} already", do="another name", exit=Exit.USAGE)
     place = find_place(name, directory=None if directory is None else Path(directory), here=Path.cwd())
     choices = plain_choices(name) if openapi is None else guessed(read_document(Path(openapi)), name)
     choices = over(choices, auth=auth, pagination=pagination, webhooks=webhooks, owner=owner or who().partition("@")[0])
