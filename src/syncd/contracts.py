@@ -21,6 +21,7 @@ from syncd import drivers
 from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig, main_file
 from syncd.contract import Specification
+from syncd.contract.defects import DEFECTS
 from syncd.contract.judging import Drift, Findings, judged, sampled
 from syncd.dryrun.reading import DryRun
 from syncd.errors import PayloadError, RejectedError, StoreError, SyncdError
@@ -66,7 +67,7 @@ class Contracts:
         self._clock = clock
         self._names = names
         self._turns: dict[str, _Turn] = {}
-        self._read: dict[tuple[str, float], Specification] = {}
+        self._read: dict[tuple[str, str, float], Specification] = {}
 
     def names(self) -> Mapping[str, Sequence[str]]:
         return self._names()
@@ -147,7 +148,7 @@ class Contracts:
             raise RejectedError(
                 f"{account.name} does not sync {resource}", hint=f"it syncs: {', '.join(account.plans)}"
             )
-        document = await self._specification(self._spec_of(account, spec))
+        document = await self._specification(self._spec_of(account, spec), account.driver.spec.name)
         folder = self._folder(account)
         found = []
         for name, plan in account.plans.items():
@@ -193,15 +194,16 @@ class Contracts:
         own = urlsplit(account.driver.base_url(account.options) or "").path.rstrip("/")
         return "" if not own or urlsplit(url).path.startswith(own) else own
 
-    async def _specification(self, file: str | None) -> Specification | None:
+    async def _specification(self, file: str | None, driver: str) -> Specification | None:
+        """The document; where it is known to be wrong about this partner, that is left out."""
         if file is None:
             return None
         path = Path(file)
 
         def read() -> Specification:
-            key = (file, path.stat().st_mtime if path.is_file() else 0.0)
-            if key not in self._read:
-                self._read = {key: Specification.read(path)}  # one at a time: they are large
+            key = (file, driver, path.stat().st_mtime if path.is_file() else 0.0)
+            if key not in self._read:  # one at a time: they are large
+                self._read = {key: Specification.read(path, defects=DEFECTS.get(driver, ()))}
             return self._read[key]
 
         return await to_thread.run_sync(read)

@@ -14,10 +14,10 @@ import orjson
 from aiohttp import web
 
 from syncd.contract import Problem, Specification
+from syncd.contract.defects import DEFECTS
 from syncd.contract.specification import form_of
 from syncd.testing import published
 from syncd.testing.call import Call
-from syncd.testing.published_defects import DEFECTS
 
 SHOWN: Final = 20
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from syncd.contract import Problem, Specification
+from syncd.contract.defects import DEFECTS
 from syncd.errors import ConfigError
 from syncd.kit import Checkpoint, Driver
 from syncd.testing import driver_calls as calls
-from syncd.testing.published_defects import DEFECTS
 from syncd.testing.samples import Sample
 
 FILES: Final[dict[str, tuple[str, ...]]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from syncd.contract import Defect
+from syncd.contract.specification import Defect
 
 _LATER_EVENTS: Final = "the document is older than some events; POST /webhooks of 2026 has them"
 
