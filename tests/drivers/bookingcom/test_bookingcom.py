@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,3 +130,9 @@ def test_whatever_stands_in_a_message_it_is_a_record_or_set_aside(inner: str) ->
             DRIVER.normalize(resource("reservations"), item.raw or {})
         except PayloadError:
             continue
+
+
+def test_without_what_reads_xml_a_check_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "defusedxml.ElementTree", None)  # as where nothing_to_read_xml is installed
+    (finding,) = DRIVER.facts({}).findings
+    assert "pip install 'syncd[xml]'" in f"{finding.message} {finding.help}"
