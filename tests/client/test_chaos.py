@@ -119,8 +119,5 @@ def test_requests_for_tokens_are_known_by_the_route_they_have() -> None:
 
 
 def test_it_is_said_in_one_line() -> None:
-    assert (
-        made(rate=0.2, faults=["reset"], routes=["/a*"]).says
-        == "20% of the calls of /a* meet reset, seed 3"
-    )
+    assert made(rate=0.2, faults=["reset"], routes=["/a*"]).says == "20% of the calls of /a* meet reset, seed 3"
     assert made(faults=["slow", "error"]).says == "80% of the calls meet slow or error, seed 3"
