@@ -249,7 +249,7 @@ class Processor:
         """Tell news from what is known, and make rows of it."""
         resource, adapter, rollout = target.resource, target.adapter, target.rollout
         _, fields, hashable = self._reading(target)
-        frozen = self._watched(resource, found, listing=source.listing)
+        frozen, shapes = self._watched(resource, found, listing=source.listing)
         trial = self.trials.get(resource.name)
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
         seen_at = source.observed_at if resource.stamped_by == "observed" else None
@@ -282,6 +282,8 @@ class Processor:
                 if rejected and (name, external_id) in rejected:
                     page.healed.append((name, external_id))
                 continue
+            if shapes is not None and not identity.deleted and not (rejected and (name, external_id) in rejected):
+                shapes[external_id] = raw
             if (
                 frozen is not None
                 and not identity.deleted  # what is left of a record that is gone has no shape
@@ -325,17 +327,28 @@ class Processor:
                 look = look_at(resource, external_id, mapped, fetched_at, cause)
                 if look is not None:
                     page.tasks.append(look)
+        if shapes and self.watch is not None:
+            self.watch.look(name, shapes)
 
-    def _watched(self, resource: Resource, found: _Group, *, listing: bool) -> ResourceWatch | None:
-        """Look at what partners send; the watch to ask about each record, where the resource is frozen.
+    def _watched(
+        self, resource: Resource, found: _Group, *, listing: bool
+    ) -> tuple[ResourceWatch | None, dict[str, Raw] | None]:
+        """The watch to ask about each record, where the resource is frozen; and where to put those whose shape is news.
 
-        Of a resource whose listing leaves fields out only the listing tells which there are.
+        Of a resource whose listing leaves fields out only the listing tells which there are. A record that comes again
+        unchanged tells nothing, except while a shape is learned, or where a change does not show in its hash.
         """
         if self.watch is None:
-            return None
-        if listing or not resource.sparse:
-            self.watch.look(resource.name, [raw for who, raw in found.values() if raw is not None and not who.deleted])
-        return self.watch.frozen(resource.name)
+            return None, None
+        name = resource.name
+        if resource.sparse and not listing:
+            return self.watch.frozen(name), None
+        if self.watch.learns(name) or resource.compared:
+            self.watch.look(
+                name, {one: raw for one, (who, raw) in found.items() if raw is not None and not who.deleted}
+            )
+            return self.watch.frozen(name), None
+        return self.watch.frozen(name), {}
 
     def _list_children(
         self,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -27,6 +28,9 @@ WRITE_AFTER = timedelta(seconds=60)
 """Counts that rise are written down so often; what is new, at once."""
 SHOWN = 3
 """Fields named in one line."""
+FEW = 20
+RECENT = 256
+"""Ids of records that came in pages of a few, so that the same ones do not count again and again."""
 EVERY = 8
 """Of the records that a frozen resource lets in, one in so many is counted."""
 
@@ -90,20 +94,29 @@ class ResourceWatch:
         self._odd = Inferred()
         self._turn = 0
         self._let_in = 0
+        self._recent: dict[str, None] = {}
 
     @property
     def is_frozen(self) -> bool:
         return self.policy is Policy.FREEZE and self.learned_at is not None
 
-    def look(self, raws: Sequence[dict[str, Any]]) -> None:
-        """A page came. What a frozen resource lets in is looked at record by record instead."""
-        if not self.is_frozen:
-            self._turn += 1
-            if self.learned_at is None and self.known.records + self._fresh.records < LEARN_WHOLE:
-                for raw in raws[:LEARN_WHOLE]:
-                    self._fresh.add(raw)
-            else:
-                self._fresh.sample(raws, turn=self._turn)
+    def look(self, found: Mapping[str, dict[str, Any]]) -> None:
+        """A page came, by ids. What a frozen resource lets in is looked at record by record instead."""
+        if self.is_frozen or not found:
+            return
+        self._turn += 1
+        if self.learned_at is None and self.known.records + self._fresh.records < LEARN_WHOLE:
+            for raw in islice(found.values(), LEARN_WHOLE):
+                self._fresh.add(raw)
+        elif len(found) > FEW:
+            self._fresh.sample(list(found.values()), turn=self._turn)
+        else:
+            # One that changes all the time is no proof of anything: so many others have to come before it counts again.
+            others = [raw for external_id, raw in found.items() if external_id not in self._recent]
+            self._recent.update(dict.fromkeys(found))
+            while len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
+            self._fresh.sample(others, turn=self._turn)
 
     def refuses(self, raw: dict[str, Any], *, partial: bool = False) -> str | None:
         """Why a frozen resource does not take this record; None where it does. `partial`: it is no listing's view."""

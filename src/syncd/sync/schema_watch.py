@@ -7,7 +7,7 @@ once, and stands in the status until somebody accepts it, it is over, or it is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -59,8 +59,12 @@ class SchemaWatch:
             self._say(watch)
         self._ended.clear()
 
-    def look(self, resource: str, raws: Sequence[dict[str, Any]]) -> None:
-        """Records came."""
+    def learns(self, resource: str) -> bool:
+        """Is all that comes of it learned without a word?"""
+        return self.resources[resource].learned_at is None
+
+    def look(self, resource: str, raws: Mapping[str, dict[str, Any]]) -> None:
+        """Records came, by their ids."""
         self.resources[resource].look(raws)
 
     def frozen(self, resource: str) -> ResourceWatch | None:
