@@ -239,6 +239,20 @@ def test_two_integrations_on_one_credential_are_told_unless_they_share_a_scope(g
     assert loaded(good).problems == ()
 
 
+def test_two_integrations_that_would_empty_one_queue_are_a_mistake_whatever_scope_they_share(good):
+    known = {**DRIVERS, "attio": Facts(credentials={"token": True}, base_url="https://x.example", queues=True)}
+    text = (
+        "driver: attio\nintegrations:\n  one: {scope: a, credentials: {token: {env: A}}}\n"
+        "  two: {scope: a, %s credentials: {token: {env: %s}}}\n"
+    )
+    write(good, "attio", text % ("", "A"))
+    (found,) = load(good, drivers=known, env={}).errors
+    assert (found.line, "the same credentials as one" in found.message) == (4, True)
+    for sound in (("", "B"), ("enabled: false,", "A"), ("accept_risk: true,", "A")):
+        write(good, "attio", text % sound)
+        assert load(good, drivers=known, env={}).errors == ()
+
+
 def test_a_webhook_without_a_secret_is_told_whether_the_partner_signs_or_not(good):
     text = "driver: attio\nintegrations: {crm: {%s credentials: {token: {env: A}}, webhook: {}}}\n"
     write(good, "attio", text % "")

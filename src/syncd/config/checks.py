@@ -89,6 +89,8 @@ def _check_integration(
             _note_findings(document, here, facts)
         _check_credentials(document, name, integration, facts)
         _check_adapters(document, here, integration, facts)
+        if facts.queues:
+            _check_queues(document, partner, name)
         if facts.base_url is None and url is None:
             document.problem(here, f"integration {name!r} has no base_url, and its driver knows none", key=True)
     _check_strategies(document, partner, name, knows=knows, registers=registers)
@@ -105,6 +107,23 @@ def _check_integration(
             help="secrets: [{file: ...}], or accept_risk: true in the integration",
             key=True,
         )
+
+
+def _check_queues(document: Document, partner: PartnerConfig, name: str) -> None:
+    """Two integrations of one account would each take from its queue what the other has to have."""
+    mine = partner.integrations[name]
+    for other, integration in partner.integrations.items():
+        if other == name:
+            return  # of two the later one is told
+        same = integration.credentials == mine.credentials and integration.enabled and mine.enabled
+        if same and mine.credentials and not mine.accept_risk:
+            document.problem(
+                ("integrations", name, "credentials"),
+                f"the same credentials as {other}: both would read the one queue of that account, and each miss what the "
+                "other took",
+                help="one integration for an account, or accept_risk: true in the integration",
+                key=True,
+            )
 
 
 def _check_adapters(

@@ -39,6 +39,8 @@ class Facts:
     """False: it knows no deliveries of this partner at all."""
     registers: bool = False
     """`syncd webhook register` can subscribe at this partner, which also hands over the secret."""
+    queues: bool = False
+    """An account has one queue of what is new, and whoever reads it takes it."""
     findings: Sequence[Finding] = field(default=())
 
     def facts(self, options: Mapping[str, Any], rest: Mapping[str, Any] | None) -> Facts:

@@ -484,6 +484,7 @@ class DriverSpec(Model):
             base_url=self.base_url,
             signs_webhooks=self.webhooks is not None and self.webhooks.verify != "none",
             webhooks=self.webhooks is not None,
+            queues=any(resource.queue is not None for resource in self.resources.values()),
         )
 
 
