@@ -138,7 +138,9 @@ async def test_what_only_a_document_says_is_a_remark(clock: FakeClock) -> None:
     assert (state, told is not None and "relies on: boats: name" in told.reason) == (State.DEGRADED, True)
 
 
-@pytest.mark.parametrize("error", [TransientError("it is down"), StoreError("the database is away")])
+@pytest.mark.parametrize(
+    "error", [TransientError("it is down"), StoreError("the database is away"), ZeroDivisionError("a fault of ours")]
+)
 async def test_a_partner_that_cannot_be_asked_is_no_news(error: Exception, clock: FakeClock) -> None:
     account = Account("shop")
     contracts = Looking([account], clock)

@@ -99,8 +99,10 @@ class Contracts:
     # -- by itself
 
     def _is_due(self, account: Account) -> bool:
-        rules = self._partner(account).contract
-        now = self._clock.now()
+        partner = self._config().partners.get(account.partner)
+        if partner is None:
+            return False  # between two configurations
+        rules, now = partner.contract, self._clock.now()
         turn = self._turns.get(account.name)
         if not rules.enabled:
             self._turns.pop(account.name, None)
@@ -120,6 +122,9 @@ class Contracts:
             found = await self._look(account, None, None)
         except SyncdError as error:
             log.debug("contract_not_checked", integration=account.name, reason=str(error))
+            return
+        except Exception as error:  # it must not end what others live by
+            log.warning("contract_not_checked", integration=account.name, reason=f"{type(error).__name__} in syncd")
             return
         self._tell(account, found)
 
@@ -162,17 +167,19 @@ class Contracts:
     ) -> Findings:
         plan = account.plans[name]
         dry = DryRun(account, plan, RECORDS, keep=True)
-        unreadable: PayloadError | None = None
+        unreadable = ""
         note = ""
         try:
             async with self._clock.timeout(SECONDS):
                 await dry.run()
-        except PayloadError as error:
-            unreadable = error
         except TimeoutError:
             note = f"no answer within {SECONDS:g} s, waiting for limits included"
+        except PayloadError as error:
+            unreadable = str(error)
         except SyncdError as error:
             note = str(error)
+        except Exception as error:  # whatever a driver makes of an answer nobody has seen before
+            unreadable = f"{type(error).__name__} in the driver"
         answers = [exchange.response for exchange in dry.exchanges]
         result = judged(
             account.driver,
@@ -183,8 +190,8 @@ class Contracts:
             specification=document,
             base_path=self._base_path(account, answers[0].url if answers else ""),
         )
-        if unreadable is not None and not result.drift:
-            result.drift.append(Drift("unreadable", "the listing", str(unreadable)))
+        if unreadable and not result.drift:
+            result.drift.append(Drift("unreadable", "the listing", unreadable))
         result.calls = dry.calls
         result.note = note if not answers else ""
         return result

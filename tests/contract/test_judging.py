@@ -99,6 +99,18 @@ def test_records_that_cannot_be_read_are_told_with_their_number() -> None:
     assert (only.what, only.place) == ("unreadable", "id")
 
 
+def test_a_fault_of_the_driver_is_told_by_its_kind_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise KeyError("secret-value")
+
+    monkeypatch.setattr(RestDriver, "normalize", fail)
+    (only,) = look(answer(BOAT), known=()).drift
+    assert only.told == "KeyError in the driver (1 of 1 records)"
+    monkeypatch.setattr(RestDriver, "items", fail)
+    (only,) = look(answer(BOAT), known=()).drift
+    assert (only.place, only.told) == ("the listing", "KeyError in the driver")
+
+
 def test_a_listing_in_another_place_is_told_once() -> None:
     found = look(answer(boats=[BOAT]), answer(boats=[BOAT]))
     assert [each.what for each in found.drift] == ["unreadable"]

@@ -83,8 +83,8 @@ def judged(
     for response in answers:
         try:
             items = driver.items(resource, response)
-        except PayloadError as error:
-            found.drift.append(Drift("unreadable", "the listing", str(error)))
+        except Exception as error:  # whatever a driver makes of an answer nobody has seen before
+            found.drift.append(Drift("unreadable", "the listing", _said(error)))
             continue
         raws += [item.raw for item in items if item.raw is not None and item.resource == resource.name]
         if specification is not None:
@@ -104,14 +104,19 @@ def _unreadable(driver: Driver, resource: Resource, raws: Sequence[dict[str, Any
     for raw in raws:
         try:
             record = driver.normalize(resource, raw, adapter)
-        except PayloadError as error:
-            reasons[str(error)] = reasons.get(str(error), 0) + 1
+        except Exception as error:
+            reasons[_said(error)] = reasons.get(_said(error), 0) + 1
             continue
         undated += record.identity.source_updated_at is None
     for reason, count in reasons.items():
         yield Drift("unreadable", reason.partition(":")[0], f"{reason} ({count} of {len(raws)} records)")
     if resource.updated is not None and undated and undated == len(raws):
         yield Drift("missing", resource.updated.source, "no record says when it changed")
+
+
+def _said(error: Exception) -> str:
+    """Of a fault in the driver only its kind, since its text may hold a value."""
+    return str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver"
 
 
 def _missing(

@@ -38,7 +38,7 @@ from syncd.kit import (
     put,
 )
 from syncd.kit.paths import steps
-from syncd.testing import promises
+from syncd.testing import forgeries, promises
 from syncd.testing.ladder import shortfalls
 from syncd.testing.sample_plays import (
     NOW,
@@ -122,9 +122,9 @@ def _checks(name: str, driver: Driver, folder: Path) -> Iterator[Check]:
     yield check("classifies-what-http-says", _classifies)
     yield check("can-be-tested", _can_be_tested, options)
     yield check("refuses-forged-deliveries", _refuses_forgeries)
-    yield check("knows-its-own-deliveries", promises.knows_its_own_deliveries, samples)
-    yield check("refuses-what-is-stale", promises.refuses_what_is_stale, samples)
-    yield check("knows-a-second-try", promises.knows_a_second_try, samples)
+    yield check("knows-its-own-deliveries", forgeries.knows_its_own_deliveries, samples)
+    yield check("refuses-what-is-stale", forgeries.refuses_what_is_stale, samples)
+    yield check("knows-a-second-try", forgeries.knows_a_second_try, samples)
     yield check("reads-every-wait", promises.reads_every_wait, samples)
     yield check("survives-senseless-waits", promises.survives_senseless_waits, samples)
     try:
