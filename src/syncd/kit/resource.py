@@ -328,7 +328,7 @@ class Resource(Model):
     )
     attests: Attests | None = Field(
         None,
-        description="Records of another resource that it should show: those that a complete pass does not are said, not deleted.",
+        description="Records of another resource that it should show: what a complete pass does not is said, not deleted.",
     )
     queue: Queue | None = Field(None, description="Of a queue: how its messages are acknowledged.")
     feeds: tuple[str, ...] = Field((), description="Of a feed: the resources it brings changes of.")
