@@ -12,7 +12,11 @@ from syncd.testing.driving import drive
 from syncd.testing.process import make, serve
 from syncd.testing.samples import read_samples
 
-WORLDS: dict[str, dict[str, Any]] = {"bookingcom": {"queued": 3, "properties": 1}, "guesty": {"secret_delay": 0}}
+WORLDS: dict[str, dict[str, Any]] = {
+    "attio": {"people": 15, "companies": 12, "deals": 12},
+    "bookingcom": {"queued": 3, "properties": 1},
+    "guesty": {"secret_delay": 0},
+}
 """Options by driver of a simulator small enough to be read whole in a second."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "attio": {},
