@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -180,3 +181,15 @@ def test_any_bytes_are_a_value_or_a_payload_error(data):
 @given(values, st.sampled_from(["", "v1"]))
 def test_a_fingerprint_is_canonical_form_and_hash_in_one_go(value, adapter):
     assert codec.fingerprint(value, adapter) == (codec.canonical(value), codec.content_hash(value, adapter))
+
+
+@pytest.mark.parametrize("write", [codec.dumps, codec.dumps_storable])
+def test_a_document_keeps_no_more_memory_than_it_needs(write):
+    record = {"name": "x" * 100, "nul": "a\u0000b"}
+    tracemalloc.start()
+    try:
+        kept = [write(record) for _ in range(500)]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held / len(kept) < 2 * len(kept[0]) + 100

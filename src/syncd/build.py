@@ -33,6 +33,7 @@ from syncd.sync.coalescing import Coalescing
 from syncd.sync.depot import Depot
 from syncd.sync.events import Events
 from syncd.sync.health import Health
+from syncd.sync.inflight import Inflight
 from syncd.sync.keys import KeptUp, Keys
 from syncd.sync.ownership import Ownership
 from syncd.sync.plan import WEBHOOKS, ResourcePlan, Strategy
@@ -208,6 +209,7 @@ class Builder:
         self._moved = moved
         self._health: dict[str, Health] = {}
         self._coalescing: dict[str, Coalescing] = {}
+        self._inflight = Inflight()
 
     def build(self, partner: PartnerConfig) -> Built:
         """Raises ConfigError (or a SecretError) naming what is wrong; nothing that runs is touched before that."""
@@ -375,6 +377,7 @@ class Builder:
             moved=self._moved,
             chaos="" if chaos is None else chaos.says,
             depot=_depot(integration),
+            inflight=self._inflight,
         )
         # A reload is no reason to read anew what was read a moment ago.
         account.coalescing = self._coalescing.setdefault(name, account.coalescing)

@@ -10,6 +10,7 @@ import pytest
 from syncd.errors import TransientError
 from syncd.kit import Request, Response
 from syncd.model import Headers
+from syncd.sync.inflight import Inflight
 from syncd.sync.line import Line
 from syncd.sync.listing import Step
 from syncd.sync.walk import PAGES_AHEAD, Fetched, walk
@@ -59,14 +60,14 @@ def lost() -> None:
 
 async def test_each_answer_comes_with_the_step_that_follows_it():
     line: Line[Fetched] = Line(10, 1000)
-    await walk(Pages(3), step(0), Partner().fetch, line)  # type: ignore[arg-type]
+    await walk(Pages(3), step(0), Partner().fetch, line, Inflight().hold())  # type: ignore[arg-type]
     assert cursors(await line.take()) == [(None, "1"), ("1", "2"), ("2", None)]
     assert await line.take() == []
 
 
 async def test_the_walk_runs_ahead_only_as_far_as_the_line_has_room():
     partner, line = Partner(), Line[Fetched](PAGES_AHEAD, 1000)
-    walking = asyncio.create_task(walk(Pages(50), step(0), partner.fetch, line))  # type: ignore[arg-type]
+    walking = asyncio.create_task(walk(Pages(50), step(0), partner.fetch, line, Inflight().hold()))  # type: ignore[arg-type]
     for _ in range(100):
         await asyncio.sleep(0)
     # So many wait in the line, one answer waits before it, and the next one is under way.
@@ -80,7 +81,7 @@ async def test_the_walk_runs_ahead_only_as_far_as_the_line_has_room():
 
 async def test_a_lost_call_ends_the_walk_behind_the_answers_before_it():
     line: Line[Fetched] = Line(10, 1000)
-    await walk(Pages(5), step(0), Partner({2: lost}).fetch, line)  # type: ignore[arg-type]
+    await walk(Pages(5), step(0), Partner({2: lost}).fetch, line, Inflight().hold())  # type: ignore[arg-type]
     assert len(await line.take()) == 2
     with pytest.raises(TransientError):
         await line.take()
@@ -88,7 +89,7 @@ async def test_a_lost_call_ends_the_walk_behind_the_answers_before_it():
 
 async def test_a_cancelled_walk_leaves_what_has_arrived_and_no_error():
     partner, line = Partner(), Line[Fetched](2, 1000)
-    walking = asyncio.create_task(walk(Pages(50), step(0), partner.fetch, line))  # type: ignore[arg-type]
+    walking = asyncio.create_task(walk(Pages(50), step(0), partner.fetch, line, Inflight().hold()))  # type: ignore[arg-type]
     for _ in range(30):
         await asyncio.sleep(0)
     walking.cancel()

@@ -17,6 +17,7 @@ from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
 from syncd.sync.drift import Measure
 from syncd.sync.health import Drift
+from syncd.sync.inflight import Hold
 from syncd.sync.line import Line
 from syncd.sync.page import PageRead, merged
 from syncd.sync.plan import ResourcePlan
@@ -50,6 +51,8 @@ class Committer:
     """Rows read and not yet stored, by record; those stored are taken off."""
     empty: bool
     """Nothing of this resource was stored when the run began."""
+    hold: Hold
+    """What the run has in memory: what is stored is let go."""
     measure: Measure | None = None
     """Tells what fresher ways had missed."""
 
@@ -139,6 +142,7 @@ class Committer:
         metrics.STORE_SECONDS.labels(account.partner).observe(account.clock.monotonic() - started)
         if self.unstored:
             self.unstored -= Counter((row.resource, row.external_id) for row in read.rows)
+        self.hold.give(sum(page.fetched.size for page in pages))
         tally.absorb(len(pages), read, result)
         await self._count_drift(read, result)
         if result.stale and tally.mode is Mode.FULL:

@@ -19,6 +19,7 @@ from syncd.sync.careful import REQUEST, Careful
 from syncd.sync.committing import Committer, ReadPage
 from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure
+from syncd.sync.inflight import Hold
 from syncd.sync.line import Line
 from syncd.sync.listing import Step
 from syncd.sync.listings import listing_of
@@ -68,9 +69,10 @@ class Stages:
             return True
         await self.reader.look()
         fetched: Line[Fetched] = Line(ANSWERS_WAITING, BYTES_AHEAD)
-        committer = self._committer()
+        hold = self.account.inflight.hold()
+        committer = self._committer(hold)
         read: Line[ReadPage] = Line(PAGES_WAITING, BYTES_AHEAD)
-        walking = asyncio.create_task(walk(listing, first, self._fetch, fetched))
+        walking = asyncio.create_task(walk(listing, first, self._fetch, fetched, hold))
         committing = asyncio.create_task(committer.run(read, fetched))
         try:
             try:
@@ -87,6 +89,7 @@ class Stages:
             for task in (walking, committing):
                 task.cancel()
             await asyncio.gather(walking, committing, return_exceptions=True)
+            hold.close()
 
     async def _walk_carefully(self, checkpoint: Checkpoint) -> tuple[bool, Checkpoint | None]:
         """The same, one page stored before the next is asked for, since the process ended during it before.
@@ -100,7 +103,7 @@ class Stages:
             step = await listing.first()
         await self.reader.look()
         while step is not None:
-            committer = self._committer()
+            committer = self._committer(self.account.inflight.hold())
             page = await self.reader.read_alone(await self._fetch(step), listing)
             await committer.store(page)
             careful.page_ended()
@@ -115,9 +118,9 @@ class Stages:
                 return False, replace(checkpoint, cursor=step.cursor)
         return True, None
 
-    def _committer(self) -> Committer:
+    def _committer(self, hold: Hold) -> Committer:
         reader = self.reader
-        return Committer(self.account, self.plan, self.tally, reader.unstored, reader.empty, self.measure)
+        return Committer(self.account, self.plan, self.tally, reader.unstored, reader.empty, hold, self.measure)
 
     async def _is_as_it_was(self, first: Step) -> bool:
         """Ask for the listing only if it changed. Its answer, where there is one, is what `_fetch` gives for that step."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.kit import Response
 from syncd.sync.ahead import Ahead
+from syncd.sync.inflight import Hold
 from syncd.sync.line import Line
 from syncd.sync.listing import ChildListing, Listing, Step
 
@@ -33,18 +34,23 @@ class Fetched:
     following: Step | None = None
     """The next step; None where the listing ends with this answer."""
 
-    @property
-    def size(self) -> int:
-        return len(self.response.content) if self.response is not None else 0
+    size: int = field(init=False)
+    """Bytes of the answer, also after it was let go."""
+
+    def __post_init__(self) -> None:
+        self.size = len(self.response.content) if self.response is not None else 0
 
 
 Fetch = Callable[[Step], Coroutine[Any, Any, Fetched]]
 
 
-async def walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out: Line[Fetched]) -> None:
-    """Fetch the whole listing into `out`, and end it: with the error where there is one, without when cancelled."""
+async def walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out: Line[Fetched], hold: Hold) -> None:
+    """Fetch the whole listing into `out`, as far as `hold` lets it in, and end it.
+
+    With the error where there is one, without when cancelled.
+    """
     try:
-        await _walk(listing, first, fetch, out)
+        await _walk(listing, first, fetch, out, hold)
     except asyncio.CancelledError:
         out.end()
         raise
@@ -54,7 +60,7 @@ async def walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out: 
         out.end()
 
 
-async def _walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out: Line[Fetched]) -> None:
+async def _walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out: Line[Fetched], hold: Hold) -> None:
     named: deque[Step] = deque()
     flying: deque[Step] = deque()
     async with Ahead[Fetched]() as ahead:
@@ -66,6 +72,7 @@ async def _walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out:
         send(first)
         while flying:
             fetched = await ahead.pop()
+            await hold.take(fetched.size)
             flying.popleft()
             if not flying and not named and fetched.response is not None:
                 named.extend(listing.ahead(fetched.step, fetched.response))
