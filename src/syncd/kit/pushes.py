@@ -64,7 +64,8 @@ class LookUp(Model):
         None, description="Where a record says when it was made: one that is older than the push is another one."
     )
     each: bool = Field(
-        False, description="The list shows too little: each record in it (at most 20) is read by `one`, and then compared."
+        False,
+        description="The list shows too little: each record in it (at most 20) is read by `one`, and then compared.",
     )
 
 

@@ -155,7 +155,7 @@ def push(resource: Resource, change: Change) -> Request:
         params=params_of(rules.params, known),
         headers=headers,
         json=None if rules.form or rules.xml else body,
-        form=dict(_form_fields(body or {})) if rules.form else None,
+        form=dict(form_fields(body or {})) if rules.form else None,
         xml=body if rules.xml else None,
         weight=rules.weight,
         budget=rules.budget,
@@ -164,14 +164,14 @@ def push(resource: Resource, change: Change) -> Request:
     )
 
 
-def _form_fields(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def form_fields(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """A body as form fields; what is inside others as `outer[inner]`, of a list with its index. Null is left out."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _form_fields(inner, f"{name}[{key}]" if name else str(key))
+            yield from form_fields(inner, f"{name}[{key}]" if name else str(key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _form_fields(inner, f"{name}[{index}]")
+            yield from form_fields(inner, f"{name}[{index}]")
     elif value is not None:
         yield name, text_of(value)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from syncd.errors import ConfigError
 from syncd.kit.paths import MISSING, kind
+from syncd.kit.registration import Call, Change, Listing, Registration, SecretCall
 from syncd.kit.resource import Adapter, Each, Forget, Inner, Many, One, Pages, Resource, Since, Windows
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.spec import (
@@ -34,6 +35,8 @@ _MODELS: Final[dict[str, type[BaseModel]]] = {
     "quality": Quality, "pages": Pages, "since": Since, "one": One, "many": Many, "updated": Stamp, "order": Stamp,
     "deleted": Deleted, "unsettled": Unsettled, "answer": Answer,
     "rotation": Rotation, "each": Each, "windows": Windows, "inner": Inner, "forget": Forget,
+    "subscriptions": Registration, "list": Listing, "create": Call, "read": Call, "remove": Call, "change": Change,
+    "secret_call": SecretCall,
 }  # fmt: skip
 _INSIDE: Final[dict[str, type[BaseModel]]] = {
     "resources": Resource, "adapters": Adapter, "fields": MappedField, "options": Option, "tiers": Tier,

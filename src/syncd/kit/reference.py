@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from syncd.config.units import format_duration
 from syncd.kit.pushes import LookUp, Push, PushField, Transitions
+from syncd.kit.registration import Call, Change, EachOf, Listing, Registration, SecretCall
 from syncd.kit.resource import Adapter, Attests, Each, Forget, Inner, Many, One, Pages, Queue, Resource, Since, Windows
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.spec import (
@@ -62,6 +63,12 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`webhooks`", Webhooks),
     ("`webhooks.answer`", Answer),
     ("`webhooks.rotation`", Rotation),
+    ("`webhooks.subscriptions`", Registration),
+    ("`webhooks.subscriptions.list`", Listing),
+    ("`webhooks.subscriptions.create`, `read` and `remove`", Call),
+    ("`webhooks.subscriptions.change`", Change),
+    ("`webhooks.subscriptions.secret_call`", SecretCall),
+    ("`webhooks.subscriptions.each`", EachOf),
     ("One of `options`", Option),
     ("`quality`", Quality),
 )

@@ -5,17 +5,14 @@ A partner with one oddity subclasses it and overrides one method; the rest stays
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
-from urllib.parse import quote
 
 from syncd import markup
-from syncd.client.dates import TODAY
 from syncd.errors import GoneError, PartnerError, PayloadError, RejectedError
 from syncd.kit import look_ups, paging, parts, pushing, webhooks
 from syncd.kit.adapter import answer_getter, id_parts
@@ -24,8 +21,11 @@ from syncd.kit.coerce import EPOCH
 from syncd.kit.driver import Driver, Reading
 from syncd.kit.options import checked
 from syncd.kit.paths import kind, put
-from syncd.kit.resource import PLACEHOLDER, Resource
+from syncd.kit.placeholders import fill, fill_path, plain_params
+from syncd.kit.registering import DescribedSubscriptions
+from syncd.kit.resource import Resource
 from syncd.kit.signatures import Verdict
+from syncd.kit.subscriptions import Subscriptions
 from syncd.kit.verifying import Verifier, verifier
 from syncd.kit.webhooks import Change, Delivery, Event
 from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Response
@@ -222,6 +222,13 @@ class RestDriver(Driver):
     def kept_headers(self) -> tuple[str, ...]:
         return () if self.spec.webhooks is None else webhooks.kept_headers(self.spec.webhooks)
 
+    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
+        rules = self.spec.webhooks
+        if rules is None or rules.subscriptions is None:
+            return None
+        known = {name: options.get(name, option.default) for name, option in self.spec.options.items()}
+        return DescribedSubscriptions(rules.subscriptions, rules.routes, lambda: self.resources(options), known)
+
     def events(self, delivery: Delivery) -> list[Event]:
         return [] if self.spec.webhooks is None else webhooks.events(self.spec.webhooks, delivery)
 
@@ -390,49 +397,3 @@ def until_value(moment: datetime, form: str) -> str | int:
 def since_text(moment: datetime, form: str) -> str:
     """`since_value` for a query parameter."""
     return str(since_value(moment, form))
-
-
-def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Query parameters with values as they go out: text, or a list of text for a repeated one. None is left out."""
-    return {name: _plain(value) for name, value in params.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def fill(value: Any, known: Mapping[str, Any]) -> Any:
-    """Replace the placeholders in every text of a value. Raises RejectedError for one nothing is known of."""
-    if isinstance(value, str):
-        return PLACEHOLDER.sub(lambda match: _later(match) or str(_known(match[1], known)), value)
-    if isinstance(value, Mapping):
-        return {name: fill(inner, known) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [fill(inner, known) for inner in value]
-    return value
-
-
-def fill_path(path: str, known: Mapping[str, Any]) -> str:
-    """Replace the placeholders in a path, each value quoted so that it stays one segment."""
-    return PLACEHOLDER.sub(lambda match: _later(match) or _segment(str(_known(match[1], known))), path)
-
-
-def _later(match: re.Match[str]) -> str:
-    """A day that is filled in when the call leaves; empty for any other placeholder."""
-    return match[0] if TODAY.fullmatch(match[0]) else ""
-
-
-def _known(name: str, known: Mapping[str, Any]) -> Any:
-    if known.get(name) is None:
-        raise RejectedError(f"nothing is known to stand for {{{name}}}")
-    return known[name]
-
-
-def _segment(value: str) -> str:
-    if value in {"", ".", ".."}:
-        raise RejectedError("an id of nothing but dots cannot stand in a path")
-    return quote(value, safe="")

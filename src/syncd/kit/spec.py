@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from syncd import codec
 from syncd.config.facts import Facts
 from syncd.config.units import Duration, Rate, RateText
+from syncd.kit.registration import Registration
 from syncd.kit.resource import NAME, Resource
 from syncd.kit.shapes import Model, PartPath, Path, Pattern, RecordPath
 from syncd.limits.dialects import LimitDialect
@@ -374,6 +375,9 @@ class Webhooks(Model):
     rotation: Rotation | None = Field(
         None, description="How new credentials are announced, where they come by webhook."
     )
+    subscriptions: Registration | None = Field(
+        None, description="How the partner is asked to send them, where it has an API for that."
+    )
     answer: Answer | None = Field(
         None, description="What a stored delivery is answered, also one that was known; left out: our 202, and 200."
     )
@@ -384,6 +388,8 @@ class Webhooks(Model):
             raise ValueError(f"`verify: {self.verify}` needs `header`: where the signature is")
         if stray := sorted({*self.ids, *self.below} - set(self.routes.values())):
             raise ValueError(f"`ids` and `below`: no event is of {stray[0]}, by `routes`")
+        if self.subscriptions is not None and (stray := sorted({*self.subscriptions.without} - set(self.routes))):
+            raise ValueError(f"`subscriptions.without`: {stray[0]} is no event type of `routes`")
         return self
 
 
@@ -470,6 +476,9 @@ class DriverSpec(Model):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         check_family(self.resources)
+        asked = None if self.webhooks is None else self.webhooks.subscriptions
+        if asked is not None and (stray := sorted(asked.options - set(self.options))):
+            raise ValueError(f"webhooks.subscriptions: there is no option {stray[0]!r}")
         return self
 
     def facts(self) -> Facts:

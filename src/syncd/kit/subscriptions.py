@@ -1,6 +1,7 @@
 """How a partner is asked to send us what changes: the calls and what their answers say. Pure; the engine compares and acts.
 
-A driver whose partner has an API for this returns one of these from `Driver.subscriptions`.
+Mostly described (`webhooks.subscriptions`, `registering.py`); a driver that needs more returns one of its own from
+`Driver.subscriptions`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from syncd.model import Request, Response
 from syncd.secrets import Secret
@@ -36,21 +36,21 @@ class Subscription:
 class Subscriptions(ABC):
     """What one partner's API of subscriptions looks like."""
 
-    one_a_url: ClassVar[bool] = False
+    one_a_url: bool = False
     """The partner refuses a second one to the same address: an old one goes before a new one comes."""
-    one_an_event: ClassVar[bool] = False
+    one_an_event: bool = False
     """A subscription is for one kind of event, at an address of its own, which ends in the event: several are made."""
-    own_address: ClassVar[bool] = True
+    own_address: bool = True
     """False: all subscriptions of `one_an_event` lead to one address, and their events tell them apart."""
-    secret_in_address: ClassVar[bool] = False
+    secret_in_address: bool = False
     """Nothing is signed: the address ends in a secret of ours, which is made with the first subscription."""
-    vanish: ClassVar[bool] = False
+    vanish: bool = False
     """The partner may drop them without a word: once they were made they are looked at every 6 hours, and made anew."""
-    listed: ClassVar[bool] = True
+    listed: bool = True
     """The partner has a list of them. False: each is read by its id, and known only from the row its secret is sealed in."""
-    longest_url: ClassVar[int | None] = None
+    longest_url: int | None = None
     """Characters of an address."""
-    waits: ClassVar[Sequence[float]] = ()
+    waits: Sequence[float] = ()
     """Seconds between tries to read a secret that is not there yet."""
 
     @abstractmethod

@@ -127,6 +127,7 @@ def _webhooks(choices: Choices) -> list[str]:
         *(f"    {event}: {name}" for event, name in routes.items()),
         "  deletes:",
         *(f"    - {name}.deleted" for name in named),
+        "  # subscriptions: how it is asked for them, where it has an API for that (docs/writing-a-driver.md, Being told)",
     ]
     return lines
 

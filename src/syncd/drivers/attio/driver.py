@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from syncd.drivers.attio import naming
 from syncd.drivers.attio.configured import UUID, Valued, made, safe
-from syncd.drivers.attio.subscriptions import AttioSubscriptions
 from syncd.drivers.attio.values import flat
 from syncd.drivers.attio.writing import check_name, values_of
 from syncd.kit import (
@@ -30,7 +29,6 @@ from syncd.kit import (
     Resource,
     Response,
     RestDriver,
-    Subscriptions,
     Tier,
     TransientError,
     checked_options,
@@ -172,9 +170,6 @@ class Attio(RestDriver):
         return error
 
     # Webhooks: an event has no values and no time, only UUIDs; it says "look again".
-
-    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
-        return AttioSubscriptions(self.resources(options))
 
     def events(self, delivery: Delivery) -> list[Event]:
         body = delivery.json()

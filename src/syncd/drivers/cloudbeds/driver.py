@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from syncd.drivers.cloudbeds.subscriptions import CloudbedsSubscriptions
 from syncd.kit import (
     Auth,
     Change,
@@ -13,7 +12,6 @@ from syncd.kit import (
     RejectedError,
     Resource,
     RestDriver,
-    Subscriptions,
     checked_options,
     is_card_number,
 )
@@ -35,10 +33,6 @@ class Cloudbeds(RestDriver):
         if checked_options(self.spec, options)["client"] == "partner":
             tier = tier.model_copy(update={"rate": type(tier.rate)(PARTNER, tier.rate.window_seconds)})
         return self.spec.limits.model_copy(update={"tiers": (tier,)})
-
-    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
-        routes = self.spec.webhooks.routes if self.spec.webhooks is not None else {}
-        return CloudbedsSubscriptions(routes, [str(one) for one in options.get("properties") or ()])
 
     def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
         super().check(resource, change, stored)

@@ -15,7 +15,6 @@ from itertools import product
 from typing import Any, Final
 from urllib.parse import quote
 
-from syncd.drivers.guesty.subscriptions import GuestySubscriptions
 from syncd.kit import (
     Change,
     Checkpoint,
@@ -31,7 +30,6 @@ from syncd.kit import (
     Resource,
     Response,
     RestDriver,
-    Subscriptions,
     checked_options,
     coerce,
     error_for,
@@ -199,9 +197,6 @@ class Guesty(RestDriver):
         if response.status_code == 410 and response.url.partition("?")[0].endswith("/reservations"):
             return error_for("rejected", response, now, self.spec.errors, hint=RETIRED)
         return super().classify(response, now)
-
-    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
-        return GuestySubscriptions(self.spec.webhooks.routes if self.spec.webhooks is not None else {})
 
     def events(self, delivery: Delivery) -> list[Event]:
         """What happened to a calendar is told without a name: by the days it happened to."""

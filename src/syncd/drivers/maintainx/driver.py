@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from syncd.drivers.maintainx.subscriptions import MaintainXSubscriptions
-from syncd.kit import ConfigError, Delivery, Event, Resource, RestDriver, Subscriptions, checked_options
+from syncd.kit import ConfigError, Delivery, Event, Resource, RestDriver, checked_options
 
 CLOSED: Final = ("CLOSED", "COMPLETED")  # words of ours: MaintainX has neither
 
@@ -45,9 +44,6 @@ class MaintainX(RestDriver):
         return found + [
             Event("work_order_comments", one.external_id, one.type, one.at, parent_id=one.external_id) for one in told
         ]
-
-    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
-        return MaintainXSubscriptions(self.spec.webhooks.routes if self.spec.webhooks is not None else {})
 
 
 def _silent(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeGuard
 
-from syncd.drivers.stripe.subscriptions import StripeSubscriptions
 from syncd.kit import (
     Change,
     Identity,
@@ -19,7 +18,6 @@ from syncd.kit import (
     Resource,
     Response,
     RestDriver,
-    Subscriptions,
     Tier,
     Word,
     checked_options,
@@ -113,10 +111,6 @@ class Stripe(RestDriver):
         path, _, query = checked_options(self.spec, options or {})["test_path"].partition("?")
         params = (pair.partition("=") for pair in query.split("&") if pair)
         return Request(path, params={name: value for name, _, value in params})
-
-    def subscriptions(self, options: Mapping[str, Any]) -> Subscriptions | None:
-        routes = self.spec.webhooks.routes if self.spec.webhooks is not None else {}
-        return StripeSubscriptions(routes, checked_options(self.spec, options)["version"])
 
     # Reading answers.
 
