@@ -137,6 +137,36 @@ def test_a_failure_with_http_200_is_one_and_its_words_say_which(status: int, bod
     assert type(classify(answer(status, body), NOW, TOLD)) is (kind or type(None))
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (429, "the rate for this seat is exceeded", RateLimitError),
+        (429, "your connection is not active", RateLimitError),
+        (429, "too many", RateLimitError),
+        (500, "something about a seat", TransientError),
+        (503, "has expired", TransientError),
+        (401, "no such seat, or a seat of others", AuthError),
+        (400, "no such seat", RejectedError),
+        (400, "has expired", AuthError),
+        (404, "has expired", AuthError),
+        (302, "has expired", RejectedError),
+    ],
+)
+def test_words_decide_only_where_the_status_does_not(status: int, message: str, kind: type[PartnerError]) -> None:
+    errors = TOLD.model_copy(update={"messages": {"seat": "rejected", **TOLD.messages}})
+    assert type(classify(answer(status, {"message": message}), NOW, errors)) is kind
+
+
+def test_words_say_more_of_what_a_status_has_decided() -> None:
+    refused = classify(answer(401, {"message": "the user is not active"}), NOW, TOLD)
+    assert isinstance(refused, AuthError) and refused.permanent
+    busy = TOLD.model_copy(update={"messages": {"held by another": "locked", "in a minute": "busy"}})
+    held = classify(answer(429, {"message": "held by another"}), NOW, busy)
+    assert isinstance(held, RateLimitError) and held.about == "object"
+    later = classify(answer(503, {"message": "in a minute"}), NOW, busy)
+    assert isinstance(later, TransientError) and not later.breaks
+
+
 def test_a_failure_in_words_can_be_one_that_only_a_person_mends() -> None:
     found = classify(answer(200, {"success": False, "message": "The user is not active anymore"}), NOW, TOLD)
     assert isinstance(found, AuthError) and found.permanent

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from syncd.errors import PayloadError, RejectedError, UnknownOutcomeError
-from syncd.kit import Change, Headers, Item, Resource, Response, contact, look_ups, pushing
+from syncd.kit import Change, Headers, Item, Resource, Response, RestDriver, contact, look_ups, pushing
 from syncd.kit.pushes import Push
+from syncd.kit.reading import parse
 
 
 def resource(**pushes: Any) -> Resource:
@@ -216,6 +217,29 @@ def test_an_answer_confirms_unless_it_says_otherwise_and_may_bring_the_record():
     assert pushing.pushed(orders, change(), answer('{"order": {"id": "1"}}')) == Item("orders", {"id": "1"})
     assert pushing.pushed(orders, change(), answer('{"order": null}')) is None
     assert pushing.pushed(orders, change("q"), answer("no JSON at all")) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "confirmed"),
+    [
+        ('{"ok": true}', True),
+        ('{"ok": "true", "data": []}', True),
+        ('{"ok": 1}', True),
+        ('{"ok": false}', False),
+        ('{"ok": null}', False),
+        ('{"ok": "perhaps"}', False),
+        ('{"error": "server_error"}', False),
+        ("{}", False),
+        ("[]", False),
+        ("", False),
+        ("no JSON at all", False),
+    ],
+)
+def test_where_answers_say_whether_they_are_ones_silence_is_no_proof(body: str, confirmed: bool):
+    pushes = {"p": {"path": "/x", "idempotency": "natural"}}
+    spec = {"name": "acme", "errors": {"success": "ok"}, "resources": {"orders": {"path": "/orders", "pushes": pushes}}}
+    driver = RestDriver(parse(spec))
+    assert driver.confirms(driver.resources({})["orders"], change(), answer(body)) is confirmed
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,13 @@ from syncd.model import Response
 
 _LOOKED_AT: Final = 64 * 1024
 _ABOUT: Final[dict[str, About]] = {"limited": "calls", "crowded": "seats", "locked": "object"}
+_LATER: Final = frozenset({"transient", "busy"})
+_DECIDED: Final[dict[int, frozenset[Word]]] = {
+    401: frozenset({"auth", "denied"}),
+    408: _LATER,
+    429: frozenset({"limited", "crowded", "locked"}),
+}
+"""What is left for words to say where the status says already what kind of failure it is."""
 
 
 def classify(
@@ -53,7 +60,14 @@ def classify(
         )
     if errors.messages and (failed or status >= 300):
         told = _told(response, errors.message) or said(response)[0]
-        word = next((means for words, means in errors.messages.items() if re.search(words, told, re.IGNORECASE)), word)
+        word = next(
+            (
+                means
+                for words, means in errors.messages.items()
+                if _may_mean(status, means) and re.search(words, told, re.IGNORECASE)
+            ),
+            word,
+        )
     if errors.codes and (status >= 300 or errors.code is not None):
         word = errors.codes.get(_code(response, errors) or "", word)
     if word is not None:
@@ -113,6 +127,15 @@ def _complete(error: PartnerError, response: Response, errors: Errors) -> None:
         error.args = (f"{error} ({words})",)
 
 
+def _may_mean(status: int, word: Word) -> bool:
+    """Can a failure of this status be this? Words are searched anywhere, and a partner's trouble may name anything of ours:
+    taken for a refusal, a 429 would be no reason to pause, and a push that a 500 may have made would count as not made.
+    """
+    if 300 <= status < 400:
+        return False
+    return word in (_LATER if status >= 500 else _DECIDED.get(status, (word,)))
+
+
 def _unsaid(response: Response, errors: Errors) -> Word:
     """What a failure inside a 2xx is where neither code nor words say it."""
     method = response.url.partition("?")[0].rpartition("/")[2]
@@ -123,6 +146,16 @@ def _denies(response: Response, path: str) -> bool:
     """Does a 2xx say at this path that it is a failure? One that says nothing there is judged by what was asked."""
     try:
         return coerce.boolean(answer_getter(path)(response)) is False
+    except PayloadError:
+        return False
+
+
+def succeeded(response: Response, errors: Errors | None) -> bool:
+    """Does the answer to a write say that it was made? Silence says nothing where answers are to say whether they are ones."""
+    if errors is None or errors.success is None:
+        return True
+    try:
+        return coerce.boolean(answer_getter(errors.success)(response)) is True
     except PayloadError:
         return False
 

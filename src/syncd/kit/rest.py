@@ -16,7 +16,7 @@ from syncd import markup
 from syncd.errors import GoneError, PartnerError, PayloadError, RejectedError
 from syncd.kit import look_ups, paging, parts, pushing, webhooks
 from syncd.kit.adapter import answer_getter, id_parts
-from syncd.kit.classify import classify
+from syncd.kit.classify import classify, succeeded
 from syncd.kit.coerce import EPOCH
 from syncd.kit.driver import Driver, Reading
 from syncd.kit.options import checked
@@ -267,7 +267,7 @@ class RestDriver(Driver):
         return look_ups.already(resource, change, response)
 
     def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
-        return pushing.confirms(resource, change, response)
+        return succeeded(response, self.spec.errors) and pushing.confirms(resource, change, response)
 
     def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
         return pushing.pushed(resource, change, response)

@@ -245,7 +245,7 @@ class Errors(Model):
     success: Path | None = Field(
         None,
         description="Where an answer says whether it is one: a 2xx with false there is a failure, rejected unless its code "
-        "or its words say what else.",
+        "or its words say what else. A push is done only where it says true.",
     )
     failure: tuple[Path, ...] = Field(
         (), description="Places that hold something only where an answer is a failure, whatever its status says."
@@ -262,7 +262,9 @@ class Errors(Model):
     )
     messages: dict[Pattern, Word] = Field(
         default_factory=dict,
-        description="What the words of a failure mean, by a regular expression searched in them; the first that fits.",
+        description="What the words of a failure mean, by a regular expression searched in them; the first that fits. Where "
+        "the status says what it is they only say which: of a 401 auth or denied, of a 429 limited, crowded or locked, of a "
+        "408 or 5xx transient or busy.",
     )
     firewall: tuple[int, ...] = Field(
         (),
