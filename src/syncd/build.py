@@ -49,6 +49,7 @@ from syncd.sync.schema_watch import SchemaWatch
 from syncd.sync.scope import file_of
 from syncd.sync.shadow import Trial
 from syncd.sync.silence import Silence
+from syncd.sync.turns import Turns
 from syncd.sync.watching import Watching
 
 log = structlog.get_logger()
@@ -210,6 +211,7 @@ class Builder:
         self._health: dict[str, Health] = {}
         self._coalescing: dict[str, Coalescing] = {}
         self._inflight = Inflight()
+        self._turns = Turns(clock)
 
     def build(self, partner: PartnerConfig) -> Built:
         """Raises ConfigError (or a SecretError) naming what is wrong; nothing that runs is touched before that."""
@@ -359,6 +361,7 @@ class Builder:
             for plan in plans.values()
             if plan.shadow is not None
         }
+        turn = self._turns.of(name)
         account = Account(
             partner=partner.name,
             name=name,
@@ -369,7 +372,7 @@ class Builder:
             clock=self._clock,
             ownership=scope.ownership,
             plans=plans,
-            processor=Processor(driver, name, targets, self._store, watch, trials),
+            processor=Processor(driver, name, targets, self._store, watch, trials, turn),
             health=health,
             options=options,
             keys=keys,
@@ -377,7 +380,7 @@ class Builder:
             moved=self._moved,
             chaos="" if chaos is None else chaos.says,
             depot=_depot(integration),
-            inflight=self._inflight,
+            inflight=self._inflight.share(turn),
         )
         # A reload is no reason to read anew what was read a moment ago.
         account.coalescing = self._coalescing.setdefault(name, account.coalescing)

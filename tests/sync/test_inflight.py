@@ -15,48 +15,75 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_answers_wait_until_what_came_before_is_stored_and_one_is_let_in_in_any_case():
+async def test_answers_wait_until_what_came_before_is_stored():
     inflight = Inflight(100)
-    first, second, third = inflight.hold(), inflight.hold(), inflight.hold()
-    await first.take(250)
-    waiting = [asyncio.ensure_future(second.take(60)), asyncio.ensure_future(third.take(60))]
+    holds = [inflight.hold() for _ in range(4)]
+    for hold in holds:
+        await hold.take(25)
+    second, third = inflight.hold(), inflight.hold()
+    waiting = [asyncio.ensure_future(second.take(20)), asyncio.ensure_future(third.take(20))]
     await settle()
     assert not waiting[0].done() and not waiting[1].done()
-    first.give(250)
+    holds[0].give(25)
     await settle()
-    assert waiting[0].done() and not waiting[1].done(), "first come, first served"
+    assert waiting[0].done() and not waiting[1].done(), "of equals the first that came"
     second.close()
     await asyncio.wait_for(waiting[1], 1)
     third.close()
+    for hold in holds:
+        hold.close()
     assert inflight.used == 0
 
 
-async def test_a_large_answer_is_not_passed_over_for_ever_by_small_ones():
+async def test_nobody_waits_for_the_large_answers_of_another_and_those_go_one_at_a_time():
     inflight = Inflight(100)
-    one, large, small = inflight.hold(), inflight.hold(), inflight.hold()
-    await one.take(50)
-    waits = asyncio.ensure_future(large.take(90))
+    sick, sick_too, well = inflight.hold(), inflight.hold(), inflight.hold()
+    await sick.take(5000)
+    waits = asyncio.ensure_future(sick_too.take(90))
     await settle()
-    behind = asyncio.ensure_future(small.take(10))
+    assert not waits.done()
+    for _ in range(4):
+        await asyncio.wait_for(well.take(25), 1)
+    assert inflight.used == 100 and inflight.large
+    sick.give(5000)
+    await asyncio.wait_for(waits, 1)
+    sick_too.close()
+    well.close()
+    assert inflight.used == 0 and not inflight.large
+
+
+async def test_whose_integration_holds_least_goes_first():
+    inflight = Inflight(100)
+    much, little = inflight.share(), inflight.share()
+    for _ in range(3):
+        await much.hold().take(25)
+    last = little.hold()
+    await last.take(25)
+    behind = [asyncio.ensure_future(much.hold().take(25)) for _ in range(3)]
     await settle()
-    assert not behind.done()
-    one.close()
+    first = asyncio.ensure_future(little.hold().take(25))
     await settle()
-    assert waits.done() and behind.done()
+    last.close()
+    await settle()
+    assert first.done() and not any(one.done() for one in behind), (
+        "it came last, and the others' came from one integration"
+    )
 
 
 async def test_who_goes_away_while_it_waits_holds_nothing_and_lets_the_next_in():
     inflight = Inflight(100)
     one, gone, other = inflight.hold(), inflight.hold(), inflight.hold()
-    await one.take(60)
-    waits = asyncio.ensure_future(gone.take(90))
+    for _ in range(4):
+        await one.take(22)
+    waits = asyncio.ensure_future(gone.take(25))
     await settle()
-    next_one = asyncio.ensure_future(other.take(40))
+    next_one = asyncio.ensure_future(other.take(12))
     await settle()
+    assert not next_one.done()
     waits.cancel()
     await settle()
     assert next_one.done()
-    one.give(60)
+    one.give(88)
     other.close()
     assert inflight.used == 0
 
@@ -64,7 +91,8 @@ async def test_who_goes_away_while_it_waits_holds_nothing_and_lets_the_next_in()
 async def test_who_goes_away_in_the_moment_it_is_let_in_holds_nothing():
     inflight = Inflight(100)
     one, gone = inflight.hold(), inflight.hold()
-    await one.take(100)
+    for _ in range(4):
+        await one.take(25)
     waits = asyncio.ensure_future(gone.take(10))
     await settle()
     one.close()
@@ -77,7 +105,9 @@ async def test_who_goes_away_in_the_moment_it_is_let_in_holds_nothing():
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 150)), max_size=30))
-async def test_whatever_comes_everybody_gets_in_and_never_more_than_the_bound_or_one(pages: list[tuple[int, int]]):
+async def test_whatever_comes_everybody_gets_in_and_never_more_than_the_bound_and_one_large(
+    pages: list[tuple[int, int]],
+):
     inflight = Inflight(100)
     held: list[int] = []
     stored = 0
@@ -88,7 +118,7 @@ async def test_whatever_comes_everybody_gets_in_and_never_more_than_the_bound_or
         for size in sizes:
             await hold.take(size)
             held.append(size)
-            assert sum(held) <= 100 or len(held) == 1
+            assert sum(one for one in held if one <= 25) <= 100 and sum(one > 25 for one in held) <= 1
             await asyncio.sleep(0)
             held.remove(size)
             hold.give(size)

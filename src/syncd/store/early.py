@@ -15,6 +15,7 @@ import asyncio
 
 from syncd.model import History
 from syncd.store.database import ConflictError, Database
+from syncd.store.page_call import MOST_ROWS
 from syncd.store.rows import PageResult, PageWrite
 
 PATIENCE_SECONDS = 5.0
@@ -34,7 +35,9 @@ FROM syncd.unpacked($3::syncd.page_rows) i
 def fits(page: PageWrite, earlier: PageWrite) -> bool:
     """May the page's rows go in before the earlier page is committed?"""
     history = page.history if isinstance(page.history, History) else page.history.get(page.resource, History.CHANGES)
-    if not page.fresh or history is History.FULL:  # the feed of changes has an order of its own
+    if (
+        not page.fresh or history is History.FULL or len(page.rows) > MOST_ROWS
+    ):  # the feed of changes has an order of its own
         return False
     ids = {row.external_id for row in page.rows if row.resource == page.resource and not row.deleted}
     return len(ids) == len(page.rows) > 0 and ids.isdisjoint(row.external_id for row in earlier.rows)

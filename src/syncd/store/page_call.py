@@ -52,8 +52,19 @@ STORE_ROWS = (
 _HISTORY = {History.OFF: 0, History.CHANGES: 1, History.FULL: 2}
 
 
+MOST_ROWS = 4_000
+"""Rows of one statement: writing them out, and the answer, keep everybody else waiting."""
+
+
 def rounds_of(rows: Sequence[Row]) -> list[list[Row]]:
-    """Split rows so that no key comes twice in one part, keeping the order of each key's versions. Never empty."""
+    """Split rows so that no key comes twice in one part, keeping the order of each key's versions, and none has too many.
+
+    Never empty.
+    """
+    return [part[at : at + MOST_ROWS] for part in _distinct(rows) for at in range(0, max(len(part), 1), MOST_ROWS)]
+
+
+def _distinct(rows: Sequence[Row]) -> list[list[Row]]:
     if len({row[:2] for row in rows}) == len(rows):  # id and resource
         return [list(rows)]
     rounds: list[list[Row]] = []

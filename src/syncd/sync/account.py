@@ -20,7 +20,7 @@ from syncd.sync.depot import Depot
 from syncd.sync.flow import Flow
 from syncd.sync.freshness import Freshness
 from syncd.sync.health import Health
-from syncd.sync.inflight import Inflight
+from syncd.sync.inflight import Inflight, Share
 from syncd.sync.keys import Keys
 from syncd.sync.ownership import Ownership
 from syncd.sync.page import PageRead
@@ -58,8 +58,8 @@ class Account:
     """A session beside the one in use, with other credentials: how new ones are tried."""
     heard: Callable[[Sequence[datetime]], None] = lambda times: None
     """Told when deliveries came, once they are worked on; feeds the silence watch."""
-    inflight: Inflight = field(default_factory=Inflight)
-    """What all listings of the process together have in memory."""
+    inflight: Share = field(default_factory=lambda: Inflight().share())
+    """Its part of what all listings of the process together have in memory, and of the one thread's time."""
     flow: Flow = field(default_factory=Flow)
     """What its queues got done, and what was not worth doing."""
     coalescing: Coalescing = field(init=False)

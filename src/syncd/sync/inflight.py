@@ -3,15 +3,30 @@
 An answer, parsed, takes ten times its bytes. Each run bounds what it reads ahead (line.py); this bounds all of them, so that
 thirty imports at once need no more memory than three. What is under way always goes on to its commit without asking again:
 whoever waits here waits for the database, never for another who waits.
+
+One integration's large answers are its own affair: they have a seat of their own, one at a time, and nobody else waits for
+it. Among the others goes first whose integration holds least.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from dataclasses import dataclass
+
+from syncd.clock import SystemClock
+from syncd.sync.turns import Turn, Turns
 
 MOST_BYTES = 6 * 1024 * 1024
-"""Of answers as they came, from before they are parsed until their rows are stored; one answer in any case."""
+"""Of answers as they came, from before they are parsed until their rows are stored."""
+LARGE_PART = 4
+"""An answer of more than this part of that is a large one: one at a time, beside the others, whatever its size."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    share: Share
+    size: int
+    turn: asyncio.Future[None]
 
 
 class Inflight:
@@ -20,61 +35,106 @@ class Inflight:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self.most_bytes = most_bytes
         self.used = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        """Bytes of answers that are not large."""
+        self.large = False
+        """One of the large ones is in memory."""
+        self._waiting: list[_Waiting] = []
+        """In the order they came."""
+        self._large_waiting: list[_Waiting] = []
+
+    def share(self, turn: Turn | None = None) -> Share:
+        """One integration's part in it."""
+        return Share(self, turn or Turns(SystemClock()).of(""))
+
+    def hold(self) -> Hold:
+        """What one run has in memory, of an integration that has no other."""
+        return self.share().hold()
+
+    def is_large(self, size: int) -> bool:
+        return size > self.most_bytes // LARGE_PART
+
+    async def take(self, share: Share, size: int) -> None:
+        line = self._large_waiting if self.is_large(size) else self._waiting
+        if not line and self._fits(size):
+            self._enter(share, size)
+            return
+        waiting = _Waiting(share, size, asyncio.get_running_loop().create_future())
+        line.append(waiting)
+        try:
+            await waiting.turn
+        except asyncio.CancelledError:
+            if waiting.turn.done() and not waiting.turn.cancelled():
+                self.give(share, size)  # it was let in while it went away
+            else:
+                line.remove(waiting)
+                self._let_in()
+            raise
+
+    def give(self, share: Share, size: int) -> None:
+        if self.is_large(size):
+            self.large = False
+        else:
+            self.used -= size
+        share.held -= size
+        self._let_in()
+
+    def _enter(self, share: Share, size: int) -> None:
+        if self.is_large(size):
+            self.large = True
+        else:
+            self.used += size
+        share.held += size
+
+    def _let_in(self) -> None:
+        for line in (self._waiting, self._large_waiting):
+            while line:
+                first = min(line, key=lambda one: one.share.held)  # of equals the one that came first
+                if not self._fits(first.size):
+                    break
+                line.remove(first)
+                if not first.turn.done():
+                    self._enter(first.share, first.size)
+                    first.turn.set_result(None)
+
+    def _fits(self, size: int) -> bool:
+        return not self.large if self.is_large(size) else self.used + size <= self.most_bytes
+
+
+class Share:
+    """One integration's part: what all its runs hold."""
+
+    def __init__(self, inflight: Inflight, turn: Turn) -> None:
+        self.inflight = inflight
+        self.turn = turn
+        self.held = 0
 
     def hold(self) -> Hold:
         """What one run has in memory."""
         return Hold(self)
 
-    async def _take(self, size: int) -> None:
-        if not self._waiting and self._fits(size):
-            self.used += size
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give(size)  # it was let in while it went away
-            else:
-                self._waiting.remove((size, turn))
-                self._let_in()
-            raise
-
-    def _give(self, size: int) -> None:
-        self.used -= size
-        self._let_in()
-
-    def _let_in(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][0]):
-            size, turn = self._waiting.popleft()
-            if not turn.done():
-                self.used += size
-                turn.set_result(None)
-
-    def _fits(self, size: int) -> bool:
-        return self.used == 0 or self.used + size <= self.most_bytes
-
 
 class Hold:
     """What one run has in memory. `close` gives back what never got to its end."""
 
-    def __init__(self, inflight: Inflight) -> None:
-        self._inflight = inflight
-        self._held = 0
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._held: list[int] = []
+        """The sizes of its answers, in the order they are stored."""
 
     async def take(self, size: int) -> None:
-        """Wait until an answer of so many bytes may be parsed; first come, first served."""
-        await self._inflight._take(size)
-        self._held += size
+        """Wait until an answer of so many bytes may be parsed: rest from the last one, then until there is room."""
+        await self._share.turn.rest()
+        await self._share.inflight.take(self._share, size)
+        self._held.append(size)
 
     def give(self, size: int) -> None:
-        """It is stored."""
-        size = min(size, self._held)
-        self._held -= size
-        self._inflight._give(size)
+        """So many bytes of answers, the oldest of them, are stored."""
+        while self._held and size >= self._held[0]:
+            first = self._held.pop(0)
+            size -= first
+            self._share.inflight.give(self._share, first)
 
     def close(self) -> None:
         """Whatever is still held is dropped."""
-        self.give(self._held)
+        while self._held:
+            self._share.inflight.give(self._share, self._held.pop())

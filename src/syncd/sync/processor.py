@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from syncd import codec
+from syncd.clock import SystemClock
 from syncd.errors import PayloadError
 from syncd.kit import Driver, Identity, Item, Raw, Reading, Resource
 from syncd.kit.unsettled import has_some
@@ -25,9 +27,12 @@ from syncd.sync.resource_watch import ResourceWatch
 from syncd.sync.rollout import Rollout
 from syncd.sync.schema_watch import SchemaWatch
 from syncd.sync.shadow import Trial
+from syncd.sync.turns import Slices, Turn, Turns, storing_seconds
 from syncd.sync.unsettled import look_at
 
 MAX_REASON = 500
+AT_ONCE = 100
+"""Records read in one piece; between two pieces others may have a turn."""
 FAULTS = (Exception, SystemExit)
 """What a driver may do to one record: also `sys.exit` is a fault of this record, and no reason to go."""
 
@@ -71,7 +76,9 @@ class Processor:
         store: Store,
         watch: SchemaWatch | None = None,
         trials: Mapping[str, Trial] | None = None,
+        turn: Turn | None = None,
     ) -> None:
+        self._turn = turn or Turns(SystemClock()).of(integration)
         self._driver = driver
         self._integration = integration
         self._targets = targets
@@ -107,7 +114,9 @@ class Processor:
             await self.aside.load(self.resources)
         if self.watch is not None and not self.watch.loaded:
             await self.watch.ready(self._store)
-        found = [self._identified(page) for page in pages]
+        slices = self._turn.slices()
+        found = [await self._identified(page, slices) for page in pages]
+        slices.stop()
         unsure = set(unstored or ())  # before the question: what is stored meanwhile may not be in the answer
         known = {
             name: {}
@@ -120,10 +129,15 @@ class Processor:
             )
             for name, groups in _by_resource(groups for _, groups in found).items()
         }
+        slices.go_on()
         for source, (page, groups) in zip(pages, found, strict=True):
             page.seen = list(groups.get(listed, ())) + [one for name, one in page.aside if name == listed]
             for name, group in groups.items():
-                self._take(self._targets[name], group, known[name], page, source, rejected, unsure)
+                target = self._targets[name]
+                watched = self._watched(target.resource, group, listing=source.listing)
+                for some in _pieces(group):
+                    self._take(target, some, known[name], page, source, rejected, unsure, watched)
+                    await slices.pause()
             if unstored is not None and not empty:
                 keys = [(row.resource, row.external_id) for row in page.rows]
                 unsure.update(keys)
@@ -131,6 +145,7 @@ class Processor:
             if rejected or page.rejects:
                 rejected.difference_update(page.healed)
                 rejected.update((reject.resource, reject.key) for reject in page.rejects)
+        slices.end(sum(storing_seconds(page.rows) for page, _ in found))
         return [page for page, _ in found]
 
     @property
@@ -183,16 +198,23 @@ class Processor:
             return identity
         return replace(self._reading(target, adapter).identify(raw), external_id=identity.external_id)
 
-    def _identified(self, source: PageIn) -> tuple[PageRead, dict[str, _Group]]:
+    async def _identified(self, source: PageIn, slices: Slices) -> tuple[PageRead, dict[str, _Group]]:
         """Who is on a page, by resource."""
         page = PageRead(count=len(source.items))
-        parent_id = source.parent_id
         groups: dict[str, _Group] = {}
+        items = iter(self._touched(source, page) if self.aside else source.items)
+        while some := list(islice(items, AT_ONCE)):
+            self._identify_some(some, source, page, groups)
+            await slices.pause()
+        return page, groups
+
+    def _identify_some(self, items: Sequence[Item], source: PageIn, page: PageRead, groups: dict[str, _Group]) -> None:
+        parent_id = source.parent_id
         target: Target | None = None
         observed = False
         group: _Group = {}
         name = ""
-        for item in self._touched(source, page) if self.aside else source.items:
+        for item in items:
             if item.resource != name:
                 name = item.resource
                 target = self._targets.get(name)
@@ -222,7 +244,6 @@ class Processor:
             if before is None or _newer(identity, before[0]):
                 group[external_id] = (identity, raw)
             page.identities.append(identity)
-        return page, groups
 
     def _touched(self, source: PageIn, page: PageRead) -> Iterator[Item]:
         """The items of a page without those that are put aside, as far as that can be told without the driver."""
@@ -245,11 +266,12 @@ class Processor:
         source: PageIn,
         rejected: set[tuple[str, str]],
         unsure: set[tuple[str, str]],
+        watched: tuple[ResourceWatch | None, dict[str, dict[str, Any]] | None],
     ) -> None:
         """Tell news from what is known, and make rows of it."""
         resource, adapter, rollout = target.resource, target.adapter, target.rollout
         _, fields, hashable = self._reading(target)
-        frozen, shapes = self._watched(resource, found, listing=source.listing)
+        frozen, shapes = watched
         trial = self.trials.get(resource.name)
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
         seen_at = source.observed_at if resource.stamped_by == "observed" else None
@@ -448,6 +470,16 @@ def _by_resource(pages: Iterable[Mapping[str, _Group]]) -> dict[str, list[_Group
         for name, group in groups.items():
             found.setdefault(name, []).append(group)
     return found
+
+
+def _pieces(group: _Group) -> Iterator[_Group]:
+    """The same in pieces, of which one does not take long."""
+    if len(group) <= AT_ONCE:
+        yield group
+        return
+    items = iter(group.items())
+    while some := dict(islice(items, AT_ONCE)):
+        yield some
 
 
 def _whole(groups: Iterable[_Group]) -> bool:
