@@ -84,6 +84,7 @@ class Pushing:
             request = driver.push(taken, change)
             look_up = driver.look_up(taken, change)
             idempotent = driver.idempotent(taken, change)
+            expects = driver.expects(taken, change)
             readable = (
                 external_id is not None
                 and driver.by_state(taken, change)
@@ -96,7 +97,7 @@ class Pushing:
             "kind": kind,
             "record": external_id,
             "stored": stored,
-            "read_first": readable and not stored,
+            "read_first": readable and (not stored or expects),
             "request": {
                 "method": request.method,
                 "path": request.path,

@@ -392,3 +392,9 @@ def test_addresses_in_use_pass(address: str):
 )
 def test_addresses_that_are_none_do_not(address: str):
     assert contact.email_trouble(address)
+
+
+def test_a_condition_needs_a_way_to_read_the_record():
+    pushes = {"p": {"path": "/x/{id}", "expects": {"if_status": "status"}}}
+    with pytest.raises(ValidationError, match="`expects` of a push needs `one`"):
+        Resource.model_validate({"name": "orders", "path": "/orders", "pushes": pushes})

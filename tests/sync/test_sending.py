@@ -79,6 +79,21 @@ PUSHES: dict[str, Any] = {
         },
         "made": "id",
     },
+    "cautious": {
+        "method": "PUT",
+        "path": "/things/{id}",
+        "fields": {"word": "text"},
+        "expects": {"if_n": "n"},
+        "idempotency": "natural",
+        "record": "",
+    },
+    "cautious_note": {
+        "path": "/things/{id}/notes",
+        "fields": {"word": "text"},
+        "expects": {"if_n": "n"},
+        "idempotency": "look_up",
+        "look_up": {"path": "/notes", "same": {"ref": "{key}"}, "after": "0s"},
+    },
     "said": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "settled": [404]},
     "sure": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "confirm": {"n": "{data.n}"}},
 }

@@ -30,7 +30,7 @@ from syncd.model import Response
 
 _LOOKED_AT: Final = 64 * 1024
 _ABOUT: Final[dict[str, About]] = {"limited": "calls", "crowded": "seats", "locked": "object"}
-_LATER: Final = frozenset({"transient", "busy"})
+_LATER: Final[frozenset[Word]] = frozenset({"transient", "busy"})
 _DECIDED: Final[dict[int, frozenset[Word]]] = {
     401: frozenset({"auth", "denied"}),
     408: _LATER,
@@ -151,7 +151,7 @@ def _denies(response: Response, path: str) -> bool:
 
 
 def succeeded(response: Response, errors: Errors | None) -> bool:
-    """Does the answer to a write say that it was made? Silence says nothing where answers are to say whether they are ones."""
+    """Does the answer to a write say that it was made? Silence is no yes where answers are to say whether they are ones."""
     if errors is None or errors.success is None:
         return True
     try:

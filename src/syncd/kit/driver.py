@@ -285,6 +285,10 @@ class Driver(ABC):
         """Does `check` have to know the record as the partner has it? What is not stored is read first then."""
         return False
 
+    def expects(self, resource: Resource, change: Change) -> bool:
+        """Does the change say how the record was when it was written? Then `check` is held against it as it is just now."""
+        return False
+
     def push(self, resource: Resource, change: Change) -> Request:
         """The call that brings a change to the partner, with the change's idempotency key where it honours one."""
         raise RejectedError(f"{self.spec.name} takes no changes of {change.resource}", resource=change.resource)

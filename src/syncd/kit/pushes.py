@@ -99,8 +99,9 @@ class Push(Model):
     transitions: Transitions | None = Field(None, description="Which state may become which.")
     expects: dict[str, str] = Field(
         default_factory=dict,
-        description="Field of the push to normalized field of the stored record: the two must be equal, else it is refused. "
-        "Not sent: where the partner knows no condition, this notices that somebody else was faster.",
+        description="Field of the push to normalized field of the record: the two must be equal, else it is refused. Not "
+        "sent: where the partner knows no condition, the record is read right before the push leaves, each time it does, which "
+        "notices that somebody else was faster, up to the moment between the two calls.",
     )
     idempotency: str = Field(
         "none",

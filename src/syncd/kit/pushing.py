@@ -55,9 +55,15 @@ def by_state(resource: Resource, change: Change) -> bool:
     rules = resource.pushes.get(change.kind)
     if rules is None:
         return False
-    if any(change.data.get(name) is not None for name in rules.expects):
+    if expects(resource, change):
         return True
     return rules.transitions is not None and change.data.get(rules.state_field) is not None
+
+
+def expects(resource: Resource, change: Change) -> bool:
+    """Does the change say how the record was when it was written?"""
+    rules = resource.pushes.get(change.kind)
+    return rules is not None and any(change.data.get(name) is not None for name in rules.expects)
 
 
 def _check_expected(resource: Resource, rules: Push, change: Change, stored: Mapping[str, Any] | None) -> None:

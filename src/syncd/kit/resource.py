@@ -373,6 +373,8 @@ class Resource(Model):
             raise ValueError("`where` needs `parent:`, the resource it is listed below")
         if self.missing == "read" and self.one is None:
             raise ValueError("`missing: read` needs `one`, to read a record by its id")
+        if self.one is None and any(push.expects for push in self.pushes.values()):
+            raise ValueError("`expects` of a push needs `one`: the record is read right before it is held against it")
         if self.unsettled is not None and (self.one is None or self.unsettled.field not in self.fields):
             raise ValueError("`unsettled` needs `one`, to read a record by its id, and a field of its own")
         if self.strategy == "incremental" and self.since is None:

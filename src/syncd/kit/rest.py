@@ -240,6 +240,9 @@ class RestDriver(Driver):
     def by_state(self, resource: Resource, change: Change) -> bool:
         return pushing.by_state(resource, change)
 
+    def expects(self, resource: Resource, change: Change) -> bool:
+        return pushing.expects(resource, change)
+
     def push(self, resource: Resource, change: Change) -> Request:
         request = pushing.push(resource, change)
         return request if request.xml is None else replace(request, reads=self.reads("xml"))

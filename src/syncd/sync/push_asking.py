@@ -81,18 +81,21 @@ class Asking:
         """Raises RejectedError for what must not be sent.
 
         A state is never held against it without having been read just now: a copy is older than the partner's own record,
-        however little, and an application writes a push for what it knows. One that is not known here is read, too.
+        however little, and an application writes a push for what it knows. One that is not known here is read, too. What
+        the change expects of the record is what our copy said: only the partner's own record can tell that it is otherwise.
         """
         account, push, driver = self._account, self._push, self._account.driver
         stored = None
         if push.external_id is not None:
             stored = await account.store.records.get(push.integration, push.resource, push.external_id)
         live = stored.data if stored is not None and stored.deleted_at is None else None
+        copy = live
         try:
             async with self._handled():
                 by_state = driver.by_state(self._resource, self._change)
-                if by_state and driver.look_first(self._resource, self._change):
-                    live = None  # it is read anyway
+                expects = driver.expects(self._resource, self._change)
+                if by_state and (expects or driver.look_first(self._resource, self._change)):
+                    copy, live = live, None  # it is read anyway
                 driver.check(self._resource, self._change, live)
                 unknown = by_state and live is None and push.external_id is not None
         except RejectedError as error:
@@ -105,13 +108,29 @@ class Asking:
                 driver.check(self._resource, self._change, fields)
         else:
             if unknown and push.external_id is not None:
-                await self._check_unknown(push.external_id)
+                await self._check_unknown(push.external_id, copy if expects else None)
 
-    async def _check_unknown(self, external_id: str) -> None:
-        """Held against the state the partner has it in now. Where its records cannot be read, that is left to the partner."""
+    async def _check_again(self) -> None:
+        """Before another try of a change that expects something: what was so then may be otherwise by now."""
+        async with self._handled():
+            expects = self._account.driver.expects(self._resource, self._change)
+        if not expects:
+            return
+        try:
+            await self._check()
+        except RejectedError as error:
+            if error.code == STATE and self._push.unsure_since is not None:
+                error.args = (f"{error}; perhaps by this very push, whose answer was lost: look at the partner",)
+            raise
+
+    async def _check_unknown(self, external_id: str, copy: dict[str, Any] | None) -> None:
+        """Held against the state the partner has it in now. Where its records cannot be read, that is left to the partner;
+        what is expected of the record is then held against our `copy`, for want of anything better."""
         driver = self._account.driver
         async with self._handled():
             readable = driver.one(self._resource, external_id) is not None
+            if not readable and copy is not None:
+                driver.check(self._resource, self._change, copy)
         if not readable:
             return
         fields = await self._read_anew(external_id)

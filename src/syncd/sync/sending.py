@@ -128,8 +128,11 @@ class _Try(Asking):
             if not await self._account.store.outbox.settled(push):
                 raise OwnershipError(f"push {push.id} of {push.integration} is no longer ours")
             self._push = replace(push, unsure_since=None)
-        elif await self._is_so_already():  # it may be repeated, and need not be
-            return
+            await self._check_again()
+        else:  # it may be repeated, and need not be
+            if await self._is_so_already():
+                return
+            await self._check_again()
         await self._send()
 
     # -- sending ---------------------------------------------------------------------------------------------------
