@@ -213,7 +213,6 @@ class Upkeep:
                 log.info("prune_finished", table=name)
         self._unpruned = set(done.unfinished)
 
-
     async def _clear_media(self) -> None:
         """Files that no record has any more; only what this instance owns, so that one does it."""
         for account in self._accounts():

@@ -26,7 +26,12 @@ SPEC: dict[str, Any] = {
             "id": ["hall", "seat"],
             "total": "total",
             "pages": {"kind": "page", "param": "page", "size": "size"},
-            "one": {"path": "/seats", "params": {"hall": "{id.hall}", "seat": "{id.seat}"}, "records": "data", "empty_is_gone": True},
+            "one": {
+                "path": "/seats",
+                "params": {"hall": "{id.hall}", "seat": "{id.seat}"},
+                "records": "data",
+                "empty_is_gone": True,
+            },
             "fields": {"hall": "hall", "changed": "changed"},
             "pushes": {
                 "paint": {

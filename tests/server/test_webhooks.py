@@ -284,7 +284,9 @@ async def test_who_asks_for_a_token_with_our_secret_delivers_with_it_and_nobody_
     assert len(gate.keeper.rows) == 1
 
 
-async def test_what_is_signed_for_another_address_is_taken_and_counted_and_refused_only_where_a_file_says_so(gate: Gate):
+async def test_what_is_signed_for_another_address_is_taken_and_counted_and_refused_only_where_a_file_says_so(
+    gate: Gate,
+):
     public = "https://sync.example.com/webhooks/signs/one"
     gate.receivers = by_name(
         *(

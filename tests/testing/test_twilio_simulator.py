@@ -94,7 +94,7 @@ async def test_dates_filter_by_day_and_leave_out_what_has_none(partner: Served, 
 
 
 async def test_who_calls_is_told_by_account_or_key_and_the_account_shows_its_token_to_no_key(partner: Served) -> None:
-    key = encode_basic_auth("SK5c0de5c0de5c0de5c0de5c0de5c0de99", "simulated-twilio-key-secret")
+    key = encode_basic_auth("SK5c0de5c0de5c0de5c0de5c0de5c0de99", "simulated-twilio-key-secret")  # not-a-secret
     wrong = encode_basic_auth(ACCOUNT, "wrong")
     async with aiohttp.ClientSession(partner.url) as session:
         for header, path, status in [

@@ -17,7 +17,7 @@ from syncd.scaffold.yaml_text import hooks_of
 
 AT = 1_795_262_400.0
 """2026-11-21 12:00 UTC, when samples are played."""
-SECRET = "whsec_c2FtcGxlLXNpZ25pbmcta2V5LTAx"  # noqa: S105 - of the sample
+SECRET = "whsec_c2FtcGxlLXNpZ25pbmcta2V5LTAx"  # noqa: S105 - of the sample: not-a-secret
 MOST_RESOURCES_WALKED = 20
 
 

@@ -38,7 +38,8 @@ class Media:
     async def of(self, integration: str, resource: str, external_id: str) -> list[Medium]:
         """A record's files, in their order."""
         rows = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.media WHERE integration = $1 AND resource = $2 AND external_id = $3 ORDER BY place",
+            f"SELECT {_COLUMNS} FROM syncd.media WHERE integration = $1 AND resource = $2 AND external_id = $3"
+            " ORDER BY place",
             integration,
             resource,
             external_id,

@@ -21,7 +21,7 @@ from syncd.kit.verifying import URI_SIGNATURE, times
 from syncd.testing.sample_plays import NOW
 from syncd.testing.samples import Sample
 
-_SECRET: Final = "whsec_dGhlLXNlY3JldC1vZi1vdXItc3VpdGU="  # noqa: S105 - nobody's
+_SECRET: Final = "whsec_dGhlLXNlY3JldC1vZi1vdXItc3VpdGU="  # noqa: S105 - nobody's: not-a-secret
 _OTHER: Final = "whsec_bm90LXRoZS1zZWNyZXQ="
 _URL: Final = "https://syncd.example/webhooks/partner/integration"
 

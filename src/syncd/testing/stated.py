@@ -92,7 +92,7 @@ class StatedSimulator(Simulator):
             "secret": f"{self.name}-secret-9b27d3f1",
             "refresh": f"{self.name}-refresh-51e08c6d",
             "token_seconds": TOKEN_SECONDS,
-            "webhook_secret": "whsec_c3RhdGVkLXNpbXVsYXRvci1rZXk=",
+            "webhook_secret": "whsec_c3RhdGVkLXNpbXVsYXRvci1rZXk=",  # not-a-secret
         }
 
     def limits(self) -> tuple[list[Tier], list[Seats]]:

@@ -55,7 +55,7 @@ class TwilioAccount(Simulator):
             "account_sid": ACCOUNT,
             "auth_token": "simulated-twilio-token-1",
             "secondary_token": "simulated-twilio-token-2",
-            "key": "SK5c0de5c0de5c0de5c0de5c0de5c0de99",
+            "key": "SK5c0de5c0de5c0de5c0de5c0de5c0de99",  # not-a-secret
             "key_secret": "simulated-twilio-key-secret",
             "history": 2.0,
             "seats": 10,
