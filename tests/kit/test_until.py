@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.kit import Checkpoint, DriverSpec, RestDriver, coerce
-from syncd.kit.rest import since_value, until_value
+from syncd.kit.moments import since_value, until_value
 
 SINCE, UNTIL = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, 12, 0, 0, 500, tzinfo=UTC)
 FORMS = ["iso", "iso_seconds", "iso_ns", "plain", "epoch", "epoch_ms", "date"]

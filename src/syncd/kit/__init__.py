@@ -17,6 +17,7 @@ from syncd.kit import coerce, signatures
 from syncd.kit.classify import classify, error_for
 from syncd.kit.contact import is_card_number
 from syncd.kit.driver import Driver, Reading
+from syncd.kit.moments import since_text, since_value
 from syncd.kit.options import checked as checked_options
 from syncd.kit.paging import with_params
 from syncd.kit.paths import MISSING, getter, put
@@ -24,7 +25,7 @@ from syncd.kit.pushing import STATE
 from syncd.kit.reading import replaced
 from syncd.kit.receiver import Accepted, Receiver, Refused
 from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
-from syncd.kit.rest import RestDriver, since_text, since_value
+from syncd.kit.rest import RestDriver
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.signatures import Verdict
 from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Word, Xml

@@ -28,6 +28,15 @@ from syncd.model import Checkpoint, Identity, Item, Raw, Record, Request, Respon
 from syncd.secrets import Secret
 
 
+class Part(NamedTuple):
+    """Of a listing that is walked in parts, or has a row for each of several places of a record."""
+
+    name: str
+    """VALUE/WINDOW; what stands before the stroke is a property, an account or the like, and empty where there is none."""
+    stated: int | None
+    """How many rows the partner says it has."""
+
+
 class Reading(NamedTuple):
     """How the records of one resource are read, with all decided beforehand that does not depend on the record."""
 
@@ -173,6 +182,13 @@ class Driver(ABC):
 
     def total(self, resource: Resource, response: Response) -> int | None:
         """How many records the whole listing has, where the partner says it."""
+        return None
+
+    def part(self, resource: Resource, cursor: str | None, response: Response) -> Part | None:
+        """Which part of the listing the page at this cursor is of, and how many rows the partner says that part has.
+
+        None where the listing is one, of which each record is one row.
+        """
         return None
 
     def newest(self, resource: Resource, response: Response, identities: Sequence[Identity]) -> datetime | None:

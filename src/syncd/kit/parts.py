@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from syncd.errors import ConfigError, PayloadError
-from syncd.kit import paging
+from syncd.kit import changes, paging
 from syncd.kit.resource import Each, Resource, Windows
 from syncd.model import Request, Response
 
@@ -22,9 +22,21 @@ Part = tuple[str, dict[str, str]]
 
 def for_options(resource: Resource, options: Mapping[str, Any]) -> Resource:
     """The resource with what the option lists. Raises ConfigError for a list of something else, or of nothing."""
-    each = resource.each
-    if each is None or each.option is None:
+    several = _several(resource)
+    if all(each.option is None for each in several):
         return resource
+    return resource.model_copy(update={"each": tuple(_listed(each, options) for each in several)})
+
+
+def _several(resource: Resource) -> tuple[Each, ...]:
+    if isinstance(resource.each, tuple):
+        return resource.each
+    return () if resource.each is None else (resource.each,)
+
+
+def _listed(each: Each, options: Mapping[str, Any]) -> Each:
+    if each.option is None:
+        return each
     given = options.get(each.option)
     values = tuple(str(value) for value in given) if isinstance(given, list | tuple) else ()
     sound = all(isinstance(value, str | int) and not isinstance(value, bool) and str(value) for value in given or ())
@@ -32,7 +44,7 @@ def for_options(resource: Resource, options: Mapping[str, Any]) -> Resource:
         raise ConfigError(
             f"option {each.option!r} must list each {each.param} once", hint=f"{each.option}: [first, second]"
         )
-    return resource.model_copy(update={"each": each.model_copy(update={"values": values})})
+    return each.model_copy(update={"values": values})
 
 
 def parts(resource: Resource) -> Sequence[Part]:
@@ -41,12 +53,13 @@ def parts(resource: Resource) -> Sequence[Part]:
         return ()
     return [
         (f"{value}/{number}", {**of_each, **of_window})
-        for (value, of_each), (number, of_window) in product(_each(resource.each), _windows(resource.windows))
+        for (value, of_each), (number, of_window) in product(_each(_several(resource)), _windows(resource.windows))
     ]
 
 
-def _each(each: Each | None) -> list[tuple[str, dict[str, str]]]:
-    return [("", {})] if each is None else [(value, {each.param: value}) for value in each.values]
+def _each(several: tuple[Each, ...]) -> list[tuple[str, dict[str, str]]]:
+    values = product(*([(each.param, value) for value in each.values] for each in several))
+    return [(",".join(value for _, value in one), dict(one)) for one in values]
 
 
 def _windows(windows: Windows | None) -> list[tuple[int, dict[str, str]]]:
@@ -77,11 +90,18 @@ def placed(resource: Resource, cursor: str | None) -> tuple[int, str | None]:
     raise PayloadError(f"{resource.name}: the stored cursor is of another walk", resource=resource.name)
 
 
+def part_at(resource: Resource, cursor: str | None) -> int:
+    """The number of the part a cursor is in: what shows in each of them is no sign of a listing that goes round."""
+    if parts(resource):
+        return placed(resource, cursor)[0]
+    return int((cursor or "").startswith(changes.THEN))
+
+
 def begun(resource: Resource, whole: Request, cursor: str | None, hidden: frozenset[str]) -> Request:
     """The listing's call turned into the one at this cursor."""
     walk = parts(resource)
     if not walk:
-        return paging.at_cursor(resource, whole, cursor, hidden)
+        return changes.begun(resource, whole, cursor, hidden)
     number, inner = placed(resource, cursor)
     request = paging.with_params(whole, walk[number][1])
     return replace(paging.at_cursor(resource, request, inner, hidden), cursor=cursor)
@@ -91,7 +111,7 @@ def following(resource: Resource, request: Request, response: Response, hidden: 
     """The call after this one: the next page of its part, else the first of the next part. None at the end of the last."""
     walk = parts(resource)
     if not walk:
-        return paging.following(resource, request, response, hidden)
+        return changes.following(resource, request, response, hidden)
     number, inner = placed(resource, request.cursor)
     onward = paging.following(resource, replace(request, cursor=inner), response, hidden)
     if onward is not None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from syncd.errors import ConfigError
 from syncd.kit.paths import MISSING, kind
 from syncd.kit.registration import Call, Change, Listing, Registration, SecretCall
-from syncd.kit.resource import Adapter, Each, Forget, Inner, Many, One, Pages, Resource, Since, Windows
+from syncd.kit.resource import Adapter, Each, Forget, Inner, Many, One, Pages, Resource, Since, Then, Windows
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.spec import (
     Answer,
@@ -32,14 +32,16 @@ from syncd.kit.unsettled import Unsettled
 
 _MODELS: Final[dict[str, type[BaseModel]]] = {
     "auth": Auth, "limits": Limits, "breaker": Breaker, "errors": Errors, "webhooks": Webhooks, "test": Probe,
-    "quality": Quality, "pages": Pages, "since": Since, "one": One, "many": Many, "updated": Stamp, "order": Stamp,
+    "quality": Quality, "pages": Pages, "since": Since, "then": Then, "one": One, "many": Many,
+    "updated": Stamp, "order": Stamp,
     "deleted": Deleted, "unsettled": Unsettled, "answer": Answer,
     "rotation": Rotation, "each": Each, "windows": Windows, "inner": Inner, "forget": Forget,
     "subscriptions": Registration, "list": Listing, "create": Call, "read": Call, "remove": Call, "change": Change,
     "secret_call": SecretCall,
 }  # fmt: skip
 _INSIDE: Final[dict[str, type[BaseModel]]] = {
-    "resources": Resource, "adapters": Adapter, "fields": MappedField, "options": Option, "tiers": Tier,
+    "resources": Resource, "alternatives": Resource, "adapters": Adapter, "fields": MappedField, "options": Option,
+    "tiers": Tier,
 }  # fmt: skip
 
 

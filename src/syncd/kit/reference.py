@@ -12,7 +12,21 @@ from pydantic_core import PydanticUndefined
 from syncd.config.units import format_duration
 from syncd.kit.pushes import LookUp, Push, PushField, Transitions
 from syncd.kit.registration import Call, Change, EachOf, Listing, Registration, SecretCall
-from syncd.kit.resource import Adapter, Attests, Each, Forget, Inner, Many, One, Pages, Queue, Resource, Since, Windows
+from syncd.kit.resource import (
+    Adapter,
+    Attests,
+    Each,
+    Forget,
+    Inner,
+    Many,
+    One,
+    Pages,
+    Queue,
+    Resource,
+    Since,
+    Then,
+    Windows,
+)
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.spec import (
     Answer,
@@ -47,6 +61,7 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`inner`", Inner),
     ("`forget`", Forget),
     ("`since`", Since),
+    ("`since.then`", Then),
     ("One of `fields`", MappedField),
     ("`updated` and `order`", Stamp),
     ("`deleted`", Deleted),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from syncd.kit.adapter import Reader
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+_OPTIONS: Final = re.compile(r"\{option\.[a-z0-9_]+\}")
 NAME: Final = r"^[a-z][a-z0-9_]{0,47}$"
 """Names of resources and fields: they become names of views and columns."""
 FieldName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
@@ -83,6 +84,17 @@ class Pages(Model):
         return self.first if self.first is not None else int(self.kind == "page")
 
 
+class Then(Model):
+    """What is asked for after that: changes of what such a filter does not show."""
+
+    param: str = Field(description="Query parameter that takes the place of that of `since`.")
+    format: Literal["iso", "iso_seconds", "iso_ns", "plain", "epoch", "epoch_ms", "date"] = Field(
+        "date", description="As in `since`."
+    )
+    days: int = Field(0, ge=0, description="So many days before the moment of `since`.")
+    option: str | None = Field(None, description="The option that says how many, where an account may.")
+
+
 class Since(Model):
     """How a listing is asked for what changed since a moment, and where the partner can, until another."""
 
@@ -99,6 +111,16 @@ class Since(Model):
         False,
         description="The listing is sorted by that moment then, oldest first: a backfill stops once past its end.",
     )
+    text: str | None = Field(
+        None, description="What the parameter says, where it is more than the moment: a text with {since} in it."
+    )
+    onward: Literal["at", "after"] | None = Field(
+        None,
+        description="The listing is sorted by that moment then, and goes on from the newest of a page instead of by an "
+        "offset, which would pass over one record for each that changes meanwhile. `at`: the filter shows what changed at "
+        "that moment, too; `after`: only what changed later.",
+    )
+    then: Then | None = Field(None, description="What is asked for once that was walked through.")
     overlap: Duration = Field(120.0, description="How far behind the watermark is read again.")
     params: dict[str, Any] = Field(default_factory=dict, description="Further parameters sent with it, such as a sort.")
 
@@ -106,6 +128,12 @@ class Since(Model):
     def _one_place(self) -> Self:
         if (self.param is None) == (self.body is None):
             raise ValueError("give one of `param` (query) and `body` (path in the JSON body)")
+        if self.param is None and (self.text or self.onward or self.then):
+            raise ValueError("`text`, `onward` and `then` need `param`, a query parameter")
+        if self.text is not None and "{since}" not in self.text:
+            raise ValueError("`text` needs {since}: where the moment stands in it")
+        if self.then is not None and (self.onward or self.text or self.format in {"epoch", "epoch_ms", "date"}):
+            raise ValueError("`then` does not go with `onward`, `text`, or a moment that is a number or a day")
         return self
 
 
@@ -234,7 +262,10 @@ class Resource(Model):
     """One kind of record: where it is listed, what it is called there, which of its fields we keep."""
 
     name: str = Field("", description="Set from the key it stands under.")
-    path: str = Field(description="Relative to base_url; a child has {parent.id} in it (or in params or body).")
+    path: str = Field(
+        description="Relative to base_url; a child has {parent.id} in it (or in params or body). {option.NAME} is the "
+        "value of an option: here as one segment; in `params` a parameter without one is left out."
+    )
     host: str = Field("", description="The origin its listing is asked at, one of `hosts`; left out: base_url.")
     method: Literal["GET", "POST"] = Field("GET", description="How the listing is asked.")
     enabled: bool = Field(True, description="False: only where an integration enables it.")
@@ -278,6 +309,11 @@ class Resource(Model):
     parent_id: RecordPath | None = Field(None, description="Where a record names its parent.")
     tenant: RecordPath | None = Field(None, description="Where a record names the account it belongs to.")
     total: Path | None = Field(None, description="Where the answer has the number of records of the whole listing.")
+    repeats: bool = Field(
+        False,
+        description="A record may stand in the listing several times (a guest once for each stay): `total` counts rows, and "
+        "of two rows on a page the one with the later `order` is kept.",
+    )
     missing: Literal["gone", "kept", "read"] = Field(
         "gone",
         description="What a record is that complete passes do not show any more: `gone`; or `kept`, where the listing shows "
@@ -299,7 +335,10 @@ class Resource(Model):
 
     pages: Pages = Field(Pages(), description="How the listing goes on.")
     page_size: int | None = Field(None, ge=1, description="Records a page.")
-    each: Each | None = Field(None, description="It is asked for one property, account or the like at a time.")
+    each: Each | tuple[Each, ...] | None = Field(
+        None,
+        description="It is asked for one property, account or the like at a time; of several, for each combination.",
+    )
     windows: Windows | None = Field(None, description="It is asked for a stretch of days at a time.")
     since: SinceParam | None = Field(None, description="How it is asked for what changed; a parameter's name will do.")
     fields: FieldMap = Field(default_factory=dict, description="Name: path, or {from, as, default, required}.")
@@ -347,7 +386,11 @@ class Resource(Model):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         for text in _texts([self.path, self.params, self.body]):
-            _check_placeholders(text, {"parent."})
+            _check_placeholders(_OPTIONS.sub("", text), {"parent."})
+        if self.since is not None and (self.since.onward or self.since.then) and (self.each or self.windows):
+            raise ValueError("`since.onward` and `since.then` do not go with `each` and `windows`")
+        if self.since is not None and self.since.onward is not None and self.order is None:
+            raise ValueError("`since.onward` needs `order`, the moment it goes on from")
         needs_parent = bool(self.placeholders)
         if self.parent is None and needs_parent:
             raise ValueError("{parent.…} needs `parent:`, the resource it is listed below")
@@ -411,12 +454,22 @@ class Resource(Model):
                 if name.startswith("id.") and name.removeprefix("id.") not in known:
                     raise ValueError(f"{{{name}}} is no part of the id; it is made of {', '.join(known) or 'one path'}")
 
+    @property
+    def options(self) -> frozenset[str]:
+        """The driver's own settings that its calls name."""
+        named = {name for text in _texts([self.path, self.params]) for name in PLACEHOLDER.findall(text)}
+        each = self.each if isinstance(self.each, tuple) else (self.each,)
+        given = {one.option for one in each if one is not None and one.option}
+        then = self.since.then if self.since is not None else None
+        given |= {then.option} if then is not None and then.option else set()
+        return frozenset({name.removeprefix("option.") for name in named if name.startswith("option.")} | given)
+
     @cached_property
     def placeholders(self) -> frozenset[str]:
         """Names of the parent's fields its calls need: `id`, or normalized fields of the parent."""
         texts = [TODAY.sub("", text) for text in _texts([self.path, self.params, self.body])]
         found = (name for text in texts for name in PLACEHOLDER.findall(text))
-        return frozenset(name.removeprefix("parent.") for name in found)
+        return frozenset(name.removeprefix("parent.") for name in found if name.startswith("parent."))
 
     @cached_property
     def dated(self) -> bool:

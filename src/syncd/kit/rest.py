@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from syncd import markup
 from syncd.errors import GoneError, PartnerError, PayloadError, RejectedError
-from syncd.kit import look_ups, paging, parts, pushing, webhooks
+from syncd.kit import look_ups, paging, parts, pushing, variants, webhooks
 from syncd.kit.adapter import answer_getter, id_parts
 from syncd.kit.classify import classify, succeeded
-from syncd.kit.coerce import EPOCH
-from syncd.kit.driver import Driver, Reading
+from syncd.kit.driver import Driver, Part, Reading
+from syncd.kit.moments import since_param, since_value, until_value
 from syncd.kit.options import checked
 from syncd.kit.paths import kind, put
 from syncd.kit.placeholders import fill, fill_path, plain_params
@@ -41,9 +41,10 @@ class RestDriver(Driver):
         settings = checked(self.spec, options)
         if any(resource.format == "xml" for resource in self.spec.resources.values()):
             markup.need()
-        if all(resource.each is None for resource in self.spec.resources.values()):
-            return self.spec.resources
-        return {name: parts.for_options(resource, settings) for name, resource in self.spec.resources.items()}
+        found = variants.chosen(self.spec, settings)
+        return {
+            name: variants.stated(parts.for_options(resource, settings), settings) for name, resource in found.items()
+        }
 
     def test(self, options: Mapping[str, Any] | None = None) -> Request:
         probe = self.spec.test
@@ -83,7 +84,7 @@ class RestDriver(Driver):
                 records = resource.reader.records(response)
                 ends = (self._tag(resource, records[0]), self._tag(resource, records[-1])) if records else ("", "")
                 # The same page in another part is no loop: a thing that lasts shows in each stretch of days.
-                guard.page(records, (parts.placed(resource, request.cursor)[0], ends[0]), ends[1])
+                guard.page(records, (parts.part_at(resource, request.cursor), ends[0]), ends[1])
 
     def following(self, resource: Resource, request: Request, response: Response) -> Request | None:
         return parts.following(resource, request, response, self._hidden)
@@ -159,6 +160,13 @@ class RestDriver(Driver):
 
     def total(self, resource: Resource, response: Response) -> int | None:
         return None if len(parts.parts(resource)) > 1 else resource.reader.total(response)
+
+    def part(self, resource: Resource, cursor: str | None, response: Response) -> Part | None:
+        walk = parts.parts(resource)
+        if not walk and not resource.repeats:
+            return None
+        name = walk[parts.placed(resource, cursor)[0]][0] if walk else ""
+        return Part(name, resource.reader.total(response))
 
     def newest(self, resource: Resource, response: Response, identities: Sequence[Identity]) -> datetime | None:
         reader = resource.reader
@@ -312,7 +320,7 @@ class RestDriver(Driver):
         if resource.since is not None and checkpoint.since is not None:
             params.update(resource.since.params)
             if resource.since.param is not None:
-                params[resource.since.param] = since_text(checkpoint.since, resource.since.format)
+                params[resource.since.param] = since_param(resource.since, checkpoint.since)
             else:
                 body = {} if body is None else body
                 put(body, resource.since.body or "", since_value(checkpoint.since, resource.since.format))
@@ -323,6 +331,8 @@ class RestDriver(Driver):
                 elif body is not None:
                     put(body, resource.since.until, bound)
         path = resource.path
+        if variants.OPTION in path:
+            raise variants.unstated(resource)
         if known is not None:
             path, params, body = fill_path(path, known), fill(params, known), fill(body, known)
         request = Request(
@@ -361,42 +371,3 @@ class RestDriver(Driver):
 
 def _smallest(resource: Resource) -> Resource:
     return resource if resource.pages.size is None else resource.model_copy(update={"page_size": 1})
-
-
-_FORMATS: Final = {"iso_seconds": "%Y-%m-%dT%H:%M:%SZ", "plain": "%Y-%m-%d %H:%M:%S", "date": "%Y-%m-%d"}
-
-
-def since_value(moment: datetime, form: str) -> str | int:
-    """A moment as the partner's filter wants it: rounded down, never up, so that nothing is skipped."""
-    utc = moment.astimezone(UTC)
-    match form:
-        case "epoch":
-            return int((utc - EPOCH).total_seconds() // 1)
-        case "epoch_ms":
-            whole = utc - EPOCH
-            return whole.days * 86_400_000 + whole.seconds * 1000 + whole.microseconds // 1000
-        case "iso":
-            return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
-        case "iso_ns":
-            return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond:06d}000Z"
-    return f"{utc:{_FORMATS[form]}}"
-
-
-_STEPS: Final = {
-    "iso": timedelta(milliseconds=1),
-    "epoch_ms": timedelta(milliseconds=1),
-    "iso_ns": timedelta(microseconds=1),
-    "date": timedelta(days=1),
-}
-
-
-def until_value(moment: datetime, form: str) -> str | int:
-    """A moment as the partner's upper bound wants it: rounded up, never down, so that nothing before it is left out."""
-    step = _STEPS.get(form, timedelta(seconds=1))
-    over = (moment.astimezone(UTC) - EPOCH) % step
-    return since_value(moment if not over else moment - over + step, form)
-
-
-def since_text(moment: datetime, form: str) -> str:
-    """`since_value` for a query parameter."""
-    return str(since_value(moment, form))

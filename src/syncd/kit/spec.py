@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from syncd import codec
 from syncd.config.facts import Facts
 from syncd.config.units import Duration, Rate, RateText
+from syncd.errors import ConfigError
 from syncd.kit.registration import Registration
 from syncd.kit.resource import NAME, Resource
 from syncd.kit.shapes import Model, PartPath, Path, Pattern, RecordPath
@@ -418,6 +419,11 @@ class Option(Model):
     default: Any = Field(None, description="Its value where a file gives none.")
     required: bool = Field(False, description="A file must give it.")
     choices: tuple[Any, ...] = Field((), description="The only values it may have.")
+    when: dict[str, dict[str, str | dict[str, Any] | None]] = Field(
+        default_factory=dict,
+        description="Value: what resources are then. Name: keys in place of its own, the name of one of `alternatives`, or "
+        "null where there is none.",
+    )
 
 
 class Quality(Model):
@@ -448,6 +454,9 @@ class DriverSpec(Model):
     resources: dict[Annotated[str, Field(pattern=NAME)], Resource] = Field(
         default_factory=dict, description="Name: what it is."
     )
+    alternatives: dict[Annotated[str, Field(pattern=NAME)], Resource] = Field(
+        default_factory=dict, description="Descriptions that options put in the place of resources (`when`)."
+    )
     open_resources: bool = Field(False, description="The driver makes further resources from its options.")
     webhooks: Webhooks | None = Field(None, description="How its deliveries are verified and read.")
     test: Annotated[
@@ -461,19 +470,15 @@ class DriverSpec(Model):
     @classmethod
     def _pass_down(cls, given: Any) -> Any:
         """Give each resource its name and, where it has none, the common page size."""
-        if not isinstance(given, Mapping) or not isinstance(given.get("resources"), Mapping):
+        if not isinstance(given, Mapping):
             return given
         size = given.get("page_size")
-        passed: dict[Any, Any] = {}
-        for name, resource in given["resources"].items():
-            if isinstance(resource, Mapping):
-                more = {"name": name} if size is None or "page_size" in resource else {"name": name, "page_size": size}
-                passed[name] = {**resource, **more}
-            elif isinstance(resource, Resource) and resource.name != name:
-                passed[name] = resource.model_copy(update={"name": name})
-            else:
-                passed[name] = resource
-        return {**given, "resources": passed}
+        passed = {
+            key: _passed(given[key], size)
+            for key in ("resources", "alternatives")
+            if isinstance(given.get(key), Mapping)
+        }
+        return {**given, **passed}
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -481,7 +486,30 @@ class DriverSpec(Model):
         asked = None if self.webhooks is None else self.webhooks.subscriptions
         if asked is not None and (stray := sorted(asked.options - set(self.options))):
             raise ValueError(f"webhooks.subscriptions: there is no option {stray[0]!r}")
+        for name, resource in {**self.resources, **self.alternatives}.items():
+            if stray := sorted(resource.options - set(self.options)):
+                raise ValueError(f"resources.{name}: there is no option {stray[0]!r}")
+        self._check_variants()
         return self
+
+    def _check_variants(self) -> None:
+        from syncd.kit.reading import replaced
+
+        for name, option in self.options.items():
+            for value, changes in option.when.items():
+                where = f"options.{name}.when.{value}"
+                if option.choices and value not in map(str, option.choices):
+                    raise ValueError(f"{where}: it cannot have that value")
+                for resource, other in changes.items():
+                    if isinstance(other, str) and other not in self.alternatives:
+                        raise ValueError(f"{where}.{resource}: there is no {other!r} among `alternatives`")
+                    if not isinstance(other, str) and resource not in self.resources:
+                        raise ValueError(f"{where}: there is no resource {resource!r}")
+                    if isinstance(other, dict):
+                        try:
+                            replaced(self.resources[resource], other)
+                        except ConfigError as error:
+                            raise ValueError(f"{where}.{resource}: {error}") from None
 
     def facts(self) -> Facts:
         """What checking a configuration needs to know; nothing of the options' effect, which only Python knows."""
@@ -497,6 +525,20 @@ class DriverSpec(Model):
             webhooks=self.webhooks is not None,
             queues=any(resource.queue is not None for resource in self.resources.values()),
         )
+
+
+def _passed(given: Mapping[Any, Any], size: Any) -> dict[Any, Any]:
+    """Resources with their names, and where they have none the common page size."""
+    passed: dict[Any, Any] = {}
+    for name, resource in given.items():
+        if isinstance(resource, Mapping):
+            more = {"name": name} if size is None or "page_size" in resource else {"name": name, "page_size": size}
+            passed[name] = {**resource, **more}
+        elif isinstance(resource, Resource) and resource.name != name:
+            passed[name] = resource.model_copy(update={"name": name})
+        else:
+            passed[name] = resource
+    return passed
 
 
 def check_family(resources: Mapping[str, Resource]) -> None:

@@ -1,0 +1,66 @@
+"""What a driver's own options make of its description: which resources there are, and what stands in their calls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from syncd.errors import RejectedError
+from syncd.kit.reading import replaced
+from syncd.kit.resource import Resource
+from syncd.kit.spec import DriverSpec
+
+OPTION: Final = "{option."
+_PLACEHOLDER: Final = re.compile(r"\{option\.([a-z0-9_]+)\}")
+
+
+def chosen(spec: DriverSpec, settings: Mapping[str, Any]) -> dict[str, Resource]:
+    """The resources under these options. Raises ConfigError."""
+    found = dict(spec.resources)
+    for name, option in spec.options.items():
+        for resource, other in option.when.get(str(settings[name]), {}).items():
+            if other is None:
+                found.pop(resource, None)
+            elif isinstance(other, str):
+                found[resource] = spec.alternatives[other].model_copy(update={"name": resource})
+            else:
+                found[resource] = replaced(found[resource], other)
+    return found
+
+
+def stated(resource: Resource, settings: Mapping[str, Any]) -> Resource:
+    """The resource with what the options say in its calls. A segment of its path that none says stays as it is."""
+    if not resource.options:
+        return resource
+
+    def segment(match: re.Match[str]) -> str:
+        value = settings.get(match[1])
+        return match[0] if value in (None, "", ".", "..") else quote(str(value), safe="")
+
+    path = _PLACEHOLDER.sub(segment, resource.path)
+    params = {name: value for name, one in resource.params.items() if (value := _filled(one, settings)) is not None}
+    changed: dict[str, Any] = {"path": path, "params": params}
+    then = resource.since.then if resource.since is not None else None
+    if resource.since is not None and then is not None and then.option is not None:
+        days = then.model_copy(update={"days": settings[then.option]})
+        changed["since"] = resource.since.model_copy(update={"then": days})
+    return resource.model_copy(update=changed)
+
+
+def _filled(value: Any, settings: Mapping[str, Any]) -> Any:
+    """A parameter's value; None where an option in it has none."""
+    if not isinstance(value, str) or OPTION not in value:
+        return value
+    names = _PLACEHOLDER.findall(value)
+    if any(settings.get(name) is None for name in names):
+        return None
+    return _PLACEHOLDER.sub(lambda match: str(settings[match[1]]), value)
+
+
+def unstated(resource: Resource) -> RejectedError:
+    """Why a resource cannot be asked for: no option says what stands in its path."""
+    name = (_PLACEHOLDER.findall(resource.path) or [""])[0]
+    told = f"{resource.name}: nothing says what stands for {{option.{name}}} in {resource.path}"
+    return RejectedError(told, hint=f"give options.{name}", resource=resource.name)
