@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
+from syncd import drivers
 from syncd.kit import RestDriver
 from syncd.kit.reading import parse
 from syncd.testing.ladder import RULES, shortfalls, table
@@ -137,6 +139,19 @@ def test_an_excuse_gives_a_reason_names_a_rule_and_is_needed(folder: Path) -> No
 @pytest.mark.parametrize(("day", "good"), [("2026-08-24", True), ("2026-08-23", False), (None, False)])
 def test_a_check_of_the_real_partner_is_good_for_ninety_days(day: str | None, good: bool, folder: Path) -> None:
     assert (wrong(changed(quality__checked=day), folder) == []) is good
+
+
+def lines_of_python(folder: Path) -> int:
+    """Of a driver's own code, its simulator left out, as `wc -l` counts."""
+    own = (file for file in folder.glob("*.py") if not file.name.startswith("simulator"))
+    return sum(file.read_text("utf-8").count("\n") for file in own)
+
+
+def test_the_median_drivers_python_is_at_most_120_lines() -> None:
+    folders = [file.parent for file in Path(drivers.__file__).parent.glob("*/driver.yaml")]
+    counted = {folder.name: lines_of_python(folder) for folder in folders}
+    assert len(counted) >= 8
+    assert median(counted.values()) <= 120, counted
 
 
 def test_the_documentation_has_all_rules() -> None:

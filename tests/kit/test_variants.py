@@ -16,7 +16,8 @@ SPEC: dict[str, Any] = {
     "options": {
         "route": {"about": "x", "default": "old", "choices": ["old", "new"], "when": {
             "new": {"boats": "boats_new", "berths": None}}},
-        "whole": {"about": "x", "as": "boolean", "default": False, "when": {"True": {"logs": {"since": None, "every": "1d"}}}},
+        "whole": {"about": "x", "as": "boolean", "default": False, "when": {
+            "True": {"logs": {"since": None, "every": "1d"}}}},
         "yard": {"about": "x"},
         "language": {"about": "x"},
     },

@@ -80,7 +80,9 @@ def test_plain_listings_send_no_filter(guesty):
     assert dict(call.params) == {"sort": "_id", "limit": "100"}
 
 
-@pytest.mark.parametrize("cursor", ["0:100", "x", "yes,true,true/0|100", "true,true,true/1|", "true,true,true/0|x", "|"])
+@pytest.mark.parametrize(
+    "cursor", ["0:100", "x", "yes,true,true/0|100", "true,true,true/1|", "true,true,true/0|x", "|"]
+)
 def test_a_cursor_of_another_walk_is_refused_and_never_guessed(guesty, cursor):
     with pytest.raises(PayloadError, match="stored cursor"):
         guesty.request(guesty.resources({})["listings"], Checkpoint("acme", "listings", cursor=cursor))
@@ -169,7 +171,7 @@ def test_custom_fields_stand_below_an_account_that_has_to_be_named(guesty):
     named = guesty.resources({"account_id": "64f0c0ffee/1"})["custom_fields"]
     request = guesty.request(named, Checkpoint("acme", "custom_fields"))
     assert request.path == "/accounts/64f0c0ffee%2F1/custom-fields"
-    with pytest.raises(RejectedError, match="option.account_id"):
+    with pytest.raises(RejectedError, match=r"\{option.account_id\}"):
         guesty.request(guesty.resources({})["custom_fields"], Checkpoint("acme", "custom_fields"))
 
 
