@@ -23,40 +23,11 @@ from typing import Any
 from bench.parts import execute
 from bench.run import DOCUMENT, write_into
 from syncd.store import embedded
-from tests.whole.isolating import Sickness, Stage, Verdict, judged
+from tests.whole.isolating import SICKNESSES, Sickness, Stage, Verdict, judged
 
 MARKS = ("<!-- isolation: written by python -m bench.isolation --write -->", "<!-- end of isolation -->")
 KEPT = 0.9
 """What the others keep of their throughput."""
-SICKNESSES = (
-    Sickness("nothing (how far two measurements differ)"),
-    Sickness("hangs: takes calls and never answers", "hangs"),
-    Sickness("the same, at the partner of two of them", "hangs", "twin_sick"),
-    Sickness("drips a byte at a time", "drips"),
-    Sickness("hangs in the TLS handshake", "idle", "lone_tls"),
-    Sickness("hangs in connecting", "idle", "lone_connect"),
-    Sickness("pages of 30 MB, 300 records each", "large records"),
-    Sickness("pages of 30 MB, 35,000 records each", "many records"),
-    Sickness("the same, at the partner of two of them", "many records", "twin_sick"),
-    Sickness("pages of 30 MB, 330,000 records each", "tiny records"),
-    Sickness("a listing that never ends, answered at once", "fast"),
-    Sickness("the same, at the partner of two of them", "fast", "twin_sick"),
-    Sickness("4,000 signed deliveries a second", flood=("whole", 4000)),
-    Sickness("4,000 forged deliveries a second", flood=("forged", 4000)),
-    Sickness("300 events a second of records that take 3 s to read", "slow", flood=("thin", 300)),
-    Sickness("300 events a second of records that are read at once", "fast", flood=("thin", 300)),
-    Sickness("a backlog of 200,000 reads", "fast", tasks=200_000),
-    Sickness("the same, urgent, at the partner of two of them", "fast", "twin_sick", tasks=200_000, lane=0),
-    Sickness("20,000 reads refused: a dead letter each", "422", tasks=20_000),
-    Sickness("garbage instead of JSON", "garbage"),
-    Sickness("JSON 200,000 levels deep", "deep"),
-    Sickness("records too deep to be stored", "nested"),
-    Sickness("HTML instead of JSON", "html"),
-    Sickness("every record unsound, each in another way", "poison"),
-    Sickness("429 to everything", "429"),
-    Sickness("503 to everything", "503"),
-    Sickness("401 to everything", "401"),
-)
 
 
 async def campaign(kinds: Sequence[Sickness], seconds: float, rounds: int, fresh: Any) -> list[Verdict]:

@@ -103,3 +103,23 @@ async def test_work_is_cut_where_it_has_lasted_and_only_there():
     await slices.pause()
     assert others and waiting.done()
     slices.end()
+
+
+async def test_who_waited_for_a_large_answer_of_its_own_rests_for_that_one_too():
+    clock = FakeClock()
+    turns, inflight = Turns(clock), Inflight(100)
+    turn, other = turns.of("one"), turns.of("other")
+    share = inflight.share(turn)
+    first, second = share.hold(), share.hold()
+    await first.take(90)
+    taking = asyncio.ensure_future(second.take(90))
+    await clock.advance(0.1)
+    other.took(0.001)
+    turn.took(1.0)
+    first.close()
+    await clock.advance(0.5)
+    assert not taking.done() and not inflight.large, "somebody else could have the seat meanwhile"
+    await clock.advance(10.0)
+    assert taking.done()
+    second.close()
+    assert share.held == 0

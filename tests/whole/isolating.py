@@ -52,10 +52,43 @@ class Sickness:
     tasks: int = 0
     """Reads by id that wait in its queue when it begins."""
     lane: int = 1
+    times: float = 1.0
+    """A measurement is so many times as long: what it does comes seldom, and at once."""
 
     @property
     def partner(self) -> str:
         return SICK[self.who]
+
+
+SICKNESSES = (
+    Sickness("nothing (how far two measurements differ)"),
+    Sickness("hangs: takes calls and never answers", "hangs"),
+    Sickness("the same, at the partner of two of them", "hangs", "twin_sick"),
+    Sickness("drips a byte at a time", "drips"),
+    Sickness("hangs in the TLS handshake", "idle", "lone_tls"),
+    Sickness("hangs in connecting", "idle", "lone_connect"),
+    Sickness("pages of 30 MB, 300 records each", "large records", times=6),
+    Sickness("pages of 30 MB, 35,000 records each", "many records", times=6),
+    Sickness("the same, at the partner of two of them", "many records", "twin_sick", times=6),
+    Sickness("pages of 30 MB, 330,000 records each", "tiny records", times=6),
+    Sickness("a listing that never ends, answered at once", "fast"),
+    Sickness("the same, at the partner of two of them", "fast", "twin_sick"),
+    Sickness("4,000 signed deliveries a second", flood=("whole", 4000)),
+    Sickness("4,000 forged deliveries a second", flood=("forged", 4000)),
+    Sickness("300 events a second of records that take 3 s to read", "slow", flood=("thin", 300)),
+    Sickness("300 events a second of records that are read at once", "fast", flood=("thin", 300)),
+    Sickness("a backlog of 200,000 reads", "fast", tasks=200_000),
+    Sickness("the same, urgent, at the partner of two of them", "fast", "twin_sick", tasks=200_000, lane=0),
+    Sickness("20,000 reads refused: a dead letter each", "422", tasks=20_000),
+    Sickness("garbage instead of JSON", "garbage"),
+    Sickness("JSON 200,000 levels deep", "deep"),
+    Sickness("records too deep to be stored", "nested"),
+    Sickness("HTML instead of JSON", "html"),
+    Sickness("every record unsound, each in another way", "poison"),
+    Sickness("429 to everything", "429"),
+    Sickness("503 to everything", "503"),
+    Sickness("401 to everything", "401"),
+)
 
 
 @dataclass(slots=True)
@@ -209,13 +242,10 @@ class Stage:
         sent_at = time.time()
         told = {"id": mark, "at": f"{datetime.fromtimestamp(sent_at, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
         path = f"/webhooks/{partner}/{name}"
-        request = delivery(
-            path, f"evt_{name}_{mark}", {"type": "told.updated", "told": told, "record": {**told, "mark": mark}}
-        )
-        head, _, body = request.partition(b"\r\n\r\n")
-        headers = dict(
-            line.split(": ", 1) for line in head.decode().split("\r\n")[2:] if not line.startswith("Content-Length")
-        )
+        said = {"type": "told.updated", "told": told, "record": {**told, "mark": mark}}
+        head, _, body = delivery(path, f"evt_{name}_{mark}", said).partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[2:])
+        del headers["Content-Length"]
         self.sent[mark] = name, sent_at
         try:
             async with self.http.post(
@@ -313,16 +343,18 @@ class Stage:
             {name: (after.get(name, 0) - before.get(name, 0)) / took for name in HEALTHY}, used / took, at, time.time()
         )
 
-    async def turns(self, sickness: Sickness, seconds: float, rounds: int) -> list[tuple[Figures, Figures]]:
+    async def turns(
+        self, sickness: Sickness, seconds: float, rounds: int, settle: float = SETTLE_SECONDS
+    ) -> list[tuple[Figures, Figures]]:
         """So often the healthy ones alone, then beside the sick one."""
         found = []
         for _ in range(rounds):
-            await asyncio.sleep(SETTLE_SECONDS)
-            alone = await self.measure(seconds)
+            await asyncio.sleep(settle)
+            alone = await self.measure(seconds * sickness.times)
             processes = await self.fall_ill(sickness)
             try:
-                await asyncio.sleep(SETTLE_SECONDS)
-                beside = await self.measure(seconds)
+                await asyncio.sleep(settle)
+                beside = await self.measure(seconds * sickness.times)
             finally:
                 await self.recover(sickness, processes)
             found.append((alone, beside))
@@ -405,4 +437,4 @@ def judged(sickness: str, turns: Sequence[tuple[Figures, Figures]]) -> Verdict:
     )
 
 
-__all__ = ["HEALTHY", "SICK", "Figures", "Sickness", "Stage", "Verdict", "judged", "quantile"]
+__all__ = ["HEALTHY", "SICK", "SICKNESSES", "Figures", "Sickness", "Stage", "Verdict", "judged", "quantile"]

@@ -123,8 +123,13 @@ class Hold:
 
     async def take(self, size: int) -> None:
         """Wait until an answer of so many bytes may be parsed: rest from the last one, then until there is room."""
-        await self._share.turn.rest()
-        await self._share.inflight.take(self._share, size)
+        inflight, turn = self._share.inflight, self._share.turn
+        await turn.rest()
+        await inflight.take(self._share, size)
+        while turn.tired:  # one before it took long meanwhile
+            inflight.give(self._share, size)
+            await turn.rest()
+            await inflight.take(self._share, size)
         self._held.append(size)
 
     def give(self, size: int) -> None:

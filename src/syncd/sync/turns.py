@@ -74,6 +74,12 @@ class Turn:
             until = max(self._rests_until, now) + (seconds - FREE_SECONDS) * RESTS
             self._rests_until = min(until, now + LONGEST_REST_SECONDS)
 
+    @property
+    def tired(self) -> bool:
+        """Has it to rest, while others work?"""
+        now = self._clock.monotonic()
+        return self._rests_until > now and self._turns.others(self._integration, now)
+
     async def rest(self) -> None:
         """Before the next page is taken in, with nothing in hand: wait, while others work, for what the last ones took."""
         while (left := self._rests_until - self._clock.monotonic()) > 0:
