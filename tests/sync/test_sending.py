@@ -94,6 +94,22 @@ PUSHES: dict[str, Any] = {
         "idempotency": "look_up",
         "look_up": {"path": "/notes", "same": {"ref": "{key}"}, "after": "0s"},
     },
+    "remove": {"method": "DELETE", "path": "/things/{id}", "empty": True, "idempotency": "natural"},
+    "untag": {"method": "DELETE", "path": "/things/{id}/tags/red", "empty": True, "idempotency": "natural"},
+    "drop": {
+        "path": "/drop",
+        "body": {"id": "{id}"},
+        "deletes": True,
+        "settled": ["no such thing"],
+        "idempotency": "natural",
+    },
+    "strike": {
+        "path": "/strike",
+        "body": {"id": "{id}"},
+        "deletes": True,
+        "idempotency": "natural",
+        "look_up": {"path": "/things", "records": "items", "same": {"id": "{id}"}, "after": "0s"},
+    },
     "said": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "settled": [404]},
     "sure": {"method": "PUT", "path": "/things/{id}", "idempotency": "natural", "confirm": {"n": "{data.n}"}},
 }

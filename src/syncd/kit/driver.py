@@ -352,6 +352,10 @@ class Driver(ABC):
         """Does this refusal say that nothing is left to do? Then the push is done, as if it had been taken."""
         return False
 
+    def deletes(self, resource: Resource, change: Change) -> bool:
+        """Is the record gone once it is done? Then "there is no such record" tells of a lost answer that it has arrived."""
+        return False
+
     def acknowledgement(self, resource: Resource, response: Response) -> Mapping[str, Any]:
         """Of a queue: what the push that acknowledges an answer's messages says beside their `ids`.
 

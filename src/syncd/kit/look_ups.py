@@ -23,8 +23,10 @@ MOST_CANDIDATES: Final = 20
 def look_up(resource: Resource, change: Change, one: Request | None) -> Request | None:
     """The call that tells whether it has arrived; `one` is the call that reads the record. None: nothing tells."""
     rules = resource.pushes.get(change.kind)
-    if rules is None or rules.look_up is None:
+    if rules is None:
         return None
+    if rules.look_up is None:
+        return one if rules.is_deletion else None
     if rules.look_up.path is None:
         return one
     known = known_of(resource, rules, change)
@@ -38,8 +40,14 @@ def look_up(resource: Resource, change: Change, one: Request | None) -> Request 
     )
 
 
+def by_reading(resource: Resource, change: Change) -> bool:
+    """Is it a deletion of which the record itself tells, by being there or not?"""
+    rules = resource.pushes.get(change.kind)
+    return rules is not None and rules.is_deletion and rules.look_up is None
+
+
 def already(resource: Resource, change: Change, response: Response) -> bool:
-    """Does the answer to `look_up` show that the change has arrived?
+    """Does the answer to `look_up` show that the change has arrived? A deletion has where it shows no such record.
 
     Raises PayloadError for an answer that does not tell: only what was asked for, and is not there, says no. Raises
     UnknownOutcomeError for a change that brings nothing by which it could be told from others.
@@ -58,7 +66,8 @@ def already(resource: Resource, change: Change, response: Response) -> bool:
         found = [found]
     if not isinstance(found, list):
         raise PayloadError(f"the answer to the look-up has neither a record nor a list of them {_at(place)}")
-    return any(says(record, same, known) is True for record in found if _may_be(record, rules.look_up, change))
+    there = any(says(record, same, known) is True for record in found if _may_be(record, rules.look_up, change))
+    return there is not rules.is_deletion
 
 
 def candidates(resource: Resource, change: Change, response: Response) -> list[str] | None:

@@ -15,11 +15,12 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from syncd.config.units import Duration
-from syncd.kit.shapes import HEADER, Model, Path, RecordPath
+from syncd.kit.shapes import HEADER, Model, Path, Pattern, RecordPath
 
 BODY: Final = "body:"
 PLACEHOLDER: Final = re.compile(r"\{(id(?:\.[A-Za-z_][\w.-]*)?|key|sent|data(?:\.[A-Za-z_][\w.-]*)?)\}")
 _ANY: Final = re.compile(r"\{[^{}]*\}")
+_OF_THE_RECORD: Final = re.compile(r"[^?]*/\{id(?:\.[\w.-]+)?\}[^/?{}]*")
 
 
 class PushField(Model):
@@ -82,8 +83,16 @@ class Push(Model):
     xml: bool = Field(
         False, description="The body, and the answer, is XML: one key, the root element; `@Name` an attribute."
     )
-    settled: tuple[int, ...] = Field(
-        (), description="Statuses of a refusal that mean: there is nothing left to do. Such a push is done."
+    settled: tuple[int | Pattern, ...] = Field(
+        (),
+        description="Refusals that mean: there is nothing left to do. Such a push is done. A number is a status; a text is a "
+        "code, or a regular expression searched in the partner's words.",
+    )
+    deletes: bool | None = Field(
+        None,
+        description="The record is gone once it is done: it is buried with it. One that is sent again after a lost answer is "
+        "done where the partner has no such record by then, and its `look_up` (left out: `one`) tells so by not showing it. "
+        "Left out: a DELETE whose path ends in the record's id.",
     )
     fields: dict[
         str,
@@ -100,8 +109,8 @@ class Push(Model):
     expects: dict[str, str] = Field(
         default_factory=dict,
         description="Field of the push to normalized field of the record: the two must be equal, else it is refused. Not "
-        "sent: where the partner knows no condition, the record is read right before the push leaves, each time it does, which "
-        "notices that somebody else was faster, up to the moment between the two calls.",
+        "sent: where the partner knows no condition, the record is read right before the push leaves, each time it does, "
+        "which notices that somebody else was faster, up to the moment between the two calls.",
     )
     idempotency: str = Field(
         "none",
@@ -171,6 +180,13 @@ class Push(Model):
     def needs_id(self) -> bool:
         """Is it about a record the partner has already?"""
         return any("{id}" in text or "{id." in text for text in _texts([self.path, self.params, self.body]))
+
+    @property
+    def is_deletion(self) -> bool:
+        """Is the record gone once it is done?"""
+        if self.deletes is not None:
+            return self.deletes
+        return self.method == "DELETE" and _OF_THE_RECORD.fullmatch(self.path) is not None
 
     @property
     def state_field(self) -> str:

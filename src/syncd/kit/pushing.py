@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from syncd.errors import PayloadError
+from syncd.errors import PartnerError, PayloadError
 from syncd.kit import coerce, contact
 from syncd.kit.filling import equal, filled, known_of, meant, params_of, path_of, refused, rules_for, says, text_of
 from syncd.kit.paths import MISSING, getter, kind, put
@@ -216,6 +217,23 @@ def made_id(resource: Resource, change: Change, response: Response) -> str | Non
         return None
     value = getter(rules.made)(response.json())
     return text_of(value) if isinstance(value, str | int) and not isinstance(value, bool) and value != "" else None
+
+
+def deletes(resource: Resource, change: Change) -> bool:
+    """Is the record gone once it is done?"""
+    rules = resource.pushes.get(change.kind)
+    return rules is not None and rules.is_deletion
+
+
+def settled(resource: Resource, change: Change, refused: PartnerError) -> bool:
+    """Does the refusal say that nothing is left to do?"""
+    rules = resource.pushes.get(change.kind)
+    return rules is not None and any(
+        refused.status == one
+        if isinstance(one, int)
+        else refused.code == one or re.search(one, str(refused), re.IGNORECASE) is not None
+        for one in rules.settled
+    )
 
 
 def order_key(resource: Resource, change: Change) -> str:

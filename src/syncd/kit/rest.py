@@ -258,6 +258,9 @@ class RestDriver(Driver):
     def idempotent(self, resource: Resource, change: Change, unsure_seconds: float = 0.0) -> bool:
         return pushing.idempotent(resource, change, unsure_seconds)
 
+    def deletes(self, resource: Resource, change: Change) -> bool:
+        return pushing.deletes(resource, change)
+
     def look_up(self, resource: Resource, change: Change) -> Request | None:
         one = self.one(resource, change.external_id) if change.external_id else None
         return look_ups.look_up(resource, change, one)
@@ -275,7 +278,11 @@ class RestDriver(Driver):
         return rules.look_up.after if rules is not None and rules.look_up is not None else 0.0
 
     def already(self, resource: Resource, change: Change, response: Response) -> bool:
-        return look_ups.already(resource, change, response)
+        if not look_ups.by_reading(resource, change):
+            return look_ups.already(resource, change, response)
+        item = self.item(resource, response)
+        identity = item.identity or self.identify(resource, item.raw or {})
+        return identity.deleted
 
     def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
         return succeeded(response, self.spec.errors) and pushing.confirms(resource, change, response)
@@ -291,8 +298,7 @@ class RestDriver(Driver):
         return rules is not None and rules.idempotency == "natural"
 
     def settled(self, resource: Resource, change: Change, refused: PartnerError) -> bool:
-        rules = resource.pushes.get(change.kind)
-        return rules is not None and refused.status in rules.settled
+        return pushing.settled(resource, change, refused)
 
     def order_key(self, resource: Resource, change: Change) -> str:
         return pushing.order_key(resource, change)

@@ -27,7 +27,7 @@ from syncd.errors import (
     TransientError,
     UnknownOutcomeError,
 )
-from syncd.kit import Item, Request, Response
+from syncd.kit import Headers, Identity, Item, Request, Response
 from syncd.model import Lane
 from syncd.store import POISON, PushRow
 from syncd.store.database import DataRefusedError
@@ -145,7 +145,8 @@ class _Try(Asking):
         response = await account.session.call(request, lane=Lane.HIGH, leaving=self._leaving, judging=judging)
         async with self._handled():
             confirmed = driver.confirms(self._resource, self._change, response)
-            item = self._item(response) if confirmed else None
+            gone = confirmed and driver.deletes(self._resource, self._change)
+            item = self._tombstone() if gone else self._item(response) if confirmed else None
             external_id = self._id_of(item) or (self._made_id(response) if confirmed else None)
         if not confirmed:
             raise TransientError("the partner's answer does not show the change", status=response.status_code)
@@ -169,6 +170,11 @@ class _Try(Asking):
             await self._later(sent_at + after, counts=False, reason=push.reason or "waits before it is looked up")
             return None
         try:
+            if await self._deletes():
+                gone = await self._is_gone(request)
+                if gone:
+                    await self._deleted({"status": 404, "record": push.external_id, "looked_up": True})
+                return gone
             found = await self._shown(request)
         except UnknownOutcomeError as error:
             await self._bury(error, unsure=False)
@@ -176,6 +182,21 @@ class _Try(Asking):
         except (RejectedError, PayloadError) as error:
             raise TransientError(f"it could not be looked up: {error}", breaks=False) from error
         return await self._is_done(found)
+
+    async def _deletes(self) -> bool:
+        async with self._handled():
+            return self._push.external_id is not None and self._account.driver.deletes(self._resource, self._change)
+
+    async def _is_gone(self, request: Request) -> bool:
+        """Of a push that deletes: has the partner no such record?"""
+        response = await self._ask(request)
+        if response is None:
+            return True
+        async with self._handled():
+            try:
+                return self._account.driver.already(self._resource, self._change, response)
+            except GoneError:
+                return True
 
     async def _is_so_already(self) -> bool:
         """Has the partner already what is to be sent? Asked only of what must not be repeated for nothing."""
@@ -252,6 +273,27 @@ class _Try(Asking):
             **({"looked_up": True} if looked_up else {}),
         )
 
+    async def _deleted(self, answer: dict[str, Any]) -> None:
+        """It is done, and its record gone."""
+        push, at = self._push, self._account.clock.now()
+
+        async def write() -> None:
+            async with self._handled():
+                response, item = Response(404, Headers(), b"", requested_at=at), self._tombstone()
+                page, read = await brought(self._account, push, self._resource, response, item, push.external_id)
+            result = await self._account.store.outbox.done(push, answer=answer, page=page)
+            if result is not None and read is not None:
+                self._account.count(push.resource, read, result)
+
+        await self._written(write)
+        self._count("done")
+        log.info("push_settled", **self._told(), status=answer["status"], reason="there is no such record any more")
+
+    def _tombstone(self) -> Item | None:
+        """What a push that deletes brings."""
+        push = self._push
+        return Item(push.resource, None, Identity(push.external_id, deleted=True)) if push.external_id else None
+
     def _item(self, response: Response) -> Item | None:
         """The record in the answer. One that came in pieces is no answer while asking once more is harmless."""
         driver = self._account.driver
@@ -288,9 +330,7 @@ class _Try(Asking):
             await self._unsure(error)
             return
         if isinstance(error, RejectedError | GoneError):
-            if self._left and await self._told_by_driver(
-                lambda: account.driver.settled(self._resource, self._change, error)
-            ):
+            if self._left and await self._told_by_driver(lambda: self._settles(error)):
                 await self._settled(error)
             else:
                 await self._refused(error)
@@ -320,9 +360,19 @@ class _Try(Asking):
             self._count("unknown")
             log.warning("push_unknown", **self._told(), attempt=push.attempts, reason=str(error))
 
+    def _settles(self, error: RejectedError | GoneError) -> bool:
+        """Does this refusal say that nothing is left to do? At the first try a record that is not there may be a wrong id."""
+        driver, again = self._account.driver, self._push.unsure_since is not None
+        if again and isinstance(error, GoneError) and driver.deletes(self._resource, self._change):
+            return True
+        return driver.settled(self._resource, self._change, error)
+
     async def _settled(self, error: RejectedError | GoneError) -> None:
         """The partner says that nothing is left to do."""
         answer = {"status": error.status, "settled": str(error)}
+        if await self._told_by_driver(lambda: self._account.driver.deletes(self._resource, self._change)):
+            await self._deleted(answer)
+            return
         await self._written(lambda: self._account.store.outbox.done(self._push, answer=answer))
         self._count("done")
         log.info("push_settled", **self._told(), status=error.status, reason=str(error))
