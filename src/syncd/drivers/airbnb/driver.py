@@ -78,6 +78,8 @@ class Airbnb(RestDriver):
         ids = [
             coerce.text(one) for one in (named if isinstance(named, list) else [named]) if one not in (None, "", 0, "0")
         ]
+        if resource == "hosts":  # the address is the application's, and other hosts leave it too
+            return [Event("listings", one, kind) for one in ids] + [Event("hosts", str(told.get("host_id") or 0), kind)]
         if resource != "listings" and not (named and ids):  # what is told of listings is not always public
             raise PayloadError(f"event {kind}: no record id at `{rules.id}`")
         found = [Event(resource, one, kind) for one in dict.fromkeys(ids) if named]

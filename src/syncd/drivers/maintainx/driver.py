@@ -13,10 +13,6 @@ CLOSED: Final = ("CLOSED", "COMPLETED")  # words of ours: MaintainX has neither
 class MaintainX(RestDriver):
     """Work orders and what belongs to them."""
 
-    def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
-        organization = options.get("organization_id")
-        return self.spec.headers if organization is None else {"x-organization-id": str(organization)}
-
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
         settings, found = checked_options(self.spec, options), dict(self.spec.resources)
         pushes = found["work_orders"].pushes
