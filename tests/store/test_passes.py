@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from syncd.errors import OwnershipError
-from syncd.store import Guard, Sweep
+from syncd.store import Guard, Retention, Sweep
+from syncd.store.passes import Part
+from syncd.store.prune import Prune
+from syncd.store.rows import PartShown
 
 from .parts import Desk, at, feed, row
 
@@ -257,3 +260,68 @@ async def test_the_first_pass_has_all_read_that_was_stored_otherwise_and_is_in_n
     await desk.finish(complete=False)
     await desk.full_pass(seen=NAMES[:3])
     assert await sweep(desk, missing="read") == Sweep(total=5, asked=2)
+
+
+A, B = [f"a{number}" for number in range(10)], [f"b{number}" for number in range(90)]
+
+
+async def in_parts(desk: Desk, *shown: tuple[str, list[str]], first: bool = False, **more) -> Sweep:
+    """One complete pass of a listing that is walked property by property, and its sweep."""
+    await desk.begin()
+    for number, (part, ids) in enumerate(shown, 1):
+        parts = [PartShown(part, ids, len(ids))]
+        rows = [row(one) for one in ids if first or one.startswith("x")]
+        await desk.commit(*rows, last=number == len(shown), seen_ids=ids, parts=parts)
+    await desk.finish(complete=True)
+    return await sweep(desk, **more)
+
+
+async def test_a_part_of_a_listing_that_is_empty_and_was_not_is_held_however_few_its_records_are(desk: Desk):
+    assert (await in_parts(desk, ("a/0", A), ("b/0", B), first=True)).held == 0
+    for _ in range(3):
+        result = await in_parts(desk, ("a/0", []), ("b/0", B))
+        assert (result.deleted, result.held) == (0, 10)
+        assert result.reason == "the listing of a is empty, 10 records of it are stored"
+        await Prune(desk.store._database).run(Retention(), only=["passes"])
+    assert (await in_parts(desk, ("a/0", A), ("b/0", B))).held == 0, "it shows them again"
+    assert len(await alive(desk)) == 100
+
+
+async def test_the_share_that_may_be_missing_is_counted_part_by_part(desk: Desk):
+    await in_parts(desk, ("a/0", A), ("b/0", B), first=True)
+    for _ in range(2):
+        result = await in_parts(desk, ("a/0", A[3:]), ("b/0", B))
+        assert (result.deleted, result.reason) == (0, "the listing of a lacks 3, 10 records of it are stored")
+    both = [await in_parts(desk, ("a/0", A[2:]), ("b/0", B[5:])) for _ in range(2)]
+    assert [one.deleted for one in both] == [2, 5], "two of ten, five of ninety"
+
+
+async def test_a_part_grown_by_foreign_records_does_not_make_its_missing_ones_look_few(desk: Desk):
+    await in_parts(desk, ("a/0", A), ("b/0", B), first=True)
+    foreign = [f"x{number}" for number in range(60)]
+    for _ in range(3):
+        assert (await in_parts(desk, ("a/0", foreign), ("b/0", B))).deleted == 0
+    assert set(A) <= await alive(desk)
+
+
+async def test_windows_are_no_parts_of_their_own_and_one_record_of_few_may_go(desk: Desk):
+    await in_parts(desk, ("a/0", A[:2]), ("a/1", A[2:4]), ("b/0", B[:40]), first=True)
+    for _ in range(2):
+        result = await in_parts(desk, ("a/0", A[:3]), ("a/1", []), ("b/0", B[:40]))
+    assert (result.deleted, result.held) == (1, 0)
+
+
+async def test_a_person_may_confirm_that_a_part_is_empty(desk: Desk):
+    await in_parts(desk, ("a/0", A), ("b/0", B), first=True)
+    for _ in range(2):
+        await in_parts(desk, ("a/0", []), ("b/0", B))
+    assert (await sweep(desk, confirmed=True)).deleted == 10
+    assert (await in_parts(desk, ("a/0", []), ("b/0", B))).held == 0
+
+
+async def test_what_a_part_shows_is_counted_by_records_and_by_rows(desk: Desk):
+    await desk.begin()
+    await desk.commit(row("1"), seen_ids=["1"], parts=[PartShown("a/0", ["1"], 2, 3)])
+    await desk.commit(seen_ids=["1"], parts=[PartShown("a/0", ["1"], 1, 2**70)])
+    await desk.commit(last=True, seen_ids=[], parts=[PartShown("b/0", [], 0, 0)])
+    assert await desk.store.passes.parts("acme", "things") == [Part("a/0", 1, 3, 3), Part("b/0", 0, 0, 0)]

@@ -312,7 +312,7 @@ class Resource(Model):
     repeats: bool = Field(
         False,
         description="A record may stand in the listing several times (a guest once for each stay): `total` counts rows, and "
-        "of two rows on a page the one with the later `order` is kept.",
+        "of several the one with the latest `updated` is kept.",
     )
     missing: Literal["gone", "kept", "read"] = Field(
         "gone",

@@ -24,7 +24,7 @@ from syncd.store.records import Records, StoredRecord
 from syncd.store.rejects import KILLED, StoredReject
 from syncd.store.renormalization_rows import Batch, Renormalization, Reread, StoredRaw
 from syncd.store.replays import REPLAYS, Group, Replay, Standing
-from syncd.store.rows import Acknowledge, Known, NewTask, PageResult, PageWrite, Reject, Row
+from syncd.store.rows import Acknowledge, Known, NewTask, PageResult, PageWrite, PartShown, Reject, Row
 from syncd.store.runs import Run
 from syncd.store.schemas import SchemaWrite, StoredSchema
 from syncd.store.sealing import KeyRing, SealError, new_key_line
@@ -69,6 +69,7 @@ __all__ = [
     "NewTask",
     "PageResult",
     "PageWrite",
+    "PartShown",
     "Peril",
     "PushRow",
     "Records",

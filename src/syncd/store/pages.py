@@ -16,7 +16,7 @@ import asyncpg
 
 from syncd import codec
 from syncd.model import History
-from syncd.store import early
+from syncd.store import early, erasing
 from syncd.store.binary import RowColumns
 from syncd.store.database import ConflictError, Database, DataRefusedError, again_after_conflict, border
 from syncd.store.graves import bury
@@ -51,6 +51,11 @@ WHERE NOT EXISTS (
 HAVING count(*) > 0
 """
 """One push for all that no push under way acknowledges already: a queue shows a message until its acknowledgement arrives."""
+_PARTS = """
+INSERT INTO syncd.pass_parts (integration, resource, pass_id, part, listed, stated, ids)
+SELECT c.integration, c.resource, c.pass_id, $3, $4, $5, $6
+FROM syncd.checkpoints c WHERE c.integration = $1 AND c.resource = $2 AND c.pass_id IS NOT NULL
+"""
 RESTORED_AFTER = timedelta(seconds=30)
 """What a record's own URL shows so long after it was stored counts, whatever the stamps say: partners restore, and mend
 their clocks, without a new stamp. Sooner the answer may come from before."""
@@ -93,7 +98,13 @@ class Pages:
         self, page: PageWrite, earlier: PageWrite, before: asyncio.Future[PageResult]
     ) -> PageResult:
         """`commit`, for the page that follows one whose commit is under way. See early.py. Raises what that one raised."""
-        if not before.done() and not page.acknowledges and early.fits(page, earlier):
+        if (
+            not before.done()
+            and not page.acknowledges
+            and not page.parts
+            and early.fits(page, earlier)
+            and not erasing.wanted(page.rows)
+        ):
             try:
                 return await self._early(page, before)
             except (ConflictError, DataRefusedError):
@@ -238,7 +249,7 @@ class Pages:
     async def _try(self, page: PageWrite, *, listing: bool) -> PageResult:
         now = self._database.clock.now()
         first, *rounds = rounds_of(page.rows)
-        if not rounds and not page.acknowledges:
+        if not rounds and not page.acknowledges and not page.parts and not erasing.wanted(page.rows):
             columns = columns_of(first, page.cause, page.history, page.seen_ids)
             found = await self._database.fetchrow(STORE_PAGE, *values_of(page, columns, now, listing))
             return result_of(found)
@@ -248,6 +259,7 @@ class Pages:
     async def _rounds_within(self, connection: asyncpg.Connection, page: PageWrite, *, listing: bool) -> PageResult:
         now = self._database.clock.now()
         first, *rounds = rounds_of(page.rows)
+        forgotten = await erasing.left(connection, page.integration, page.rows)
         # The page's own statement goes first: it checks that we may write at all.
         columns = columns_of(first, page.cause, page.history, page.seen_ids)
         result = result_of(await connection.fetchrow(STORE_PAGE, *values_of(page, columns, now, listing)))
@@ -271,6 +283,19 @@ class Pages:
         if tasks := [task for task in page.tasks if task.parent_id in news]:
             wanted = tasks_json(tasks, page.resource, page.cause)
             await connection.execute("SELECT syncd.put_tasks($1, $2, $3::jsonb)", page.integration, now, wanted)
+        if page.parts:
+            shown = [
+                (
+                    page.integration,
+                    page.resource,
+                    one.part,
+                    one.listed,
+                    _bigint(one.stated),
+                    codec.storable(list(one.ids)),
+                )
+                for one in page.parts
+            ]
+            await connection.executemany(_PARTS, shown)
         for acknowledge in page.acknowledges:
             await connection.execute(
                 _ACKNOWLEDGE,
@@ -281,6 +306,7 @@ class Pages:
                 dict(acknowledge.data),
                 page.cause,
             )
+        await erasing.erase(connection, page.integration, forgotten)
         return result
 
     async def _without_refused(self, page: PageWrite) -> tuple[PageWrite, list[str]]:
@@ -327,3 +353,8 @@ async def remember_partner(database: Database, integration: str, partner: str) -
         integration,
         partner,
     )
+
+
+def _bigint(number: int | None) -> int | None:
+    """A number that a partner stated, as the database can hold it."""
+    return None if number is None else max(min(number, 2**62), 0)

@@ -57,6 +57,57 @@ SELECT
 FROM judged
 """
 
+_JUDGE_PARTS = """
+WITH
+last_seen AS (
+    SELECT s.id COLLATE "C" AS id, min(split_part(p.part, '/', 1)) AS place
+    FROM syncd.pass_parts p CROSS JOIN LATERAL unnest(p.ids) AS s(id)
+    WHERE p.integration = $1 AND p.resource = $2 AND p.pass_id = $3 GROUP BY 1
+),
+former AS (
+    SELECT DISTINCT ON (1) s.id COLLATE "C" AS id, split_part(p.part, '/', 1) AS place
+    FROM syncd.pass_parts p CROSS JOIN LATERAL unnest(p.ids) AS s(id)
+    WHERE p.integration = $1 AND p.resource = $2 AND p.pass_id < $3 ORDER BY 1, p.pass_id DESC
+),
+judged AS (
+    SELECT
+        coalesce(l.place, f.place) AS place,
+        (r.fetched_at < $4 OR t.to_come) AND l.id IS NULL AS missed,
+        r.row_version > 1 OR r.synced_at < $4 OR t.to_come AS older
+    FROM syncd.records r
+    LEFT JOIN last_seen l ON l.id = r.external_id
+    LEFT JOIN former f ON f.id = r.external_id
+    CROSS JOIN LATERAL (SELECT r.fetched_at > $5::timestamptz + interval '1 minute' AS to_come) t
+    WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL
+)
+SELECT j.place, count(*) AS live, count(*) FILTER (WHERE older OR missed) AS older, count(*) FILTER (WHERE missed) AS missed,
+    EXISTS (SELECT FROM last_seen l WHERE l.place = j.place) AS shown
+FROM judged j WHERE j.place <> '' GROUP BY j.place ORDER BY j.place COLLATE "C"
+"""
+"""Of each property, account or the like: a record that the last pass did not show belongs where one before it showed it."""
+
+_SHOWN = """
+SELECT p.part, count(DISTINCT s.id) AS ids,
+    (SELECT sum(q.listed) FROM syncd.pass_parts q WHERE (q.integration, q.resource, q.pass_id, q.part)
+        = (p.integration, p.resource, p.pass_id, p.part)) AS listed,
+    (array_agg(p.stated ORDER BY p.page))[1] AS stated
+FROM syncd.checkpoints c
+JOIN syncd.pass_parts p ON p.integration = c.integration AND p.resource = c.resource AND p.pass_id = c.pass_id
+LEFT JOIN LATERAL unnest(p.ids) AS s(id) ON true
+WHERE c.integration = $1 AND c.resource = $2 GROUP BY p.integration, p.resource, p.pass_id, p.part
+ORDER BY min(p.page)
+"""
+
+_REPEATED = """
+SELECT w.id FROM unnest($3::text[]) AS w(id) CROSS JOIN LATERAL (
+    SELECT max(of_one.rows) AS rows FROM (
+        SELECT count(*) AS rows FROM syncd.pass_parts p
+        WHERE p.integration = $1 AND p.resource = $2 AND w.id = ANY (p.ids) AND p.pass_id >= (
+            SELECT coalesce(max(l.id), 0) FROM syncd.passes l
+            WHERE l.integration = $1 AND l.resource = $2 AND l.completed_at IS NOT NULL)
+        GROUP BY p.pass_id) of_one) f
+WHERE f.rows > 1
+"""
 
 _SWEPT = """
 SELECT max(id) FROM syncd.passes WHERE integration = $1 AND resource = $2 AND swept_at IS NOT NULL AND id < $3
@@ -92,6 +143,19 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What the pass in progress has shown of one part of its listing."""
+
+    name: str
+    ids: int
+    """Different records."""
+    listed: int
+    """Rows, repeated ones too."""
+    stated: int | None
+    """How many the partner said at first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """What a sweep did."""
 
@@ -124,6 +188,15 @@ class Passes:
             resource,
         )
         return found
+
+    async def parts(self, integration: str, resource: str) -> list[Part]:
+        """What the pass in progress has shown so far of each part of its listing; nothing where that is one."""
+        found = await self._database.fetch(_SHOWN, integration, resource)
+        return [Part(each["part"], each["ids"], each["listed"], each["stated"]) for each in found]
+
+    async def repeated(self, integration: str, resource: str, ids: Sequence[str]) -> set[str]:
+        """Those that stood on several pages of this pass so far, or of the one before."""
+        return {each["id"] for each in await self._database.fetch(_REPEATED, integration, resource, list(ids))}
 
     @again_after_conflict
     async def sweep(
@@ -178,6 +251,17 @@ class Passes:
                 now,
                 timeout=UNHURRIED_SECONDS,
             )
+            parts = []
+            walked = (
+                "SELECT EXISTS (SELECT FROM syncd.pass_parts WHERE (integration, resource, pass_id) = ($1, $2, $3))"
+            )
+            if (
+                missing == "gone"
+                and found["missed"]
+                and await connection.fetchval(walked, integration, resource, last["id"])
+            ):
+                known = (integration, resource, last["id"], last["started_at"], now)
+                parts = await connection.fetch(_JUDGE_PARTS, *known, timeout=UNHURRIED_SECONDS)
             await connection.execute(BY_KEY)
             if missing != "gone":
                 former = await connection.fetchval(_SWEPT, integration, resource, last["id"])
@@ -196,8 +280,10 @@ class Passes:
                 return Sweep(total=found["live"], asked=len(left))
             gone = list(found["gone"] or ()) if twice else []
             reason, limit = _objection(found, len(gone), guard, held)
+            of_parts, limits = _objection_to_parts(parts, guard, held)
+            reason = reason or of_parts
             if reason and not confirmed:
-                await self._hold(connection, integration, resource, found, reason, limit, held, now)
+                await self._hold(connection, integration, resource, found, reason, limit, limits, held, now)
                 return Sweep(held=found["missed"], missed=found["missed"], total=found["live"], reason=reason)
             died = await bury(
                 connection,
@@ -221,6 +307,7 @@ class Passes:
         found: asyncpg.Record,
         reason: str,
         limit: int,
+        limits: Mapping[str, int],
         held: Mapping[str, Any] | None,
         now: datetime,
     ) -> None:
@@ -232,6 +319,8 @@ class Passes:
             "since": (held or {}).get("since", now.isoformat()),
             "examples": list(found["examples"] or ()),
         }
+        if limits:
+            note["parts"] = dict(limits)
         await connection.execute(
             "UPDATE syncd.checkpoints SET held = $3 WHERE integration = $1 AND resource = $2",
             integration,
@@ -270,7 +359,7 @@ class Passes:
                 run_id,
                 deleted,
             )
-        for table, column in (("pass_pages", "pass_id"), ("passes", "id")):
+        for table, column in (("pass_pages", "pass_id"), ("pass_parts", "pass_id"), ("passes", "id")):
             await connection.execute(
                 f"DELETE FROM syncd.{table} WHERE integration = $1 AND resource = $2 AND {column} < $3",
                 integration,
@@ -393,3 +482,25 @@ def _objection(found: asyncpg.Record, gone: int, guard: Guard, held: Mapping[str
     if gone > twice:
         return f"{gone} of {found['oldest']} records have been missing from two listings", twice
     return "", allowed
+
+
+def _objection_to_parts(
+    parts: Sequence[asyncpg.Record], guard: Guard, held: Mapping[str, Any] | None
+) -> tuple[str, dict[str, int]]:
+    """The same of each part of a listing that is walked in parts: what is a small share of all may be all of one property.
+
+    The number allowed is given for each part that is objected to, or was before. One record may always be missing from a
+    part that shows others: of three rooms one is closed, and the guard of the whole counts too.
+    """
+    former = (held or {}).get("parts", {})
+    reason, limits = "", {}
+    for part in parts:
+        name, missed, older = part["place"], part["missed"], part["older"]
+        allowed = min(max(guard.limit(older), 1), int(former.get(name, older)))
+        if not missed or (part["shown"] and missed <= allowed):
+            continue
+        limits[name] = allowed
+        if not reason:
+            said = "is empty" if not part["shown"] else f"lacks {missed}"
+            reason = f"the listing of {name} {said}, {part['live']} records of it are stored"
+    return reason, limits

@@ -226,11 +226,15 @@ WHERE p.id < (SELECT min(l.id) FROM (
     ORDER BY id DESC LIMIT 2) l)
   AND NOT EXISTS (SELECT FROM syncd.checkpoints c
                   WHERE c.integration = p.integration AND c.resource = p.resource AND c.pass_id = p.id)
+  -- While deletions are held, the last pass that was swept tells of which part of the listing the missing ones are.
+  AND (p.swept_at IS NULL OR EXISTS (SELECT FROM syncd.passes n WHERE n.integration = p.integration
+                                     AND n.resource = p.resource AND n.swept_at IS NOT NULL AND n.id > p.id))
 """
     _PAGES = """
 DELETE FROM syncd.pass_pages WHERE ctid = ANY(ARRAY(
     SELECT g.ctid FROM syncd.pass_pages g WHERE g.integration = $1 AND g.resource = $2 AND g.pass_id = $3 LIMIT $4))
 """
+    _PARTS = _PAGES.replace("pass_pages", "pass_parts")
 
     def __init__(self, database: Database, before: datetime, now: datetime) -> None:
         super().__init__()
@@ -239,7 +243,8 @@ DELETE FROM syncd.pass_pages WHERE ctid = ANY(ARRAY(
 
     @classmethod
     def statements(cls, moment: datetime) -> list[tuple[str, list[Any]]]:
-        return [(cls._LIST, []), (cls._PAGES, ["acme", "things", 1, 1000])]
+        one = ["acme", "things", 1, 1000]
+        return [(cls._LIST, []), (cls._PAGES, one), (cls._PARTS, one)]
 
     async def step(self, size: int) -> bool:
         if self._left is None:
@@ -247,7 +252,8 @@ DELETE FROM syncd.pass_pages WHERE ctid = ANY(ARRAY(
         if not self._left:
             return True
         key = self._left[0]
-        if await self._database.execute(self._PAGES, *key, size) < size:
+        pages = await self._database.execute(self._PAGES, *key, size)
+        if max(pages, await self._database.execute(self._PARTS, *key, size)) < size:
             gone = await self._database.execute(
                 "DELETE FROM syncd.passes WHERE integration = $1 AND resource = $2 AND id = $3", *key
             )

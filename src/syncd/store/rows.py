@@ -39,6 +39,8 @@ class Row(NamedTuple):
     """Empty: the page's."""
     observed: bool = False
     """`source_updated_at` is the partner's clock as an answer showed it: not exact enough to tell two requests apart."""
+    erased: tuple[str, ...] = ()
+    """Fields that the partner was made to forget and that are empty now: what they held goes from the past too."""
 
 
 @dataclass(slots=True)
@@ -119,6 +121,19 @@ class Acknowledge:
         return Acknowledge(self.kind, tuple(one for one in self.ids if one not in refused), self.data)
 
 
+@dataclass(frozen=True, slots=True)
+class PartShown:
+    """What a page of a complete pass shows of one part of a listing that is walked in parts, or counted by its rows."""
+
+    part: str
+    """VALUE/WINDOW, as in the listing's cursor; empty where the listing is one."""
+    ids: Sequence[str]
+    listed: int
+    """Rows, one that stands there twice counted twice."""
+    stated: int | None = None
+    """How many rows the partner says the part has."""
+
+
 @dataclass(slots=True)
 class PageWrite:
     """One page, or several that follow each other, to be committed whole or not at all (R1)."""
@@ -138,6 +153,8 @@ class PageWrite:
     rows: Sequence[Row] = ()
     seen_ids: Sequence[str] | None = None
     """All ids the page showed, sound or not, changed or not: the evidence of a full pass."""
+    parts: Sequence[PartShown] = ()
+    """The same by part, where the listing is walked in parts."""
     unchanged: int = 0
     """Records the engine left out because `known` had their hash."""
     rejects: Sequence[Reject] = ()

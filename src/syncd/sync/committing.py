@@ -112,6 +112,7 @@ class Committer:
             rows=read.rows,
             fresh=self.empty,
             seen_ids=read.seen if tally.mode is Mode.FULL else None,
+            parts=read.parts,
             unchanged=read.unchanged,
             rejects=read.rejects,
             healed=read.healed,
@@ -160,6 +161,10 @@ class Committer:
         stored = await account.store.records.stamps(account.name, [(row.resource, row.external_id) for row in rows])
         began_at = self.tally.listing_began_at or self.tally.started_at or account.clock.now()
         doubted = doubts.doubted(rows, stored, began_at)
+        if doubted and self.plan.resource.repeats:  # the earlier of two rows of a record is no contradiction
+            ids = [row.external_id for row in doubted]
+            twice = await account.store.passes.repeated(account.name, self.plan.name, ids)
+            doubted = [row for row in doubted if row.external_id not in twice]
         if not doubted:
             return
         self.tally.doubted += len(doubted)
@@ -175,12 +180,19 @@ class Committer:
                 await account.store.tasks.put(account.name, *(doubts.look_at(row, cause) for row in asked))
                 account.tasks_added()
             return
-        believed = doubts.doubted(rows, stored, began_at, doubts.ONLY_LISTED_AFTER)
+        believed = doubts.doubted(doubted, stored, began_at, doubts.ONLY_LISTED_AFTER)
         if believed:
             news = {row.external_id for row in believed}
             tasks = [task for task in write.tasks if task.parent_id in news]
             told = replace(
-                write, run_id=None, cursor_read=None, cursor_next=None, rows=believed, seen_ids=None, tasks=tasks
+                write,
+                run_id=None,
+                cursor_read=None,
+                cursor_next=None,
+                rows=believed,
+                seen_ids=None,
+                parts=(),
+                tasks=tasks,
             )
             await account.store.pages.commit_read(
                 replace(told, rejects=(), healed=(), unchanged=0, calls=0, fresh=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from syncd.kit import Identity, Item
-from syncd.store import Acknowledge, NewTask, Reject, Row
+from syncd.store import Acknowledge, NewTask, PartShown, Reject, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class PageRead:
     """New or changed content, deletes included."""
     seen: list[str] = field(default_factory=list)
     """Ids of the listed resource on this page, sound or not: they exist at the partner."""
+    parts: list[PartShown] = field(default_factory=list)
+    """Of which part of the listing the pages are, where it is walked in parts."""
     unchanged: int = 0
     rejects: list[Reject] = field(default_factory=list)
     tasks: list[NewTask] = field(default_factory=list)
@@ -51,6 +53,7 @@ class PageRead:
         unsound = {(reject.resource, reject.key) for reject in later.rejects}
         self.rows += later.rows
         self.seen += later.seen
+        self.parts += later.parts
         self.unchanged += later.unchanged
         self.rejects += later.rejects
         self.tasks += later.tasks

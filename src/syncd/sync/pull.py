@@ -248,18 +248,25 @@ class Pull:
         since = stand.started_at if stand is not None else None
         if await account.store.rejects.nameless(account.name, plan.name, since):
             return False  # a record that does not say who it is may be any of ours
-        if tally.total is None:
+        parts = await account.store.passes.parts(account.name, plan.name)
+        for part in parts:
+            shown = part.listed if plan.resource.repeats else part.ids
+            if part.stated is not None and shown < part.stated:
+                return self._incomplete(part.stated, shown, part=part.name)
+        if parts or tally.total is None:
             return True
         seen = await account.store.passes.seen(account.name, plan.name)
-        if seen >= tally.total:
-            return True
+        return seen >= tally.total or self._incomplete(tally.total, seen)
+
+    def _incomplete(self, stated: int, seen: int, **more: str) -> bool:
         log.warning(
             "pass_incomplete",
-            partner=account.partner,
-            integration=account.name,
-            resource=plan.name,
-            stated=tally.total,
+            partner=self.account.partner,
+            integration=self.account.name,
+            resource=self.plan.name,
+            stated=stated,
             seen=seen,
+            **more,
         )
         return False
 

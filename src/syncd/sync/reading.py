@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from syncd.kit import Item, Response
 from syncd.model import Mode
-from syncd.store import Acknowledge
+from syncd.store import Acknowledge, PartShown
 from syncd.sync.account import Account
 from syncd.sync.careful import FRAME, NEWEST, NEXT, PAGE, Careful
 from syncd.sync.committing import ReadPage
@@ -153,14 +153,17 @@ class Reader:
     def _newest(self, response: Response | None, read: PageRead) -> datetime | None:
         return self._account.driver.newest(self._plan.resource, response, read.identities) if response else None
 
-    @staticmethod
-    def _page(answer: Fetched, source: PageIn, read: PageRead, newest_at: datetime | None) -> ReadPage:
+    def _page(self, answer: Fetched, source: PageIn, read: PageRead, newest_at: datetime | None) -> ReadPage:
         """What there is to store of an answer. The answer itself is let go: it is the larger part of what a page keeps."""
         response, size = answer.response, answer.size
         answer.response = None
         read.identities = []
         if response is None:
             return ReadPage(answer, read, size, source.fetched_at, None)
+        if response is not None and self._tally.mode is Mode.FULL and self._plan.strategy is not Strategy.CHILDREN:
+            part = self._account.driver.part(self._plan.resource, answer.step.cursor, response)
+            if part is not None:
+                read.parts = [PartShown(part.name, tuple(read.seen), read.count, part.stated)]
         return ReadPage(answer, read, size, source.observed_at or source.fetched_at, newest_at)
 
 
