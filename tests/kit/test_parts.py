@@ -171,3 +171,25 @@ def test_a_record_of_a_person_who_was_erased_keeps_what_is_said_and_nothing_else
     told = [{"id": 1, "gone": True, "name": "Ada"}, {"id": 2, "gone": "false", "name": "Bo"}]
     assert [item.raw for item in made.items(people, answer(told))] == [{"id": 1, "gone": True}, told[1]]
     assert made.record(people, answer(told[0])) == {"id": 1, "gone": True}
+
+
+def test_a_key_that_is_never_stored_is_cut_out_of_lists_single_reads_and_answers_to_pushes() -> None:
+    pushes = {"pay": {"path": "/boats/{id}", "idempotency": "natural", "record": ""}}
+    boats = {"path": "/boats", "one": "/boats/{id}", "drop": ["key", "code"], "pushes": pushes,
+             "deleted": {"from": "gone", "bare": True}}  # fmt: skip
+    boat = RestDriver(parse({"name": "yard", "resources": {"boats": boats}}))
+    told, kept = {"id": "1", "name": "x", "key": "k"}, {"id": "1", "name": "x"}
+    rules = boat.resources({})["boats"]
+    assert [item.raw for item in boat.items(rules, answer([told, kept]))] == [kept, kept]
+    assert boat.item(rules, answer(told)).raw == kept
+    pushed = boat.pushed(rules, Change("boats", "1", "pay"), answer(told))
+    assert pushed is not None and pushed.raw == kept
+
+
+def test_one_that_is_gone_and_shows_nothing_else_leaves_what_was_stored_of_it() -> None:
+    for bare in (True, False):
+        boats = {"path": "/boats", "one": "/boats/{id}", "deleted": {"from": "gone", "bare": bare}}
+        boat = RestDriver(parse({"name": "yard", "resources": {"boats": boats}}))
+        item = boat.item(boat.resources({})["boats"], answer({"id": "1", "gone": True}))
+        assert (item.raw is None) is bare
+        assert not bare or (item.identity is not None and item.identity.deleted and item.identity.external_id == "1")

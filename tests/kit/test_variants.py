@@ -63,6 +63,52 @@ def test_an_options_value_stands_in_a_path_as_one_segment_and_in_parameters() ->
         driver.resources({"yard": 5})
 
 
+LIMITED: dict[str, Any] = {
+    **SPEC,
+    "headers": {"X-Plain": "yes", "X-Language": "{option.language}"},
+    "limits": {
+        "tiers": ["9/s", {"rate": "25/s", "when": {"route": {"new": "100/s"}}}, {"rate": "10/30d", "option": "reads"}]
+    },
+    "options": {**SPEC["options"], "reads": {"about": "x", "as": "integer", "default": 10}},
+}
+
+
+def test_an_options_value_stands_in_a_header_that_is_left_out_without_one() -> None:
+    driver = RestDriver(parse(LIMITED))
+    assert driver.headers({"language": "de"}) == {"X-Plain": "yes", "X-Language": "de"}
+    assert driver.headers({}) == {"X-Plain": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("options", "rates"),
+    [
+        ({}, ["9/s", "25/s", "10/30d"]),
+        ({"route": "new"}, ["9/s", "100/s", "10/30d"]),
+        ({"reads": 75}, ["9/s", "25/s", "75/30d"]),
+        ({"reads": 0}, ["9/s", "25/s"]),
+    ],
+)
+def test_an_option_says_how_many_calls_there_are(options: dict[str, Any], rates: list[str]) -> None:
+    tiers = RestDriver(parse(LIMITED)).limits(options).tiers
+    assert [str(tier.rate).replace("2592000s", "30d") for tier in tiers] == rates
+
+
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [
+        ({"headers": {"X": "{option.colour}"}}, "headers: there is no option 'colour'"),
+        ({"limits": {"tiers": [{"rate": "1/s", "option": "colour"}]}}, "limits.tiers: there is no option 'colour'"),
+        (
+            {"limits": {"tiers": [{"rate": "1/s", "when": {"colour": {"red": "2/s"}}}]}},
+            "limits.tiers: there is no option",
+        ),
+    ],
+)
+def test_what_a_header_or_a_limit_names_must_be_an_option(more: dict[str, Any], where: str) -> None:
+    with pytest.raises(SpecError, match=where):
+        parse({**SPEC, **more})
+
+
 @pytest.mark.parametrize(
     ("when", "told"),
     [

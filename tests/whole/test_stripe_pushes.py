@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from syncd.drivers.stripe.driver import without_secrets
 from syncd.testing.control import Control
 from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
+from tests.whole.stripe_truth import stored
 from tests.whole.test_pushes import over
 from tests.whole.test_pushes_partners import Desk
 
@@ -37,7 +37,7 @@ async def test_stripe_is_written_to_once_and_every_resource_is_imported(
 
         async def same() -> bool:
             for name in SYNCED:
-                truth = {one: without_secrets(raw) for one, raw in (await control.truth(name)).items()}
+                truth = {one: stored(raw) for one, raw in (await control.truth(name)).items()}
                 if await rows.live("shop", name) != truth:
                     return False
             return True

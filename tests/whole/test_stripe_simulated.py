@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from syncd.drivers.stripe.driver import without_secrets
 from syncd.testing.control import Control
 from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
+from tests.whole.stripe_truth import stored
 
 RESOURCES = ("customers", "products", "invoices", "charges", "payment_intents", "refunds")
 KEY = "sk_live_simulated_key_1"
@@ -68,4 +68,4 @@ async def test_stripe_converges_by_its_event_log_within_its_limits(tmp_path: Pat
 
 
 async def truth(control: Control, resource: str) -> dict[str, Any]:
-    return {external_id: without_secrets(raw) for external_id, raw in (await control.truth(resource)).items()}
+    return {external_id: stored(raw) for external_id, raw in (await control.truth(resource)).items()}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from syncd.drivers.stripe.driver import without_secrets
 from syncd.testing.control import Control
 from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
+from tests.whole.stripe_truth import stored
 
 SECRET = "whsec_" + base64.b64encode(b"a signing key that only tests know").decode()
 SELDOM: dict[str, Any] = {"every": "12h", "jitter": "0s"}
@@ -74,7 +74,7 @@ async def test_stripes_events_bring_its_changes(tmp_path: Path, database: str, r
         async def same() -> bool:
             for name in resources:
                 truth = await control.truth(name)
-                if await rows.live("shop", name) != {one: without_secrets(raw) for one, raw in truth.items()}:
+                if await rows.live("shop", name) != {one: stored(raw) for one, raw in truth.items()}:
                     return False
             return True
 

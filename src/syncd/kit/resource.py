@@ -190,10 +190,24 @@ class Inner(Model):
 
 
 class Forget(Model):
-    """A person was erased at the partner upon request: then the record is kept without what says who it was."""
+    """A person was erased at the partner upon request: then the record is kept without what says who it was.
 
-    when: RecordPath = Field(description="What is true in the record of such a one.")
-    keep: tuple[str, ...] = Field(description="The keys that stay; all others are dropped before anything is stored.")
+    What the fields that are empty then held before goes from the log of changes too, and from all that is kept of the record.
+    """
+
+    when: RecordPath | None = Field(None, description="What is true in the record of such a one.")
+    keep: tuple[str, ...] = Field(
+        (), description="With `when`: the keys that stay; all others are dropped before anything is stored."
+    )
+    emptied: tuple[FieldName, ...] = Field(
+        (), description="Or, where a record says nothing: fields that are empty only because what they held was taken away."
+    )
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Forget:
+        if (self.when is None) == (not self.emptied) or (self.when is None) != (not self.keep):
+            raise ValueError("forget needs either `when` and `keep`, or `emptied`")
+        return self
 
 
 class Attests(Model):
@@ -285,6 +299,9 @@ class Resource(Model):
     asked: dict[str, str] = Field(
         default_factory=dict,
         description="Key to query parameter: what the call asked for and its answer does not repeat is put into each record.",
+    )
+    drop: tuple[str, ...] = Field(
+        (), description="Keys of a record that are never stored, such as secrets: cut out before anything else sees it."
     )
     forget: Forget | None = Field(None, description="What stays of a record whose person was erased at the partner.")
     id: RecordPath | tuple[RecordPath, ...] = Field(

@@ -25,6 +25,7 @@ from syncd.kit.placeholders import fill, fill_path, plain_params
 from syncd.kit.registering import DescribedSubscriptions
 from syncd.kit.resource import Resource
 from syncd.kit.signatures import Verdict
+from syncd.kit.spec import Limits
 from syncd.kit.subscriptions import Subscriptions
 from syncd.kit.verifying import Verifier, verifier
 from syncd.kit.webhooks import Change, Delivery, Event
@@ -45,6 +46,16 @@ class RestDriver(Driver):
         return {
             name: variants.stated(parts.for_options(resource, settings), settings) for name, resource in found.items()
         }
+
+    def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
+        if not any(variants.OPTION in value for value in self.spec.headers.values()):
+            return self.spec.headers
+        return variants.with_settings(self.spec.headers, checked(self.spec, options))
+
+    def limits(self, options: Mapping[str, Any]) -> Limits:
+        if not any(tier.option or tier.when for tier in self.spec.limits.tiers):
+            return self.spec.limits
+        return variants.limited(self.spec, checked(self.spec, options))
 
     def test(self, options: Mapping[str, Any] | None = None) -> Request:
         probe = self.spec.test
@@ -152,6 +163,14 @@ class RestDriver(Driver):
             raise PayloadError(f"{resource.name}: expected one record, got {kind(found)}", resource=resource.name)
         whole: Raw = resource.reader.completed(found, response)
         return whole
+
+    def item(self, resource: Resource, response: Response) -> Item:
+        raw = self.record(resource, response)
+        if resource.deleted is not None and resource.deleted.bare:
+            known = self.identify(resource, raw)
+            if known.deleted:
+                return Item(resource.name, None, Identity(known.external_id, deleted=True))
+        return Item(resource.name, raw)
 
     def several(self, resource: Resource, response: Response) -> list[Item]:
         if resource.many is None or resource.many.records is None:
@@ -288,7 +307,8 @@ class RestDriver(Driver):
         return succeeded(response, self.spec.errors) and pushing.confirms(resource, change, response)
 
     def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
-        return pushing.pushed(resource, change, response)
+        item = pushing.pushed(resource, change, response)
+        return None if item is None else Item(item.resource, resource.reader.completed(item.raw, response))
 
     def made_id(self, resource: Resource, change: Change, response: Response) -> str | None:
         return pushing.made_id(resource, change, response)

@@ -123,6 +123,9 @@ class Deleted(Model):
 
     source: RecordPath = Field(alias="from", description="Path into the raw record.")
     values: tuple[str | int | bool, ...] = Field((), description="Values that mean gone; none given: any true value.")
+    bare: bool = Field(
+        False, description="Read by its id, such a one has nothing but that: what was stored of it stays as it was."
+    )
 
 
 def from_text(value: Any) -> Any:

@@ -6,6 +6,7 @@ What stands here is all a driver may say without Python. Reading a file: `driver
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
@@ -37,6 +38,7 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "signer": (),
 }
 """What each kind needs under an integration's `credentials:`, unless the driver names it otherwise."""
+_OPTION: Final = re.compile(r"\{option\.([^{}]*)\}")
 _OAUTH_KEYS: Final = frozenset(
     {
         "token_path",
@@ -68,6 +70,12 @@ class Tier(Model):
     )
     share: float | None = Field(None, gt=0, le=1, description="How much of it we use; default: that of all limits.")
     weighted: bool = Field(False, description="It counts the partner's points, not calls.")
+    option: str | None = Field(
+        None, description="The option that says how many calls, in the window of `rate`; where it says 0, it does not hold."
+    )
+    when: dict[str, dict[str, RateText]] = Field(
+        default_factory=dict, description="Option to its value to the rate then, such as {mode: {live: 100/s}}."
+    )
 
     def spec(self) -> TierSpec:
         """As the gate takes it."""
@@ -445,7 +453,10 @@ class DriverSpec(Model):
     hosts: tuple[str, ...] = Field(
         (), description="Further origins of the partner's own API: calls may go there, and with the credential."
     )
-    headers: dict[str, str] = Field(default_factory=dict, description="Sent with every call.")
+    headers: dict[str, str] = Field(
+        default_factory=dict,
+        description="Sent with every call. {option.NAME} is an option's value; where it has none, the header is left out.",
+    )
     auth: Auth = Field(Auth(), description="How calls prove who we are.")
     limits: Limits = Field(Limits(), description="What the partner allows.")
     errors: Errors = Field(Errors(), description="How its failures read.")
@@ -486,9 +497,12 @@ class DriverSpec(Model):
         asked = None if self.webhooks is None else self.webhooks.subscriptions
         if asked is not None and (stray := sorted(asked.options - set(self.options))):
             raise ValueError(f"webhooks.subscriptions: there is no option {stray[0]!r}")
-        for name, resource in {**self.resources, **self.alternatives}.items():
-            if stray := sorted(resource.options - set(self.options)):
-                raise ValueError(f"resources.{name}: there is no option {stray[0]!r}")
+        named = [(f"resources.{name}", one.options) for name, one in {**self.resources, **self.alternatives}.items()]
+        named += [("limits.tiers", frozenset({*tier.when, *filter(None, [tier.option])})) for tier in self.limits.tiers]
+        named += [("headers", frozenset(_OPTION.findall(text))) for text in self.headers.values()]
+        for where, options in named:
+            if stray := sorted(options - set(self.options)):
+                raise ValueError(f"{where}: there is no option {stray[0]!r}")
         self._check_variants()
         return self
 

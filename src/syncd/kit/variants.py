@@ -1,4 +1,4 @@
-"""What a driver's own options make of its description: which resources there are, and what stands in their calls."""
+"""What a driver's own options make of its description: which resources there are, what stands in calls, which limits hold."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from syncd.config.units import Rate
 from syncd.errors import RejectedError
 from syncd.kit.reading import replaced
 from syncd.kit.resource import Resource
-from syncd.kit.spec import DriverSpec
+from syncd.kit.spec import DriverSpec, Limits, Tier
 
 OPTION: Final = "{option."
 _PLACEHOLDER: Final = re.compile(r"\{option\.([a-z0-9_]+)\}")
@@ -40,8 +41,7 @@ def stated(resource: Resource, settings: Mapping[str, Any]) -> Resource:
         return match[0] if value in (None, "", ".", "..") else quote(str(value), safe="")
 
     path = _PLACEHOLDER.sub(segment, resource.path)
-    params = {name: value for name, one in resource.params.items() if (value := _filled(one, settings)) is not None}
-    changed: dict[str, Any] = {"path": path, "params": params}
+    changed: dict[str, Any] = {"path": path, "params": with_settings(resource.params, settings)}
     then = resource.since.then if resource.since is not None else None
     if resource.since is not None and then is not None and then.option is not None:
         days = then.model_copy(update={"days": settings[then.option]})
@@ -49,12 +49,31 @@ def stated(resource: Resource, settings: Mapping[str, Any]) -> Resource:
     return resource.model_copy(update=changed)
 
 
+def with_settings(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters or headers with what the options say in them; without those of which an option says nothing."""
+    return {name: value for name, one in values.items() if (value := _filled(one, settings)) is not None}
+
+
+def limited(spec: DriverSpec, settings: Mapping[str, Any]) -> Limits:
+    """The limits of an account with these options."""
+    tiers: list[Tier] = []
+    for tier in spec.limits.tiers:
+        rate = next((rates[str(settings[name])] for name, rates in tier.when.items() if str(settings[name]) in rates), None)
+        if tier.option is not None:
+            calls = settings[tier.option]
+            if calls is None or calls < 1:
+                continue
+            rate = Rate(int(calls), tier.rate.window_seconds)
+        tiers.append(tier if rate is None else tier.model_copy(update={"rate": rate}))
+    return spec.limits.model_copy(update={"tiers": tuple(tiers)})
+
+
 def _filled(value: Any, settings: Mapping[str, Any]) -> Any:
     """A parameter's value; None where an option in it has none."""
     if not isinstance(value, str) or OPTION not in value:
         return value
     names = _PLACEHOLDER.findall(value)
-    if any(settings.get(name) is None for name in names):
+    if any(settings.get(name) in (None, "") for name in names):
         return None
     return _PLACEHOLDER.sub(lambda match: str(settings[match[1]]), value)
 

@@ -1,4 +1,4 @@
-"""What of Cloudbeds no description can say: two kinds of credential, two limits, and what may stand in a custom field."""
+"""What of Cloudbeds no description can say: two kinds of credential, and what may stand in a custom field."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Final
 from syncd.kit import (
     Auth,
     Change,
-    Limits,
     RejectedError,
     Resource,
     RestDriver,
@@ -18,8 +17,6 @@ from syncd.kit import (
 
 OAUTH: Final = Auth(kind="oauth2_refresh", token_path="/api/v1.3/access_token")  # noqa: S106 - a path
 """Answers with a new refresh token each time; two refreshes at once may spoil each other. Cloudbeds' OpenAPI, v1.3, 2026."""
-PARTNER: Final = 10
-"""Calls a second of a technology partner's client. developers.cloudbeds.com/docs/faq, 2026."""
 
 
 class Cloudbeds(RestDriver):
@@ -27,12 +24,6 @@ class Cloudbeds(RestDriver):
 
     def auth(self, options: Mapping[str, Any]) -> Auth:
         return OAUTH if checked_options(self.spec, options)["auth"] == "oauth" else self.spec.auth
-
-    def limits(self, options: Mapping[str, Any]) -> Limits:
-        (tier,) = self.spec.limits.tiers
-        if checked_options(self.spec, options)["client"] == "partner":
-            tier = tier.model_copy(update={"rate": type(tier.rate)(PARTNER, tier.rate.window_seconds)})
-        return self.spec.limits.model_copy(update={"tiers": (tier,)})
 
     def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
         super().check(resource, change, stored)

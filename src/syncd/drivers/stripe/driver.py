@@ -1,4 +1,4 @@
-"""What of Stripe no description can say: its event log, its two kinds of 429, and secrets inside records."""
+"""What of Stripe no description can say: its event log, and its two kinds of 429."""
 
 from __future__ import annotations
 
@@ -8,43 +8,20 @@ from datetime import datetime
 from typing import Any, Final, TypeGuard
 
 from syncd.kit import (
-    Change,
+    DriverSpec,
     Identity,
     Item,
-    Limits,
     PartnerError,
     Raw,
     Request,
     Resource,
     Response,
     RestDriver,
-    Tier,
     Word,
     checked_options,
     coerce,
     error_for,
 )
-
-LIVE_PER_SECOND: Final = 100
-"""Calls of a live account; what stands in driver.yaml is a sandbox's quarter of it. docs.stripe.com/rate-limits, 2026."""
-
-RESOURCES: Final = {
-    "customer": "customers",
-    "product": "products",
-    "invoice": "invoices",
-    "charge": "charges",
-    "payment_intent": "payment_intents",
-    "refund": "refunds",
-    "subscription": "subscriptions",
-    "price": "prices",
-    "dispute": "disputes",
-    "payout": "payouts",
-}
-"""What an object calls itself -> our resource."""
-
-SECRETIVE: Final = frozenset({"payment_intents", "invoices"})
-SECRETS: Final = frozenset({"client_secret", "confirmation_secret", "next_action"})
-"""Members with which anybody could complete the payment (a next action has them in its URLs): never stored."""
 
 REASONS: Final[dict[str, Word]] = {
     "global-concurrency": "crowded",
@@ -80,32 +57,8 @@ class Stripe(RestDriver):
     # What there is.
 
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
-        checked_options(self.spec, options)
-        headers = self.headers(options)
-        return {
-            name: resource.model_copy(update={"headers": {**headers, **resource.headers}})
-            for name, resource in self.spec.resources.items()
-        }
-
-    def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
-        """Always the version: without it each account has its own default, and two answers two shapes."""
-        settings = checked_options(self.spec, options)
-        account = {"Stripe-Account": settings["account"]} if settings["account"] else {}
-        return {**self.spec.headers, "Stripe-Version": settings["version"], **account}
-
-    def limits(self, options: Mapping[str, Any]) -> Limits:
-        """The sandbox's and the least account's limits, raised by what the options say of this one."""
-        settings = checked_options(self.spec, options)
-        tiers = []
-        for tier in self.spec.limits.tiers:
-            if not tier.budget and settings["mode"] == "live":
-                tier = _rated(tier, LIVE_PER_SECOND)
-            if tier.budget == "read":
-                if settings["monthly_reads"] < 1:
-                    continue
-                tier = _rated(tier, settings["monthly_reads"])
-            tiers.append(tier)
-        return self.spec.limits.model_copy(update={"tiers": tuple(tiers)})
+        headers, found = self.headers(options), super().resources(options)
+        return {name: resource.model_copy(update={"headers": headers}) for name, resource in found.items()}
 
     def test(self, options: Mapping[str, Any] | None = None) -> Request:
         path, _, query = checked_options(self.spec, options or {})["test_path"].partition("?")
@@ -115,28 +68,7 @@ class Stripe(RestDriver):
     # Reading answers.
 
     def items(self, resource: Resource, response: Response) -> list[Item]:
-        if resource.feeds:
-            return told_by_events(resource, response)
-        found = super().items(resource, response)
-        if resource.name not in SECRETIVE:
-            return found
-        return [Item(item.resource, without_secrets(item.raw or {})) for item in found]
-
-    def record(self, resource: Resource, response: Response) -> Raw:
-        found = super().record(resource, response)
-        return without_secrets(found) if resource.name in SECRETIVE else found
-
-    def pushed(self, resource: Resource, change: Change, response: Response) -> Item | None:
-        item = super().pushed(resource, change, response)
-        return None if item is None else Item(item.resource, without_secrets(item.raw or {}))
-
-    def item(self, resource: Resource, response: Response) -> Item:
-        found = self.record(resource, response)
-        external_id = found.get("id")
-        if found.get("deleted") is True and is_id(external_id):
-            # A deleted customer still answers 200, with nothing but its id: what was stored of it stays as it was.
-            return Item(resource.name, None, Identity(external_id, deleted=True))
-        return Item(resource.name, found)
+        return told_by_events(self.spec, resource, response) if resource.feeds else super().items(resource, response)
 
     def classify(self, response: Response, now: datetime) -> PartnerError | None:
         status, retry = response.status_code, response.headers.get("stripe-should-retry", "").strip().lower()
@@ -151,7 +83,7 @@ class Stripe(RestDriver):
         return super().classify(response, now)
 
 
-def told_by_events(resource: Resource, response: Response) -> list[Item]:
+def told_by_events(spec: DriverSpec, resource: Resource, response: Response) -> list[Item]:
     """What a page of the event log says: of each object the newest fact.
 
     Stamps have whole seconds, so two events of one object in the same second cannot be ordered: the object is only
@@ -163,7 +95,7 @@ def told_by_events(resource: Resource, response: Response) -> list[Item]:
     unreadable: list[Item] = []
     for event in events:
         thing = thing_of(event)
-        if isinstance(kind := thing.get("object"), str) and kind not in RESOURCES:
+        if isinstance(kind := thing.get("object"), str) and f"{kind}s" not in spec.resources:
             continue
         fact = read(event, thing, version, disputes="disputes" in resource.feeds)
         if fact is None:
@@ -172,7 +104,12 @@ def told_by_events(resource: Resource, response: Response) -> list[Item]:
             found.setdefault((fact.resource, fact.external_id), []).append(fact)
     shared = shared_seconds(events, response)
     newest = [newest_of(facts, shared) for facts in found.values()]
-    return [Item(fact.resource, fact.raw, fact.identity) for fact in newest] + unreadable
+    return [item_of(fact, spec.resources[fact.resource], response) for fact in newest] + unreadable
+
+
+def item_of(fact: Fact, resource: Resource, response: Response) -> Item:
+    raw = None if fact.raw is None else resource.reader.completed(fact.raw, response)
+    return Item(fact.resource, raw, fact.identity)
 
 
 def thing_of(event: Any) -> Raw:
@@ -194,10 +131,9 @@ def read(event: Any, thing: Raw, version: str, *, disputes: bool = False) -> Fac
     if not isinstance(kind, str) or not isinstance(type_, str) or not is_id(external_id):
         return None
     if type_ == f"{kind}.deleted":
-        return Fact(RESOURCES[kind], external_id, second, None, deleted=True)
+        return Fact(f"{kind}s", external_id, second, None, deleted=True)
     # An event keeps the shape of the version at its time, whatever version was asked for. Stripe's OpenAPI, 2026.
-    raw = without_secrets(thing) if event.get("api_version") == version else None
-    return Fact(RESOURCES[kind], external_id, second, raw)
+    return Fact(f"{kind}s", external_id, second, thing if event.get("api_version") == version else None)
 
 
 def newest_of(facts: list[Fact], shared: Iterable[int]) -> Fact:
@@ -228,13 +164,3 @@ def is_second(value: Any) -> bool:
 
 def is_id(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= 255
-
-
-def without_secrets(raw: Raw) -> Raw:
-    """The object without what would let its reader complete a payment."""
-    return {name: value for name, value in raw.items() if name not in SECRETS} if SECRETS & raw.keys() else raw
-
-
-def _rated(tier: Tier, limit: int) -> Tier:
-    """The same limit with another figure."""
-    return tier.model_copy(update={"rate": type(tier.rate)(limit, tier.rate.window_seconds)})
