@@ -200,7 +200,8 @@ class Forget(Model):
         (), description="With `when`: the keys that stay; all others are dropped before anything is stored."
     )
     emptied: tuple[FieldName, ...] = Field(
-        (), description="Or, where a record says nothing: fields that are empty only because what they held was taken away."
+        (),
+        description="Or, where a record says nothing: fields that are empty only because what they held was taken away.",
     )
 
     @model_validator(mode="after")

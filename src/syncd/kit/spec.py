@@ -68,10 +68,15 @@ class Tier(Model):
         "",
         description="Which calls it counts: read, write, token, a method, a route (/customers), a budget's name. Empty: all.",
     )
+    after: str = Field(
+        "",
+        description="A budget whose calls are counted too and do not wait for the window: it is a pause that follows them.",
+    )
     share: float | None = Field(None, gt=0, le=1, description="How much of it we use; default: that of all limits.")
     weighted: bool = Field(False, description="It counts the partner's points, not calls.")
     option: str | None = Field(
-        None, description="The option that says how many calls, in the window of `rate`; where it says 0, it does not hold."
+        None,
+        description="The option that says how many calls, in the window of `rate`; where it says 0, it does not hold.",
     )
     when: dict[str, dict[str, RateText]] = Field(
         default_factory=dict, description="Option to its value to the rate then, such as {mode: {live: 100/s}}."
@@ -89,6 +94,7 @@ class Tier(Model):
             weighted=self.weighted,
             share=self.share,
             stated=rate.limit,
+            after=self.after,
         )
 
 
@@ -208,7 +214,11 @@ class Limits(Model):
         "and buffer_seconds, floor_seconds, cap_seconds, missing_seconds.",
     )
     cost: str | None = Field(None, description="Response header with what the call cost a weighted tier.")
-    scope: Literal["account", "credential", "partner"] = Field("account", description="What the partner counts.")
+    scope: Literal["account", "credential", "client", "partner"] = Field(
+        "account",
+        description="What the partner counts. Integrations that have no `scope:` of their own spend from one book where they "
+        "have the same `credential`, or in any case (`client`: several keys may be of one; `partner`: all are one).",
+    )
     lanes: dict[Literal["high", "normal", "low"], float] = Field(default_factory=dict, description="Reserved shares.")
     breaker: Breaker = Field(Breaker(), description="When calls stop for a while.")
     reason: str = Field("", description="Why these numbers, where they differ from the stated ones.")
@@ -537,6 +547,7 @@ class DriverSpec(Model):
             base_url=self.base_url,
             signs_webhooks=self.webhooks is not None and self.webhooks.verify != "none",
             webhooks=self.webhooks is not None,
+            counted_by=self.limits.scope,
             queues=any(resource.queue is not None for resource in self.resources.values()),
         )
 

@@ -58,7 +58,9 @@ def limited(spec: DriverSpec, settings: Mapping[str, Any]) -> Limits:
     """The limits of an account with these options."""
     tiers: list[Tier] = []
     for tier in spec.limits.tiers:
-        rate = next((rates[str(settings[name])] for name, rates in tier.when.items() if str(settings[name]) in rates), None)
+        rate = next(
+            (rates[str(settings[name])] for name, rates in tier.when.items() if str(settings[name]) in rates), None
+        )
         if tier.option is not None:
             calls = settings[tier.option]
             if calls is None or calls < 1:
