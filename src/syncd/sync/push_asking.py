@@ -38,6 +38,8 @@ class Asking:
         )
         self._left = False
         """Has this try begun to leave?"""
+        self._readable = True
+        """Could the driver read what the answer brought?"""
         self._seen: tuple[Request, Response] | None = None
         """How the record was read just now."""
 

@@ -23,6 +23,7 @@ from syncd.errors import (
 )
 from syncd.kit import Item, Resource, Response
 from syncd.model import Lane
+from syncd.redaction import redact
 from syncd.store import NewTask, PageWrite, PushRow
 from syncd.store.database import DataRefusedError
 from syncd.store.queues import OUTBOX
@@ -161,12 +162,13 @@ def may_have_arrived(error: Exception) -> bool:
     return True
 
 
-def answer_of(response: Response, external_id: str | None, looked_up: bool) -> dict[str, Any]:
-    """What is kept of an answer, for whoever pushed."""
+def answer_of(response: Response, external_id: str | None, item: Item | None, *, told: bool = True) -> dict[str, Any]:
+    """Kept of an answer for whoever pushed: the record in it as the driver reads it, else all it says with secrets masked.
+
+    `told`: False of an answer that was not one to the push, or that nobody could read: there may be anything in it.
+    """
     found: dict[str, Any] = {"status": response.status_code, "record": external_id}
-    if looked_up:
-        found["looked_up"] = True
-    elif len(response.content) <= MOST_ANSWER:
+    if told and len(response.content) <= MOST_ANSWER:
         with suppress(PayloadError):
-            found["body"] = response.json()
+            found["body"] = redact(response.json()) if item is None or item.raw is None else item.raw
     return found

@@ -246,7 +246,9 @@ class _Try(Asking):
     ) -> None:
         account, push = self._account, self._push
         external_id = made_id or push.external_id
-        answer = answer_of(response, external_id, looked_up)
+        answer = answer_of(response, external_id, item, told=self._readable and not looked_up)
+        if looked_up:
+            answer["looked_up"] = True
 
         async def write() -> None:
             async with self._handled():
@@ -303,6 +305,7 @@ class _Try(Asking):
                 driver.identify(self._resource, item.raw, self._plan.adapter)
             return item
         except Exception as error:
+            self._readable = False
             log.warning("push_answer_unreadable", **self._told(), reason=str(error))
             if not _is_whole(response) and self._push.tries < self._policy.attempts - 1 and self._can_be_told():
                 raise TransientError(f"its answer cannot be read: {error}", status=response.status_code) from error
