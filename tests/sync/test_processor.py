@@ -12,6 +12,9 @@ from syncd.kit import DriverSpec, Identity, Item, RestDriver
 from syncd.store import Known
 from syncd.sync.page import PageIn, merged
 from syncd.sync.processor import Processor, Target
+from syncd.sync.resource_watch import Policy
+from syncd.sync.schema_watch import SchemaWatch
+from syncd.testing.clock import FakeClock
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 SPEC = {
@@ -175,3 +178,26 @@ async def test_derived_work_expires_where_that_is_configured():
     targets["parts"] = Target(resources["parts"])
     read = await told.read("things", page({"id": "b", "size": 1, "at": "2026-05-01T00:00:00Z"}), rejected=set())
     assert [task.expires_at for task in read.tasks] == [None]
+
+
+async def test_what_was_erased_is_told_to_the_store_by_its_fields_and_has_no_shape():
+    fields = {"name": {"as": "text"}, "size": {"as": "integer"}}
+    raws = [{"id": "a", "gone": True, "size": 1}, {"id": "b", "name": "", "size": 2}, {"id": "c", "name": "Cy"}]
+
+    async def read(**more: Any) -> list[tuple[str, ...]]:
+        described = {**SPEC["resources"]["things"], "fields": fields, **more}
+        driver = RestDriver(DriverSpec.model_validate({**SPEC, "resources": {"things": described}}))
+        watch = SchemaWatch("plain", "one", {"things": Policy.WARN}, FakeClock())
+        watch.loaded = True
+        watch.resources["things"].learned_at = AT
+        shelf: Any = Shelf()
+        reader = Processor(driver, "one", {"things": Target(driver.spec.resources["things"])}, shelf, watch)
+        got = await reader.read("things", page(*raws), rejected=set())
+        shapes.append(list(watch.resources["things"]._recent))
+        return [row.erased for row in got.rows]
+
+    shapes: list[list[str]] = []
+    assert await read() == [(), (), ()]
+    assert await read(forget={"when": "gone", "keep": ["id", "gone", "size"]}) == [("name",), (), ()]
+    assert await read(forget={"emptied": ["name"]}) == [("name",), ("name",), ()]
+    assert shapes == [["a", "b", "c"], ["b", "c"], ["a", "b", "c"]]

@@ -99,6 +99,7 @@ def columns_of(
         sparses,
         causes,
         observeds,
+        _,  # what is erased: see erasing.py
     ) = zip(*rows, strict=True)
     return RowColumns(
         ids,

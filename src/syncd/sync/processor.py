@@ -18,6 +18,7 @@ from syncd import codec
 from syncd.clock import SystemClock
 from syncd.errors import PayloadError
 from syncd.kit import Driver, Identity, Item, Raw, Reading, Resource
+from syncd.kit.assembling import Forgetting
 from syncd.kit.unsettled import has_some
 from syncd.model import Lane
 from syncd.store import Known, NewTask, Reject, Row, Store
@@ -83,6 +84,7 @@ class Processor:
         self._integration = integration
         self._targets = targets
         self._store = store
+        self._forgets = {name: Forgetting.of(target.resource) for name, target in targets.items()}
         self._readings: dict[tuple[str, str], Reading] = {}
         self.watch = watch
         """What is known of the shape of the records."""
@@ -276,6 +278,7 @@ class Processor:
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
         seen_at = source.observed_at if resource.stamped_by == "observed" else None
         fingerprint, rows, aside = codec.fingerprint, page.rows, self.aside or None
+        forgets = self._forgets.get(name)
         for external_id, (identity, raw) in found.items():
             before = known.get(external_id)
             if unsure and (name, external_id) in unsure:
@@ -304,11 +307,13 @@ class Processor:
                 if rejected and (name, external_id) in rejected:
                     page.healed.append((name, external_id))
                 continue
-            if shapes is not None and not identity.deleted and not (rejected and (name, external_id) in rejected):
+            # What is left of a record that is gone, or whose person was erased, has no shape.
+            shaped = not identity.deleted and (forgets is None or not forgets.is_bare(raw))
+            if shapes is not None and shaped and not (rejected and (name, external_id) in rejected):
                 shapes[external_id] = raw
             if (
                 frozen is not None
-                and not identity.deleted  # what is left of a record that is gone has no shape
+                and shaped
                 and (why := frozen.refuses(raw, partial=sparse and not source.listing)) is not None
             ):
                 page.rejects.append(self._reject(name, external_id, raw, PayloadError(why), cause))
@@ -339,6 +344,7 @@ class Processor:
                     sparse,
                     cause,
                     seen_at is not None and identity.source_updated_at == seen_at,
+                    () if forgets is None or identity.deleted else forgets.fields(raw, mapped),
                 )
             )
             if target.media and not identity.deleted and resource.links(raw):
