@@ -33,7 +33,7 @@ def sound(written: Written) -> None:
 @pytest.mark.skipif(not PUBLISHED, reason="the published documents are not here")
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.name)
 def test_every_published_document_becomes_a_driver_whose_suite_is_green(build: Build, path: Path) -> None:  # noqa: F811
-    sound(build(guessed(read_document(path), "acme")))
+    sound(build(guessed(read_document(path), "newcomer")))
 
 
 TEXT, YES = {"type": "string"}, {"type": "boolean"}
@@ -134,7 +134,7 @@ def test_a_swagger_document_with_circles_is_read_as_it_is_meant(build: Build, tm
 )
 def test_what_proves_who_calls_is_guessed_from_the_schemes(scheme: dict[str, Any], kind: str) -> None:
     told = {"openapi": "3.1.0", "paths": {}, "components": {"securitySchemes": {"one": scheme}}}
-    assert guessed(Document(told, "x.json"), "acme").proof.kind == kind
+    assert guessed(Document(told, "x.json"), "newcomer").proof.kind == kind
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_proves_who_calls_is_guessed_from_the_schemes(scheme: dict[str, Any
     ],
 )  # fmt: skip
 def test_a_document_with_holes_becomes_the_plain_beginning(build: Build, broken: dict[str, Any]) -> None:  # noqa: F811
-    written = build(guessed(Document({"openapi": "3.0.0", **broken}, "x.json"), "acme"))
+    written = build(guessed(Document({"openapi": "3.0.0", **broken}, "x.json"), "newcomer"))
     sound(written)
     assert [found.rows.name for found in written.choices.resources] == ["things"]
 

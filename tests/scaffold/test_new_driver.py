@@ -49,13 +49,13 @@ async def test_whatever_is_chosen_the_suite_is_green_and_the_simulator_is_brough
     pagination: str,
     webhooks: str,
 ) -> None:
-    written = build(plain_choices("acme", auth=auth, pagination=pagination, webhooks=webhooks))
+    written = build(plain_choices("newcomer", auth=auth, pagination=pagination, webhooks=webhooks))
     names = []
-    for check in checks("acme"):
+    for check in checks("newcomer"):
         check()
         names.append(str(check))
-    assert {"acme-record-things-plain", "acme-pages-things-walk", "acme-error-limited"} <= set(names)
-    driver, partner = drivers.load("acme"), simulator(written, records=120)
+    assert {"newcomer-record-things-plain", "newcomer-pages-things-walk", "newcomer-error-limited"} <= set(names)
+    driver, partner = drivers.load("newcomer"), simulator(written, records=120)
     found = await walked(driver, partner)
     assert set(found["things"]) == set(partner.truth("things"))
     assert partner.counters.calls >= (1 if pagination == "none" else 3)
@@ -68,26 +68,26 @@ async def test_whatever_is_chosen_the_suite_is_green_and_the_simulator_is_brough
 
 @pytest.mark.parametrize("auth", [one for one in AUTHS if one != "none"])
 async def test_a_simulator_turns_away_who_has_another_credential(build: Build, auth: str) -> None:  # noqa: F811
-    written = build(plain_choices("acme", auth=auth))
+    written = build(plain_choices("newcomer", auth=auth))
     partner = simulator(written)
     partner.credentials = dict.fromkeys(partner.credentials, "other")
     partner.options["other"] = "nobody's"
     with pytest.raises(AuthError):
-        await walked(drivers.load("acme"), partner)
+        await walked(drivers.load("newcomer"), partner)
 
 
 async def test_a_simulator_refuses_what_is_too_much_and_the_walk_says_so(build: Build) -> None:  # noqa: F811
-    written = build(plain_choices("acme", auth="none", pagination="page"))
+    written = build(plain_choices("newcomer", auth="none", pagination="page"))
     with pytest.raises(AssertionError, match="beyond the simulator's limits"):
-        await walked(drivers.load("acme"), simulator(written, records=400, tiers=["2/30s"]))
+        await walked(drivers.load("newcomer"), simulator(written, records=400, tiers=["2/30s"]))
 
 
 @pytest.mark.parametrize("webhooks", [one for one in WEBHOOKS if one not in {"none", "unsigned"}])
 def test_what_a_simulator_signs_its_driver_lets_in_and_reads(build: Build, webhooks: str) -> None:  # noqa: F811
-    written = build(plain_choices("acme", webhooks=webhooks))
-    partner, driver = simulator(written), drivers.load("acme")
+    written = build(plain_choices("newcomer", webhooks=webhooks))
+    partner, driver = simulator(written), drivers.load("newcomer")
     secret = "whsec_dGhlIHRlc3QncyBvd24ga2V5"  # not-a-secret
-    target = partner.subscription("https://sync.example.com/webhooks/acme/main", [secret], ["*"])
+    target = partner.subscription("https://sync.example.com/webhooks/newcomer/main", [secret], ["*"])
     partner.deliveries.targets[target.id] = target
     external_id = next(iter(partner.truth("things")))
     partner.update("things", external_id)
@@ -105,7 +105,7 @@ def test_what_a_simulator_signs_its_driver_lets_in_and_reads(build: Build, webho
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("Acme", "cannot be"), ("1st", "cannot be"), ("a-b", "cannot be"), ("class", "cannot be"), ("rest", "cannot be"),
+    [("Newcomer", "cannot be"), ("1st", "cannot be"), ("a-b", "cannot be"), ("class", "cannot be"), ("rest", "cannot be"),
      ("", "cannot be"), ("a/b", "cannot be"), ("x" * 41, "cannot be"), ("../up", "cannot be")],
 )  # fmt: skip
 def test_a_name_that_cannot_be_is_one_error(tmp_path: Path, name: str, words: str) -> None:
@@ -116,11 +116,11 @@ def test_a_name_that_cannot_be_is_one_error(tmp_path: Path, name: str, words: st
 
 def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "acme").mkdir()
-    found = CliRunner().invoke(cli, ["new", "driver", "acme"])
+    (tmp_path / "newcomer").mkdir()
+    found = CliRunner().invoke(cli, ["new", "driver", "newcomer"])
     assert found.exit_code == 2
-    assert "acme is there already" in found.stderr
-    assert list((tmp_path / "acme").iterdir()) == []
+    assert "newcomer is there already" in found.stderr
+    assert list((tmp_path / "newcomer").iterdir()) == []
 
 
 def test_a_driver_there_is_already_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,10 +139,10 @@ def test_a_file_that_is_no_document_is_one_error(tmp_path: Path, monkeypatch: py
         ("broken.yaml", "neither JSON nor YAML"),
         ("other.json", "no OpenAPI"),
     ):
-        found = CliRunner().invoke(cli, ["new", "driver", "acme", "--from-openapi", file])
+        found = CliRunner().invoke(cli, ["new", "driver", "newcomer", "--from-openapi", file])
         assert (found.exit_code, words in found.stderr) == (2, True), found.stderr
         assert "Traceback" not in found.stderr
-    assert not (tmp_path / "acme").exists()
+    assert not (tmp_path / "newcomer").exists()
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +157,6 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatc
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Path, "write_text", full)
-    found = CliRunner().invoke(cli, ["new", "driver", "acme"])
+    found = CliRunner().invoke(cli, ["new", "driver", "newcomer"])
     assert (found.exit_code, "No space left" in found.stderr) == (2, True)
     assert list(tmp_path.iterdir()) == []

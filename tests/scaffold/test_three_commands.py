@@ -46,11 +46,11 @@ def test_in_an_empty_directory_a_package_is_written_installed_tested_and_checked
     here = tmp_path / "empty"
     here.mkdir()
     _, tested, checked = follow(
-        here, env, "acme", "--auth", "oauth2_refresh", "--pagination", "next", "--webhooks", "stripe"
+        here, env, "newcomer", "--auth", "oauth2_refresh", "--pagination", "next", "--webhooks", "stripe"
     )
     assert " passed" in tested
     assert checked == ""  # what it has to say goes to stderr
-    assert "acme" in run("python -m syncd sim", here, env).splitlines()
+    assert "newcomer" in run("python -m syncd sim", here, env).splitlines()
 
 
 def test_in_a_checkout_a_driver_is_written_among_the_others(tmp_path: Path) -> None:
@@ -64,14 +64,14 @@ def test_in_a_checkout_a_driver_is_written_among_the_others(tmp_path: Path) -> N
         shutil.copy(ROOT / name, here / name)
     env = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     env["PYTHONPATH"] = str(here / "src")
-    suite, own, example = follow(here, env, "acme_pms", "--auth", "signer", "--owner", "ann")
+    suite, own, example = follow(here, env, "newcomer_pms", "--auth", "signer", "--owner", "ann")
     assert " passed" in suite
     assert "1 passed" in own
     assert "2 passed" in example
-    written = here / "config" / "partners" / "acme_pms.yaml.example"
+    written = here / "config" / "partners" / "newcomer_pms.yaml.example"
     for text in (written.read_text(), uncommented(written.read_text())):
         (tmp_path / "one" / "partners").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "one" / "partners" / "acme_pms.yaml").write_text(text)
+        (tmp_path / "one" / "partners" / "newcomer_pms.yaml").write_text(text)
         assert load(tmp_path / "one", drivers=None, env={}).errors == ()
     shown = written.read_text()
     template = (CONFIG / "partners" / "rest.yaml.example").read_text()
@@ -82,7 +82,7 @@ def test_in_a_checkout_a_driver_is_written_among_the_others(tmp_path: Path) -> N
     assert {key for key in keys if f"{key}:" not in shown} <= {"boatyard", "api_key"}
     assert "boat" not in shown
     code = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--quiet", "src/syncd/drivers/acme_pms", "tests/drivers/acme_pms"],
+        [sys.executable, "-m", "ruff", "check", "--quiet", "src/syncd/drivers/newcomer_pms", "tests/drivers/newcomer_pms"],
         cwd=here, capture_output=True, text=True,
     )  # fmt: skip
     assert code.returncode == 0, code.stdout

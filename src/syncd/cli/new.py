@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -61,7 +62,12 @@ def driver(
     choices = over(choices, auth=auth, pagination=pagination, webhooks=webhooks, owner=owner or who().partition("@")[0])
     written = write(choices, place, app.clock.now())
     resources = len(written.choices.resources)
-    say(f"wrote {plural(len(written.files), 'file')} in {place.root}, {plural(resources, 'resource')}; now run:")
+    say(f"wrote {plural(len(written.files), 'file')}, {plural(resources, 'resource')}:")
+    for part in (place.root,) if place.package else (place.driver, place.tests.parent, place.example):
+        say(f"  {part}")
+    if not place.package and find_spec("pytest") is None:
+        say("pytest is not installed here yet; `make .venv/.dev` sets up what tests need")
+    say("now run:")
     for command in place.commands:
         result(command)
     say("then put what you know of the partner in the place of what is assumed: its README says what that is")

@@ -89,7 +89,7 @@ def _package(name: str, directory: Path, here: Path) -> Place:
         root=root,
         package=True,
         commands=(
-            f"{python} -m pip install --quiet --editable {shown}",
+            f"{python} -m pip install --quiet --editable '{shown}[test]'",
             f"{python} -m pytest -q {shown}",
             f"{python} -m syncd check --config {shown}/config",
         ),
