@@ -58,6 +58,34 @@ def test_within_one_moment_it_goes_on_by_an_offset_and_then_by_moments_again() -
     assert asked == [("00", None), ("05", None), ("05", "2"), ("07", None)]
 
 
+@pytest.mark.parametrize(
+    ("form", "digits", "asked"),
+    [
+        ("iso", ["123100", "123200", "123300", "124000"], ["05.123Z", "05.123Z", "05.124Z"]),
+        ("iso", ["123100001", "123100002", "123100003", "124000000"], ["05.123Z", "05.123Z", "05.124Z"]),
+        ("iso_seconds", ["1", "2", "3", "4"], ["05Z", "05Z", "05Z"]),
+    ],
+)
+def test_stamps_finer_than_the_filter_are_one_moment_where_the_filter_cannot_tell_them_apart(
+    form: str, digits: list[str], asked: list[str]
+) -> None:
+    def fine(some: str) -> dict[str, Any]:
+        return {"id": some, "at": f"2026-11-20T19:00:05.{some}Z"}
+
+    one, two, three, four = (fine(some) for some in digits)
+    since = {"param": "from", "onward": "at", "format": form}
+    last = [[four]] if asked[-1] != asked[0] else [[]]
+    calls = walk(since, [[one, two], [one, two], [three, four], *last])
+    assert [dict(call.params)["from"][17:] for call in calls[1:]] == asked
+    assert [dict(call.params).get("skip") for call in calls[1:3]] == [None, "2"]
+
+
+@pytest.mark.parametrize("form", ["iso", "iso_seconds", "iso_ns", "plain"])
+def test_the_second_filter_knows_the_moment_of_the_first_in_every_form(form: str) -> None:
+    calls = walk({"param": "made", "format": form, "then": {"param": "over", "format": "plain", "days": 1}}, [[], []])
+    assert dict(calls[1].params)["over"] == "2026-11-19 19:00:00"
+
+
 def test_a_filter_that_is_more_than_a_moment_is_a_text_with_the_moment_in_it() -> None:
     text = '[{"at":{"$gt":"{since}"}}]'
     first, second = walk({"param": "q", "text": text, "onward": "after"}, [[row("00:05"), row("00:09")], []])

@@ -7,7 +7,7 @@ another filter, whose cursors begin with `then|`.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from syncd.kit import coerce, paging
@@ -53,10 +53,17 @@ def _onward(
     if found is None:
         return None
     moments = (resource.reader.ordered_at(raw) for raw in reversed(resource.reader.records(response)))
-    last = next((at for at in moments if at is not None), None)
+    newest = next((at for at in moments if at is not None), None)
+    last = newest if newest is None else _as_asked(since, newest)
     if last is None or (plus and last <= coerce.moment(moment)):
         return replace(found, cursor=f"{moment}+{found.cursor}") if plus else found
     return replace(_from(since, _first(resource, request), last), cursor=f"{since_text(last, 'iso')}+")
+
+
+def _as_asked(since: Since, moment: datetime) -> datetime:
+    """A moment as exact as a cursor and the filter are: within what both call one moment it goes on by pages."""
+    step = max(step_of(since.format), timedelta(milliseconds=1))
+    return moment - (moment - coerce.EPOCH) % step
 
 
 def _from(since: Since, request: Request, moment: datetime) -> Request:
@@ -79,7 +86,8 @@ def _then(
 def _second(since: Since, then: Then, request: Request) -> Request:
     """The first listing's call as that of the second."""
     params = dict(request.params)
-    moment = coerce.moment(params.pop(since.param or ""))
+    # The filter's own text of that moment: `plain` does not say that it is UTC.
+    moment = coerce.moment(params.pop(since.param or ""), UTC)
     return replace(request, params={**params, then.param: since_text(moment - timedelta(days=then.days), then.format)})
 
 
