@@ -19,6 +19,7 @@ from syncd.store.outbox import OUTBOX, NewPush
 from syncd.store.outbox_turns import PushRow
 from syncd.store.passes import Guard, Sweep
 from syncd.store.perils import BACKFILL, PULL, Peril
+from syncd.store.permits import asking
 from syncd.store.prune import Retention
 from syncd.store.records import Records, StoredRecord
 from syncd.store.rejects import KILLED, StoredReject
@@ -97,6 +98,7 @@ __all__ = [
     "Tried",
     "Trouble",
     "Validator",
+    "asking",
     "new_key_line",
     "view_name",
 ]

@@ -15,6 +15,7 @@ import asyncpg
 
 from syncd.clock import Clock
 from syncd.errors import StoreError
+from syncd.store.permits import Permits, asker
 
 _CLOSE_SECONDS = 5.0
 
@@ -27,7 +28,7 @@ class Pool:
         self._size = size
         self._clock = clock
         self._idle: list[asyncpg.Connection] = []
-        self._permits = asyncio.Semaphore(size)
+        self._permits = Permits(size)
         self._closed = False
 
     @property
@@ -38,7 +39,9 @@ class Pool:
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection for the block; waits while all are in use. Raises StoreError once the pool is closed."""
-        async with self._permits:
+        who = asker()
+        await self._permits.take(who)
+        try:
             connection = await self._take()
             try:
                 yield connection
@@ -51,6 +54,8 @@ class Pool:
                 raise
             else:
                 self._give_back(connection)
+        finally:
+            self._permits.give(who)
 
     async def aclose(self) -> None:
         """Close all; those in use are given five seconds, and closed when they come back after that."""
@@ -59,13 +64,13 @@ class Pool:
         try:
             async with self._clock.timeout(_CLOSE_SECONDS):
                 while held < self._size:
-                    await self._permits.acquire()
+                    await self._permits.take("")
                     held += 1
         except TimeoutError:
             pass
         await self.renew()
         for _ in range(held):
-            self._permits.release()  # whoever waits shall learn that the pool is closed
+            self._permits.give("")  # whoever waits shall learn that the pool is closed
 
     async def renew(self) -> None:
         """Close those that wait, all at the same time: a server that hangs answers none of them."""

@@ -18,7 +18,7 @@ from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import OwnershipError, PoisonError, StoreError
 from syncd.kit import Event
-from syncd.store import Store
+from syncd.store import Store, asking
 from syncd.store.database import ConflictError, DataRefusedError
 from syncd.store.inbox import Taken
 from syncd.store.received import LOST_MOST
@@ -118,7 +118,8 @@ class Events(Looking):
                 break
             self._idle.clear()
             try:
-                more = await self._work(self._accounts[name]) or more
+                with asking(name):
+                    more = await self._work(self._accounts[name]) or more
             except OwnershipError:
                 self._unsure.add(name)  # somebody else has the scope now, or what we sent was committed after all
             except ConflictError:

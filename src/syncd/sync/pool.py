@@ -22,6 +22,7 @@ from anyio.abc import TaskGroup
 
 from syncd.clock import Clock
 from syncd.model import Lane
+from syncd.store import asking
 
 log = structlog.get_logger()
 
@@ -270,7 +271,8 @@ class Pool:
 
     async def _do(self, member: _Member, waiting: _Waiting) -> None:
         try:
-            await waiting.work()
+            with asking(member.name):
+                await waiting.work()
         except Exception:
             # Work decides about its own errors; what still comes through is a fault of ours and must not cost a seat.
             log.exception("work_crashed", partner=self.partner, integration=member.name, work=waiting.key)
