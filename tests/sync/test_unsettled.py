@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from syncd.model import Lane
 from syncd.store import Store
+from syncd.sync.plan import Strategy
 from syncd.sync.pull import Pull
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import REST, Desk
@@ -99,6 +101,36 @@ async def test_one_that_is_gone_when_it_is_looked_at_is_a_tombstone(desk: Desk, 
     assert await desk.live("orders") == {}
     await clock.advance(24 * 60 * MINUTE)
     assert await desk.do_tasks() == 0
+
+
+async def test_what_is_unsettled_and_nobody_looks_at_is_looked_at_again(desk: Desk, clock: FakeClock) -> None:
+    queued, held = order(desk, "a", "queued"), order(desk, "b", "held")
+    await listed(desk, queued, held, order(desk, "c", "done"))
+    await clock.advance(15 * MINUTE)
+    plans = desk.account.plans
+    desk.account.plans = {}
+    assert await desk.do_tasks() == 2, "dropped: the resource is switched off"
+    desk.account.plans = plans
+    desk.partner.calls.clear()
+    await listed(desk, queued, held, order(desk, "c", "done"))
+    assert sorted(task.external_id or "" for task in await desk.store.tasks.list(desk.account.name)) == ["a", "b"]
+    await clock.advance(10 * MINUTE)
+    await listed(desk, queued, held)  # which puts none off, and makes none twice
+    assert len(await desk.store.tasks.list(desk.account.name)) == 2
+    await clock.advance(5 * MINUTE)
+    assert await desk.do_tasks() == 2
+    assert sorted(desk.partner.calls)[-2:] == ["/orders/a", "/orders/b"]
+
+
+async def test_once_for_each_configuration_a_run_that_lists_nothing_looks_for_them_too(desk: Desk) -> None:
+    await listed(desk, order(desk, "a", "queued"))
+    desk.partner.truth["/orders"] = {"items": []}
+    for looked_for, waiting in (({"orders"}, 0), (set[str](), 1)):
+        await desk.store._database.execute("DELETE FROM syncd.tasks")
+        desk.account.looked_for = looked_for
+        plan = replace(desk.account.plans["orders"], strategy=Strategy.FEED)
+        await Pull(desk.account, plan, Lane.NORMAL, "test").run()
+        assert len(await desk.store.tasks.list(desk.account.name)) == waiting
 
 
 async def test_looks_to_come_are_no_backlog(desk: Desk) -> None:

@@ -135,6 +135,24 @@ class Records:
         )
         return [each["external_id"] for each in found]
 
+    async def waiting(
+        self, integration: str, resource: str, *, field: str, values: Sequence[str], key: str, most: int = 1_000
+    ) -> list[str]:
+        """Living records whose `field` has one of these values and that no task waits for whose dedupe key is `key` and the
+        record's id; at most so many ids, sorted."""
+        found = await self._database.fetch(
+            "SELECT r.external_id FROM syncd.records r WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL "
+            "AND r.data ->> $3 = ANY($4::text[]) AND NOT EXISTS (SELECT FROM syncd.tasks t "
+            "WHERE t.integration = $1 AND t.dedupe_key = $5 || r.external_id) ORDER BY r.external_id LIMIT $6",
+            integration,
+            resource,
+            field,
+            list(values),
+            key,
+            most,
+        )
+        return [each["external_id"] for each in found]
+
     async def some(self, integration: str, resource: str) -> bool:
         """Is anything of this resource stored, tombstones included?"""
         found: bool = await self._database.fetchval(

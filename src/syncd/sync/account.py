@@ -62,6 +62,8 @@ class Account:
     """Its part of what all listings of the process together have in memory, and of the one thread's time."""
     flow: Flow = field(default_factory=Flow)
     """What its queues got done, and what was not worth doing."""
+    looked_for: set[str] = field(default_factory=set)
+    """Resources of which it is known that a look waits for each record that needs one."""
     coalescing: Coalescing = field(init=False)
     """What was read because of events, and when."""
     freshness: Freshness = field(init=False)

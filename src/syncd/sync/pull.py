@@ -28,6 +28,7 @@ from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.reading import Reader
 from syncd.sync.stages import Stages
 from syncd.sync.tally import Tally
+from syncd.sync.unsettled import ask_for_looks
 from syncd.sync.webhook_fed import is_fed
 
 log = structlog.get_logger()
@@ -204,6 +205,7 @@ class Pull:
                 account.tasks_added()
             await ask_for_lacking(account, plan)
             await tell_unattested(account, plan, stand)
+        await ask_for_looks(account, plan, complete=complete)
         await self._conditional.keep(complete=complete)
         if complete or mode is Mode.INCREMENTAL:
             await self._tell_drift(stand, complete=complete)

@@ -45,6 +45,27 @@ async def look_again(account: Account, plan: ResourcePlan, task: Task, item: Ite
         )
 
 
+async def ask_for_looks(account: Account, plan: ResourcePlan, *, complete: bool) -> None:
+    """Looks at what is unsettled and that none waits for: it was stored before the resource was looked at, or was switched
+    off while its look was due. After a complete pass, and once for each configuration that came into force."""
+    rules = plan.resource.unsettled
+    if rules is None or not (complete or plan.name not in account.looked_for):
+        return
+    # A truth is spelled otherwise in what is stored.
+    values = [*rules.values, *(value.lower() for value in rules.values if value in ("True", "False"))]
+    ids = await account.store.records.waiting(
+        account.name, plan.name, field=rules.field, values=values, key=_key(plan.resource, "")
+    )
+    now = account.clock.now()
+    if ids:
+        await account.store.tasks.put(account.name, *(_task(plan.resource, one, now, "unsettled", 0) for one in ids))
+    account.looked_for.add(plan.name)
+
+
+def _key(resource: Resource, external_id: str) -> str:
+    return f"{LOOK}:{resource.name}:{external_id}"
+
+
 def _task(resource: Resource, external_id: str, at: datetime, cause: str, looks: int) -> NewTask:
     assert resource.unsettled is not None
     return NewTask(
@@ -53,7 +74,7 @@ def _task(resource: Resource, external_id: str, at: datetime, cause: str, looks:
         external_id=external_id,
         payload={"looks": looks},
         lane=Lane.NORMAL,
-        dedupe_key=f"{LOOK}:{resource.name}:{external_id}",
+        dedupe_key=_key(resource, external_id),
         not_before=at + timedelta(seconds=resource.unsettled.wait_seconds(looks)),
         cause=cause,
     )
