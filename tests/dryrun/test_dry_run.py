@@ -196,3 +196,20 @@ def test_the_samples_folder_of_this_repository_knows_no_live_case() -> None:
     import syncd.drivers
 
     assert list(Path(syncd.drivers.__file__).parent.glob("*/samples/*.live.*")) == []
+
+
+async def test_an_option_that_has_to_be_one_of_the_drivers_own_words_stays_and_others_are_scrubbed(store: Store):
+    options = {
+        "family": {"about": "which", "default": "plain_queue", "choices": ["plain_queue", "other_queue"]},
+        "hotel_name": {"about": "whose"},
+    }
+    desk = await opened(store, {**rest(), "options": options})
+    desk.account.options = {"family": "other_queue", "hotel_name": "Sea View"}
+    found = await dry_runs(desk).dry_run("acme", "things", 5, save=True)
+    assert found["notes"] == []
+    saved = found["samples"]
+    assert len(saved) == 2
+    for content in saved.values():
+        assert content["options"]["family"] == "other_queue"
+        assert "Sea View" not in json.dumps(content)
+    played(desk, saved)

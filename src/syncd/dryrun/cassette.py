@@ -90,7 +90,7 @@ class _Cassette:
         """The resource as the player makes it: of the scrubbed options, where paths may come from them."""
         dry = self._dry
         try:
-            found = self._driver.resources(self._scrubber.scrub(dict(dry.account.options)))[dry.resource.name]
+            found = self._driver.resources(self._settings())[dry.resource.name]
         except (SyncdError, KeyError):
             return dry.resource
         return found if dry.own_page_size else found.model_copy(update={"page_size": dry.resource.page_size})
@@ -125,7 +125,9 @@ class _Cassette:
             if exchange.parent_id is not None:
                 scrubber.learn(exchange.parent_id, "id")
                 scrubber.learn(dict(exchange.parent or {}))
-        scrubber.learn(dict(self._dry.account.options))
+        scrubber.learn(
+            {name: value for name, value in self._dry.account.options.items() if not self._is_ours(name, value)}
+        )
 
     def _keep_moments(self, exchange: Exchange) -> None:
         """What the description calls a moment or a day is one, however it is written; a birthday is left to its name."""
@@ -249,8 +251,19 @@ class _Cassette:
         return None
 
     def _options(self) -> dict[str, Any]:
-        options = self._scrubber.scrub(dict(self._dry.account.options))
+        options = self._settings()
         return {"options": options} if options else {}
+
+    def _settings(self) -> dict[str, Any]:
+        """The integration's options, scrubbed, but for what the driver itself offers: it takes no other word."""
+        return {
+            name: value if self._is_ours(name, value) else self._scrubber.scrub(value)
+            for name, value in self._dry.account.options.items()
+        }
+
+    def _is_ours(self, name: str, value: Any) -> bool:
+        option = getattr(getattr(self._driver, "spec", None), "options", {}).get(name)
+        return option is not None and (value in option.choices or value == option.default)
 
 
 def _told(content: Mapping[str, Any]) -> Any:
