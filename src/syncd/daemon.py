@@ -28,7 +28,7 @@ from syncd.overview import Engine
 from syncd.pulse import WORK_STUCK_SECONDS, Pulse
 from syncd.receivers import Receivers
 from syncd.rehearsal import Stage
-from syncd.reload import Reloader
+from syncd.reload import Reloader, tell_warnings
 from syncd.sdnotify import Notifier
 from syncd.secrets import Secret, Vault
 from syncd.server import (
@@ -91,7 +91,9 @@ class Daemon:
         self._started = False
         self._reloading = anyio.Lock()
         self._notifier = Notifier(self.environ, clock=self.clock)
-        self._config = load(options.config, drivers=drivers.facts(), env=self.environ, strict=options.strict).require()
+        loaded = load(options.config, drivers=drivers.facts(), env=self.environ, strict=options.strict)
+        self._config = loaded.require()
+        self._warnings = loaded.warnings
         self._vault = Vault(self._config.secrets.directory, self.environ)
         self._opened: OpenedStore | None = None
         self._intake = Intake(None, clock=self.clock)
@@ -124,6 +126,7 @@ class Daemon:
 
     async def run(self) -> int:
         log.configure(self._config.log.level, self._config.log.format, self.options.log_stream, clock=self.clock)
+        tell_warnings(self._warnings)
         metrics.BUILD_INFO.labels(__version__, platform.python_version()).set(1)
         metrics.RELOAD_OK.set(1)
         token = self._vault.resolve(self._config.server.admin_token) if self._config.server.admin_token else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import structlog
@@ -12,6 +12,7 @@ from syncd.build import Builder, Built, Scopes
 from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig, load
 from syncd.config.difference import difference
+from syncd.config.problems import Problem
 from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.receivers import Receivers
 from syncd.secrets import Ref, Vault, fingerprint
@@ -76,6 +77,7 @@ class Reloader:
         loaded = load(self._path, drivers=drivers.facts(), env=self._environ, strict=self._strict)
         if loaded.config is None:
             return ReloadReport(ok=False, problems=[problem.text() for problem in loaded.errors]), old
+        tell_warnings(loaded.warnings)
         before = self._secrets()
         self._vault.reload()
         wanted = loaded.keeping(old)
@@ -197,6 +199,12 @@ class Reloader:
                 await state.end()
             except SyncdError as error:
                 say.warning("scope_not_released", scope=state.ownership.scope, reason=str(error))
+
+
+def tell_warnings(found: Iterable[Problem]) -> None:
+    """Who starts or reloads without `syncd check` hears of what is legal and surely not meant, too."""
+    for one in found:
+        say.warning("config_warning", place=one.place, reason=one.message, action=one.help)
 
 
 def _to_renormalize(old: Config, new: Config) -> list[str]:

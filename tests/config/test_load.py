@@ -239,6 +239,47 @@ def test_two_integrations_on_one_credential_are_told_unless_they_share_a_scope(g
     assert loaded(good).problems == ()
 
 
+def scopes(good, counted_by, *integrations):
+    known = {
+        **DRIVERS,
+        "attio": Facts(credentials={"token": True}, base_url="https://x.example", counted_by=counted_by),
+    }
+    write(good, "attio", "driver: attio\nintegrations:\n" + "".join(f"  {one}\n" for one in integrations))
+    found = load(good, drivers=known, env={})
+    partner = found.require().partners["attio"]
+    return [partner.scope_for(name).removeprefix("attio/") for name in partner.integrations], found.warnings
+
+
+KEYS = [
+    "one: {credentials: {token: {env: A}}}",
+    "two: {credentials: {token: {env: B}}}",
+    "three: {credentials: {token: {env: A}}}",
+]
+
+
+@pytest.mark.parametrize(
+    ("counted_by", "expected", "told"),
+    [
+        ("account", ["one", "two", "three"], ["'one' uses this credential too"]),
+        ("credential", ["one", "two", "one"], []),
+        ("client", ["one", "one", "one"], ["it spends from the limits of 'one'"]),
+        ("partner", ["one", "one", "one"], []),
+    ],
+)
+def test_integrations_that_the_partner_counts_together_share_one_scope_by_themselves(good, counted_by, expected, told):
+    found, warnings = scopes(good, counted_by, *KEYS)
+    assert found == expected
+    assert [one.message[: len(start)] for one, start in zip(warnings, told, strict=True)] == told
+
+
+def test_a_scope_in_the_file_comes_before_what_the_driver_knows(good):
+    apart = "one: {scope: a, accept_risk: true, credentials: {token: {env: A}}}"
+    other = "two: {scope: b, accept_risk: true, credentials: {token: {env: A}}}"
+    for counted_by in ("credential", "client", "partner"):
+        assert scopes(good, counted_by, apart, other) == (["a", "b"], ())
+    assert scopes(good, "credential", apart, "two: {credentials: {token: {env: A}}}") == (["a", "a"], ())
+
+
 def test_two_integrations_that_would_empty_one_queue_are_a_mistake_whatever_scope_they_share(good):
     known = {**DRIVERS, "attio": Facts(credentials={"token": True}, base_url="https://x.example", queues=True)}
     text = (

@@ -288,6 +288,18 @@ def _check_sharing(
     document: Document, partner: PartnerConfig, integration: IntegrationConfig, users: dict[Ref, tuple[str, str]]
 ) -> None:
     scope = partner.scope_for(integration.name)
+    together = [name for name in partner.integrations if partner.scope_for(name) == scope]
+    head = partner.integrations[together[0]]
+    other_key = not set(head.credentials.values()) & set(integration.credentials.values())
+    shares_unasked = partner.counted_by == "client" and integration.scope is None and head.name != integration.name
+    if shares_unasked and other_key and not integration.accept_risk:
+        document.problem(
+            ("integrations", integration.name, "credentials"),
+            f"it spends from the limits of {head.name!r}: the partner counts by client, and two keys may be of one",
+            severity="warning",
+            help="give both the same `scope:`, or each its own where the clients differ; or accept_risk: true here",
+            key=True,
+        )
     for key, ref in integration.credentials.items():
         first, first_scope = users.setdefault(ref, (integration.name, scope))
         if first != integration.name and first_scope != scope and not integration.accept_risk:

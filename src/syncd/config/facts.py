@@ -41,6 +41,8 @@ class Facts:
     """`syncd webhook register` can subscribe at this partner, which also hands over the secret."""
     queues: bool = False
     """An account has one queue of what is new, and whoever reads it takes it."""
+    counted_by: str = "account"
+    """What the partner counts calls by: `account`, `credential`, `client` (several credentials may be of one), `partner`."""
     findings: Sequence[Finding] = field(default=())
 
     def facts(self, options: Mapping[str, Any], rest: Mapping[str, Any] | None) -> Facts:

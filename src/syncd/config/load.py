@@ -171,6 +171,8 @@ def _read_partner(
         return None
     named = {key: found.model_copy(update={"name": key}) for key, found in partner.integrations.items()}
     partner = partner.model_copy(update={"name": name, "integrations": named})
+    if drivers is not None and partner.driver in drivers:
+        partner = partner.counted(drivers[partner.driver].facts(partner.options, partner.rest).counted_by)
     check_partner(document, partner, drivers, strict=strict)
     return partner
 

@@ -6,9 +6,17 @@ What a driver alone understands (`options`, `rest`) stays a mapping until that d
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import CoreSchema
 
 from syncd.config.chaos import ChaosConfig
@@ -272,7 +280,9 @@ class IntegrationConfig(Settings):
     )
     base_url: BaseUrl | None = Field(None, description="Where its API is. Default: the partner's, then the driver's.")
     scope: Name | None = Field(
-        None, description="Integrations naming the same scope share its limits. Default: one scope an integration."
+        None,
+        description="Integrations naming the same scope share its limits. Default: one scope an integration, or one for "
+        "those that the partner counts together, as far as the driver knows (the same credential, or client).",
     )
     credentials: Annotated[dict[str, Ref], Empty] = Field(
         default_factory=dict, description="References to its secrets, by the names the driver gives them."
@@ -370,6 +380,19 @@ class PartnerConfig(Settings):
         default_factory=dict, description="The accounts to sync, by name."
     )
 
+    _counted_by: str = PrivateAttr("account")
+
+    @property
+    def counted_by(self) -> str:
+        """What the partner counts calls by, as far as its driver knows."""
+        return self._counted_by
+
+    def counted(self, by: str) -> Self:
+        """The same, of a partner that counts so."""
+        same = self.model_copy()
+        same._counted_by = by
+        return same
+
     def is_enabled(self, integration: str) -> bool:
         """Neither the partner nor this integration is switched off."""
         return self.enabled and self.integrations[integration].enabled
@@ -397,5 +420,26 @@ class PartnerConfig(Settings):
         return self.integrations[integration].base_url or self.base_url
 
     def scope_for(self, integration: str) -> str:
-        """The name of the limit scope it spends from, unique over all partners."""
-        return f"{self.name}/{self.integrations[integration].scope or integration}"
+        """The name of the limit scope it spends from, unique over all partners.
+
+        What names none shares one with those that the partner counts with it: theirs, or the first one's name.
+        """
+        mine = self.integrations[integration]
+        if mine.scope is not None:
+            return f"{self.name}/{mine.scope}"
+        together = self._counted_with(integration)
+        stated = [scope for name in together if (scope := self.integrations[name].scope) is not None]
+        return f"{self.name}/{stated[0] if stated else together[0]}"
+
+    def _counted_with(self, integration: str) -> list[str]:
+        """All that the partner may count together with it, itself among them, in the order of the file."""
+        if self.counted_by in {"client", "partner"}:
+            return [name for name, one in self.integrations.items() if one.scope is None]
+        together = {integration}
+        while self.counted_by == "credential":
+            refs = {ref for name in together for ref in self.integrations[name].credentials.values()}
+            more = {name for name, one in self.integrations.items() if refs & set(one.credentials.values())}
+            if more <= together:
+                break
+            together |= more
+        return [name for name in self.integrations if name in together]
