@@ -496,7 +496,8 @@ def gate_settings(driver: Driver, partner: PartnerConfig, members: list[str]) ->
     tiers += [replace(tier.spec(), budget="token", share=tier.share or 1.0) for tier in auth.tiers]
     for tier in stated.tiers if stated is not None else ():
         own = tier_spec(tier)
-        own = replace(own, stated=next((known.stated for known in tiers if _counts(known) == _counts(own)), own.stated))
+        known = next((known for known in tiers if _counts(known) == _counts(own)), own)
+        own = replace(own, stated=known.stated, after=known.after)
         tiers = [known for known in tiers if _counts(known) != _counts(own)] + [own]
     breaker = stated.breaker if stated is not None and "breaker" in stated.model_fields_set else limits.breaker
     lanes = dict(stated.lanes) if stated is not None and stated.lanes else dict(limits.lanes)

@@ -121,7 +121,9 @@ class Auth(Model):
     )
     optional: tuple[str, ...] = Field((), description="Credentials that may be left out (a basic password, say).")
     token_path: str | None = Field(
-        None, description="oauth2: where tokens come from; an absolute URL, or a path from the root of base_url's host."
+        None,
+        description="oauth2: where tokens come from; an absolute URL, or a path from the root of base_url's host. "
+        "{option.NAME} is the value of an option.",
     )
     scope: str | None = Field(None, description="oauth2: what the token is asked to allow.")
     client: Literal["form", "basic", "json"] = Field("form", description="oauth2: how the client proves itself.")
@@ -153,6 +155,9 @@ class Auth(Model):
     )
     timeout: Duration = Field(45.0, description="oauth2: how long a token request may take.")
     tiers: tuple[TierText, ...] = Field((), description="oauth2: limits of the token endpoint alone, such as 5/d.")
+    when: dict[str, dict[str, Auth]] = Field(
+        default_factory=dict, description="Option to its value to how calls prove it then, with all keys it needs."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -510,6 +515,7 @@ class DriverSpec(Model):
         named = [(f"resources.{name}", one.options) for name, one in {**self.resources, **self.alternatives}.items()]
         named += [("limits.tiers", frozenset({*tier.when, *filter(None, [tier.option])})) for tier in self.limits.tiers]
         named += [("headers", frozenset(_OPTION.findall(text))) for text in self.headers.values()]
+        named += [("auth", frozenset({*self.auth.when, *_OPTION.findall(self.auth.token_path or "")}))]
         for where, options in named:
             if stray := sorted(options - set(self.options)):
                 raise ValueError(f"{where}: there is no option {stray[0]!r}")
@@ -569,6 +575,8 @@ def _passed(given: Mapping[Any, Any], size: Any) -> dict[Any, Any]:
 def check_family(resources: Mapping[str, Resource]) -> None:
     """Parents exist, nobody is their own ancestor, and what a child asks of its parent is there. Raises ValueError."""
     for name, resource in resources.items():
+        if resource.ends is not None and resource.ends not in resources:
+            raise ValueError(f"resources.{name}: ends: there is no resource {resource.ends!r}")
         if resource.parent is None:
             continue
         parent = resources.get(resource.parent)

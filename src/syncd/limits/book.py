@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
 
 from syncd.limits.bucket import Tier, build
 from syncd.limits.fair import FairQueue, Turns
+from syncd.limits.pauses import Following
 from syncd.limits.readings import Reading
 from syncd.limits.rings import LANES, Mark
 from syncd.limits.tiers import TierSpec
@@ -109,6 +111,8 @@ class Book:
         """When the last call of a line went."""
         self.tiers: list[Tier] = []
         self._counting: dict[Sequence[str], list[Tier]] = {}
+        self._following: dict[int, Tier] = {}
+        """Tiers as those calls see them that do not wait for their windows, by the tier's id."""
         self._sets: dict[tuple[int, ...], list[Tier]] = {}
         """The sets of tiers that some call counts in, each once: who waits for the same ones stands in one line."""
         self.configure(specs, now=0.0, concurrency=concurrency, share=share, lanes=lanes)
@@ -150,6 +154,7 @@ class Book:
         self.reserved = reserved
         self._counting.clear()
         self._sets.clear()
+        self._following = {id(tier): cast(Tier, Following(tier)) for tier in kept if tier.spec.after}
         self._last_at.clear()
         self._queue_anew()
 
@@ -447,7 +452,11 @@ class Book:
         if found is None:
             if len(self._counting) >= _MOST_BUDGETS:
                 self._counting.clear()
-            tiers = [tier for tier in self.tiers if counts(tier, budgets)]
+            tiers = [
+                self._following[id(tier)] if follows(tier, budgets) else tier
+                for tier in self.tiers
+                if counts(tier, budgets)
+            ]
             found = self._counting[budgets] = self._sets.setdefault(tuple(map(id, tiers)), tiers)
         return found
 
@@ -457,7 +466,12 @@ _MOST_BUDGETS = 1024
 
 
 def counts(tier: Tier, budgets: Sequence[str]) -> bool:
-    return not tier.spec.budget or tier.spec.budget in budgets
+    return not tier.spec.budget or tier.spec.budget in budgets or follows(tier, budgets)
+
+
+def follows(tier: Tier, budgets: Sequence[str]) -> bool:
+    """Does its window only follow a call of these budgets?"""
+    return bool(tier.spec.after) and tier.spec.after in budgets
 
 
 def weight_in(tier: Tier, call: Call) -> float:

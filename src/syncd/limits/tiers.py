@@ -58,7 +58,7 @@ class TierSpec:
     (None: the gate's own share). `budget` names the calls it counts: `read`, `write`, `token`, a method, a route, a name of
     the driver's; empty counts all. A `fixed` window is held to the sliding rule, and so is safe for any phase and any
     clock. A `bucket` holds `burst` (default: `limit`) and refills `limit` in a window. `stated` is the partner's own
-    figure, for display.
+    figure, for display. Calls of the budget `after` are counted too, and go without waiting for the window: it follows them.
     """
 
     limit: float
@@ -69,6 +69,7 @@ class TierSpec:
     weighted: bool = False
     share: float | None = None
     stated: float | None = None
+    after: str = ""
 
     def __post_init__(self) -> None:
         if not (self.limit >= 1 and math.isfinite(self.limit)):
@@ -81,6 +82,8 @@ class TierSpec:
             raise ValueError("a bucket's burst must be at least 1")
         if self.kind not in ("sliding", "fixed", "bucket"):
             raise ValueError(f"unknown kind of tier {self.kind!r}: sliding, fixed or bucket")
+        if self.after and (self.kind == "bucket" or self.weighted or not self.budget):
+            raise ValueError("a tier with `after` counts calls of its `budget` in windows: neither points nor a bucket")
 
     @classmethod
     def parse(cls, value: str | Mapping[str, Any] | TierSpec) -> TierSpec:

@@ -48,7 +48,8 @@ def test_an_acknowledgement_is_not_held_back_by_the_pause_between_two_fetches(na
     one = resource(name)
     fetch = DRIVER.request(one, Checkpoint("", name))
     push = DRIVER.push(one, Change(name, None, "acknowledge", {"ids": ["1"]}))
-    assert (push.path, push.budget, fetch.budget) == (fetch.path, "queue", "queue")
+    assert (push.path, push.budget, fetch.budget) == (fetch.path, "acknowledgement", "queue")
+    assert {tier.after for tier in DRIVER.limits({}).tiers if tier.budget == "queue"} == {push.budget}
     assert fetch.route != push.route
     assert not fetch.safe_to_repeat
 
