@@ -132,14 +132,7 @@ async def drive(driver: Driver, served: Served, options: Mapping[str, Any], samp
     """Everything a driver can ask of its partner, asked of the simulator."""
     driven = Driven(session_to(driver, options, served), driver, options)
     try:
-        await driven.call("credential test", driver.test(options))
-        resources = {name: _short(one) for name, one in driver.resources(options).items()}
-        above = [one for one in resources.values() if one.parent is None]
-        below = [one for one in resources.values() if one.parent is not None]
-        for resource in above:
-            await _list(driven, resource)
-        for resource in sorted(below, key=lambda one: _depth(one, resources)):
-            await _children(driven, resource)
+        resources = await listed(driven)
         for resource in resources.values():
             await _single(driven, resource)
         for resource in resources.values():
@@ -148,6 +141,20 @@ async def drive(driver: Driver, served: Served, options: Mapping[str, Any], samp
     finally:
         await driven.aclose()
     return driven
+
+
+async def listed(driven: Driven) -> Mapping[str, Resource]:
+    """Some pages of everything, and the resources they are of."""
+    driver, options = driven.driver, driven.options
+    await driven.call("credential test", driver.test(options))
+    resources = {name: _short(one) for name, one in driver.resources(options).items()}
+    below = [one for one in resources.values() if one.parent is not None]
+    for resource in resources.values():
+        if resource.parent is None:
+            await _list(driven, resource)
+    for resource in sorted(below, key=lambda one: _depth(one, resources)):
+        await _children(driven, resource)
+    return resources
 
 
 def _short(resource: Resource) -> Resource:
@@ -207,7 +214,7 @@ async def _push(driven: Driven, resource: Resource, samples: Sequence[Sample]) -
     pushed = [one for one in calls.pushes(driver, driven.options, samples) if one[0].name == resource.name]
     for _, made in pushed:
         what = f"push {made.kind} of {resource.name}"
-        change = _possible(driver, resource, made, stored)
+        change = possible(driver, resource, made, stored)
         if change is None:
             driven.refused.append(f"{what}: no record here may be changed so")
             continue
@@ -225,7 +232,7 @@ async def _push(driven: Driven, resource: Resource, samples: Sequence[Sample]) -
                 driven.read(f"look-up of {what}", driver.already, resource, change, one)
 
 
-def _possible(driver: Driver, resource: Resource, made: Change, stored: Sequence[Record]) -> Change | None:
+def possible(driver: Driver, resource: Resource, made: Change, stored: Sequence[Record]) -> Change | None:
     """The change, of a record that may be changed so; None where none of those here may."""
     if made.external_id is None:
         return made
