@@ -103,6 +103,7 @@ class Office:
         self.session.lose, self.session.arrived, self.session.refused = lose, 0, ""
         pushed = NewPush("office", change.resource, change.kind, change.data, external_id=change.external_id)
         number, _ = await self.store.outbox.put(pushed)
+        ended: PushRow | None = None
         for _ in range(4):
             await self.store._database.execute(
                 "UPDATE syncd.outbox SET not_before = NULL, sent_at = sent_at - interval '1 min'"
@@ -114,6 +115,7 @@ class Office:
             assert ended is not None
             if ended.state in {"done", "buried", "dropped"}:
                 break
+        assert ended is not None
         return ended
 
     def wrong(self, resource: Resource, change: Change, row: PushRow, lose: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from syncd.client import PartnerTransport, Patience, Session, build
 from syncd.clock import SystemClock
 from syncd.errors import PartnerError, SyncdError
-from syncd.kit import Change, Checkpoint, Driver, Mode, Request, Resource, Response
+from syncd.kit import Change, Checkpoint, Driver, Mode, Request, Resource, Response, look_ups
 from syncd.limits import Gate
 from syncd.model import Record
 from syncd.ports import StoredCredential
@@ -222,6 +222,8 @@ async def _push(driven: Driven, resource: Resource, samples: Sequence[Sample]) -
         if response is not None:
             driven.read(what, driver.confirms, resource, change, response)
             driven.read(what, driver.pushed, resource, change, response)
+        if look_ups.by_reading(resource, change):
+            continue  # a deletion: it was read as `one`, and is not there now
         look_up = await driven.call(f"look-up of {what}", driver.look_up(resource, change))
         if look_up is None:
             continue
