@@ -280,6 +280,34 @@ def test_a_scope_in_the_file_comes_before_what_the_driver_knows(good):
     assert scopes(good, "credential", apart, "two: {credentials: {token: {env: A}}}") == (["a", "a"], ())
 
 
+def test_two_integrations_of_one_grant_are_a_mistake_whatever_scope_they_share_and_in_whichever_file(good):
+    facts = Facts(credentials={"refresh_token": True}, base_url="https://x.example", replaced=("refresh_token",))
+    known = {**DRIVERS, "attio": facts}
+    text = "driver: attio\nintegrations:\n  %s: {scope: a, %s credentials: {refresh_token: {env: %s}}}\n"
+    both = text % ("one", "", "A") + "  two: {scope: a, %s credentials: {refresh_token: {env: %s}}}\n"
+    write(good, "attio", both % ("", "A"))
+    found = load(good, drivers=known, env={})
+    assert [(one.line, "the same refresh_token as one" in one.message) for one in found.errors] == [(4, True)]
+    assert "attio" in found.broken_partners
+    for sound in (("", "B"), ("enabled: false,", "A"), ("accept_risk: true,", "A")):
+        write(good, "attio", both % sound)
+        assert load(good, drivers=known, env={}).errors == ()
+    write(good, "attio", text % ("one", "", "A"))
+    write(good, "crm", text % ("two", "", "A"))
+    (error,) = load(good, drivers=known, env={}).errors
+    assert (error.partner, "as one" in error.message) == ("crm", True)
+
+
+def test_a_real_driver_tells_what_each_use_replaces(good):
+    text = "driver: cloudbeds\noptions: {auth: %s, properties: ['1']}\nintegrations:\n"
+    keys = "client_id: {env: A}, client_secret: {env: B}, refresh_token: {env: C}"
+    for name in ("one", "two"):
+        text += f"  {name}: {{scope: a, credentials: {{{keys}}}}}\n"
+    write(good, "cloudbeds", text % "oauth")
+    messages = [one.message for one in load(good, drivers=drivers.facts(), env={}).errors if one.partner == "cloudbeds"]
+    assert [message.partition(":")[0] for message in messages] == ["the same refresh_token as one"]
+
+
 def test_two_integrations_that_would_empty_one_queue_are_a_mistake_whatever_scope_they_share(good):
     known = {**DRIVERS, "attio": Facts(credentials={"token": True}, base_url="https://x.example", queues=True)}
     text = (

@@ -263,11 +263,16 @@ def check_mode(document: Document, partner: PartnerConfig, main: Config | None) 
     return not chaotic
 
 
-def check_across(documents: Mapping[str, Document], partners: Mapping[str, PartnerConfig]) -> set[str]:
+def check_across(
+    documents: Mapping[str, Document],
+    partners: Mapping[str, PartnerConfig],
+    drivers: Mapping[str, DriverFacts] | None = None,
+) -> set[str]:
     """All files together. Returns the partners whose file cannot be used beside the others."""
     broken: set[str] = set()
     named: dict[str, str] = {}
     users: dict[Ref, tuple[str, str]] = {}
+    grants: dict[Ref, str] = {}
     for name, partner in partners.items():
         for key, integration in partner.integrations.items():
             if key in named:
@@ -281,7 +286,36 @@ def check_across(documents: Mapping[str, Document], partners: Mapping[str, Partn
                 continue
             named[key] = name
             _check_sharing(documents[name], partner, integration, users)
+            driver = (drivers or {}).get(partner.driver)
+            if driver is not None and not _holds_alone(documents[name], partner, integration, driver, grants):
+                broken.add(name)
     return broken
+
+
+def _holds_alone(
+    document: Document,
+    partner: PartnerConfig,
+    integration: IntegrationConfig,
+    driver: DriverFacts,
+    grants: dict[Ref, str],
+) -> bool:
+    """Is what each use replaces this integration's alone? Of two with one refresh token the second use ends both."""
+    if not partner.is_enabled(integration.name) or integration.accept_risk:
+        return True
+    sound = True
+    for key in driver.facts(partner.options_for(integration.name), partner.rest).replaced:
+        ref = integration.credentials.get(key)
+        first = integration.name if ref is None else grants.setdefault(ref, integration.name)
+        if first != integration.name:
+            document.problem(
+                ("integrations", integration.name, "credentials", key),
+                f"the same {key} as {first}: each use replaces it, and whoever has the old one is refused for good",
+                help=f"one grant is one integration, with all that it covers: move it into {first}, or obtain a grant of its "
+                "own; accept_risk: true in the integration where the partner never replaces it",
+                key=True,
+            )
+            sound = False
+    return sound
 
 
 def _check_sharing(

@@ -43,6 +43,8 @@ class Facts:
     """An account has one queue of what is new, and whoever reads it takes it."""
     counted_by: str = "account"
     """What the partner counts calls by: `account`, `credential`, `client` (several credentials may be of one), `partner`."""
+    replaced: Collection[str] = ()
+    """Credentials that each use replaces, such as a refresh token: whoever else has one like it is left with an old one."""
     findings: Sequence[Finding] = field(default=())
 
     def facts(self, options: Mapping[str, Any], rest: Mapping[str, Any] | None) -> Facts:

@@ -140,7 +140,8 @@ def load(
         elif file.suffix == ".yml":
             others.append(Problem("warning", "not read: partner files end in .yaml", _shown(file)))
     broken = {name for name in documents if name not in partners or _has_errors(documents[name])}
-    broken |= check_across(documents, {name: found for name, found in partners.items() if name not in broken})
+    sound = {name: found for name, found in partners.items() if name not in broken}
+    broken |= check_across(documents, sound, drivers)
     sound = {name: switches.apply(found) for name, found in partners.items() if name not in broken}
     if advise is not None:
         for name, found in sound.items():

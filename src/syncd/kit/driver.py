@@ -72,7 +72,7 @@ class Driver(ABC):
             auth = self.auth(options)
         except ConfigError as error:
             return replace(known, findings=(Finding(("options",), str(error), error.hint),))
-        return replace(known, credentials=auth.names)
+        return replace(known, credentials=auth.names, replaced=auth.replaced)
 
     @abstractmethod
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:

@@ -185,6 +185,11 @@ class Auth(Model):
         return {name: name not in self.optional for name in found}
 
     @property
+    def replaced(self) -> tuple[str, ...]:
+        """Names under `credentials:` of what a partner may replace with each use."""
+        return (self.credentials.get("refresh_token", "refresh_token"),) if self.kind == "oauth2_refresh" else ()
+
+    @property
     def required(self) -> tuple[str, ...]:
         """Names an integration must have under `credentials:`."""
         return tuple(name for name, must in self.names.items() if must)
@@ -554,6 +559,7 @@ class DriverSpec(Model):
             signs_webhooks=self.webhooks is not None and self.webhooks.verify != "none",
             webhooks=self.webhooks is not None,
             counted_by=self.limits.scope,
+            replaced=self.auth.replaced,
             queues=any(resource.queue is not None for resource in self.resources.values()),
         )
 
