@@ -10,7 +10,7 @@ from syncd.codec import dumps
 from syncd.errors import ConfigError, GoneError, PayloadError
 from syncd.kit import Change, Checkpoint, Headers, Resource, Response, RestDriver
 from syncd.kit.adapter import id_parts, joined_id
-from syncd.kit.reading import parse
+from syncd.kit.reading import SpecError, parse
 
 SPEC: dict[str, Any] = {
     "name": "hall",
@@ -193,3 +193,21 @@ def test_one_that_is_gone_and_shows_nothing_else_leaves_what_was_stored_of_it() 
         item = boat.item(boat.resources({})["boats"], answer({"id": "1", "gone": True}))
         assert (item.raw is None) is bare
         assert not bare or (item.identity is not None and item.identity.deleted and item.identity.external_id == "1")
+
+
+def test_a_list_of_deleted_ones_ends_the_records_of_another_resource() -> None:
+    gone = {"path": "/boats/deleted", "ends": "boats"}
+    yard = RestDriver(parse({"name": "yard", "resources": {"boats": {"path": "/boats"}, "gone": gone}}))
+    found = yard.items(yard.resources({})["gone"], answer([{"id": 7}, {"no": "id"}]))
+    assert [(item.resource, item.identity and item.identity.deleted) for item in found] == [
+        ("gone", None), ("gone", None), ("boats", True)]  # fmt: skip
+    assert found[-1].identity is not None and found[-1].identity.external_id == "7" and found[-1].raw is None
+    with pytest.raises(SpecError, match="no resource 'bots'"):
+        parse({"name": "yard", "resources": {"gone": {**gone, "ends": "bots"}}})
+
+
+def test_a_read_of_a_queue_is_not_repeated_by_itself() -> None:
+    queue = {"path": "/orders", "strategy": "queue", "queue": {}}
+    shop = RestDriver(parse({"name": "shop", "resources": {"orders": queue, "boats": {"path": "/boats"}}}))
+    made = {name: shop.request(one, Checkpoint("a", name)) for name, one in shop.resources({}).items()}
+    assert (made["orders"].safe_to_repeat, made["boats"].safe_to_repeat) == (False, True)

@@ -93,10 +93,23 @@ def test_an_option_says_how_many_calls_there_are(options: dict[str, Any], rates:
     assert [str(tier.rate).replace("2592000s", "30d") for tier in tiers] == rates
 
 
+def test_an_option_says_how_calls_prove_who_we_are_and_where_tokens_come_from() -> None:
+    other = {"kind": "oauth2_client", "token_path": "/{option.language}/token"}
+    auth = {"kind": "bearer", "credentials": {"token": "key"}, "when": {"route": {"new": other}}}
+    driver = RestDriver(parse({**SPEC, "auth": auth}))
+    assert driver.auth({}).kind == "bearer" and driver.facts({}).credentials == {"key": True}
+    assert driver.auth({"route": "new", "language": "de"}).token_path == "/de/token"
+    assert driver.facts({"route": "new"}).credentials == {"client_id": True, "client_secret": True}
+
+
 @pytest.mark.parametrize(
     ("more", "where"),
     [
         ({"headers": {"X": "{option.colour}"}}, "headers: there is no option 'colour'"),
+        (
+            {"auth": {"kind": "bearer", "when": {"colour": {"red": {"kind": "none"}}}}},
+            "auth: there is no option 'colour'",
+        ),
         ({"limits": {"tiers": [{"rate": "1/s", "option": "colour"}]}}, "limits.tiers: there is no option 'colour'"),
         (
             {"limits": {"tiers": [{"rate": "1/s", "when": {"colour": {"red": "2/s"}}}]}},

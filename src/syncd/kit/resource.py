@@ -219,6 +219,11 @@ class Attests(Model):
     but: dict[FieldName, tuple[str, ...]] = Field(
         default_factory=dict, description="Field to values: those that it may leave out, such as cancelled ones."
     )
+    same: tuple[FieldName, ...] = Field(
+        (),
+        description="Fields of theirs that it shows too (of a list: how long it is). Where they differ from what was stored "
+        "before the pass began, the record takes what the listing's own item of it tells: a message of it got lost.",
+    )
 
 
 class Queue(Model):
@@ -388,6 +393,10 @@ class Resource(Model):
         description="Records of another resource that it should show: what a complete pass does not is said, not deleted.",
     )
     queue: Queue | None = Field(None, description="Of a queue: how its messages are acknowledged.")
+    ends: str | None = Field(
+        None,
+        description="The resource whose records are gone that this one shows, under the same ids: a list of deleted ones.",
+    )
     feeds: tuple[str, ...] = Field((), description="Of a feed: the resources it brings changes of.")
     lane: Literal["normal", "low"] = Field(
         "normal", description="low: what nobody waits for (photos and other media): it never goes before anything else."

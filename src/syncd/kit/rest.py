@@ -25,7 +25,7 @@ from syncd.kit.placeholders import fill, fill_path, plain_params
 from syncd.kit.registering import DescribedSubscriptions
 from syncd.kit.resource import Resource
 from syncd.kit.signatures import Verdict
-from syncd.kit.spec import Limits
+from syncd.kit.spec import Auth, Limits
 from syncd.kit.subscriptions import Subscriptions
 from syncd.kit.verifying import Verifier, verifier
 from syncd.kit.webhooks import Change, Delivery, Event
@@ -46,6 +46,9 @@ class RestDriver(Driver):
         return {
             name: variants.stated(parts.for_options(resource, settings), settings) for name, resource in found.items()
         }
+
+    def auth(self, options: Mapping[str, Any]) -> Auth:
+        return variants.proving(self.spec, options)
 
     def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
         if not any(variants.OPTION in value for value in self.spec.headers.values()):
@@ -150,7 +153,11 @@ class RestDriver(Driver):
     # Reading answers.
 
     def items(self, resource: Resource, response: Response) -> list[Item]:
-        return resource.reader.items(response)
+        found = resource.reader.items(response)
+        if resource.ends is None:
+            return found
+        ended = [self._tag(resource, item.raw) for item in found]
+        return found + [Item(resource.ends, None, Identity(one, deleted=True)) for one in ended if isinstance(one, str)]
 
     def record(self, resource: Resource, response: Response) -> Raw:
         where = resource.one.records if resource.one is not None else ""
@@ -374,7 +381,7 @@ class RestDriver(Driver):
             weight=resource.weight,
             budget=resource.budget,
             group=resource.group,
-            repeatable=True,
+            repeatable=resource.queue is None,  # the next poll is soon enough, and one that removes must not come twice
         )
         return parts.begun(resource, request, checkpoint.cursor, self._hidden)
 

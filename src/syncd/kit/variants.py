@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 from syncd.config.units import Rate
 from syncd.errors import RejectedError
+from syncd.kit.options import checked
 from syncd.kit.reading import replaced
 from syncd.kit.resource import Resource
-from syncd.kit.spec import DriverSpec, Limits, Tier
+from syncd.kit.spec import Auth, DriverSpec, Limits, Tier
 
 OPTION: Final = "{option."
 _PLACEHOLDER: Final = re.compile(r"\{option\.([a-z0-9_]+)\}")
@@ -52,6 +53,17 @@ def stated(resource: Resource, settings: Mapping[str, Any]) -> Resource:
 def with_settings(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters or headers with what the options say in them; without those of which an option says nothing."""
     return {name: value for name, one in values.items() if (value := _filled(one, settings)) is not None}
+
+
+def proving(spec: DriverSpec, options: Mapping[str, Any]) -> Auth:
+    """How the calls of an integration with these options prove who we are. Raises ConfigError."""
+    auth = spec.auth
+    if not auth.when and OPTION not in (auth.token_path or ""):
+        return auth
+    settings = checked(spec, options)
+    for name, others in auth.when.items():
+        auth = others.get(str(settings[name]), auth)
+    return auth.model_copy(update={"token_path": _filled(auth.token_path, settings)})
 
 
 def limited(spec: DriverSpec, settings: Mapping[str, Any]) -> Limits:

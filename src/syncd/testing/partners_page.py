@@ -57,6 +57,8 @@ def _partner(name: str, driver: Driver) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for resource in spec.resources.values():
         yield _resource(resource, driver)
+    for name, resource in spec.alternatives.items():  # what options put in a resource's place
+        yield _resource(resource.model_copy(update={"name": name}), driver)
     if spec.open_resources:
         yield "| further ones from `options` | | | | | | | |"
     if spec.quality.excused:

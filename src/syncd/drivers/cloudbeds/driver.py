@@ -1,29 +1,15 @@
-"""What of Cloudbeds no description can say: two kinds of credential, and what may stand in a custom field."""
+"""What of Cloudbeds no description can say: what may stand in a custom field."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from syncd.kit import (
-    Auth,
-    Change,
-    RejectedError,
-    Resource,
-    RestDriver,
-    checked_options,
-    is_card_number,
-)
-
-OAUTH: Final = Auth(kind="oauth2_refresh", token_path="/api/v1.3/access_token")  # noqa: S106 - a path
-"""Answers with a new refresh token each time; two refreshes at once may spoil each other. Cloudbeds' OpenAPI, v1.3, 2026."""
+from syncd.kit import Change, RejectedError, Resource, RestDriver, is_card_number
 
 
 class Cloudbeds(RestDriver):
     """One client over one or several properties."""
-
-    def auth(self, options: Mapping[str, Any]) -> Auth:
-        return OAUTH if checked_options(self.spec, options)["auth"] == "oauth" else self.spec.auth
 
     def check(self, resource: Resource, change: Change, stored: Mapping[str, Any] | None) -> None:
         super().check(resource, change, stored)
