@@ -41,7 +41,7 @@ class Acts:
         await self._subscribe()
         await self._each("a record changes at each of them, and each of them says so", self._tells, CAST)
         pushing = {name: role for name, role in CAST.items() if role.push is not None}
-        await self._each(f"a change of ours goes to {len(pushing)} of them", self._takes, pushing)
+        await self._each("a change of ours goes to each of them", self._takes, pushing)
         renewing = {name: role for name, role in CAST.items() if role.renews}
         for name, role in renewing.items():
             self._caption(f"{name}: {role.renews}")

@@ -71,6 +71,7 @@ integrations:
         {"stripe_key": "sk_live_simulated_key_1"},
         hooks="registered",
         changes="customers",
+        push=Push("customers", "metadata", {"metadata": {"ours": "4711"}}),
         busy=("events",),
     ),
     "attio": Role(

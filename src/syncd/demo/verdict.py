@@ -39,11 +39,24 @@ class Verdict:
         assert store is not None
         overview = await self._daemon.engine.overview()
         table = Table(
-            box=None, pad_edge=False, title="\nEvery record compared with its partner's own", title_justify="left"
+            box=None, pad_edge=False, title="\nRecords compared with their partner's own", title_justify="left"
         )
-        for heading in ("integration", "records", "equal", "calls", "429s", "violations"):
+        headings = (
+            "integration",
+            "stored",
+            "compared",
+            "equal",
+            "webhooks",
+            "pushes",
+            "tokens",
+            "calls",
+            "429s",
+            "violations",
+        )
+        for heading in headings:
             table.add_column(heading, justify="left" if heading == "integration" else "right")
-        sound, remarks, records_all = True, list[str](), 0
+        sound, remarks, records_all, compared_all = True, list[str](), 0, 0
+        pushed = await self._pushed(store)
         for integration in sorted(overview["integrations"], key=lambda one: str(one["partner"])):
             partner, seen = integration["partner"], counted[integration["partner"]]
             records, equal = await self._compared(store, integration)
@@ -52,11 +65,16 @@ class Verdict:
             sound = sound and records == equal and healthy
             sound = sound and not seen["violations"] and seen["refused_429"] == expected
             remarks += self._remarks(integration, seen)
-            records_all += sum(resource["records"] for resource in integration["resources"])
+            stored = sum(resource["records"] for resource in integration["resources"])
+            records_all, compared_all = records_all + stored, compared_all + records
             table.add_row(
                 f"{'✓' if records == equal and healthy else '✗'} {integration['name']} ({partner})",
+                f"{stored:,}",
                 f"{records:,}",
                 f"{equal:,}",
+                str(seen["webhooks"]["delivered"] or "–"),
+                str(pushed.get(integration["name"], "–")),
+                str(seen.get("tokens_issued") or "–"),
                 str(seen["calls"]),
                 str(seen["refused_429"]),
                 str(seen["violations"]),
@@ -71,7 +89,8 @@ class Verdict:
         )
         console.print(
             f"\n {'converged' if sound else 'NOT converged'}: {len(counted)} integrations, {records_all:,} records in"
-            f" {elapsed:.1f} s · {calls} calls spent · 429s: {refused} · limit violations: {broken}"
+            f" {elapsed:.1f} s, {compared_all:,} of them compared (not days of calendars, nor what stands below others) ·"
+            f" {calls} calls spent · 429s: {refused} · limit violations: {broken}"
         )
         return sound
 
@@ -88,6 +107,15 @@ class Verdict:
         if integration["state"] != "healthy":
             why = integration["explanation"] or {}
             yield f"{partner} is {shown(integration['state'])}: {why.get('reason', '')}"
+
+    @staticmethod
+    async def _pushed(store: Store) -> dict[str, int]:
+        """Changes of ours that arrived, by integration."""
+        found: dict[str, int] = {}
+        for row in await store.outbox.list(limit=200):
+            if row.state == "done":
+                found[row.integration] = found.get(row.integration, 0) + 1
+        return found
 
     async def _compared(self, store: Store, integration: Mapping[str, Any]) -> tuple[int, int]:
         """As `_compare`, until it is equal or has had its chances: a page may be on its way."""
