@@ -234,6 +234,21 @@ async def test_by_percent_each_record_is_read_by_its_own(store: Store):
     assert row.adapter == rollout.adapter_of("t0100")
 
 
+async def test_by_percent_an_adapter_that_looks_for_the_id_elsewhere_reads_its_share_all_the_same(store: Store):
+    desk = await Desk.open(store, rest(adapters={"v2": {**V2, "id": "identifier"}}))
+    for number in range(25):
+        desk.partner.put(number)
+    await desk.pull()
+    rollout = Rollout.of({"v1": 60, "v2": 40})
+    use(desk, "v1", rollout)
+    for number in range(25):
+        desk.partner.put(number, "other", at=number + 100)
+    await desk.pull(full=True)
+    assert await store.rejects.list("acme") == []
+    moved = {each for each, fields in (await data(desk)).items() if "length" in fields}
+    assert moved == {f"t{n:04}" for n in range(25) if rollout.adapter_of(f"t{n:04}") == "v2"}
+
+
 async def test_a_pause_holds_it_and_a_stop_ends_it(store: Store):
     desk = await opened(store)
     desk.paused.add("things")

@@ -198,7 +198,12 @@ class Processor:
         adapter = target.rollout.adapter_of(identity.external_id)
         if adapter == target.adapter:
             return identity
-        return replace(self._reading(target, adapter).identify(raw), external_id=identity.external_id)
+        try:
+            return replace(self._reading(target, adapter).identify(raw), external_id=identity.external_id)
+        except PayloadError:
+            return (
+                identity  # it looks for the id elsewhere: who this is, is known, and its stamps are those of the other
+            )
 
     async def _identified(self, source: PageIn, slices: Slices) -> tuple[PageRead, dict[str, _Group]]:
         """Who is on a page, by resource."""
