@@ -9,10 +9,7 @@ from typing import Any, Final
 
 from syncd.drivers.bookingcom.stays import booked_at, ota_stay, plain_stay
 from syncd.kit import (
-    Auth,
     Change,
-    Checkpoint,
-    Identity,
     Item,
     Limits,
     PayloadError,
@@ -43,11 +40,6 @@ class BookingCom(RestDriver):
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
         settings = checked_options(self.spec, options)
         found = dict(super().resources(options))
-        other = found.pop("reservations_bxml")
-        if settings["family"] == "bxml":
-            del found["reservation_changes"]
-            pushes = {kind: rules for kind, rules in found["reservations"].pushes.items() if kind != "acknowledge"}
-            found["reservations"] = other.model_copy(update={"name": "reservations", "pushes": pushes})
         for name, resource in found.items():
             if resource.host:
                 every = resource.every if resource.queue is None else settings["queue_seconds"]
@@ -55,32 +47,20 @@ class BookingCom(RestDriver):
         return found
 
     def limits(self, options: Mapping[str, Any]) -> Limits:
-        """The queues' pauses on the scale the options say, and the general limit nobody has published."""
-        settings = checked_options(self.spec, options)
-        tiers = []
-        for tier in self.spec.limits.tiers:
-            rate, pause = tier.rate, tier.rate.window_seconds * settings["queue_seconds"] / 20
-            own = type(rate)(1, pause) if rate.limit == 1 else type(rate)(settings["calls_per_minute"], 60.0)
-            tiers.append(tier.model_copy(update={"rate": own}))
-        return self.spec.limits.model_copy(update={"tiers": tuple(tiers)})
-
-    def auth(self, options: Mapping[str, Any]) -> Auth:
-        return self.spec.auth.model_copy(update={"token_path": checked_options(self.spec, options)["auth_url"]})
-
-    # Asking.
-
-    def request(self, resource: Resource, checkpoint: Checkpoint) -> Request:
-        request = super().request(resource, checkpoint)
-        if resource.queue is None:
-            return request
-        return replace(request, repeatable=False)  # after a 5xx the next poll is soon enough, and B.XML must not repeat
+        """The queues' pauses on the scale the options say."""
+        stated, scale = super().limits(options), checked_options(self.spec, options)["queue_seconds"] / 20
+        tiers = [
+            tier.model_copy(update={"rate": type(tier.rate)(1, tier.rate.window_seconds * scale)})
+            if tier.option is None
+            else tier
+            for tier in stated.tiers
+        ]
+        return stated.model_copy(update={"tiers": tuple(tiers)})
 
     # Reading answers.
 
     def items(self, resource: Resource, response: Response) -> list[Item]:
         found = super().items(resource, response)
-        if resource.name == "deleted_units":
-            return found + [gone for item in found if (gone := self._deleted(item)) is not None]
         if resource.name == "reservation_summaries":
             return found + [
                 Item("reservations", raw) for item in found if (raw := first_told(item.raw or {}, response))
@@ -95,17 +75,12 @@ class BookingCom(RestDriver):
         ]
         return [Item("reservations", raw) for raw in raws]
 
-    @staticmethod
-    def _deleted(item: Item) -> Item | None:
-        unit = (item.raw or {}).get("unit_id")
-        return Item("units", None, Identity(str(unit), deleted=True)) if isinstance(unit, int | str) else None
-
     def normalize(self, resource: Resource, raw: Raw, adapter: str = "") -> Record:
         if resource.name not in ("reservations", "reservation_summaries"):
             return super().normalize(resource, raw, adapter)
         if "ResGlobalInfo" in raw or "RoomStays" in raw:
             return super().normalize(resource, {**raw, **ota_stay(raw)}, adapter)
-        shape = self.spec.resources["reservations_bxml"] if resource.name == "reservations" else resource
+        shape = self.spec.alternatives["reservations_bxml"] if resource.name == "reservations" else resource
         return super().normalize(shape, {**raw, **plain_stay(raw)}, adapter)
 
     # Acknowledging.
