@@ -99,10 +99,24 @@ async def test_twilio_is_imported_kept_and_pushed_to_and_its_token_exchanged(
             assert told == (200, "text/xml", "<Response/>"), "an inbound message expects TwiML"
             code, out, err = await daemon.cli("webhook", "send", "office", "call", "--duplicate")
             assert code == 0, out + err
+
+            async def worked_on() -> bool:
+                waits = "SELECT count(*) FROM syncd.inbox WHERE state IN ('waiting', 'taken')"
+                return await rows.connection.fetchval(waits) == 0
+
+            await daemon.until(worked_on, seconds=40)
             redacted = await desk.push("messages", "redact", {}, inbound)
             await daemon.until(lambda: over(rows), seconds=40)
             assert (await desk.became(redacted))["state"] == "done"
             assert (await desk.stored("messages", inbound))["data"]["body"] == ""
+            left = await rows.connection.fetch(
+                "SELECT 'changes', to_jsonb(c)::text FROM syncd.changes c WHERE external_id = $1 UNION ALL "
+                "SELECT 'inbox', convert_from(body, 'UTF8') FROM syncd.inbox WHERE body IS NOT NULL UNION ALL "
+                "SELECT 'outbox', to_jsonb(o)::text FROM syncd.outbox o",
+                inbound,
+            )
+            assert not [tuple(one) for one in left if "demain" in one[1]], "what was redacted is nowhere any more"
+            assert any("erased: " in one[1] for one in left)
             await daemon.until(same, seconds=40, every=0.3)
             assert await rows.connection.fetchval("SELECT count(*) FROM syncd.rejects") == 0
             assert TOKEN not in daemon.log()
