@@ -228,6 +228,9 @@ async def test_writes_are_forms_and_say_what_is_wrong_with_200(partner, client):
     told = await send(client, "putReservation", "PUT", **of, status="checked_in")
     assert told["data"]["status"] == truth("reservations")[f"{P}:{R}"]["status"] == "checked_in"
     assert not (await send(client, "putReservation", "PUT", **of, status="cancelled"))["success"]
+    for _ in range(2):
+        await send(client, "putReservation", "PUT", **of, status="checked_in", sendStatusChangeEmail="true")
+    assert partner.simulator.mails == [f"{P}:{R}"] * 2, "each time"
     field = {"customFields[0][customFieldName]": "field_0"}
     told = await send(client, "putReservation", "PUT", **of, **field, **{"customFields[0][customFieldValue]": "A7"})
     assert told["data"]["customFields"][0]["customFieldValue"] == "A7"
@@ -252,6 +255,9 @@ async def test_writes_are_forms_and_say_what_is_wrong_with_200(partner, client):
     }
     told = await send(client, "postRoomBlock", propertyID=P, **block, **{"rooms[0][roomID]": "410001-1"})
     assert truth("room_blocks")[f"{P}:{told['roomBlockID']}"]["rooms"] == [{"roomID": "410001-1"}]
+    for room, count in (("410001-1", 1), ("410001-2", 0)):
+        days = {"startDate": "2027-01-01", "endDate": "2027-01-01"}
+        assert (await get(client, "getRoomBlocks", propertyID=P, roomID=room, **days))["total"] == count
     assert (await send(client, "deleteRoomBlock", propertyID=P, roomBlockID=told["roomBlockID"]))["success"]
     async with client.put("/api/v1.3/putReservationStatus", data=of) as answer:
         assert (answer.status, answer.content_type) == (404, "text/html")

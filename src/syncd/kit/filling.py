@@ -9,7 +9,8 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from syncd.errors import RejectedError
+from syncd.errors import PayloadError, RejectedError
+from syncd.kit import coerce
 from syncd.kit.adapter import id_parts
 from syncd.kit.paths import MISSING, getter
 from syncd.kit.pushes import PLACEHOLDER, Push
@@ -38,11 +39,16 @@ def refused(resource: Resource, message: str, hint: str = "") -> RejectedError:
 
 
 def meant(rules: Push, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data in the partner's words."""
+    """The data in the partner's words, and whole."""
+    lacking = {
+        name: deepcopy(field.default)
+        for name, field in rules.fields.items()
+        if name not in data and "default" in field.model_fields_set
+    }
     words = {name: field.words for name, field in rules.fields.items() if field.words}
     return {
         name: words[name].get(value, value) if name in words and isinstance(value, str) else value
-        for name, value in data.items()
+        for name, value in {**data, **lacking}.items()
     }
 
 
@@ -136,6 +142,43 @@ def says(answer: Any, wanted: Mapping[str, Any], known: Mapping[str, Any]) -> bo
             return False
         compared = True
     return compared
+
+
+def alike(found: Any, pushed: Any) -> bool | None:
+    """Does a record say what was pushed? Of objects that is compared which both have, of lists whether each has its like.
+
+    None: nothing tells, for they have nothing in common that could be compared.
+    """
+    if isinstance(found, Mapping) and isinstance(pushed, Mapping):
+        verdicts = [alike(found[name], value) for name, value in pushed.items() if name in found]
+        return False if False in verdicts else None if None in verdicts or (pushed and not verdicts) else True
+    if isinstance(found, list) and isinstance(pushed, list):
+        return _all_alike(found, pushed)
+    return equal(found, pushed) or _same_moment(found, pushed)
+
+
+def _all_alike(found: list[Any], pushed: list[Any]) -> bool | None:
+    left, unsure = list(found), False
+    for one in pushed:
+        verdicts = [alike(other, one) for other in left]
+        if True in verdicts:
+            left.pop(verdicts.index(True))
+        elif None in verdicts:
+            left.pop(verdicts.index(None))
+            unsure = True
+        else:
+            return False
+    return False if left else None if unsure else True
+
+
+def _same_moment(one: Any, other: Any) -> bool:
+    """Partners write one moment in many ways."""
+    if not isinstance(one, str) or not isinstance(other, str) or "T" not in one or "T" not in other:
+        return False
+    try:
+        return coerce.moment(one) == coerce.moment(other)
+    except PayloadError:
+        return False
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -18,7 +18,9 @@ from syncd.config.units import Duration
 from syncd.kit.shapes import HEADER, Model, Path, Pattern, RecordPath
 
 BODY: Final = "body:"
-PLACEHOLDER: Final = re.compile(r"\{(id(?:\.[A-Za-z_][\w.-]*)?|key|sent|data(?:\.[A-Za-z_][\w.-]*)?)\}")
+PLACEHOLDER: Final = re.compile(
+    r"\{(id(?:\.[A-Za-z_][\w.-]*)?|key|sent|data(?:\.[A-Za-z_][\w.-]*(?:\[\d*\][\w.-]*)*)?)\}"
+)
 _ANY: Final = re.compile(r"\{[^{}]*\}")
 _OF_THE_RECORD: Final = re.compile(r"[^?]*/\{id(?:\.[\w.-]+)?\}[^/?{}]*")
 
@@ -34,6 +36,7 @@ class PushField(Model):
     ) = Field(None, alias="as", description="What it must be; phone is E.164. Left out: anything.")
     many: bool = Field(False, description="A list of such; a bare value becomes a list of one.")
     required: bool = Field(False, description="A push without it, or with an empty text, is refused.")
+    default: Any = Field(None, description="What is sent, and looked for, where the push does not have it; also null.")
     choices: tuple[str | int | bool, ...] = Field((), description="The only values it may have.")
     words: dict[str, str] = Field(
         default_factory=dict, description="Other words for its values: word, and the value that is sent for it."
@@ -58,11 +61,19 @@ class LookUp(Model):
         None, description="A reading call whose first page shows it, if it is there; left out: `one`."
     )
     params: dict[str, Any] = Field(default_factory=dict, description="Its query parameters.")
-    records: Path | None = Field(None, description="Where the record or the list of them sits; left out: as in `one`.")
+    records: Path | tuple[Path, ...] | None = Field(
+        None,
+        description="Where the record or the list of them sits; several: the first that is a list. Left out: as in `one`.",
+    )
     same: dict[RecordPath, Any] = Field(description="Path in a record: what it says where the push has arrived.")
     after: Duration = Field(2.0, description="Not sooner after the push left: it may still be on its way.")
     made: RecordPath | None = Field(
         None, description="Where a record says when it was made: one that is older than the push is another one."
+    )
+    made_local: RecordPath | None = Field(
+        None,
+        description="The same by a clock of the place, in a zone that nothing names: one that was not made as the push left, "
+        "less whole quarters of an hour, is another one; of one made shortly before or after nobody knows.",
     )
     each: bool = Field(
         False,

@@ -219,6 +219,8 @@ class CloudbedsSimulator(CloudbedsWrites):
             for entry in self.of_property(self.listing(call, "room_blocks"), known)
             if entry.raw["startDate"] <= f"{last}" and entry.raw["endDate"] >= f"{first}"
         ]
+        if room := call.query.get("roomID"):
+            rows = [entry for entry in rows if any(one.get("roomID") == room for one in entry.raw["rooms"])]
         page = self._page(call, rows, 20, 100)
         data = {"propertyID": known, "roomBlocks": [_less(entry.raw) for entry in page]}
         return self.reply({"success": True, "data": data, "count": len(page), "total": len(rows)})

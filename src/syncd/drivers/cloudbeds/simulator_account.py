@@ -48,6 +48,8 @@ class CloudbedsAccount(Simulator):
         self.refresh = ""
         self.used: dict[str, float] = {}
         """Refresh tokens that were used, and when."""
+        self.mails: list[str] = []
+        """Reservations whose guest was told of a new status, each as often as a mail went."""
         self.offences = 0
         self.suspended = False
         self.requests = 0

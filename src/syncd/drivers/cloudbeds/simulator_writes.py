@@ -73,6 +73,8 @@ class CloudbedsWrites(CloudbedsHooks):
             fresh = {one["shortcode"] for one in told}
             kept = [one for one in entry.raw["customFields"] if one["shortcode"] not in fresh]
             changes["customFields"] = kept + told
+        if given.get("sendStatusChangeEmail") == "true" and "status" in changes:
+            self.mails.append(entry.id)
         after = self.update("reservations", entry.id, changes)
         return self.reply({"success": True, "data": after.raw})
 
