@@ -17,6 +17,7 @@ from syncd.sync.page import PageIn, PageRead
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.tally import Tally
 from syncd.sync.tenant import Tenant
+from syncd.sync.turns import PARSED_PER_SECOND
 from syncd.sync.walk import Fetched
 
 IDS_AT_ONCE = 1_000
@@ -54,7 +55,10 @@ class Reader:
             items: list[Item] = []
             self._pages += 1
             if answer.response is not None:
+                began = self._account.clock.monotonic()
                 items = self._items(answer.response)
+                parsed = answer.size / PARSED_PER_SECOND  # by whoever first asked what is in it
+                self._account.inflight.turn.took(self._account.clock.monotonic() - began + parsed)
                 if self._careful.retry and self._account.processor.aside:
                     await self._careful.sift(items, self._account.processor.resources)
                 await self._tenant.check(items)
@@ -156,14 +160,14 @@ class Reader:
     def _page(self, answer: Fetched, source: PageIn, read: PageRead, newest_at: datetime | None) -> ReadPage:
         """What there is to store of an answer. The answer itself is let go: it is the larger part of what a page keeps."""
         response, size = answer.response, answer.size
-        answer.response = None
-        read.identities = []
-        if response is None:
-            return ReadPage(answer, read, size, source.fetched_at, None)
         if response is not None and self._tally.mode is Mode.FULL and self._plan.strategy is not Strategy.CHILDREN:
             part = self._account.driver.part(self._plan.resource, answer.step.cursor, response)
             if part is not None:
                 read.parts = [PartShown(part.name, tuple(read.seen), read.count, part.stated)]
+        answer.response = None
+        read.identities = []
+        if response is None:
+            return ReadPage(answer, read, size, source.fetched_at, None)
         return ReadPage(answer, read, size, source.observed_at or source.fetched_at, newest_at)
 
 
