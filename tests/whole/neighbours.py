@@ -3,7 +3,8 @@
 A bare protocol in a process of its own, so that what is measured is the daemon: `python -m tests.whole.neighbours` prints
 its ports and serves until killed. A path begins with the integration's name, and each name has a mood of its own:
 
-* `well`: a page of 100 records of 300 bytes after 50 ms, every page another one; `idle`: an empty listing
+* `well`: a page of 100 records of 300 bytes after 50 ms, every page another one; `fast`: at once; `idle`: an empty listing;
+  `reads`: that, and records by id at once; what else there is stands in `Connection.answer`
 * `POST /_moods {"name": "mood"}` sets some; what hung is cut. `GET /_stats`: calls by name, and when each push arrived
 """
 
@@ -186,7 +187,9 @@ class Connection(asyncio.Protocol):
         match mood:
             case "well" if not one:
                 self.soon(LATENCY_SECONDS, lambda: self.say(page(name, at)))
-            case "well" | "fast":
+            case "reads" if not one:
+                self.say(b'{"items":[],"next":null}')
+            case "well" | "fast" | "reads":
                 self.say(single(one) if one else page(name, at))
             case "idle":
                 self.say(b'{"items":[],"next":null}')

@@ -13,7 +13,7 @@ import pytest
 
 from tests.whole.isolating import SICKNESSES, Sickness, Stage, judged
 
-LEAST = 0.5
+LEAST = 0.25
 LEAST_IN_PEACE = 0.85
 
 
