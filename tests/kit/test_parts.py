@@ -107,6 +107,23 @@ def test_windows_share_a_day_and_are_days_from_the_moment_of_the_call() -> None:
     assert all(one.dated for one in found)
 
 
+def test_past_one_that_refuses_its_first_call_the_walk_goes_on_with_the_next_one() -> None:
+    hall, shows = driver(), resource("shows")
+    calls = [hall.request(shows, Checkpoint("x", "shows"))]
+    while (following := hall.following(shows, calls[-1], answer({"data": []}))) is not None:
+        calls.append(following)
+    assert hall.beyond(shows, calls[0]) == ("a", calls[2])
+    assert hall.beyond(shows, calls[1]) is None, "in the middle of it something else is wrong"
+    assert hall.beyond(shows, calls[2]) == ("b", None)
+    alone = resource("seats", "a")
+    assert hall.beyond(alone, hall.request(alone, Checkpoint("x", "seats"))) is None
+    seats = resource("seats")
+    second = hall.following(
+        seats, hall.request(seats, Checkpoint("x", "seats")), answer({"data": [{"seat": 1}], "total": 3})
+    )
+    assert second is not None and hall.beyond(seats, second) is None
+
+
 def test_records_inside_rows_take_along_what_their_row_says() -> None:
     hall, shows = driver(), resource("shows")
     rows = [{"name": "s", "acts": [{"id": 1}, {"id": 2, "show": "own"}]}, {"name": "t"}, {"name": "u", "acts": None}]

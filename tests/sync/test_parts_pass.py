@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from syncd.errors import RejectedError
+from syncd.explain import State
 from syncd.kit import Request
 from syncd.store import Store
 
@@ -76,6 +78,87 @@ async def test_one_part_that_is_empty_all_at_once_is_held_and_the_others_records
     yards.rows["c"].append({"yard": "c", "id": "0", "name": "n"})
     await desk.pull(full=True)
     assert len(await live(desk)) == 160, "one of twenty is no proof either"
+
+
+def refusing(desk: Desk, *yards: str, words: str = "that yard is closed") -> list[str]:
+    """The partner answers so whoever asks for one of these; returns who was asked for."""
+    asked: list[str] = []
+
+    async def before(request: Request) -> None:
+        asked.append(str(dict(request.params)["yard"]))
+        if asked[-1] in yards:
+            raise RejectedError(words, status=400)
+
+    desk.partner.before = before
+    return asked
+
+
+async def test_one_that_refuses_to_be_listed_starves_none_after_it_and_loses_nothing(desk: Desk) -> None:
+    Yards(desk)
+    await desk.pull(full=True)
+    yards = Yards(desk, 21)
+    asked = refusing(desk, "a", "c", "h")
+    for _ in range(3):
+        await desk.pull(full=True)
+    assert asked == list("abbbcdddeeefffggghabbbcdddeeefffggghabbbcdddeeefffgggh")
+    shown = await live(desk)
+    assert [sum(one.startswith(f"{yard}:") for one in shown) for yard in YARDS] == [20, 21, 20, 21, 21, 21, 21, 20]
+    told = desk.account.health.of("things").refused
+    assert told is not None and "refuses to list a, c, h: that yard is closed" in told.reason
+    state, why = desk.account.health.judge({}, desk.clock.now())
+    assert (state, why) == (State.DEGRADED, told)
+    stand = await desk.store.checkpoints.stand("acme", "things")
+    assert stand is not None and stand.passed_at is not None, "no reason to list all of it in each run"
+    assert stand.held is not None, "nothing is deleted before somebody has looked"
+    refusing(desk)
+    yards.rows["c"].pop()
+    await desk.pull(full=True)
+    assert len(await live(desk)) == 8 * 21 - 1
+    assert desk.account.health.of("things").refused is None
+
+
+async def test_a_listing_all_of_which_is_refused_has_failed(desk: Desk) -> None:
+    Yards(desk)
+    asked = refusing(desk, *YARDS)
+    with pytest.raises(RejectedError):
+        await desk.pull(full=True)
+    assert asked == YARDS
+    refusing(desk, *YARDS[1:])
+    await desk.pull(full=True)
+    assert len(await live(desk)) == 20
+
+
+async def test_what_is_refused_in_the_middle_of_one_fails_the_run_as_ever(desk: Desk) -> None:
+    Yards(desk)
+
+    async def before(request: Request) -> None:
+        if dict(request.params) | {"limit": ""} == {"yard": "b", "offset": "10", "limit": ""}:
+            raise RejectedError("no such page", status=400)
+
+    desk.partner.before = before
+    with pytest.raises(RejectedError):
+        await desk.pull(full=True)
+    assert desk.account.health.of("things").refused is None
+
+
+async def test_the_changes_of_one_that_was_refused_are_asked_for_until_a_complete_pass(store: Store) -> None:
+    desk = await Desk.open(store, rest(each={"param": "yard", "values": ["a", "b"]}))
+    yards = Yards(desk, 0)
+    yards.rows["a"] = [{"id": "1", "name": "n", "at": "2026-01-01T00:00:00Z"}]
+    await desk.pull(full=True)
+    yards.rows["a"].append({"id": "2", "name": "n", "at": "2026-01-03T00:00:00Z"})
+
+    async def watermark() -> str:
+        stand = await desk.store.checkpoints.stand("acme", "things")
+        assert stand is not None
+        return str(stand.checkpoint.watermark)[:10]
+
+    refusing(desk, "b")
+    await desk.pull()
+    assert (await watermark(), await live(desk)) == ("2026-01-01", ["1", "2"])
+    refusing(desk)
+    await desk.pull()
+    assert await watermark() == "2026-01-03"
 
 
 def guests(desk: Desk, *rows: tuple[str, str]) -> list[dict[str, Any]]:

@@ -37,6 +37,15 @@ class Part(NamedTuple):
     """How many rows the partner says it has."""
 
 
+class Beyond(NamedTuple):
+    """Where a listing that is walked in parts goes on when one of its properties (accounts, ...) refuses to be listed."""
+
+    name: str
+    """Which one it is."""
+    following: Request | None
+    """The first call of the next one; None: it is the last."""
+
+
 class Reading(NamedTuple):
     """How the records of one resource are read, with all decided beforehand that does not depend on the record."""
 
@@ -189,6 +198,10 @@ class Driver(ABC):
 
         None where the listing is one, of which each record is one row.
         """
+        return None
+
+    def beyond(self, resource: Resource, refused: Request) -> Beyond | None:
+        """Where the listing goes on when this call was refused. None: nowhere, it is not the first of a part of several."""
         return None
 
     def newest(self, resource: Resource, response: Response, identities: Sequence[Identity]) -> datetime | None:

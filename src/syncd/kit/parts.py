@@ -13,6 +13,7 @@ from typing import Any
 
 from syncd.errors import ConfigError, PayloadError
 from syncd.kit import changes, paging
+from syncd.kit.driver import Beyond
 from syncd.kit.resource import Each, Resource, Windows
 from syncd.model import Request, Response
 
@@ -118,5 +119,23 @@ def following(resource: Resource, request: Request, response: Response, hidden: 
         return replace(onward, cursor=f"{walk[number][0]}|{onward.cursor}")
     if number + 1 == len(walk):
         return None
-    first = {name: value for name, value in dict(request.params).items() if name != resource.pages.param}
-    return begun(resource, replace(request, params=first), f"{walk[number + 1][0]}|", hidden)
+    return _first(resource, request, walk[number + 1], hidden)
+
+
+def beyond(resource: Resource, refused: Request, hidden: frozenset[str]) -> Beyond | None:
+    """Where the walk goes on past one that refuses its very first call. None: that is no such call, or there is only one."""
+    walk = parts(resource)
+    if not walk:
+        return None
+    number, inner = placed(resource, refused.cursor)
+    places = [name.partition("/")[0] for name, _ in walk]
+    if inner is not None or places.index(places[number]) < number or len(set(places)) == 1:
+        return None
+    others = [part for part, place in zip(walk[number:], places[number:], strict=True) if place != places[number]]
+    return Beyond(places[number], _first(resource, refused, others[0], hidden) if others else None)
+
+
+def _first(resource: Resource, request: Request, part: Part, hidden: frozenset[str]) -> Request:
+    """The first call of a part, made from a call of another."""
+    params = {name: value for name, value in dict(request.params).items() if name != resource.pages.param}
+    return begun(resource, replace(request, params=params), f"{part[0]}|", hidden)

@@ -14,10 +14,10 @@ from typing import Any
 
 from syncd import markup
 from syncd.errors import GoneError, PartnerError, PayloadError, RejectedError
-from syncd.kit import look_ups, paging, parts, pushing, variants, webhooks
+from syncd.kit import changes, look_ups, paging, parts, pushing, variants, webhooks
 from syncd.kit.adapter import answer_getter, id_parts
 from syncd.kit.classify import classify, succeeded
-from syncd.kit.driver import Driver, Part, Reading
+from syncd.kit.driver import Beyond, Driver, Part, Reading
 from syncd.kit.moments import since_param, since_value, until_value
 from syncd.kit.options import checked
 from syncd.kit.paths import kind, put
@@ -104,7 +104,8 @@ class RestDriver(Driver):
         return parts.following(resource, request, response, self._hidden)
 
     def spread(self, resource: Resource, first: Request, response: Response) -> list[Request] | None:
-        return None if parts.parts(resource) else paging.spread(resource, first, response)
+        together = parts.parts(resource) or changes.walked(resource, first)
+        return None if together else paging.spread(resource, first, response)
 
     def one(self, resource: Resource, external_id: str) -> Request | None:
         one = resource.one
@@ -193,6 +194,9 @@ class RestDriver(Driver):
             return None
         name = walk[parts.placed(resource, cursor)[0]][0] if walk else ""
         return Part(name, resource.reader.total(response))
+
+    def beyond(self, resource: Resource, refused: Request) -> Beyond | None:
+        return parts.beyond(resource, refused, self._hidden)
 
     def newest(self, resource: Resource, response: Response, identities: Sequence[Identity]) -> datetime | None:
         reader = resource.reader

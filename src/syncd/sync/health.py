@@ -63,6 +63,8 @@ class ResourceHealth:
     """A listing does not show records it should: nothing is deleted for that."""
     unacknowledged: Explanation | None = None
     """Messages of a queue are shown again and again."""
+    refused: Explanation | None = None
+    """Some of what it lists in parts is refused; the rest is read."""
     limited_until: datetime | None = None
     """The last run was put off: its next call could not have left for so long."""
     limited_by: str = ""
@@ -272,6 +274,9 @@ class Health:
         held = [known.held for known in self.resources.values() if known.held is not None]
         if troubles:
             return State.DEGRADED, troubles[0]
+        refused = [known.refused for known in self.resources.values() if known.refused is not None]
+        if refused:
+            return State.DEGRADED, refused[0]
         shapes = [known.shape for known in self.resources.values() if known.shape is not None and known.misshapen]
         if shapes:
             return State.DEGRADED, shapes[0]
@@ -312,6 +317,8 @@ class Health:
             return (State.DOWN if breaker.code == outage.OPEN else State.PAUSED), breaker
         if known.trouble is not None:
             return (State.DOWN if known.failures >= DOWN_AFTER else State.DEGRADED), known.trouble
+        if known.refused is not None:
+            return State.DEGRADED, known.refused
         if known.shape is not None and known.misshapen:
             return State.DEGRADED, known.shape
         if known.held is not None:

@@ -45,8 +45,11 @@ class Listing:
         return [Step(request, request.cursor) for request in rest or ()]
 
     async def after(self, step: Step, response: Response | None) -> Step | None:
-        """The page after this one; None when the listing has ended."""
-        assert response is not None
+        """The page after this one; None when the listing has ended. No answer: what the call was to list refuses to be."""
+        if response is None:
+            beyond, self._walk = self._driver.beyond(self._resource, step.request), None
+            onward = None if beyond is None else beyond.following
+            return None if onward is None else Step(onward, onward.cursor)
         if self._walk is None:
             self._walk = self._driver.pages(self._resource, step.request)
             next(self._walk)

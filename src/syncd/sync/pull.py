@@ -24,6 +24,7 @@ from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure, measure, tell
 from syncd.sync.health import Drift, explain_error
 from syncd.sync.media import ask_for_lacking
+from syncd.sync.passing import tell_refused
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.reading import Reader
 from syncd.sync.stages import Stages
@@ -96,11 +97,9 @@ class Pull:
         try:
             ended = listed or await self._stages().walk(checkpoint)
         except RejectedError as error:
-            if resumed and tally.pages == 0:
-                # A stored cursor the partner no longer takes would fail for ever: begin anew next time.
-                await self._finish(Outcome.FAILED, error, restart=True)
-            else:
-                await self._finish(Outcome.FAILED, error)
+            # A stored cursor the partner no longer takes would fail for ever: begin anew next time.
+            anew = (resumed and tally.pages == 0) or (bool(tally.refused) and not tally.heard)
+            await self._finish(Outcome.FAILED, error, restart=anew)
             raise
         except PayloadError as error:
             # A page loop or a wrong shape does not heal by resuming in the middle.
@@ -186,6 +185,9 @@ class Pull:
         watermark = stand.newest_at if stand is not None else None
         if stand is not None and watermark is not None and stand.ceiling_at is not None:
             watermark = min(watermark, stand.ceiling_at)
+        if tally.refused and mode is not Mode.FULL:
+            watermark = None  # what they refused to list may be let in again before the next complete pass
+        tell_refused(account, plan, tally)
         await self._finish(Outcome.DONE, complete=complete, watermark=watermark)
         if complete:
             tally.sweep = await account.store.passes.sweep(

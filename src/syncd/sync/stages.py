@@ -144,17 +144,35 @@ class Stages:
                 step.request, lane=self.lane, stats=stats, judging=self.careful.judging()
             )
         except GoneError as error:
-            if step.parent_id is None:
+            if step.parent_id is None and not self._passes_over(step, error):
                 # A 404 on a listing says that we ask wrongly, never that records are gone (R9).
                 raise RejectedError(
                     str(error), hint=error.hint, status=error.status, code=error.code, request_id=error.request_id
                 ) from None
             return Fetched(step, None, stats.calls, stats.waited_seconds)
+        except RejectedError as error:
+            if not self._passes_over(step, error):
+                raise
+            return Fetched(step, None, stats.calls, stats.waited_seconds)
         finally:
             self.tally.calls += stats.calls
             self.tally.waited_seconds += stats.waited_seconds
         self.account.health.latency_ms = response.elapsed_seconds * 1000
+        self.tally.heard = True
         return Fetched(step, response, stats.calls, stats.waited_seconds)
+
+    def _passes_over(self, step: Step, error: GoneError | RejectedError) -> bool:
+        """Is what the partner refuses to list one of several properties, accounts or the like? The others hear nothing of it.
+
+        Where all of them are refused it is the listing that is wrong.
+        """
+        if step.parent_id is not None or error.status is None:
+            return False
+        beyond = self.account.driver.beyond(self.plan.resource, step.request)
+        if beyond is None or (beyond.following is None and not self.tally.heard):
+            return False
+        self.tally.refused[beyond.name] = str(error)
+        return True
 
     async def _read_all(self, fetched: Line[Fetched], read: Line[ReadPage], walking: asyncio.Task[None]) -> bool:
         """Turn answers into rows until the listing ends. False: asked to stop before that."""

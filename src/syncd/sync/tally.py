@@ -42,6 +42,10 @@ class Tally:
     """Those of them that are read by themselves."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why records were rejected, and how many for each reason."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Properties, accounts or the like that the partner would not list, and what it said; the others were read."""
+    heard: bool = False
+    """The partner has answered a call of this run with what was asked for."""
     sweep: Sweep | None = None
     drift: Drift | None = None
     """What it had to mend that fresher ways had missed; None: it cannot tell."""

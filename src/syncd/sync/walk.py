@@ -28,7 +28,7 @@ class Fetched:
 
     step: Step
     response: Response | None
-    """None: the parent of this listing is gone."""
+    """None: the parent of this listing is gone, or what it was to list refuses to be listed."""
     calls: int
     waited_seconds: float
     following: Step | None = None

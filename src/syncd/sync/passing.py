@@ -1,0 +1,46 @@
+"""What is said of properties, accounts or the like that the partner refuses to list while it lists the others."""
+
+from __future__ import annotations
+
+import structlog
+
+from syncd.explain import Explanation
+from syncd.sync.account import Account
+from syncd.sync.plan import ResourcePlan
+from syncd.sync.tally import Tally
+
+log = structlog.get_logger()
+
+
+def tell_refused(account: Account, plan: ResourcePlan, tally: Tally) -> None:
+    """At the end of a run: which ones were passed over. Said once for the same ones, and once when all are listed again.
+
+    A run that goes on with another's listing has not seen all of them: it takes nothing back.
+    """
+    known, now = account.health.of(plan.name), account.clock.now()
+    before = known.refused
+    if not tally.refused:
+        if before is not None and tally.listing_began_at is None:
+            known.refused = None
+            log.info("parts_listed_again", partner=account.partner, integration=account.name, resource=plan.name)
+        return
+    names = ", ".join(tally.refused)
+    why = next(iter(tally.refused.values()))
+    known.refused = Explanation(
+        "request-rejected",
+        f"{plan.name}: the partner refuses to list {names}: {why}",
+        before.since if before is not None else now,
+        cause="what it names was closed, or no longer lets us in; all others are read, and its records stay as they are",
+        action=f"where it is to stay, connect it again at the partner; else take it out of the options of {account.name}",
+    )
+    if before is None or before.reason != known.refused.reason:
+        log.warning(
+            "parts_refused",
+            partner=account.partner,
+            integration=account.name,
+            resource=plan.name,
+            run_id=tally.run_id,
+            parts=list(tally.refused),
+            reason=why,
+            action=known.refused.action,
+        )
