@@ -292,7 +292,7 @@ def test_a_created_one_is_looked_for_by_title_and_time_and_told_by_our_key() -> 
 def test_a_comment_of_the_same_words_from_before_is_another_one() -> None:
     orders = DRIVER.resources({})["work_orders"]
     wanted = change("comment", content="Done.")
-    for made, there in (("2026-03-04T09:00:00.000Z", False), ("2026-03-04T09:15:00.000Z", True)):
+    for made, there in (("2026-03-04T09:00:00.000Z", False), ("2026-03-04T09:15:29.000Z", True)):
         shown = answer({"comments": [{"id": 1, "content": "Done.", "createdAt": made}]})
         assert DRIVER.already(orders, wanted, shown) is there
 

@@ -41,8 +41,6 @@ MOST: Final = {"notes": 50, "people_threads": 50, "companies_threads": 50, "deal
 """Rows a page at most, by resource. A page cut short by Attio would look like the last one."""
 MOST_ROWS: Final = 500
 """For all others: the default of the query endpoints and of tasks; a maximum is not documented (facts, section 4)."""
-TASK: Final[dict[str, Any]] = {"deadline_at": None, "is_completed": False, "linked_records": [], "assignees": []}
-"""Of a new task Attio wants every key (facts, section 10)."""
 EXECUTION_ID: Final = "x-attio-execution-id"
 
 _SCOPE = re.compile(r"[a-z_]+:read(?:-write)?")
@@ -134,8 +132,6 @@ class Attio(RestDriver):
     def push(self, resource: Resource, change: Change) -> Request:
         request = super().push(resource, change)
         data = request.json.get("data") if isinstance(request.json, dict) else None
-        if resource.name == "tasks" and change.kind == "create":
-            return replace(request, json={"data": {**TASK, **(data or {})}})
         key = next((one for one in ("values", "entry_values") if one in (data or {})), None)
         if not isinstance(resource, Valued) or data is None or key is None:
             return request
