@@ -18,6 +18,14 @@ from syncd.model import Request, Response
 THEN: Final = "then|"
 
 
+def walked(resource: Resource, request: Request) -> bool:
+    """Is this call of a walk whose next call only the answer tells?"""
+    since, params = resource.since, dict(request.params)
+    if since is None or not (since.onward or since.then):
+        return False
+    return since.param in params or (since.then is not None and since.then.param in params)
+
+
 def begun(resource: Resource, whole: Request, cursor: str | None, hidden: frozenset[str]) -> Request:
     """The listing's call turned into the one at this cursor."""
     since = resource.since
