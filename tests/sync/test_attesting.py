@@ -11,8 +11,8 @@ import structlog.testing
 
 from syncd import drivers
 from syncd.explain import State
-from syncd.store import Stand, Store
-from syncd.sync.attesting import tell_unattested
+from syncd.store import Row, Stand, Store
+from syncd.sync.attesting import take_shown, tell_unattested
 from syncd.sync.health import Health
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.schedule import Schedule
@@ -23,7 +23,12 @@ SPEC: dict[str, Any] = {
         "stays": {"path": "/stays", "fields": {"leaves": {"as": "date"}, "status": "status"}},
         "coming": {
             "path": "/coming",
-            "attests": {"resource": "stays", "field": "leaves", "but": {"status": ["cancelled", "denied"]}},
+            "attests": {
+                "resource": "stays",
+                "field": "leaves",
+                "but": {"status": ["cancelled", "denied"]},
+                "same": ["leaves", "rooms"],
+            },
         },
     }
 }
@@ -39,8 +44,23 @@ class Stage:
         clock = SimpleNamespace(now=lambda: START)
         self.health = Health("acme")
         self.account: Any = SimpleNamespace(
-            name="acme", partner="inn", plans=plans, store=store, health=self.health, clock=clock
+            name="acme",
+            partner="inn",
+            plans=plans,
+            store=store,
+            health=self.health,
+            clock=clock,
+            scope="acme",
+            fence=None,
+            history={},
+            moved=lambda: None,
         )
+
+    async def page_stored(self, desk: Desk, *rows: Row, began: float = 100, seen: float = 100) -> int:
+        """A page of the listing, whose own items of the other resource are stamped as older than any message."""
+        self.account.scope, self.account.fence = desk.scope, desk.fence
+        write: Any = SimpleNamespace(rows=rows, cause="run 7")
+        return await take_shown(self.account, self.account.plans["coming"], write, at(began), at(seen))
 
     async def pass_ended(self, began: float = 100) -> str:
         stand: Any = SimpleNamespace(started_at=at(began))
@@ -92,3 +112,54 @@ async def test_without_a_pass_nothing_is_said(store: Store, desk: Desk) -> None:
     await tell_unattested(stage.account, stage.account.plans["coming"], none)
     await tell_unattested(stage.account, stage.account.plans["stays"], SimpleNamespace(started_at=START))  # type: ignore[arg-type]
     assert stage.health.of("coming").unattested is None
+
+
+SOON, LATER = ((START + timedelta(days=days)).date().isoformat() for days in (1, 9))
+
+
+def shown(external_id: str, **told: Any) -> Row:
+    """What the listing's own item of it is: partial, and older than every message by its stamp."""
+    return row(external_id, told, resource="stays", fetched=101, updated=-86400, sparse=True)
+
+
+async def test_a_change_whose_message_nobody_saw_is_taken_from_what_the_listing_shows(store: Store, desk: Desk) -> None:
+    stage = Stage(store)
+    await desk.put(
+        row("told", {"leaves": SOON, "rooms": [1], "guest": "Ilse"}, resource="stays", fetched=50, updated=50)
+    )
+    item = shown("told", leaves=LATER, rooms=[2, 3])
+    await desk.put(item)
+    assert (await desk.data("told") or {})["leaves"] == SOON, "by its stamp alone it is older than the message"
+    assert await stage.page_stored(desk, item) == 1
+    assert await desk.data("told") == {"leaves": LATER, "rooms": [2, 3], "guest": "Ilse"}
+    found = await store.records.get("acme", "stays", "told")
+    assert found is not None
+    assert (found.cause, found.source_updated_at) == ("run 7: coming shows it otherwise", at(100))
+    # A message of later still is newer; one that a slower answer brings is not.
+    await desk.put(row("told", {"leaves": SOON}, resource="stays", fetched=120, updated=99))
+    assert (await desk.data("told") or {})["leaves"] == LATER
+    await desk.put(row("told", {"leaves": SOON}, resource="stays", fetched=120, updated=110))
+    assert (await desk.data("told") or {})["leaves"] == SOON
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ({"leaves": SOON, "rooms": [1, 2]}, {"leaves": SOON, "rooms": ["in other words", "too"]}),
+        ({"leaves": SOON}, {"rooms": [1]}),
+        ({"leaves": SOON, "status": "cancelled"}, {"leaves": LATER}),
+    ],
+    ids=["only otherwise told", "one of them does not tell", "what need not be shown"],
+)
+async def test_what_is_the_same_in_what_both_tell_stays_as_its_message_told_it(
+    store: Store, desk: Desk, stored: dict[str, Any], told: dict[str, Any]
+) -> None:
+    await desk.put(row("told", stored, resource="stays", fetched=50, updated=50))
+    assert await Stage(store).page_stored(desk, shown("told", **told)) == 0
+    assert await desk.data("told") == stored
+
+
+async def test_a_message_that_came_while_the_pass_went_on_is_not_undone_by_it(store: Store, desk: Desk) -> None:
+    await desk.put(row("told", {"leaves": SOON}, resource="stays", fetched=101, updated=90))
+    assert await Stage(store).page_stored(desk, shown("told", leaves=LATER)) == 0
+    assert await desk.data("told") == {"leaves": SOON}

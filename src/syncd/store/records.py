@@ -153,6 +153,21 @@ class Records:
         )
         return [each["external_id"] for each in found]
 
+    async def told_before(
+        self, integration: str, resource: str, ids: Sequence[str], before: datetime
+    ) -> dict[str, dict[str, Any]]:
+        """The fields of those of these living records that nothing has brought since then."""
+        found = await self._database.fetch(
+            "SELECT r.external_id, r.data FROM unnest($3::text[]) AS i(id) JOIN syncd.records r "
+            "ON r.integration = $1 AND r.resource = $2 AND r.external_id = i.id "
+            "WHERE r.deleted_at IS NULL AND r.fetched_at < $4",
+            integration,
+            resource,
+            list(ids),
+            before,
+        )
+        return {each["external_id"]: each["data"] for each in found}
+
     async def some(self, integration: str, resource: str) -> bool:
         """Is anything of this resource stored, tombstones included?"""
         found: bool = await self._database.fetchval(

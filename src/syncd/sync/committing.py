@@ -15,6 +15,7 @@ from syncd.store import PageResult, PageWrite
 from syncd.sync import doubts
 from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
+from syncd.sync.attesting import take_shown
 from syncd.sync.drift import Measure
 from syncd.sync.health import Drift
 from syncd.sync.inflight import Hold
@@ -148,6 +149,9 @@ class Committer:
         await self._count_drift(read, result)
         if result.stale and tally.mode is Mode.FULL:
             await self._doubt(write)
+        if tally.mode is Mode.FULL and plan.resource.attests is not None:
+            began_at = tally.listing_began_at or tally.started_at or account.clock.now()
+            await take_shown(account, plan, write, began_at, pages[0].ceiling_at)
         account.count(plan.name, read, result, pages=len(pages))
         account.moved()
         if read.tasks:

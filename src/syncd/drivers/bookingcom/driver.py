@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from syncd.drivers.bookingcom.stays import booked_at, ota_stay, plain_stay
+from syncd.drivers.bookingcom.stays import at, booked_at, ota_stay, plain_stay, told
 from syncd.kit import (
     Change,
     Item,
@@ -70,7 +70,7 @@ class BookingCom(RestDriver):
         at, kind = sent_at(response), "change" if resource.name == "reservation_changes" else "new"
         moments = [(at + timedelta(microseconds=n)).isoformat() for n in range(len(found))]  # the later of two is newer
         raws = [
-            {**(item.raw or {}), "envelope": {"at": moment, "kind": kind}}
+            told({**(item.raw or {}), "envelope": {"at": moment, "kind": kind}})
             for item, moment in zip(found, moments, strict=True)
         ]
         return [Item("reservations", raw) for raw in raws]
@@ -79,7 +79,8 @@ class BookingCom(RestDriver):
         if resource.name not in ("reservations", "reservation_summaries"):
             return super().normalize(resource, raw, adapter)
         if "ResGlobalInfo" in raw or "RoomStays" in raw:
-            return super().normalize(resource, {**raw, **ota_stay(raw)}, adapter)
+            later = plain_stay(raw) if at(raw, "envelope.kind") == "summary" else {}  # shown after the last message
+            return super().normalize(resource, {**raw, **ota_stay(raw), **later}, adapter)
         shape = self.spec.alternatives["reservations_bxml"] if resource.name == "reservations" else resource
         return super().normalize(shape, {**raw, **plain_stay(raw)}, adapter)
 

@@ -86,13 +86,18 @@ class BookingComQueue(BookingComAccount):
         return len(self.mailed)
 
     def action(self, name: str, params: Raw) -> Any:
-        """`queues` (what waits, how many e-mails), `reports`, `break` and `gone_unit` ({"id"}), `mend`, `expire_tokens`."""
+        """`queues` (what waits, how many e-mails), `reports`, `break` and `gone_unit` ({"id"}), `unseen` ({"id", "changes"}:
+        no message tells of them), `mend`, `expire_tokens`."""
         if name == "queues":
             return {"new": sorted(self.queues[NEW]), "changes": sorted(self.queues[CHANGED]), "mailed": self.mail()}
         if name == "reports":
             return {"reports": self.reports}
         if name == "break":
             self.broken.add(str(params["id"]))
+            return {}
+        if name == "unseen":  # a change that an acknowledgement took with it, or whose message never arrived
+            collection, one = self.state["reservations"], str(params["id"])
+            collection.replace(one, merged(collection.entries[one].raw, params["changes"]))
             return {}
         if name == "mend":
             self.broken.clear()

@@ -61,14 +61,26 @@ def after_tax(value: Any) -> str | None:
     return amount(value, "@AmountAfterTax") or amount(value, "@AmountBeforeTax")
 
 
-def ota_stay(raw: Raw) -> dict[str, Any]:
-    """What is derived of an OTA message. One without rooms in the queue of changes is a cancellation."""
-    rooms = [ota_room(stay) for stay in listed(raw, "RoomStays.RoomStay")]
+def told(raw: Raw) -> Raw:
+    """A message with what only it can say of itself: what is stored beside it later, of other messages, would hide that."""
+    if "ResGlobalInfo" in raw or "RoomStays" in raw:
+        return {**raw, "message": ota_status(raw)}
+    return {**raw, **known(booked_at=booked_at(raw) if at(raw, "status") in (None, "new") else None)}
+
+
+def ota_status(raw: Raw) -> str:
+    """An OTA message without rooms in the queue of changes is a cancellation."""
     change = at(raw, "envelope.kind") == "change"
-    off = "cancel" in str(at(raw, "@ResStatus") or "").lower() or (change and not rooms)
+    off = "cancel" in str(at(raw, "@ResStatus") or "").lower() or (change and not listed(raw, "RoomStays.RoomStay"))
+    return "cancelled" if off else "modified" if change else "new"
+
+
+def ota_stay(raw: Raw) -> dict[str, Any]:
+    """What is derived of an OTA message."""
+    rooms = [ota_room(stay) for stay in listed(raw, "RoomStays.RoomStay")]
     commission = at(raw, "ResGlobalInfo.TotalCommissions")
     return summed(rooms) | known(
-        status="cancelled" if off else "modified" if change else "new",
+        status=at(raw, "message") or ota_status(raw),
         total=after_tax(at(raw, "ResGlobalInfo.Total")),
         commission=amount(at(commission, "CommissionPayableAmount") or commission),
     )
