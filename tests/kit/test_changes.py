@@ -131,3 +131,15 @@ def test_a_mistake_in_it_is_told(more: dict[str, Any], told: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse({"name": "acme", "resources": {"boats": {**BOATS, **more}}})
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("more", [{"onward": "at"}, {"then": {"param": "over"}}])
+def test_pages_of_such_a_walk_are_never_asked_for_side_by_side(more: dict[str, Any]) -> None:
+    boats = {**BOATS, "total": "total", "records": "rows", "since": {"param": "from", **more}}
+    driver = RestDriver(parse({"name": "acme", "resources": {"boats": boats}}))
+    rules, page = driver.resources({})["boats"], dumps({"total": 9, "rows": [row("00:05"), row("00:06")]})
+    answered = Response(200, Headers(), page)
+    whole = driver.request(rules, Checkpoint("a", "boats"))
+    assert len(driver.spread(rules, whole, answered) or ()) == 4, "a whole listing is another thing"
+    first = driver.request(rules, Checkpoint("a", "boats", since=SINCE))
+    assert driver.spread(rules, first, answered) is None

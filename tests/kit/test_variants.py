@@ -17,7 +17,7 @@ SPEC: dict[str, Any] = {
         "route": {"about": "x", "default": "old", "choices": ["old", "new"], "when": {
             "new": {"boats": "boats_new", "berths": None}}},
         "whole": {"about": "x", "as": "boolean", "default": False, "when": {
-            "True": {"logs": {"since": None, "every": "1d"}}}},
+            True: {"logs": {"since": None, "every": "1d"}}}},
         "yard": {"about": "x"},
         "language": {"about": "x"},
     },

@@ -128,6 +128,15 @@ class Deleted(Model):
     )
 
 
+def said(value: Any) -> str:
+    """An option's value as a key of `when` writes it: true and false as YAML does, a number by its digits."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+OptionValue = Annotated[str, BeforeValidator(said)]
+"""A value of an option, as a key."""
+
+
 def from_text(value: Any) -> Any:
     """The short form of a mapping that needs no more than its path."""
     return {"from": value} if isinstance(value, str) else value

@@ -20,7 +20,7 @@ from syncd.config.units import Duration, Rate, RateText
 from syncd.errors import ConfigError
 from syncd.kit.registration import Registration
 from syncd.kit.resource import NAME, Resource
-from syncd.kit.shapes import Model, PartPath, Path, Pattern, RecordPath
+from syncd.kit.shapes import Model, OptionValue, PartPath, Path, Pattern, RecordPath, said
 from syncd.limits.dialects import LimitDialect
 from syncd.limits.tiers import TierSpec
 from syncd.limits.waits import WaitDialect
@@ -78,7 +78,7 @@ class Tier(Model):
         None,
         description="The option that says how many calls, in the window of `rate`; where it says 0, it does not hold.",
     )
-    when: dict[str, dict[str, RateText]] = Field(
+    when: dict[str, dict[OptionValue, RateText]] = Field(
         default_factory=dict, description="Option to its value to the rate then, such as {mode: {live: 100/s}}."
     )
 
@@ -155,7 +155,7 @@ class Auth(Model):
     )
     timeout: Duration = Field(45.0, description="oauth2: how long a token request may take.")
     tiers: tuple[TierText, ...] = Field((), description="oauth2: limits of the token endpoint alone, such as 5/d.")
-    when: dict[str, dict[str, Auth]] = Field(
+    when: dict[str, dict[OptionValue, Auth]] = Field(
         default_factory=dict, description="Option to its value to how calls prove it then, with all keys it needs."
     )
 
@@ -447,7 +447,7 @@ class Option(Model):
     default: Any = Field(None, description="Its value where a file gives none.")
     required: bool = Field(False, description="A file must give it.")
     choices: tuple[Any, ...] = Field((), description="The only values it may have.")
-    when: dict[str, dict[str, str | dict[str, Any] | None]] = Field(
+    when: dict[OptionValue, dict[str, str | dict[str, Any] | None]] = Field(
         default_factory=dict,
         description="Value: what resources are then. Name: keys in place of its own, the name of one of `alternatives`, or "
         "null where there is none.",
@@ -533,7 +533,7 @@ class DriverSpec(Model):
         for name, option in self.options.items():
             for value, changes in option.when.items():
                 where = f"options.{name}.when.{value}"
-                if option.choices and value not in map(str, option.choices):
+                if option.choices and value not in map(said, option.choices):
                     raise ValueError(f"{where}: it cannot have that value")
                 for resource, other in changes.items():
                     if isinstance(other, str) and other not in self.alternatives:

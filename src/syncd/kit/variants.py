@@ -12,6 +12,7 @@ from syncd.errors import RejectedError
 from syncd.kit.options import checked
 from syncd.kit.reading import replaced
 from syncd.kit.resource import Resource
+from syncd.kit.shapes import said
 from syncd.kit.spec import Auth, DriverSpec, Limits, Tier
 
 OPTION: Final = "{option."
@@ -22,7 +23,7 @@ def chosen(spec: DriverSpec, settings: Mapping[str, Any]) -> dict[str, Resource]
     """The resources under these options. Raises ConfigError."""
     found = dict(spec.resources)
     for name, option in spec.options.items():
-        for resource, other in option.when.get(str(settings[name]), {}).items():
+        for resource, other in option.when.get(said(settings[name]), {}).items():
             if other is None:
                 found.pop(resource, None)
             elif isinstance(other, str):
@@ -62,7 +63,7 @@ def proving(spec: DriverSpec, options: Mapping[str, Any]) -> Auth:
         return auth
     settings = checked(spec, options)
     for name, others in auth.when.items():
-        auth = others.get(str(settings[name]), auth)
+        auth = others.get(said(settings[name]), auth)
     return auth.model_copy(update={"token_path": _filled(auth.token_path, settings)})
 
 
@@ -71,7 +72,7 @@ def limited(spec: DriverSpec, settings: Mapping[str, Any]) -> Limits:
     tiers: list[Tier] = []
     for tier in spec.limits.tiers:
         rate = next(
-            (rates[str(settings[name])] for name, rates in tier.when.items() if str(settings[name]) in rates), None
+            (rates[said(settings[name])] for name, rates in tier.when.items() if said(settings[name]) in rates), None
         )
         if tier.option is not None:
             calls = settings[tier.option]
