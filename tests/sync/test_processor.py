@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -192,7 +193,7 @@ async def test_what_was_erased_is_told_to_the_store_by_its_fields_and_has_no_sha
         watch.resources["things"].learned_at = AT
         shelf: Any = Shelf()
         reader = Processor(driver, "one", {"things": Target(driver.spec.resources["things"])}, shelf, watch)
-        got = await reader.read("things", page(*raws), rejected=set())
+        got = await reader.read("things", replace(page(*raws), listing=True), rejected=set())
         shapes.append(list(watch.resources["things"]._recent))
         return [row.erased for row in got.rows]
 

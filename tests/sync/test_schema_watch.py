@@ -288,3 +288,43 @@ async def test_of_a_sparse_resource_only_listings_tell_which_fields_there_are() 
     await read.read("things", page({"id": "a", "size": 1, "detail": 2}), rejected=set())
     watch.settle("things")
     assert watch.resources["things"].explanation() is not None
+
+
+def test_what_single_records_leave_out_proves_nothing_and_what_they_show_is_told() -> None:
+    watch = learned()
+    bare = {"id": "b", "price": 1}
+    for _ in range(100):
+        watch.look(named(bare), alone=True)
+    assert watch.settle(NOW) == []
+    watch.look(named({**bare, "colour": "red"}), alone=True)
+    watch.look(named({**bare, "price": "10"}), alone=True)
+    assert [str(each) for each in watch.settle(NOW)] == ["colour: unknown (text)", "price: expected number, got text"]
+    assert saw(watch, bare, times=30) == ["name: missing"], "listings do"
+    watch.look(named(SOUND), alone=True)
+    assert watch.settle(NOW) == []
+    assert ("name", "missing") not in watch.news, "it is not gone after all"
+
+
+async def test_records_that_deliveries_bring_make_no_field_missing_and_listings_do() -> None:
+    described = {**SPEC["resources"]["things"], "fields": {}}
+    driver = RestDriver(DriverSpec.model_validate({**SPEC, "resources": {"things": described}}))
+    watch = SchemaWatch("plain", "one", {"things": Policy.WARN}, FakeClock())
+    watch.loaded = True
+    shelf: Any = Shelf()
+    reader = Processor(driver, "one", {"things": Target(driver.spec.resources["things"])}, shelf, watch)
+
+    async def came(*raws: dict[str, Any], listing: bool) -> None:
+        await reader.read(
+            "things", PageIn([Item("things", raw) for raw in raws], AT, "x", listing=listing), rejected=set()
+        )
+
+    await came(*({"id": f"a{number}", "arrival": "15:30"} for number in range(40)), listing=True)
+    watch.ended("things")
+    for number in range(100):
+        await came({"id": f"b{number}"}, listing=False)
+        watch.settle("things")
+    assert watch.resources["things"].news == {}
+    for number in range(100):
+        await came({"id": f"c{number}"}, listing=True)
+        watch.settle("things")
+    assert list(watch.resources["things"].news) == [("arrival", "missing")]

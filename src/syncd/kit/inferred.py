@@ -125,6 +125,14 @@ class Inferred:
         self.sizes |= later.sizes
         self._merge(self.root, later.root)
 
+    def glimpse(self, alone: Inferred) -> list[Departure]:
+        """What is new in records that came one by one, known from then on. That they lack a field proves nothing: they are
+        another view of it, or the few that happen to change. That they have it proves that it is not gone."""
+        found: list[Departure] = []
+        _news(self.root, alone.root, "", found)
+        self._teach(self.root, alone.root)
+        return sorted(found)
+
     def paths(self) -> Iterator[Field]:
         """Every place, in the order in which they were met."""
         return _paths(self.root, "")
@@ -218,6 +226,24 @@ class Inferred:
         self.fields += 1
         child = node.children[key] = Node()
         return child
+
+    def _teach(self, node: Node, shown: Node) -> None:
+        for key, new in shown.children.items():
+            if not new.present:
+                continue
+            own = node.children.get(key)
+            if own is None:
+                if self.fields >= MOST_FIELDS:
+                    continue
+                self.fields += 1
+                own = node.children[key] = Node()
+            elif own.last:
+                own.longest = max(own.longest, node.objects - own.last)
+            own.first, own.last = own.first or max(node.objects, 1), max(node.objects, own.last, 1)
+            own.present, own.forgiven = max(own.present, 1), False
+            for kind, count in new.kinds.items():
+                own.kinds[kind] = own.kinds.get(kind, 0) + count
+            self._teach(own, new)
 
     def _merge(self, node: Node, later: Node) -> None:
         before = node.objects

@@ -136,7 +136,8 @@ class Processor:
             page.seen = list(groups.get(listed, ())) + [one for name, one in page.aside if name == listed]
             for name, group in groups.items():
                 target = self._targets[name]
-                watched = self._watched(target.resource, group, listing=source.listing)
+                alone = name != listed or not (source.listing or source.parent_id is not None)
+                watched = *self._watched(target.resource, group, listing=source.listing, alone=alone), alone
                 for some in _pieces(group):
                     self._take(target, some, known[name], page, source, rejected, unsure, watched)
                     await slices.pause()
@@ -273,12 +274,12 @@ class Processor:
         source: PageIn,
         rejected: set[tuple[str, str]],
         unsure: set[tuple[str, str]],
-        watched: tuple[ResourceWatch | None, dict[str, dict[str, Any]] | None],
+        watched: tuple[ResourceWatch | None, dict[str, dict[str, Any]] | None, bool],
     ) -> None:
         """Tell news from what is known, and make rows of it."""
         resource, adapter, rollout = target.resource, target.adapter, target.rollout
         _, fields, hashable = self._reading(target)
-        frozen, shapes = watched
+        frozen, shapes, alone = watched
         trial = self.trials.get(resource.name)
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
         seen_at = source.observed_at if resource.stamped_by == "observed" else None
@@ -361,10 +362,10 @@ class Processor:
                 if look is not None:
                     page.tasks.append(look)
         if shapes and self.watch is not None:
-            self.watch.look(name, shapes)
+            self.watch.look(name, shapes, alone=alone)
 
     def _watched(
-        self, resource: Resource, found: _Group, *, listing: bool
+        self, resource: Resource, found: _Group, *, listing: bool, alone: bool
     ) -> tuple[ResourceWatch | None, dict[str, Raw] | None]:
         """The watch to ask about each record, where the resource is frozen; and where to put those whose shape is news.
 
@@ -378,7 +379,9 @@ class Processor:
             return self.watch.frozen(name), None
         if self.watch.learns(name) or resource.compared:
             self.watch.look(
-                name, {one: raw for one, (who, raw) in found.items() if raw is not None and not who.deleted}
+                name,
+                {one: raw for one, (who, raw) in found.items() if raw is not None and not who.deleted},
+                alone=alone,
             )
             return self.watch.frozen(name), None
         return self.watch.frozen(name), {}

@@ -92,6 +92,7 @@ class ResourceWatch:
         self.written_at: datetime | None = None
         self._fresh = Inferred()
         self._odd = Inferred()
+        self._alone = Inferred()
         self._turn = 0
         self._let_in = 0
         self._recent: dict[str, None] = {}
@@ -100,9 +101,14 @@ class ResourceWatch:
     def is_frozen(self) -> bool:
         return self.policy is Policy.FREEZE and self.learned_at is not None
 
-    def look(self, found: Mapping[str, dict[str, Any]]) -> None:
-        """A page came, by ids. What a frozen resource lets in is looked at record by record instead."""
+    def look(self, found: Mapping[str, dict[str, Any]], *, alone: bool = False) -> None:
+        """A page came, by ids. What a frozen resource lets in is looked at record by record instead. `alone`: it is of no
+        listing, and what its records leave out tells nothing."""
         if self.is_frozen or not found:
+            return
+        if alone and self.learned_at is not None:
+            for raw in islice(found.values(), FEW):
+                self._alone.add(raw)
             return
         self._turn += 1
         if self.learned_at is None and self.known.records + self._fresh.records < LEARN_WHOLE:
@@ -134,10 +140,10 @@ class ResourceWatch:
 
     def settle(self, now: datetime, *, ended: bool = False) -> list[News]:
         """Take in what was seen; returns what is new. `ended`: a run of it has ended well."""
-        fresh, odd = self._fresh, self._odd
-        if not fresh.records and not odd.records and not (ended and self.learned_at is None):
+        fresh, odd, alone = self._fresh, self._odd, self._alone
+        if not (fresh.records or odd.records or alone.records) and not (ended and self.learned_at is None):
             return self._forget(now)
-        self._fresh, self._odd = Inferred(), Inferred()
+        self._fresh, self._odd, self._alone = Inferred(), Inferred(), Inferred()
         if self.learned_at is None:
             self.known.merge(fresh)
             if ended and self.known.records >= LEARN_LEAST:
@@ -145,7 +151,8 @@ class ResourceWatch:
                 self.learned_at = now
                 self.changed = True
             return []
-        found = learn(self.known, fresh)
+        found = self.known.glimpse(alone)
+        found += learn(self.known, fresh)
         if odd.records:
             found += [each for each in difference(self.known, odd) if each.what != "missing"]
             self.strange.merge(odd)

@@ -63,9 +63,9 @@ class SchemaWatch:
         """Is all that comes of it learned without a word?"""
         return self.resources[resource].learned_at is None
 
-    def look(self, resource: str, raws: Mapping[str, dict[str, Any]]) -> None:
-        """Records came, by their ids."""
-        self.resources[resource].look(raws)
+    def look(self, resource: str, raws: Mapping[str, dict[str, Any]], *, alone: bool = False) -> None:
+        """Records came, by their ids; `alone`: by a delivery, a read by id or a push, not by a listing."""
+        self.resources[resource].look(raws, alone=alone)
 
     def frozen(self, resource: str) -> ResourceWatch | None:
         """The watch that is to be asked about each record of this resource."""
