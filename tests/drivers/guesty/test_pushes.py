@@ -84,3 +84,7 @@ def test_a_200_is_believed_where_it_shows_the_change_or_shows_nothing(guesty: Dr
     assert believed(wanted, {"customFields": [{"_id": "x", "fieldId": "f1", "value": "crib"}, {"fieldId": "f2"}]})
     assert not believed(wanted, {"customFields": [{"_id": "x", "fieldId": "f1", "value": "cot"}]})
     assert not believed(wanted, {"customFields": []})
+    for value, told in ((5, "5"), (True, "true")):
+        number = change("custom_fields", custom_fields=[{"fieldId": "f1", "value": value}])
+        assert believed(number, {"customFields": [{"fieldId": "f1", "value": told}]})
+        assert not believed(number, {"customFields": [{"fieldId": "f1", "value": "6"}]})

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from syncd.kit import Change, PartnerError, RejectedError, Resource, Response, RestDriver, error_for
+from syncd.kit.filling import equal
 
 RETIRED: Final = "the legacy route of reservations ends on 2027-03-01: set `options: {reservations: v3}`"
 
@@ -22,14 +23,14 @@ class Guesty(RestDriver):
                 raise RejectedError(told, code="invalid", resource=resource.name)
 
     def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
-        """Custom fields come back as they were taken; one that is missing or different was not (200 proves nothing)."""
+        """Custom fields come back as they were taken, perhaps as text; one that is missing or different was not (200 proves nothing)."""
         wanted = wanted_fields(change)
         if wanted:
             answer = response.json()
             told = answer.get("customFields") if isinstance(answer, dict) else None
             if isinstance(told, list):
                 found = {one.get("fieldId"): one.get("value") for one in told if isinstance(one, dict)}
-                return all(found.get(one["fieldId"]) == one["value"] for one in wanted)
+                return all(equal(found.get(one["fieldId"]), one["value"]) for one in wanted)
         return super().confirms(resource, change, response)
 
     def classify(self, response: Response, now: datetime) -> PartnerError | None:
