@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from syncd import drivers, metrics
 from syncd.errors import StoreError
 from syncd.kit import Delivery, Event
+from syncd.kit.resource import Each
 from syncd.model import Mode, Outcome
 from syncd.store import KeyRing, PageWrite, Reject, Row, Store
 from syncd.testing.clock import FakeClock
@@ -263,6 +265,23 @@ async def test_unknown_types_are_kept_counted_and_listed(desk: Desk):
     assert fates[3] == ("dropped", "elsewhere is not synced here")
     (kept, *_) = reversed(await desk.store.inbox.list("acme"))
     assert kept.size, "its body is there to be replayed when a driver knows it"
+
+
+async def test_an_event_of_another_part_of_the_account_is_dropped_and_counted(desk: Desk):
+    """A house that the options do not name: one that another integration may be about, or nobody."""
+    plan = desk.account.plans["things"]
+    each = Each(param="yard", option="yards", values=("a", "b"), id="yard")
+    desk.account.plans["things"] = replace(
+        plan, resource=plan.resource.model_copy(update={"id": ("yard", "id"), "each": (each,)})
+    )
+    for one in ("a:7", "c:7", "b:1"):
+        await desk.deliver(event(one))
+    await desk.work()
+    assert [state for state, _ in await desk.fates()] == ["done", "dropped", "done"]
+    assert (await desk.fates())[1][1] == "what the options do not name: things c:7 is not synced here"
+    assert sorted(task.external_id or "" for task in await desk.store.tasks.list("acme")) == ["a:7", "b:1"]
+    types = {one.event_type: (one.known, one.count) for one in await desk.store.inbox.types("acme")}
+    assert types["things.changed of things"] == (False, 1)
 
 
 async def test_event_types_without_end_are_counted_together(desk: Desk, monkeypatch: pytest.MonkeyPatch):

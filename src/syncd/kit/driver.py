@@ -208,6 +208,10 @@ class Driver(ABC):
         """The newest moment on a page, of the kind `since` filters by: what the watermark is made from."""
         return max((known.source_updated_at for known in identities if known.source_updated_at), default=None)
 
+    def covers(self, resource: Resource, external_id: str) -> bool:
+        """Is this one of the records that the options ask for? An event of another one is none of ours."""
+        return True
+
     @abstractmethod
     def identify(self, resource: Resource, raw: Raw, adapter: str = "") -> Identity:
         """Who a raw record is. Raises PayloadError when it has no usable id."""

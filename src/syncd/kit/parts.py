@@ -13,6 +13,7 @@ from typing import Any
 
 from syncd.errors import ConfigError, PayloadError
 from syncd.kit import changes, paging
+from syncd.kit.adapter import id_parts
 from syncd.kit.driver import Beyond
 from syncd.kit.resource import Each, Resource, Windows
 from syncd.model import Request, Response
@@ -89,6 +90,16 @@ def placed(resource: Resource, cursor: str | None) -> tuple[int, str | None]:
         if known == name:
             return number, inner or None
     raise PayloadError(f"{resource.name}: the stored cursor is of another walk", resource=resource.name)
+
+
+def covers(resource: Resource, external_id: str) -> bool:
+    """Is this a record of one that the listing is walked for, as far as its id tells?"""
+    told = {resource.id: external_id} if isinstance(resource.id, str) else id_parts(resource, external_id)
+    return all(
+        each.id is None or each.id not in told or told[each.id] in each.values
+        for each in _several(resource)
+        if each.values
+    )
 
 
 def part_at(resource: Resource, cursor: str | None) -> int:

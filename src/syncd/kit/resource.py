@@ -163,6 +163,9 @@ class Each(Model):
         None, description="The option that lists them all; the listing is walked for each in turn."
     )
     values: tuple[str, ...] = Field((), description="The same where no option does.")
+    id: RecordPath | None = Field(
+        None, description="The part of a record's id that names the one: what webhooks tell of others is none of ours."
+    )
 
     @model_validator(mode="after")
     def _named(self) -> Self:

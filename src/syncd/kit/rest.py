@@ -198,6 +198,9 @@ class RestDriver(Driver):
     def beyond(self, resource: Resource, refused: Request) -> Beyond | None:
         return parts.beyond(resource, refused, self._hidden)
 
+    def covers(self, resource: Resource, external_id: str) -> bool:
+        return parts.covers(resource, external_id)
+
     def newest(self, resource: Resource, response: Response, identities: Sequence[Identity]) -> datetime | None:
         reader = resource.reader
         if not reader.has_order:

@@ -106,7 +106,7 @@ class Deriver:
         passed: list[Event] = []
         for told in events:
             if told.resource in plans or not told.resource:
-                used.append(told)
+                (used if self._is_ours(told) else passed).append(told)
                 continue
             named = await self._naming.of(told)
             if named is None:
@@ -131,6 +131,16 @@ class Deriver:
                 await self._looks_again(found, event, one)
         self._tells(found, one, used, passed)
 
+    def _is_ours(self, event: Event) -> bool:
+        """Is it of a property, an account or the like that the options name, as far as its id tells?"""
+        plan = self._account.plans.get(event.resource)
+        if plan is None or event.revoked or event.credentials is not None:
+            return True
+        above = self._account.plans.get(plan.resource.parent or "")
+        if above is not None and event.parent_id is not None:
+            return self._account.driver.covers(above.resource, event.parent_id)
+        return self._account.driver.covers(plan.resource, event.external_id)
+
     def _tells(self, found: Derived, one: Taken, used: list[Event], passed: list[Event]) -> None:
         """Count the delivery and say what became of it."""
         found.told += [event.resource for event in used if event.resource] + [""] * len(passed)
@@ -145,7 +155,10 @@ class Deriver:
             nothing = why is not None and len(used) == 1
             found.fates.append(Fate(one.id, "dropped" if nothing else "done", why, *where))
         elif passed:
-            found.fates.append(Fate(one.id, "dropped", f"{passed[0].resource} is not synced here"[:500]))
+            what = passed[0].resource
+            if what in self._account.plans:
+                what = f"what the options do not name: {what} {passed[0].external_id}"
+            found.fates.append(Fate(one.id, "dropped", f"{what} is not synced here"[:500]))
         else:
             self._counts(found, one.event_type or NAMELESS, known=False)
             found.fates.append(Fate(one.id, "dropped", f"nothing is done for {one.event_type or NAMELESS}"))

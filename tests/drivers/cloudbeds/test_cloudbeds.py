@@ -174,3 +174,12 @@ def test_what_an_anonymized_guest_was_called_is_not_kept_although_it_is_sent() -
     }
     (item,) = DRIVER.items(guests, answer({"data": {"5": sent}}, f"https://x.example/getGuestList?propertyIDs={P}"))
     assert item.raw == {"propertyID": P, "guestID": "5", "isAnonymized": True, "status": "canceled"}
+
+
+@pytest.mark.parametrize(("house", "ours"), [("900000000101", True), ("900000000102", True), ("900000000999", False)])
+def test_an_event_of_a_property_that_is_not_configured_is_none_of_ours(house: str, ours: bool) -> None:
+    driver = drivers.load("cloudbeds")
+    resources = driver.resources({"properties": ["900000000101", 900000000102]})
+    for name in ("reservations", "guests", "room_blocks", "housekeeping"):
+        assert driver.covers(resources[name], f"{house}:7") is ours
+    assert driver.covers(resources["hotels"], house) is ours
