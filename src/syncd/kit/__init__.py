@@ -17,6 +17,7 @@ from syncd.kit import coerce, signatures
 from syncd.kit.classify import classify, error_for
 from syncd.kit.contact import is_card_number
 from syncd.kit.driver import Driver, Reading
+from syncd.kit.filling import equal
 from syncd.kit.moments import since_text, since_value
 from syncd.kit.options import checked as checked_options
 from syncd.kit.paging import with_params
@@ -99,6 +100,7 @@ __all__ = [
     "classify",
     "coerce",
     "composite_id",
+    "equal",
     "error_for",
     "getter",
     "is_card_number",

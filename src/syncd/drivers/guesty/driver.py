@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from syncd.kit import Change, PartnerError, RejectedError, Resource, Response, RestDriver, error_for
-from syncd.kit.filling import equal
+from syncd.kit import Change, PartnerError, RejectedError, Resource, Response, RestDriver, equal, error_for
 
 RETIRED: Final = "the legacy route of reservations ends on 2027-03-01: set `options: {reservations: v3}`"
 
@@ -23,7 +22,7 @@ class Guesty(RestDriver):
                 raise RejectedError(told, code="invalid", resource=resource.name)
 
     def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
-        """Custom fields come back as they were taken, perhaps as text; one that is missing or different was not (200 proves nothing)."""
+        """Custom fields come back as taken, perhaps as text; one that is missing or different was not (200 proves nothing)."""
         wanted = wanted_fields(change)
         if wanted:
             answer = response.json()
