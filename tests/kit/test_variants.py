@@ -63,6 +63,14 @@ def test_an_options_value_stands_in_a_path_as_one_segment_and_in_parameters() ->
         driver.resources({"yard": 5})
 
 
+def test_a_day_may_be_as_far_away_as_an_option_says() -> None:
+    options = {"ahead": {"about": "x", "as": "integer", "default": 30}}
+    boats = {"path": "/boats/{today}/{today+{option.ahead}d}", "params": {"from": "{today-{option.ahead}d}"}}
+    driver = RestDriver(parse({"name": "acme", "options": options, "resources": {"boats": boats}}))
+    found = driver.resources({"ahead": 7})["boats"]
+    assert (found.path, found.params, found.dated) == ("/boats/{today}/{today+7d}", {"from": "{today-7d}"}, True)
+
+
 LIMITED: dict[str, Any] = {
     **SPEC,
     "headers": {"X-Plain": "yes", "X-Language": "{option.language}"},

@@ -163,9 +163,6 @@ class Each(Model):
         None, description="The option that lists them all; the listing is walked for each in turn."
     )
     values: tuple[str, ...] = Field((), description="The same where no option does.")
-    id: RecordPath | None = Field(
-        None, description="The part of a record's id that names the one: what webhooks tell of others is none of ours."
-    )
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -416,7 +413,7 @@ class Resource(Model):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         for text in _texts([self.path, self.params, self.body]):
-            _check_placeholders(_OPTIONS.sub("", text), {"parent."})
+            _check_placeholders(_OPTIONS.sub("1", text), {"parent."})  # {today-{option.days}d} has a number there
         if self.since is not None and (self.since.onward or self.since.then) and (self.each or self.windows):
             raise ValueError("`since.onward` and `since.then` do not go with `each` and `windows`")
         if self.since is not None and self.since.onward is not None and self.order is None:

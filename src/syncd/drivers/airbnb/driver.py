@@ -23,7 +23,6 @@ from syncd.kit import (
     replaced,
 )
 
-VERSION: Final = "X-AIRBNB-REQ-API-VERSION"
 MESSAGES_APART: Final = "2024.12.31"
 """From this version on messages are no part of their thread."""
 MOST_DATES: Final = 731
@@ -37,24 +36,11 @@ LISTING: Final = getter("reservation.listing_id")
 class Airbnb(RestDriver):
     """Airbnb, for one host."""
 
-    def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
-        return {**self.spec.headers, VERSION: str(checked_options(self.spec, options)["version"])}
-
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
-        told = checked_options(self.spec, options)
-        found = dict(self.spec.resources)
-        past, ahead = f"{{today-{told['past_days']}d}}", f"{{today+{told['future_days']}d}}"
-        days, thread = "/calendars/{parent.id}/{today}/", "/threads/{parent.id}"
-        stay = {**found["reservations"].params, "start_date": past, "end_date": ahead}
-        found["calendar_days"] = replaced(found["calendar_days"], {"path": days + ahead})
-        found["reservations"] = replaced(found["reservations"], {"params": stay, **told["reservations"]})
-        texts = f"/listing_descriptions/{{parent.id}}/{told['locale']}"
-        found["listing_descriptions"] = replaced(found["listing_descriptions"], {"path": texts})
-        if told["inbox_filter"]:
-            given = {**found["threads"].params, "_inbox_filter": told["inbox_filter"]}
-            found["threads"] = replaced(found["threads"], {"params": given})
+        told, found = checked_options(self.spec, options), dict(super().resources(options))
+        found["reservations"] = replaced(found["reservations"], told["reservations"])
         if told["version"] >= MESSAGES_APART:
-            found["messages"] = replaced(found["messages"], {"path": f"{thread}/messages"})
+            found["messages"] = replaced(found["messages"], {"path": "/threads/{parent.id}/messages"})
         return found
 
     # Answers and deliveries.
