@@ -35,7 +35,7 @@ async def test_alone_nobody_rests():
     assert await rested(clock, turn, 0.0)
 
 
-async def test_while_others_work_a_page_that_took_long_is_followed_by_a_rest_nine_times_as_long():
+async def test_while_others_work_a_page_that_took_long_is_followed_by_a_rest_many_times_as_long():
     clock = FakeClock()
     turns = Turns(clock)
     turn, other = turns.of("one"), turns.of("other")
@@ -123,3 +123,20 @@ async def test_who_waited_for_a_large_answer_of_its_own_rests_for_that_one_too()
     assert taking.done()
     second.close()
     assert share.held == 0
+
+
+async def test_all_the_time_a_large_answer_took_to_its_commit_counts():
+    clock = FakeClock()
+    turns, inflight = Turns(clock), Inflight(100)
+    turn, other = turns.of("one"), turns.of("other")
+    hold = inflight.share(turn).hold()
+    await hold.take(90)
+    await clock.advance(0.5)
+    other.took(0.001)
+    hold.give(90)
+    assert turn.tired and not inflight.large
+    small = inflight.share(other).hold()
+    await small.take(20)
+    await clock.advance(0.5)
+    small.give(20)
+    assert not other.tired, "a small one's way may be long because the database is slow for all"

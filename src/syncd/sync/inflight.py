@@ -118,8 +118,8 @@ class Hold:
 
     def __init__(self, share: Share) -> None:
         self._share = share
-        self._held: list[int] = []
-        """The sizes of its answers, in the order they are stored."""
+        self._held: list[tuple[int, float]] = []
+        """Sizes of its answers, and when each was let in, in the order they are stored."""
 
     async def take(self, size: int) -> None:
         """Wait until an answer of so many bytes may be parsed: rest from the last one, then until there is room."""
@@ -130,16 +130,19 @@ class Hold:
             inflight.give(self._share, size)
             await turn.rest()
             await inflight.take(self._share, size)
-        self._held.append(size)
+        self._held.append((size, turn.now()))
 
     def give(self, size: int) -> None:
         """So many bytes of answers, the oldest of them, are stored."""
-        while self._held and size >= self._held[0]:
-            first = self._held.pop(0)
+        share = self._share
+        while self._held and size >= self._held[0][0]:
+            first, since = self._held.pop(0)
             size -= first
-            self._share.inflight.give(self._share, first)
+            if share.inflight.is_large(first):
+                share.turn.took(share.turn.now() - since)  # to its commit: the database's time is everybody's as well
+            share.inflight.give(share, first)
 
     def close(self) -> None:
         """Whatever is still held is dropped."""
         while self._held:
-            self._share.inflight.give(self._share, self._held.pop())
+            self._share.inflight.give(self._share, self._held.pop()[0])

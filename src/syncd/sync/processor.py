@@ -28,7 +28,7 @@ from syncd.sync.resource_watch import ResourceWatch
 from syncd.sync.rollout import Rollout
 from syncd.sync.schema_watch import SchemaWatch
 from syncd.sync.shadow import Trial
-from syncd.sync.turns import Slices, Turn, Turns, storing_seconds
+from syncd.sync.turns import Slices, Turn, Turns
 from syncd.sync.unsettled import look_at
 
 MAX_REASON = 500
@@ -148,7 +148,7 @@ class Processor:
             if rejected or page.rejects:
                 rejected.difference_update(page.healed)
                 rejected.update((reject.resource, reject.key) for reject in page.rejects)
-        slices.end(sum(storing_seconds(page.rows) for page, _ in found))
+        slices.end(len(pages))
         return [page for page, _ in found]
 
     @property

@@ -17,7 +17,6 @@ from syncd.sync.page import PageIn, PageRead
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.tally import Tally
 from syncd.sync.tenant import Tenant
-from syncd.sync.turns import PARSED_PER_SECOND
 from syncd.sync.walk import Fetched
 
 IDS_AT_ONCE = 1_000
@@ -55,10 +54,7 @@ class Reader:
             items: list[Item] = []
             self._pages += 1
             if answer.response is not None:
-                began = self._account.clock.monotonic()
                 items = self._items(answer.response)
-                parsed = answer.size / PARSED_PER_SECOND  # by whoever first asked what is in it
-                self._account.inflight.turn.took(self._account.clock.monotonic() - began + parsed)
                 if self._careful.retry and self._account.processor.aside:
                     await self._careful.sift(items, self._account.processor.resources)
                 await self._tenant.check(items)

@@ -3,36 +3,23 @@
 Reading a page takes a millisecond or two, and asyncio takes everybody in turn. A page of 30 MB takes half a second or more:
 whoever sends many of those would have the thread to himself. So records are read in slices of some milliseconds, between
 which everybody else has a turn, and an integration whose page took long rests before it takes the next one in: as long as
-others are at work, it has a tenth of the time. Alone, nobody ever rests.
+others are at work, it has less than a tenth of the time. Alone, nobody ever rests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from syncd.clock import Clock
-from syncd.store import Row
 
 SLICE_SECONDS = 0.005
 """Longest piece of reading between two looks at what else there is."""
-FREE_SECONDS = 0.02
+FREE_SECONDS = 0.025
 """A page that takes no more is a usual one: nobody rests for it."""
-RESTS = 9.0
-"""So many times what went beyond that it rests."""
-LONGEST_REST_SECONDS = 30.0
+RESTS = 14.0
+"""So many times what went beyond that it rests: more than nine, since receiving it is not counted."""
+LONGEST_REST_SECONDS = 120.0
 RECENT_SECONDS = 1.0
 """Who read something so lately is at work."""
-PARSED_PER_SECOND = 150e6
-"""Bytes of an answer: what parsing takes, which nobody can interrupt, is reckoned from its size."""
-STORED_ROWS_PER_SECOND, STORED_BYTES_PER_SECOND = 80e3, 50e6
-"""What storing takes of the database, which is shared as well, is reckoned too. Measured 2026-11-22 (docs/performance.md)."""
 _LOOK_SECONDS = 0.1
-
-
-def storing_seconds(rows: Sequence[Row]) -> float:
-    """What storing these will take of the database, about."""
-    size = sum(len(row.data_json) + len(row.raw_json) for row in rows)
-    return len(rows) / STORED_ROWS_PER_SECOND + size / STORED_BYTES_PER_SECOND
 
 
 class Turns:
@@ -66,12 +53,15 @@ class Turn:
         """Time a piece of work that can be interrupted."""
         return Slices(self, self._clock)
 
-    def took(self, seconds: float) -> None:
-        """One page, or several taken together, took so much of the thread's time."""
+    def now(self) -> float:
+        return self._clock.monotonic()
+
+    def took(self, seconds: float, pages: int = 1) -> None:
+        """One page, or several together, took so long: what reading took of the thread; a large one: all of its way."""
         now = self._clock.monotonic()
         self._turns.worked(self._integration, now)
-        if seconds > FREE_SECONDS:
-            until = max(self._rests_until, now) + (seconds - FREE_SECONDS) * RESTS
+        if seconds > FREE_SECONDS * pages:
+            until = max(self._rests_until, now) + (seconds - FREE_SECONDS * pages) * RESTS
             self._rests_until = min(until, now + LONGEST_REST_SECONDS)
 
     @property
@@ -114,7 +104,7 @@ class Slices:
     def go_on(self) -> None:
         self._began = self._clock.monotonic()
 
-    def end(self, also: float = 0.0) -> None:
-        """The work is done. `also`: seconds it took before it could be cut into pieces."""
+    def end(self, pages: int = 1) -> None:
+        """The work is done."""
         self.stop()
-        self._turn.took(self._spent + also)
+        self._turn.took(self._spent, pages)
