@@ -163,6 +163,9 @@ class Each(Model):
         None, description="The option that lists them all; the listing is walked for each in turn."
     )
     values: tuple[str, ...] = Field((), description="The same where no option does.")
+    id: RecordPath | None = Field(
+        None, description="The part of a record's id that names the one: what webhooks tell of others is none of ours."
+    )
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -178,6 +181,14 @@ class Windows(Model):
     end: str = Field(alias="to", description="Query parameter of its last day.")
     days: int = Field(ge=2, description="Days in a window, both ends counted: what the partner allows.")
     count: int = Field(ge=1, description="Windows, beginning with the one that begins today.")
+    before: int = Field(
+        0, ge=0, description="Days before today on which the first begins: today is UTC's, and west of it lasts longer."
+    )
+    over: str | None = Field(
+        None,
+        description="The normalized field with a record's last day. One that is over, before the first window, has left the "
+        "listing alive, and stays.",
+    )
 
 
 class Inner(Model):
