@@ -143,3 +143,42 @@ def test_a_task_of_attios_for_another_record_is_another_task(told: dict[str, Any
             "assignees": [],
         }
     }
+
+
+def test_what_is_not_on_the_first_of_several_pages_is_not_known_to_be_missing() -> None:
+    driver = drivers.load(
+        "rest",
+        partner="inn",
+        rest={
+            "resources": {
+                "tasks": {
+                    "path": "/tasks",
+                    "one": {"path": "/tasks/{id}"},
+                    "pushes": {
+                        "p": {
+                            "path": "/tasks",
+                            "fields": {"text": "text"},
+                            "look_up": {**LOOK, "same": {"text": "{data.text}"}, "more": "next"},
+                        },
+                        "each": {
+                            "path": "/tasks",
+                            "look_up": {**LOOK, "same": {"text": "{data.text}"}, "more": "next", "each": True},
+                        },
+                    },
+                }
+            }
+        },
+    )
+    resource, pushed = driver.resources({})["tasks"], change(text="x")
+
+    def page(text: str, **more: Any) -> Response:
+        return Response(200, Headers({}), dumps({"items": [{**task(), "text": text, "id": "1"}], **more}))
+
+    assert driver.already(resource, pushed, page("x", next="2"))
+    assert not driver.already(resource, pushed, page("y", next=None))
+    with pytest.raises(UnknownOutcomeError, match="another page follows"):
+        driver.already(resource, pushed, page("y", next="2"))
+    each = Change("tasks", None, "each", {"text": "x"}, "k1", NOON)
+    assert len(driver.look_up_each(resource, each, page("y", next="")) or ()) == 1
+    with pytest.raises(UnknownOutcomeError, match="another page follows"):
+        driver.look_up_each(resource, each, page("y", next="2"))

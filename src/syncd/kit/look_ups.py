@@ -99,6 +99,13 @@ def candidates(resource: Resource, change: Change, response: Response) -> list[s
     return ids
 
 
+def be_whole(resource: Resource, change: Change, response: Response) -> None:
+    """Raises UnknownOutcomeError where an answer that does not show it is not all there is."""
+    more = rules.more if (rules := rules_for(resource, change).look_up) is not None else None
+    if more is not None and getter(more)(response.json()) not in (MISSING, None, "", False):
+        raise UnknownOutcomeError("it is not on the first page of the look-up, and another page follows")
+
+
 def _one_of(found: list[Any], rules: LookUp, known: Mapping[str, Any], change: Change, response: Response) -> bool:
     """Is one of these records ours? Raises UnknownOutcomeError where none surely is, and one may be."""
     wanted = {path: value for path, one in rules.same.items() if (value := filled(one, known)) is not MISSING}

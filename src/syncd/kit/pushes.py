@@ -65,6 +65,11 @@ class LookUp(Model):
         None,
         description="Where the record or the list of them sits; several: the first that is a list. Left out: as in `one`.",
     )
+    more: Path | None = Field(
+        None,
+        description="Where an answer says that another page follows, by being there. What is not on the first one may be on "
+        "that: then nobody knows, and a person is asked.",
+    )
     same: dict[RecordPath, Any] = Field(description="Path in a record: what it says where the push has arrived.")
     after: Duration = Field(2.0, description="Not sooner after the push left: it may still be on its way.")
     made: RecordPath | None = Field(

@@ -271,7 +271,7 @@ class RestDriver(Driver):
         return DescribedSubscriptions(rules.subscriptions, rules.routes, lambda: self.resources(options), known)
 
     def events(self, delivery: Delivery) -> list[Event]:
-        return [] if self.spec.webhooks is None else webhooks.events(self.spec.webhooks, delivery)
+        return [] if self.spec.webhooks is None else webhooks.events(self.spec.webhooks, delivery, self._listed)
 
     # Pushes.
 
@@ -300,6 +300,8 @@ class RestDriver(Driver):
 
     def look_up_each(self, resource: Resource, change: Change, response: Response) -> Sequence[Request] | None:
         ids = look_ups.candidates(resource, change, response)
+        if ids is not None:
+            look_ups.be_whole(resource, change, response)
         return None if ids is None else [call for each in ids if (call := self.one(resource, each)) is not None]
 
     def look_first(self, resource: Resource, change: Change) -> bool:
@@ -312,7 +314,10 @@ class RestDriver(Driver):
 
     def already(self, resource: Resource, change: Change, response: Response) -> bool:
         if not look_ups.by_reading(resource, change):
-            return look_ups.already(resource, change, response)
+            arrived = look_ups.already(resource, change, response)
+            if arrived is resource.pushes[change.kind].is_deletion:  # it is not shown, as far as the answer goes
+                look_ups.be_whole(resource, change, response)
+            return arrived
         item = self.item(resource, response)
         identity = item.identity or self.identify(resource, item.raw or {})
         return identity.deleted
@@ -336,6 +341,12 @@ class RestDriver(Driver):
 
     def order_key(self, resource: Resource, change: Change) -> str:
         return pushing.order_key(resource, change)
+
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        """Resources that only a listing of them shows."""
+        found = self.spec.resources.items()
+        return frozenset(name for name, one in found if one.one is None and one.many is None and one.parent is None)
 
     @cached_property
     def _event_ids(self) -> Callable[[Delivery], str | None]:
