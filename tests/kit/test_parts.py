@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -122,6 +123,14 @@ def test_past_one_that_refuses_its_first_call_the_walk_goes_on_with_the_next_one
         seats, hall.request(seats, Checkpoint("x", "seats")), answer({"data": [{"seat": 1}], "total": 3})
     )
     assert second is not None and hall.beyond(seats, second) is None
+
+
+def test_windows_may_begin_before_today() -> None:
+    spec = deepcopy(SPEC)
+    spec["resources"]["shows"]["windows"]["before"] = 1
+    early = RestDriver(parse(spec))
+    first = early.request(early.resources({"halls": ["a"]})["shows"], Checkpoint("x", "shows"))
+    assert [dict(first.params)[name] for name in ("first", "last")] == ["{today-1d}", "{today+33d}"]
 
 
 def test_records_inside_rows_take_along_what_their_row_says() -> None:

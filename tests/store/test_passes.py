@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from syncd.errors import OwnershipError
@@ -317,6 +319,21 @@ async def test_a_person_may_confirm_that_a_part_is_empty(desk: Desk):
         await in_parts(desk, ("a/0", []), ("b/0", B))
     assert (await sweep(desk, confirmed=True)).deleted == 10
     assert (await in_parts(desk, ("a/0", []), ("b/0", B))).held == 0
+
+
+async def test_what_was_over_before_the_listing_begins_is_not_missed_by_it(desk: Desk):
+    last = {"old": "2026-11-20", "yesterday": "2026-11-21", "later": "2026-12-05", "unknown": None}
+    rows = [row(name, {"ends": day}) for name, day in last.items()]
+    more = {"guard": Guard(1.0, 500), "over": ("ends", date(2026, 11, 21))}
+    await desk.full_pass(*rows)
+    await sweep(desk, **more)
+    for _ in range(2):
+        await desk.full_pass(seen=["later"])
+        result = await sweep(desk, **more)
+    assert (result.deleted, result.held, result.missed) == (2, 0, 2)
+    assert await alive(desk) == {"old", "later"}
+    await in_parts(desk, ("a/0", ["old", "later"]), ("b/0", ["other"]), **more)
+    assert not (await in_parts(desk, ("a/0", []), ("b/0", ["later", "other"]), **more)).reason, "a block that has ended"
 
 
 async def test_what_a_part_shows_is_counted_by_records_and_by_rows(desk: Desk):

@@ -69,13 +69,19 @@ def _windows(windows: Windows | None) -> list[tuple[int, dict[str, str]]]:
         return [(0, {})]
     step = windows.days - 1
     return [
-        (number, {windows.start: _day(number * step), windows.end: _day((number + 1) * step)})
+        (
+            number,
+            {
+                windows.start: _day(number * step - windows.before),
+                windows.end: _day((number + 1) * step - windows.before),
+            },
+        )
         for number in range(windows.count)
     ]
 
 
 def _day(ahead: int) -> str:
-    return f"{{today+{ahead}d}}" if ahead else "{today}"
+    return f"{{today{ahead:+d}d}}" if ahead else "{today}"
 
 
 def placed(resource: Resource, cursor: str | None) -> tuple[int, str | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import asyncpg
@@ -34,15 +34,17 @@ before_seen AS (
 judged AS (
     SELECT
         r.external_id,
-        (r.fetched_at < $4 OR t.to_come) AND l.id IS NULL AS missed,
-        (r.fetched_at < $4 AND r.fetched_at < $6 OR t.to_come) AND l.id IS NULL AND b.id IS NULL AS missed_twice,
+        (r.fetched_at < $4 OR t.to_come) AND l.id IS NULL AND NOT t.over AS missed,
+        (r.fetched_at < $4 AND r.fetched_at < $6 OR t.to_come) AND l.id IS NULL AND b.id IS NULL AND NOT t.over AS missed_twice,
         r.row_version > 1 OR r.synced_at < $4 OR t.to_come AS older,
         r.row_version > 1 OR r.synced_at < $6 OR t.to_come AS oldest
     FROM syncd.records r
     LEFT JOIN last_seen l ON l.id = r.external_id
     LEFT JOIN before_seen b ON b.id = r.external_id
     -- Stored while our clock was ahead of what it is now: older than these passes for all we know.
-    CROSS JOIN LATERAL (SELECT r.fetched_at > $7::timestamptz + interval '1 minute' AS to_come) t
+    CROSS JOIN LATERAL (
+        SELECT r.fetched_at > $7::timestamptz + interval '1 minute' AS to_come,
+            coalesce((r.data ->> $8::text) COLLATE "C" < $9::text, false) AS over) t
     WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL
 )
 SELECT
@@ -72,12 +74,14 @@ former AS (
 judged AS (
     SELECT
         coalesce(l.place, f.place) AS place,
-        (r.fetched_at < $4 OR t.to_come) AND l.id IS NULL AS missed,
+        (r.fetched_at < $4 OR t.to_come) AND l.id IS NULL AND NOT t.over AS missed,
         r.row_version > 1 OR r.synced_at < $4 OR t.to_come AS older
     FROM syncd.records r
     LEFT JOIN last_seen l ON l.id = r.external_id
     LEFT JOIN former f ON f.id = r.external_id
-    CROSS JOIN LATERAL (SELECT r.fetched_at > $5::timestamptz + interval '1 minute' AS to_come) t
+    CROSS JOIN LATERAL (
+        SELECT r.fetched_at > $5::timestamptz + interval '1 minute' AS to_come,
+            coalesce((r.data ->> $6::text) COLLATE "C" < $7::text, false) AS over) t
     WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL
 )
 SELECT j.place, count(*) AS live, count(*) FILTER (WHERE older OR missed) AS older, count(*) FILTER (WHERE missed) AS missed,
@@ -212,16 +216,20 @@ class Passes:
         children: Sequence[str] = (),
         history: History | Mapping[str, History] = History.CHANGES,
         missing: str = "gone",
+        over: tuple[str, date] | None = None,
     ) -> Sweep:
         """Bury what the last two complete passes both missed, or hold it. Call it after a run finished `complete`.
 
         `missing` says what is done with those. `kept`: nothing is buried, whatever was missed; `read`: nor is it, and what
         the pass swept last has shown and this one has not is read once, by its id.
 
+        `over`: a field with a record's last day, and the first day that the listing shows; what ended sooner is not missed.
+
         `children` are resources whose records go with their parents; `run_id` is the run that the deletions count for.
         `confirmed` is a person's word that the guard may be passed. Raises OwnershipError.
         """
         now = self._database.clock.now()
+        since = (None, None) if over is None else (over[0], over[1].isoformat())
         async with self._database.transaction() as connection:
             await connection.execute(OVER_ALL)
             await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
@@ -249,6 +257,7 @@ class Passes:
                 before["id"],
                 before["started_at"],
                 now,
+                *since,
                 timeout=UNHURRIED_SECONDS,
             )
             parts = []
@@ -260,7 +269,7 @@ class Passes:
                 and found["missed"]
                 and await connection.fetchval(walked, integration, resource, last["id"])
             ):
-                known = (integration, resource, last["id"], last["started_at"], now)
+                known = (integration, resource, last["id"], last["started_at"], now, *since)
                 parts = await connection.fetch(_JUDGE_PARTS, *known, timeout=UNHURRIED_SECONDS)
             await connection.execute(BY_KEY)
             if missing != "gone":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 import structlog
 
@@ -201,6 +201,7 @@ class Pull:
                 children=account.children(plan.name),
                 history=account.history,
                 missing=plan.resource.missing,
+                over=self._over(),
             )
             tally.deleted += tally.sweep.deleted
             if tally.sweep.asked:
@@ -211,6 +212,13 @@ class Pull:
         await self._conditional.keep(complete=complete)
         if complete or mode is Mode.INCREMENTAL:
             await self._tell_drift(stand, complete=complete)
+
+    def _over(self) -> tuple[str, date] | None:
+        """Of a listing that shows days from today on: the field with a record's last one, and the first that is shown."""
+        windows = self.plan.resource.windows
+        if windows is None or windows.over is None:
+            return None
+        return windows.over, (self.account.clock.now() - timedelta(days=windows.before)).date()
 
     async def _how_drift_is_told(self, mode: Mode, before: Stand | None, fed: bool) -> Measure | None:
         account, plan = self.account, self.plan
