@@ -394,6 +394,23 @@ def test_addresses_that_are_none_do_not(address: str):
     assert contact.email_trouble(address)
 
 
+@pytest.mark.parametrize(
+    ("expected", "stored", "sound"),
+    [("a", "a", True), ("a", "b", False), ("a", None, False), (None, None, True), (None, "b", False)],
+)
+def test_a_condition_is_held_against_the_record_and_null_is_one(expected: Any, stored: Any, sound: bool):
+    orders = resource(p={"path": "/x/{id}", "fields": {"note": "text"}, "expects": {"if_status": "status"}})
+    wanted = change(note="x", if_status=expected)
+    assert pushing.expects(orders, wanted) and pushing.by_state(orders, wanted)
+    assert not pushing.expects(orders, change(note="x"))
+    if sound:
+        pushing.check(orders, wanted, {"status": stored})
+    else:
+        told = refusal(orders, wanted, {"status": stored})
+        assert told == "field if_status: the record was changed since: its status is another one"
+    pushing.check(orders, wanted, None)
+
+
 def test_a_condition_needs_a_way_to_read_the_record():
     pushes = {"p": {"path": "/x/{id}", "expects": {"if_status": "status"}}}
     with pytest.raises(ValidationError, match="`expects` of a push needs `one`"):

@@ -64,14 +64,13 @@ def by_state(resource: Resource, change: Change) -> bool:
 def expects(resource: Resource, change: Change) -> bool:
     """Does the change say how the record was when it was written?"""
     rules = resource.pushes.get(change.kind)
-    return rules is not None and any(change.data.get(name) is not None for name in rules.expects)
+    return rules is not None and any(name in change.data for name in rules.expects)
 
 
 def _check_expected(resource: Resource, rules: Push, change: Change, stored: Mapping[str, Any] | None) -> None:
     for name, field in rules.expects.items():
-        wanted = change.data.get(name)
-        if wanted is None or stored is None or equal(stored.get(field), wanted):
-            continue
+        if name not in change.data or stored is None or equal(stored.get(field), change.data[name]):
+            continue  # null is something to expect, too: a condition must not vanish because its value was not known
         hint = "read the record again, and push anew what is still wanted"
         error = refused(resource, f"field {name}: the record was changed since: its {field} is another one", hint)
         error.code = STATE
