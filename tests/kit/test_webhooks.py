@@ -187,6 +187,18 @@ def test_an_event_of_ours_without_an_id_is_refused_and_not_lost() -> None:
         driver(**RULES).events(Delivery(b"{", Headers()))
 
 
+def test_an_event_of_what_only_a_listing_shows_may_name_no_record() -> None:
+    resources = {"seats": {"path": "/seats", "id": "id"}, "halls": {"path": "/halls", "id": "id", "one": "/halls/{id}"}}
+    routes = {"seat.moved": "seats", "seat.gone": "seats", "hall.shut": "halls"}
+    hooks = {"verify": "none", "type": "type", "id": "id", "routes": routes, "deletes": ["seat.gone"]}
+    theatre = RestDriver(parse({"name": "theatre", "resources": resources, "webhooks": hooks}))
+    assert theatre.events(deliver({"type": "seat.moved", "id": 4})) == [Event("seats", "4", "seat.moved")]
+    assert theatre.events(deliver({"type": "seat.moved"})) == [Event("seats", "", "seat.moved")]
+    for kind in ("hall.shut", "seat.gone"):
+        with pytest.raises(PayloadError, match="no record id"):
+            theatre.events(deliver({"type": kind}))
+
+
 def test_what_an_unsigned_partner_says_is_only_where_to_look() -> None:
     unsigned = driver(**RULES, verify="none")
     facts = [

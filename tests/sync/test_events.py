@@ -540,6 +540,19 @@ async def test_deliveries_of_a_resource_that_cannot_be_read_by_id_have_its_listi
     assert task.not_before == clock.now() + timedelta(seconds=60)
 
 
+async def test_a_delivery_that_names_no_record_of_such_a_resource_has_its_listing_read_too(desk: Desk):
+    for kind in ("listed.changed", "things.changed", "listed.gone"):
+        await desk.deliver({"type": kind})
+    await desk.work()
+    (task,) = await desk.store.tasks.list("acme")
+    assert (task.kind, task.resource) == ("sync", "listed")
+    fates = await desk.fates()
+    assert fates[0] == ("done", "it names no record: the listing of listed is read")
+    assert [state for state, _ in fates[1:]] == ["buried", "buried"], "who can read by ids has to be told which"
+    types = {one.event_type: (one.known, one.count) for one in await desk.store.inbox.types("acme")}
+    assert types["listed.changed"] == (True, 1)
+
+
 async def test_a_child_that_cannot_be_read_by_id_is_listed_below_its_parent(desk: Desk, clock: FakeClock):
     desk.partner.truth["/things/7/notes"] = {"items": [{"id": "n1", "name": "below"}]}
     await desk.deliver(event("7", record=thing("7", "parent", clock.now())))

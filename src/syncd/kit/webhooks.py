@@ -6,7 +6,7 @@ Pure; the store keeps deliveries, the server answers them. Whether one is the pa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -67,6 +67,7 @@ class Event:
 
     resource: str
     external_id: str
+    """Empty where it does not say which: something of the resource has changed, which only its listing shows."""
     type: str = ""
     at: datetime | None = None
     """When it happened, by the partner's clock."""
@@ -188,8 +189,11 @@ def composite_id(*parts: str | bytes) -> str:
     return whole.hexdigest()
 
 
-def events(rules: Webhooks, delivery: Delivery) -> list[Event]:
-    """The facts in a delivery, by the description's paths. Types without a route are none of ours and left out."""
+def events(rules: Webhooks, delivery: Delivery, listed: Collection[str] = ()) -> list[Event]:
+    """The facts in a delivery, by the description's paths. Types without a route are none of ours and left out.
+
+    Of resources among `listed` an event starts a listing, whichever record it is of: it may leave out the id.
+    """
     body = _told(rules, delivery)
     announced = _announced(rules, body, delivery)
     if announced is not None:
@@ -197,7 +201,7 @@ def events(rules: Webhooks, delivery: Delivery) -> list[Event]:
     facts = [body] if rules.events is None else getter(rules.events)(body)
     if not isinstance(facts, list):
         raise PayloadError(f"expected a list of events at `{rules.events}`")
-    return [found for fact in facts if (found := _event(rules, fact, delivery)) is not None]
+    return [found for fact in facts if (found := _event(rules, fact, delivery, listed)) is not None]
 
 
 def believed(delivery: Delivery, events: Iterable[Event]) -> list[Event]:
@@ -222,13 +226,14 @@ def _type(rules: Webhooks, fact: Any, delivery: Delivery) -> str:
     return kind if isinstance(kind, str) else ""
 
 
-def _event(rules: Webhooks, fact: Any, delivery: Delivery) -> Event | None:
+def _event(rules: Webhooks, fact: Any, delivery: Delivery, listed: Collection[str]) -> Event | None:
     kind = _type(rules, fact, delivery)
     if kind in rules.revokes:
         return Event("", "", kind, _moment(getter(rules.at)(fact)) if rules.at else None, revoked=True)
     if kind not in rules.routes:
         return None
-    found = _id_in(rules, fact, kind)
+    may_lack = rules.routes[kind] in listed and kind not in rules.deletes
+    found = _id_in(rules, fact, kind, may_lack=may_lack)
     signed = delivery.signed and rules.verify != "none"
     # What anybody may have written is no record and no deletion: it says where to look.
     record = getter(rules.record)(fact) if rules.record and signed else None
@@ -238,18 +243,20 @@ def _event(rules: Webhooks, fact: Any, delivery: Delivery) -> Event | None:
         kind,
         _moment(getter(rules.at)(fact)) if rules.at else None,
         signed and kind in rules.deletes,
-        record if isinstance(record, dict) else None,
+        record if isinstance(record, dict) and found else None,
         parent_id=found if rules.routes[kind] in rules.below else None,
     )
 
 
-def _id_in(rules: Webhooks, fact: Any, kind: str) -> str:
-    """The id of the record an event is of. Raises PayloadError."""
+def _id_in(rules: Webhooks, fact: Any, kind: str, *, may_lack: bool) -> str:
+    """The id of the record an event is of; empty where it may lack. Raises PayloadError."""
     stated = rules.ids.get(rules.routes[kind], rules.id or "id")
     parts = []
     for path in (stated,) if isinstance(stated, str) else stated:
         found = getter(path)(fact)
         if found is None or found is MISSING or found == "":
+            if may_lack:
+                return ""
             raise PayloadError(f"event {kind}: no record id at `{path}`")
         parts.append(coerce.text(found))
     return parts[0] if isinstance(stated, str) else joined_id(parts)

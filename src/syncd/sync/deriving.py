@@ -84,13 +84,20 @@ class Deriver:
         delivery = Delivery(one.body or b"", Headers(one.headers), route=one.route)
         events = believed(delivery, self._account.driver.events(delivery))
         for event in events:
-            if event.revoked or event.credentials is not None:
+            if event.revoked or event.credentials is not None or self._is_of_all(event):
                 continue
             if not 0 < len(event.external_id) <= LONGEST_ID or not 0 < len(event.resource) <= LONGEST_ID:
                 raise PayloadError(f"event {event.type}: not an id that a record can have")
         # A time to come would keep a record dead, or as it is, until then.
         latest = one.received_at + AHEAD_MOST
         return [replace(event, at=None) if event.at is not None and event.at > latest else event for event in events]
+
+    def _is_of_all(self, event: Event) -> bool:
+        """Does it name no record of what only a listing shows? Then that is what it asks for."""
+        plan = self._account.plans.get(event.resource)
+        if event.external_id or event.deleted or event.raw is not None or plan is None:
+            return False
+        return plan.resource.parent is None and not self._is_readable(plan, "")
 
     def buries(self, found: Derived, one: Taken, error: Exception) -> None:
         """This delivery of a batch is a dead letter."""
@@ -134,7 +141,7 @@ class Deriver:
     def _is_ours(self, event: Event) -> bool:
         """Is it of a property, an account or the like that the options name, as far as its id tells?"""
         plan = self._account.plans.get(event.resource)
-        if plan is None or event.revoked or event.credentials is not None:
+        if plan is None or event.revoked or event.credentials is not None or not event.external_id:
             return True
         above = self._account.plans.get(plan.resource.parent or "")
         if above is not None and event.parent_id is not None:
@@ -150,9 +157,11 @@ class Deriver:
             self._counts(found, name, known=False)
         if used:
             about = used[0] if len(used) == 1 and used[0].resource else None
-            where = (about.resource, about.external_id) if about is not None else (None, None)
+            where = (about.resource, about.external_id or None) if about is not None else (None, None)
             why = found.unasked.get(one.id)
             nothing = why is not None and len(used) == 1
+            if about is not None and not about.external_id:
+                why = f"it names no record: the listing of {about.resource} is read"[:500]
             found.fates.append(Fate(one.id, "dropped" if nothing else "done", why, *where))
         elif passed:
             what = passed[0].resource

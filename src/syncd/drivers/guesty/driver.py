@@ -22,7 +22,7 @@ class Guesty(RestDriver):
                 raise RejectedError(told, code="invalid", resource=resource.name)
 
     def confirms(self, resource: Resource, change: Change, response: Response) -> bool:
-        """Custom fields come back as taken, perhaps as text; one that is missing or different was not (200 proves nothing)."""
+        """Custom fields come back as taken, perhaps as text; one that lacks or differs was not (200 proves nothing)."""
         wanted = wanted_fields(change)
         if wanted:
             answer = response.json()
