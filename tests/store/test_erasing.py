@@ -139,3 +139,15 @@ async def test_a_transaction_that_fails_erases_nothing(desk: Desk, monkeypatch: 
         await desk.put(guest(fetched=2, erased=GONE))
     assert (await desk.data("g") or {})["name"] == "Bea"
     assert [one.old for one in await desk.store.changes.after(0) if one.field == "name"] == ["Ada"]
+
+
+async def test_a_page_of_which_nothing_is_to_be_forgotten_asks_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    from syncd.store import erasing
+
+    monkeypatch.setattr(erasing, "_LEFT", "SELECT 1 / 0")
+    monkeypatch.setattr(erasing, "_CHANGES", "SELECT 1 / 0")
+    await desk.begin()
+    await desk.commit(guest("Ada", fetched=0))
+    await desk.commit(guest("Bea", fetched=1), guest("Cy", fetched=2), last=True, seen_ids=["g"])
+    await desk.store.pages.commit_read(desk.page(guest(fetched=3), run_id=None, seen_ids=None))
+    assert await desk.data("g") == {"name": None, "mail": None, "status": "here"}
