@@ -87,6 +87,15 @@ PUSHES: dict[str, Any] = {
         "idempotency": "natural",
         "record": "",
     },
+    "set_if": {
+        "method": "PUT",
+        "path": "/things/{id}",
+        "body": {"n": "{data.n}"},
+        "fields": {"n": "integer"},
+        "expects": {"if_n": "n"},
+        "idempotency": "natural",
+        "look_up": {"same": {"n": "{data.n}"}, "after": "0s"},
+    },
     "cautious_note": {
         "path": "/things/{id}/notes",
         "fields": {"word": "text"},

@@ -91,3 +91,13 @@ async def test_where_no_record_can_be_read_it_is_held_against_our_copy(store: St
     number, _ = await store.outbox.put(push)
     row = await stage.send(number)
     assert (row.state, row.sent_at, stage.methods) == ("buried", None, [])
+    row = await stage.send(await stage.put("cautious", {"if_n": 2}, external_id="t9"))
+    assert (row.state, row.sent_at, stage.methods) == ("buried", None, []), "of this one there is no copy"
+
+
+async def test_one_that_arrived_and_changed_the_record_itself_is_done_where_that_can_be_looked_up(store: Store):
+    stage = await Stage.open(store, {"id": "t1", "n": 1}, DOUBT, {"id": "t1", "n": 2})
+    number = await stage.put("set_if", {"n": 2, "if_n": 1})
+    assert (await stage.send(number)).state == "unknown"
+    assert (await stage.send(number)).state == "done"
+    assert stage.methods == ["GET", "PUT", "GET"], "one reading serves both questions"

@@ -110,7 +110,7 @@ class Asking:
                 driver.check(self._resource, self._change, fields)
         else:
             if unknown and push.external_id is not None:
-                await self._check_unknown(push.external_id, copy if expects else None)
+                await self._check_unknown(push.external_id, copy, expects)
 
     async def _check_again(self) -> None:
         """Before another try of a change that expects something: what was so then may be otherwise by now."""
@@ -125,15 +125,18 @@ class Asking:
                 error.args = (f"{error}; perhaps by this very push, whose answer was lost: look at the partner",)
             raise
 
-    async def _check_unknown(self, external_id: str, copy: dict[str, Any] | None) -> None:
+    async def _check_unknown(self, external_id: str, copy: dict[str, Any] | None, expects: bool) -> None:
         """Held against the state the partner has it in now. Where its records cannot be read, that is left to the partner;
         what is expected of the record is then held against our `copy`, for want of anything better."""
         driver = self._account.driver
         async with self._handled():
             readable = driver.one(self._resource, external_id) is not None
-            if not readable and copy is not None:
+            if not readable and expects and copy is not None:
                 driver.check(self._resource, self._change, copy)
         if not readable:
+            if expects and copy is None:
+                what = f"{self._change.kind} says how the record was, which is neither stored here nor can be read"
+                raise RejectedError(what, hint="push it without that, or once the record is stored", code=STATE)
             return
         fields = await self._read_anew(external_id)
         if fields is None:
