@@ -243,6 +243,11 @@ class Driver(ABC):
         """The account at the partner that the record says it belongs to."""
         return None
 
+    def tenant_by(self, options: Mapping[str, Any]) -> tuple[str, str] | None:
+        """The option that says which account records must name, and that account; None where a file gives none such."""
+        stated = ((name, one.tenant.get(str(options.get(name)))) for name, one in self.spec.options.items())
+        return next(((name, tenant) for name, tenant in stated if tenant is not None), None)
+
     @abstractmethod
     def classify(self, response: Response, now: datetime) -> PartnerError | None:
         """None for a sound answer, else what went wrong: its 4xx, its 5xx, its odd 200s."""

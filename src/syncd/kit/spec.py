@@ -452,6 +452,10 @@ class Option(Model):
         description="Value: what resources are then. Name: keys in place of its own, the name of one of `alternatives`, or "
         "null where there is none.",
     )
+    tenant: dict[OptionValue, str] = Field(
+        default_factory=dict,
+        description="Value: what records name under `tenant` then. Where a file gives that value, others are refused.",
+    )
 
 
 class Quality(Model):

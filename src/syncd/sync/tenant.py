@@ -23,7 +23,8 @@ class Tenant:
         account, resource = self.account, self.resource
         if resource.tenant is None:
             return
-        if self._known is None:
+        stated = account.driver.tenant_by(account.options)
+        if self._known is None and stated is None:
             async for stored in account.store.records.scan(account.name, resource.name, batch=1, limit=1):
                 self._known = account.driver.tenant(resource, stored.raw)
         for item in items:
@@ -32,6 +33,12 @@ class Tenant:
             told = account.driver.tenant(resource, item.raw) if item.raw is not None else None
             if told is None:
                 continue
+            if stated is not None and told != stated[1]:
+                raise PayloadError(
+                    f"{resource.name}: the listing is of another account ({told}) than `options` say"
+                    f" ({stated[0]}: {account.options[stated[0]]}); nothing of it was stored",
+                    hint=f"give {account.name} a credential of that account, or mend its options",
+                )
             if self._known is None:
                 self._known = told
             elif told != self._known:
