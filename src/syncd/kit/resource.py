@@ -359,7 +359,7 @@ class Resource(Model):
     compared: tuple[str, ...] = Field(
         (),
         description="The normalized fields that tell whether a record changed; left out: all of it as sent. For records that "
-        "a listing shows in another shape than a single read.",
+        "a listing shows in another shape than a single read; of one read alone all fields that it tells count.",
     )
     adopt: str | None = Field(
         None,

@@ -153,6 +153,17 @@ class Records:
         )
         return [each["external_id"] for each in found]
 
+    async def fields(self, integration: str, resource: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The fields of those of them that live."""
+        found = await self._database.fetch(
+            "SELECT r.external_id, r.data FROM unnest($3::text[]) AS i(id) JOIN syncd.records r "
+            "ON r.integration = $1 AND r.resource = $2 AND r.external_id = i.id WHERE r.deleted_at IS NULL",
+            integration,
+            resource,
+            list(ids),
+        )
+        return {each["external_id"]: each["data"] for each in found}
+
     async def told_before(
         self, integration: str, resource: str, ids: Sequence[str], before: datetime
     ) -> dict[str, dict[str, Any]]:

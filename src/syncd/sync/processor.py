@@ -137,7 +137,12 @@ class Processor:
             for name, group in groups.items():
                 target = self._targets[name]
                 alone = name != listed or not (source.listing or source.parent_id is not None)
-                watched = *self._watched(target.resource, group, listing=source.listing, alone=alone), alone
+                stored = {}
+                if (
+                    alone and target.resource.compared
+                ):  # it has what no listing shows, and what is `compared` does not tell
+                    stored = await self._store.records.fields(self._integration, name, list(group))
+                watched = *self._watched(target.resource, group, listing=source.listing, alone=alone), alone, stored
                 for some in _pieces(group):
                     self._take(target, some, known[name], page, source, rejected, unsure, watched)
                     await slices.pause()
@@ -274,12 +279,12 @@ class Processor:
         source: PageIn,
         rejected: set[tuple[str, str]],
         unsure: set[tuple[str, str]],
-        watched: tuple[ResourceWatch | None, dict[str, dict[str, Any]] | None, bool],
+        watched: tuple[ResourceWatch | None, dict[str, Raw] | None, bool, Mapping[str, Mapping[str, Any]]],
     ) -> None:
         """Tell news from what is known, and make rows of it."""
         resource, adapter, rollout = target.resource, target.adapter, target.rollout
         _, fields, hashable = self._reading(target)
-        frozen, shapes, alone = watched
+        frozen, shapes, alone, stored = watched
         trial = self.trials.get(resource.name)
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
         seen_at = source.observed_at if resource.stamped_by == "observed" else None
@@ -302,6 +307,12 @@ class Processor:
             try:
                 told = raw if hashable is None else hashable(raw)
                 _, digest = fingerprint(told, adapter)
+                if external_id in stored and before is not None and before.content_hash == digest:
+                    mapped = codec.loads(codec.dumps_storable(fields(raw)))
+                    if any(
+                        name not in stored[external_id] or stored[external_id][name] != mapped[name] for name in mapped
+                    ):
+                        _, digest = fingerprint([told, mapped], adapter)
             except FAULTS as error:
                 page.rejects.append(self._reject(name, external_id, raw, error, cause))
                 continue
