@@ -403,6 +403,11 @@ class Resource(Model):
         None,
         description="Records of another resource that it should show: what a complete pass does not is said, not deleted.",
     )
+    alike: tuple[str, ...] = Field(
+        (),
+        description="Normalized fields that stay when the partner gives a record another id: one that is gone while another "
+        "one has the same is told of.",
+    )
     queue: Queue | None = Field(None, description="Of a queue: how its messages are acknowledged.")
     ends: str | None = Field(
         None,
@@ -442,6 +447,9 @@ class Resource(Model):
         for name in self.compared:
             if name not in self.fields:
                 raise ValueError(f"compared: there is no field {name!r}")
+        for name in self.alike:
+            if name not in self.fields:
+                raise ValueError(f"alike: there is no field {name!r}")
         if self.compared and self.volatile:
             raise ValueError("`compared` says already what counts: `volatile` does not go with it")
         if self.stamp == "updated" and self.updated is None:

@@ -135,6 +135,27 @@ class Records:
         )
         return [each["external_id"] for each in found]
 
+    async def renewed(
+        self, integration: str, resource: str, *, fields: Sequence[str], since: datetime, most: int
+    ) -> list[tuple[str, str]]:
+        """Records buried since then, each with a living one that has the same in some of these fields and nothing else in
+        any; at most so many, those that went last first."""
+        found = await self._database.fetch(
+            "SELECT o.external_id AS old, n.external_id AS new FROM ("
+            "SELECT * FROM syncd.records WHERE integration = $1 AND resource = $2 AND deleted_at >= $4 "
+            "ORDER BY deleted_at DESC, external_id LIMIT $5) o JOIN syncd.records n "
+            "ON n.integration = o.integration AND n.resource = o.resource AND n.deleted_at IS NULL CROSS JOIN LATERAL ("
+            "SELECT bool_and(o.data ->> f = n.data ->> f) AS alike FROM unnest($3::text[]) AS w(f) "
+            "WHERE nullif(o.data ->> f, '') IS NOT NULL AND nullif(n.data ->> f, '') IS NOT NULL) c "
+            "WHERE c.alike ORDER BY o.deleted_at DESC, old, new LIMIT $5",
+            integration,
+            resource,
+            list(fields),
+            since,
+            most,
+        )
+        return [(each["old"], each["new"]) for each in found]
+
     async def waiting(
         self, integration: str, resource: str, *, field: str, values: Sequence[str], key: str, most: int = 1_000
     ) -> list[str]:

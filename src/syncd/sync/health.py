@@ -61,6 +61,8 @@ class ResourceHealth:
     """By queue: its messages as last shown, and since when each has been."""
     unattested: Explanation | None = None
     """A listing does not show records it should: nothing is deleted for that."""
+    renewed: Explanation | None = None
+    """Records went while others with the same names came: perhaps they are the same ones."""
     unacknowledged: Explanation | None = None
     """Messages of a queue are shown again and again."""
     refused: Explanation | None = None
@@ -301,6 +303,7 @@ class Health:
         remark = (
             remark or self.contract or next((one.unattested for one in self.resources.values() if one.unattested), None)
         )
+        remark = remark or next((one.renewed for one in self.resources.values() if one.renewed), None)
         return State.HEALTHY, remark or next(scope.remarks(gate, now), None)
 
     def resource_state(
@@ -326,7 +329,7 @@ class Health:
         if known.unacknowledged is not None:
             return State.DEGRADED, known.unacknowledged
         put_off = self._put_off(resource, now)
-        return (State.HEALTHY, known.shape) if put_off is None else (State.WAITING, put_off)
+        return (State.HEALTHY, known.shape or known.renewed) if put_off is None else (State.WAITING, put_off)
 
     def _put_off(self, resource: str, now: datetime) -> Explanation | None:
         """A run that waits in its row for a limit: of its route, of the token endpoint, of a whole day."""

@@ -27,6 +27,7 @@ from syncd.sync.media import ask_for_lacking
 from syncd.sync.passing import tell_refused
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.reading import Reader
+from syncd.sync.renaming import tell_renewed
 from syncd.sync.stages import Stages
 from syncd.sync.tally import Tally
 from syncd.sync.unsettled import ask_for_looks
@@ -208,6 +209,7 @@ class Pull:
                 account.tasks_added()
             await ask_for_lacking(account, plan)
             await tell_unattested(account, plan, stand)
+            await tell_renewed(account, plan)
         await ask_for_looks(account, plan, complete=complete)
         await self._conditional.keep(complete=complete)
         if complete or mode is Mode.INCREMENTAL:
