@@ -47,6 +47,7 @@ class DescribedSubscriptions(Subscriptions):
         given = () if each is None else each.values if each.option is None else options.get(each.option)
         self._each = [str(one) for one in given] if isinstance(given, list | tuple) else []
         self._list = None if rules.listing is None else _listing(rules, self._each)
+        self.lists = max(len(self._each), 1)
 
     def wanted(self, resources: Collection[str]) -> frozenset[str]:
         events = {event for name in resources for event in self._asked(name)} - set(self._rules.without)
@@ -113,7 +114,7 @@ class DescribedSubscriptions(Subscriptions):
         return self._call(self._rules.remove, "DELETE", one.events, id=one.id, url=one.url)
 
     def _call(self, call: Call, method: str, events: Collection[str], **known: str) -> Request:
-        stands = {**self._options, **known}
+        stands = {**self._options, "each": ",".join(self._each), **known}
         if self._rules.one_an_event and len(events) == 1:
             stands |= self._of(next(iter(events)))
         body = None if call.body is None else self._filled(call.body, sorted(events), stands)
@@ -142,6 +143,14 @@ class DescribedSubscriptions(Subscriptions):
             return [self._filled(inner, events, known) for inner in value]
         return fill(value, known)
 
+    def _each_in(self, raw: Any) -> list[str]:
+        """Which of the properties, or the like, one that is listed is for."""
+        each = self._rules.each
+        assert each is not None
+        if each.wide is not None and getter(each.wide)(raw) is True:
+            return self._each
+        return [_text(getter(each.source)(raw))]
+
     def _one(self, raw: Any) -> Subscription:
         known = getter(self._rules.id)(raw)
         if isinstance(known, bool) or not isinstance(known, str | int) or known == "":
@@ -153,8 +162,8 @@ class DescribedSubscriptions(Subscriptions):
         rules = self._rules
         told, status = getter(rules.events)(raw), _text(getter(rules.status)(raw)) if rules.status else ""
         named = told if isinstance(told, list) else [told]
-        each = "" if rules.each is None else f"{_text(getter(rules.each.source)(raw))}:"
-        events = frozenset(f"{each}{name}" for name in named if isinstance(name, str) and name)
+        heads = [""] if rules.each is None else [f"{one}:" for one in self._each_in(raw)]
+        events = frozenset(f"{each}{name}" for name in named if isinstance(name, str) and name for each in heads)
         whole = events if events or isinstance(told, list) else one.events
         url = _text(getter(rules.url)(raw)) or one.url
         return replace(

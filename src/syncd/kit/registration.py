@@ -64,6 +64,11 @@ class EachOf(Each):
     """What subscriptions are made for one at a time, beside events: a property, an account."""
 
     source: RecordPath = Field(alias="from", description="Where one that is listed names it.")
+    wide: RecordPath | None = Field(
+        None,
+        description="True of one that names something larger (the account they belong to): it is taken to bring the events "
+        "of each, and is never removed as a second one.",
+    )
 
 
 def _only_path(value: Any) -> Any:

@@ -48,6 +48,8 @@ class Subscriptions(ABC):
     """The partner may drop them without a word: once they were made they are looked at every 6 hours, and made anew."""
     listed: bool = True
     """The partner has a list of them. False: each is read by its id, and known only from the row its secret is sealed in."""
+    lists: int = 1
+    """So many lists make up that of all: one for each property, say."""
     longest_url: int | None = None
     """Characters of an address."""
     waits: Sequence[float] = ()

@@ -35,7 +35,8 @@ judged AS (
     SELECT
         r.external_id,
         (r.fetched_at < $4 OR t.to_come) AND l.id IS NULL AND NOT t.over AS missed,
-        (r.fetched_at < $4 AND r.fetched_at < $6 OR t.to_come) AND l.id IS NULL AND b.id IS NULL AND NOT t.over AS missed_twice,
+        (r.fetched_at < $4 AND r.fetched_at < $6 OR t.to_come) AND l.id IS NULL AND b.id IS NULL AND NOT t.over
+            AS missed_twice,
         r.row_version > 1 OR r.synced_at < $4 OR t.to_come AS older,
         r.row_version > 1 OR r.synced_at < $6 OR t.to_come AS oldest
     FROM syncd.records r

@@ -83,7 +83,7 @@ def compare(
 ) -> tuple[list[Found], list[Step]]:
     """What is there, and the least that has to be done. `sealed` are the ids whose secret we hold, `readable` says that the
     partner tells a secret again, `in_file` that the integration's file has one."""
-    every = list(told)
+    every = _once(told)
     ours = [one for one in every if same_address(one.url, url)]
     main = max(ours, key=lambda one: (one.id in sealed, one.active, -len(one.lacks(wanted)), one.id), default=None)
     found, steps = [], []
@@ -117,11 +117,16 @@ def compare_each(
     own_address: bool = True,
 ) -> tuple[list[Found], list[Step]]:
     """The same for a partner that wants one for each kind of event: at an address that ends in it, or all at one."""
-    every, steps = list(told), []
+    every, steps = _once(told), []
     ours: dict[str, Found] = {}
     for event in sorted(wanted):
         some = every if own_address else [one for one in every if event in one.events]
         where = f"{url}/{event}" if own_address else url
+        if wide := [one for one in some if len(one.events) > 1 and same_address(one.url, where)]:
+            # Made for more than one: what it is good for nobody can tell better, and its end might be that of all.
+            for one in wide:
+                ours[one.id] = compare([one], where, {event}, sealed, readable=readable, in_file=in_file)[0][0]
+            continue
         found, due = compare(some, where, {event}, sealed, readable=readable, in_file=in_file)
         ours |= {each.subscription.id: each for each in found if each.ours}
         steps += due
@@ -134,6 +139,14 @@ def compare_each(
             text = f"{one.id}: nothing here wants {event}"
             steps.append(Step(Action.REMOVE, f"remove {text}", f"removed {text}", one))
     return [ours.get(one.id) or Found(one, False, Held.NOBODY) for one in every], steps
+
+
+def _once(told: Iterable[Subscription]) -> list[Subscription]:
+    """Each once, though several lists may show it: what is asked for of one property may be told of all."""
+    found: dict[str, Subscription] = {}
+    for one in told:
+        found.setdefault(one.id, one)
+    return list(found.values())
 
 
 def without_secret(one: Subscription, url: str) -> Subscription:

@@ -23,6 +23,7 @@ from syncd.sync.subscribed import Action, Found, Step, among, compare, compare_e
 KIND: Final = "webhook"
 """Of the sealed row of an integration: by subscription, its secret."""
 MOST_PAGES: Final = 50
+"""Of one list of subscriptions."""
 SEALING_TRIES: Final = 5
 ENOUGH_REFUSED: Final = 3
 """Refusals in a row from the first step on: it is not the kind of event that the partner minds."""
@@ -59,7 +60,7 @@ class Subscribing:
     async def _listed(self) -> list[Subscription]:
         told: list[Subscription] = []
         request: Request | None = self._api.listing()
-        for _ in range(MOST_PAGES):
+        for _ in range(MOST_PAGES * self._api.lists):
             if request is None:
                 return told
             response = await self._call(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from syncd.codec import dumps
 from syncd.errors import ConfigError, PayloadError, RejectedError
 from syncd.kit import Change, Checkpoint, Headers, Mode, Resource, Response, is_card_number
 from syncd.kit.resource import Since
+from syncd.sync.subscribed import compare_each, without_secret
 
 P, Q = "900000000101", "900000000102"
 BOTH = {"properties": [P, Q]}
@@ -142,6 +144,56 @@ def test_each_event_of_each_property_is_a_subscription_of_its_own() -> None:
     assert (
         second is not None and dict(second.params) == {"propertyID": Q} and rules.following(second, answer({})) is None
     )
+
+
+OURS = "https://hooks.example/webhooks/cloudbeds/inn"
+
+
+def row(number: int, key: str, of: str, event: str) -> dict[str, Any]:
+    entity, _, action = event.partition("/")
+    return {"id": str(number), "key": {"type": key, "id": of}, "event": {"entity": entity, "action": action},
+            "subscriptionType": "webhook", "subscriptionData": {"endpoint": f"{OURS}/s3cret"}}  # fmt: skip
+
+
+def looked(*rows: dict[str, Any], wanted: Collection[str]) -> tuple[list[str], list[str]]:
+    """How each stands, and what is due, where each property's list shows all of them."""
+    rules = DRIVER.subscriptions(BOTH)
+    assert rules is not None
+    told = rules.found(answer({"success": True, "data": list(rows)})) * 2
+    found, due = compare_each(
+        [without_secret(one, OURS) for one in told], OURS, wanted, {str(n) for n in range(10)},
+        readable=False, in_file=False, own_address=False,
+    )  # fmt: skip
+    return [one.state for one in found], [step.would for step in due]
+
+
+def test_a_list_that_shows_every_property_whichever_is_asked_for_makes_no_second_ones() -> None:
+    wanted = [f"{P}:guest/created", f"{Q}:guest/created"]
+    both = row(7, "property", P, "guest/created"), row(8, "property", Q, "guest/created")
+    assert looked(*both, wanted=wanted) == (["sound", "sound"], [])
+    states, due = looked(*both, row(9, "property", Q, "guest/created"), wanted=wanted)
+    assert len(due) == 1 and due[0].startswith("remove"), "a real second one"
+    assert sorted(states) == ["broken", "sound", "sound"]
+
+
+@pytest.mark.parametrize("key", ["association", "user"])
+def test_one_of_an_association_is_of_all_its_properties_and_stays(key: str) -> None:
+    wanted = [f"{P}:guest/created", f"{Q}:guest/created"]
+    assert looked(row(7, key, "4400", "guest/created"), wanted=wanted) == (["sound"], [])
+    two = row(7, key, "4400", "guest/created"), row(8, key, "4400", "guest/created")
+    assert looked(*two, wanted=wanted) == (["sound", "sound"], [])
+    assert looked(*two, wanted=[*wanted, f"{P}:guest/removed"])[1][0].startswith(f"make a subscription of {P}:guest")
+
+
+def test_an_end_names_its_property_and_as_many_lists_are_read_as_there_are_properties() -> None:
+    many = {"properties": [str(900000000101 + n) for n in range(60)]}
+    rules = DRIVER.subscriptions(many)
+    assert rules is not None and rules.lists == 60
+    one, wide = rules.found(
+        answer({"data": [row(7, "property", P, "guest/created"), row(8, "user", "1", "guest/created")]})
+    )
+    assert dict(rules.remove(one).params) == {"subscriptionID": "7", "propertyIDs": P}
+    assert dict(rules.remove(wide).params)["propertyIDs"].count(",") == 59
 
 
 @pytest.mark.parametrize("key", ["endpoint", "url"])

@@ -8,7 +8,7 @@ each use, five calls a second with suspension, property-local times, and webhook
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import orjson
 from aiohttp import web
@@ -26,8 +26,10 @@ OUTER = ("propertyID",)
 
 class CloudbedsSimulator(CloudbedsWrites):
     """Options: `api_key`, `client_id`, `client_secret`, `refresh_token`, `token_seconds`, `per_second` (5; 10 of a partner),
-    `suspend_after` (so many offences), `guest_list` (`map` as the definition has it, `list` as was recorded), `history`
-    (days of data), and counts of hotels, room_types, rooms, reservations, guests, room_blocks, rate_plans, custom_fields."""
+    `suspend_after` (so many offences), `guest_list` (`map` as the definition has it; `list` as was recorded, in which every
+    fifth guest stands twice), `hook_list` (`property`: subscriptions of the one asked for; `all`: whatever is asked;
+    `association`, `user`: the same, under a key of that type), `history` (days of data), and counts of hotels, room_types,
+    rooms, reservations, guests, room_blocks, rate_plans, custom_fields."""
 
     routes = (
         *CloudbedsWrites.routes,
@@ -198,7 +200,12 @@ class CloudbedsSimulator(CloudbedsWrites):
 
         rows = collection.chosen(token, choose)
         if self.options["guest_list"] == "list":
-            return self._list(call, rows, 100, 100)
+            earlier = (
+                []
+                if query.get("resultsFrom")
+                else [_stayed(entry) for entry in rows if int(entry.raw["guestID"]) % 5 == 1]
+            )
+            return self._list(call, [*earlier, *rows], 100, 100)
         page = list(self._page(call, rows, 100, 100))
         body: Raw | list[Raw] = {entry.raw["guestID"]: _less(entry.raw) for entry in page} or []  # PHP's empty map
         return self.reply({"success": True, "data": body, "count": len(page), "total": self.total(call, len(rows))})
@@ -228,6 +235,18 @@ class CloudbedsSimulator(CloudbedsWrites):
     def housekeeping(self, call: Call) -> web.Response:
         rows = self.of_property(self.listing(call, "housekeeping"), self.property(call.query, "propertyID"))
         return self._list(call, rows, 100, 5000)
+
+
+def _stayed(entry: Entry) -> Entry:
+    """The row of an earlier reservation of the same guest: in a list a guest stands once for each."""
+    at = datetime.fromisoformat(entry.raw["dateModified"]) - timedelta(days=9)
+    raw = {
+        **entry.raw,
+        "reservationID": f"{entry.raw['reservationID']}9",
+        "status": "checked_out",
+        "dateModified": f"{at}",
+    }
+    return Entry(entry.id, entry.key, raw)
 
 
 def _less(raw: Raw) -> Raw:

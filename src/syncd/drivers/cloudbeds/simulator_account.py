@@ -75,6 +75,7 @@ class CloudbedsAccount(Simulator):
             "per_second": 5,
             "suspend_after": 20,
             "guest_list": "map",
+            "hook_list": "property",
             "history": 90,
             **counts,
         }

@@ -93,14 +93,21 @@ class CloudbedsHooks(CloudbedsAccount):
         for target in self.deliveries.targets.values():
             of, _, event = target.events[0].partition(":")
             entity, _, action = event.partition("/")
-            if of == known:
+            shown = self.options["hook_list"]
+            if of == known or shown != "property":
+                key = (
+                    {"type": shown, "id": "4400"}
+                    if shown in {"association", "user"}
+                    else {"type": "property", "id": of}
+                )
                 found.append({
-                    "id": target.id, "key": {"type": "property", "id": of}, "event": {"entity": entity, "action": action},
+                    "id": target.id, "key": key, "event": {"entity": entity, "action": action},
                     "owner": {"type": "client", "id": str(self.options["client_id"])}, "subscriptionType": "webhook",
                     "subscriptionData": {"endpoint": target.url},
                 })  # fmt: skip
         return self.reply({"success": True, "data": found})
 
     def hook_remove(self, call: Call) -> web.Response:
+        self.property(call.query, "propertyIDs")
         found = self.deliveries.targets.pop(call.query.get("subscriptionID", ""), None)
         return self.reply({"success": True}) if found else self.fail("Subscription not found")
