@@ -256,3 +256,29 @@ async def test_of_many_read_by_one_call_each_names_its_own_cause(desk: Desk):
     assert [row[0] for row in await desk.rows("SELECT cause FROM syncd.rejects")] == [
         f"task {taken['9'].id}: webhook e3"
     ]
+
+
+@pytest.mark.parametrize(("status", "let_in", "gone"), [(403, True, True), (403, False, False), (404, False, True)])
+async def test_where_gone_is_a_word_of_permission_it_is_believed_only_while_the_account_itself_is_let_in(
+    desk: Desk, status: int, let_in: bool, gone: bool
+):
+    desk.partner.truth["/things/7"] = {"id": "7", "name": "seven"}
+    await desk.store.tasks.put("acme", fetch("7"))
+    await desk.do_tasks()
+    await desk.clock.advance(10)
+    await desk.store.tasks.put("acme", fetch("7"))
+    own = desk.account.driver.test(desk.account.options).path
+
+    async def call(request: Any, **_: Any) -> Any:
+        if request.path != own:
+            raise GoneError("no_access", status=status)
+        if not let_in:
+            raise AuthError("answered 403", status=403)
+
+    desk.account.session.call = call  # type: ignore[method-assign]
+    await desk.do_tasks()
+    [row] = await desk.rows("SELECT deleted_at FROM syncd.records WHERE resource = 'things'")
+    assert (row["deleted_at"] is not None) is gone
+    assert (desk.account.health.auth is None) is gone
+    waits = [task for task in await desk.store.tasks.list("acme") if task.kind == "fetch"]
+    assert len(waits) == (0 if gone else 1), "it waits for the rights"

@@ -38,6 +38,8 @@ log = structlog.get_logger()
 TOLD_MOST = 200
 SPLIT_CALLS = 16
 """Enough to find one bad id among a hundred."""
+_DENIALS = frozenset({401, 403})
+"""Statuses of a permission, whatever a partner means by them."""
 _OF_ONE = frozenset({400, 404, 409, 410, 413, 414, 422})
 
 
@@ -268,6 +270,7 @@ class Worker:
         try:
             response = await account.session.call(request, lane=task.lane, judging=self._suspects.judging(task))
         except GoneError as gone:
+            await self._ask_for_itself(gone, task)
             await account.store.pages.delete(
                 account.name,
                 plan.name,
@@ -291,6 +294,15 @@ class Worker:
                     await look_again(account, plan, task, items[0])
         self._account.freshness.asked(task, asked_at)
         await self._done(task)
+
+    async def _ask_for_itself(self, gone: GoneError, task: Task) -> None:
+        """Where a partner says "gone" by a word of permission: is the account as a whole still let in?
+
+        One that lost its rights is told the same of everything it has. Raises what its own call is refused with.
+        """
+        if gone.status in _DENIALS:
+            account = self._account
+            await account.session.call(account.driver.test(account.options), lane=task.lane)
 
     async def _look(self, plan: ResourcePlan, task: Task) -> None:
         """Read a record that is in a state no list shows, unless it was settled meanwhile."""
@@ -332,7 +344,8 @@ class Worker:
                 response = await account.session.call(
                     step.request, lane=task.lane, judging=self._suspects.judging(task)
                 )
-            except GoneError:
+            except GoneError as gone:
+                await self._ask_for_itself(gone, task)
                 break
             with witnessed(step.request, response):
                 async with self._suspects.handled(task):
