@@ -15,6 +15,8 @@ from syncd.demo.lines import shown
 from syncd.demo.stage import Stage, same, stats, truth
 from syncd.store import Store
 
+HEADINGS = ("partner", "stored", "compared", "equal", "told", "pushed", "tokens", "calls", "429s", "broken")
+"""`told`: webhooks that came; `pushed`: changes of ours; `tokens`: how many were issued; `broken`: limits exceeded."""
 COMPARES = 5
 """So often what is stored is compared, a second apart, before it is called different."""
 
@@ -41,20 +43,8 @@ class Verdict:
         table = Table(
             box=None, pad_edge=False, title="\nRecords compared with their partner's own", title_justify="left"
         )
-        headings = (
-            "integration",
-            "stored",
-            "compared",
-            "equal",
-            "webhooks",
-            "pushes",
-            "tokens",
-            "calls",
-            "429s",
-            "violations",
-        )
-        for heading in headings:
-            table.add_column(heading, justify="left" if heading == "integration" else "right")
+        for heading in HEADINGS:
+            table.add_column(heading, justify="left" if heading == "partner" else "right", no_wrap=True)
         sound, remarks, records_all, compared_all = True, list[str](), 0, 0
         pushed = await self._pushed(store)
         for integration in sorted(overview["integrations"], key=lambda one: str(one["partner"])):
@@ -68,7 +58,7 @@ class Verdict:
             stored = sum(resource["records"] for resource in integration["resources"])
             records_all, compared_all = records_all + stored, compared_all + records
             table.add_row(
-                f"{'✓' if records == equal and healthy else '✗'} {integration['name']} ({partner})",
+                f"{'✓' if records == equal and healthy else '✗'} {partner}",
                 f"{stored:,}",
                 f"{records:,}",
                 f"{equal:,}",
