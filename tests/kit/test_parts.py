@@ -133,6 +133,27 @@ def test_windows_may_begin_before_today() -> None:
     assert [dict(first.params)[name] for name in ("first", "last")] == ["{today-1d}", "{today+33d}"]
 
 
+@pytest.mark.parametrize("kind", ["page", "offset", "cursor"])
+def test_a_page_of_rows_without_records_inside_ends_no_listing(kind: str) -> None:
+    pages = {
+        "kind": kind,
+        "param": "at",
+        "end": "empty",
+        **({"next": "next"} if kind == "cursor" else {"size": "size"}),
+    }
+    shows = {"path": "/shows", "records": "data", "inner": {"records": "acts"}, "page_size": 2, "pages": pages}
+    hall = RestDriver(parse({"name": "hall", "resources": {"shows": shows}}))
+    listing = hall.resources({})["shows"]
+    walk = hall.pages(listing, hall.request(listing, Checkpoint("x", "shows")))
+    asked = [next(walk)]
+    told = [[{"acts": []}, {"acts": []}], [{"acts": [{"id": 1}, {"id": 2}]}, {"acts": []}], [{"acts": None}], []]
+    with pytest.raises(StopIteration):
+        for number, rows in enumerate(told):
+            asked.append(walk.send(answer({"data": rows, "next": f"c{number}"})))
+    places = {"page": [None, "2", "3", "4"], "offset": [None, "2", "4", "5"], "cursor": [None, "c0", "c1", "c2"]}
+    assert [dict(one.params).get("at") for one in asked] == places[kind]
+
+
 def test_records_inside_rows_take_along_what_their_row_says() -> None:
     hall, shows = driver(), resource("shows")
     rows = [{"name": "s", "acts": [{"id": 1}, {"id": 2, "show": "own"}]}, {"name": "t"}, {"name": "u", "acts": None}]

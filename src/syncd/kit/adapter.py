@@ -107,13 +107,18 @@ class Reader:
 
     def records(self, response: Response) -> list[Any]:
         """The page's raw records. `null` in place of the list is an empty one; anything else raises PayloadError."""
+        found = self.rows(response)
+        return found if self._assembly is None or not found else self._assembly.records(found, response)
+
+    def rows(self, response: Response) -> list[Any]:
+        """What the page lists, which is what partners count: the records, or what has them in a list inside. As `records`."""
         found: Any = MISSING
         for _, get in self._lists:
             found = get(response)
             if type(found) is dict and self._resource.keyed:
                 found = list(found.values())
             if type(found) is list:
-                return found if self._assembly is None else self._assembly.records(found, response)
+                return found
         if found is None or (response.reads is not None and self._is_empty(response)):
             return []
         where = " or ".join(f"`{path}`" if path else "the top of the answer" for path, _ in self._lists)

@@ -131,7 +131,7 @@ def spread(resource: Resource, request: Request, response: Response) -> list[Req
     pages = resource.pages
     if pages.kind not in {"offset", "page"} or pages.more is not None:
         return None
-    count = len(resource.reader.records(response))
+    count = len(resource.reader.rows(response))
     if count == 0 or (resource.page_size is not None and count != resource.page_size):
         return None
     at = _position(resource, request)
@@ -180,7 +180,7 @@ def _after_cursor(resource: Resource, response: Response) -> str | None:
     more = _more(resource, response)
     if more is False:
         return None
-    if pages.end == "empty" and not resource.reader.records(response):
+    if pages.end == "empty" and not resource.reader.rows(response):
         return None
     if pages.next is not None:
         found = _text(resource, answer_getter(pages.next)(response), pages.next)
@@ -202,7 +202,7 @@ def _after_cursor(resource: Resource, response: Response) -> str | None:
 
 def _instead(resource: Resource, request: Request, response: Response) -> str | None:
     """The offset to go on from where an answer has no cursor, as a cursor that says so."""
-    pages, count = resource.pages, len(resource.reader.records(response))
+    pages, count = resource.pages, len(resource.reader.rows(response))
     stated = _text(resource, answer_getter(pages.next_offset or "")(response), pages.next_offset or "")
     if stated is not None:
         return f"{OFFSET}{stated}" if count else None
@@ -216,7 +216,7 @@ def _instead(resource: Resource, request: Request, response: Response) -> str | 
 
 def _after_number(resource: Resource, request: Request, response: Response) -> str | None:
     pages = resource.pages
-    at, count = _position(resource, request), len(resource.reader.records(response))
+    at, count = _position(resource, request), len(resource.reader.rows(response))
     more = _more(resource, response)
     if count == 0:
         if more:
