@@ -355,6 +355,11 @@ class Resource(Model):
         "`kept`, and it is read by its id once.",
     )
     sparse: bool = Field(False, description="A missing key means: not told. Stored fields are kept.")
+    instead: tuple[tuple[str, ...], ...] = Field(
+        (),
+        description="Of `sparse`: keys that say the same in another shape, such as [assetId, asset]. One that is told makes "
+        "the others of its group null in what is stored: what an earlier answer said there is over.",
+    )
     volatile: tuple[RecordPath, ...] = Field((), description="What changes and means nothing: left out of the hash.")
     compared: tuple[str, ...] = Field(
         (),
@@ -450,6 +455,8 @@ class Resource(Model):
         for name in self.alike:
             if name not in self.fields:
                 raise ValueError(f"alike: there is no field {name!r}")
+        if self.instead and not self.sparse:
+            raise ValueError("`instead` is of resources that are `sparse`: elsewhere each answer is stored whole")
         if self.compared and self.volatile:
             raise ValueError("`compared` says already what counts: `volatile` does not go with it")
         if self.stamp == "updated" and self.updated is None:
@@ -523,6 +530,11 @@ class Resource(Model):
         return self.windows is not None or any(
             TODAY.search(text) for text in _texts([self.path, self.params, self.body])
         )
+
+    def laid_over(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A raw record as it is laid over what is stored of it: told in one shape, it says that the other is over."""
+        told = [group for group in self.instead if any(key in raw for key in group)]
+        return {**dict.fromkeys(key for group in told for key in group), **raw} if told else raw
 
     def links(self, raw: Mapping[str, Any]) -> list[str]:
         """The links of a record's files, each once, in their order."""

@@ -350,7 +350,7 @@ class Processor:
                     external_id,
                     name,
                     data,
-                    codec.dumps(raw),  # as sent: the hashed document has its keys sorted
+                    codec.dumps(resource.laid_over(raw)),  # as sent: the hashed document has its keys sorted
                     digest,
                     fetched_at,
                     identity.source_version,

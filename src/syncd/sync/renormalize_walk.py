@@ -78,7 +78,8 @@ class Walk:
 
     async def _read_after(self, external_id: str) -> _Read:
         one, store = self._one, self._account.store.renormalizations
-        found = await store.records(one.integration, one.resource, after=external_id, limit=BATCH, whole=one.dry)
+        whole = one.dry or self._plan.resource.sparse
+        found = await store.records(one.integration, one.resource, after=external_id, limit=BATCH, whole=whole)
         last = len(found) < BATCH
         batch = Batch(seen=len(found), last_id="" if last else found[-1].external_id)
         rows, rejects = self._reread(found, batch)
@@ -96,7 +97,11 @@ class Walk:
             try:
                 told = record.raw if hashable is None else hashable(record.raw)
                 _, digest = codec.fingerprint(told, adapter)
-                mapped = codec.dumps_storable(read(record.raw))
+                made = read(record.raw)
+                if resource.sparse and record.data is not None:  # what its raw no longer tells stays as it is
+                    known = resource.mapped(adapter)
+                    made = {**{name: value for name, value in record.data.items() if name in known}, **made}
+                mapped = codec.dumps_storable(made)
             except FAULTS as error:
                 why = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver"
                 batch.rejected += 1
@@ -113,7 +118,7 @@ class Walk:
                     )
                 )
                 continue
-            if record.data is not None:
+            if self._one.dry and record.data is not None:
                 there = codec.loads(mapped)
                 names = differing(record.data, there)
                 batch.changed += bool(names)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd import drivers
+from syncd.drivers.bookingcom.driver import ROOTS
 from syncd.kit import Change, Checkpoint, PayloadError, RejectedError
 from syncd.kit.resource import Resource
 from syncd.testing.sample_plays import NOW
@@ -137,3 +138,32 @@ def test_without_what_reads_xml_a_check_names_the_command(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "defusedxml.ElementTree", None)  # as where nothing_to_read_xml is installed
     (finding,) = DRIVER.facts({}).findings
     assert "pip install 'syncd[xml]'" in f"{finding.message} {finding.help}"
+
+
+def message(name: str, inner: str) -> dict[str, object]:
+    """One message as its queue brings it."""
+    root, group, one = ROOTS[name]
+    who = '<ResGlobalInfo><HotelReservationIDs><HotelReservationID ResID_Value="7"/></HotelReservationIDs></ResGlobalInfo>'
+    attributes, _, inside = inner.partition("|")
+    document = f"<{root}RQ><{group}><{one} {attributes}>{who}{inside}</{one}></{group}></{root}RQ>"
+    (item,) = DRIVER.items(resource(name), answer({"xml": document}, reads=MARKUP))
+    return dict(item.raw or {})
+
+
+ROOM = '|<RoomStays><RoomStay IndexNumber="1"/></RoomStays>'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [
+        (("reservations", ROOM), ("reservation_changes", ""), "cancelled"),
+        (("reservation_changes", f'ResStatus="Cancel"{ROOM}'), ("reservation_changes", ROOM), "modified"),
+        (("reservation_changes", ROOM), ("reservations", ROOM), "new"),
+    ],
+    ids=["called off by its silence", "called off and taken back", "told anew"],
+)
+def test_what_is_stored_of_several_messages_says_what_the_last_one_said(
+    before: tuple[str, str], after: tuple[str, str], status: str
+) -> None:
+    stored = {**message(*before), **message(*after)}  # as the store lays one over the other
+    assert DRIVER.normalize(resource("reservations"), stored).data["status"] == status
