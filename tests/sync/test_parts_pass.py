@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from syncd.errors import RejectedError
 from syncd.explain import State
 from syncd.kit import Request
+from syncd.kit.resource import Each
 from syncd.store import Store
 
 from .ranged import Desk, rest
@@ -159,6 +161,30 @@ async def test_the_changes_of_one_that_was_refused_are_asked_for_until_a_complet
     refusing(desk)
     await desk.pull()
     assert await watermark() == "2026-01-03"
+
+
+async def test_one_that_is_added_or_let_in_again_is_listed_whole_at_once(store: Store) -> None:
+    desk = await Desk.open(store, rest(each={"param": "yard", "values": ["a"]}))
+    yards = Yards(desk, 0)
+    old = {"name": "n", "at": "2026-01-01T00:00:00Z"}
+    yards.rows |= {"a": [{"id": "1", **old}], "b": [{"id": "2", **old}], "c": []}
+    await desk.pull(full=True)
+    plan = desk.account.plans["things"]
+    resource = plan.resource.model_copy(update={"each": Each(param="yard", values=("a", "b", "c"))})
+    desk.plans["things"] = replace(plan, resource=resource)
+
+    async def modes() -> list[str]:
+        await desk.pull()
+        return [str(run.mode) for run in reversed(await desk.store.runs.list("acme", "things"))]
+
+    refusing(desk, "b")
+    assert await modes() == ["full", "full"]
+    assert (await modes(), await live(desk)) == (["full", "full", "incremental"], ["1"])
+    refusing(desk)
+    assert await modes() == ["full", "full", "incremental", "incremental"], "it is seen that it is let in again"
+    assert (await modes())[-1] == "full"
+    assert await live(desk) == ["1", "2"]
+    assert (await modes())[-1] == "incremental"
 
 
 def guests(desk: Desk, *rows: tuple[str, str]) -> list[dict[str, Any]]:

@@ -200,6 +200,10 @@ class Driver(ABC):
         """
         return None
 
+    def places(self, resource: Resource) -> Sequence[str]:
+        """The properties, accounts or the like that its listing is walked for, each once; none where it is one listing."""
+        return ()
+
     def beyond(self, resource: Resource, refused: Request) -> Beyond | None:
         """Where the listing goes on when this call was refused. None: nowhere, it is not the first of a part of several."""
         return None

@@ -195,6 +195,9 @@ class RestDriver(Driver):
         name = walk[parts.placed(resource, cursor)[0]][0] if walk else ""
         return Part(name, resource.reader.total(response))
 
+    def places(self, resource: Resource) -> Sequence[str]:
+        return list(dict.fromkeys(name.partition("/")[0] for name, _ in parts.parts(resource)))
+
     def beyond(self, resource: Resource, refused: Request) -> Beyond | None:
         return parts.beyond(resource, refused, self._hidden)
 

@@ -199,6 +199,17 @@ class Passes:
         found = await self._database.fetch(_SHOWN, integration, resource)
         return [Part(each["part"], each["ids"], each["listed"], each["stated"]) for each in found]
 
+    async def places(self, integration: str, resource: str) -> set[str]:
+        """The properties, accounts or the like that the last complete pass listed, empty ones too."""
+        found = await self._database.fetch(
+            "SELECT DISTINCT split_part(part, '/', 1) AS place FROM syncd.pass_parts "
+            "WHERE (integration, resource, pass_id) = ($1, $2, (SELECT max(id) FROM syncd.passes "
+            "WHERE integration = $1 AND resource = $2 AND completed_at IS NOT NULL))",
+            integration,
+            resource,
+        )
+        return {each["place"] for each in found}
+
     async def repeated(self, integration: str, resource: str, ids: Sequence[str]) -> set[str]:
         """Those that stood on several pages of this pass so far, or of the one before."""
         return {each["id"] for each in await self._database.fetch(_REPEATED, integration, resource, list(ids))}

@@ -67,6 +67,8 @@ class ResourceHealth:
     """Messages of a queue are shown again and again."""
     refused: Explanation | None = None
     """Some of what it lists in parts is refused; the rest is read."""
+    refused_places: frozenset[str] = frozenset()
+    """Which."""
     limited_until: datetime | None = None
     """The last run was put off: its next call could not have left for so long."""
     limited_by: str = ""

@@ -1,15 +1,30 @@
-"""What is said of properties, accounts or the like that the partner refuses to list while it lists the others."""
+"""Properties, accounts or the like that one listing is walked for: those that the partner refuses to list while it lists the
+others, and those that came later than the last complete pass."""
 
 from __future__ import annotations
 
 import structlog
 
 from syncd.explain import Explanation
+from syncd.store import Stand
 from syncd.sync.account import Account
-from syncd.sync.plan import ResourcePlan
+from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.tally import Tally
 
 log = structlog.get_logger()
+
+
+async def came_later(account: Account, plan: ResourcePlan, before: Stand | None) -> bool:
+    """Is there one that the last complete pass did not list? What changed lately would be all that is known of it.
+
+    Not one that refused when it was asked last: it would make every run a complete one.
+    """
+    if plan.strategy is not Strategy.INCREMENTAL or before is None or before.passed_at is None:
+        return False
+    if before.checkpoint.run_id is not None or before.checkpoint.cursor is not None or before.listed:
+        return False  # a run goes on as it began
+    places = set(account.driver.places(plan.resource)) - account.health.of(plan.name).refused_places
+    return bool(places) and not places <= await account.store.passes.places(account.name, plan.name)
 
 
 def tell_refused(account: Account, plan: ResourcePlan, tally: Tally) -> None:
@@ -21,9 +36,11 @@ def tell_refused(account: Account, plan: ResourcePlan, tally: Tally) -> None:
     before = known.refused
     if not tally.refused:
         if before is not None and tally.listing_began_at is None:
-            known.refused = None
+            known.refused, known.refused_places = None, frozenset()
             log.info("parts_listed_again", partner=account.partner, integration=account.name, resource=plan.name)
         return
+    seen_before = frozenset() if tally.listing_began_at is None else known.refused_places
+    known.refused_places = seen_before | tally.refused.keys()
     names = ", ".join(tally.refused)
     why = next(iter(tally.refused.values()))
     known.refused = Explanation(

@@ -24,7 +24,7 @@ from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure, measure, tell
 from syncd.sync.health import Drift, explain_error
 from syncd.sync.media import ask_for_lacking
-from syncd.sync.passing import tell_refused
+from syncd.sync.passing import came_later, tell_refused
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.reading import Reader
 from syncd.sync.renaming import tell_renewed
@@ -68,7 +68,8 @@ class Pull:
         account, plan, tally = self.account, self.plan, self.tally
         before = await account.store.checkpoints.stand(account.name, plan.name)
         fed = is_fed(account.health, plan, account.clock.now())
-        mode = plan.mode(before, account.clock.now(), wanted=self.wanted_full, fed=fed)
+        wanted = self.wanted_full or await came_later(account, plan, before)
+        mode = plan.mode(before, account.clock.now(), wanted=wanted, fed=fed)
         await self._look_back(before, mode)
         self._measure = await self._how_drift_is_told(mode, before, fed)
         checkpoint, run_id = await account.store.checkpoints.begin(
