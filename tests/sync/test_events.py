@@ -856,3 +856,15 @@ async def test_what_is_only_named_in_passing_is_read_where_nothing_is_stored_of_
     await desk.work()
     assert [task.kind for task in await desk.store.tasks.list("acme") if task.kind == "fetch"] == []
     assert [state for state, _ in await desk.fates()] == ["done", "done"]
+
+
+async def test_what_nothing_is_done_for_is_not_kept_where_it_may_hold_what_must_not_be(desk: Desk):
+    spec = desk.account.driver.spec
+    assert spec.webhooks is not None
+    desk.account.driver.spec = spec.model_copy(update={"webhooks": spec.webhooks.model_copy(update={"forgets": True})})
+    await desk.deliver({"type": "card.updated", "id": "1", "card": "4111 1111 1111 1111"})
+    await desk.deliver(event("1"))
+    await desk.work()
+    assert [state for state, _ in await desk.fates()] == ["dropped", "done"]
+    bodies = await desk.store._database.fetch("SELECT body FROM syncd.inbox ORDER BY id")
+    assert [each["body"] is None for each in bodies] == [True, False]

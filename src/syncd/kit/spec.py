@@ -401,6 +401,10 @@ class Webhooks(Model):
     record: RecordPath | None = Field(None, description="Where an event has the whole record, if to be trusted.")
     at: RecordPath | None = Field(None, description="Where an event has its time.")
     routes: dict[str, str] = Field(default_factory=dict, description="Event type to resource.")
+    forgets: bool = Field(
+        False,
+        description="What a delivery that nothing is done for says is not kept (card data): its body goes as it is dropped.",
+    )
     deletes: tuple[str, ...] = Field((), description="Event types that mean: gone.")
     revokes: tuple[str, ...] = Field((), description="Event types that mean: the account took our access away.")
     rotation: Rotation | None = Field(

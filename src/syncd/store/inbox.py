@@ -75,6 +75,8 @@ class Finish:
     """The resource of each event, empty where it is none of ours."""
     told_at: datetime | None = None
     history: History | Mapping[str, History] = History.CHANGES
+    forgets: Sequence[int] = ()
+    """Deliveries whose bodies must not be kept."""
 
 
 _TAKE = """
@@ -198,7 +200,7 @@ class Inbox(Kept):
 
         Raises OwnershipError when scope or batch are no longer ours: nothing was written.
         """
-        if work.page is None and not work.graves and not work.letters:
+        if work.page is None and not work.graves and not work.letters and not work.forgets:
             await self._finish(work)
             return PageResult()
         if work.page is not None:
@@ -227,6 +229,12 @@ class Inbox(Kept):
                 cause="webhook",
             )
         await connection.execute(_FINISH, *self._values(work))
+        if work.forgets:
+            await connection.execute(
+                "UPDATE syncd.inbox SET body = NULL WHERE integration = $1 AND id = ANY($2::bigint[])",
+                work.integration,
+                list(work.forgets),
+            )
         for letter in work.letters:
             await insert_letter(connection, letter, now)
 

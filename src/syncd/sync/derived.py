@@ -24,6 +24,8 @@ class Derived:
     letters: list[NewDeadLetter] = field(default_factory=list)
     types: dict[str, tuple[bool, int]] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    forgets: list[int] = field(default_factory=list)
+    """Deliveries whose bodies must not be kept."""
     read: PageRead | None = None
     unasked: dict[int, str] = field(default_factory=dict)
     """Deliveries of which something could be asked of nobody, and why."""
@@ -49,6 +51,7 @@ class Derived:
             told=self.told,
             told_at=max(one.received_at for one in taken),
             history=account.history,
+            forgets=self.forgets,
         )
 
     def _page(self) -> PageWrite | None:

@@ -170,6 +170,9 @@ class Deriver:
             found.fates.append(Fate(one.id, "dropped", f"{what} is not synced here"[:500]))
         else:
             self._counts(found, one.event_type or NAMELESS, known=False)
+            rules = self._account.driver.spec.webhooks
+            if rules is not None and rules.forgets:
+                found.forgets.append(one.id)
             found.fates.append(Fate(one.id, "dropped", f"nothing is done for {one.event_type or NAMELESS}"))
 
     def _counts(self, found: Derived, name: str, *, known: bool) -> None:
