@@ -299,8 +299,11 @@ def _holds_alone(
     driver: DriverFacts,
     grants: dict[Ref, str],
 ) -> bool:
-    """Is what each use replaces this integration's alone? Of two with one refresh token the second use ends both."""
-    if not partner.is_enabled(integration.name) or integration.accept_risk:
+    """Is what each use replaces this integration's alone? Of two with one refresh token the second use ends both.
+
+    Who accepts the risk is told all the same: it may have been accepted for something else.
+    """
+    if not partner.is_enabled(integration.name):
         return True
     sound = True
     for key in driver.facts(partner.options_for(integration.name), partner.rest).replaced:
@@ -312,9 +315,10 @@ def _holds_alone(
                 f"the same {key} as {first}: each use replaces it, and whoever has the old one is refused for good",
                 help=f"one grant is one integration, with all that it covers: move it into {first}, or obtain a grant of its "
                 "own; accept_risk: true in the integration where the partner never replaces it",
+                severity="warning" if integration.accept_risk else "error",
                 key=True,
             )
-            sound = False
+            sound = integration.accept_risk
     return sound
 
 
