@@ -172,6 +172,15 @@ def test_airbnb_is_believed_by_its_key_and_only_looked_up_without_one() -> None:
     for changed in ({**told, "date": "Sat, 21 Nov 2026 12:00:01 GMT"}, {**told, "content-type": "text/plain"}):
         assert signing(at(body, changed), NOW) == Refused("signature")
     assert signing(at(body + b" ", told), NOW) == Refused("signature")
+    # What was signed, cut anew: words of a guest's with a `|` in them would else be a body of their own.
+    cut = b'{"action": "message_added", "message": "a|[1]"}'
+    signed = b"|".join([*said.split(b"|")[:5], cut])
+    again = base64.b64encode(key.sign(signed, padding.PKCS1v15(), hashes.SHA256())).decode()
+    cuts = {**told, "authorization": header.replace(seal, again)}
+    assert isinstance(signing(at(cut, cuts), NOW), Accepted)
+    front, _, rest = cut.partition(b"|")
+    moved = {**cuts, "content-type": f"application/json|{front.decode()}"}
+    assert signing(at(rest, moved), NOW) == Refused("malformed")
     assert signing(at(body, {}, "a-secret-route"), NOW) == Refused("signature"), "with a key a signature is wanted"
     assert signing(at(body, {**told, "authorization": header.replace("sha256", "sha1")}), NOW) == Refused("malformed")
     aged = receiver(rules, *pems, url=public, tolerance_seconds=300).judge

@@ -214,7 +214,10 @@ def airbnb(
         return Verdict.MALFORMED
     if not raw or told.get("algorithm") != "rsa-sha256":
         return Verdict.MALFORMED
-    said = "|".join((parts.hostname or "", parts.path, method.upper(), date or "", content_type or ""))
+    signed = (parts.hostname or "", parts.path, method.upper(), date or "", content_type or "")
+    if any("|" in one for one in signed):  # else what was signed could be cut anew, with another body
+        return Verdict.MALFORMED
+    said = "|".join(signed)
     message, fits = _bytes(said) + b"|" + body, False
     for key in keys:
         with contextlib.suppress(InvalidSignature):

@@ -90,6 +90,9 @@ def test_a_reservation_without_its_code_is_a_dead_letter_and_an_unknown_body_of_
     with pytest.raises(PayloadError, match="no record id"):
         told({"action": "reservation_requested", "reservation": {"code": "HMX"}})
     assert told({"action": "listing_takedown_notification", "reason": "unknown"}) == []
+    for named in ({"listing_id": 0}, {"listing_id_str": "0"}):
+        test = {"confirmation_code": "TEST000000", **named}
+        assert told({"action": "reservation_requested", "reservation": test}) == [], "a test"
     [found] = told({"action": "listing_edited", "listing_id": 1200345678901234567})
     assert (found.resource, found.external_id) == ("listings", "1200345678901234567")
 

@@ -30,7 +30,7 @@ MOST_DATES: Final = 731
 AT_LISTINGS: Final = {"/users/me": "auth", "/reservations": "rejected", "/threads": "rejected", "/listings": "rejected"}
 """What a 403 means where it cannot mean that one object is gone."""
 CODE: Final = getter("thread.attachment.booking_details.reservation_confirmation_code")
-LISTING: Final = getter("reservation.listing_id")
+LISTING: Final = getter("reservation.listing_id_str || reservation.listing_id")
 
 
 class Airbnb(RestDriver):
