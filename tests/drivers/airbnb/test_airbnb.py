@@ -173,7 +173,9 @@ def test_a_calendar_operation_names_its_listing() -> None:
     sound = {**BLOCK, "busy_subtype": "BLOCKED_BY_HOST"}
     wanted = change("calendar", "listings", operations=sound)
     DRIVER.check(RESOURCES["listings"], wanted, None)
-    assert DRIVER.push(RESOURCES["listings"], wanted).json == {"listing_id": "40", "operations": [sound]}
+    assert DRIVER.push(RESOURCES["listings"], wanted).json == {"listing_id": 40, "operations": [sound]}
+    written = Change("threads", "1200345678901234567", "message", {"message": "Welcome"})
+    assert DRIVER.push(RESOURCES["threads"], written).json == {"thread_id": 1200345678901234567, "message": "Welcome"}
     year = {"dates": ["2026-01-01:2028-01-01"], "min_nights": 2}
     DRIVER.check(RESOURCES["listings"], change("calendar", "listings", operations=[year]), None)
 

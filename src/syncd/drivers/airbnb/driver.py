@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from syncd.kit import (
     PartnerError,
     PayloadError,
     RejectedError,
+    Request,
     Resource,
     Response,
     RestDriver,
@@ -29,6 +31,8 @@ MOST_DATES: Final = 731
 """Of one call that writes a calendar."""
 AT_LISTINGS: Final = {"/users/me": "auth", "/reservations": "rejected", "/threads": "rejected", "/listings": "rejected"}
 """What a 403 means where it cannot mean that one object is gone."""
+NUMBERS: Final = {"calendar": "listing_id", "message": "thread_id"}
+"""Ids that are sent as numbers, by the kind of push."""
 CODE: Final = getter("thread.attachment.booking_details.reservation_confirmation_code")
 LISTING: Final = getter("reservation.listing_id_str || reservation.listing_id")
 
@@ -87,6 +91,13 @@ class Airbnb(RestDriver):
         if sum(_days(told) for one in operations for told in one.get("dates") or [""]) > MOST_DATES:
             told = f"field operations: more than {MOST_DATES} dates"
             raise RejectedError(told, code="invalid", resource=resource.name)
+
+    def push(self, resource: Resource, change: Change) -> Request:
+        request = super().push(resource, change)
+        named, id_ = NUMBERS.get(change.kind), change.external_id or ""
+        if named is None or not id_.isdecimal() or not isinstance(request.json, dict):
+            return request
+        return replace(request, json={**request.json, named: int(id_)})
 
 
 def _days(told: str) -> int:
