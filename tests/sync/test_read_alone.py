@@ -73,3 +73,13 @@ async def test_a_record_that_is_read_again_and_again_changes_nothing_in_the_end(
         told = await room.read(name="n", emails=["a@x.example"])
         listed = await room.read(listing=True, name="n")
         assert (told.updated, listed.updated) == ([], [])
+
+
+async def test_of_two_partial_views_on_one_page_the_later_is_laid_over_the_earlier(room: Room) -> None:
+    earlier = {"id": "a", "at": at(1).isoformat(), "name": "moved", "emails": ["a@x.example"]}
+    later = {"id": "a", "at": at(2).isoformat(), "name": "called off"}
+    page = PageIn([Item("things", earlier), Item("things", later)], at(3), "read", listing=True)
+    read = await room.processor.read("things", page, rejected=set())
+    await room.desk.put(*read.rows)
+    stored = await room.desk.data("a") or {}
+    assert (stored["name"], stored["emails"]) == ("called off", ["a@x.example"])

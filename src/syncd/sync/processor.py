@@ -255,6 +255,8 @@ class Processor:
             external_id = identity.external_id
             before = group.get(external_id)
             if before is None or _newer(identity, before[0]):
+                if before is not None and target.resource.sparse and raw is not None and before[1] is not None:
+                    raw = {**before[1], **target.resource.laid_over(raw)}  # the earlier told what this leaves out
                 group[external_id] = (identity, raw)
             page.identities.append(identity)
 
