@@ -44,7 +44,7 @@ class Role:
     """What is said when its tokens end; the simulator's action is `expire_tokens` or `rotate`."""
     action: str = "expire_tokens"
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of a resource that the simulator keeps otherwise than it sends it (XML): the normalized fields that are compared."""
+    """Of a resource that the simulator keeps otherwise than it sends it: the normalized fields that are compared."""
     busy: tuple[str, ...] = ()
     """Resources that are asked for every second or three, so that it is called all the time."""
 
@@ -137,6 +137,7 @@ integrations:
         hooks="registered",
         changes="work_orders",
         push=Push("work_orders", "create", {"title": "Look at the belt", "priority": "LOW"}, new=True),
+        fields={"work_orders": ("title", "status", "priority")},  # lists show them in another shape than single reads
     ),
     "airbnb": Role(
         "host",
