@@ -36,6 +36,8 @@ async def until(happened: Callable[[], Awaitable[bool]], seconds: float = 30) ->
 
 async def has_one_wire(store: Store, ours: Store) -> bool:
     """A new wire proves that we live, the row says so, and the server has no other session of ours."""
+    if len(ours._wire._sessions) != 1:
+        return False  # it is being mended
     [(pid, _)] = ours._wire._sessions
     wires = "SELECT pid FROM pg_stat_activity WHERE application_name = 'syncd wire' AND datname = current_database()"
     others = {each["pid"] for each in await store._database.fetch(wires)} - {sid for sid, _ in store._wire._sessions}
