@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from syncd.config import did_you_mean
-from syncd.errors import ConfigError, StoreError
+from syncd.errors import ConfigError
 from syncd.kit.inferred import Inferred
 from syncd.store import Renormalization, Store, StoredSchema
-from syncd.sync.account import Account
+from syncd.sync.account import Account, running_here
 from syncd.sync.plan import ResourcePlan
 
 
@@ -126,12 +126,7 @@ class Adapting:
     # -- inside
 
     def _account(self, name: str) -> Account:
-        for account in self._accounts():
-            if account.name == name:
-                return account
-        raise StoreError(
-            f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
-        )
+        return running_here(self._accounts(), name)
 
     @staticmethod
     def _plans(account: Account, resource: str | None) -> list[ResourcePlan]:

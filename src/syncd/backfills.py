@@ -11,11 +11,11 @@ from anyio import to_thread
 
 from syncd.clock import Clock
 from syncd.config import Config
-from syncd.errors import ConfigError, StoreError
+from syncd.errors import ConfigError
 from syncd.planning import Sight
 from syncd.planning.backfill import Range, bounds_of, cost
 from syncd.store import Backfill, Store
-from syncd.sync.account import Account
+from syncd.sync.account import Account, running_here
 from syncd.sync.plan import ResourcePlan, Strategy
 
 
@@ -103,12 +103,7 @@ class Backfills:
     # -- inside
 
     def _account(self, name: str) -> Account:
-        for account in self._accounts():
-            if account.name == name:
-                return account
-        raise StoreError(
-            f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
-        )
+        return running_here(self._accounts(), name)
 
     @staticmethod
     def _plans(account: Account, resource: str | None) -> list[ResourcePlan]:

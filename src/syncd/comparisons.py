@@ -19,7 +19,7 @@ from syncd.config import Config
 from syncd.errors import ConfigError, RejectedError, StoreError, SyncdError
 from syncd.planning import Sight
 from syncd.planning.backfill import figure, loads_of, priced
-from syncd.sync.account import Account
+from syncd.sync.account import Account, asked
 from syncd.sync.comparing import MOST_IDS, Comparison, Findings
 from syncd.sync.differences import Difference, shown
 from syncd.sync.loads import Figure, Known
@@ -172,15 +172,7 @@ class Comparisons:
         return [job for job in self._jobs.values() if job.state == "running"]
 
     def _account(self, name: str) -> Account:
-        for account in self._accounts():
-            if account.name == name:
-                _ = account.fence  # where another instance owns the scope, it has to be asked there
-                if account.health.paused is not None:
-                    raise RejectedError(f"{name} is paused", hint=f"syncd resume {name}")
-                return account
-        raise StoreError(
-            f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
-        )
+        return asked(self._accounts(), name)
 
     def _chosen(
         self, account: Account, resource: str | None, sample: int | None

@@ -26,7 +26,7 @@ from syncd.contract.judging import Drift, Findings, judged, sampled
 from syncd.dryrun.reading import DryRun
 from syncd.errors import PayloadError, RejectedError, StoreError, SyncdError
 from syncd.explain import Explanation
-from syncd.sync.account import Account
+from syncd.sync.account import Account, asked
 
 log = structlog.get_logger()
 
@@ -229,15 +229,7 @@ class Contracts:
         return self._config().partners[account.partner]
 
     def _account(self, name: str) -> Account:
-        for account in self._accounts():
-            if account.name == name:
-                _ = account.fence  # where another instance owns the scope, it has to be asked there
-                if account.health.paused is not None:
-                    raise RejectedError(f"{name} is paused", hint=f"syncd resume {name}")
-                return account
-        raise StoreError(
-            f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
-        )
+        return asked(self._accounts(), name)
 
 
 def _later(now: datetime, seconds: float) -> datetime:

@@ -39,7 +39,7 @@ from syncd.server.ports import (
 from syncd.store import PAUSE, NewTask, Store
 from syncd.subscriptions import Subscribers
 from syncd.supervisor import Supervisor
-from syncd.sync.account import Account
+from syncd.sync.account import Account, running_here
 from syncd.sync.health import explain_error
 from syncd.sync.rotating import refusal_over
 
@@ -440,12 +440,7 @@ class Engine:
         return [account for one in supervisor.running.values() for account in one.runner.accounts.values()]
 
     def _account(self, name: str) -> Account:
-        for account in self._accounts():
-            if account.name == name:
-                return account
-        raise StoreError(
-            f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
-        )
+        return running_here(self._accounts(), name)
 
     async def _wish(self, account: Account, tasks: list[NewTask]) -> list[int]:
         account.health.auth_retry_at = None  # whoever asks may have mended the credential: that is worth one call

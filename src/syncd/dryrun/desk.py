@@ -9,9 +9,9 @@ from typing import Any
 from syncd.clock import Clock
 from syncd.dryrun.cassette import DEFAULT_CASE, samples
 from syncd.dryrun.reading import DryRun, Shown
-from syncd.errors import AskedWrongError, RejectedError, StoreError, TransientError
+from syncd.errors import AskedWrongError, RejectedError, TransientError
 from syncd.redaction import KNOWN
-from syncd.sync.account import Account
+from syncd.sync.account import Account, asked
 from syncd.sync.differences import shown
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.schedule import Schedule
@@ -95,15 +95,7 @@ class DryRuns:
         }
 
     def _account(self, name: str) -> Account:
-        for account in self._accounts():
-            if account.name == name:
-                _ = account.fence  # where another instance owns the scope, it has to be asked there
-                if account.health.paused is not None:
-                    raise RejectedError(f"{name} is paused", hint=f"syncd resume {name}")
-                return account
-        raise StoreError(
-            f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait"
-        )
+        return asked(self._accounts(), name)
 
 
 def _unsynced(account: Account, name: str) -> ResourcePlan:

@@ -16,6 +16,7 @@ from syncd.server.desks import (
     RefusedError,
     fields_of,
     guarded,
+    ids_of,
     moment_of,
     said_by,
     target_of,
@@ -24,7 +25,6 @@ from syncd.server.desks import (
 )
 from syncd.server.ports import Status
 
-_MOST_WISHES = 1000
 _LONGEST_COUNT = 15
 """Digits of a number of records."""
 
@@ -61,10 +61,7 @@ class _Api:
         return answer({"schema": "syncd.names/1", "integrations": names})
 
     async def progress(self, request: web.Request) -> web.Response:
-        asked = request.query.getall("wish", [])
-        if len(asked) > _MOST_WISHES or not all(text.isascii() and text.isdigit() for text in asked):
-            raise RefusedError(400, "usage", "wish must be a number, at most a thousand of them")
-        runs = await self._status.progress([int(text) for text in asked])
+        runs = await self._status.progress(ids_of(request, "wish"))
         return answer({"schema": "syncd.progress/1", "runs": [fields_of(run) for run in runs]})
 
     async def plan(self, request: web.Request) -> web.Response:

@@ -9,9 +9,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from syncd.server.answers import answer
-from syncd.server.desks import PREFIX, RefusedError, guarded, said_by, target_of, text_of, who_asks
-
-_MOST_IDS = 1000
+from syncd.server.desks import PREFIX, RefusedError, guarded, ids_of, said_by, target_of, text_of, who_asks
 
 
 class AdapterDesk(Protocol):
@@ -82,10 +80,7 @@ class _Api:
         name = request.query.get("integration")
         if name is not None:
             target_of(self._desk.names(), {"integration": name})
-        asked = request.query.getall("id", [])
-        if len(asked) > _MOST_IDS or not all(text.isascii() and text.isdigit() and len(text) < 18 for text in asked):
-            raise RefusedError(400, "usage", "id must be a number, at most a thousand of them")
-        found = await self._desk.renormalizations(name, [int(text) for text in asked] if asked else None)
+        found = await self._desk.renormalizations(name, ids_of(request, "id") or None)
         return answer({"schema": "syncd.renormalizations/1", "renormalizations": found})
 
     async def begin(self, request: web.Request) -> web.Response:

@@ -9,9 +9,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from syncd.server.answers import answer
-from syncd.server.desks import PREFIX, RefusedError, guarded, moment_of, said_by, target_of, who_asks
-
-_MOST_IDS = 1000
+from syncd.server.desks import PREFIX, RefusedError, guarded, ids_of, moment_of, said_by, target_of, who_asks
 
 
 class BackfillDesk(Protocol):
@@ -60,10 +58,7 @@ class _Api:
         name = request.query.get("integration")
         if name is not None:
             target_of(self._desk.names(), {"integration": name})
-        asked = request.query.getall("id", [])
-        if len(asked) > _MOST_IDS or not all(text.isascii() and text.isdigit() and len(text) < 18 for text in asked):
-            raise RefusedError(400, "usage", "id must be a number, at most a thousand of them")
-        found = await self._desk.backfills(name, [int(text) for text in asked] if asked else None)
+        found = await self._desk.backfills(name, ids_of(request, "id") or None)
         return answer({"schema": "syncd.backfills/1", "backfills": found})
 
     async def plan(self, request: web.Request) -> web.Response:

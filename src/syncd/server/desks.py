@@ -23,6 +23,7 @@ from syncd.store.database import DataRefusedError
 say = structlog.get_logger()
 
 PREFIX = "/api/v1"
+_MOST_IDS = 1000
 
 
 class RefusedError(Exception):
@@ -119,3 +120,11 @@ def fields_of(report: Any) -> dict[str, Any]:
     """A report as JSON; an Explanation with its runbook, which is no field of it."""
     found = {name: getattr(report, name) for name in report.__dataclass_fields__}
     return {name: value.as_dict() if isinstance(value, Explanation) else value for name, value in found.items()}
+
+
+def ids_of(request: web.Request, key: str) -> list[int]:
+    """The numbers a question names under this key, which may come again and again. Raises RefusedError."""
+    given = request.query.getall(key, [])
+    if len(given) > _MOST_IDS or not all(text.isascii() and text.isdigit() and len(text) < 18 for text in given):
+        raise RefusedError(400, "usage", f"{key} must be a number, at most a thousand of them")
+    return [int(text) for text in given]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from syncd import metrics
 from syncd.client import Secrets, Session
 from syncd.clock import Clock
+from syncd.errors import RejectedError, StoreError
 from syncd.kit import Driver
 from syncd.limits import Gate
 from syncd.model import History
@@ -135,3 +136,24 @@ class Account:
         if counter is None:
             counter = self._counters[resource, ""] = metrics.PAGES.labels(self.name, resource)
         counter.inc(pages)
+
+
+def running_here(accounts: Iterable[Account], name: str) -> Account:
+    """The one of this name. Raises StoreError where it does not run on this instance."""
+    for account in accounts:
+        if account.name == name:
+            return account
+    raise StoreError(f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait")
+
+
+def asked(accounts: Iterable[Account], name: str) -> Account:
+    """The same, of whom something is to be asked now.
+
+    Raises OwnershipError where another instance owns its scope and has to be asked there, RejectedError where a person
+    has paused it.
+    """
+    account = running_here(accounts, name)
+    _ = account.fence
+    if account.health.paused is not None:
+        raise RejectedError(f"{name} is paused", hint=f"syncd resume {name}")
+    return account

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -184,9 +185,9 @@ class AirbnbAccount(Simulator):
         self.notify(str(params.get("event", "")), {**body, str(params.get("at", "secret")): secret})
         return {"secret": secret}
 
+    @abstractmethod
     def notify(self, action: str, body: Raw) -> None:
         """One notification; what no action names has none."""
-        raise NotImplementedError
 
     # Errors
 

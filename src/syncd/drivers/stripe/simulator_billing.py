@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from syncd.testing.collection import Raw, World
@@ -37,14 +38,15 @@ SILENT = ("balance_transactions",)
 DAY = 86400
 
 
-class Billing:
+class Billing(ABC):
     """The part of a mint that makes these."""
 
     dice: Dice
     world: World
 
+    @abstractmethod
     def some(self, resource: str) -> Raw | None:
-        raise NotImplementedError
+        """Any one of the resource that there is."""
 
     def _prices(self, at: int) -> Raw:
         product, amount = self.some("products") or {"id": "prod_none"}, self.dice.between(500, 20000)
