@@ -125,3 +125,9 @@ async def feed(store: Store, count: int, after: int = 0) -> list[Change]:
             await asyncio.sleep(0.02)
     assert len(found) == count
     return found
+
+
+async def told(store: Store) -> list[Change]:
+    """Every change there is, settled or not: for tests of what is written, not of the feed, which waits for others."""
+    found = await store._database.fetch(f"SELECT {', '.join(Change.__slots__)} FROM syncd.changes ORDER BY id")
+    return [Change(**dict(each)) for each in found]

@@ -9,7 +9,7 @@ import pytest
 from syncd.model import History
 from syncd.store import NewDeadLetter, NewPush, Reject, Row, Store
 
-from .parts import Desk, at, row
+from .parts import Desk, at, row, told
 
 
 def guest(name: str = "", *, fetched: float, erased: tuple[str, ...] = (), external_id: str = "g", **more: Any) -> Row:
@@ -38,13 +38,13 @@ async def test_the_old_values_of_what_was_erased_are_gone_and_a_reader_is_told(d
     store = desk.store
     await desk.put(guest("Ada", fetched=0), history=History.FULL)
     await desk.put(guest("Bea", fetched=1), guest("Ben", fetched=1, external_id="other"), history=History.FULL)
-    before = await store.changes.after(0)
+    before = await told(store)
     await desk.put(guest(fetched=2, erased=GONE), history=History.FULL)
     words = await every_word(store)
     assert "Ada" not in words
     assert "Bea" not in words
     assert "Ben" in words
-    after = await store.changes.after(0)
+    after = await told(store)
     assert [one.id for one in after[: len(before)]] == [one.id for one in before], (
         "whoever reads on goes on where it was"
     )
@@ -102,9 +102,7 @@ async def test_a_version_that_is_not_stored_erases_nothing(desk: Desk, earlier: 
     await desk.put(guest("Bea", fetched=6, updated=6))
     gone = guest(fetched=4, updated=4, erased=GONE)
     await desk.put(gone if earlier == "stale" else gone._replace(fetched_at=at(9), data_json=b'{"name": "\\u0000"}'))
-    # Not by the feed: it waits for older transactions of the whole server.
-    told = await desk.store._database.fetch("SELECT old FROM syncd.changes WHERE field = 'name'")
-    assert [row["old"] for row in told] == ["Ada"]
+    assert [one.old for one in await told(desk.store) if one.field == "name"] == ["Ada"]
 
 
 async def test_what_is_empty_and_never_was_anything_else_is_left_alone(desk: Desk):
@@ -114,7 +112,7 @@ async def test_what_is_empty_and_never_was_anything_else_is_left_alone(desk: Des
     )
     again = guest(fetched=2, erased=GONE)._replace(data_json=b'{"name": null, "mail": null}', content_hash=b"2")
     await desk.put(again)
-    changes = await desk.store.changes.after(0)
+    changes = await told(desk.store)
     assert [(one.field, one.old, one.cause) for one in changes] == [
         ("status", "here", "test"),
         ("status", "left", "test"),
@@ -140,9 +138,7 @@ async def test_a_transaction_that_fails_erases_nothing(desk: Desk, monkeypatch: 
     with pytest.raises(Exception, match="division"):
         await desk.put(guest(fetched=2, erased=GONE))
     assert (await desk.data("g") or {})["name"] == "Bea"
-    # Not by the feed: it waits for older transactions of the whole server.
-    told = await desk.store._database.fetch("SELECT old FROM syncd.changes WHERE field = 'name'")
-    assert [row["old"] for row in told] == ["Ada"]
+    assert [one.old for one in await told(desk.store) if one.field == "name"] == ["Ada"]
 
 
 async def test_a_page_of_which_nothing_is_to_be_forgotten_asks_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from syncd.errors import OwnershipError, StoreError
 from syncd.model import History, Mode, Outcome
 from syncd.store import NewTask, Reject, Store
 
-from .parts import START, Desk, at, feed, row
+from .parts import START, Desk, at, feed, row, told
 
 
 async def counters(desk: Desk) -> dict[str, int]:
@@ -106,7 +106,7 @@ async def test_unchanged_content_under_a_newer_stamp_remembers_only_the_stamp(de
     stored = await desk.store.records.get("acme", "things", "a")
     assert stored is not None
     assert (stored.data, stored.source_version, stored.row_version) == ({"x": "A"}, 3, 1)
-    assert await desk.store.changes.after(0) == []
+    assert await told(desk.store) == []
 
 
 @pytest.mark.parametrize(

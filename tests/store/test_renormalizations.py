@@ -8,7 +8,7 @@ from syncd import codec
 from syncd.errors import OwnershipError
 from syncd.store import Batch, Renormalization, Reread, Store
 
-from .parts import Desk, row
+from .parts import Desk, row, told
 
 
 def reread(external_id: str, stored: dict[str, object], data: dict[str, object], adapter: str = "v2") -> Reread:
@@ -49,8 +49,8 @@ async def test_what_is_read_otherwise_is_changed_and_told_and_the_rest_only_mark
     assert a.raw == {"id": "a", "name": "a"}
     known = await desk.store.records.known("acme", "things", ["a"])
     assert known["a"].content_hash == codec.content_hash({"id": "a", "name": "a"}, "v2"), "the next pass finds it known"
-    told = [(each.field, each.old, each.new, each.cause) for each in (await desk.store.changes.after(0, limit=10))]
-    assert told == [("name", "a", None, f"renormalize {one.id}"), ("title", None, "a", f"renormalize {one.id}")]
+    changes = [(each.field, each.old, each.new, each.cause) for each in await told(desk.store)]
+    assert changes == [("name", "a", None, f"renormalize {one.id}"), ("title", None, "a", f"renormalize {one.id}")]
 
 
 async def test_the_same_again_writes_nothing(desk: Desk, store: Store):
@@ -99,7 +99,7 @@ async def test_without_history_it_is_changed_and_nobody_told(desk: Desk):
         rows=[reread("a", {"name": "a"}, {"title": "a"})],
         history=False,
     )
-    assert await desk.store.changes.after(0, limit=10) == []
+    assert await told(desk.store) == []
 
 
 async def test_a_batch_that_was_overtaken_is_refused_whole(desk: Desk):
