@@ -75,6 +75,20 @@ def test_a_long_number_keeps_its_value_wherever_it_stands():
         assert codec.loads(document)["n"] == number
 
 
+@pytest.mark.parametrize(
+    "number", [b"1e400", b"1E400", b"1e+400", b"-1e0400", b"9" * 299 + b"e99", b"9" * 400 + b".5", b"9" * 4001]
+)
+def test_a_number_out_of_range_is_refused_also_beside_a_long_one(number):
+    with pytest.raises(PayloadError, match="number"):
+        codec.loads(b"[" + number + b", 98765432109876543210]")
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers()))
+def test_numbers_beside_a_long_one_are_those_they_would_be_alone(numbers):
+    document = codec.dumps(numbers)
+    assert codec.loads(b"[98765432109876543210," + document + b"]") == [98765432109876543210, codec.loads(document)]
+
+
 def test_deep_values_are_refused_when_written_and_never_crash():
     deep = []
     for _ in range(100_000):

@@ -30,6 +30,11 @@ MAX_DIGITS = 4000
 
 _DIGITS_ONLY = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_RUN = b"0" * 19
+_NUMBERS_ONLY = bytes(0x30 if 0x30 <= byte <= 0x39 else byte | 0x20 if byte in b"eE+" else 0x20 for byte in range(256))
+"""Every digit becomes a 0, an E an e, a + stays one (0x2B has that bit), everything else a space."""
+_OUT_OF_RANGE = b"0e000", b"0e+000", b"0" * 200
+"""Without one of these there is no float beyond a double's range (less than 200 digits, exponent below 100) and no number of
+`MAX_DIGITS`."""
 _BACKSLASH = 0x5C
 _NUL_ESCAPE = b"\\u0000"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -64,8 +69,11 @@ def _loads_exactly(data: bytes, first: Exception | None = None) -> Any:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise PayloadError(f"the answer is not UTF-8: {error.reason} at byte {error.start}") from None
+    # What Python's reader does by itself is ten times as fast as asking us for each number: only where one could be too big.
+    shape = data.translate(_NUMBERS_ONLY)
+    each = {"parse_float": _finite, "parse_int": _whole} if any(one in shape for one in _OUT_OF_RANGE) else {}
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole)
+        return json.loads(text, parse_constant=_refuse_constant, **each)
     except RecursionError:
         raise PayloadError("the answer is nested too deeply") from None
     except json.JSONDecodeError as error:
