@@ -39,7 +39,7 @@ class Looking(Contracts):
     """Finds what it is told to find."""
 
     def __init__(self, accounts: list[Account], clock: FakeClock, **rules: Any) -> None:
-        told = SimpleNamespace(**{"enabled": True, "every": 86_400.0, "spec": None, **rules})
+        told = SimpleNamespace(**{"enabled": True, "every": 86_400.0, "specs": (), **rules})
         self.rules = told
         config: Any = SimpleNamespace(partners={"acme": SimpleNamespace(contract=told)})
         super().__init__(
@@ -53,7 +53,7 @@ class Looking(Contracts):
         self.finds: Findings | Exception = Findings("boats", records=5, calls=1)
         self._fake = clock
 
-    async def _look(self, account: Any, resource: str | None, spec: str | None) -> Sequence[Findings]:  # type: ignore[override]
+    async def _look(self, account: Any, resource: str | None, spec: Sequence[str]) -> Sequence[Findings]:  # type: ignore[override]
         self.looked.append((account.name, self._fake.monotonic()))
         if isinstance(self.finds, Exception):
             raise self.finds

@@ -67,7 +67,7 @@ class Contracts:
         self._clock = clock
         self._names = names
         self._turns: dict[str, _Turn] = {}
-        self._read: dict[tuple[str, str, float], Specification] = {}
+        self._read: dict[tuple[object, ...], Specification] = {}
 
     def names(self) -> Mapping[str, Sequence[str]]:
         return self._names()
@@ -80,18 +80,18 @@ class Contracts:
                 if self._is_due(account):
                     await self._turn(account)
 
-    async def contract(self, integration: str, resource: str | None = None, spec: str | None = None) -> dict[str, Any]:
+    async def contract(self, integration: str, resource: str | None = None, spec: Sequence[str] = ()) -> dict[str, Any]:
         """What its partner answers today, against what is relied on. Raises SyncdError where nothing could be asked."""
         account = self._account(integration)
         found = await self._look(account, resource, spec)
         if all(one.note for one in found) and found:
             raise StoreError(f"{integration}: {found[0].note}", hint=f"syncd status {integration}")
-        if resource is None and spec is None:
+        if resource is None and not spec:
             self._tell(account, found)
         return {
             "integration": integration,
             "partner": account.partner,
-            "published": self._spec_of(account, spec),
+            "published": list(self._specs_of(account, spec)),
             "ok": not any(one.drift for one in found),
             "resources": [one.as_json() for one in found],
         }
@@ -119,7 +119,7 @@ class Contracts:
         turn = self._turns[account.name]
         turn.due_at = _later(self._clock.now(), self._partner(account).contract.every)
         try:
-            found = await self._look(account, None, None)
+            found = await self._look(account, None, ())
         except SyncdError as error:
             log.debug("contract_not_checked", integration=account.name, reason=str(error))
             return
@@ -148,12 +148,12 @@ class Contracts:
 
     # -- one look
 
-    async def _look(self, account: Account, resource: str | None, spec: str | None) -> list[Findings]:
+    async def _look(self, account: Account, resource: str | None, spec: Sequence[str]) -> list[Findings]:
         if resource is not None and resource not in account.plans:
             raise RejectedError(
                 f"{account.name} does not sync {resource}", hint=f"it syncs: {', '.join(account.plans)}"
             )
-        document = await self._specification(self._spec_of(account, spec), account.driver.spec.name)
+        document = await self._specification(self._specs_of(account, spec), account.driver.spec.name)
         folder = self._folder(account)
         found = []
         for name, plan in account.plans.items():
@@ -201,23 +201,29 @@ class Contracts:
         own = urlsplit(account.driver.base_url(account.options) or "").path.rstrip("/")
         return "" if not own or urlsplit(url).path.startswith(own) else own
 
-    async def _specification(self, file: str | None, driver: str) -> Specification | None:
-        """The document; where it is known to be wrong about this partner, that is left out."""
-        if file is None:
+    async def _specification(self, files: tuple[str, ...], driver: str) -> Specification | None:
+        """The documents; where they are known to be wrong about this partner, that is left out."""
+        if not files:
             return None
-        path = Path(file)
+        paths = [Path(file) for file in files]
 
         def read() -> Specification:
-            key = (file, driver, path.stat().st_mtime if path.is_file() else 0.0)
-            if key not in self._read:  # one at a time: they are large
-                self._read = {key: Specification.read(path, defects=DEFECTS.get(driver, ()))}
+            key = (
+                driver,
+                *(
+                    (file, path.stat().st_mtime if path.is_file() else 0.0)
+                    for file, path in zip(files, paths, strict=True)
+                ),
+            )
+            if key not in self._read:  # one partner's at a time: they are large
+                self._read = {key: Specification.read(*paths, defects=DEFECTS.get(driver, ()))}
             return self._read[key]
 
         return await to_thread.run_sync(read)
 
-    def _spec_of(self, account: Account, given: str | None) -> str | None:
-        told = given or self._partner(account).contract.spec
-        return None if told is None else str(main_file(self._directory).parent / told)
+    def _specs_of(self, account: Account, given: Sequence[str]) -> tuple[str, ...]:
+        beside = main_file(self._directory).parent
+        return tuple(str(beside / one) for one in given or self._partner(account).contract.specs)
 
     def _folder(self, account: Account) -> Path | None:
         partner = self._partner(account)

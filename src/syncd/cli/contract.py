@@ -23,21 +23,23 @@ SECONDS = 1_800.0
 @click.command(short_help="Compare what a partner answers today with what its driver relies on.")
 @click.argument("target", type=Target(), metavar="[INTEGRATION[/RESOURCE]]", required=False)
 @click.option(
-    "--spec", type=click.Path(path_type=Path), metavar="FILE",
-    help="Also compare the answers with this OpenAPI document, instead of the file's `contract.spec`.",
+    "--spec", "specs", type=click.Path(path_type=Path), metavar="FILE", multiple=True,
+    help="Also compare the answers with this OpenAPI document, instead of the file's `contract.spec`; may come again, the "
+    "newest last.",
 )  # fmt: skip
 @common(json=True, database=True)
-def contract(app: App, target: tuple[str, str | None] | None, spec: Path | None) -> Exit:
+def contract(app: App, target: tuple[str, str | None] | None, specs: tuple[Path, ...]) -> Exit:
     """Read a few records of each resource and compare them with the driver's mapping and samples. Nothing is written.
 
     Told are fields that are gone, or of another kind, and records that cannot be read; new fields are counted. Through the
     daemon where one runs, else by ourselves under its lease. Exit 1 where something is not as it was.
     """
     config = app.config()
-    if target is None and spec is not None:
+    if target is None and specs:
         raise Failure("--spec is one partner's", do="syncd contract INTEGRATION --spec FILE", exit=Exit.USAGE)
-    if spec is not None and not spec.is_file():
-        raise Failure(f"{spec} is not there", do="give the path of an OpenAPI document", exit=Exit.USAGE)
+    for spec in specs:
+        if not spec.is_file():
+            raise Failure(f"{spec} is not there", do="give the path of an OpenAPI document", exit=Exit.USAGE)
     names = [target[0]] if target is not None else [
         name for name, (partner, _) in config.integrations.items() if partner.is_enabled(name)
     ]  # fmt: skip
@@ -47,7 +49,7 @@ def contract(app: App, target: tuple[str, str | None] | None, spec: Path | None)
         asked = {
             "integration": name,
             "resource": target[1] if target is not None else None,
-            "spec": None if spec is None else str(spec.resolve()),
+            "spec": [str(spec.resolve()) for spec in specs],
         }
         told = dict(arun(_found(app, config, asked)))
         told.pop("schema", None)
@@ -86,7 +88,7 @@ def render(found: Row) -> list[str]:
     resources = found["resources"]
     number = sum(len(one["drift"]) + one["more"] for one in resources)
     records, calls = sum(one["records"] for one in resources), sum(one["calls"] for one in resources)
-    against = f" and {found['published']}" if found["published"] else ""
+    against = "".join(f" and {file}" for file in found["published"])
     said = "as its driver relies on" if number == 0 else f"{plural(number, 'difference')}"
     lines = [
         f"{found['integration']}: {plural(records, 'record')} of {plural(len(resources), 'resource')} in "

@@ -332,10 +332,10 @@ class ContractConfig(Settings):
 
     enabled: bool = Field(True, description="false: only `syncd contract` looks.")
     every: Duration = Field(DAY, description="Time between two looks, from a while after the start on.")
-    spec: str | None = Field(
+    spec: str | list[str] | None = Field(
         None,
-        description="An OpenAPI document to compare its answers with too; a relative path begins beside the main file. Needs "
-        "the extra `contract`.",
+        description="An OpenAPI document to compare its answers with too, or several, the newest last; a relative path "
+        "begins beside the main file. Needs the extra `contract`.",
         examples=["specs/acme.json"],
     )
 
@@ -345,6 +345,11 @@ class ContractConfig(Settings):
         if value < 60:
             raise mistake("must be at least 1m", "once a day is enough: 24h")
         return value
+
+    @property
+    def specs(self) -> tuple[str, ...]:
+        """The documents, as they are named."""
+        return () if not self.spec else (self.spec,) if isinstance(self.spec, str) else tuple(self.spec)
 
 
 class PartnerConfig(Settings):

@@ -1,4 +1,4 @@
-"""The admin API's contract check: is a partner still what its driver takes it for? It writes nothing."""
+"""The admin API's contract check: is a partner still what its driver takes it for? It stores no record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from syncd.server.answers import answer
-from syncd.server.desks import PREFIX, guarded, said_by, target_of, text_of
+from syncd.server.desks import PREFIX, RefusedError, guarded, said_by, target_of
+
+MOST_DOCUMENTS = 50
+LONGEST_PATH = 4_096
 
 
 class ContractDesk(Protocol):
@@ -18,7 +21,7 @@ class ContractDesk(Protocol):
         """Every configured integration and its resources."""
         ...
 
-    async def contract(self, integration: str, resource: str | None, spec: str | None) -> dict[str, Any]:
+    async def contract(self, integration: str, resource: str | None, spec: Sequence[str]) -> dict[str, Any]:
         """What was found."""
         ...
 
@@ -27,8 +30,19 @@ def routes(desk: ContractDesk) -> list[web.RouteDef]:
     async def check(request: web.Request) -> web.Response:
         said = await said_by(request)
         integration, resource = target_of(desk.names(), said)
-        return answer(
-            {"schema": "syncd.contract/1", **await desk.contract(integration, resource, text_of(said, "spec") or None)}
-        )
+        return answer({"schema": "syncd.contract/1", **await desk.contract(integration, resource, _documents(said))})
 
     return [web.post(f"{PREFIX}/contract", guarded(check))]
+
+
+def _documents(said: Mapping[str, Any]) -> list[str]:
+    """The paths of the documents to compare with instead of the configured ones: none, one as a text, or a list."""
+    told = said.get("spec")
+    found = [] if told is None else [told] if isinstance(told, str) else told
+    if not isinstance(found, list) or len(found) > MOST_DOCUMENTS or not all(_is_path(one) for one in found):
+        raise RefusedError(400, "usage", f"spec must be a path or a list of at most {MOST_DOCUMENTS} paths")
+    return found
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_PATH
