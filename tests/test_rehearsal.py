@@ -11,9 +11,9 @@ import pytest
 from syncd import drivers
 from syncd.codec import loads
 from syncd.errors import AskedWrongError, ConfigError
+from syncd.kit.deliveries import Webhooks
 from syncd.kit.receiver import Accepted, Receiver, Refused
 from syncd.kit.signing import signed
-from syncd.kit.spec import Webhooks
 from syncd.kit.verifying import verifier
 from syncd.kit.webhooks import Delivery
 from syncd.model import Headers

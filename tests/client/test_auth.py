@@ -187,7 +187,7 @@ def test_auth_that_cannot_be_built_is_a_configuration_error(clock: FakeClock, fa
 
 
 def test_the_kits_description_is_one(clock: FakeClock) -> None:
-    from syncd.kit.spec import Auth
+    from syncd.kit.auth import Auth
 
     secret: Any = lambda name: Secret("x")  # noqa: E731
     for given in (

@@ -22,8 +22,8 @@ from syncd.kit import (
     coerce,
     replaced,
 )
+from syncd.kit.auth import Auth
 from syncd.kit.reading import parse
-from syncd.kit.spec import Auth
 
 ROWS = {
     "path": "/rows/{today}",

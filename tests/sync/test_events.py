@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from syncd import drivers, metrics
 from syncd.errors import StoreError
 from syncd.kit import Delivery, Event
-from syncd.kit.resource import Each
+from syncd.kit.listing import Each
 from syncd.model import Mode, Outcome
 from syncd.store import KeyRing, PageWrite, Reject, Row, Store
 from syncd.testing.clock import FakeClock

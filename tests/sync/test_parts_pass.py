@@ -10,7 +10,7 @@ import pytest
 from syncd.errors import RejectedError
 from syncd.explain import State
 from syncd.kit import Request
-from syncd.kit.resource import Each
+from syncd.kit.listing import Each
 from syncd.store import Store
 
 from .ranged import Desk, rest

@@ -16,7 +16,7 @@ from syncd.secrets import Secret
 
 
 class AuthFacts(Protocol):
-    """What `build` reads of a driver's `auth:`; `kit.spec.Auth` has it."""
+    """What `build` reads of a driver's `auth:`; `kit.auth.Auth` has it."""
 
     @property
     def kind(self) -> str: ...

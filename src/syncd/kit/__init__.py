@@ -14,10 +14,16 @@ from syncd.errors import (
     UnknownOutcomeError,
 )
 from syncd.kit import coerce, signatures
+from syncd.kit.auth import Auth
+from syncd.kit.by_id import Many, One
 from syncd.kit.classify import classify, error_for
 from syncd.kit.contact import is_card_number
+from syncd.kit.deliveries import Webhooks
 from syncd.kit.driver import Driver, Reading
+from syncd.kit.failures import Errors, Word
 from syncd.kit.filling import equal
+from syncd.kit.limits import Breaker, Limits, Tier
+from syncd.kit.listing import Pages, Since
 from syncd.kit.moments import since_text, since_value
 from syncd.kit.options import checked as checked_options
 from syncd.kit.paging import with_params
@@ -25,11 +31,11 @@ from syncd.kit.paths import MISSING, getter, put
 from syncd.kit.pushing import STATE
 from syncd.kit.reading import replaced
 from syncd.kit.receiver import Accepted, Receiver, Refused
-from syncd.kit.resource import Adapter, Many, One, Pages, Resource, Since
+from syncd.kit.resource import Adapter, Resource
 from syncd.kit.rest import RestDriver
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.signatures import Verdict
-from syncd.kit.spec import Auth, Breaker, DriverSpec, Errors, Limits, Option, Probe, Quality, Tier, Webhooks, Word, Xml
+from syncd.kit.spec import DriverSpec, Option, Probe, Quality, Xml
 from syncd.kit.subscriptions import Subscription, Subscriptions
 from syncd.kit.verifying import Verifier
 from syncd.kit.webhooks import Change, Delivery, Event, believed, composite_id

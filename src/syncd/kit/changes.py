@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from syncd.kit import coerce, paging
+from syncd.kit.listing import Since, Then
 from syncd.kit.moments import since_param, since_text, step_of
-from syncd.kit.resource import Resource, Since, Then
+from syncd.kit.resource import Resource
 from syncd.model import Request, Response
 
 THEN: Final = "then|"

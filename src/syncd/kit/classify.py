@@ -24,7 +24,7 @@ from syncd.errors import (
 )
 from syncd.kit import coerce
 from syncd.kit.adapter import answer_getter
-from syncd.kit.spec import Errors, Word
+from syncd.kit.failures import Errors, Word
 from syncd.limits.waits import DEFAULT, WaitDialect
 from syncd.model import Response
 

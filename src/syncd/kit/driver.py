@@ -17,10 +17,12 @@ from syncd.client.auth import Sign
 from syncd.config.facts import Facts, Finding
 from syncd.errors import ConfigError, PartnerError, RejectedError
 from syncd.kit import coerce
+from syncd.kit.auth import Auth
+from syncd.kit.limits import Limits
 from syncd.kit.options import with_options
 from syncd.kit.resource import Resource
 from syncd.kit.signatures import verdict
-from syncd.kit.spec import Auth, DriverSpec, Limits
+from syncd.kit.spec import DriverSpec
 from syncd.kit.subscriptions import Subscriptions
 from syncd.kit.verifying import Verifier
 from syncd.kit.webhooks import Change, Delivery, Event

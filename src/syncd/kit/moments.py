@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from syncd.kit.coerce import EPOCH
 
 if TYPE_CHECKING:
-    from syncd.kit.resource import Since
+    from syncd.kit.listing import Since
 
 _FORMATS: Final = {"iso_seconds": "%Y-%m-%dT%H:%M:%SZ", "plain": "%Y-%m-%d %H:%M:%S", "date": "%Y-%m-%d"}
 

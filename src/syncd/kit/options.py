@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from syncd.errors import ConfigError
 from syncd.kit.paths import kind
+from syncd.kit.placeholders import OPTION
 from syncd.kit.spec import DriverSpec
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
@@ -42,9 +43,6 @@ def checked(spec: DriverSpec, options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-_PLACEHOLDER: Final = re.compile(r"\{option\.([^{}]*)\}")
-
-
 def with_options(spec: DriverSpec, text: str, options: Mapping[str, Any]) -> str:
     """A URL with each `{option.NAME}` replaced by that option's value, quoted so that it stays one segment.
 
@@ -60,7 +58,7 @@ def with_options(spec: DriverSpec, text: str, options: Mapping[str, Any]) -> str
             raise ConfigError(f"{spec.name}: nothing stands for {match[0]} in {text}", hint=f"give options.{match[1]}")
         return quote(str(value), safe="")
 
-    return _PLACEHOLDER.sub(segment, text)
+    return OPTION.sub(segment, text)
 
 
 def _unknown(name: str, spec: DriverSpec) -> str:

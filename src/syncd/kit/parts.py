@@ -15,7 +15,8 @@ from syncd.errors import ConfigError, PayloadError
 from syncd.kit import changes, paging
 from syncd.kit.adapter import id_parts
 from syncd.kit.driver import Beyond
-from syncd.kit.resource import Each, Resource, Windows
+from syncd.kit.listing import Each, Windows
+from syncd.kit.resource import Resource
 from syncd.model import Request, Response
 
 Part = tuple[str, dict[str, str]]

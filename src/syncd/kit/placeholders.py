@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.client.dates import TODAY
 from syncd.errors import RejectedError
-from syncd.kit.resource import PLACEHOLDER
+
+PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+OPTION: Final = re.compile(r"\{option\.([^{}]*)\}")
+"""The placeholder of one of the driver's own settings."""
+
+
+def texts_in(value: Any) -> list[str]:
+    """All texts in a value, whatever it is made of; the names of keys are none."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for inner in value.values() for text in texts_in(inner)]
+    if isinstance(value, list | tuple):
+        return [text for inner in value for text in texts_in(inner)]
+    return []
+
+
+def check_placeholders(text: str, known: set[str]) -> None:
+    """Are a text's placeholders days, or among these (`parent.` and `id`: with all below them)? Raises ValueError."""
+    for name in PLACEHOLDER.findall(TODAY.sub("", text)):
+        family = name.partition(".")[0]
+        if (
+            name not in known
+            and not (family == "parent" and "parent." in known)
+            and not (family == "id" and "id" in known)
+        ):
+            raise ValueError(
+                f"unknown placeholder {{{name}}}; there are {{parent.id}}, {{today}}, {{today-30d}}, and {{id}} under `one`"
+            )
 
 
 def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:

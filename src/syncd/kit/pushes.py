@@ -9,12 +9,12 @@ where a change lacks the field, its place in a body is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from syncd.config.units import Duration
+from syncd.kit.placeholders import texts_in
 from syncd.kit.shapes import HEADER, Model, Path, Pattern, RecordPath
 
 BODY: Final = "body:"
@@ -162,7 +162,7 @@ class Push(Model):
             texts += [self.look_up.path or "", self.look_up.params, self.look_up.same]
             if not self.look_up.same:
                 raise ValueError("`look_up` needs `same`: what a record says where the push has arrived")
-        for text in _texts(texts):
+        for text in texts_in(texts):
             for found in _ANY.findall(text):
                 if not PLACEHOLDER.fullmatch(found):
                     known = "{id}, {key}, {sent}, {data}, {data.NAME}"
@@ -195,7 +195,7 @@ class Push(Model):
     @property
     def needs_id(self) -> bool:
         """Is it about a record the partner has already?"""
-        return any("{id}" in text or "{id." in text for text in _texts([self.path, self.params, self.body]))
+        return any("{id}" in text or "{id." in text for text in texts_in([self.path, self.params, self.body]))
 
     @property
     def is_deletion(self) -> bool:
@@ -209,13 +209,3 @@ class Push(Model):
         """The pushed field with the new state."""
         assert self.transitions is not None
         return self.transitions.to or self.transitions.field
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Mapping):
-        return [text for inner in value.values() for text in _texts(inner)]
-    if isinstance(value, Sequence):
-        return [text for inner in value for text in _texts(inner)]
-    return []

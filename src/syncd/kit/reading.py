@@ -10,24 +10,17 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from syncd.errors import ConfigError
+from syncd.kit.auth import Auth
+from syncd.kit.by_id import Many, One
+from syncd.kit.deliveries import Answer, Rotation, Webhooks
+from syncd.kit.failures import Errors
+from syncd.kit.limits import Breaker, Limits, Tier
+from syncd.kit.listing import Each, Inner, Pages, Since, Then, Windows
 from syncd.kit.paths import MISSING, kind
 from syncd.kit.registration import Call, Change, Listing, Registration, SecretCall
-from syncd.kit.resource import Adapter, Each, Forget, Inner, Many, One, Pages, Resource, Since, Then, Windows
+from syncd.kit.resource import Adapter, Forget, Resource
 from syncd.kit.shapes import Deleted, MappedField, Stamp
-from syncd.kit.spec import (
-    Answer,
-    Auth,
-    Breaker,
-    DriverSpec,
-    Errors,
-    Limits,
-    Option,
-    Probe,
-    Quality,
-    Rotation,
-    Tier,
-    Webhooks,
-)
+from syncd.kit.spec import DriverSpec, Option, Probe, Quality
 from syncd.kit.unsettled import Unsettled
 
 _MODELS: Final[dict[str, type[BaseModel]]] = {

@@ -10,39 +10,17 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from syncd.config.units import format_duration
+from syncd.kit.auth import Auth
+from syncd.kit.by_id import Many, One
+from syncd.kit.deliveries import Answer, Rotation, Webhooks
+from syncd.kit.failures import Errors
+from syncd.kit.limits import Breaker, Limits, Tier
+from syncd.kit.listing import Attests, Each, Inner, Pages, Queue, Since, Then, Windows
 from syncd.kit.pushes import LookUp, Push, PushField, Transitions
 from syncd.kit.registration import Call, Change, EachOf, Listing, Registration, SecretCall
-from syncd.kit.resource import (
-    Adapter,
-    Attests,
-    Each,
-    Forget,
-    Inner,
-    Many,
-    One,
-    Pages,
-    Queue,
-    Resource,
-    Since,
-    Then,
-    Windows,
-)
+from syncd.kit.resource import Adapter, Forget, Resource
 from syncd.kit.shapes import Deleted, MappedField, Stamp
-from syncd.kit.spec import (
-    Answer,
-    Auth,
-    Breaker,
-    DriverSpec,
-    Errors,
-    Limits,
-    Option,
-    Probe,
-    Quality,
-    Rotation,
-    Tier,
-    Webhooks,
-    Xml,
-)
+from syncd.kit.spec import DriverSpec, Option, Probe, Quality, Xml
 from syncd.kit.unsettled import Unsettled
 
 _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from syncd.kit.resource import PLACEHOLDER, Each, Pages
+from syncd.kit.listing import Each, Pages
+from syncd.kit.placeholders import PLACEHOLDER, texts_in
 from syncd.kit.shapes import Model, Path, RecordPath
 
 OPTION: Final = "option."
@@ -140,7 +140,7 @@ class Registration(Model):
         known = _KNOWN | set(PLACEHOLDER.findall(self.event or ""))
         for call in (self.read, self.create, self.change, self.remove, self.secret_call):
             for name in (
-                () if call is None else PLACEHOLDER.findall(" ".join(_texts([call.path, call.params, call.body])))
+                () if call is None else PLACEHOLDER.findall(" ".join(texts_in([call.path, call.params, call.body])))
             ):
                 if name not in known and not name.startswith(OPTION):
                     raise ValueError(
@@ -154,7 +154,7 @@ class Registration(Model):
         calls = [
             call for call in (self.read, self.create, self.change, self.remove, self.secret_call) if call is not None
         ]
-        texts = _texts([[call.path, call.params, call.body] for call in calls])
+        texts = texts_in([[call.path, call.params, call.body] for call in calls])
         named = {name.removeprefix(OPTION) for text in texts for name in PLACEHOLDER.findall(text) if OPTION in name}
         return frozenset(named | ({self.each.option} if self.each is not None and self.each.option else set()))
 
@@ -166,11 +166,3 @@ class Registration(Model):
         names = PLACEHOLDER.findall(self.event)
         found = re.fullmatch("(.+?)".join(pattern.split("\0")), event)
         return {} if found is None else dict(zip(names, found.groups(), strict=True))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(inner)

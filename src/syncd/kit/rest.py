@@ -16,16 +16,17 @@ from syncd import markup
 from syncd.errors import GoneError, PartnerError, PayloadError, RejectedError
 from syncd.kit import changes, look_ups, paging, parts, pushing, variants, webhooks
 from syncd.kit.adapter import answer_getter, id_parts
+from syncd.kit.auth import Auth
 from syncd.kit.classify import classify, succeeded
 from syncd.kit.driver import Beyond, Driver, Part, Reading
+from syncd.kit.limits import Limits
 from syncd.kit.moments import since_param, since_value, until_value
 from syncd.kit.options import checked
 from syncd.kit.paths import kind, put
-from syncd.kit.placeholders import fill, fill_path, plain_params
+from syncd.kit.placeholders import OPTION, fill, fill_path, plain_params
 from syncd.kit.registering import DescribedSubscriptions
 from syncd.kit.resource import Resource
 from syncd.kit.signatures import Verdict
-from syncd.kit.spec import Auth, Limits
 from syncd.kit.subscriptions import Subscriptions
 from syncd.kit.verifying import Verifier, verifier
 from syncd.kit.webhooks import Change, Delivery, Event
@@ -51,7 +52,7 @@ class RestDriver(Driver):
         return variants.proving(self.spec, options)
 
     def headers(self, options: Mapping[str, Any]) -> Mapping[str, str]:
-        if not any(variants.OPTION in value for value in self.spec.headers.values()):
+        if not any(OPTION.search(value) for value in self.spec.headers.values()):
             return self.spec.headers
         return variants.with_settings(self.spec.headers, checked(self.spec, options))
 
@@ -385,7 +386,7 @@ class RestDriver(Driver):
                 elif body is not None:
                     put(body, resource.since.until, bound)
         path = resource.path
-        if variants.OPTION in path:
+        if OPTION.search(path):
             raise variants.unstated(resource)
         if known is not None:
             path, params, body = fill_path(path, known), fill(params, known), fill(body, known)

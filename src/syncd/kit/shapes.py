@@ -67,6 +67,8 @@ RecordPath = Annotated[Path, AfterValidator(_no_header)]
 
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
 """A regular expression, searched in any case."""
+FieldName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+"""A normalized field's name: it becomes that of a column."""
 
 As = Literal[
     "text", "integer", "number", "decimal", "boolean", "timestamp", "epoch", "epoch_ms", "mail_date", "date", "json",

@@ -9,8 +9,8 @@ from typing import Final
 
 from syncd.errors import ConfigError
 from syncd.kit import issuing, signatures
+from syncd.kit.deliveries import Webhooks
 from syncd.kit.signatures import Algorithm
-from syncd.kit.spec import Webhooks
 from syncd.kit.verifying import URI_SIGNATURE
 from syncd.kit.webhooks import Delivery
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from syncd.config.units import Rate
 from syncd.errors import RejectedError
+from syncd.kit.auth import Auth
+from syncd.kit.limits import Limits, Tier
 from syncd.kit.options import checked
+from syncd.kit.placeholders import OPTION
 from syncd.kit.reading import replaced
 from syncd.kit.resource import Resource
 from syncd.kit.shapes import said
-from syncd.kit.spec import Auth, DriverSpec, Limits, Tier
-
-OPTION: Final = "{option."
-_PLACEHOLDER: Final = re.compile(r"\{option\.([a-z0-9_]+)\}")
+from syncd.kit.spec import DriverSpec
 
 
 def chosen(spec: DriverSpec, settings: Mapping[str, Any]) -> dict[str, Resource]:
@@ -42,7 +42,7 @@ def stated(resource: Resource, settings: Mapping[str, Any]) -> Resource:
         value = settings.get(match[1])
         return match[0] if value in (None, "", ".", "..") else quote(str(value), safe="")
 
-    path = _PLACEHOLDER.sub(segment, resource.path)
+    path = OPTION.sub(segment, resource.path)
     changed: dict[str, Any] = {"path": path, "params": with_settings(resource.params, settings)}
     then = resource.since.then if resource.since is not None else None
     if resource.since is not None and then is not None and then.option is not None:
@@ -59,7 +59,7 @@ def with_settings(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dic
 def proving(spec: DriverSpec, options: Mapping[str, Any]) -> Auth:
     """How the calls of an integration with these options prove who we are. Raises ConfigError."""
     auth = spec.auth
-    if not auth.when and OPTION not in (auth.token_path or ""):
+    if not auth.when and not OPTION.search(auth.token_path or ""):
         return auth
     settings = checked(spec, options)
     for name, others in auth.when.items():
@@ -85,16 +85,16 @@ def limited(spec: DriverSpec, settings: Mapping[str, Any]) -> Limits:
 
 def _filled(value: Any, settings: Mapping[str, Any]) -> Any:
     """A parameter's value; None where an option in it has none."""
-    if not isinstance(value, str) or OPTION not in value:
+    if not isinstance(value, str) or not OPTION.search(value):
         return value
-    names = _PLACEHOLDER.findall(value)
+    names = OPTION.findall(value)
     if any(settings.get(name) in (None, "") for name in names):
         return None
-    return _PLACEHOLDER.sub(lambda match: str(settings[match[1]]), value)
+    return OPTION.sub(lambda match: str(settings[match[1]]), value)
 
 
 def unstated(resource: Resource) -> RejectedError:
     """Why a resource cannot be asked for: no option says what stands in its path."""
-    name = (_PLACEHOLDER.findall(resource.path) or [""])[0]
+    name = (OPTION.findall(resource.path) or [""])[0]
     told = f"{resource.name}: nothing says what stands for {{option.{name}}} in {resource.path}"
     return RejectedError(told, hint=f"give options.{name}", resource=resource.name)

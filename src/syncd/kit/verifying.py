@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from syncd.kit import issuing, signatures
+from syncd.kit.deliveries import Webhooks
 from syncd.kit.signatures import Verdict
-from syncd.kit.spec import Webhooks
 from syncd.kit.webhooks import Delivery
 
 _SHARED_KEY: Final = re.compile(r"(?:^|,)\s*algorithm\s*=\s*HMAC_SHA256\s*(?:,|$)", re.IGNORECASE)

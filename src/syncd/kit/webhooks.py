@@ -16,9 +16,9 @@ from syncd.codec import canonical, loads
 from syncd.errors import PayloadError
 from syncd.kit import coerce
 from syncd.kit.adapter import joined_id
+from syncd.kit.deliveries import Webhooks
 from syncd.kit.paths import MISSING, getter
 from syncd.kit.shapes import BODY, HEADER, ROUTE, places
-from syncd.kit.spec import Webhooks
 from syncd.model import Headers, Raw
 from syncd.secrets import Secret
 

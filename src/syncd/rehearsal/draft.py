@@ -17,10 +17,10 @@ from syncd import codec, drivers
 from syncd.errors import AskedWrongError, ConfigError, SyncdError
 from syncd.kit import Driver
 from syncd.kit.coerce import EPOCH
+from syncd.kit.deliveries import Webhooks
 from syncd.kit.paths import MISSING, getter, steps
 from syncd.kit.shapes import HEADER
 from syncd.kit.signing import known_by_url, signed
-from syncd.kit.spec import Webhooks
 from syncd.kit.verifying import times
 from syncd.kit.webhooks import FORM, Delivery, Event
 from syncd.model import Headers

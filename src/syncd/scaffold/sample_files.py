@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 from syncd import codec
 from syncd.errors import SyncdError
 from syncd.kit import Checkpoint, Delivery, Driver, Headers, Request, Response
+from syncd.kit.deliveries import Webhooks
 from syncd.kit.paths import MISSING, getter
 from syncd.kit.signing import signed
-from syncd.kit.spec import Webhooks
 from syncd.scaffold.choices import Choices, Found
 from syncd.scaffold.yaml_text import hooks_of
 

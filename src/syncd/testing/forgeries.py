@@ -15,8 +15,8 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from syncd.kit import Delivery, Driver, Headers, Secret
+from syncd.kit.deliveries import Webhooks
 from syncd.kit.signing import known_by_url, signed
-from syncd.kit.spec import Webhooks
 from syncd.kit.verifying import URI_SIGNATURE, times
 from syncd.testing.sample_plays import NOW
 from syncd.testing.samples import Sample

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from syncd import drivers
 from syncd.kit import Driver, Resource
-from syncd.kit.spec import Auth, Limits, Webhooks
+from syncd.kit.auth import Auth
+from syncd.kit.deliveries import Webhooks
+from syncd.kit.limits import Limits
 
 _AUTH = {
     "none": "none",

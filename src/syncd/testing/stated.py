@@ -28,8 +28,8 @@ from aiohttp import web
 
 from syncd.kit import Delivery as Signed
 from syncd.kit import Headers, put
+from syncd.kit.deliveries import Webhooks
 from syncd.kit.signing import known_by_url, signed
-from syncd.kit.spec import Webhooks
 from syncd.testing.account import Account
 from syncd.testing.base import Call, Simulator
 from syncd.testing.collection import Entry, Raw, World

@@ -14,7 +14,7 @@ from syncd import drivers
 from syncd.codec import dumps
 from syncd.errors import ConfigError, PayloadError, RejectedError
 from syncd.kit import Change, Checkpoint, Headers, Mode, Resource, Response, is_card_number
-from syncd.kit.resource import Since
+from syncd.kit.listing import Since
 from syncd.sync.subscribed import compare_each, without_secret
 
 P, Q = "900000000101", "900000000102"
