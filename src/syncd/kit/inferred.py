@@ -11,7 +11,7 @@ is missing only after twice the absence it was ever seen to have.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Self
@@ -152,6 +152,24 @@ class Inferred:
         for where, node, _ in walk(self.root, ""):
             if where == path:
                 node.forgiven = True
+
+    def unlearn(self, path: str, kinds: Collection[str]) -> bool:
+        """That this field may be of these kinds is forgotten, as if it had never been. True: it was known."""
+        node = next((node for where, node, _ in walk(self.root, "") if where == path), None)
+        if node is None or not node.kinds.keys() & set(kinds):
+            return False
+        for kind in kinds:
+            node.kinds.pop(kind, None)
+        if "list" not in node.kinds:
+            node.children.pop(ENTRY, None)
+        if "object" not in node.kinds:
+            node.children = {key: child for key, child in node.children.items() if key == ENTRY}
+        if not node.children:
+            node.objects = 0
+        if not node.kinds:
+            node.present = node.first = node.last = node.longest = 0
+        self.fields = sum(1 for _ in walk(self.root, ""))
+        return True
 
     def grant(self) -> None:
         """All absences so far are such as may be: a listing in the order of age has old fields first and new ones last."""

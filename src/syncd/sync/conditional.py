@@ -84,6 +84,7 @@ class Conditional:
             calls=tally.calls,
             waited_seconds=tally.waited_seconds,
         )
+        tally.as_before = True
         tally.pages += 1
         tally.seen += self._sent.records
         tally.unchanged += self._sent.records

@@ -328,7 +328,8 @@ class Processor:
                 continue
             # What is left of a record that is gone, or whose person was erased, has no shape.
             shaped = not identity.deleted and (forgets is None or not forgets.is_bare(raw))
-            if shapes is not None and shaped and not (rejected and (name, external_id) in rejected):
+            # Who reads single records names them all as rejected; only in listings do the same rejects come again and again.
+            if shapes is not None and shaped and (alone or not (rejected and (name, external_id) in rejected)):
                 shapes[external_id] = raw
             if (
                 frozen is not None
@@ -390,6 +391,8 @@ class Processor:
         name = resource.name
         if resource.sparse and not listing:
             return self.watch.frozen(name), None
+        if not alone:
+            self.watch.check(name, (raw for _, raw in found.values()))
         if self.watch.learns(name) or resource.compared:
             self.watch.look(
                 name,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -12,9 +12,11 @@ from typing import Any
 import structlog
 
 from syncd.explain import Explanation
-from syncd.kit.inferred import Departure, Inferred, difference, learn
+from syncd.kit.inferred import Inferred, difference, learn
+from syncd.kit.shape_tree import ANY, joined
 from syncd.store import SchemaWrite, StoredSchema
 from syncd.sync.rejections import FROZEN
+from syncd.sync.schema_news import News
 
 log = structlog.get_logger()
 
@@ -31,6 +33,8 @@ SHOWN = 3
 FEW = 20
 RECENT = 256
 """Ids of records that came in pages of a few, so that the same ones do not count again and again."""
+SOUND_LEAST = 200
+"""Of what is never read whole: so many sound records in a row, and twenty times the odd ones, end a change of kind."""
 EVERY = 8
 """Of the records that a frozen resource lets in, one in so many is counted."""
 
@@ -46,37 +50,12 @@ class Policy(StrEnum):
     """Records that differ become rejects until it is accepted."""
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """One field that is not as it was known."""
-
-    path: str
-    what: str
-    expected: str
-    got: str
-    since: datetime
-    count: int
-
-    @property
-    def is_harmless(self) -> bool:
-        """A field nobody has asked for is no trouble."""
-        return self.what == "unknown"
-
-    def __str__(self) -> str:
-        return str(Departure(self.path, self.what, self.expected, self.got)).removeprefix("field ")
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "since": self.since.isoformat()}
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> News:
-        return cls(**{**stored, "since": datetime.fromisoformat(str(stored["since"]))})
-
-
 class ResourceWatch:
     """One resource's."""
 
-    def __init__(self, integration: str, resource: str, policy: Policy) -> None:
+    def __init__(self, integration: str, resource: str, policy: Policy, *, endless: bool = False) -> None:
+        """`endless`: it is never read whole."""
+        self._endless = endless
         self.integration = integration
         self.resource = resource
         self.policy = policy
@@ -93,6 +72,10 @@ class ResourceWatch:
         self._fresh = Inferred()
         self._odd = Inferred()
         self._alone = Inferred()
+        self._again = Inferred()
+        """Of records that came again, what is in doubt."""
+        self.doubted: frozenset[str] = frozenset()
+        """Names at the top of a record in or below which a field came as another kind."""
         self._turn = 0
         self._let_in = 0
         self._recent: dict[str, None] = {}
@@ -124,6 +107,17 @@ class ResourceWatch:
                 del self._recent[next(iter(self._recent))]
             self._fresh.sample(others, turn=self._turn)
 
+    def check(self, raws: Iterable[dict[str, Any]]) -> None:
+        """Records of a listing, also those that come again unchanged: is what is `doubted` in them still so?"""
+        for raw in raws:
+            self._again.add(raw if ANY in self.doubted else {name: raw[name] for name in self.doubted if name in raw})
+
+    def passed(self, since: datetime) -> None:
+        """A complete pass that began then has ended: what no record of it was is over."""
+        self._end(
+            [key for key, each in self.news.items() if self._may_end(each) and (each.last_at or each.since) < since]
+        )
+
     def refuses(self, raw: dict[str, Any], *, partial: bool = False) -> str | None:
         """Why a frozen resource does not take this record; None where it does. `partial`: it is no listing's view."""
         found = self.known.departures(raw)
@@ -140,10 +134,11 @@ class ResourceWatch:
 
     def settle(self, now: datetime, *, ended: bool = False) -> list[News]:
         """Take in what was seen; returns what is new. `ended`: a run of it has ended well."""
-        fresh, odd, alone = self._fresh, self._odd, self._alone
-        if not (fresh.records or odd.records or alone.records) and not (ended and self.learned_at is None):
+        fresh, odd, alone, again = self._fresh, self._odd, self._alone, self._again
+        came = fresh.records or odd.records or alone.records or again.records
+        if not came and not (ended and self.learned_at is None):
             return self._forget(now)
-        self._fresh, self._odd, self._alone = Inferred(), Inferred(), Inferred()
+        self._fresh, self._odd, self._alone, self._again = Inferred(), Inferred(), Inferred(), Inferred()
         if self.learned_at is None:
             self.known.merge(fresh)
             if ended and self.known.records >= LEARN_LEAST:
@@ -168,12 +163,15 @@ class ResourceWatch:
             before = self.news.get((one.path, one.what))
             if before is not None:
                 count = one.count if one.what == "missing" else before.count + one.count
-                self.news[one.path, one.what] = replace(before, count=count)
+                got = " or ".join(dict.fromkeys([*before.got.split(" or "), *one.got.split(" or ")]))
+                self.news[one.path, one.what] = replace(before, count=count, got=got)
         if self.policy is not Policy.EVOLVE:
             self.news.update({(each.path, each.what): each for each in told})
         else:
             for each in told:
                 self.known.forgive(each.path)
+        self._sight(now, {(each.path, each.what) for each in told}, fresh, alone, odd, again)
+        self._doubt()
         self.changed = self.changed or bool(told)
         return told
 
@@ -186,6 +184,7 @@ class ResourceWatch:
             if each.what == "missing":
                 self.known.forgive(each.path)
         self.news.clear()
+        self._doubt()
         self.changed = True
         return told
 
@@ -222,6 +221,11 @@ class ResourceWatch:
             self.strange = Inferred()
         if self.policy is Policy.EVOLVE:
             self.news.clear()
+        if self.policy is Policy.FREEZE:  # what was only told of until now is to be kept out
+            for key, each in list(self.news.items()):
+                if each.what != "missing" and self.known.unlearn(each.path, each.kinds):
+                    del self.news[key]
+        self._doubt()
 
     def write(self, now: datetime) -> SchemaWrite | None:
         """What to store, if it is time to."""
@@ -236,6 +240,56 @@ class ResourceWatch:
             [each.as_json() for each in self.news.values()],
             self.learned_at,
             self.taken,
+        )
+
+    def _may_end(self, one: News) -> bool:
+        """Is it over when records are as before? That a field is new is no trouble, unless it keeps them out."""
+        return one.what == "retyped" or (one.what == "unknown" and self.policy is Policy.FREEZE)
+
+    def _sight(self, now: datetime, told: Collection[tuple[str, str]], *shapes: Inferred) -> None:
+        """In which of these (listed, alone, kept out, come again) is a field as it was told of, or as it was known?"""
+        paths = {each.path for each in self.news.values() if self._may_end(each)}
+        if not paths:
+            return
+        seen = [{each.path: each.kinds for each in shape.paths() if each.path in paths} for shape in shapes]
+        for key, each in self.news.items():
+            if not self._may_end(each):
+                continue
+            counts = [one.get(each.path, {}) for one in seen]
+            odd = [sum(count for kind, count in one.items() if kind in each.kinds) for one in counts]
+            sound = [sum(count for kind, count in one.items() if kind not in each.kinds) for one in counts]
+            more = 0 if key in told else odd[0] + odd[1]  # what is kept out was counted, and what comes again too
+            self.news[key] = (
+                replace(each, last_at=now, sound=0, count=each.count + more)
+                if any(odd)
+                else replace(each, sound=each.sound + sum(sound))
+            )
+        if self._endless:
+            enough = [
+                key
+                for key, each in self.news.items()
+                if self._may_end(each) and each.sound >= max(SOUND_LEAST, 20 * each.count)
+            ]
+            self._end(enough)
+
+    def _end(self, keys: Iterable[tuple[str, str]]) -> None:
+        for key in keys:
+            one = self.news.pop(key)
+            self.known.unlearn(one.path, one.kinds)
+            self.strange.unlearn(one.path, one.kinds)
+            log.info("schema_healed", integration=self.integration, resource=self.resource, field=one.path)
+            self.changed = True
+        if not any(what != "missing" for _, what in self.news):
+            self.strange = Inferred()
+        self._doubt()
+
+    def _doubt(self) -> None:
+        doubted = [each.path for each in self.news.values() if each.what == "retyped"] if self.learned_at else []
+        tops = {name: joined("", name) for name in self.known.root.children} if doubted else {}
+        self.doubted = frozenset(
+            name
+            for name, top in tops.items()
+            if any(path == top or path.startswith((f"{top}.", f"{top}[]")) for path in doubted)
         )
 
     def _over(self, still_missing: set[str]) -> None:

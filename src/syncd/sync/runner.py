@@ -317,7 +317,7 @@ class Runner:
                 action=told.action,
             )
         if account.processor.watch is not None:
-            account.processor.watch.ended(unit.plan.name)
+            account.processor.watch.ended(unit.plan.name, whole_since=tally.whole_since)
         metrics.LAST_SUCCESS.labels(unit.integration, unit.plan.name).set(now.timestamp())
         if tally.sweep is not None:
             known = account.health.of(unit.plan.name)

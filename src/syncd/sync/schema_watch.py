@@ -7,7 +7,8 @@ once, and stands in the status until somebody accepts it, it is over, or it is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -31,12 +32,16 @@ class SchemaWatch:
         policies: Mapping[str, Policy],
         clock: Clock,
         tell: Callable[[str, Explanation | None, bool], None] = lambda resource, told, trouble: None,
+        endless: Collection[str] = (),
     ) -> None:
+        """`endless`: resources that are never read whole."""
         self._partner = partner
         self._integration = integration
         self._clock = clock
         self._tell = tell
-        self.resources = {name: ResourceWatch(integration, name, policy) for name, policy in policies.items()}
+        self.resources = {
+            name: ResourceWatch(integration, name, policy, endless=name in endless) for name, policy in policies.items()
+        }
         self.loaded = False
         self._ended: set[str] = set()
         """Runs that ended before what is stored was read."""
@@ -72,11 +77,23 @@ class SchemaWatch:
         watch = self.resources[resource]
         return watch if watch.is_frozen else None
 
-    def ended(self, resource: str) -> None:
-        """A run of it has ended well."""
+    def check(self, resource: str, raws: Iterable[dict[str, Any] | None]) -> None:
+        """All records of a page of its listing, whether they changed or not: what is in doubt is looked at in each."""
+        watch = self.resources[resource]
+        if watch.doubted:
+            watch.check(raw for raw in raws if raw is not None)
+
+    def ended(self, resource: str, *, whole_since: datetime | None = None) -> None:
+        """A run of it has ended well; `whole_since`: it read all there is, and began then."""
         if not self.loaded:
             self._ended.add(resource)
         self.settle(resource, ended=self.loaded)
+        watch = self.resources.get(resource)
+        if whole_since is not None and watch is not None and watch.news:
+            watch.passed(whole_since)
+            if watch.changed:
+                self.woken()
+            self._say(watch)
 
     def settle(self, resource: str, *, ended: bool = False) -> None:
         """Take in what was seen, and say what is new, once."""

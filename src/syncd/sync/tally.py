@@ -47,8 +47,16 @@ class Tally:
     heard: bool = False
     """The partner has answered a call of this run with what was asked for."""
     sweep: Sweep | None = None
+    as_before: bool = False
+    """The partner said that nothing has changed, and showed nothing."""
     drift: Drift | None = None
     """What it had to mend that fresher ways had missed; None: it cannot tell."""
+
+    @property
+    def whole_since(self) -> datetime | None:
+        """When the run began, where it has shown all there is by itself; None where it has not."""
+        alone = self.sweep is not None and self.listing_began_at is None and not self.as_before
+        return self.started_at if alone else None
 
     def eta_seconds(self, now: datetime) -> float | None:
         """How long the rest will take at the pace so far; None where the partner states no total."""
