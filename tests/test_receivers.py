@@ -333,3 +333,52 @@ def test_a_forged_delivery_costs_the_same_however_many_secrets_its_integration_h
     hashed.clear()
     assert lets_in(receivers, "whsec_third", "other")
     assert len(hashed) == 1, "a delivery that is its partner's pays for nobody"
+
+
+HOSTS = """\
+driver: airbnb
+integrations:
+  acme:
+    credentials: {client_id: {file: key}, client_secret: {file: key}, refresh_token: {file: token_1}}
+    options: {host_id: 1}
+    webhook: {secrets: [%s]}
+  second:
+    credentials: {client_id: {file: key}, client_secret: {file: key}, refresh_token: {file: token_2}}
+    options: {host_id: 2}
+  keyed:
+    credentials: {client_id: {file: key}, client_secret: {file: key}, refresh_token: {file: token_3}}
+    options: {host_id: 3}
+    webhook: {secrets: [{file: own}]}
+  off:
+    enabled: false
+    credentials: {client_id: {file: key}, client_secret: {file: key}, refresh_token: {file: token_4}}
+    options: {host_id: 4}
+%s"""
+
+
+def test_of_one_address_for_several_accounts_each_delivery_is_of_the_integration_it_names(site: Site) -> None:
+    """Not of one with a secret of its own that the address does not share: who knows another's may not speak for it."""
+    site.secret("hook", "a-secret-in-the-address")
+    site.secret("own", "another-secret")
+    for host in range(1, 5):
+        site.secret(f"token_{host}", f"rt-{host}")
+    receivers = Receivers(site.vault, lambda: None)
+    assert receivers.load(site.file("{file: hook}", name="airbnb", text=HOSTS)) == {}
+
+    def handed(body: str, name: str = "acme", secret: str = "a-secret-in-the-address") -> str:
+        told = Delivery(body.encode(), Headers(), f"/webhooks/airbnb/{name}/{secret}", route=secret)
+        found = receivers.current["airbnb", name].judge(told, NOW)
+        assert isinstance(found, Accepted) and found.headers["syncd-known-by"] == "url"
+        return found.handed
+
+    booked = '{"action": "reservation_requested", "reservation": {"host_id": %d}}'
+    assert [handed(booked % host) for host in (1, 2, 3, 4, 99)] == ["", "second", "", "", ""]
+    assert handed('{"thread": {"attachment": {"roles": [{"role": "owner", "user_ids": [77, 2]}]}}}') == "second"
+    assert handed('{"thread": {"attachment": {"roles": [{"role": "cohost", "user_ids": [2, 1]}]}}}') == "second"
+    assert [handed(body) for body in ("nothing", "[]", '{"mappings": []}')] == ["", "", ""]
+    assert handed(booked % 2, "keyed", "another-secret") == "second"
+    assert receivers.current["airbnb", "second"].judge(Delivery(b"{}", Headers()), NOW) == Refused("disabled")
+    site.secret("own", "a-secret-in-the-address")
+    site.vault.reload()
+    receivers.load(site.file("{file: hook}", name="airbnb", text=HOSTS))
+    assert handed(booked % 3) == "keyed", "they share the secret: it is one application's"

@@ -354,12 +354,7 @@ class Builder:
         }
         health = self._health.setdefault(name, Health(name))
         watch = SchemaWatch(
-            partner.name,
-            name,
-            {plan.name: plan.schema for plan in plans.values()},
-            self._clock,
-            health.shape_told,
-            endless={plan.name for plan in plans.values() if plan.strategy is Strategy.FEED},
+            partner.name, name, {plan.name: plan.schema for plan in plans.values()}, self._clock, health.shape_told
         )
         trials = {
             plan.name: Trial(plan.resource, plan.shadow, plan.adapter, driver)

@@ -178,6 +178,7 @@ class Receivers:
     def _of(self, config: Config, partner: PartnerConfig, kept: dict[str, str]) -> dict[Key, Receiver]:
         made: dict[Key, Receiver] = {}
         judged: list[tuple[str, Driver, list[Secret]]] = []
+        accounts: dict[str, str] = {}
         try:
             driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
         except Exception as error:
@@ -196,13 +197,21 @@ class Receivers:
                     stated = {**self._held.get(key, {}), **stated}
                 self._held[key] = stated
                 judged.append((name, own, [*stated.values(), *self._sealed.get(name, ())]))
+                accounts[name] = own.account(partner.integrations[name].options) if partner.is_enabled(name) else ""
             except Exception as error:  # of the driver's own, which is one integration's trouble
                 self._keep(key, _fault(error), made, kept)
         most = max((len(secrets) for _, _, secrets in judged), default=0)
         for name, own, secrets in judged:
             key = partner.name, name
+            others = {
+                accounts[other]: other
+                for other, _, theirs in judged
+                if accounts[other] and accounts[other] != accounts[name] and _trusts(theirs, secrets)
+            }
             try:
-                made[key] = self._receiver(own, config, partner, name, secrets, at_least=most)
+                made[key] = self._receiver(
+                    own, config, partner, name, secrets, at_least=most, account=accounts[name], others=others
+                )
             except Exception as error:  # the same
                 self._keep(key, _fault(error), made, kept)
         return made
@@ -233,6 +242,8 @@ class Receivers:
         secrets: Sequence[Secret],
         *,
         at_least: int,
+        account: str,
+        others: Mapping[str, str],
     ) -> Receiver:
         hook = partner.integrations[name].webhook or WebhookConfig()
         return Receiver(
@@ -245,7 +256,16 @@ class Receivers:
             tolerance_seconds=hook.tolerance,
             enabled=partner.is_enabled(name),
             at_least=at_least,
+            account=account,
+            others=others,
         )
+
+
+def _trusts(theirs: Sequence[Secret], secrets: Sequence[Secret]) -> bool:
+    """May a delivery that these secrets let in be handed to an integration with those? It may where that has none of its
+    own, or shares one: nobody who knows another's alone may speak for it."""
+    known = {secret.reveal() for secret in theirs if secret.reveal()}
+    return not known or any(secret.reveal() in known for secret in secrets)
 
 
 def _text(error: SyncdError) -> str:

@@ -19,7 +19,8 @@ RULES: dict[str, Any] = {"verify": "stripe", "event_id": "id", "type": "type"}
 
 
 def receiver(integration: str = "one", *, partner: str = "acme", key: str = KEY, **more: Any) -> Receiver:
-    driver = RestDriver(parse({"name": partner, "webhooks": more.pop("rules", RULES)}))
+    spec = more.pop("spec", None) or {"webhooks": more.pop("rules", RULES)}
+    driver = RestDriver(parse({"name": partner, **spec}))
     return Receiver(partner, integration, driver, [Secret(key)], **more)
 
 

@@ -19,7 +19,7 @@ from syncd.kit import Receiver, signatures
 from syncd.server import webhooks as module
 from syncd.store.intake import Arrival, IntakeFullError
 from syncd.testing.clock import FakeClock
-from tests.server.hooks import KEY, FakeKeeper, by_name, hooked, receiver, seal
+from tests.server.hooks import KEY, RULES, FakeKeeper, by_name, hooked, receiver, seal
 
 BODY = b'{"id": "evt_1", "type": "thing.updated"}'
 
@@ -85,6 +85,23 @@ async def test_who_works_elsewhere_is_told_through_the_database(gate: Gate):
     await gate.post()
     await gate.post()
     assert gate.keeper.told == ["one"]
+
+
+async def test_one_of_another_account_is_stored_and_worked_on_where_it_belongs(gate: Gate):
+    """Several integrations behind one address: the keys, the dedupe and the waking are those of the account it names."""
+    rules = {**RULES, "account": {"named": "of", "option": "account"}}
+    spec = {"webhooks": rules, "options": {"account": {"about": "Whose."}}}
+    shared = receiver("one", spec=spec, account="a", others={"b": "two"})
+    gate.receivers = by_name(shared, receiver("two", key="whsec_other"))
+    for number, of in enumerate(("a", "b", "b", "nobody")):
+        body = json.dumps({"id": f"evt_{number // 2 * 2}", "type": "t", "of": of}).encode()
+        assert (await gate.post(body=body, **seal(body, gate.clock)))[0] == 202
+    assert list(gate.keeper.rows) == [("one", "evt_0"), ("two", "evt_0"), ("two", "evt_2"), ("one", "evt_2")]
+    assert gate.arrived == ["one", "two", "two", "one"]
+    gate.ours = False
+    body = json.dumps({"id": "evt_9", "type": "t", "of": "b"}).encode()
+    await gate.post(body=body, **seal(body, gate.clock))
+    assert gate.keeper.told == ["two"]
 
 
 async def test_outsiders_learn_nothing(gate: Gate):

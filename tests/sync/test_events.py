@@ -24,7 +24,7 @@ from syncd.kit.listing import Each
 from syncd.model import Mode, Outcome
 from syncd.store import KeyRing, PageWrite, Reject, Row, Store
 from syncd.testing.clock import FakeClock
-from tests.sync.inboxed import Desk, event, later, thing
+from tests.sync.inboxed import REST, Desk, event, later, thing
 
 
 @pytest.fixture
@@ -282,6 +282,23 @@ async def test_an_event_of_another_part_of_the_account_is_dropped_and_counted(de
     assert sorted(task.external_id or "" for task in await desk.store.tasks.list("acme")) == ["a:7", "b:1"]
     types = {one.event_type: (one.known, one.count) for one in await desk.store.inbox.types("acme")}
     assert types["things.changed of things"] == (False, 1)
+
+
+async def test_a_delivery_of_another_account_is_dropped_and_counted(store: Store, clock: FakeClock):
+    """What intake could hand to nobody. One that names no account, and any where the file names none, is worked on."""
+    rest = {
+        **REST,
+        "options": {"account": {"about": "Whose.", "as": "integer"}},
+        "webhooks": {**REST["webhooks"], "account": {"named": "of", "option": "account"}},
+    }
+    desk = await Desk.open(store, clock, rest=rest, options={"account": 7})
+    for of in (7, "8", None):
+        await desk.deliver(body=orjson.dumps({"events": [event("1")], "of": of}), event_type="things.changed")
+    await desk.work()
+    assert [state for state, _ in await desk.fates()] == ["done", "dropped", "done"]
+    assert (await desk.fates())[1][1] == "it is of account 8, and none of the integrations here is"
+    types = {one.event_type: one.count for one in await desk.store.inbox.types("acme")}
+    assert types["things.changed"] == 3
 
 
 async def test_event_types_without_end_are_counted_together(desk: Desk, monkeypatch: pytest.MonkeyPatch):

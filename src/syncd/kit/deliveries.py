@@ -40,6 +40,18 @@ class Rotation(Model):
     at: RecordPath | None = Field(None, description="When it was announced; left out: when it came.")
 
 
+class Whose(Model):
+    """Whose a delivery is, where a partner calls one address for several accounts."""
+
+    named: RecordPath = Field(
+        description="Where a delivery names the account it is of; a list: the first that an integration here is of."
+    )
+    option: str = Field(
+        description="The option that says which account an integration is of. A delivery of another account is handed to the "
+        "integration of this partner that is of it; one of nobody's is counted and dropped."
+    )
+
+
 class Webhooks(Model):
     """How deliveries are verified and what they mean."""
 
@@ -97,6 +109,9 @@ class Webhooks(Model):
     record: RecordPath | None = Field(None, description="Where an event has the whole record, if to be trusted.")
     at: RecordPath | None = Field(None, description="Where an event has its time.")
     routes: dict[str, str] = Field(default_factory=dict, description="Event type to resource.")
+    account: Whose | None = Field(
+        None, description="How a delivery says whose it is, where a partner calls one address for several accounts."
+    )
     forgets: bool = Field(
         False,
         description="What a delivery that nothing is done for says is not kept (card data): its body goes as it is dropped.",

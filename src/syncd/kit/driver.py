@@ -252,7 +252,9 @@ class Driver(ABC):
     def tenant_by(self, options: Mapping[str, Any]) -> tuple[str, str] | None:
         """The option that says which account records must name, and that account; None where a file gives none such."""
         stated = ((name, one.tenant.get(str(options.get(name)))) for name, one in self.spec.options.items())
-        return next(((name, tenant) for name, tenant in stated if tenant is not None), None)
+        found = next(((name, tenant) for name, tenant in stated if tenant is not None), None)
+        rules, own = self.spec.webhooks, self.account(options)
+        return (rules.account.option, own) if found is None and own and rules and rules.account else found
 
     @abstractmethod
     def classify(self, response: Response, now: datetime) -> PartnerError | None:
@@ -288,6 +290,16 @@ class Driver(ABC):
     def event_id(self, delivery: Delivery) -> str | None:
         """What is the same on every try of one delivery; None where the partner sends nothing of the kind."""
         return None
+
+    def account(self, options: Mapping[str, Any]) -> str:
+        """The account at the partner that an integration is of, as deliveries name it; "" where its file does not say."""
+        rules = self.spec.webhooks
+        value = options.get(rules.account.option) if rules is not None and rules.account is not None else None
+        return "" if value is None else str(value)
+
+    def accounts(self, delivery: Delivery) -> tuple[str, ...]:
+        """The accounts a delivery may be of, the likeliest first; none where it names none. Never raises PayloadError."""
+        return ()
 
     def event_type(self, delivery: Delivery) -> str:
         """What the partner calls what happened, for counting; "" where it does not say. Never raises PayloadError."""

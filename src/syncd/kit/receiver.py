@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
@@ -40,6 +40,8 @@ class Accepted(NamedTuple):
     """What the partner calls it; "" where it does not say."""
     headers: dict[str, str]
     """The few it is read by later."""
+    handed: str = ""
+    """The integration whose account it names, where several share this address; "": the one of the address."""
 
 
 class Refused(NamedTuple):
@@ -63,8 +65,9 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 class Receiver:
     """The judge of one integration's deliveries."""
 
-    __slots__ = ("_driver", "_event_id", "_event_type", "_issues", "_kept", "_padding", "_path", "_signs_url",
-                 "_verify", "answer", "cost", "doubted", "integration", "partner", "per_second", "url")  # fmt: skip
+    __slots__ = ("_driver", "_event_id", "_event_type", "_issues", "_kept", "_others", "_padding", "_path",
+                 "_signs_url", "_verify", "account", "answer", "cost", "doubted", "integration", "partner",
+                 "per_second", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -78,14 +81,20 @@ class Receiver:
         tolerance_seconds: float | None = None,
         enabled: bool = True,
         at_least: int = 0,
+        account: str = "",
+        others: Mapping[str, str] | None = None,
     ) -> None:
         """`url`: what stands before any route in the address the partner calls (`https://host/webhooks/attio/acme`), which
         a scheme that signs the address is judged by. Without secrets, or not enabled, everything is refused. `at_least`: a
-        refusal costs as much as with so many secrets, so that its time does not tell how many there are."""
+        refusal costs as much as with so many secrets, so that its time does not tell how many there are. `account`: whose
+        deliveries are its own, where the partner calls one address for several accounts; `others`: by account the
+        integration that one of another account is handed to."""
         self.partner = partner
         self.integration = integration
         self.url = url.rstrip("/")
         self.per_second = per_second
+        self.account = account
+        self._others = others or {}
         self._driver = driver
         self._path = f"/webhooks/{partner}/{integration}"
         held = sum(1 for secret in secrets if secret.reveal())
@@ -148,7 +157,16 @@ class Receiver:
         if verdict is Verdict.KNOWN:
             accepted.headers[KNOWN_BY] = "url"
             delivery.route = ""  # it was the secret, which is not to be stored
-        return accepted
+        return accepted._replace(handed=self._whose(delivery)) if self._others else accepted
+
+    def _whose(self, delivery: Delivery) -> str:
+        """The integration it is handed to. Who can tell none keeps it: what is accepted is stored somewhere."""
+        try:
+            named = self._driver.accounts(delivery)
+        except Exception:
+            return ""
+        first = next((one for one in named if one == self.account or one in self._others), self.account)
+        return "" if first == self.account else self._others[first]
 
     def public(self, path: str) -> str:
         """The address the partner called, whatever a proxy made of it: our own, with the route and query that came. Of a path

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from syncd.config.units import format_duration
 from syncd.kit.auth import Auth
 from syncd.kit.by_id import Many, One
-from syncd.kit.deliveries import Answer, Rotation, Webhooks
+from syncd.kit.deliveries import Answer, Rotation, Webhooks, Whose
 from syncd.kit.failures import Errors
 from syncd.kit.limits import Breaker, Limits, Tier
 from syncd.kit.listing import Attests, Each, Inner, Pages, Queue, Since, Then, Windows
@@ -55,6 +55,7 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`look_up`", LookUp),
     ("`webhooks`", Webhooks),
     ("`webhooks.answer`", Answer),
+    ("`webhooks.account`", Whose),
     ("`webhooks.rotation`", Rotation),
     ("`webhooks.subscriptions`", Registration),
     ("`webhooks.subscriptions.list`", Listing),

@@ -261,6 +261,9 @@ class RestDriver(Driver):
     def event_id(self, delivery: Delivery) -> str | None:
         return self._event_ids(delivery)
 
+    def accounts(self, delivery: Delivery) -> tuple[str, ...]:
+        return self._accounts(delivery)
+
     def event_type(self, delivery: Delivery) -> str:
         return self._event_types(delivery)
 
@@ -356,6 +359,11 @@ class RestDriver(Driver):
     def _event_ids(self) -> Callable[[Delivery], str | None]:
         rules = self.spec.webhooks
         return (lambda _: None) if rules is None else webhooks.event_ids(rules)
+
+    @cached_property
+    def _accounts(self) -> Callable[[Delivery], tuple[str, ...]]:
+        rules = self.spec.webhooks
+        return (lambda _: ()) if rules is None else webhooks.accounts(rules)
 
     @cached_property
     def _event_types(self) -> Callable[[Delivery], str]:

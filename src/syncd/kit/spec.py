@@ -143,6 +143,8 @@ class DriverSpec(Model):
         named += [("limits.tiers", frozenset({*tier.when, *filter(None, [tier.option])})) for tier in self.limits.tiers]
         named += [("headers", frozenset(OPTION.findall(text))) for text in self.headers.values()]
         named += [("auth", frozenset({*self.auth.when, *OPTION.findall(self.auth.token_path or "")}))]
+        if self.webhooks is not None and self.webhooks.account is not None:
+            named.append(("webhooks.account", frozenset({self.webhooks.account.option})))
         for where, options in named:
             if stray := sorted(options - set(self.options)):
                 raise ValueError(f"{where}: there is no option {stray[0]!r}")

@@ -154,6 +154,24 @@ def _place(place: str, rules: Webhooks) -> Callable[[Delivery], str | bytes | No
     return inside
 
 
+def accounts(rules: Webhooks) -> Callable[[Delivery], tuple[str, ...]]:
+    """The accounts a delivery may be of, as text, the likeliest first; none where it names none. Compiled."""
+    if rules.account is None:
+        return lambda delivery: ()
+    named = getter(rules.account.named)
+
+    def read(delivery: Delivery) -> tuple[str, ...]:
+        try:
+            found = named(_told(rules, delivery))
+            several = found if isinstance(found, list) else [found]
+            told = [coerce.text(one) for one in several if one is not None and one is not MISSING]
+        except PayloadError:
+            return ()
+        return tuple(dict.fromkeys(one for one in told if one))
+
+    return read
+
+
 def event_types(rules: Webhooks) -> Callable[[Delivery], str]:
     """What the partner calls what happened, as far as one word can say it of a delivery; "" where it says nothing."""
     if rules.type is None or rules.type.startswith(HEADER):

@@ -155,11 +155,11 @@ class Webhooks:
         if receiver.doubted:
             metrics.WEBHOOK_FAILURES.labels(partner, "address").inc()
             self._tell(receiver, "webhook_address_doubted", OTHER_ADDRESS)
-        event_id, event_type, kept = verdict
+        event_id, event_type, kept, handed = verdict
         self._count(partner, event_type)
-        arrival = Arrival(name, event_id, delivery.route, event_type, kept, delivery.body, now)
+        arrival = Arrival(handed or name, event_id, delivery.route, event_type, kept, delivery.body, now)
         try:
-            self._intake.offer(arrival, partial(self._end, receiver, answer))
+            self._intake.offer(arrival, partial(self._end, receiver, arrival.integration, answer))
         except StoreError as error:
             return self._doubt(receiver, error)
         return None
@@ -173,17 +173,18 @@ class Webhooks:
         self._tell(receiver, "webhook_tokens_refused", "not with one of its secrets")
         return self._refused()
 
-    def _end(self, receiver: Receiver, answer: Callable[[Answer], None], outcome: bool | str) -> None:
+    def _end(self, receiver: Receiver, name: str, answer: Callable[[Answer], None], outcome: bool | str) -> None:
+        """A delivery to this receiver's address, stored as one of the integration `name`."""
         try:
             if outcome is True:
-                if not self._arrived(receiver.integration):
-                    self._intake.tell(receiver.integration)
+                if not self._arrived(name):
+                    self._intake.tell(name)
                 found = _ACCEPTED
             elif outcome is False:
                 metrics.WEBHOOK_DUPLICATES.labels(receiver.partner).inc()
                 found = _DUPLICATE
             else:
-                self._arrived(receiver.integration)  # it may be there all the same
+                self._arrived(name)  # it may be there all the same
                 found = self._doubt(receiver, StoreError(outcome))
             if receiver.answer is not None and found.status < 300:
                 found = Answer(receiver.answer[0], receiver.answer[1], 0, receiver.answer[2])

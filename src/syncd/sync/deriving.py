@@ -60,12 +60,17 @@ class Deriver:
         for number, one in enumerate(taken, 1):
             if number % YIELD_EVERY == 0:
                 await account.clock.sleep(0)  # who answers webhooks is not kept waiting
+            delivery = Delivery(one.body or b"", Headers(one.headers), route=one.route)
             try:
-                events = self._events(one)
+                whose = self._others(delivery)
+                events = [] if whose else self._events(one, delivery)
             except Exception as error:
                 self.buries(found, one, error)
             else:
-                await self._take(found, one, events, stamped)
+                if whose:
+                    self._passes(found, one, f"it is of account {whose}, and none of the integrations here is")
+                else:
+                    await self._take(found, one, events, stamped)
         if stamped:
             await self._judge(found, stamped)
             found.fates = [
@@ -80,8 +85,14 @@ class Deriver:
         self.buries(found, one, error)
         return found
 
-    def _events(self, one: Taken) -> list[Event]:
-        delivery = Delivery(one.body or b"", Headers(one.headers), route=one.route)
+    def _others(self, delivery: Delivery) -> str:
+        """The account a delivery is of that came to our address and is of none of ours; else "". Intake hands one of another
+        integration's account on to that one."""
+        own = self._account.driver.account(self._account.options)
+        named = self._account.driver.accounts(delivery) if own else ()
+        return named[0] if named and own not in named else ""
+
+    def _events(self, one: Taken, delivery: Delivery) -> list[Event]:
         events = believed(delivery, self._account.driver.events(delivery))
         for event in events:
             if event.revoked or event.credentials is not None or self._is_of_all(event):
@@ -169,11 +180,15 @@ class Deriver:
                 what = f"what the options do not name: {what} {passed[0].external_id}"
             found.fates.append(Fate(one.id, "dropped", f"{what} is not synced here"[:500]))
         else:
-            self._counts(found, one.event_type or NAMELESS, known=False)
-            rules = self._account.driver.spec.webhooks
-            if rules is not None and rules.forgets:
-                found.forgets.append(one.id)
-            found.fates.append(Fate(one.id, "dropped", f"nothing is done for {one.event_type or NAMELESS}"))
+            self._passes(found, one, f"nothing is done for {one.event_type or NAMELESS}")
+
+    def _passes(self, found: Derived, one: Taken, why: str) -> None:
+        """Nothing of this delivery is anything of ours."""
+        self._counts(found, one.event_type or NAMELESS, known=False)
+        rules = self._account.driver.spec.webhooks
+        if rules is not None and rules.forgets:
+            found.forgets.append(one.id)
+        found.fates.append(Fate(one.id, "dropped", why[:500]))
 
     def _counts(self, found: Derived, name: str, *, known: bool) -> None:
         name, names = name[:LONGEST_TYPE], self._types if self._types is not None else set()
