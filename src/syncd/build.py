@@ -354,7 +354,12 @@ class Builder:
         }
         health = self._health.setdefault(name, Health(name))
         watch = SchemaWatch(
-            partner.name, name, {plan.name: plan.schema for plan in plans.values()}, self._clock, health.shape_told
+            partner.name,
+            name,
+            {plan.name: plan.schema for plan in plans.values()},
+            self._clock,
+            health.shape_told,
+            endless={plan.name for plan in plans.values() if plan.strategy is Strategy.FEED},
         )
         trials = {
             plan.name: Trial(plan.resource, plan.shadow, plan.adapter, driver)
