@@ -8,7 +8,7 @@ import pytest
 
 from syncd.codec import dumps
 from syncd.errors import PayloadError
-from syncd.kit import Headers, Response, RestDriver, Secret, Subscription, Subscriptions
+from syncd.kit import Headers, Response, RestDriver, Secret, Subscription, Subscriptions, UnlistedSubscriptions
 from syncd.kit.reading import SpecError, parse
 
 URL = "https://sync.example.com/webhooks/acme/main"
@@ -109,7 +109,7 @@ def test_a_partner_without_a_list_tells_of_one_what_it_likes_and_the_rest_is_as_
         "longest_url": 99,
     }
     found, kept = api(given), Subscription("9", URL, frozenset({"boat.made"}))
-    assert (found.listed, found.longest_url, list(found.waits)) == (False, 99, [1])
+    assert isinstance(found, UnlistedSubscriptions) and (found.longest_url, list(found.waits)) == (99, [1])
     assert found.read(kept).path == "/hooks/9"
     told = found.told(kept, answer({"hook": {"state": "asked"}}))
     assert told == Subscription("9", URL, frozenset({"boat.made"}), True, "asked", True)

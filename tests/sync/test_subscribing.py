@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from syncd.codec import dumps
 from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError, TransientError
-from syncd.kit import Headers, Request, Response, Secret, Subscription, Subscriptions
+from syncd.kit import Headers, ListedSubscriptions, Request, Response, Secret, Subscription, UnlistedSubscriptions
 from syncd.kit.subscriptions import text_at, texts
 from syncd.ports import StoredCredential
 from syncd.sync.subscribed import REGISTERING, Action, Held, among, compare, same_address
@@ -137,23 +137,17 @@ def test_after_the_steps_there_is_nothing_left_to_do(
 # With a partner, played.
 
 
-class Api(Subscriptions):
-    """A partner whose rows are its answers; `readable` ones tell a secret again."""
+class Calls:
+    """Of a partner whose rows are its answers; `readable` ones tell a secret again."""
 
     waits = (1.0, 2.0)
 
     def __init__(self, *, readable: bool = False, one_a_url: bool = False) -> None:
         self.readable = readable
-        self.one_a_url = one_a_url  # type: ignore[misc]
+        self.one_a_url = one_a_url
 
     def wanted(self, resources: Any) -> frozenset[str]:
         return WANTED
-
-    def listing(self) -> Request:
-        return Request("/hooks")
-
-    def found(self, response: Response) -> list[Subscription]:
-        return [self._one(each) for each in response.json()]
 
     def create(self, url: str, events: Any) -> Request:
         return Request("/hooks", "POST", json={"url": url, "events": sorted(events)})
@@ -179,10 +173,30 @@ class Api(Subscriptions):
         return Subscription(raw["id"], raw["url"], texts(raw["events"]), raw.get("active", True))
 
 
+class Api(Calls, ListedSubscriptions):
+    def listing(self) -> Request:
+        return Request("/hooks")
+
+    def found(self, response: Response) -> list[Subscription]:
+        return [self._one(each) for each in response.json()]
+
+
+def test_one_that_cannot_say_which_there_are_is_not_made() -> None:
+    class Nothing(Calls, ListedSubscriptions):
+        pass
+
+    class Neither(Calls, UnlistedSubscriptions):
+        pass
+
+    for kind, lacking in ((Nothing, "found.*listing"), (Neither, "read.*told")):
+        with pytest.raises(TypeError, match=lacking):
+            kind()
+
+
 class Stage:
     """Session, store and clock of an account, with what was asked written down."""
 
-    def __init__(self, *rows: dict[str, Any], api: Api | None = None) -> None:
+    def __init__(self, *rows: dict[str, Any], api: Calls | None = None) -> None:
         self.rows = list(rows)
         self.calls: list[str] = []
         self.faults: deque[tuple[str, Exception]] = deque()
@@ -313,18 +327,14 @@ async def test_a_partner_that_gives_no_secret_is_told_of() -> None:
     assert "syncd webhook repair one" in caught.value.hint
 
 
-class OneAnEvent(Api):
+class OneAnEvent(Calls, UnlistedSubscriptions):
     """A partner without a list, where each subscription brings one kind of event; each is read by its id."""
 
     one_an_event = True
-    listed = False
     longest_url = 80
 
     def wanted(self, resources: Any) -> frozenset[str]:
         return frozenset({"CHANGED", "GONE"})
-
-    def listing(self) -> Request:
-        raise AssertionError("there is no list")
 
     def read(self, one: Subscription) -> Request:
         return Request(f"/hooks/{one.id}")

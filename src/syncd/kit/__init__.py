@@ -36,7 +36,7 @@ from syncd.kit.rest import RestDriver
 from syncd.kit.shapes import Deleted, MappedField, Stamp
 from syncd.kit.signatures import Verdict
 from syncd.kit.spec import DriverSpec, Option, Probe, Quality, Xml
-from syncd.kit.subscriptions import Subscription, Subscriptions
+from syncd.kit.subscriptions import ListedSubscriptions, Subscription, Subscriptions, UnlistedSubscriptions
 from syncd.kit.verifying import Verifier
 from syncd.kit.webhooks import Change, Delivery, Event, believed, composite_id
 from syncd.model import Checkpoint, Headers, Identity, Item, Mode, Raw, Record, Request, Response
@@ -64,6 +64,7 @@ __all__ = [
     "Identity",
     "Item",
     "Limits",
+    "ListedSubscriptions",
     "Many",
     "MappedField",
     "Mode",
@@ -96,6 +97,7 @@ __all__ = [
     "Tier",
     "TransientError",
     "UnknownOutcomeError",
+    "UnlistedSubscriptions",
     "Verdict",
     "Verifier",
     "Webhooks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Final
 
 from syncd.errors import PayloadError
@@ -15,16 +16,34 @@ from syncd.kit.placeholders import fill, fill_path, plain_params
 from syncd.kit.pushing import form_fields
 from syncd.kit.registration import OPTION, Call, Registration
 from syncd.kit.resource import Resource
-from syncd.kit.subscriptions import Subscription, Subscriptions
+from syncd.kit.subscriptions import (
+    AnySubscriptions,
+    ListedSubscriptions,
+    Subscription,
+    Subscriptions,
+    UnlistedSubscriptions,
+)
 from syncd.model import Request, Response
 from syncd.secrets import Secret
 
 NAME: Final = "webhooks"
 
 
-class DescribedSubscriptions(Subscriptions):
-    """What `webhooks.subscriptions` says of one partner, for one integration's options."""
+def described(
+    rules: Registration,
+    routes: Mapping[str, str],
+    resources: Callable[[], Mapping[str, Resource]],
+    options: Mapping[str, Any],
+) -> Subscriptions:
+    """What `webhooks.subscriptions` says of one partner, for one integration's options.
 
+    `routes`: event type to resource. `resources`: those of the integration, asked for only where paths matter.
+    """
+    kind = _Unlisted if rules.listing is None else _Listed
+    return kind(rules, routes, resources, options)
+
+
+class _Described(AnySubscriptions):
     def __init__(
         self,
         rules: Registration,
@@ -32,13 +51,8 @@ class DescribedSubscriptions(Subscriptions):
         resources: Callable[[], Mapping[str, Resource]],
         options: Mapping[str, Any],
     ) -> None:
-        """`routes`: event type to resource. `resources`: those of the integration, asked for only where paths matter."""
         self.one_a_url, self.one_an_event, self.own_address = rules.one_a_url, rules.one_an_event, rules.own_address
-        self.secret_in_address, self.vanish, self.listed = (
-            rules.secret_in_address,
-            rules.vanish,
-            rules.listing is not None,
-        )
+        self.secret_in_address, self.vanish = rules.secret_in_address, rules.vanish
         self.longest_url = rules.longest_url
         self.waits: Sequence[float] = () if rules.secret_call is None else rules.secret_call.waits
         self._rules, self._routes, self._resources = rules, routes, resources
@@ -46,8 +60,6 @@ class DescribedSubscriptions(Subscriptions):
         each = rules.each
         given = () if each is None else each.values if each.option is None else options.get(each.option)
         self._each = [str(one) for one in given] if isinstance(given, list | tuple) else []
-        self._list = None if rules.listing is None else _listing(rules, self._each)
-        self.lists = max(len(self._each), 1)
 
     def wanted(self, resources: Collection[str]) -> frozenset[str]:
         events = {event for name in resources for event in self._asked(name)} - set(self._rules.without)
@@ -63,31 +75,6 @@ class DescribedSubscriptions(Subscriptions):
             () if name in told else (resource for resource in (self._resources().get(name),) if resource is not None)
         )
         return told.get(name) or next((told[at] for one in known for at in told if fnmatchcase(one.path, at)), ())
-
-    def listing(self) -> Request:
-        assert self._list is not None
-        first = Request(self._list.path, params=plain_params(_sized(self._list)))
-        return parts.begun(self._list, first, None, frozenset())
-
-    def following(self, request: Request, response: Response) -> Request | None:
-        assert self._list is not None
-        return parts.following(self._list, request, response, frozenset())
-
-    def found(self, response: Response) -> list[Subscription]:
-        assert self._list is not None
-        paths = self._list.records if isinstance(self._list.records, tuple) else (self._list.records,)
-        rows = next((rows for path in paths if isinstance(rows := answer_getter(path)(response), list)), None)
-        if rows is None:
-            raise PayloadError(f"{NAME}: expected a list of subscriptions at {' or '.join(map(repr, paths))}")
-        return [self._one(raw) for raw in rows]
-
-    def read(self, one: Subscription) -> Request:
-        assert self._rules.read is not None
-        return self._call(self._rules.read, "GET", one.events, id=one.id, url=one.url)
-
-    def told(self, one: Subscription, response: Response) -> Subscription:
-        assert self._rules.read is not None
-        return self._said(one, getter(self._rules.read.record)(response.json()))
 
     def create(self, url: str, events: Collection[str]) -> Request:
         return self._call(self._rules.create, "POST", events, url=url)
@@ -169,6 +156,43 @@ class DescribedSubscriptions(Subscriptions):
         return replace(
             one, url=url, events=whole, active=status not in rules.off, said=status, pending=status in rules.pending
         )
+
+
+class _Listed(_Described, ListedSubscriptions):
+    @cached_property
+    def _list(self) -> Resource:
+        return _listing(self._rules, self._each)
+
+    @property
+    def lists(self) -> int:
+        return max(len(self._each), 1)
+
+    def listing(self) -> Request:
+        first = Request(self._list.path, params=plain_params(_sized(self._list)))
+        return parts.begun(self._list, first, None, frozenset())
+
+    def following(self, request: Request, response: Response) -> Request | None:
+        return parts.following(self._list, request, response, frozenset())
+
+    def found(self, response: Response) -> list[Subscription]:
+        paths = self._list.records if isinstance(self._list.records, tuple) else (self._list.records,)
+        rows = next((rows for path in paths if isinstance(rows := answer_getter(path)(response), list)), None)
+        if rows is None:
+            raise PayloadError(f"{NAME}: expected a list of subscriptions at {' or '.join(map(repr, paths))}")
+        return [self._one(raw) for raw in rows]
+
+
+class _Unlisted(_Described, UnlistedSubscriptions):
+    @property
+    def _reading(self) -> Call:
+        assert self._rules.read is not None
+        return self._rules.read
+
+    def read(self, one: Subscription) -> Request:
+        return self._call(self._reading, "GET", one.events, id=one.id, url=one.url)
+
+    def told(self, one: Subscription, response: Response) -> Subscription:
+        return self._said(one, getter(self._reading.record)(response.json()))
 
 
 def _listing(rules: Registration, each: Sequence[str]) -> Resource:

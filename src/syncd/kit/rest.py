@@ -24,7 +24,7 @@ from syncd.kit.moments import since_param, since_value, until_value
 from syncd.kit.options import checked
 from syncd.kit.paths import kind, put
 from syncd.kit.placeholders import OPTION, fill, fill_path, plain_params
-from syncd.kit.registering import DescribedSubscriptions
+from syncd.kit.registering import described
 from syncd.kit.resource import Resource
 from syncd.kit.signatures import Verdict
 from syncd.kit.subscriptions import Subscriptions
@@ -275,7 +275,7 @@ class RestDriver(Driver):
         if rules is None or rules.subscriptions is None:
             return None
         known = {name: options.get(name, option.default) for name, option in self.spec.options.items()}
-        return DescribedSubscriptions(rules.subscriptions, rules.routes, lambda: self.resources(options), known)
+        return described(rules.subscriptions, rules.routes, lambda: self.resources(options), known)
 
     def events(self, delivery: Delivery) -> list[Event]:
         return [] if self.spec.webhooks is None else webhooks.events(self.spec.webhooks, delivery, self._listed)

@@ -1,7 +1,7 @@
 """How a partner is asked to send us what changes: the calls and what their answers say. Pure; the engine compares and acts.
 
 Mostly described (`webhooks.subscriptions`, `registering.py`); a driver that needs more returns one of its own from
-`Driver.subscriptions`.
+`Driver.subscriptions`: a `ListedSubscriptions` where the partner has a list of them, else an `UnlistedSubscriptions`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Subscription:
         return frozenset() if "*" in self.events else frozenset(wanted) - self.events
 
 
-class Subscriptions(ABC):
-    """What one partner's API of subscriptions looks like."""
+class AnySubscriptions(ABC):
+    """What one partner's API of subscriptions looks like, however it shows those there are."""
 
     one_a_url: bool = False
     """The partner refuses a second one to the same address: an old one goes before a new one comes."""
@@ -46,10 +46,6 @@ class Subscriptions(ABC):
     """Nothing is signed: the address ends in a secret of ours, which is made with the first subscription."""
     vanish: bool = False
     """The partner may drop them without a word: once they were made they are looked at every 6 hours, and made anew."""
-    listed: bool = True
-    """The partner has a list of them. False: each is read by its id, and known only from the row its secret is sealed in."""
-    lists: int = 1
-    """So many lists make up that of all: one for each property, say."""
     longest_url: int | None = None
     """Characters of an address."""
     waits: Sequence[float] = ()
@@ -58,26 +54,6 @@ class Subscriptions(ABC):
     @abstractmethod
     def wanted(self, resources: Collection[str]) -> frozenset[str]:
         """The event types that tell of changes of these resources."""
-
-    def listing(self) -> Request:
-        """The first call of the list of all subscriptions, where there is one."""
-        raise NotImplementedError
-
-    def following(self, request: Request, response: Response) -> Request | None:
-        """The call after one that was answered; None at the end."""
-        return None
-
-    def found(self, response: Response) -> list[Subscription]:
-        """What a page of the list holds. Raises PayloadError."""
-        raise NotImplementedError
-
-    def read(self, one: Subscription) -> Request:
-        """Where they are not listed: the call that reads one that was made as it is given here."""
-        raise NotImplementedError
-
-    def told(self, one: Subscription, response: Response) -> Subscription:
-        """What its answer says of it; what that leaves out is as it was made. Raises PayloadError."""
-        raise NotImplementedError
 
     @abstractmethod
     def create(self, url: str, events: Collection[str]) -> Request:
@@ -102,6 +78,43 @@ class Subscriptions(ABC):
     @abstractmethod
     def remove(self, one: Subscription) -> Request:
         """The call that ends it."""
+
+
+class ListedSubscriptions(AnySubscriptions):
+    """The partner has a list of them all."""
+
+    @abstractmethod
+    def listing(self) -> Request:
+        """The first call of the list of all subscriptions."""
+
+    @property
+    def lists(self) -> int:
+        """So many lists make up that of all: one for each property, say."""
+        return 1
+
+    def following(self, request: Request, response: Response) -> Request | None:
+        """The call after one that was answered; None at the end."""
+        return None
+
+    @abstractmethod
+    def found(self, response: Response) -> list[Subscription]:
+        """What a page of the list holds. Raises PayloadError."""
+
+
+class UnlistedSubscriptions(AnySubscriptions):
+    """There is no list: each is read by its id, and known only from the row its secret is sealed in."""
+
+    @abstractmethod
+    def read(self, one: Subscription) -> Request:
+        """The call that reads one that was made as it is given here."""
+
+    @abstractmethod
+    def told(self, one: Subscription, response: Response) -> Subscription:
+        """What its answer says of it; what that leaves out is as it was made. Raises PayloadError."""
+
+
+Subscriptions = ListedSubscriptions | UnlistedSubscriptions
+"""What a driver may return: one of the two, each with all that it needs."""
 
 
 def text_at(found: object, *names: str) -> str:

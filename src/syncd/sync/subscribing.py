@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError
-from syncd.kit import Request, Response, Secret, Subscription, Subscriptions
+from syncd.kit import ListedSubscriptions, Request, Response, Secret, Subscription, Subscriptions, UnlistedSubscriptions
 from syncd.model import Lane
 from syncd.sync.account import Account
 from syncd.sync.subscribed import Action, Found, Step, among, compare, compare_each, without_secret
@@ -49,26 +49,28 @@ class Subscribing:
     async def look(self) -> None:
         """Ask the partner, and compare. Raises what the call may raise."""
         sealed = await self._sealed()
-        told = await (self._listed() if self._api.listed else self._read(sealed))
+        if isinstance(self._api, ListedSubscriptions):
+            told, ids = await self._listed(self._api), sealed
+        else:
+            told, ids = await self._read(self._api, sealed), frozenset(key.rpartition("/")[2] for key in sealed)
         readable = bool(told) and self._api.secret(told[0]) is not None
-        ids = frozenset(key.rpartition("/")[2] for key in sealed) if not self._api.listed else sealed
         if self._api.secret_in_address:
             told = [without_secret(one, self._url) for one in told]
         look = partial(compare_each, own_address=self._api.own_address) if self._api.one_an_event else compare
         self.found, self.steps = look(told, self._url, self.wanted, ids, readable=readable, in_file=self._in_file)
 
-    async def _listed(self) -> list[Subscription]:
+    async def _listed(self, api: ListedSubscriptions) -> list[Subscription]:
         told: list[Subscription] = []
-        request: Request | None = self._api.listing()
-        for _ in range(MOST_PAGES * self._api.lists):
+        request: Request | None = api.listing()
+        for _ in range(MOST_PAGES * api.lists):
             if request is None:
                 return told
             response = await self._call(request)
-            told += self._api.found(response)
-            request = self._api.following(request, response)
+            told += api.found(response)
+            request = api.following(request, response)
         raise PayloadError(f"the list of subscriptions has more than {MOST_PAGES} pages")
 
-    async def _read(self, sealed: Collection[str]) -> list[Subscription]:
+    async def _read(self, api: UnlistedSubscriptions, sealed: Collection[str]) -> list[Subscription]:
         """Each that we hold a secret of, asked for by its id."""
         told = []
         self._lost = []
@@ -77,7 +79,7 @@ class Subscribing:
             url = f"{self._url}/{event}" if self._api.one_an_event else self._url
             one = Subscription(known, url, frozenset({event} if event else self.wanted))
             try:
-                told.append(self._api.told(one, await self._call(self._api.read(one))))
+                told.append(api.told(one, await self._call(api.read(one))))
             except GoneError:
                 self._lost.append(key)
         return told
@@ -168,7 +170,7 @@ class Subscribing:
 
     def _key(self, one: Subscription) -> str:
         """Under what its secret is sealed: its id; where nothing but that row knows of it, what it brings before that."""
-        if self._api.listed:
+        if isinstance(self._api, ListedSubscriptions):
             return one.id
         return f"{next(iter(one.events), '') if self._api.one_an_event else ''}/{one.id}"
 

@@ -16,7 +16,18 @@ from syncd.client.addresses import encode_params
 from syncd.client.dates import dated
 from syncd.contract import Problem, Specification
 from syncd.errors import RejectedError
-from syncd.kit import Change, Checkpoint, Driver, Mode, Request, Resource, Subscription, Subscriptions
+from syncd.kit import (
+    Change,
+    Checkpoint,
+    Driver,
+    ListedSubscriptions,
+    Mode,
+    Request,
+    Resource,
+    Subscription,
+    Subscriptions,
+    UnlistedSubscriptions,
+)
 from syncd.kit.pushes import Push, PushField
 from syncd.testing.sample_plays import change_of
 from syncd.testing.samples import Sample
@@ -155,12 +166,12 @@ def subscribing(driver: Driver, options: Mapping[str, Any], own: str) -> Iterato
     rules = driver.subscriptions(options)
     if rules is None:
         return
-    if getattr(rules, "listed", True):
+    if isinstance(rules, ListedSubscriptions):
         yield Made("list of subscriptions", rules.listing())
     for url, events in addresses(rules, driver.resources(options)):
         yield Made("new subscription", rules.create(url, events))
         kept = Subscription(own, url, frozenset(events))
-        if not getattr(rules, "listed", True):
+        if isinstance(rules, UnlistedSubscriptions):
             yield Made("one subscription", rules.read(kept))
         for what, request in (
             ("secret of a subscription", rules.secret(kept)),

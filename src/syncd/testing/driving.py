@@ -13,7 +13,7 @@ from typing import Any
 from syncd.client import PartnerTransport, Patience, Session, build
 from syncd.clock import SystemClock
 from syncd.errors import PartnerError, SyncdError
-from syncd.kit import Change, Checkpoint, Driver, Mode, Request, Resource, Response, look_ups
+from syncd.kit import Change, Checkpoint, Driver, ListedSubscriptions, Mode, Request, Resource, Response, look_ups
 from syncd.limits import Gate
 from syncd.model import Record
 from syncd.ports import StoredCredential
@@ -267,7 +267,7 @@ async def _subscribe(driven: Driven) -> None:
         if made is None:
             continue
         kept, _ = made
-        if getattr(rules, "listed", True):
+        if isinstance(rules, ListedSubscriptions):
             listed = await driven.call("list of subscriptions", rules.listing())
             if listed is not None:
                 driven.read("list of subscriptions", rules.found, listed)
