@@ -16,7 +16,7 @@ PRICE = "field price: expected a decimal number, got text"
 
 
 def of(seen: int, rejected: int, *, standing: int = 0, live: int = 1_000, **more: object) -> Rejections:
-    reasons = Counter({PRICE: rejected, "id: expected text": 1}) if rejected else Counter[str]()
+    reasons = Counter({("rooms", PRICE): rejected, ("rooms", "id: expected text"): 1} if rejected else {})
     return Rejections(seen, rejected, reasons, standing, live, **more)  # type: ignore[arg-type]
 
 
@@ -52,6 +52,13 @@ def test_the_reason_that_is_most_frequent_is_named_with_the_counts_and_the_comma
     assert (found.code, found.action, found.since) == ("schema-changed", "syncd dlq list acme", NOW)
 
 
+def test_what_a_feed_brings_is_another_resource_and_that_is_the_one_to_be_accepted() -> None:
+    frozen = Counter({("rooms", "schema frozen: " + PRICE): 30})
+    found = Rejections(90, 30, frozen).explanation("acme", "events", None, NOW)
+    assert found is not None and found.action == "syncd schema accept acme/rooms"
+    assert found.reason.startswith(f"events: schema changed: rooms: schema frozen: {PRICE} (30 of 90")
+
+
 def test_it_keeps_its_beginning_and_its_words_while_runs_see_nothing_of_it() -> None:
     begun = Explanation("schema-changed", "rooms: schema changed: " + PRICE, NOW - timedelta(hours=1))
     again = told(of(1_000, 200, standing=300), begun)
@@ -64,7 +71,7 @@ def test_it_keeps_its_beginning_and_its_words_while_runs_see_nothing_of_it() -> 
 
 
 def test_what_a_frozen_resource_keeps_out_is_let_in_by_accepting_it() -> None:
-    reasons = Counter({"schema frozen: field x: unknown (text)": 20})
+    reasons = Counter({("rooms", "schema frozen: field x: unknown (text)"): 20})
     found = Rejections(20, 20, reasons, 20, 0).explanation("acme", "rooms", None, NOW)
     assert found is not None and found.action == "syncd schema accept acme/rooms"
 

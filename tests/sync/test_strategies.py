@@ -121,7 +121,11 @@ def test_polls_have_their_passes_no_earlier_than_full_every(passed: float, fed: 
 def test_a_delivery_feeds_for_a_week_or_until_it_is_missed():
     found, health = plan(CHANGED, strategy="webhooks"), Health("acme")
     assert not is_fed(health, found, NOON)
-    assert "do: syncd webhook register acme" in (unfed_remark("acme", health, found, NOON) or "")
+    assert "do: syncd webhook list acme" in (unfed_remark("acme", health, found, NOON) or "")
+    health.registered = True
+    assert unfed_remark("acme", health, found, NOON) == (
+        "registered, but no delivery about things yet: polled as before (every: 15m) until one comes"
+    )
     health.of("things").told_at = NOON
     assert is_fed(health, found, NOON + FORGOTTEN)
     assert unfed_remark("acme", health, found, NOON) is None

@@ -261,6 +261,7 @@ class Inferred:
             own.present, own.forgiven = max(own.present, 1), False
             for kind, count in new.kinds.items():
                 own.kinds[kind] = own.kinds.get(kind, 0) + count
+            own.objects = max(own.objects, min(new.objects, 1))
             self._teach(own, new)
 
     def _merge(self, node: Node, later: Node) -> None:

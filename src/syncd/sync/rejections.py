@@ -24,7 +24,8 @@ class Rejections:
 
     seen: int = 0
     rejected: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By the resource of the record, which a feed's is another one, and the reason."""
     standing: int = 0
     """Rows of the resource in `rejects`, those of earlier runs too."""
     live: int = 0
@@ -47,11 +48,11 @@ class Rejections:
             return known if known is not None and not self.seen and self.standing >= self.least else None
         since = known.since if known is not None else now
         if not self.reasons:
-            return known or self._told(integration, resource, "", since)
-        (why, _), *_ = self.reasons.most_common(1)
-        return self._told(integration, resource, f": {why}", since)
+            return known or self._told(integration, resource, resource, "", since)
+        ((whose, why), _), *_ = self.reasons.most_common(1)
+        return self._told(integration, resource, whose, why, since)
 
-    def _told(self, integration: str, resource: str, why: str, since: datetime | None) -> Explanation:
+    def _told(self, integration: str, resource: str, whose: str, why: str, since: datetime | None) -> Explanation:
         count = f"{self.rejected:,} of {self.seen:,} records of the last run failed validation and were set aside"
         if not self.rejected:
             count = f"{self.standing:,} records are set aside"
@@ -59,10 +60,10 @@ class Rejections:
             count += f", {self.standing:,} in all"
         return Explanation(
             CODE,
-            f"{resource}: schema changed{why} ({count})",
+            f"{resource}: schema changed{': ' if why else ''}{'' if whose == resource else f'{whose}: '}{why} ({count})",
             since=since,
             cause="the partner's records no longer have the shape the driver expects",
-            action=f"syncd schema accept {integration}/{resource}"
-            if why.startswith(f": {FROZEN}")
+            action=f"syncd schema accept {integration}/{whose}"
+            if why.startswith(FROZEN)
             else f"syncd dlq list {integration}",
         )

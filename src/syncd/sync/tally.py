@@ -40,8 +40,8 @@ class Tally:
     """Records a complete pass showed otherwise than they were stored long before, under an older stamp."""
     asked_again: int = 0
     """Those of them that are read by themselves."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Why records were rejected, and how many for each reason."""
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Records of which resource were rejected and why, and how many for each reason."""
     refused: dict[str, str] = field(default_factory=dict)
     """Properties, accounts or the like that the partner would not list, and what it said; the others were read."""
     heard: bool = False
@@ -74,5 +74,6 @@ class Tally:
         self.unchanged += page.unchanged
         self.rejected += len(page.rejects)
         for reject in page.rejects:
-            if reject.reason in self.reasons or len(self.reasons) < MOST_REASONS:
-                self.reasons[reject.reason] += 1
+            why = (reject.resource or self.resource, reject.reason)
+            if why in self.reasons or len(self.reasons) < MOST_REASONS:
+                self.reasons[why] += 1

@@ -45,10 +45,12 @@ def remark(integration: str, health: Health, plan: ResourcePlan, now: datetime) 
     if plan.backup is None or (plan.by_default and not health.registered) or is_fed(health, plan, now):
         return None
     told = [one for one in (health.of(name) for name in (plan.name, *plan.resource.feeds)) if one.told_at is not None]
+    if not told and health.registered:
+        return f"registered, but no delivery about {plan.name} yet: polled as before ({_written(plan)}) until one comes"
     if not told:
         return (
             f"no webhook has told of {plan.name} yet: polled as before ({_written(plan)}); "
-            f"do: syncd webhook register {integration}"
+            f"do: syncd webhook list {integration}"
         )
     last = max(one.told_at for one in told if one.told_at is not None)
     return (
@@ -77,7 +79,6 @@ class Feeding:
         self._fed: dict[tuple[str, str], bool] = {}
         plans = [plan for account in accounts.values() for plan in account.plans.values()]
         self._any = any(plan.backup is not None for plan in plans)
-        self._by_default = any(plan.by_default for plan in plans)
 
     async def recall(self) -> None:
         """At a start: what was told so far, and what the last complete passes had to mend. Raises StoreError."""
@@ -91,10 +92,9 @@ class Feeding:
         if not self._any or moment < self._look_at:
             return
         self._look_at = moment + LOOK_SECONDS
-        if self._by_default:
-            registered = await self._store.credentials.having(WEBHOOK, list(self._accounts))
-            for name, account in self._accounts.items():
-                account.health.registered = name in registered
+        registered = await self._store.credentials.having(WEBHOOK, list(self._accounts))
+        for name, account in self._accounts.items():
+            account.health.registered = name in registered
         for told in await self._store.deliveries.list(list(self._accounts)):
             if told.resource in self._accounts[told.integration].plans:
                 known = self._accounts[told.integration].health.of(told.resource)
