@@ -18,7 +18,7 @@ NAMES = [f"r{number:02}" for number in range(50)]
 
 
 async def sweep(desk: Desk, **more) -> Sweep:
-    return await desk.store.passes.sweep("acme", "things", scope="acme", fence=desk.fence, run_id=desk.run_id, **more)
+    return await desk.store.sweeps.sweep("acme", "things", scope="acme", fence=desk.fence, run_id=desk.run_id, **more)
 
 
 async def alive(desk: Desk, resource: str = "things") -> set[str]:
@@ -174,7 +174,7 @@ async def test_seen_counts_the_pass_in_progress_over_its_resumptions(desk: Desk)
 
 async def test_nobody_sweeps_what_is_not_theirs(filled: Desk):
     with pytest.raises(OwnershipError):
-        await filled.store.passes.sweep("acme", "things", scope="acme", fence=filled.fence + 1)
+        await filled.store.sweeps.sweep("acme", "things", scope="acme", fence=filled.fence + 1)
 
 
 async def test_a_large_pass_is_swept_in_reasonable_time(desk: Desk):
@@ -192,7 +192,7 @@ async def test_a_large_pass_is_swept_in_reasonable_time(desk: Desk):
 
 
 async def children(desk: Desk, seen: list[str], began: float, **more) -> Sweep:
-    return await desk.store.passes.sweep_children(
+    return await desk.store.child_sweeps.sweep(
         "acme", "kids", "p", seen, began_at=at(began), scope="acme", fence=desk.fence, **more
     )
 

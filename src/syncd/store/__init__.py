@@ -12,12 +12,12 @@ from syncd.store.controls import BREAKER_HOLD, BREAKER_RESET, CONFIRM_DELETIONS,
 from syncd.store.credentials import CredentialNote
 from syncd.store.database import KeyUsedError
 from syncd.store.dead_letters import DeadLetter, Selection, Trouble
+from syncd.store.guard import Guard, Sweep
 from syncd.store.leases import Lease
 from syncd.store.media import Medium
 from syncd.store.migrate import Migration, SchemaStatus
 from syncd.store.outbox import OUTBOX, NewPush
 from syncd.store.outbox_turns import PushRow
-from syncd.store.passes import Guard, Sweep
 from syncd.store.perils import BACKFILL, PULL, Peril
 from syncd.store.permits import asking
 from syncd.store.prune import Retention

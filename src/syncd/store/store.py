@@ -11,6 +11,7 @@ from syncd.store.audit import Audit
 from syncd.store.backfills import Backfills
 from syncd.store.changes import Changes
 from syncd.store.checkpoints import Checkpoints
+from syncd.store.child_sweeps import ChildSweeps
 from syncd.store.comparisons import Comparisons
 from syncd.store.controls import Controls
 from syncd.store.credentials import Credentials
@@ -37,6 +38,7 @@ from syncd.store.replays import Replays
 from syncd.store.runs import Runs
 from syncd.store.schemas import Schemas
 from syncd.store.sealing import KeyRing
+from syncd.store.sweeps import Sweeps
 from syncd.store.tasks import Tasks
 from syncd.store.trials import Trials
 from syncd.store.validators import Validators
@@ -58,6 +60,8 @@ class Store:
         self.checkpoints = Checkpoints(database)
         self.runs = Runs(database)
         self.passes = Passes(database)
+        self.sweeps = Sweeps(database)
+        self.child_sweeps = ChildSweeps(database)
         self.perils = Perils(database)
         self.validators = Validators(database)
         self.media = Media(database)

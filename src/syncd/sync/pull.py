@@ -192,7 +192,7 @@ class Pull:
         tell_refused(account, plan, tally)
         await self._finish(Outcome.DONE, complete=complete, watermark=watermark)
         if complete:
-            tally.sweep = await account.store.passes.sweep(
+            tally.sweep = await account.store.sweeps.sweep(
                 account.name,
                 plan.name,
                 scope=account.scope,

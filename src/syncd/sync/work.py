@@ -355,7 +355,7 @@ class Worker:
         if child.missing != "gone":
             await self._done(task)
             return
-        sweep = await account.store.passes.sweep_children(
+        sweep = await account.store.child_sweeps.sweep(
             account.name,
             plan.name,
             task.parent_id,
