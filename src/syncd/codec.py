@@ -174,6 +174,8 @@ def _dumps(value: Any, *, sort: bool) -> bytes:
 
 def _dumps_slowly(value: Any, *, sort: bool, first: Exception) -> bytes:
     """For what orjson refuses: whole numbers beyond 64 bits and lone surrogates."""
+    if "ecursion" in str(first):
+        raise PayloadError(f"the value is nested more than {MAX_DEPTH} levels deep")  # measuring takes fifty times as long
     _measure_depth(value)
     try:
         text = json.dumps(

@@ -141,7 +141,10 @@ class Committer:
             result = await account.store.pages.commit(write)
         else:
             result = await account.store.pages.commit_behind(write, *earlier)
-        metrics.STORE_SECONDS.labels(account.partner).observe(account.clock.monotonic() - started)
+        took = account.clock.monotonic() - started
+        metrics.STORE_SECONDS.labels(account.partner).observe(took)
+        if 2 * (len(read.rejects) + len(result.refused)) > read.count:
+            account.inflight.turn.took(took, pages=0)  # of no use to anybody, so none of it is free
         if self.unstored:
             self.unstored -= Counter((row.resource, row.external_id) for row in read.rows)
         self.hold.give(sum(page.fetched.size for page in pages))
