@@ -19,6 +19,7 @@ from syncd.client import Auth, Chaos, PartnerTransport, Patience, Secrets, Sessi
 from syncd.client import build as build_auth
 from syncd.clock import Clock
 from syncd.config import IntegrationConfig, PartnerConfig, ResourceConfig, TierConfig
+from syncd.config.elsewhere import strays, told
 from syncd.errors import ConfigError
 from syncd.kit import Driver, Resource
 from syncd.limits import BreakerPolicy, Gate, TierSpec
@@ -286,6 +287,12 @@ class Builder:
         missing = [key for key in needed if key not in secrets]
         if missing:
             raise ConfigError(f"{name}: credential {missing[0]!r} is missing", hint=f"add it under {name}.credentials")
+        # Whoever checked the file has said so already; nothing is called before this holds, wherever the settings come from.
+        given = partner.base_url_for(name)
+        found = strays(driver.facts(options), given, options, integration.origins)
+        if given is not None and found and not driver.needs_spec:
+            message, hint = told(given, found)
+            raise ConfigError(f"{name}: {message}", hint=hint)
         return secrets, resource_plans(driver, partner, name)
 
     def _account(
@@ -328,7 +335,7 @@ class Builder:
                 base_url=base_url,
                 gate=scope.gate,
                 origins=[*driver.spec.origins, *integration.origins],
-                homes=driver.spec.hosts,
+                homes=driver.homes(options, partner.base_url_for(name)),
                 auth=auth,
                 classify=driver.classify,
                 headers=driver.headers(options),
@@ -403,8 +410,7 @@ def resource_plans(driver: Driver, partner: PartnerConfig, name: str) -> dict[st
     plans: dict[str, ResourcePlan] = {}
     for resource in resources.values():
         settings = partner.resource(name, resource.name)
-        stated = resource.name in partner.resources or resource.name in partner.integrations[name].resources
-        if not settings.enabled or not (resource.enabled or stated):
+        if not (resource.enabled if settings.enabled is None else settings.enabled):
             continue
         plans[resource.name] = resource_plan(
             resource,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from syncd.config import Facts
+from syncd.config import Facts, parse_rate
+from syncd.config.facts import KnownTier
 
 GUESTY = Facts(
     resources=("listings", "reservations", "guests"),
     credentials={"client_id": True, "client_secret": True},
-    tiers=("10/s", "120/min", "5000/h"),
+    tiers=tuple(KnownTier(parse_rate(text), 0.7) for text in ("10/s", "120/min", "5000/h")),
+    share=0.7,
+    concurrency=4,
+    off=("guests",),
     options=("reservations",),
     adapters=("v1", "v2"),
     base_url="https://open-api.guesty.com/v1",

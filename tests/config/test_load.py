@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from syncd import drivers
 from syncd.config import ConfigProblems, Facts, Finding, Rate, load, render
+from syncd.config.facts import Elsewhere
 from syncd.errors import ConfigError
 from syncd.model import History
 from syncd.secrets import Ref
@@ -393,22 +395,103 @@ def test_accepted_risk_allows_a_looser_limit(good):
     assert loaded(good).problems == ()
 
 
+ACME = "integrations:\n  acme: {credentials: {client_id: {env: A}, client_secret: {env: B}}}\n"
+"""Its driver uses 70 % of 10/s, 120/min and 5000/h, and makes four calls at once."""
+
+
 @pytest.mark.parametrize(
-    ("rate", "refused_by"),
+    ("limits", "told"),
     [
-        ("10/s", None),
-        ("11/s", "10/s"),
-        ("120/min", None),
-        ("121/min", "120/min"),
-        ("100/10s", None),
-        ("101/10s", "10/s"),
+        ("tiers: [7/s]", None),
+        ("tiers: [84/min]", None),
+        ("tiers: [100/10s]", None),  # beside 10/s, which holds as well
+        ("tiers: [{rate: 10/s, share: 0.7}]", None),
+        ("tiers: [{rate: 100/s, budget: write}]", None),  # counts other calls, beside those the driver knows
+        ("share: 0.7", None),
+        ("concurrency: 4", None),
+        ("tiers: [8/s]", "8/s would be used of the stated 10/s, and this driver uses 7"),
+        ("tiers: [10/s]", "10/s would be used of the stated 10/s, and this driver uses 7"),
+        ("tiers: [120/60s]", "120/min would be used of the stated 120/min, and this driver uses 84"),
+        ("tiers: [{rate: 10/s, share: 0.8}]", "8 calls would be used of the stated 10/s, and this driver uses 7"),
+        ("tiers: [{rate: 4/s, kind: bucket, burst: 5}]", "9 calls would be used of the stated 10/s"),
+        ("tiers: [11/s]", "11/s is above the limit this driver knows, 10/s"),
+        ("tiers: [121/min]", "121/min is above the limit this driver knows, 120/min"),
+        ("tiers: [101/10s]", "101/10s is above the limit this driver knows, 10/s"),
+        ("share: 0.71", "share 0.71 of what is stated is more than the 0.7 this driver uses"),
+        ("concurrency: 5", "5 calls at once are more than the 4 this driver makes"),
     ],
 )
-def test_a_rate_is_looser_when_its_window_lets_more_through_than_a_stated_one(good, rate, refused_by):
-    text = f"driver: guesty\nlimits: {{tiers: [{rate}]}}\nintegrations:\n"
-    write(good, "guesty", text + "  acme: {credentials: {client_id: {env: A}, client_secret: {env: B}}}\n")
-    told = [problem.message for problem in loaded(good).errors]
-    assert told == ([] if refused_by is None else [f"{rate} is above the limit this driver knows, {refused_by}"])
+def test_a_limit_is_looser_where_more_would_be_used_than_the_driver_uses(good, limits, told):
+    write(good, "guesty", f"driver: guesty\nlimits: {{{limits}}}\n{ACME}")
+    found = loaded(good)
+    assert [one.message[: len(told or "")] for one in found.errors] == ([] if told is None else [told])
+    write(good, "guesty", f"driver: guesty\nlimits: {{{limits}, accept_risk: true}}\n{ACME}")
+    assert loaded(good).problems == ()
+
+
+def test_settings_of_a_resource_that_its_driver_leaves_off_do_not_switch_it_on(good):
+    for settings, warned in (
+        ("{schema: freeze}", True),
+        ("{enabled: true, schema: freeze}", False),
+        ("{enabled: false}", False),
+    ):
+        write(good, "guesty", f"driver: guesty\nresources: {{guests: {settings}}}\n{ACME}")
+        found = loaded(good)
+        assert found.errors == ()
+        assert [(one.line, one.column) for one in found.warnings] == ([(2, 13)] if warned else [])
+
+
+MOVED = "driver: guesty\n%sintegrations:\n  acme: {base_url: %s, %s credentials: " + ACME.partition("credentials: ")[2]
+TOKENS = Elsewhere("token requests", "https://login.guesty.com/oauth2/token", "token_url")
+HOSTS = Elsewhere("photos", "https://photos.guesty.com")
+
+
+def with_addresses(*found):
+    options = ("reservations", "token_url")
+    return {**DRIVERS, "guesty": replace(DRIVERS["guesty"], elsewhere=found, options=options)}
+
+
+def test_a_moved_base_url_names_the_other_places_its_credential_goes_to(good):
+    drivers = with_addresses(TOKENS, HOSTS)
+    write(good, "guesty", MOVED % ("", "http://127.0.0.1:9100/v1", ""))
+    (told,) = load(good, drivers=drivers, env={}).errors
+    assert (told.line, told.column) == (3, 20)
+    assert "https://login.guesty.com" in told.message and "https://photos.guesty.com" in told.message
+    assert "token_url: http://127.0.0.1:9100/oauth2/token" in told.help
+    assert "origins: [https://photos.guesty.com]" in told.help
+    with pytest.raises(ConfigProblems):
+        load(good, drivers=drivers, env={}).require()
+
+
+@pytest.mark.parametrize(
+    ("base_url", "said"),
+    [
+        ("https://open-api.guesty.com/v2", ""),  # the driver's own host
+        ("https://OPEN-API.guesty.com:443/v1", ""),
+        ("https://login.guesty.com/v1", ""),  # everything is there
+        ("http://127.0.0.1:9100", "options: {token_url: 'http://127.0.0.1:9100/oauth2/token'},"),
+        ("https://sandbox.guesty.com", "options: {token_url: 'https://login.guesty.com/oauth2/token'},"),
+        ("https://sandbox.guesty.com", "origins: ['https://login.guesty.com'],"),
+    ],
+)
+def test_what_the_file_says_is_what_was_meant(good, base_url, said):
+    write(good, "guesty", MOVED % ("", base_url, said))
+    assert load(good, drivers=with_addresses(TOKENS), env={}).problems == ()
+
+
+def test_a_base_url_of_the_partner_moves_all_its_integrations_and_is_told_of_once(good):
+    text = "driver: guesty\nbase_url: https://sandbox.guesty.com\nintegrations:\n"
+    for name in ("one", "two"):
+        text += f"  {name}: {{credentials: {{client_id: {{env: {name}A}}, client_secret: {{env: {name}B}}}}}}\n"
+    write(good, "guesty", text)
+    assert [one.line for one in load(good, drivers=with_addresses(TOKENS), env={}).errors] == [2]
+
+
+def test_addresses_that_stand_in_the_file_itself_are_a_warning(good):
+    described = with_addresses(replace(TOKENS, option="", described=True))
+    for risk, problems in (("", ["warning"]), ("accept_risk: true,", [])):
+        write(good, "guesty", MOVED % ("", "https://sandbox.guesty.com", risk))
+        assert [one.severity for one in load(good, drivers=described, env={}).problems] == problems
 
 
 def test_an_integration_needs_a_base_url_from_somewhere(good):

@@ -190,7 +190,6 @@ def test_facts_say_what_checking_a_configuration_needs() -> None:
     facts = spec.facts()
     assert facts.credentials == {"app": True, "client_secret": False}
     assert spec.auth.required == ("app",)
-    assert list(facts.tiers) == ["7/s"]
     assert facts.signs_webhooks
     assert set(facts.resources) == {"rows"}
     assert not parse({**SOUND, "open_resources": True}).facts().resources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,8 @@ from syncd.cli.output import Failure
 def sim(app: App, driver: str | None, port: int, host: str, options: tuple[str, ...]) -> Exit:
     """Run the simulator of DRIVER until Ctrl-C. Without DRIVER: list those there are.
 
-    The JSON line on stdout says where it listens, and which credentials it takes; point an integration's base_url there.
+    The JSON line on stdout says where it listens, and which credentials it takes. What to put into an integration's file, all
+    of it, is said on stderr.
     """
     known = _simulated()
     if driver is None:
@@ -37,13 +39,25 @@ def sim(app: App, driver: str | None, port: int, host: str, options: tuple[str, 
     from syncd.testing.process import run
 
     try:
-        run(driver, port, dict(_option(text) for text in options), host=host)
+        run(driver, port, dict(_option(text) for text in options), host=host, told=_tell)
     except TypeError as error:
         raise Failure(f"the simulator of {driver} does not take that", str(error), exit=Exit.USAGE) from error
     except OSError as error:
         why = error.strerror or str(error)
         raise Failure(f"cannot listen at {host}:{port}", why, "another port: --port 0", exit=Exit.TRY_LATER) from error
     return Exit.OK
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    """The lines of a file that work with it."""
+    import json
+
+    from syncd.cli.output import say
+
+    say(f"below an integration in config/partners/{facts['name']}.yaml, with the credentials of the line above:")
+    say(f"    base_url: {facts['base_url']}")
+    if facts["options"]:
+        say("    options: {" + ", ".join(f"{key}: {json.dumps(one)}" for key, one in facts["options"].items()) + "}")
 
 
 def _simulated() -> list[str]:

@@ -84,9 +84,8 @@ class TokenCaller:
             self._teller.call(ROUTE, label, seconds)
         response = answer.response
         if response is None or response.status_code >= 500:
-            slot.failure(
-                f"POST {ROUTE}: {f'answered {response.status_code}' if response is not None else answer.label}"
-            )
+            why = answer.failure.error if answer.failure is not None else None
+            slot.failure(f"POST {ROUTE}: answered {response.status_code}" if response is not None else str(why))
         elif response.status_code == 429:
             self._teller.rate_limited(self._gate.scope)
         else:

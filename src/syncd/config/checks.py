@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from syncd.config.chaos import MODE_HELP
 from syncd.config.document import Document
+from syncd.config.elsewhere import strays, told
 from syncd.config.facts import DriverFacts, Facts
+from syncd.config.loosening import check_limits
 from syncd.config.models import Config
-from syncd.config.partner import IntegrationConfig, PartnerConfig, TierConfig
+from syncd.config.partner import IntegrationConfig, PartnerConfig
 from syncd.config.problems import Severity, did_you_mean
-from syncd.config.units import Rate, parse_rate
-from syncd.secrets import REF_HELP, Ref
+from syncd.secrets import REF_HELP
 
 
 def check_main(document: Document, config: Config, *, strict: bool) -> None:
@@ -48,8 +48,8 @@ def check_partner(
         _check_options(document, ("options",), partner.options, facts)
         if not partner.integrations:
             _note_findings(document, (), facts)
-        if partner.limits is not None and not partner.limits.accept_risk:
-            _check_limits(document, partner.limits.tiers, facts)
+        if partner.limits is not None and not partner.integrations:
+            check_limits(document, partner.limits, facts)
 
 
 def _check_integration(
@@ -72,12 +72,7 @@ def _check_integration(
     url = integration.base_url or partner.base_url
     if url and not integration.accept_risk and url.startswith("http:") and not _is_local(url):
         path = (*here, "base_url") if integration.base_url else ("base_url",)
-        document.problem(
-            path,
-            "plain http to another machine shows the credentials to everyone on the way",
-            severity="warning",
-            help="use https, or accept_risk: true in the integration",
-        )
+        _tell_plain_http(document, path)
     signs = knows = True
     registers = False
     if driver is not None:
@@ -89,6 +84,10 @@ def _check_integration(
             _note_findings(document, here, facts)
         _check_credentials(document, name, integration, facts)
         _check_adapters(document, here, integration, facts)
+        _check_addresses(document, partner, integration, facts)
+        _check_switches(document, partner, name, facts)
+        if partner.limits is not None:
+            check_limits(document, partner.limits, facts)
         if facts.queues:
             _check_queues(document, partner, name)
         if facts.base_url is None and url is None:
@@ -107,6 +106,48 @@ def _check_integration(
             help="secrets: [{file: ...}], or accept_risk: true in the integration",
             key=True,
         )
+
+
+def _tell_plain_http(document: Document, path: tuple[str | int, ...]) -> None:
+    document.problem(
+        path,
+        "plain http to another machine shows the credentials to everyone on the way",
+        severity="warning",
+        help="use https, or accept_risk: true in the integration",
+    )
+
+
+def _check_addresses(document: Document, partner: PartnerConfig, integration: IntegrationConfig, facts: Facts) -> None:
+    """No credential goes to a place that the file does not name: who moves `base_url` says where the rest is."""
+    url, options = partner.base_url_for(integration.name), partner.options_for(integration.name)
+    found = strays(facts, url, options, integration.origins)
+    path = ("integrations", integration.name, "base_url") if integration.base_url else ("base_url",)
+    if url is not None and found and not (integration.accept_risk and found[0].described):
+        message, help = told(url, found)
+        document.once(path, message, help=help, severity="warning" if found[0].described else "error")
+    if integration.accept_risk:
+        return
+    for one in facts.elsewhere:
+        if one.option in options and one.url.startswith("http:") and not _is_local(one.url):
+            own = ("integrations", integration.name, "options", one.option)
+            _tell_plain_http(document, own if document.has(own) else ("options", one.option))
+
+
+def _check_switches(document: Document, partner: PartnerConfig, name: str, facts: Facts) -> None:
+    """Settings of a resource that the driver leaves off, and nobody switched on: they do nothing."""
+    integration = partner.integrations[name]
+    for resource in facts.off:
+        if integration.accept_risk or partner.resource(name, resource).enabled is not None:
+            continue
+        for path in (("resources", resource), ("integrations", name, "resources", resource)):
+            if document.has(path):
+                document.once(
+                    path,
+                    f"{resource} is not read: its driver leaves it off, and these settings alone do not switch it on",
+                    help="add enabled: true, or enabled: false to say that it is meant",
+                    severity="warning",
+                    key=True,
+                )
 
 
 def _check_queues(document: Document, partner: PartnerConfig, name: str) -> None:
@@ -191,10 +232,7 @@ def _note_findings(document: Document, here: tuple[str | int, ...], facts: Facts
     for finding in facts.findings:
         own = (*here, *finding.path)
         path = own if finding.path and document.has(own[: len(here) + 1]) else tuple(finding.path)
-        mark = document.mark(path)
-        told = [(problem.message, problem.line, problem.column) for problem in document.problems]
-        if (finding.message, *mark) not in told:
-            document.problem(path, finding.message, help=finding.help)
+        document.once(path, finding.message, help=finding.help)
 
 
 def _check_resources(
@@ -233,24 +271,6 @@ def _check_credentials(document: Document, name: str, integration: IntegrationCo
             document.problem(here, f"missing credential {key!r}", help=f"{key}: {{file: ...}}; {REF_HELP}", key=True)
 
 
-def _check_limits(document: Document, tiers: tuple[TierConfig, ...], facts: Facts) -> None:
-    for number, tier in enumerate(tiers):
-        for text in facts.tiers:
-            if tier.budget is None and not tier.weighted and is_looser(tier.rate, tier.share, parse_rate(text)):
-                document.problem(
-                    ("limits", "tiers", number),
-                    f"{tier.rate} is above the limit this driver knows, {text}",
-                    help="lower it, or say accept_risk: true under limits if your contract allows it",
-                )
-                break
-
-
-def is_looser(rate: Rate, share: float, stated: Rate) -> bool:
-    """Does the rate allow, in its own window, more than the stated limit lets through in that time?"""
-    windows = max(math.ceil(rate.window_seconds / stated.window_seconds), 1)
-    return rate.limit * share > stated.limit * windows
-
-
 def check_mode(document: Document, partner: PartnerConfig, main: Config | None) -> bool:
     """Is nothing in a partner's file that only `mode: development` allows? Where the main file is broken it is production."""
     if main is not None and main.mode == "development":
@@ -261,94 +281,6 @@ def check_mode(document: Document, partner: PartnerConfig, main: Config | None) 
             ("integrations", name, "chaos"), "chaos is refused in production mode", help=MODE_HELP, key=True
         )
     return not chaotic
-
-
-def check_across(
-    documents: Mapping[str, Document],
-    partners: Mapping[str, PartnerConfig],
-    drivers: Mapping[str, DriverFacts] | None = None,
-) -> set[str]:
-    """All files together. Returns the partners whose file cannot be used beside the others."""
-    broken: set[str] = set()
-    named: dict[str, str] = {}
-    users: dict[Ref, tuple[str, str]] = {}
-    grants: dict[Ref, str] = {}
-    for name, partner in partners.items():
-        for key, integration in partner.integrations.items():
-            if key in named:
-                documents[name].problem(
-                    ("integrations", key),
-                    f"integration {key!r} stands in {documents[named[key]].name} already",
-                    help="its name is unique over all partner files: guesty_acme, attio_acme",
-                    key=True,
-                )
-                broken.add(name)
-                continue
-            named[key] = name
-            _check_sharing(documents[name], partner, integration, users)
-            driver = (drivers or {}).get(partner.driver)
-            if driver is not None and not _holds_alone(documents[name], partner, integration, driver, grants):
-                broken.add(name)
-    return broken
-
-
-def _holds_alone(
-    document: Document,
-    partner: PartnerConfig,
-    integration: IntegrationConfig,
-    driver: DriverFacts,
-    grants: dict[Ref, str],
-) -> bool:
-    """Is what each use replaces this integration's alone? Of two with one refresh token the second use ends both.
-
-    Who accepts the risk is told all the same: it may have been accepted for something else.
-    """
-    if not partner.is_enabled(integration.name):
-        return True
-    sound = True
-    for key in driver.facts(partner.options_for(integration.name), partner.rest).replaced:
-        ref = integration.credentials.get(key)
-        first = integration.name if ref is None else grants.setdefault(ref, integration.name)
-        if first != integration.name:
-            document.problem(
-                ("integrations", integration.name, "credentials", key),
-                f"the same {key} as {first}: each use replaces it, and whoever has the old one is refused for good",
-                help=f"one grant is one integration, with all that it covers: move it into {first}, or obtain a grant of its "
-                "own; accept_risk: true in the integration where the partner never replaces it",
-                severity="warning" if integration.accept_risk else "error",
-                key=True,
-            )
-            sound = integration.accept_risk
-    return sound
-
-
-def _check_sharing(
-    document: Document, partner: PartnerConfig, integration: IntegrationConfig, users: dict[Ref, tuple[str, str]]
-) -> None:
-    scope = partner.scope_for(integration.name)
-    together = [name for name in partner.integrations if partner.scope_for(name) == scope]
-    head = partner.integrations[together[0]]
-    other_key = not set(head.credentials.values()) & set(integration.credentials.values())
-    shares_unasked = partner.counted_by == "client" and integration.scope is None and head.name != integration.name
-    if shares_unasked and other_key and not integration.accept_risk:
-        document.problem(
-            ("integrations", integration.name, "credentials"),
-            f"it spends from the limits of {head.name!r}: the partner counts by client, and two keys may be of one",
-            severity="warning",
-            help="give both the same `scope:`, or each its own where the clients differ; or accept_risk: true here",
-            key=True,
-        )
-    for key, ref in integration.credentials.items():
-        first, first_scope = users.setdefault(ref, (integration.name, scope))
-        if first != integration.name and first_scope != scope and not integration.accept_risk:
-            document.problem(
-                ("integrations", integration.name, "credentials", key),
-                f"{first!r} uses this credential too: the partner counts both, syncd would count each alone",
-                severity="warning",
-                help="give both the same `scope:`, or accept_risk: true here",
-                key=True,
-            )
-            return
 
 
 def _literal(document: Document, path: tuple[str | int, ...], strict: bool) -> None:

@@ -54,6 +54,14 @@ class Document:
         """Note a mistake at the value (or the key) that the path leads to, or at the nearest thing above it."""
         return self.note(message, self.mark(path, key=key), help, severity)
 
+    def once(
+        self, path: Steps, message: str, *, help: str = "", key: bool = False, severity: Severity = "error"
+    ) -> None:
+        """The same of what several parts of a file may be found guilty of: told there one time."""
+        mark = self.mark(path, key=key)
+        if (message, *mark) not in [(found.message, found.line, found.column) for found in self.problems]:
+            self.note(message, mark, help, severity)
+
     def has(self, path: Steps) -> bool:
         """Is there something at exactly this path?"""
         node = self.root

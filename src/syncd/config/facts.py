@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from syncd.config.units import Rate
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -20,19 +22,54 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """An absolute address, not below `base_url`, that calls with a credential go to."""
+
+    what: str
+    """Which calls, such as `token requests`."""
+    url: str
+    option: str = ""
+    """The driver's option that says where it is."""
+    described: bool = False
+    """Does it stand in the partner's own file (`rest:`)?"""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTier:
+    """A limit that the partner states, and how much of it the driver uses."""
+
+    rate: Rate
+    share: float = 1.0
+    budget: str = ""
+    """Which calls it counts; empty: all."""
+    weighted: bool = False
+    bucket: bool = False
+    burst: float = 0.0
+    """Of a bucket: calls it holds when full."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What may stand in a file of this driver. Empty resources or options mean: not known, so not checked."""
 
     resources: Collection[str] = ()
     credentials: Mapping[str, bool] | None = None
     """Name -> required. None: not known, not checked."""
-    tiers: Sequence[str] = ()
-    """The limits the partner states, or the driver keeps: `10/s`, `600/min`."""
+    tiers: Sequence[KnownTier] = ()
+    """The limits the partner states, or the driver keeps."""
+    share: float | None = None
+    """How much of what is stated the driver uses where a limit says nothing else. None: not known, not checked."""
+    concurrency: int | None = None
+    """Calls at once that the driver makes. None: as many as there are."""
+    off: Collection[str] = ()
+    """Resources that are read only where a file says `enabled: true`."""
     options: Collection[str] | None = None
     """Names below `options:`. None: not checked."""
     adapters: Collection[str] = ()
     base_url: str | None = None
     """The driver's own; where it has none the file must name one."""
+    elsewhere: Sequence[Elsewhere] = ()
+    """Where else its calls go with a credential, under these options."""
     signs_webhooks: bool = True
     """False: this partner signs nothing, and is known by a secret in the address instead."""
     webhooks: bool = True

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from syncd.config.checks import check_across, check_main, check_mode, check_partner
+from syncd.config.across import check_across
+from syncd.config.checks import check_main, check_mode, check_partner
 from syncd.config.document import Document, read
 from syncd.config.facts import DriverFacts, Finding
 from syncd.config.models import Config

@@ -61,7 +61,11 @@ class RejectsConfig(Settings):
 class ResourceConfig(Settings):
     """One kind of record. What is left out is the driver's own choice."""
 
-    enabled: bool = Field(True, description="false: this resource is not synced.")
+    enabled: bool | None = Field(
+        None,
+        description="false: this resource is not synced; true: it is, even where its driver leaves it off. Default: the "
+        "driver's; no other key switches one on.",
+    )
     every: Duration | None = Field(None, description="Time from one run to the next. Default: the driver's.")
     cron: str | None = Field(
         None, description="Five-field cron expression, UTC, instead of `every`.", examples=["*/15 * * * *"]

@@ -18,6 +18,7 @@ from syncd.config.facts import Facts, Finding
 from syncd.errors import ConfigError, PartnerError, RejectedError
 from syncd.kit import coerce
 from syncd.kit.auth import Auth
+from syncd.kit.facts import homes, under
 from syncd.kit.limits import Limits
 from syncd.kit.options import with_options
 from syncd.kit.resource import Resource
@@ -76,14 +77,12 @@ class Driver(ABC):
     def facts(self, options: Mapping[str, Any]) -> Facts:
         """What checking a configuration needs to know under these options. Never raises: a mistake is a finding."""
         known = replace(self.spec.facts(), registers=self.subscriptions({}) is not None)
-        if self.spec.open_resources:
-            return known
         try:
-            self.resources(options)
-            auth = self.auth(options)
+            return under(self, options, known)
         except ConfigError as error:
+            if self.spec.open_resources:
+                return known  # such a driver tells of its options itself
             return replace(known, findings=(Finding(("options",), str(error), error.hint),))
-        return replace(known, credentials=auth.names, replaced=auth.replaced)
 
     @abstractmethod
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
@@ -97,6 +96,10 @@ class Driver(ABC):
         """
         text = given or self.spec.base_url
         return text if text is None else with_options(self.spec, text, options)
+
+    def homes(self, options: Mapping[str, Any], given: str | None = None) -> Sequence[str]:
+        """Further origins that an integration's credential goes to, where its file gives this `base_url`, or none."""
+        return homes(self, options, given)
 
     def auth(self, options: Mapping[str, Any]) -> Auth:
         """How an integration's calls prove who we are."""

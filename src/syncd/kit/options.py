@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import quote
 
+from syncd.client.addresses import origin_of
 from syncd.errors import ConfigError
 from syncd.kit.paths import kind
 from syncd.kit.placeholders import OPTION
@@ -20,6 +21,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "boolean": (bool,),
     "list": (list, tuple),
     "object": (dict,),
+    "url": (str,),
 }
 
 
@@ -36,6 +38,8 @@ def checked(spec: DriverSpec, options: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if not isinstance(value, _TYPES[option.kind]) or (isinstance(value, bool) and option.kind != "boolean"):
             wrong.append(f"option {name!r} must be {option.kind}, it is {kind(value)}")
+        elif option.kind == "url" and (why := _no_address(value)):
+            wrong.append(f"option {name!r} {why}")
         elif option.choices and value not in option.choices:
             wrong.append(f"option {name!r} must be one of {', '.join(map(str, option.choices))}")
     if wrong:
@@ -59,6 +63,15 @@ def with_options(spec: DriverSpec, text: str, options: Mapping[str, Any]) -> str
         return quote(str(value), safe="")
 
     return OPTION.sub(segment, text)
+
+
+def _no_address(value: object) -> str:
+    """Why calls cannot go there; empty where they can."""
+    try:
+        origin_of(str(value))
+    except ValueError as error:
+        return f"{error}"
+    return "has a fragment" if "#" in str(value) else ""
 
 
 def _unknown(name: str, spec: DriverSpec) -> str:

@@ -59,8 +59,11 @@ class Option(Model):
     """One setting of the driver's own, given under an integration's `options:`."""
 
     about: str = Field(description="What it is, for a person.")
-    kind: Literal["text", "integer", "number", "boolean", "list", "object"] = Field(
-        "text", alias="as", description="What it must be."
+    kind: Literal["text", "integer", "number", "boolean", "list", "object", "url"] = Field(
+        "text",
+        alias="as",
+        description="What it must be. A `url` is where calls go beside base_url: a file that gives another base_url has to "
+        "give it too.",
     )
     default: Any = Field(None, description="Its value where a file gives none.")
     required: bool = Field(False, description="A file must give it.")
@@ -176,7 +179,6 @@ class DriverSpec(Model):
         return Facts(
             resources=() if self.open_resources else tuple(self.resources),
             credentials=self.auth.names,
-            tiers=tuple(str(tier.rate) for tier in self.limits.tiers if not tier.budget and not tier.weighted),
             options=tuple(self.options),
             adapters=tuple(sorted(adapters)),
             base_url=self.base_url,

@@ -108,6 +108,10 @@ class Simulator(Account):
 
     # What a partner says of itself
 
+    def needs(self) -> Mapping[str, Any]:
+        """Options that an integration's file must give to be of this account, beside the addresses of its calls."""
+        return {}
+
     def defaults(self) -> dict[str, Any]:
         """The partner's own options and their defaults."""
         return {}

@@ -10,9 +10,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
@@ -67,6 +69,16 @@ def make(name: str, options: dict[str, Any]) -> Simulator:
     return made
 
 
+def file_options(name: str, served: Served) -> dict[str, Any]:
+    """What an integration's file says under `options` to work with a simulator: where else calls go, what must be said."""
+    found: dict[str, Any] = {}
+    if name in drivers.sources() and not drivers.kind(name).needs_spec:
+        for option, described in drivers.load(name).spec.options.items():
+            if described.kind == "url" and described.default:
+                found[option] = served.url + urlsplit(str(described.default)).path
+    return {**found, **served.simulator.needs()}
+
+
 def run(
     name: str,
     port: int = 0,
@@ -74,8 +86,12 @@ def run(
     *,
     host: str = "127.0.0.1",
     watch_stdin: bool = False,
+    told: Callable[[dict[str, Any]], None] = lambda facts: None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM (with `watch_stdin` also until stdin ends). Writes a JSON line once it listens."""
+    """Serve until SIGINT or SIGTERM (with `watch_stdin` also until stdin ends).
+
+    Writes a JSON line once it listens, and hands what it says to `told`.
+    """
 
     async def main() -> None:
         stopping = asyncio.Event()
@@ -95,8 +111,10 @@ def run(
         takes = {each: simulator.options[option] for each, option in simulator.credentials.items()}
         facts = {"name": name, "url": served.url, "base_url": served.base_url, "port": served.port, "pid": os.getpid()}
         facts["credentials"] = takes
+        facts["options"] = file_options(name, served)
         sys.stdout.write(orjson.dumps(facts).decode() + "\n")
         sys.stdout.flush()
+        told(facts)
         await stopping.wait()
         await served.aclose()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -47,6 +48,9 @@ class CloudbedsSimulator(CloudbedsWrites):
         ("GET", "/api/v1.3/getRatePlans", "rate_plans"),
         ("GET", "/api/v1.3/getCustomFields", "custom_fields"),
     )
+
+    def needs(self) -> dict[str, Any]:
+        return {"properties": [entry.id for entry in self.state["hotels"]]}
 
     # Common to all lists
 

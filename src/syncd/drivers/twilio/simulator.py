@@ -64,6 +64,9 @@ class TwilioSimulator(TwilioAccount):
         ("POST", f"{ACCOUNT}/Calls/{{sid}}", "change_call"),
     )
 
+    def needs(self) -> dict[str, Any]:
+        return {"account_sid": self.options["account_sid"]}
+
     # Lists
 
     def listed(self, call: Call) -> web.Response:

@@ -1,0 +1,98 @@
+"""What no file shows alone: names, credentials and grants that two integrations have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from syncd.config.document import Document
+from syncd.config.facts import DriverFacts
+from syncd.config.partner import IntegrationConfig, PartnerConfig
+from syncd.secrets import Ref
+
+
+def check_across(
+    documents: Mapping[str, Document],
+    partners: Mapping[str, PartnerConfig],
+    drivers: Mapping[str, DriverFacts] | None = None,
+) -> set[str]:
+    """All files together. Returns the partners whose file cannot be used beside the others."""
+    broken: set[str] = set()
+    named: dict[str, str] = {}
+    users: dict[Ref, tuple[str, str]] = {}
+    grants: dict[Ref, str] = {}
+    for name, partner in partners.items():
+        for key, integration in partner.integrations.items():
+            if key in named:
+                documents[name].problem(
+                    ("integrations", key),
+                    f"integration {key!r} stands in {documents[named[key]].name} already",
+                    help="its name is unique over all partner files: guesty_acme, attio_acme",
+                    key=True,
+                )
+                broken.add(name)
+                continue
+            named[key] = name
+            _check_sharing(documents[name], partner, integration, users)
+            driver = (drivers or {}).get(partner.driver)
+            if driver is not None and not _holds_alone(documents[name], partner, integration, driver, grants):
+                broken.add(name)
+    return broken
+
+
+def _holds_alone(
+    document: Document,
+    partner: PartnerConfig,
+    integration: IntegrationConfig,
+    driver: DriverFacts,
+    grants: dict[Ref, str],
+) -> bool:
+    """Is what each use replaces this integration's alone? Of two with one refresh token the second use ends both.
+
+    Who accepts the risk is told all the same: it may have been accepted for something else.
+    """
+    if not partner.is_enabled(integration.name):
+        return True
+    sound = True
+    for key in driver.facts(partner.options_for(integration.name), partner.rest).replaced:
+        ref = integration.credentials.get(key)
+        first = integration.name if ref is None else grants.setdefault(ref, integration.name)
+        if first != integration.name:
+            document.problem(
+                ("integrations", integration.name, "credentials", key),
+                f"the same {key} as {first}: each use replaces it, and whoever has the old one is refused for good",
+                help=f"one grant is one integration, with all that it covers: move it into {first}, or obtain a grant of its "
+                "own; accept_risk: true in the integration where the partner never replaces it",
+                severity="warning" if integration.accept_risk else "error",
+                key=True,
+            )
+            sound = integration.accept_risk
+    return sound
+
+
+def _check_sharing(
+    document: Document, partner: PartnerConfig, integration: IntegrationConfig, users: dict[Ref, tuple[str, str]]
+) -> None:
+    scope = partner.scope_for(integration.name)
+    together = [name for name in partner.integrations if partner.scope_for(name) == scope]
+    head = partner.integrations[together[0]]
+    other_key = not set(head.credentials.values()) & set(integration.credentials.values())
+    shares_unasked = partner.counted_by == "client" and integration.scope is None and head.name != integration.name
+    if shares_unasked and other_key and not integration.accept_risk:
+        document.problem(
+            ("integrations", integration.name, "credentials"),
+            f"it spends from the limits of {head.name!r}: the partner counts by client, and two keys may be of one",
+            severity="warning",
+            help="give both the same `scope:`, or each its own where the clients differ; or accept_risk: true here",
+            key=True,
+        )
+    for key, ref in integration.credentials.items():
+        first, first_scope = users.setdefault(ref, (integration.name, scope))
+        if first != integration.name and first_scope != scope and not integration.accept_risk:
+            document.problem(
+                ("integrations", integration.name, "credentials", key),
+                f"{first!r} uses this credential too: the partner counts both, syncd would count each alone",
+                severity="warning",
+                help="give both the same `scope:`, or accept_risk: true here",
+                key=True,
+            )
+            return

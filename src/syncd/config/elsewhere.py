@@ -1,0 +1,54 @@
+"""Addresses that a driver calls beside `base_url`: whoever moves the one says in the file where the others are.
+
+A file with a sandbox's `base_url` would else still send its credential to the partner's own host for tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from syncd.config.facts import Elsewhere, Facts
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def strays(
+    facts: Facts, base_url: str | None, options: Mapping[str, Any], origins: Collection[str] = ()
+) -> list[Elsewhere]:
+    """What an integration with this `base_url` would still call, with its credential, where its file does not say so.
+
+    `options` are those that the file gives, `origins` the integration's own. Empty where `base_url` is the driver's.
+    """
+    if base_url is None or facts.base_url is None or _origin(base_url) == _origin(facts.base_url):
+        return []
+    said = {_origin(base_url), *map(_origin, origins)}
+    return [one for one in facts.elsewhere if one.option not in options and _origin(one.url) not in said]
+
+
+def told(base_url: str, found: Sequence[Elsewhere]) -> tuple[str, str]:
+    """What is wrong with that and what to write, for a person."""
+    places = "; ".join(f"{one.what} to {_shown(one.url)}" for one in found)
+    message = f"base_url is at {_shown(base_url)}, and calls with the credential would still go elsewhere: {places}"
+    # Where such a thing is at another address of one partner nobody knows; at a simulator its path is the same.
+    pairs = [f"{one.option}: {_shown(base_url)}{urlsplit(one.url).path}" for one in found if one.option]
+    others = sorted({_shown(one.url) for one in found if not one.option})
+    ways = [f"options: {{{', '.join(pairs)}}}, or wherever they are"] if pairs else []
+    ways += [f"origins: [{', '.join(others)}] in the integration where these are meant"] if others else []
+    return message, "; ".join(ways)
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port; of what is no URL the text itself, which is equal to nothing else."""
+    try:
+        parts = urlsplit(url)
+        scheme = parts.scheme.lower()
+        return scheme, parts.hostname or url, parts.port or _PORTS.get(scheme, 0)
+    except ValueError:
+        return "", url, 0
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
