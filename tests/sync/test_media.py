@@ -14,8 +14,9 @@ from syncd.model import Headers, Lane
 from syncd.store import Store
 from syncd.sync.depot import Depot
 from syncd.sync.media import clear
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
 from syncd.sync.pull import Pull
+from syncd.sync.target import Target
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk
 
@@ -157,6 +158,7 @@ async def test_a_link_that_may_not_be_followed_is_a_dead_letter(database: str, k
         await read(desk)
         (letter,) = await desk.rows("SELECT message FROM syncd.dead_letters")
         assert "https://elsewhere" in letter["message"]
+        assert len(desk.partner.calls) == 1, "the listing; a fresh link would lead there too"
 
 
 async def test_a_disk_that_takes_nothing_delays_the_file_and_loses_it_not(database: str, key_ring, tmp_path: Path):

@@ -219,14 +219,13 @@ class Renormalizations:
         phase: str | None,
         ended: bool,
     ) -> Batch:
-        changed, healed = batch.changed, batch.healed
+        healed = batch.healed  # not of those that were read: they stood aside
         async with self._database.transaction() as connection:
             known = await _standing(connection, one, at, fence, lock="FOR UPDATE")
             await connection.execute("SELECT syncd.assert_owned($1, $2)", scope, fence)
             if page is not None:
                 result = await self._pages.commit_within(connection, page)
                 stored = {*result.added, *result.updated}
-                changed += len(stored)
                 sound = [key for key, external_id in batch.healing.items() if external_id in stored]
                 healed += len(sound)
                 await connection.execute(
@@ -246,7 +245,7 @@ class Renormalizations:
                 batch.last_id,
                 phase,
                 batch.seen,
-                changed,
+                batch.changed,
                 batch.unchanged,
                 batch.passed,
                 batch.rejected,
@@ -256,7 +255,7 @@ class Renormalizations:
                 ended,
                 self._database.clock.now(),
             )
-        return replace(batch, changed=changed, healed=healed)
+        return replace(batch, healed=healed)
 
     async def give_back(self, one: Renormalization, *, fence: int) -> None:
         """Nothing of it is in hand; whoever owns the scope next goes on, and nobody has died."""

@@ -15,11 +15,10 @@ from anyio import to_thread
 from syncd.client import checked_header
 from syncd.errors import GoneError, PayloadError, RejectedError, TransientError
 from syncd.kit import Raw, Request, Response
-from syncd.store import Medium, Task
+from syncd.store import Medium, NewTask, Task
 from syncd.sync.account import Account
 from syncd.sync.depot import Depot
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.processor import media_task
 
 MOST_FILES = 500
 """Of one record; further links are left out."""
@@ -50,6 +49,8 @@ class MediaFetcher:
         try:
             found = await self._all(plan, links, known, task)
         except (GoneError, RejectedError) as error:
+            if isinstance(error, RejectedError) and error.status is None:
+                raise  # nobody was asked: a fresh link leads to the same place, and costs a call
             fresh = await self._links_anew(plan, task)
             if isinstance(error, RejectedError) and (fresh is None or fresh == links):
                 raise
@@ -150,7 +151,7 @@ async def ask_for_lacking(account: Account, plan: ResourcePlan) -> int:
     while found := await account.store.media.lacking(account.name, plan.name, after=after, limit=LACKING_AT_ONCE):
         after = found[-1][0]
         tasks = [
-            media_task(plan.name, external_id, "its files are lacking")
+            NewTask.media(plan.name, external_id, "its files are lacking")
             for external_id, raw in found
             if isinstance(raw, dict) and plan.resource.links(raw)
         ]
