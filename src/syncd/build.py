@@ -38,7 +38,7 @@ from syncd.sync.inflight import Inflight
 from syncd.sync.keys import KeptUp, Keys
 from syncd.sync.ownership import Ownership
 from syncd.sync.plan import WEBHOOKS, ResourcePlan, Strategy
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
 from syncd.sync.pushes import Pushes
 from syncd.sync.renormalizing import Renormalizing
 from syncd.sync.resource_watch import Policy
@@ -50,6 +50,7 @@ from syncd.sync.schema_watch import SchemaWatch
 from syncd.sync.scope import file_of
 from syncd.sync.shadow import Trial
 from syncd.sync.silence import Silence
+from syncd.sync.target import Target
 from syncd.sync.turns import Turns
 from syncd.sync.watching import Watching
 

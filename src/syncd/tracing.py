@@ -19,6 +19,7 @@ from syncd.model import Headers
 from syncd.redaction import KNOWN
 from syncd.store import Store
 from syncd.store.received import ALL, Received, Which
+from syncd.store.rows import fetch_key
 
 MOST_AT_ONCE: Final = 500
 """Deliveries put back in one transaction."""
@@ -145,7 +146,7 @@ class Tracing:
     async def _became(self, found: Received, event: Event) -> dict[str, Any]:
         """What one event led to: the task under way, and the record as it is stored."""
         store, resource, external_id = self._store, event.resource, event.external_id
-        task = await store.tasks.keyed(found.integration, f"fetch:{resource}:{external_id}")
+        task = await store.tasks.keyed(found.integration, fetch_key(resource, external_id))
         record = await store.records.get(found.integration, resource, external_id)
         return {
             "type": event.type,

@@ -21,9 +21,10 @@ from syncd.sync.decide import RetryPolicy
 from syncd.sync.flow import Flow
 from syncd.sync.health import Health
 from syncd.sync.plan import ResourcePlan, Strategy
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
 from syncd.sync.schedule import Schedule
 from syncd.sync.sending import Sender
+from syncd.sync.target import Target
 from syncd.testing import driver_calls as calls
 from syncd.testing.driving import Driven, listed, possible, session_to
 from syncd.testing.process import make, serve

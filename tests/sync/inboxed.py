@@ -30,8 +30,9 @@ from syncd.sync.decide import RetryPolicy
 from syncd.sync.events import Events
 from syncd.sync.health import Health
 from syncd.sync.plan import ResourcePlan, Strategy
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
 from syncd.sync.schedule import Schedule
+from syncd.sync.target import Target
 from syncd.sync.work import Worker
 
 KEY = b"what the partner signs with"

@@ -24,9 +24,10 @@ from syncd.sync.backfilling import Backfilling
 from syncd.sync.decide import RetryPolicy
 from syncd.sync.health import Health
 from syncd.sync.plan import ResourcePlan, Strategy
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
 from syncd.sync.pull import Pull
 from syncd.sync.schedule import Schedule
+from syncd.sync.target import Target
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SINCE = {"param": "since", "until": "until", "overlap": "0s", "format": "iso_ns"}

@@ -12,9 +12,10 @@ from syncd import codec
 from syncd.kit import DriverSpec, Identity, Item, RestDriver
 from syncd.store import Known
 from syncd.sync.page import PageIn, merged
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
 from syncd.sync.resource_watch import Policy
 from syncd.sync.schema_watch import SchemaWatch
+from syncd.sync.target import Target
 from syncd.testing.clock import FakeClock
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)

@@ -9,7 +9,8 @@ import pytest
 from syncd.kit import DriverSpec, Item, RestDriver
 from syncd.store import PageResult, Store
 from syncd.sync.page import PageIn
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
+from syncd.sync.target import Target
 from tests.store.parts import Desk, at
 
 SPEC: dict[str, Any] = {

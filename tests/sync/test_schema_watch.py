@@ -13,9 +13,10 @@ from syncd.explain import Explanation
 from syncd.kit import DriverSpec, Item, RestDriver
 from syncd.store import StoredSchema
 from syncd.sync.page import PageIn
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
 from syncd.sync.resource_watch import LEARN_AFTER, LEARN_LEAST, Policy, ResourceWatch
 from syncd.sync.schema_watch import SchemaWatch
+from syncd.sync.target import Target
 from syncd.testing.clock import FakeClock
 
 from .test_processor import AT, SPEC, Shelf

@@ -31,10 +31,11 @@ from syncd.sync.decide import RetryPolicy
 from syncd.sync.flow import Flow
 from syncd.sync.health import Health
 from syncd.sync.plan import ResourcePlan, Strategy
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
 from syncd.sync.push_outcomes import may_have_arrived
 from syncd.sync.schedule import Schedule
 from syncd.sync.sending import Sender
+from syncd.sync.target import Target
 
 SCOPE = "plain/acme"
 PUSHES: dict[str, Any] = {

@@ -9,7 +9,8 @@ import pytest
 
 from syncd.errors import RejectedError
 from syncd.store import PushRow, Store
-from syncd.sync.processor import Processor, Target
+from syncd.sync.processor import Processor
+from syncd.sync.target import Target
 
 from .test_sending import DOUBT, Stage, Step
 

@@ -85,6 +85,36 @@ class NewTask:
     suspicion: int = 0
     """Of work that comes back from a dead letter saying it killed the process: one more time and it is one again."""
 
+    @classmethod
+    def fetch(
+        cls, resource: str, external_id: str, *, lane: Lane, cause: str, expires_at: datetime | None = None
+    ) -> NewTask:
+        """Read one record by its id."""
+        key = fetch_key(resource, external_id)
+        return cls("fetch", resource, external_id, lane=lane, dedupe_key=key, expires_at=expires_at, cause=cause)
+
+    @classmethod
+    def children(
+        cls, child: str, parent: str, parent_id: str, *, lane: Lane, cause: str, expires_at: datetime | None = None
+    ) -> NewTask:
+        """List the children of one record."""
+        return cls(
+            "children",
+            child,
+            parent_id=parent_id,
+            parent_resource=parent,
+            lane=lane,
+            dedupe_key=f"children:{child}:{parent_id}",
+            expires_at=expires_at,
+            cause=cause,
+        )
+
+    @classmethod
+    def media(cls, resource: str, external_id: str, cause: str) -> NewTask:
+        """Fetch the files of one record, when nothing else is to do."""
+        key = f"media:{resource}:{external_id}"
+        return cls("media", resource, external_id, lane=Lane.LOW, dedupe_key=key, cause=cause)
+
     def as_json(self, resource: str, cause: str) -> dict[str, Any]:
         made: dict[str, Any] = {
             "kind": self.kind,
@@ -105,6 +135,11 @@ class NewTask:
         if self.suspicion:
             made["suspicion"] = self.suspicion
         return made
+
+
+def fetch_key(resource: str, external_id: str) -> str:
+    """Under what a read of one record by its id waits, at most once."""
+    return f"fetch:{resource}:{external_id}"
 
 
 @dataclass(frozen=True, slots=True)

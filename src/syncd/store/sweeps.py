@@ -229,7 +229,8 @@ async def _read_left(
     await connection.execute(OVER_ALL)
     found = await connection.fetch(_LEFT, integration, resource, last, began_at, swept, most, timeout=UNHURRIED_SECONDS)
     await connection.execute(BY_KEY)
-    tasks = tasks_json([_look_at(resource, each["id"], f"pass {last}") for each in found], "", "") or b"[]"
+    asked = [NewTask.fetch(resource, each["id"], lane=Lane.LOW, cause=f"pass {last}") for each in found]
+    tasks = tasks_json(asked, "", "") or b"[]"
     await connection.execute("SELECT syncd.put_tasks($1, $2, $3::jsonb)", integration, now, tasks)
     return len(found)
 
@@ -278,14 +279,3 @@ async def _settle(
             resource,
             before,
         )
-
-
-def _look_at(resource: str, external_id: str, cause: str) -> NewTask:
-    return NewTask(
-        kind="fetch",
-        resource=resource,
-        external_id=external_id,
-        lane=Lane.LOW,
-        dedupe_key=f"fetch:{resource}:{external_id}",
-        cause=cause,
-    )

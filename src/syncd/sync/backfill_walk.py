@@ -169,15 +169,13 @@ class Walk:
             for child in below:
                 expires = self._account.plans[child].expires_seconds
                 made.append(
-                    NewTask(
-                        kind="children",
-                        resource=child,
-                        parent_id=who.external_id,
-                        parent_resource=self._plan.name,
+                    NewTask.children(
+                        child,
+                        self._plan.name,
+                        who.external_id,
                         lane=Lane.LOW,
-                        dedupe_key=f"children:{child}:{who.external_id}",
-                        expires_at=asked_at + timedelta(seconds=expires) if expires is not None else None,
                         cause=f"backfill {self.backfill.id}",
+                        expires_at=asked_at + timedelta(seconds=expires) if expires is not None else None,
                     )
                 )
         return made

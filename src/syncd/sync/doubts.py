@@ -49,11 +49,4 @@ def doubted(
 
 def look_at(row: Row, cause: str) -> NewTask:
     """Have it read: nobody waits for it."""
-    return NewTask(
-        kind="fetch",
-        resource=row.resource,
-        external_id=row.external_id,
-        lane=Lane.LOW,
-        dedupe_key=f"fetch:{row.resource}:{row.external_id}",
-        cause=cause,
-    )
+    return NewTask.fetch(row.resource, row.external_id, lane=Lane.LOW, cause=cause)

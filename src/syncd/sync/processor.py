@@ -9,61 +9,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from syncd import codec
 from syncd.clock import SystemClock
 from syncd.errors import PayloadError
-from syncd.kit import Driver, Identity, Item, Raw, Reading, Resource
+from syncd.kit import Driver, Identity, Item, Raw, Resource
 from syncd.kit.assembling import Forgetting
 from syncd.kit.unsettled import has_some
 from syncd.model import Lane
-from syncd.store import Known, NewTask, Reject, Row, Store
+from syncd.store import Known, NewTask, Row, Store
 from syncd.sync.aside import Aside
+from syncd.sync.identifying import AT_ONCE, Group, Identifying
 from syncd.sync.page import PageIn, PageRead
 from syncd.sync.resource_watch import ResourceWatch
-from syncd.sync.rollout import Rollout
 from syncd.sync.schema_watch import SchemaWatch
 from syncd.sync.shadow import Trial
-from syncd.sync.turns import Slices, Turn, Turns
+from syncd.sync.target import Readings, Target
+from syncd.sync.turns import Turn, Turns
 from syncd.sync.unsettled import look_at
-
-MAX_REASON = 500
-AT_ONCE = 100
-"""Records read in one piece; between two pieces others may have a turn."""
-FAULTS = (Exception, SystemExit)
-"""What a driver may do to one record: also `sys.exit` is a fault of this record, and no reason to go."""
+from syncd.sync.unsound import FAULTS, unsound
 
 _UNSURE = Known(b"", False)
 """Of a record with a row under way: whatever comes is news, and the store judges it."""
-
-_Group = dict[str, tuple[Identity, Raw | None]]
-"""The records of one resource on a page, by id: the newest where one stands there twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One resource as this integration takes it in."""
-
-    resource: Resource
-    adapter: str = "v1"
-    children: tuple[str, ...] = ()
-    """Child resources to list below each changed record."""
-    lane: Lane = Lane.NORMAL
-    """Of listings of this resource below a changed parent."""
-    media: bool = False
-    """The files of its records are fetched."""
-    expires_seconds: float | None = None
-    """How long derived work of this resource may wait before it is dropped; None: it is never too late."""
-    rollout: Rollout | None = None
-    """Which adapter reads which record, where there are several; `adapter` says who a record is then."""
-
-    def until(self, moment: datetime) -> datetime | None:
-        """When work that arises at this moment is dropped."""
-        return moment + timedelta(seconds=self.expires_seconds) if self.expires_seconds is not None else None
 
 
 class Processor:
@@ -85,13 +55,14 @@ class Processor:
         self._targets = targets
         self._store = store
         self._forgets = {name: Forgetting.of(target.resource) for name, target in targets.items()}
-        self._readings: dict[tuple[str, str], Reading] = {}
+        self._readings = Readings(driver)
         self.watch = watch
         """What is known of the shape of the records."""
         self.trials = dict(trials or {})
         """By resource: the adapter that runs in shadow."""
         self.aside = Aside(driver, integration, store)
         """Records that are not handed to the driver."""
+        self._identifying = Identifying(targets, self._readings, self.aside)
 
     async def read(self, listed: str, page: PageIn, *, rejected: set[tuple[str, str]]) -> PageRead:
         """Turn the items of one answer into rows; see `read_all`."""
@@ -117,7 +88,7 @@ class Processor:
         if self.watch is not None and not self.watch.loaded:
             await self.watch.ready(self._store)
         slices = self._turn.slices()
-        found = [await self._identified(page, slices) for page in pages]
+        found = [await self._identifying.identified(page, slices) for page in pages]
         slices.stop()
         unsure = set(unstored or ())  # before the question: what is stored meanwhile may not be in the answer
         known = {
@@ -176,14 +147,14 @@ class Processor:
         if item.identity is not None or item.raw is None:
             return item.identity
         try:
-            return self._reading(self._targets[item.resource]).identify(item.raw)
+            return self._readings.of(self._targets[item.resource]).identify(item.raw)
         except FAULTS:
             return None
 
     def rehearse(self, item: Item, identity: Identity | None) -> None:
         """Do with one record all that reading its page does, for nothing: to find out whether the process outlives it."""
         target, raw = self._targets[item.resource], item.raw
-        _, fields, hashable = self._reading(target)
+        _, fields, hashable = self._readings.of(target)
         with suppress(*FAULTS):
             self._driver.tenant(target.resource, raw or {})
         with suppress(*FAULTS):
@@ -191,91 +162,10 @@ class Processor:
         with suppress(*FAULTS):
             codec.dumps_storable(fields(raw or {}))
 
-    def _reading(self, target: Target, adapter: str = "") -> Reading:
-        key = (target.resource.name, adapter or target.adapter)
-        reading = self._readings.get(key)
-        if reading is None:
-            reading = self._readings[key] = self._driver.reading(target.resource, key[1])
-        return reading
-
-    def _read_by(self, target: Target, identity: Identity, raw: Raw) -> Identity:
-        """The identity in the words of the adapter that reads this record; the id stays."""
-        assert target.rollout is not None
-        adapter = target.rollout.adapter_of(identity.external_id)
-        if adapter == target.adapter:
-            return identity
-        try:
-            return replace(self._reading(target, adapter).identify(raw), external_id=identity.external_id)
-        except PayloadError:
-            return (
-                identity  # it looks for the id elsewhere: who this is, is known, and its stamps are those of the other
-            )
-
-    async def _identified(self, source: PageIn, slices: Slices) -> tuple[PageRead, dict[str, _Group]]:
-        """Who is on a page, by resource."""
-        page = PageRead(count=len(source.items))
-        groups: dict[str, _Group] = {}
-        items = iter(self._touched(source, page) if self.aside else source.items)
-        while some := list(islice(items, AT_ONCE)):
-            self._identify_some(some, source, page, groups)
-            await slices.pause()
-        return page, groups
-
-    def _identify_some(self, items: Sequence[Item], source: PageIn, page: PageRead, groups: dict[str, _Group]) -> None:
-        parent_id = source.parent_id
-        target: Target | None = None
-        observed = False
-        group: _Group = {}
-        name = ""
-        for item in items:
-            if item.resource != name:
-                name = item.resource
-                target = self._targets.get(name)
-                if target is not None:
-                    group = groups.setdefault(name, {})
-                    identify = self._reading(target).identify
-                    observed = target.resource.stamped_by == "observed"
-            if target is None:
-                continue
-            raw, identity = item.raw, item.identity
-            if identity is None:
-                if raw is None:
-                    raise PayloadError("a driver gave an item with neither content nor identity")
-                try:
-                    identity = identify(raw)
-                    if target.rollout is not None:
-                        identity = self._read_by(target, identity, raw)
-                except FAULTS as error:
-                    page.rejects.append(self._reject(name, None, raw, error, source.cause))
-                    continue
-            if observed and identity.source_updated_at is None:
-                identity = replace(identity, source_updated_at=source.observed_at)
-            if parent_id is not None and identity.parent_id is None:
-                identity = replace(identity, parent_id=parent_id)
-            external_id = identity.external_id
-            before = group.get(external_id)
-            if before is None or _newer(identity, before[0]):
-                if before is not None and target.resource.sparse and raw is not None and before[1] is not None:
-                    raw = {**before[1], **target.resource.laid_over(raw)}  # the earlier told what this leaves out
-                group[external_id] = (identity, raw)
-            page.identities.append(identity)
-
-    def _touched(self, source: PageIn, page: PageRead) -> Iterator[Item]:
-        """The items of a page without those that are put aside, as far as that can be told without the driver."""
-        for item in source.items:
-            target = self._targets.get(item.resource)
-            if target is None or not self.aside.holds(target.resource, item):
-                yield item
-                continue
-            reject = self.aside.reject(target.resource, item, None, source.cause)
-            page.rejects.append(reject)
-            if reject.external_id is not None:
-                page.aside.append((item.resource, reject.external_id))
-
     def _take(
         self,
         target: Target,
-        found: _Group,
+        found: Group,
         known: Mapping[str, Known],
         page: PageRead,
         source: PageIn,
@@ -285,7 +175,7 @@ class Processor:
     ) -> None:
         """Tell news from what is known, and make rows of it."""
         resource, adapter, rollout = target.resource, target.adapter, target.rollout
-        _, fields, hashable = self._reading(target)
+        _, fields, hashable = self._readings.of(target)
         frozen, shapes, alone, stored = watched
         trial = self.trials.get(resource.name)
         name, sparse, fetched_at, cause = resource.name, resource.sparse, source.fetched_at, source.cause
@@ -305,7 +195,7 @@ class Processor:
                 continue
             if rollout is not None:
                 adapter = rollout.adapter_of(external_id)
-                _, fields, hashable = self._reading(target, adapter)
+                _, fields, hashable = self._readings.of(target, adapter)
             try:
                 told = raw if hashable is None else hashable(raw)
                 _, digest = fingerprint(told, adapter)
@@ -316,7 +206,7 @@ class Processor:
                     ):
                         _, digest = fingerprint([told, mapped], adapter)
             except FAULTS as error:
-                page.rejects.append(self._reject(name, external_id, raw, error, cause))
+                page.rejects.append(unsound(name, external_id, raw, error, cause))
                 continue
             if before is not None and before.content_hash == digest and not before.deleted and not identity.deleted:
                 page.unchanged += 1
@@ -336,13 +226,13 @@ class Processor:
                 and shaped
                 and (why := frozen.refuses(raw, partial=sparse and not source.listing)) is not None
             ):
-                page.rejects.append(self._reject(name, external_id, raw, PayloadError(why), cause))
+                page.rejects.append(unsound(name, external_id, raw, PayloadError(why), cause))
                 continue
             try:
                 mapped = fields(raw)
                 data = codec.dumps_storable(mapped)
             except FAULTS as error:
-                page.rejects.append(self._reject(name, external_id, raw, error, cause))
+                page.rejects.append(unsound(name, external_id, raw, error, cause))
                 continue
             if trial is not None:
                 trial.compare(external_id, raw, adapter, mapped)
@@ -368,7 +258,7 @@ class Processor:
                 )
             )
             if target.media and not identity.deleted and resource.links(raw):
-                page.tasks.append(media_task(name, external_id, cause))
+                page.tasks.append(NewTask.media(name, external_id, cause))
             if target.children and not identity.deleted:
                 self._list_children(target, external_id, mapped, page, fetched_at, cause)
             if resource.unsettled is not None and not identity.deleted:
@@ -379,7 +269,7 @@ class Processor:
             self.watch.look(name, shapes, alone=alone)
 
     def _watched(
-        self, resource: Resource, found: _Group, *, listing: bool, alone: bool
+        self, resource: Resource, found: Group, *, listing: bool, alone: bool
     ) -> tuple[ResourceWatch | None, dict[str, Raw] | None]:
         """The watch to ask about each record, where the resource is frozen; and where to put those whose shape is news.
 
@@ -413,20 +303,12 @@ class Processor:
     ) -> None:
         name = target.resource.name
         for child in target.children:
-            if not has_some(self._targets[child].resource.where, mapped):
-                continue
-            page.tasks.append(
-                NewTask(
-                    kind="children",
-                    resource=child,
-                    parent_id=external_id,
-                    parent_resource=name,
-                    lane=self._targets[child].lane,
-                    dedupe_key=f"children:{child}:{external_id}",
-                    expires_at=self._targets[child].until(fetched_at),
-                    cause=cause,
+            below = self._targets[child]
+            if has_some(below.resource.where, mapped):
+                expires_at = below.until(fetched_at)
+                page.tasks.append(
+                    NewTask.children(child, name, external_id, lane=below.lane, cause=cause, expires_at=expires_at)
                 )
-            )
 
     def _name_only(
         self, target: Target, identity: Identity, page: PageRead, fetched_at: datetime, cause: str, *, stored: bool
@@ -450,59 +332,19 @@ class Processor:
                     )
                 )
             return
-        page.tasks.append(
-            NewTask(
-                kind="fetch",
-                resource=name,
-                external_id=identity.external_id,
-                lane=Lane.HIGH,
-                dedupe_key=f"fetch:{name}:{identity.external_id}",
-                expires_at=target.until(fetched_at),
-                cause=cause,
-            )
-        )
-
-    @staticmethod
-    def _reject(resource: str, external_id: str | None, raw: Raw, error: BaseException, cause: str) -> Reject:
-        """The row an unsound record becomes. One without an id is known by its content."""
-        reason = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver: {error}"
-        try:
-            document = codec.dumps(raw)
-        except PayloadError:
-            document = codec.dumps({"id": external_id, "not kept": reason})  # nested too deeply to be written down
-        return Reject(document, reason[:MAX_REASON], external_id, resource, cause=cause)
+        expires_at = target.until(fetched_at)
+        page.tasks.append(NewTask.fetch(name, identity.external_id, lane=Lane.HIGH, cause=cause, expires_at=expires_at))
 
 
-def media_task(resource: str, external_id: str, cause: str) -> NewTask:
-    """Fetch the files of one record, when nothing else is to do."""
-    return NewTask(
-        kind="media",
-        resource=resource,
-        external_id=external_id,
-        lane=Lane.LOW,
-        dedupe_key=f"media:{resource}:{external_id}",
-        cause=cause,
-    )
-
-
-def _newer(one: Identity, other: Identity) -> bool:
-    """Does `one` replace `other` where both stand on the same page? The first of equals stays."""
-    if one.source_version is not None and other.source_version is not None:
-        return one.source_version > other.source_version
-    if one.source_updated_at is not None and other.source_updated_at is not None:
-        return one.source_updated_at > other.source_updated_at
-    return False
-
-
-def _by_resource(pages: Iterable[Mapping[str, _Group]]) -> dict[str, list[_Group]]:
-    found: dict[str, list[_Group]] = {}
+def _by_resource(pages: Iterable[Mapping[str, Group]]) -> dict[str, list[Group]]:
+    found: dict[str, list[Group]] = {}
     for groups in pages:
         for name, group in groups.items():
             found.setdefault(name, []).append(group)
     return found
 
 
-def _pieces(group: _Group) -> Iterator[_Group]:
+def _pieces(group: Group) -> Iterator[Group]:
     """The same in pieces, of which one does not take long."""
     if len(group) <= AT_ONCE:
         yield group
@@ -512,6 +354,6 @@ def _pieces(group: _Group) -> Iterator[_Group]:
         yield some
 
 
-def _whole(groups: Iterable[_Group]) -> bool:
+def _whole(groups: Iterable[Group]) -> bool:
     """Do all records come with their content?"""
     return all(raw is not None for group in groups for _, raw in group.values())

@@ -56,16 +56,7 @@ async def brought(
         read = await account.processor.read(push.resource, source, rejected={(push.resource, external_id or "")})
         tasks = list(read.tasks)
     elif external_id is not None and (resource.one is not None or resource.many is not None):
-        tasks.append(
-            NewTask(
-                kind="fetch",
-                resource=push.resource,
-                external_id=external_id,
-                lane=Lane.HIGH,
-                dedupe_key=f"fetch:{push.resource}:{external_id}",
-                cause=cause,
-            )
-        )
+        tasks.append(NewTask.fetch(push.resource, external_id, lane=Lane.HIGH, cause=cause))
     if read is None and not tasks:
         return None, None
     page = PageWrite(

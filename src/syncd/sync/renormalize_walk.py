@@ -17,8 +17,8 @@ from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
 from syncd.sync.page import PageIn, merged
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.processor import FAULTS
 from syncd.sync.shadow import UNREAD, differing, example
+from syncd.sync.unsound import FAULTS
 
 BATCH = 1_000
 EXAMPLES = 20
