@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from syncd.errors import AuthError, GoneError, OwnershipError, RejectedError, TransientError
+from syncd.kit import Request
 from syncd.model import Lane
 from syncd.store import NewTask, Store
 from syncd.sync.decide import RetryPolicy
@@ -153,6 +155,10 @@ async def refuses(desk: Desk, error: Exception) -> None:
     desk.account.session.call = call  # type: ignore[method-assign]
 
 
+def children(parent_id: str) -> NewTask:
+    return NewTask("children", resource="notes", parent_id=parent_id)
+
+
 def of_many(external_id: str) -> NewTask:
     return NewTask("fetch", resource="many", external_id=external_id, dedupe_key=external_id)
 
@@ -258,27 +264,67 @@ async def test_of_many_read_by_one_call_each_names_its_own_cause(desk: Desk):
     ]
 
 
-@pytest.mark.parametrize(("status", "let_in", "gone"), [(403, True, True), (403, False, False), (404, False, True)])
-async def test_where_gone_is_a_word_of_permission_it_is_believed_only_while_the_account_itself_is_let_in(
-    desk: Desk, status: int, let_in: bool, gone: bool
+NOBODY, ALL, NO_LIST = ("account", "listing"), (), ("listing",)
+
+
+@pytest.mark.parametrize(
+    ("status", "shut", "never", "gone"),
+    [
+        (403, ALL, False, True),
+        (403, NO_LIST, False, False),
+        (403, NOBODY, False, False),
+        (404, NOBODY, False, True),
+        (403, ALL, True, False),
+        (404, ALL, True, False),
+    ],
+)
+async def test_where_gone_is_a_word_of_permission_it_is_believed_only_while_account_and_listing_are_open(
+    desk: Desk, status: int, shut: tuple[str, ...], never: bool, gone: bool
 ):
+    """And never of what the partner says is never deleted."""
+    plan = desk.account.plans["things"]
+    desk.account.plans["things"] = replace(plan, resource=plan.resource.model_copy(update={"never_gone": never}))
     desk.partner.truth["/things/7"] = {"id": "7", "name": "seven"}
     await desk.store.tasks.put("acme", fetch("7"))
     await desk.do_tasks()
     await desk.clock.advance(10)
-    await desk.store.tasks.put("acme", fetch("7"))
-    own = desk.account.driver.test(desk.account.options).path
+    await desk.store.tasks.put("acme", fetch("7"), fetch("8"))
+    desk.account.driver.test = lambda options=None: Request("/me")  # type: ignore[method-assign, assignment]
 
     async def call(request: Any, **_: Any) -> Any:
-        if request.path != own:
+        if request.path == "/me" and "account" in shut:
+            raise RejectedError("answered 403 (with a fresh credential too)", status=403)
+        if request.path == "/things" and "listing" in shut:
+            raise RejectedError("answered 403", status=403)
+        if request.path.startswith("/things/"):
             raise GoneError("no_access", status=status)
-        if not let_in:
-            raise AuthError("answered 403", status=403)
 
     desk.account.session.call = call  # type: ignore[method-assign]
     await desk.do_tasks()
-    [row] = await desk.rows("SELECT deleted_at FROM syncd.records WHERE resource = 'things'")
+    rows = await desk.rows("SELECT external_id, deleted_at FROM syncd.records WHERE resource = 'things' ORDER BY 1")
+    assert [(each["external_id"], each["deleted_at"] is not None) for each in rows] == (
+        [("7", True), ("8", True)] if gone else [("7", False)]
+    )
+    assert (desk.account.health.auth is not None) is ("account" in shut and status == 403)
+    buried = [each["external_id"] for each in await desk.rows("SELECT external_id FROM syncd.dead_letters ORDER BY id")]
+    assert buried == ([] if gone or "account" in shut else ["7"] if never else ["7", "8"]), "the unknown one is no loss"
+
+
+@pytest.mark.parametrize(("parent", "gone"), [("there", False), ("gone", True)])
+async def test_what_may_not_be_listed_below_a_record_that_is_shown_is_not_gone(desk: Desk, parent: str, gone: bool):
+    await desk.store.tasks.put("acme", children("7"), children("8"))
+    desk.partner.truth["/things/7/notes"] = {"items": [{"id": "1", "name": "one"}]}
+    desk.partner.truth["/things/8/notes"] = {"items": [{"id": str(one), "name": "another's"} for one in range(2, 12)]}
+    await desk.do_tasks()
+
+    async def call(request: Any, **_: Any) -> Any:
+        if request.path == "/things/7/notes" or (request.path == "/things/7" and parent == "gone"):
+            raise GoneError("no_access", status=403)
+
+    desk.account.session.call = call  # type: ignore[method-assign]
+    for _ in range(2):
+        await desk.clock.advance(10)
+        await desk.store.tasks.put("acme", children("7"))
+        await desk.do_tasks()
+    [row] = await desk.rows("SELECT deleted_at FROM syncd.records WHERE resource = 'notes' AND external_id = '1'")
     assert (row["deleted_at"] is not None) is gone
-    assert (desk.account.health.auth is None) is gone
-    waits = [task for task in await desk.store.tasks.list("acme") if task.kind == "fetch"]
-    assert len(waits) == (0 if gone else 1), "it waits for the rights"

@@ -125,6 +125,11 @@ class Resource(Model):
         "a window of time and records leave it alive. Then only the partner's word (404, 410, an event) ends one. `read`: as "
         "`kept`, and it is read by its id once.",
     )
+    never_gone: bool = Field(
+        False,
+        description="The partner never deletes them: what would mean gone on a record's own URL is a refusal of the call, "
+        "for a person to see.",
+    )
     sparse: bool = Field(False, description="A missing key means: not told. Stored fields are kept.")
     instead: tuple[tuple[str, ...], ...] = Field(
         (),

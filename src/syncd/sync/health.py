@@ -19,6 +19,7 @@ from syncd.errors import (
     PayloadError,
     PoisonError,
     RateLimitError,
+    RejectedError,
     StoreError,
 )
 from syncd.explain import NOTHING_TO_DO, Explanation, State
@@ -220,6 +221,7 @@ class Health:
 
     def probed(self, error: BaseException | None, now: datetime) -> None:
         """The cheap probe answered, or did not."""
+        error = shut_out(error)
         if error is None:
             self.auth = self.auth_retry_at = None
         elif isinstance(error, AuthError) and self.auth is None:
@@ -351,6 +353,14 @@ class Health:
             return False
         since = min(known.failed_since for known in failing if known.failed_since is not None)
         return self.last_success_at is None or self.last_success_at < since
+
+
+def shut_out(error: BaseException | None) -> BaseException | None:
+    """What the credential's own test was refused with: a word of permission is there no matter of one call, but of all."""
+    if isinstance(error, RejectedError) and error.status in (401, 403):
+        hint = "the credential lacks all rights: give them back at the partner, or another credential"
+        return AuthError(str(error), permanent=True, status=error.status, code=error.code, hint=hint)
+    return error
 
 
 def explain_error(integration: str, resource: str, error: BaseException, since: datetime) -> Explanation:

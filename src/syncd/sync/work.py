@@ -24,6 +24,7 @@ from syncd.store import PageWrite, Row, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
+from syncd.sync.gone import believe, believe_below, refused
 from syncd.sync.letters import letter_of_task
 from syncd.sync.listing import below, needs_fields
 from syncd.sync.media import MediaFetcher
@@ -38,8 +39,6 @@ log = structlog.get_logger()
 TOLD_MOST = 200
 SPLIT_CALLS = 16
 """Enough to find one bad id among a hundred."""
-_DENIALS = frozenset({401, 403})
-"""Statuses of a permission, whatever a partner means by them."""
 _OF_ONE = frozenset({400, 404, 409, 410, 413, 414, 422})
 
 
@@ -48,22 +47,6 @@ def blames_one(error: Exception) -> bool:
     if isinstance(error, RejectedError | GoneError):
         return error.status in _OF_ONE
     return isinstance(error, PayloadError) or not isinstance(error, SyncdError)
-
-
-def refused(gone: GoneError) -> RejectedError:
-    """A 404 or 410 that was not of a record's own URL: it says of no record that it is gone, only that the call was wrong."""
-    error = RejectedError(
-        str(gone),
-        hint=gone.hint,
-        status=gone.status,
-        code=gone.code,
-        request_id=gone.request_id,
-        partner=gone.partner,
-        integration=gone.integration,
-        resource=gone.resource,
-    )
-    error.evidence = gone.evidence
-    return error
 
 
 @dataclass(slots=True)
@@ -270,18 +253,18 @@ class Worker:
         try:
             response = await account.session.call(request, lane=task.lane, judging=self._suspects.judging(task))
         except GoneError as gone:
-            await self._ask_for_itself(gone, task)
-            await account.store.pages.delete(
-                account.name,
-                plan.name,
-                [task.external_id],
-                scope=account.scope,
-                fence=account.fence,
-                fetched_at=gone.requested_at or asked_at,  # it may have waited for a limit
-                children=account.children(plan.name),
-                cause=f"{task.brings}: gone at the partner",
-                history=account.history,
-            )
+            if await believe(account, plan, gone, task):
+                await account.store.pages.delete(
+                    account.name,
+                    plan.name,
+                    [task.external_id],
+                    scope=account.scope,
+                    fence=account.fence,
+                    fetched_at=gone.requested_at or asked_at,  # it may have waited for a limit
+                    children=account.children(plan.name),
+                    cause=f"{task.brings}: gone at the partner",
+                    history=account.history,
+                )
         else:
             with witnessed(request, response):
                 async with self._suspects.handled(task):
@@ -294,15 +277,6 @@ class Worker:
                     await look_again(account, plan, task, items[0])
         self._account.freshness.asked(task, asked_at)
         await self._done(task)
-
-    async def _ask_for_itself(self, gone: GoneError, task: Task) -> None:
-        """Where a partner says "gone" by a word of permission: is the account as a whole still let in?
-
-        One that lost its rights is told the same of everything it has. Raises what its own call is refused with.
-        """
-        if gone.status in _DENIALS:
-            account = self._account
-            await account.session.call(account.driver.test(account.options), lane=task.lane)
 
     async def _look(self, plan: ResourcePlan, task: Task) -> None:
         """Read a record that is in a state no list shows, unless it was settled meanwhile."""
@@ -345,7 +319,7 @@ class Worker:
                     step.request, lane=task.lane, judging=self._suspects.judging(task)
                 )
             except GoneError as gone:
-                await self._ask_for_itself(gone, task)
+                await believe_below(account, child, gone, task)
                 break
             with witnessed(step.request, response):
                 async with self._suspects.handled(task):

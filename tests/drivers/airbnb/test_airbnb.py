@@ -159,6 +159,7 @@ BLOCK = {"dates": ["2026-10-01:2026-10-05", "2026-10-09"], "availability": "unav
     ("operation", "trouble"),
     [
         (BLOCK, "needs busy_subtype"),
+        ({**BLOCK, "busy_subtype": "OUTSIDE_RESERVATION"}, "needs platform"),
         ({"dates": ["2026-01-01:2028-01-02"], "daily_price": 90}, "more than 731 dates"),
         ({"dates": ["tomorrow"], "daily_price": 90}, "dates are YYYY-MM-DD"),
         ({"daily_price": 90}, "dates are YYYY-MM-DD"),

@@ -88,6 +88,9 @@ class Airbnb(RestDriver):
         operations = operations if isinstance(operations, list) else [operations]
         if any(one.get("availability") == "unavailable" and not one.get("busy_subtype") for one in operations):
             raise RejectedError("field operations: a block needs busy_subtype", code="invalid", resource=resource.name)
+        if any(one.get("busy_subtype") == "OUTSIDE_RESERVATION" and not one.get("platform") for one in operations):
+            told = "field operations: OUTSIDE_RESERVATION needs platform"
+            raise RejectedError(told, code="invalid", resource=resource.name)
         if sum(_days(told) for one in operations for told in one.get("dates") or [""]) > MOST_DATES:
             told = f"field operations: more than {MOST_DATES} dates"
             raise RejectedError(told, code="invalid", resource=resource.name)

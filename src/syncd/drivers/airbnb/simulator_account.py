@@ -47,7 +47,8 @@ class AirbnbAccount(Simulator):
         """Client secrets, and until when each is accepted; None: for ever."""
         self.uses: dict[str, int] = {}
         """Of a secret that is to fail soon: calls its tokens are still good for."""
-        self.denied = False
+        self.denied: str | None = None
+        """What the beginning of calls' paths is that are refused for want of a right."""
         self.mint: Mint
         super().__init__(**options)
         self.secrets[str(self.options["client_secret"])] = None
@@ -164,7 +165,7 @@ class AirbnbAccount(Simulator):
             if self.uses[secret] < 0:
                 self.secrets[secret] = 0.0
                 return self.failure(401, call)
-        return self.failure(403, call) if self.denied else None
+        return self.failure(403, call) if self.denied and call.request.path.startswith(self.denied) else None
 
     def me(self, call: Call) -> web.Response:
         return self.reply({"user": self.state["hosts"].entries[str(self.mint.host)].raw})

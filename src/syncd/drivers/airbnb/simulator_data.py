@@ -173,8 +173,9 @@ class Mint:
             "business_purpose": "booking_direct_thread",
             "updated_at": said[-1]["created_at"],
             "last_message_sent_at": said[-1]["created_at"],
-            "users": [{"id": guest, "first_name": dice.person()[0], "preferred_locale": "da", "location": "Aarhus"}],
-            "attachment": {"type": "Reservation", "status": "accept", "roles": [{"role": "guest", "user_ids": [guest]}],
+            "users": [{"id": guest, "first_name": dice.person()[0], "preferred_locale": "da", "location": "Aarhus",
+                       "role": "guest"}, {"id": self.host, "first_name": "Host", "role": "owner"}],
+            "attachment": {"type": "Reservation", "status": "accept",
                            "booking_details": {"reservation_confirmation_code": code, "nights": 2}},
             "messages": said,
         }  # fmt: skip

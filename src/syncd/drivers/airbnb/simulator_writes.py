@@ -23,6 +23,10 @@ from syncd.testing.dice import epoch
 
 CONFIRMED = {"pending": "reservation_requested", "accept": "reservation_acceptance_confirmation"}
 REASONS = ("dates_not_available", "not_a_good_fit", "waiting_for_better_reservation", "not_comfortable")
+ONLY_IDS = "2023.06.30"
+"""From this version on the answer to a POST has an id and no more."""
+PLATFORMS = ("VRBO", "BOOKING_COM", "OTHER")
+NOT_OF_A_DAY = ("dates", "busy_subtype", "platform", "other_platform_name", "available_count")
 
 
 class AirbnbWrites(AirbnbAccount):
@@ -101,9 +105,10 @@ class AirbnbWrites(AirbnbAccount):
         return super().subscription(url, secrets or ["the application's"], events)
 
     def action(self, name: str, params: Raw) -> Any:
-        """`public_key`, `rotate`, `map` ({"id"}), `unlink` ({"id"}), `revoke`, `expire_tokens`, `test`, `deny` ({"on"}),
-        `remove` ({"id"}: a listing is deleted without a word), `message_first` (of a reservation nobody was told of),
-        `quietly` ({"resource", "id", "changes"}: without a notification), `notify` ({"event", "body"})."""
+        """`public_key`, `rotate`, `map` ({"id"}), `unlink` ({"id"}), `revoke`, `expire_tokens`, `test`, `deny` ({"on", "of":
+        only calls whose path begins so, such as "reservations", as where a scope was lost}), `remove` ({"id"}: a listing is
+        deleted without a word), `message_first` (of a reservation nobody was told of), `quietly` ({"resource", "id",
+        "changes"}: without a notification), `notify` ({"event", "body"})."""
         match name:
             case "public_key":
                 return {"pem": self.public_key()}
@@ -126,7 +131,7 @@ class AirbnbWrites(AirbnbAccount):
                 self.notify("test_notification", {"listing_id": 0})
                 self.notify("reservation_requested", {"reservation": {"confirmation_code": "TEST", "listing_id": 0}})
             case "deny":
-                self.denied = bool(params.get("on", True))
+                self.denied = f"/v2/{params.get('of', '')}" if params.get("on", True) else None
             case "remove":
                 self.quiet = True
                 self.delete("listings", str(params["id"]))
@@ -236,7 +241,8 @@ class AirbnbWrites(AirbnbAccount):
         messages = self.alter("threads", entry.raw, None)["messages"]
         messages[-1]["message"] = given["message"]
         self.update("threads", entry.id, {"messages": messages})
-        return self.reply({"message": messages[-1]})
+        since = call.request.headers["X-AIRBNB-REQ-API-VERSION"] >= ONLY_IDS
+        return self.reply({"message": {"id": messages[-1]["id"]} if since else messages[-1]})
 
     def put_listing(self, call: Call) -> web.Response:
         entry = self.state["listings"].get(call.args["id"])
@@ -257,9 +263,9 @@ class AirbnbWrites(AirbnbAccount):
         for one in given.get("operations") or []:
             if one.get("availability") == "unavailable" and not one.get("busy_subtype"):
                 return self.invalid("a block needs busy_subtype")
-            more = {
-                name: value for name, value in one.items() if name not in ("dates", "busy_subtype", "available_count")
-            }
+            if one.get("busy_subtype") == "OUTSIDE_RESERVATION" and one.get("platform") not in PLATFORMS:
+                return self.invalid("a block by a reservation outside names its platform")
+            more = {name: value for name, value in one.items() if name not in NOT_OF_A_DAY}
             for told in one["dates"]:
                 first, _, last = told.partition(":")
                 at, end = epoch(first), epoch(last or first)
