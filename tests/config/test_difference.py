@@ -37,6 +37,24 @@ def test_what_was_not_set_before_says_so(good):
     assert difference(old, new) == ["guesty.integrations.acme.resources.reservations.overlap: (not set) → 30s"]
 
 
+def test_of_a_resource_that_is_new_in_the_file_only_what_was_written_changed(good):
+    old, new = changed(good, "guesty", "every: 15m}}", "every: 15m}, guests: {schema: freeze}}")
+    assert difference(old, new) == ["guesty.resources.guests.schema: (not set) → freeze"]
+    assert difference(new, old) == ["guesty.resources.guests.schema: freeze → (not set)"]
+
+
+def test_what_is_new_and_empty_is_told_too(good):
+    old, new = changed(good, "attio", "{token: {env: ATTIO_TOKEN}}", "{token: {env: ATTIO_TOKEN}}\n    webhook: {}")
+    assert difference(old, new) == ["attio.integrations.crm.webhook: (not set) → {}"]
+
+
+def test_shares_of_adapters_are_told_whole(good):
+    old, new = changed(good, "guesty", "    resources:", "    adapter: {v1: 90, v2: 10}\n    resources:")
+    assert difference(old, new) == ["guesty.integrations.acme.adapter: (not set) → {v1: 90, v2: 10}"]
+    old, new = changed(good, "guesty", "{v1: 90, v2: 10}", "v2")
+    assert difference(old, new) == ["guesty.integrations.acme.adapter: {v1: 90, v2: 10} → v2"]
+
+
 def test_the_main_files_keys_stand_as_in_yaml(good):
     assert difference(*changed(good, None, "secrets:", "drain: 45s\nsecrets:")) == ["drain: 30s → 45s"]
 

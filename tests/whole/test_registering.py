@@ -11,11 +11,12 @@ import orjson
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import Spawned, spawn
+from syncd.testing.process import Spawned
 from tests.whole.daemon import Daemon, Rows, free_port
+from tests.whole.warm import spawn
 
 SOON = 30.0
-SELDOM: dict[str, Any] = {"every": "12h", "jitter": "0s"}
+SELDOM: dict[str, Any] = {"enabled": True, "every": "12h", "jitter": "0s"}
 
 SYNCED = {
     "stripe": (

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.stripe_truth import stored
+from tests.whole.warm import spawn
 
 RESOURCES = ("customers", "products", "invoices", "charges", "payment_intents", "refunds")
 KEY = "sk_live_simulated_key_1"
@@ -20,8 +20,8 @@ KEY = "sk_live_simulated_key_1"
 async def test_stripe_converges_by_its_event_log_within_its_limits(tmp_path: Path, database: str, rows: Rows):
     with spawn("stripe", key=KEY, customers=250, products=120, payment_intents=130) as simulator:
         control = Control(simulator.url)
-        slow: dict[str, Any] = {"every": "1h"}
-        quick: dict[str, Any] = {"every": "1s", "overlap": "5s"}
+        slow: dict[str, Any] = {"enabled": True, "every": "1h"}
+        quick: dict[str, Any] = {"enabled": True, "every": "1s", "overlap": "5s"}
         body = {
             "driver": "stripe",
             "base_url": simulator.base_url,

@@ -26,7 +26,7 @@ def difference(
     `before` and `after` are `Vault.fingerprints()` taken round the reload: with them a file whose secret was replaced
     shows as a change although the reference is the same.
     """
-    lines = _compared("", _main(old), _main(new), {}, {})
+    lines = list(_changed("", old.model_copy(update={"partners": {}}), new.model_copy(update={"partners": {}}), {}, {}))
     for name in sorted({*old.partners, *new.partners}):
         was, now = old.partners.get(name), new.partners.get(name)
         if now is None:
@@ -38,18 +38,11 @@ def difference(
     return lines
 
 
-def _main(config: Config) -> dict[str, Any]:
-    return {path: value for path, value in _leaves(config, "") if not path.startswith("partners")}
-
-
 def _partner(
     name: str, was: PartnerConfig, now: PartnerConfig, before: Mapping[Ref, str], after: Mapping[Ref, str]
 ) -> list[str]:
-    lines = []
     bare: dict[str, Any] = {"integrations": {}}
-    lines += _compared(
-        name, dict(_leaves(was.model_copy(update=bare), name)), dict(_leaves(now.model_copy(update=bare), name)), {}, {}
-    )
+    lines = list(_changed(name, was.model_copy(update=bare), now.model_copy(update=bare), {}, {}))
     for key in sorted({*was.integrations, *now.integrations}):
         path = f"{name}.integrations.{key}"
         first, second = was.integrations.get(key), now.integrations.get(key)
@@ -58,7 +51,7 @@ def _partner(
         elif first is None:
             lines.append(f"{path}: added")
         else:
-            lines += _compared(path, dict(_leaves(first, path)), dict(_leaves(second, path)), before, after)
+            lines += _changed(path, first, second, before, after)
     return lines
 
 
@@ -68,17 +61,32 @@ def _counted(partner: PartnerConfig) -> str:
     return f"{len(names)} {word}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "empty"
 
 
+def _changed(
+    path: str, was: Any, now: Any, before: Mapping[Ref, str], after: Mapping[Ref, str], show: Any = None
+) -> Iterator[str]:
+    """A line for each change below. Of what stands on one side alone only what was written: no default of it changed."""
+    if isinstance(was, BaseModel) and isinstance(now, BaseModel) and not isinstance(was, (Ref, TierConfig)):
+        for name, field in type(was).model_fields.items():
+            if not field.exclude:
+                unit, key = unit_of(field), field.alias or name
+                place = f"{path}.{key}" if path else key
+                yield from _changed(place, getattr(was, name), getattr(now, name), before, after, unit and unit.show)
+    elif isinstance(was, dict) and isinstance(now, dict):
+        for key in [*was, *(key for key in now if key not in was)]:
+            yield from _changed(f"{path}.{key}", was.get(key), now.get(key), before, after)
+    else:
+        yield from _compared(dict(_written(was, path, show)), dict(_written(now, path, show)), before, after)
+
+
 def _compared(
-    path: str, was: dict[str, Any], now: dict[str, Any], before: Mapping[Ref, str], after: Mapping[Ref, str]
-) -> list[str]:
-    lines = []
+    was: dict[str, Any], now: dict[str, Any], before: Mapping[Ref, str], after: Mapping[Ref, str]
+) -> Iterator[str]:
     for place in [*was, *(key for key in now if key not in was)]:
         first, second = was.get(place, NOTHING), now.get(place, NOTHING)
         if first != second:
-            lines.append(f"{place}: {_hashed(first, before)} → {_hashed(second, after)}")
+            yield f"{place}: {_hashed(first, before)} → {_hashed(second, after)}"
         elif isinstance(first, Ref) and first in before and first in after and before[first] != after[first]:
-            lines.append(f"{place}: {first.text} #{before[first]} → #{after[first]}")
-    return lines
+            yield f"{place}: {first.text} #{before[first]} → #{after[first]}"
 
 
 def _hashed(value: Any, known: Mapping[Ref, str]) -> str:
@@ -87,27 +95,32 @@ def _hashed(value: Any, known: Mapping[Ref, str]) -> str:
     return f"{value.text} #{known[value]}" if value in known else value.text
 
 
-def _leaves(value: Any, path: str, show: Any = None) -> Iterator[tuple[str, Any]]:
-    """Every set value below, by its dotted path, as a text that can be shown, or as the Ref it is."""
+def _written(value: Any, path: str, show: Any = None) -> Iterator[tuple[str, Any]]:
+    """Every value below that somebody wrote, by its dotted path, as a text that can be shown, or as the Ref it is."""
     if isinstance(value, Ref):
         yield path, value
     elif isinstance(value, TierConfig):
         yield path, tier_text(value)
     elif isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
+        fields = {name: field for name, field in type(value).model_fields.items() if name in value.model_fields_set}
+        if not fields:
+            yield path, "{}"
+        for name, field in fields.items():
             if not field.exclude:
                 unit = unit_of(field)
-                key = field.alias or name
-                yield from _leaves(getattr(value, name), f"{path}.{key}" if path else key, unit and unit.show)
+                yield from _written(getattr(value, name), f"{path}.{field.alias or name}", unit and unit.show)
     elif isinstance(value, dict):
-        for key, below in value.items():
-            yield from _leaves(below, f"{path}.{key}")
+        if any(isinstance(below, (Ref, BaseModel)) for below in value.values()):
+            for key, below in value.items():
+                yield from _written(below, f"{path}.{key}")
+        elif value:
+            yield path, _short("{" + ", ".join(f"{key}: {_plain(below)}" for key, below in value.items()) + "}")
     elif isinstance(value, (list, tuple)):
         if any(isinstance(item, Ref) for item in value):
             for number, item in enumerate(value):
-                yield from _leaves(item, f"{path}[{number}]")
+                yield from _written(item, f"{path}[{number}]")
         elif value:
-            shown = [item if isinstance(item, str) else next(_leaves(item, ""))[1] for item in value if item != []]
+            shown = [item if isinstance(item, str) else next(_written(item, ""))[1] for item in value if item != []]
             yield path, _short(", ".join(map(str, shown)))
     elif value is not None:
         yield path, show(value) if show else _short(_plain(value))
@@ -123,6 +136,8 @@ def tier_text(tier: TierConfig) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

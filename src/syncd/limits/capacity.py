@@ -50,6 +50,8 @@ class Capacity:
     """The written limit, before any share; what a person would raise."""
     most: float | None = None
     """What the partner itself states, where the driver knows it: no file should name more."""
+    own: float | None = None
+    """What the driver uses of that: a file that names more accepts a risk."""
     learned: bool = False
     """The partner turned out to allow less than is written."""
 

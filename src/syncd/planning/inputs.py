@@ -92,9 +92,13 @@ def scopes_of(partner: PartnerConfig, sight: Sight = BLIND) -> list[ScopeLoad]:
     for scope, names in members.items():
         settings = gate_settings(driver, partner, names)
         lanes = DEFAULT_LANES if settings.lanes is None else settings.lanes
-        told = _stated(driver, partner.options_for(names[0]))
+        known = _stated(driver, partner.options_for(names[0]))
         tiers = [
-            replace(Capacity.of(tier.spec, share=settings.share, lanes=lanes), most=told.get(_same(tier.spec)))
+            replace(
+                Capacity.of(tier.spec, share=settings.share, lanes=lanes),
+                most=known[_same(tier.spec)][0] if _same(tier.spec) in known else None,
+                own=known[_same(tier.spec)][1] if _same(tier.spec) in known else None,
+            )
             for tier in build(settings.tiers, share=settings.share, reserved=lanes)
         ]
         loads = [load for name in names for load in _loads(driver, partner, name, sight)]
@@ -246,9 +250,13 @@ def _same(spec: TierSpec) -> tuple[float, str, bool]:
     return spec.window_seconds, spec.budget, spec.weighted
 
 
-def _stated(driver: Driver, options: Mapping[str, Any]) -> dict[tuple[float, str, bool], float]:
-    """The partner's own limits, as the driver knows them."""
-    return {_same(spec): spec.limit for spec in (tier.spec() for tier in driver.limits(options).tiers)}
+def _stated(driver: Driver, options: Mapping[str, Any]) -> dict[tuple[float, str, bool], tuple[float, float]]:
+    """The partner's own limits, as the driver knows them, and what it uses of each."""
+    limits = driver.limits(options)
+    found = {}
+    for spec in (tier.spec() for tier in limits.tiers):
+        found[_same(spec)] = (spec.limit, max(1.0, math.floor(spec.limit * (spec.share or limits.share) + 1e-9)))
+    return found
 
 
 def _as_learned(tier: Capacity, view: Mapping[str, Any] | None) -> Capacity:

@@ -207,5 +207,5 @@ def _line(tier: Capacity) -> str:
     more += ["weighted: true"] if tier.weighted else []
     more += [f"kind: bucket, burst: {math.ceil(tier.ceiling)}"] if tier.bucket else []
     written = f"{{{', '.join([f'rate: {rate}', *more])}}}" if more else rate
-    risk = ", accept_risk: true" if tier.most is not None and tier.stated > tier.most else ""
+    risk = ", accept_risk: true" if tier.own is not None and tier.stated > tier.own else ""
     return f"limits: {{tiers: [{written}]{risk}}}"
