@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import Spawned, spawn
+from syncd.testing.process import Spawned
 from tests.whole.daemon import MADE, Rows
 from tests.whole.plain import KEY, WEBHOOK_SECRET
+from tests.whole.warm import spawn
 
 PLAIN: dict[str, Any] = {
     "auth": {"kind": "api_key", "header": "X-Api-Key"},

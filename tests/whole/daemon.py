@@ -8,8 +8,9 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import aiohttp
 import asyncpg
 import orjson
 import yaml
+
+from tests.whole import warm
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -32,7 +35,10 @@ MADE: set[Daemon] = set()
 
 
 class Daemon:
-    """`async with Daemon(folder, database_url, {"plain": {...}}) as daemon:` starts it and waits until it is ready."""
+    """`async with Daemon(folder, database_url, {"plain": {...}}) as daemon:` starts it and waits until it is ready.
+
+    `cold`: by an interpreter of its own, as an operator starts it; otherwise forked from one that has everything imported.
+    """
 
     def __init__(
         self,
@@ -42,6 +48,7 @@ class Daemon:
         *,
         main: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
+        cold: bool = False,
     ) -> None:
         self.folder = folder
         self.config = folder / "config"
@@ -55,7 +62,8 @@ class Daemon:
             "SYNCD_STATE_DIRECTORY": str(folder / "state"),
             **(env or {}),
         }
-        self.process: asyncio.subprocess.Process | None = None
+        self.cold = cold
+        self.process: asyncio.subprocess.Process | warm.Forked | None = None
         MADE.add(self)
         self.log_path = folder / "daemon.log"
         (self.config / "partners").mkdir(parents=True, exist_ok=True)
@@ -87,10 +95,16 @@ class Daemon:
     async def start(self, *, wait: bool = True, seconds: float = 60.0) -> float:
         """Start it; returns seconds until ready. Raises AssertionError with its log when it is not in time."""
         began = time.monotonic()
+        words = ("syncd", "run", "--config", str(self.config))
         with self.log_path.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "syncd", "run", "--config", str(self.config), stdout=log, stderr=log, env=self.env
-            )
+            if self.cold or not warm.fits(self.env):
+                self.process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", *words, stdout=log, stderr=log, env=self.env
+                )
+            else:
+                with Path(os.devnull).open() as nothing:
+                    files = {"stdin": nothing.fileno(), "stdout": log.fileno(), "stderr": log.fileno()}
+                    self.process = warm.fork(*words, env=self.env, **files)
         if wait:
             await self.until_ready(seconds)
         return time.monotonic() - began
@@ -177,6 +191,9 @@ class Daemon:
 
     async def cli(self, *words: str, stdin: bytes | None = None, seconds: float = 60.0) -> tuple[int, str, str]:
         """One `syncd` command with this configuration: exit code, stdout, stderr."""
+        env = {**self.env, "SYNCD_CONFIG": str(self.config)}
+        if not self.cold and warm.fits(env):
+            return await self._forked(words, stdin or b"", env, seconds)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -185,11 +202,28 @@ class Daemon:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**self.env, "SYNCD_CONFIG": str(self.config)},
+            env=env,
         )
         out, err = await asyncio.wait_for(process.communicate(stdin), seconds)
         assert process.returncode is not None
         return process.returncode, out.decode(), err.decode()
+
+    async def _forked(
+        self, words: Sequence[str], stdin: bytes, env: Mapping[str, str], seconds: float
+    ) -> tuple[int, str, str]:
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            given.write(stdin)
+            given.seek(0)
+            files = {"stdin": given.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
+            process = warm.fork("syncd", *words, env=env, **files)
+            try:
+                code = await asyncio.wait_for(process.wait(), seconds)
+            except TimeoutError:
+                process.kill()
+                raise
+            for file in (out, err):
+                file.seek(0)
+            return code, out.read().decode(), err.read().decode()
 
     async def until(self, what: Any, *, seconds: float = 60.0, every: float = 0.1) -> Any:
         """Wait until `await what()` is true and return it. Raises AssertionError with the log's end when it is not."""

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
+from tests.whole.warm import spawn
 
 CREDENTIALS = {
     "client_id": "simulated-client",

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.test_pushes import over
 from tests.whole.test_pushes_partners import Desk
+from tests.whole.warm import spawn
 
 SELDOM: dict[str, Any] = {"every": "12h", "jitter": "0s"}
 CHILDREN = (

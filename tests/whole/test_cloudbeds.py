@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows, free_port
+from tests.whole.warm import spawn
 
 PROPERTIES = ["900000000101", "900000000102"]
 RESERVATION = f"{PROPERTIES[0]}:7100000000011"

@@ -47,7 +47,7 @@ async def growing() -> AsyncIterator[Any]:
 async def one(growing: Any, tmp_path: Path, database: str, **main: Any) -> AsyncIterator[tuple[Daemon, Growing]]:
     """A daemon with one partner, `plain`, and its integration `acme`; killed at the end if it still runs."""
     partner, url = await growing()
-    daemon = Daemon(tmp_path, database, {"plain": growing_partner(url, "acme", KEY, **QUICK)}, main=main)
+    daemon = Daemon(tmp_path, database, {"plain": growing_partner(url, "acme", KEY, **QUICK)}, main=main, cold=True)
     await daemon.start()
     try:
         yield daemon, partner

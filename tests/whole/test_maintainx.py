@@ -10,8 +10,8 @@ import pytest
 
 from syncd.drivers import load
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
+from tests.whole.warm import spawn
 
 KEY, NEXT = "simulated-maintainx-key", "simulated-maintainx-key-2"
 FEW: dict[str, Any] = {

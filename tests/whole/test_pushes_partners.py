@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.test_pushes import over
+from tests.whole.warm import spawn
 
 SECRET = "whsec_" + base64.b64encode(b"another signing key that tests know").decode()
 OFF = {"enabled": False}

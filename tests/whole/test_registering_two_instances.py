@@ -9,8 +9,8 @@ import pytest
 
 from syncd.store import new_key_line
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
+from tests.whole.warm import spawn
 
 SELDOM: dict[str, Any] = {"every": "12h", "jitter": "0s"}
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.conftest import HOOKS, PLAIN, hooked, only
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.deadly import packaged
 from tests.whole.plain import KEY, WEBHOOK_SECRET
+from tests.whole.warm import spawn
 
 TURNED = "turned-api-key-1111111111"
 REFUSED = "refused-api-key-2222222222"

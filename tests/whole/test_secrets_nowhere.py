@@ -114,7 +114,7 @@ async def planted(tmp_path: Path, database: str) -> AsyncIterator[tuple[Daemon, 
     parts = urlsplit(database)
     user, _, host = parts.netloc.rpartition("@")
     url = urlunsplit(parts._replace(netloc=f"{user.partition(':')[0] or 'postgres'}:{DATABASE_PASSWORD}@{host}"))
-    daemon = Daemon(tmp_path, url, {f"p{name}": partner_file(name, base_url) for name in KINDS})
+    daemon = Daemon(tmp_path, url, {f"p{name}": partner_file(name, base_url) for name in KINDS}, cold=True)
     daemon.write_main(
         {
             "secrets": {"directory": str(directory), "key": {"file": "ring"}},

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.conftest import hooked, only, partner
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.plain import WEBHOOK_SECRET
+from tests.whole.warm import spawn
 
 THINGS = 400
 

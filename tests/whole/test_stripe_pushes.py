@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.stripe_truth import stored
 from tests.whole.test_pushes import over
 from tests.whole.test_pushes_partners import Desk
+from tests.whole.warm import spawn
 
 KEY = "sk_live_simulated_key_1"
 SELDOM: dict[str, Any] = {"every": "12h", "jitter": "0s"}

@@ -11,9 +11,9 @@ import orjson
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon
 from tests.whole.metered import described, journal
+from tests.whole.warm import spawn
 
 WINDOW, LIMIT = 4.0, 40
 DIALECTS = {

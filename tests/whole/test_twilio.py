@@ -10,10 +10,10 @@ import pytest
 from twilio.request_validator import RequestValidator
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.test_pushes import over
 from tests.whole.test_pushes_partners import Desk
+from tests.whole.warm import spawn
 
 ACCOUNT = "AC5c0de5c0de5c0de5c0de5c0de5c0dea1"
 TOKEN, SECOND = "simulated-twilio-token-1", "simulated-twilio-token-2"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
+from tests.whole.warm import spawn
 
 OFF: dict[str, Any] = {"enabled": False}
 

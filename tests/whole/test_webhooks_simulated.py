@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from syncd.testing.control import Control
-from syncd.testing.process import spawn
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.stripe_truth import stored
+from tests.whole.warm import spawn
 
 SECRET = "whsec_" + base64.b64encode(b"a signing key that only tests know").decode()
 SELDOM: dict[str, Any] = {"every": "12h", "jitter": "0s"}
