@@ -193,5 +193,5 @@ def _shape(plan: ResourcePlan, row: StoredSchema | None, *, fields: bool) -> dic
 
 def as_json(row: Renormalization) -> dict[str, Any]:
     """One renormalization, for the API."""
-    kept = ("cursor", "fence", "phase", "deaths")
+    kept = ("cursor", "fence", "phase", "deaths", "reading")
     return {name: getattr(row, name) for name in Renormalization.__slots__ if name not in kept}

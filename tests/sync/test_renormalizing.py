@@ -15,7 +15,7 @@ from syncd.store import Renormalization, Store
 from syncd.sync import renormalize_walk
 from syncd.sync.processor import Processor
 from syncd.sync.renormalize_walk import Walk
-from syncd.sync.renormalizing import Renormalizing
+from syncd.sync.renormalizing import Renormalizing, reading_of
 from syncd.sync.resource_watch import Policy
 from syncd.sync.rollout import Rollout
 from syncd.sync.schema_watch import SchemaWatch
@@ -103,8 +103,9 @@ async def test_it_goes_on_at_its_cursor_whoever_dies_and_whoever_owns_it_next(
     monkeypatch.setattr(renormalize_walk, "BATCH", batch)
     desk = await opened(store)
     one, _ = await store.renormalizations.ask("acme", "things")
+    reading = reading_of(desk.plans["things"], one)
     for _ in range(3):  # one batch each, then it dies
-        taken = await store.renormalizations.take(one, scope="acme", fence=desk.ownership.fence)
+        taken = await store.renormalizations.take(one, scope="acme", fence=desk.ownership.fence, reading=reading)
         assert taken is not None
         left = iter((True,))
         assert not await Walk(desk.account, desk.plans["things"], taken, desk.ownership.fence).run(
@@ -233,6 +234,32 @@ async def test_by_percent_each_record_is_read_by_its_own(store: Store):
     await desk.pull()
     (row,) = [each async for each in store.records.scan("acme", "things", after="t0024")]
     assert row.adapter == rollout.adapter_of("t0100")
+
+
+async def test_where_the_file_says_otherwise_meanwhile_it_begins_anew(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(renormalize_walk, "BATCH", 10)
+    desk = await opened(store)
+    one, _ = await store.renormalizations.ask("acme", "things")
+    fence, left = desk.ownership.fence, iter((True, True))
+    reading = reading_of(desk.plans["things"], one)
+    taken = await store.renormalizations.take(one, scope="acme", fence=fence, reading=reading)
+    assert taken is not None
+    await Walk(desk.account, desk.plans["things"], taken, fence).run(lambda: next(left, False))
+    assert sum("length" in fields for fields in (await data(desk)).values()) == 20
+    use(desk, "v1")
+    assert (await store.renormalizations.ask("acme", "things"))[1] is False, "it joins the one there is"
+    async with working(desk):
+        found = await until(desk, one, "done")
+    assert (found.seen, found.changed, found.unchanged) == (25, 20, 5)
+    assert not any("length" in fields for fields in (await data(desk)).values())
+
+
+async def test_who_asks_while_it_is_at_the_rejects_has_all_of_them_tried(store: Store):
+    desk = await opened(store)
+    one, _ = await store.renormalizations.ask("acme", "things")
+    await store._database.execute("UPDATE syncd.renormalizations SET phase = 'rejects', cursor = 't0005'")
+    joined, new = await store.renormalizations.ask("acme", "things", who="schema accept")
+    assert (joined.id, new, joined.phase, joined.cursor) == (one.id, False, "rejects", "")
 
 
 async def test_by_percent_an_adapter_that_looks_for_the_id_elsewhere_reads_its_share_all_the_same(store: Store):

@@ -39,6 +39,8 @@ class Renormalization:
     ended_at: datetime | None
     deaths: int
     """How often in a row its owner ended while a batch was in hand."""
+    reading: str
+    """Which mapping and which shares of it the records up to the cursor were read by."""
 
     @property
     def is_active(self) -> bool:

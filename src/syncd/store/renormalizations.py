@@ -27,6 +27,13 @@ SPLIT = 200
 
 
 _COLUMNS = ", ".join(Renormalization.__slots__)
+_ANEW = {
+    "phase": "'records'",
+    "cursor": "''",
+    **dict.fromkeys(("seen", "changed", "unchanged", "passed", "rejected", "healed"), "0"),
+    "fields": "'{}'",
+    "examples": "'[]'",
+}
 
 
 class Renormalizations:
@@ -40,7 +47,10 @@ class Renormalizations:
     async def ask(
         self, integration: str, resource: str, *, adapter: str | None = None, dry: bool = False, who: str = ""
     ) -> tuple[Renormalization, bool]:
-        """Begin one, or join the one there is; True: this is new. One that is under way with other words is ended for it."""
+        """Begin one, or join the one there is; True: this is new. One that is under way with other words is ended for it.
+
+        One that is at the rejects goes through them again: those it has passed may be what this is asked for.
+        """
         now = self._database.clock.now()
         async with self._database.transaction() as connection:
             await connection.execute("SELECT pg_notify($1, $2)", WISHES, integration)
@@ -52,7 +62,13 @@ class Renormalizations:
             )
             if found is not None:
                 if (found["adapter"], found["dry"]) == (adapter, dry):
-                    return Renormalization(**dict(found)), False
+                    joined = await connection.fetchrow(
+                        "UPDATE syncd.renormalizations SET cursor = CASE WHEN phase = 'rejects' THEN '' ELSE cursor END "
+                        f"WHERE integration = $1 AND id = $2 RETURNING {_COLUMNS}",
+                        integration,
+                        found["id"],
+                    )
+                    return Renormalization(**dict(joined)), False
                 await connection.execute(
                     "UPDATE syncd.renormalizations SET state = 'cancelled', ended_at = $3, reason = $4 "
                     "WHERE integration = $1 AND id = $2",
@@ -99,10 +115,17 @@ class Renormalizations:
         )
         return [Renormalization(**dict(each)) for each in found]
 
-    async def take(self, one: Renormalization, *, scope: str, fence: int) -> Renormalization | None:
-        """Work on it under this fence. None: it was stopped, has ended, or the scope is no longer ours."""
+    async def take(self, one: Renormalization, *, scope: str, fence: int, reading: str = "") -> Renormalization | None:
+        """Work on it under this fence; where `reading` is another than what it was begun with, from its beginning.
+
+        None: it was stopped, has ended, or the scope is no longer ours.
+        """
+        anew = ", ".join(
+            f"{name} = CASE WHEN reading = $6 THEN {name} ELSE {first} END" for name, first in _ANEW.items()
+        )
         found = await self._database.fetchrow(
             "UPDATE syncd.renormalizations SET state = 'running', fence = $3, started_at = coalesce(started_at, $4), "
+            f"reading = $6, {anew}, "
             "deaths = deaths + CASE WHEN state = 'running' AND fence <> $3 THEN 1 ELSE 0 END "
             "WHERE integration = $1 AND id = $2 AND state IN ('waiting', 'running') "
             f"AND EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $5 AND l.fence = $3) RETURNING {_COLUMNS}",
@@ -111,6 +134,7 @@ class Renormalizations:
             fence,
             self._database.clock.now(),
             scope,
+            reading,
         )
         return Renormalization(**dict(found)) if found is not None else None
 

@@ -13,12 +13,13 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from syncd import metrics
+from syncd import codec, metrics
 from syncd.clock import Clock
 from syncd.errors import OwnershipError, StoreError
 from syncd.store import Renormalization, Store
 from syncd.sync.account import Account
 from syncd.sync.part import Looking
+from syncd.sync.plan import ResourcePlan
 from syncd.sync.renormalize_walk import Walk
 
 log = structlog.get_logger()
@@ -84,10 +85,12 @@ class Renormalizing(Looking):
 
     async def _read(self, account: Account, waiting: Renormalization) -> None:
         fence = account.fence
-        one = await self._store.renormalizations.take(waiting, scope=account.scope, fence=fence)
+        plan = account.plans.get(waiting.resource)
+        one = await self._store.renormalizations.take(
+            waiting, scope=account.scope, fence=fence, reading=reading_of(plan, waiting) if plan is not None else ""
+        )
         if one is None:
             return
-        plan = account.plans.get(one.resource)
         if plan is None:
             await self._store.renormalizations.fail(
                 one, fence=fence, reason=f"{account.name} has no resource {one.resource} any more"
@@ -116,3 +119,9 @@ class Renormalizing(Looking):
             )
         else:
             await self._store.renormalizations.give_back(one, fence=fence)
+
+
+def reading_of(plan: ResourcePlan, one: Renormalization) -> str:
+    """By what its records are read. What the file changes under it must not stay half done."""
+    by = one.adapter or (plan.adapter if plan.rollout is None else str(plan.rollout.ends))
+    return codec.fingerprint({"told": plan.resource.model_dump_json()}, by)[1].hex()
