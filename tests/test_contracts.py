@@ -174,8 +174,11 @@ async def test_who_asks_hears_why_nothing_could_be_asked(clock: FakeClock) -> No
     contracts = Looking([account], clock)
     with pytest.raises(StoreError, match="not running"):
         await contracts.contract("other")
-    contracts.finds = Findings("boats", note="it is down")
-    with pytest.raises(StoreError, match="it is down"):
+    contracts.finds = Findings("boats", note="no answer within 120 s")
+    with pytest.raises(TransientError, match="no answer within 120 s"):
+        await contracts.contract("shop")
+    contracts.finds.error = RejectedError("GET /boats: answered 404")
+    with pytest.raises(RejectedError, match="404"):
         await contracts.contract("shop")
     account.health.paused = object()  # type: ignore[assignment]
     with pytest.raises(RejectedError, match="paused"):

@@ -22,17 +22,20 @@ from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig, main_file
 from syncd.contract import Specification
 from syncd.contract.defects import DEFECTS
-from syncd.contract.judging import Drift, Findings, judged, sampled
+from syncd.contract.judging import ENOUGH, Drift, Findings, judged, sampled
 from syncd.dryrun.reading import DryRun
-from syncd.errors import PayloadError, RejectedError, StoreError, SyncdError
+from syncd.errors import PayloadError, RejectedError, SyncdError, TransientError
 from syncd.explain import Explanation
+from syncd.kit.inferred import Inferred
 from syncd.sync.account import Account, asked
 
 log = structlog.get_logger()
 
 SCHEMA = "syncd.contract/1"
-RECORDS = 5
+RECORDS = ENOUGH
 """Records of each resource that are read."""
+CALLS = 10
+"""Calls for each at most: of a child, one for each parent."""
 SECONDS = 120.0
 """Longest that one resource is waited for."""
 FIRST_SECONDS = 600.0
@@ -85,7 +88,9 @@ class Contracts:
         account = self._account(integration)
         found = await self._look(account, resource, spec)
         if all(one.note for one in found) and found:
-            raise StoreError(f"{integration}: {found[0].note}", hint=f"syncd status {integration}")
+            raise found[0].error or TransientError(
+                f"{integration}: {found[0].note}", hint=f"syncd status {integration}"
+            )
         if resource is None and not spec:
             self._tell(account, found)
         return {
@@ -155,20 +160,27 @@ class Contracts:
             )
         document = await self._specification(self._specs_of(account, spec), account.driver.spec.name)
         folder = self._folder(account)
+        shapes = await account.store.schemas.of(account.name)
         found = []
         for name, plan in account.plans.items():
             if resource in {None, name} and plan.resource.queue is None:  # to read a queue is to take from it
                 known = await to_thread.run_sync(sampled, folder, name) if folder is not None else []
-                found.append(await self._one(account, name, known, document))
+                learned = Inferred.from_json(shapes[name].shape) if name in shapes else None
+                found.append(await self._one(account, name, known, learned, document))
         return found
 
     async def _one(
-        self, account: Account, name: str, known: Sequence[Mapping[str, Any]], document: Specification | None
+        self,
+        account: Account,
+        name: str,
+        known: Sequence[Mapping[str, Any]],
+        learned: Inferred | None,
+        document: Specification | None,
     ) -> Findings:
         plan = account.plans[name]
-        dry = DryRun(account, plan, RECORDS, keep=True)
+        dry = DryRun(account, plan, RECORDS, keep=True, calls=CALLS)
         unreadable = ""
-        note = ""
+        note, failed = "", None
         try:
             async with self._clock.timeout(SECONDS):
                 await dry.run()
@@ -177,7 +189,7 @@ class Contracts:
         except PayloadError as error:
             unreadable = str(error)
         except SyncdError as error:
-            note = str(error)
+            note, failed = str(error), error
         except Exception as error:  # whatever a driver makes of an answer nobody has seen before
             unreadable = f"{type(error).__name__} in the driver"
         answers = [exchange.response for exchange in dry.exchanges]
@@ -187,13 +199,14 @@ class Contracts:
             answers,
             known,
             adapter=plan.adapter,
+            learned=learned,
             specification=document,
             base_path=self._base_path(account, answers[0].url if answers else ""),
         )
         if unreadable and not result.drift:
             result.drift.append(Drift("unreadable", "the listing", unreadable))
         result.calls = dry.calls
-        result.note = note if not answers else ""
+        result.note, result.error = (note, failed) if not answers else ("", None)
         return result
 
     def _base_path(self, account: Account, url: str) -> str:

@@ -10,8 +10,9 @@ import pytest
 
 from syncd.codec import dumps
 from syncd.contract import Specification
-from syncd.contract.judging import Findings, judged, sampled
+from syncd.contract.judging import ENOUGH, Findings, judged, sampled
 from syncd.kit import Headers, Response, RestDriver
+from syncd.kit.inferred import Inferred
 from syncd.kit.reading import parse
 
 SPEC: dict[str, Any] = {
@@ -62,18 +63,64 @@ def test_what_is_as_it_was_is_no_news() -> None:
     ("boat", "drift"),
     [
         ({"name": None}, []),
-        ({"name": ...}, ["missing name: in none of 1 records, and in every sample"]),
-        ({"note": ...}, ["missing note: in none of 1 records, and in every sample"]),
-        ({"berth": {"number": 3}}, ["missing berth.no: in none of 1 records, and in every sample"]),
+        ({"name": ...}, ["missing name: in none of 20 records, and in every sample"]),
+        ({"note": ...}, ["missing note: in none of 20 records, and in every sample"]),
+        ({"berth": {"number": 3}}, ["missing berth.no: in none of 20 records, and in every sample"]),
         ({"berth": {"no": "3"}}, ["retyped berth.no: expected number, got text"]),
         ({"name": 5}, ["retyped name: expected text, got number"]),
         ({"length": "7.5"}, ["retyped length: expected number, got text"]),
-        ({"changed": None}, ["missing changed: no record says when it changed"]),
+        ({"changed": None}, ["missing changed: none of 20 records says when it changed"]),
     ],
 )  # fmt: skip
 def test_a_mapped_field_that_is_gone_or_of_another_kind_is_drift(boat: dict[str, Any], drift: list[str]) -> None:
     raw = {name: value for name, value in {**BOAT, **boat}.items() if value is not ...}
-    assert told(look(answer(raw))) == drift
+    found = look(answer(*[raw] * ENOUGH), learned=Inferred.of([{**BOAT, "note": "x"}] * 30))
+    assert (told(found), found.remarks) == (drift, [])
+
+
+def test_that_a_few_records_do_not_say_when_they_changed_is_a_remark() -> None:
+    undated = {**BOAT, "changed": None}
+    found = look(answer(*[undated] * (ENOUGH - 1)))
+    assert (found.drift, [each.place for each in found.remarks]) == ([], ["changed"])
+
+
+WITHOUT = {name: value for name, value in BOAT.items() if name != "note"}
+NOTED = {**BOAT, "note": "x"}
+
+
+@pytest.mark.parametrize(
+    ("before", "is_gone"),
+    [
+        ([NOTED] * 500, True),
+        ([NOTED, NOTED, WITHOUT] * 100 + [WITHOUT] * 20, True),  # each third lacked it, then all
+        ([NOTED, NOTED, WITHOUT] * 100, False),
+        ([NOTED] + [WITHOUT] * 50 + [NOTED] * 5, False),  # it was away for longer
+        ([WITHOUT] * 500, False),  # an account that does not use it
+        ([NOTED], False),  # too little is known of it
+        ([], False),
+    ],
+)
+def test_a_field_is_gone_where_this_account_had_it_and_else_its_absence_is_a_remark(
+    before: list[Any], is_gone: bool
+) -> None:
+    found = look(answer(*[WITHOUT] * ENOUGH), learned=Inferred.of(before) if before else None)
+    told = found.drift if is_gone else found.remarks
+    assert [each.place for each in told] == ["note"]
+    assert len(found.drift + found.remarks) == 1
+
+
+def test_an_absence_somebody_has_accepted_is_none() -> None:
+    learned = Inferred.of([NOTED] * 500)
+    learned.forgive("note")
+    assert look(answer(*[WITHOUT] * ENOUGH), learned=learned).drift == []
+
+
+def test_a_field_that_the_description_has_a_value_for_is_not_relied_on() -> None:
+    fields = {**SPEC["resources"]["boats"]["fields"], "note": {"from": "note", "default": ""}}
+    driver = RestDriver(parse({**SPEC, "resources": {"boats": {**SPEC["resources"]["boats"], "fields": fields}}}))
+    without = {name: value for name, value in BOAT.items() if name != "note"}
+    found = judged(driver, driver.resources({})["boats"], [answer(*[without] * ENOUGH)], [BOAT])
+    assert (found.drift, found.remarks) == ([], [])
 
 
 def test_one_record_with_a_field_is_enough_for_it_to_be_there() -> None:
@@ -87,14 +134,23 @@ def test_new_fields_are_counted_and_are_no_drift() -> None:
     assert (told(found), found.unknown) == ([], ["berth.pier", "colour"])
 
 
+def test_what_is_in_a_field_that_is_stored_as_it_comes_is_the_accounts_own() -> None:
+    boat = {**BOAT, "note": {"Cost centre": 5, "Keel": "long"}}
+    other = {**BOAT, "note": {"Cost centre": "A5", "Draught": 2}}
+    found = look(answer(other), known=[boat])
+    assert (told(found), found.unknown) == ([], [])
+    assert [each.place for each in found.remarks] == ['note."Cost centre"']
+
+
 def test_a_field_nobody_maps_may_change_its_kind() -> None:
     assert told(look(answer({**BOAT, "flag": 5}), known=({**BOAT, "flag": "DK"},))) == []
 
 
 def test_records_that_cannot_be_read_are_told_with_their_number() -> None:
     (only,) = look(answer({**BOAT, "length": [1]}, BOAT), known=()).drift
-    assert (only.what, only.place) == ("unreadable", "field length")
+    assert (only.what, only.place) == ("unreadable", "length")
     assert "(1 of 2 records)" in only.told
+    assert "length" not in only.told, "it is named by its place"
     (only,) = look(answer({**BOAT, "id": None}), known=()).drift
     assert (only.what, only.place) == ("unreadable", "id")
 
@@ -135,7 +191,10 @@ def test_the_document_is_asked_with_its_own_paths() -> None:
     assert not any(each.is_relied_on for each in found.drift)
     simulated = answer(BOAT, url="http://127.0.0.1:4711/boats")
     assert sorted(told(look(simulated, specification=document, base_path="/v1"))) == expected
-    assert told(look(simulated, specification=document)) == ["published GET /boats: the document has no such path"]
+    assert told(look(simulated, specification=document)) == []
+    assert [each.place for each in look(simulated, specification=document).remarks] == ["GET /boats"]
+    other = Specification([{"openapi": "3.0.3", "paths": {"/v1/berths": {}}}, DOCUMENT])
+    assert sorted(told(look(answer(BOAT), specification=other))) == expected, "each call is looked for in all of them"
     assert told(look(simulated, specification=Specification([DOCUMENT], partial=True))) == []
 
 
@@ -161,8 +220,10 @@ def test_samples_of_what_is_wrong_are_no_measure(tmp_path: Path) -> None:
 
 
 def test_a_long_list_is_cut_and_counted() -> None:
-    raw = {f"f{number}": "x" for number in range(30)}
+    raw = {f"f{number}": 1 for number in range(30)}
     spec = {**SPEC["resources"]["boats"], "fields": {name: name for name in raw}}
     driver = RestDriver(parse({**SPEC, "resources": {**SPEC["resources"], "boats": spec}}))
-    found = judged(driver, driver.resources({})["boats"], [answer(BOAT)], [{**BOAT, **raw}]).as_json()
+    found = judged(
+        driver, driver.resources({})["boats"], [answer({**BOAT, **dict.fromkeys(raw, "1")})], [{**BOAT, **raw}]
+    ).as_json()
     assert (len(found["drift"]), found["more"]) == (20, 10)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from syncd.errors import ConfigError, OwnershipError, RejectedError, StoreError
+from syncd.errors import (
+    AuthError,
+    BreakerOpenError,
+    ConfigError,
+    OwnershipError,
+    RateLimitError,
+    RejectedError,
+    StoreError,
+    TransientError,
+)
 from syncd.server.desks import guarded
 from syncd.store.database import DataRefusedError
 
@@ -20,6 +31,10 @@ from syncd.store.database import DataRefusedError
         (StoreError("the database is away"), 503, "database"),
         (ConfigError("no such file"), 422, "configuration"),
         (RejectedError("no"), 409, "refused"),
+        (AuthError("401"), 409, "credential"),
+        (TransientError("nothing came within 5 s"), 503, "later"),
+        (RateLimitError("too many"), 503, "later"),
+        (BreakerOpenError("it is known to be down", retry_at=datetime(2026, 11, 1, tzinfo=UTC)), 503, "later"),
     ],
 )
 async def test_a_fault_is_told_as_what_it_is(fault: Exception, status: int, code: str):

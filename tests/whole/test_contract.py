@@ -32,14 +32,14 @@ async def test_what_a_partner_answers_is_compared_and_told(
     found = json.loads(out)
     assert found["schema"] == "syncd.contract/1"
     (one,) = found["integrations"]
-    assert (one["integration"], one["ok"], one["resources"][0]["records"]) == ("acme", True, 5)
+    assert (one["integration"], one["ok"], one["resources"][0]["records"]) == ("acme", True, 20)
 
     samples = daemon.config / "partners" / "plain" / "samples"
     samples.mkdir(parents=True)
-    raw = {"id": "t1", "updated_at": "2026-11-01T08:00:00Z", "name": "x", "number": 1, "colour": "red"}
+    raw = {"id": "t1", "updated_at": "2026-11-01T08:00:00Z", "name": "x", "number": "one", "colour": "red"}
     (samples / "things.plain.json").write_text(json.dumps({"raw": raw, "id": "t1", "data": {}}))
     (tmp_path / "plain.json").write_text(json.dumps(DOCUMENT))
-    things = {**PLAIN["resources"]["things"], "fields": {"name": "name", "colour": "colour"}}
+    things = {**PLAIN["resources"]["things"], "fields": {"name": "name", "number": "number", "colour": "colour"}}
     changed = {**described, "rest": {**PLAIN, "resources": {**PLAIN["resources"], "things": things}}}
     daemon.write_partner("plain", changed)
     async with daemon:
@@ -47,7 +47,8 @@ async def test_what_a_partner_answers_is_compared_and_told(
         before = await written(rows)
         code, out, err = await daemon.cli("contract", "acme", "--spec", str(tmp_path / "plain.json"))
         assert code == 1, err
-        assert "things: colour: in none of 5 records, and in every sample (missing)" in out
+        assert "! things: number: expected text, got number (retyped)" in out
+        assert "? things: colour: in none of 20 records, and in every sample" in out, "it was never there: a remark"
         assert "items[].number: expected string, found a whole number (published)" in out
         assert (await daemon.integration("acme"))["explanation"] is None, "another document is nobody else's business"
 
@@ -63,6 +64,7 @@ async def test_what_a_partner_answers_is_compared_and_told(
         assert code not in {0, 1}
         assert "nowhere.json" in err
         daemon.write_partner("plain", described)
+        (samples / "things.plain.json").write_text(json.dumps({"raw": {**raw, "number": 1}, "id": "t1", "data": {}}))
         assert (await daemon.cli("reload", "--wait"))[0] == 0
         assert (await daemon.cli("contract", "acme/things"))[0] == 0
         assert (await daemon.cli("contract", "acme"))[0] == 0

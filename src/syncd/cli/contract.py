@@ -101,9 +101,10 @@ def render(found: Row) -> list[str]:
         ]
         if one["more"]:
             lines.append(f"  ! {one['resource']}: and {one['more']} more")
-        if one["unknown"]:
-            new = plural(len(one["unknown"]), "field")
-            lines.append(f"  + {one['resource']}: {new} in no sample: {', '.join(one['unknown'][:8])}")
+        lines += [f"  ? {one['resource']}: {each['place']}: {each['told']}" for each in one["remarks"]]
         if one["note"]:
             lines.append(paint(f"  ? {one['resource']}: not looked at: {one['note']}", "yellow"))
+    new = sum(len(one["unknown"]) for one in resources)
+    if new:
+        lines.append(f"  + {plural(new, 'field')} in no sample, on which nothing relies: --json names them")
     return lines

@@ -17,12 +17,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import click
+
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure
 
 DEFAULT_ADMIN = "127.0.0.1:8081"
 DEFAULT_LISTEN = "127.0.0.1:8080"
 _EXITS = {400: Exit.USAGE, 401: Exit.REFUSED, 403: Exit.REFUSED, 404: Exit.USAGE, 422: Exit.CONFIG, 503: Exit.TRY_LATER}
+
+_CODES = {"credential": Exit.REFUSED}
+"""Of errors whose status says less than they do."""
 
 
 class Unreachable(Failure):
@@ -104,11 +109,12 @@ class Link:
             return found
         if isinstance(found, dict) and isinstance(found.get("error"), dict):
             error = found["error"]
+            asked = click.get_current_context(silent=True)
             raise Failure(
-                f"the daemon refused: {error.get('code', status)}",
+                f"{asked.command_path if asked is not None else path} failed",  # as it says without a daemon
                 str(error.get("message", "")),
                 str(error.get("hint", "")),
-                exit=_EXITS.get(status, Exit.FAILURES),
+                exit=_CODES.get(str(error.get("code")), _EXITS.get(status, Exit.FAILURES)),
             )
         raise Failure(
             f"the daemon answered {status} to {method} {path.partition('?')[0]}",

@@ -1,19 +1,21 @@
 """What a partner answers today against what the driver relies on: its samples, its mapping, and a published document.
 
-Pure. Nothing here shows a value: what is told are fields, kinds and counts.
+Pure. Nothing here shows a value: what is told are fields, kinds and counts. A difference is what is certain; what a few
+records, or an account that never used a field, would show just as well is a remark.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from syncd.contract.specification import Problem, Specification
-from syncd.errors import PayloadError
+from syncd.errors import PayloadError, SyncdError
 from syncd.kit import Driver, Resource
 from syncd.kit.inferred import Inferred, difference
 from syncd.kit.paths import MISSING, getter, steps
@@ -22,6 +24,9 @@ from syncd.model import Response
 What = Literal["unreadable", "missing", "retyped", "published"]
 LISTED: Final = 20
 """Differences of one resource that are told one by one."""
+ENOUGH: Final = 20
+"""Records without a field before it can be gone: optional fields are missing from a few by chance."""
+_FIELD: Final = re.compile(r"(?:field )?(\S+): (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +53,24 @@ class Findings:
     records: int = 0
     calls: int = 0
     drift: list[Drift] = field(default_factory=list)
+    remarks: list[Drift] = field(default_factory=list)
+    """What may be nothing: no difference by itself."""
     unknown: list[str] = field(default_factory=list)
     """Fields that no sample has: nothing relies on them."""
     note: str = ""
     """Why it could not be looked at."""
+    error: SyncdError | None = None
+    """The same, where it is known as an error."""
 
     def as_json(self) -> dict[str, Any]:
-        drift = [{"what": one.what, "place": one.place, "told": one.told} for one in self.drift[:LISTED]]
         return {
             "resource": self.resource,
             "records": self.records,
             "calls": self.calls,
-            "drift": drift,
+            "drift": [asdict(one) for one in self.drift[:LISTED]],
             "more": max(len(self.drift) - LISTED, 0),
-            "unknown": self.unknown[:LISTED],
+            "remarks": [asdict(one) for one in self.remarks[:LISTED]],
+            "unknown": self.unknown,
             "note": self.note,
         }
 
@@ -73,11 +82,13 @@ def judged(
     known: Sequence[Mapping[str, Any]],
     *,
     adapter: str = "",
+    learned: Inferred | None = None,
     specification: Specification | None = None,
     base_path: str = "",
 ) -> Findings:
-    """What these answers to a listing show. `known`: raw records as samples have them. `base_path`: where the document has
-    the paths of this integration, where that is not where its calls go."""
+    """What these answers to a listing show. `known`: raw records as samples have them. `learned`: the shape this account's
+    records have had so far. `base_path`: where the document has the paths of this integration, where that is not where its
+    calls go."""
     found = Findings(resource.name, calls=len(answers))
     raws: list[dict[str, Any]] = []
     for response in answers:
@@ -88,17 +99,19 @@ def judged(
             continue
         raws += [item.raw for item in items if item.raw is not None and item.resource == resource.name]
         if specification is not None:
-            found.drift += _published(specification, resource, response, base_path)
+            _published(found, specification, resource, response, base_path)
     found.records = len(raws)
     if not resource.feeds:
-        found.drift += _unreadable(driver, resource, raws, adapter)
-        found.drift += _missing(resource, raws, known, adapter)
+        _unreadable(found, driver, resource, raws, adapter)
+        _missing(found, resource, raws, known, adapter, learned)
         _compare(found, resource, raws, known, adapter)
-    found.drift = list(dict.fromkeys(found.drift))
+    found.drift, found.remarks = list(dict.fromkeys(found.drift)), list(dict.fromkeys(found.remarks))
     return found
 
 
-def _unreadable(driver: Driver, resource: Resource, raws: Sequence[dict[str, Any]], adapter: str) -> Iterator[Drift]:
+def _unreadable(
+    found: Findings, driver: Driver, resource: Resource, raws: Sequence[dict[str, Any]], adapter: str
+) -> None:
     reasons: dict[str, int] = {}
     undated = 0
     for raw in raws:
@@ -109,9 +122,12 @@ def _unreadable(driver: Driver, resource: Resource, raws: Sequence[dict[str, Any
             continue
         undated += record.identity.source_updated_at is None
     for reason, count in reasons.items():
-        yield Drift("unreadable", reason.partition(":")[0], f"{reason} ({count} of {len(raws)} records)")
+        match = _FIELD.match(reason)
+        place, told = match.groups() if match is not None else ("a record", reason)
+        found.drift.append(Drift("unreadable", place, f"{told} ({count} of {len(raws)} records)"))
     if resource.updated is not None and undated and undated == len(raws):
-        yield Drift("missing", resource.updated.source, "no record says when it changed")
+        gone = Drift("missing", resource.updated.source, f"none of {len(raws)} records says when it changed")
+        (found.drift if len(raws) >= ENOUGH else found.remarks).append(gone)
 
 
 def _said(error: Exception) -> str:
@@ -120,15 +136,34 @@ def _said(error: Exception) -> str:
 
 
 def _missing(
-    resource: Resource, raws: Sequence[dict[str, Any]], known: Sequence[Mapping[str, Any]], adapter: str
-) -> Iterator[Drift]:
-    """Members that every sample has and no record has any more. A null is there: it is an answer."""
+    found: Findings,
+    resource: Resource,
+    raws: Sequence[dict[str, Any]],
+    known: Sequence[Mapping[str, Any]],
+    adapter: str,
+    learned: Inferred | None,
+) -> None:
+    """Members that every sample has and no record has any more. A null is there: it is an answer.
+
+    Partners leave out what is optional, and an account without barcodes never shows one. So a field is gone only where this
+    account's own records had it, and are without it for longer than they ever were. All else is a remark.
+    """
     if not raws or not known:
         return
-    for path in _mapped(resource, adapter):
+    gone: set[str] | None = None
+    if learned is not None and learned.records >= ENOUGH:
+        gone = {each.path for each in difference(learned, Inferred.of(raws)) if each.what == "missing"}
+    for path in _mapped(resource, adapter, without_default=True):
         get = getter(path)
         if all(get(raw) is not MISSING for raw in known) and all(get(raw) is MISSING for raw in raws):
-            yield Drift("missing", path, f"in none of {len(raws)} records, and in every sample")
+            told = f"in none of {len(raws)} records, and in every sample"
+            if gone is not None and ".".join(str(step) for step in steps(path) or ()) in gone:
+                found.drift.append(Drift("missing", path, told))
+            else:
+                why = (
+                    "too little was read of this account to say more" if gone is None else "it is not always there here"
+                )
+                found.remarks.append(Drift("missing", path, f"{told}; {why}"))
 
 
 def _compare(
@@ -143,32 +178,42 @@ def _compare(
     mapped = {".".join(str(step) for step in steps(path) or ()) for path in _mapped(resource, adapter)}
     for each in difference(Inferred.of(known), Inferred.of(raws)):
         if each.what == "unknown":
-            if not (
+            if not any(each.path.startswith((f"{path}.", f"{path}[")) for path in mapped) and not (
                 steps(each.path) and any(getter(each.path)(raw) is not MISSING for raw in known)
-            ):  # a null is there
+            ):  # stored as it comes, whatever is in it; and a null is there
                 found.unknown.append(each.path)
-        elif each.what == "retyped" and (each.path in mapped or each.path.partition(".")[0].strip("[]") in mapped):
-            found.drift.append(Drift("retyped", each.path, f"expected {each.expected}, got {each.got}"))
+        elif each.what == "retyped":
+            told = Drift("retyped", each.path, f"expected {each.expected}, got {each.got}")
+            if each.path in mapped:
+                found.drift.append(told)
+            elif each.path.partition(".")[0].partition("[")[0] in mapped:
+                found.remarks.append(told)  # inside what is stored as it comes: a custom field's value may be anything
 
 
-def _mapped(resource: Resource, adapter: str) -> list[str]:
-    """The plain paths that the description reads."""
-    paths = [mapped.source or name for name, mapped in resource.mapped(adapter).items()]
+def _mapped(resource: Resource, adapter: str, *, without_default: bool = False) -> list[str]:
+    """The plain paths that the description reads; `without_default`: where it has nothing to put in their place."""
+    paths = [
+        mapped.source or name
+        for name, mapped in resource.mapped(adapter).items()
+        if not (without_default and mapped.default is not None)
+    ]
     paths += [resource.id] if isinstance(resource.id, str) else list(resource.id)
     return [path for path in dict.fromkeys(paths) if steps(path)]
 
 
-def _published(specification: Specification, resource: Resource, response: Response, base_path: str) -> Iterator[Drift]:
+def _published(
+    found: Findings, specification: Specification, resource: Resource, response: Response, base_path: str
+) -> None:
     if not response.headers.get("content-type", "").partition(";")[0].strip().endswith("json"):
         return
     path = base_path + urlsplit(response.url).path
     if specification.operation(resource.method, path) is None:
-        if not specification.partial:
-            yield Drift("published", f"{resource.method} {resource.path}", "the document has no such path")
+        if not specification.partial:  # it was answered: the documents are older, or not all that there are
+            told = "no document that was given has such a path"
+            found.remarks.append(Drift("published", f"{resource.method} {resource.path}", told))
         return
     problems: Iterable[Problem] = specification.answer(resource.method, path, response.status_code, response.json())
-    for problem in problems:
-        yield Drift("published", problem.place, problem.told)
+    found.drift += [Drift("published", problem.place, problem.told) for problem in problems]
 
 
 def sampled(folder: Path, resource: str) -> list[dict[str, Any]]:

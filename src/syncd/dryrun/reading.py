@@ -72,9 +72,17 @@ class DryRun:
     """Of one resource. `run` may be cancelled; what was found until then stays."""
 
     def __init__(
-        self, account: Account, plan: ResourcePlan, limit: int, *, since: datetime | None = None, keep: bool = False
+        self,
+        account: Account,
+        plan: ResourcePlan,
+        limit: int,
+        *,
+        since: datetime | None = None,
+        keep: bool = False,
+        calls: int = MOST_CALLS,
     ) -> None:
-        """`since`: what changed from then on, as an incremental run asks. `keep`: hold the answers, to make samples of."""
+        """`since`: what changed from then on, as an incremental run asks. `keep`: hold the answers, to make samples of.
+        `calls`: at most so many of the listing."""
         self.account = account
         self.resource = _with_few(plan.resource, limit)
         self.own_page_size = self.resource.page_size == plan.resource.page_size
@@ -90,6 +98,7 @@ class DryRun:
             self.notes.append(f"{plan.name} is switched off in the configuration: this is how it would be read")
         self._limit = limit
         self._keep = keep
+        self._most_calls = calls
         self.calls = 0
         self.waited_seconds = 0.0
         self.waits_for = ""
@@ -114,7 +123,7 @@ class DryRun:
         if step is None:
             self.notes.append(f"no {self.resource.parent} to list below, neither stored nor at the partner")
         pages = 0
-        while step is not None and len(self.shown) < limit and pages < MOST_CALLS:
+        while step is not None and len(self.shown) < limit and pages < self._most_calls:
             pages += 1
             response: Response | None = None
             try:

@@ -15,7 +15,17 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from syncd.config import did_you_mean
-from syncd.errors import AskedWrongError, ConfigError, OwnershipError, StoreError, SyncdError
+from syncd.errors import (
+    AskedWrongError,
+    AuthError,
+    BreakerOpenError,
+    ConfigError,
+    OwnershipError,
+    RateLimitError,
+    StoreError,
+    SyncdError,
+    TransientError,
+)
 from syncd.explain import Explanation
 from syncd.server.answers import refusal
 from syncd.store.database import DataRefusedError
@@ -52,6 +62,10 @@ def guarded(handler: Handler) -> Handler:
             return refusal(400, "usage", str(error), error.hint)
         except ConfigError as error:
             return refusal(422, "configuration", str(error), error.hint)
+        except AuthError as error:
+            return refusal(409, "credential", str(error), error.hint)
+        except (TransientError, RateLimitError, BreakerOpenError) as error:
+            return refusal(503, "later", str(error), error.hint)
         except SyncdError as error:
             return refusal(409, "refused", str(error), error.hint)
         except (web.HTTPException, ConnectionError):
