@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from syncd.planning import Sight, all_scopes, assuming, report, scopes_of
 from syncd.planning.inputs import intervals
+from syncd.store.deliveries import Told
+from syncd.sync.advice import advise
+from syncd.sync.forecast import forecast
 from syncd.sync.loads import Figure, Known, Load, ScopeLoad
 from syncd.sync.measured import Measured
 from syncd.sync.plan import Strategy
@@ -63,6 +67,35 @@ def test_figures_come_from_what_was_measured(shop):
     assert notes.full == Figure(230, Known.ASSUMED)  # a call below each thing
     assert notes.records == Figure(460, Known.MEASURED)
     assert notes.caused_per_second == pytest.approx(0.01)  # each changed thing has its notes listed anew
+
+
+def test_what_webhooks_brought_in_a_quarter_of_an_hour_is_a_days_and_no_measure(shop):
+    began = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    burst = Told("acme", "things", 200, began, began)
+    assert burst.per_second(began + timedelta(minutes=15)) == pytest.approx(200 / 86_400)
+    assert burst.per_second(began + timedelta(days=10)) == pytest.approx(20 / 86_400)
+    key = ("acme", "things")
+    [scope] = scopes_of(shop(), Sight(told={key: 200 / 86_400}, young={key: 925.0}))
+    assert (
+        by_name(scope)["things"]
+        .notes[-1]
+        .startswith("webhooks have told of it for 15m: what came is taken for a day's")
+    )
+    assert "no measure yet" not in str(by_name(scopes_of(shop(), Sight(told={key: 1.0}))[0])["things"].notes)
+
+
+def test_a_limit_that_is_advised_passes_the_check_it_will_meet(read):
+    base = SHOP.replace("[600/min, 10/s], share: 1.0", "[60/min], share: 0.7")
+    asked = (
+        "resources: {things: {every: 2s}, found: {enabled: false}, events: {enabled: false}, notes: {enabled: false}}\n"
+    )
+    seen = Sight({("acme", "things"): Measured(live=5, pass_calls=1, pass_records=5, run_calls=2, runs=9)})
+    [scope] = scopes_of(read(asked, base=base).require().partners["shop"], seen)
+    [line] = [one.yaml for one in advise(forecast(scope)).raises]
+    assert line.endswith("/min], accept_risk: true}")
+    assert read(f"{asked}{line}\n", base=base).errors == ()
+    [told] = read(f"{asked}{line}\n".replace(", accept_risk: true", ""), base=base).errors
+    assert "is above the limit this driver knows, 60/min" in told.message
 
 
 def test_where_parents_say_that_there_is_nothing_below_only_the_others_are_calls(read):

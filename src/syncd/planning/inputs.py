@@ -14,7 +14,7 @@ from cronsim import CronSim
 from syncd import drivers
 from syncd.build import gate_settings, resource_plans
 from syncd.client.trip import budgets_of, route_of
-from syncd.config import Config, PartnerConfig
+from syncd.config import Config, PartnerConfig, format_duration
 from syncd.errors import SyncdError
 from syncd.kit import Driver, Request, Resource, RestDriver
 from syncd.limits import DEFAULT_LANES
@@ -33,6 +33,7 @@ from syncd.sync.webhook_fed import FORGOTTEN, WEBHOOK
 
 _LOOKED_AT = 400
 """Starts of a cron expression that its intervals are taken from."""
+DAY_SECONDS = 86400.0
 _FROM = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -46,6 +47,8 @@ class Sight:
     """By integration: seconds between send and answer, in all, and calls."""
     told: Mapping[tuple[str, str], float] | None = None
     """By integration and resource that webhooks told of lately: events a second. None: nobody looked."""
+    young: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """Of these since when, seconds, where it is less than a day: their rate is assumed, not measured."""
     registered: frozenset[str] = frozenset()
     """Integrations to whose partner's webhooks syncd has subscribed."""
     gates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -69,7 +72,13 @@ async def look(store: Store, names: Sequence[str], stated: Mapping[tuple[str, st
     }
     told = await store.deliveries.lately(names, FORGOTTEN)
     registered = await store.credentials.having(WEBHOOK, names)
-    return Sight(known, figures.paces(runs), told=told, registered=frozenset(registered))
+    return Sight(
+        known,
+        figures.paces(runs),
+        told={key: rate for key, (rate, _) in told.items()},
+        young={key: seconds for key, (_, seconds) in told.items() if seconds < DAY_SECONDS},
+        registered=frozenset(registered),
+    )
 
 
 def assuming(config: Config, sight: Sight, records: Mapping[str, int]) -> Sight:
@@ -187,7 +196,7 @@ def _load(
         parent=resource.parent or "",
         written=figures.written(schedule).replace("every", "backup_every") if fed else figures.written(schedule),
         seldom=fed,
-        notes=_notes(plan, fed=fed, looked=told is not None),
+        notes=_notes(plan, fed=fed, looked=told is not None) + _youth(sight.young.get((name, plan.name))),
     )
 
 
@@ -199,6 +208,13 @@ def _notes(plan: ResourcePlan, *, fed: bool, looked: bool) -> tuple[str, ...]:
     if fed and not looked:
         return ("as if webhooks told of its changes; the calls these cause are not counted",)
     return () if fed or plan.by_default else ("no webhook has told of it lately: polled",)
+
+
+def _youth(seconds: float | None) -> tuple[str, ...]:
+    if seconds is None:
+        return ()
+    since = format_duration(max(60.0, seconds // 60 * 60))
+    return (f"webhooks have told of it for {since}: what came is taken for a day's, and is no measure yet",)
 
 
 def _tokens_per_second(driver: Driver, partner: PartnerConfig, name: str) -> float:

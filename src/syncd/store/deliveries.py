@@ -10,7 +10,8 @@ import asyncpg
 
 from syncd.store.database import Database
 
-LEAST_SECONDS = 3600.0
+LEAST_SECONDS = 86_400.0
+"""What came within less is no measure of a day: at night less comes, and the first burst is often somebody trying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,12 @@ class Told:
     last_at: datetime
 
     def per_second(self, now: datetime) -> float:
-        """Events a second since the first one; a first burst is taken for an hour's."""
-        return self.events / max((now - self.first_at).total_seconds(), LEAST_SECONDS)
+        """Events a second since the first one; those of the first day are taken for all of that day."""
+        return self.events / max(self.seconds(now), LEAST_SECONDS)
+
+    def seconds(self, now: datetime) -> float:
+        """Since the first one."""
+        return (now - self.first_at).total_seconds()
 
 
 class Deliveries:
@@ -44,11 +49,11 @@ class Deliveries:
         )
         return [Told(**dict(each)) for each in found]
 
-    async def lately(self, integrations: Sequence[str], within: timedelta) -> dict[tuple[str, str], float]:
-        """What was told of within that time: events a second since the first one, by integration and resource."""
+    async def lately(self, integrations: Sequence[str], within: timedelta) -> dict[tuple[str, str], tuple[float, float]]:
+        """What was told of within that time, by integration and resource: events a second, seconds since the first one."""
         now = self._database.clock.now()
         return {
-            (one.integration, one.resource): one.per_second(now)
+            (one.integration, one.resource): (one.per_second(now), one.seconds(now))
             for one in await self.list(integrations)
             if one.resource and now - one.last_at <= within
         }
