@@ -382,3 +382,34 @@ def test_of_one_address_for_several_accounts_each_delivery_is_of_the_integration
     site.vault.reload()
     receivers.load(site.file("{file: hook}", name="airbnb", text=HOSTS))
     assert handed(booked % 3) == "keyed", "they share the secret: it is one application's"
+
+
+async def test_a_route_is_judged_by_the_secret_of_the_subscription_of_its_kind(site: Site) -> None:
+    """One subscription, one kind of event, one secret: what another one signed is none of it. One of a file is of any."""
+    site.secret("hook", "of any")
+    text = (
+        "driver: maintainx\nintegrations:\n  plant: {credentials: {api_key: {file: key}}, webhook: {secrets: [%s]}}\n%s"
+    )
+    sealed = Sealed()
+    sealed.rows["plant"] = {"WORK_ORDER_DELETE/1": "ends", "WORK_ORDER_CHANGE/2": "old", "WORK_ORDER_CHANGE/3": "new"}
+    receivers = Receivers(site.vault, lambda: sealed)  # type: ignore[arg-type,return-value]
+    receivers.load(site.file("{file: hook}", name="maintainx", text=text))
+    await receivers.refresh()
+
+    def fits(secret: str, route: str) -> bool:
+        stamped = signatures.sign_stamped(BODY, str(int(NOW.timestamp())), secret)
+        headers = Headers({"x-maintainx-webhook-body-signature": stamped})
+        delivery = Delivery(BODY, headers, f"/webhooks/maintainx/plant/{route}", route=route)
+        return isinstance(receivers.current["maintainx", "plant"].judge(delivery, NOW), Accepted)
+
+    routes = ("WORK_ORDER_DELETE", "WORK_ORDER_CHANGE", "NEW_ASSET", "")
+    shown = {
+        secret: [fits(secret, route) for route in routes] for secret in ("ends", "old", "new", "of any", "nobody's")
+    }
+    assert shown == {
+        "ends": [True, False, False, False],
+        "old": [False, True, False, False],
+        "new": [False, True, False, False],
+        "of any": [True, True, True, True],
+        "nobody's": [False] * 4,
+    }

@@ -51,7 +51,8 @@ class Receivers:
         self._vault = vault
         self._store = store
         self._config: Config | None = None
-        self._sealed: dict[str, tuple[Secret, ...]] = {}
+        self._sealed: dict[str, dict[str, Secret]] = {}
+        """By integration, and by subscription."""
         self._held: dict[Key, dict[Ref, Secret]] = {}
         """Of the files, by who is judged with them."""
         self._changed = anyio.Event()
@@ -97,7 +98,7 @@ class Receivers:
         store = self._store()
         if store is None:
             raise StoreError("the database has not been reached yet", hint="syncd check --env")
-        sealed: dict[str, tuple[Secret, ...]] = {}
+        sealed: dict[str, dict[str, Secret]] = {}
         unopened: dict[str, str] = {}
         self._asked = self.ready = False  # what has changed is not known before all of it was read
         for note in await store.credentials.list():
@@ -107,7 +108,7 @@ class Receivers:
                 found = await store.credentials.get(note.integration, KIND)
             except SealError as error:
                 # One row that does not open is one integration's trouble; what was known of it stays.
-                sealed[note.integration] = self._sealed.get(note.integration, ())
+                sealed[note.integration] = self._sealed.get(note.integration, {})
                 unopened[note.integration] = _text(error)
                 continue
             sealed[note.integration] = _secrets(found)
@@ -177,7 +178,7 @@ class Receivers:
 
     def _of(self, config: Config, partner: PartnerConfig, kept: dict[str, str]) -> dict[Key, Receiver]:
         made: dict[Key, Receiver] = {}
-        judged: list[tuple[str, Driver, list[Secret]]] = []
+        judged: list[tuple[str, Driver, list[Secret], dict[str, list[Secret]]]] = []
         accounts: dict[str, str] = {}
         try:
             driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
@@ -196,21 +197,32 @@ class Receivers:
                     kept[name] = unread
                     stated = {**self._held.get(key, {}), **stated}
                 self._held[key] = stated
-                judged.append((name, own, [*stated.values(), *self._sealed.get(name, ())]))
+                general, of_route = _sorted(own, self._sealed.get(name, {}))
+                judged.append((name, own, [*stated.values(), *general], of_route))
                 accounts[name] = own.account(partner.integrations[name].options) if partner.is_enabled(name) else ""
             except Exception as error:  # of the driver's own, which is one integration's trouble
                 self._keep(key, _fault(error), made, kept)
-        most = max((len(secrets) for _, _, secrets in judged), default=0)
-        for name, own, secrets in judged:
+        most = max((len(_every(secrets, of_route)) for _, _, secrets, of_route in judged), default=0)
+        for name, own, secrets, of_route in judged:
             key = partner.name, name
             others = {
                 accounts[other]: other
-                for other, _, theirs in judged
-                if accounts[other] and accounts[other] != accounts[name] and _trusts(theirs, secrets)
+                for other, _, theirs, of_theirs in judged
+                if accounts[other]
+                and accounts[other] != accounts[name]
+                and _trusts(_every(theirs, of_theirs), _every(secrets, of_route))
             }
             try:
                 made[key] = self._receiver(
-                    own, config, partner, name, secrets, at_least=most, account=accounts[name], others=others
+                    own,
+                    config,
+                    partner,
+                    name,
+                    secrets,
+                    at_least=most,
+                    account=accounts[name],
+                    others=others,
+                    of_route=of_route,
                 )
             except Exception as error:  # the same
                 self._keep(key, _fault(error), made, kept)
@@ -244,6 +256,7 @@ class Receivers:
         at_least: int,
         account: str,
         others: Mapping[str, str],
+        of_route: Mapping[str, Sequence[Secret]],
     ) -> Receiver:
         hook = partner.integrations[name].webhook or WebhookConfig()
         return Receiver(
@@ -258,6 +271,7 @@ class Receivers:
             at_least=at_least,
             account=account,
             others=others,
+            of_route=of_route,
         )
 
 
@@ -280,9 +294,28 @@ def _fault(error: Exception) -> str:
     return f"the driver failed: {type(error).__name__} in {place.name}, line {place.lineno} of {place.filename}"
 
 
-def _secrets(found: StoredCredential | None) -> tuple[Secret, ...]:
+def _every(secrets: Sequence[Secret], of_route: Mapping[str, Sequence[Secret]]) -> list[Secret]:
+    """All there are, those of any route and those of one."""
+    return [*secrets, *(secret for several in of_route.values() for secret in several)]
+
+
+def _secrets(found: StoredCredential | None) -> dict[str, Secret]:
+    """By subscription."""
     if found is None:
-        return ()
+        return {}
     for value in found.value.values():
         KNOWN.pin(value)  # in use for months, while tokens come and go: no log line may ever show it
-    return tuple(Secret(value) for value in found.value.values() if value)
+    return {name: Secret(value) for name, value in found.value.items() if value}
+
+
+def _sorted(driver: Driver, sealed: Mapping[str, Secret]) -> tuple[list[Secret], dict[str, list[Secret]]]:
+    """Those of any route, and by route those of one: where a subscription brings one kind of event to an address that ends in
+    it, and its secret is sealed under that kind (`Subscribing`)."""
+    rules = driver.spec.webhooks
+    asked = rules.subscriptions if rules is not None else None
+    general: list[Secret] = []
+    of_route: dict[str, list[Secret]] = {}
+    for name, secret in sealed.items():
+        event = name.rpartition("/")[0] if asked is not None and asked.one_an_event and asked.read is not None else ""
+        (of_route.setdefault(event, []) if event else general).append(secret)
+    return general, of_route

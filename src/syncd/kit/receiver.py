@@ -65,8 +65,8 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 class Receiver:
     """The judge of one integration's deliveries."""
 
-    __slots__ = ("_driver", "_event_id", "_event_type", "_issues", "_kept", "_others", "_padding", "_path",
-                 "_signs_url", "_verify", "account", "answer", "cost", "doubted", "integration", "partner",
+    __slots__ = ("_driver", "_event_id", "_event_type", "_issues", "_kept", "_of_route", "_others", "_padding",
+                 "_path", "_signs_url", "_verify", "account", "answer", "cost", "doubted", "integration", "partner",
                  "per_second", "url")  # fmt: skip
 
     def __init__(
@@ -83,12 +83,14 @@ class Receiver:
         at_least: int = 0,
         account: str = "",
         others: Mapping[str, str] | None = None,
+        of_route: Mapping[str, Sequence[Secret]] | None = None,
     ) -> None:
         """`url`: what stands before any route in the address the partner calls (`https://host/webhooks/attio/acme`), which
         a scheme that signs the address is judged by. Without secrets, or not enabled, everything is refused. `at_least`: a
         refusal costs as much as with so many secrets, so that its time does not tell how many there are. `account`: whose
         deliveries are its own, where the partner calls one address for several accounts; `others`: by account the
-        integration that one of another account is handed to."""
+        integration that one of another account is handed to. `of_route`: further secrets, each good for deliveries to one
+        route alone (the last part of our URL), where each kind of event has a secret of its own."""
         self.partner = partner
         self.integration = integration
         self.url = url.rstrip("/")
@@ -97,9 +99,16 @@ class Receiver:
         self._others = others or {}
         self._driver = driver
         self._path = f"/webhooks/{partner}/{integration}"
-        held = sum(1 for secret in secrets if secret.reveal())
+        own = of_route or {}
+        every = [*secrets, *(secret for several in own.values() for secret in several)]
+        held = sum(1 for secret in every if secret.reveal())
         usable = enabled and held > 0
-        self._verify = driver.verifier(secrets, tolerance_seconds=tolerance_seconds) if usable else None
+        self._verify = driver.verifier(every, tolerance_seconds=tolerance_seconds) if usable else None
+        # What a route's own secret has to fit is asked after all of them: a refusal takes as long whatever the route.
+        self._of_route = {
+            route: driver.verifier([*secrets, *own.get(route, ())], tolerance_seconds=tolerance_seconds)
+            for route in ((*own, "") if own and usable else ())
+        }
         nobodys = [
             Secret(f"whsec_{b64encode(os.urandom(24)).decode()}") for _ in range(at_least - held if usable else 0)
         ]
@@ -145,6 +154,8 @@ class Receiver:
             if self._signs_url and self.url and delivery.url.startswith("/"):
                 delivery.url = self.public(delivery.url)
             verdict = self._verify(delivery, now.timestamp())
+            if verdict and self._of_route:
+                verdict = self._of_route.get(delivery.route, self._of_route[""])(delivery, now.timestamp())
             if not verdict:
                 if self._padding is not None:
                     self._padding(delivery, now.timestamp())

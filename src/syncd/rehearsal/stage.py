@@ -66,7 +66,7 @@ class Stage:
         gone, or brings its content along. Whoever has one signed is in the audit log. Raises ConfigError, StoreError.
         """
         partner, driver = self._of(integration)
-        samples, secret = samples_of(partner.driver), await self._secret(partner, integration)
+        samples, secret = samples_of(partner.driver), await self._secret(partner, integration, kind)
         receiver = self._receivers().get((partner.name, integration))
         now, fresh = self._clock.now(), secrets.token_hex(16)
         path = f"/webhooks/{partner.name}/{integration}"
@@ -154,12 +154,14 @@ class Stage:
                 return record.external_id
         return None
 
-    async def _secret(self, partner: PartnerConfig, integration: str) -> Secret:
+    async def _secret(self, partner: PartnerConfig, integration: str, kind: str) -> Secret:
+        """One of the file, else one that registration obtained: where each kind of event has its own, that one."""
         hook = partner.integrations[integration].webhook
         for ref in hook.secrets if hook is not None else ():
             return self._vault.resolve(ref)
         found = await self._store.credentials.get(integration, KIND)
-        for value in found.value.values() if found is not None else ():
+        values = found.value if found is not None else {}
+        for _, value in sorted(values.items(), key=lambda each: not each[0].startswith(f"{kind}/")):
             if value:
                 return Secret(value)
         raise ConfigError(
