@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from syncd.config import did_you_mean
-from syncd.errors import ConfigError
+from syncd.errors import AskedWrongError
 from syncd.kit.inferred import Inferred
 from syncd.store import Renormalization, Store, StoredSchema
 from syncd.sync.account import Account, running_here
@@ -144,7 +144,7 @@ class Adapting:
             return found
         known = sorted({name for plan in plans for name in known_adapters(plan)})
         where = f"{account.name}/{resource}" if resource is not None else account.name
-        raise ConfigError(
+        raise AskedWrongError(
             f"{where} has no adapter {adapter!r}", hint=did_you_mean(adapter, known) or f"there are: {', '.join(known)}"
         )
 
@@ -165,7 +165,7 @@ def _refuse_what_would_be_undone(account: Account, plans: Sequence[ResourcePlan]
     other = next((plan for plan in plans if _in_force(plan) != {adapter: 100.0}), None)
     if other is not None:
         shares = ", ".join(f"{name}: {share:g}" for name, share in _in_force(other).items())
-        raise ConfigError(
+        raise AskedWrongError(
             f"{account.name} works by its file ({shares}): what {adapter} would write, its next pass would undo",
             hint=f"adapter: {adapter} in its file, syncd reload --wait, syncd renormalize {account.name}; "
             "or --dry-run to see what would change",

@@ -85,7 +85,7 @@ async def test_guesty_goes_from_v1_to_v2_by_percent_and_back_without_a_call(tmp_
             assert (dry["seen"], dry["changed"] + dry["rejected"]) == (LISTINGS, trial["differing"])
             assert await made_by(rows) == {"v1": LISTINGS}
             status, refused = await daemon.post("renormalize", {"integration": "acme", "adapter": "v2"})
-            assert status == 422 and "its next pass would undo" in json.dumps(refused)
+            assert status == 400 and "its next pass would undo" in json.dumps(refused)
 
             # By percent, and each step takes what the one before had and more.
             calls = (await control.stats())["routes"]

@@ -53,7 +53,7 @@ def lines_of(app: App, integration: str, one: Mapping[str, Any]) -> list[str]:
     since = ago(trial["since"], app.clock.now())
     told = f"{number(trial['differing'])} of {plural(trial['compared'], 'record')} differ from {trial['against']}"
     refused = f", {number(trial['refused'])} it could not read" if trial["refused"] else ""
-    lines.append(f"  shadow {trial['adapter']}, for {since}: {told}{refused}")
+    lines.append(f"  shadow {trial['adapter']}, begun {since} ago: {told}{refused}")
     fields = sorted(trial["fields"].items(), key=lambda each: (-each[1], each[0]))
     lines += [f"    {name}: {plural(count, 'record')}" for name, count in fields[:20]]
     for example in trial["examples"][-SHOWN:]:

@@ -30,7 +30,7 @@ class AdapterDesk(Protocol):
     async def renormalize(
         self, integration: str, resource: str | None, adapter: str | None, *, dry: bool, who: str
     ) -> list[dict[str, Any]]:
-        """Begin it, or join what is under way: one row a resource. Raises ConfigError for what would be undone."""
+        """Begin it, or join what is under way: one row a resource. Raises AskedWrongError for what would be undone."""
         ...
 
     async def renormalizations(self, integration: str | None, ids: Sequence[int] | None) -> list[dict[str, Any]]:
