@@ -19,7 +19,7 @@ ORGANIZATION: Final = "x-organization-id"
 COUNTS: Final = {
     "organizations": 1, "locations": 12, "users": 30, "teams": 5, "team_members": 15, "vendors": 10, "categories": 8,
     "assets": 80, "parts": 60, "meters": 15, "work_orders": 300, "work_order_comments": 60, "work_requests": 40,
-    "purchase_orders": 25, "purchase_order_details": 0,
+    "purchase_orders": 25, "purchase_order_details": 0, "vendor_details": 0,
 }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ FIRST: Final = {
     "purchase_orders": 33_001, "work_order_comments": 1_200_001,
 }  # fmt: skip
 """Ids are counted up from here."""
-ORDER: Final = (*FIRST, "team_members", "purchase_order_details")
+ORDER: Final = (*FIRST, "team_members", "purchase_order_details", "vendor_details")
 CHANGE: Final = ("title", "description", "priority", "assetId", "locationId", "dueDate", "startDate", "assignees",
                  "categories", "vendorIds", "extraFields", "estimatedTime", "partsUsed")  # fmt: skip
 """What WORK_ORDER_CHANGE tells of: not the status, and not everything else."""

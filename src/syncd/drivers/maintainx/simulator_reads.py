@@ -37,6 +37,8 @@ SORTS: Final = {
     **dict.fromkeys(("assets", "parts", "purchase_orders"), ("id", "createdAt", "updatedAt")),
 }
 TIMES: Final = ("updatedAt[gte]", "updatedAt[lte]", "createdAt[gte]", "createdAt[lte]")
+DETAILS: Final = {"purchase_order_details": "purchase_orders", "vendor_details": "vendors"}
+"""What only single reads show, and of what."""
 
 
 class MaintainXReads(MaintainXWrites):
@@ -194,10 +196,9 @@ class MaintainXReads(MaintainXWrites):
         return self.reply({name: alone(self.state, resource, entry.raw, expand)})
 
     def truth(self, resource: str) -> dict[str, Raw]:
-        if resource == "purchase_order_details":
-            return {
-                entry.id: alone(self.state, "purchase_orders", entry.raw, ()) for entry in self.state["purchase_orders"]
-            }
+        if resource in DETAILS:
+            of = DETAILS[resource]
+            return {entry.id: alone(self.state, of, entry.raw, ()) for entry in self.state[of]}
         if resource == "users":
             return {i: raw for i, raw in super().truth(resource).items() if not raw.get("removedFromOrganization")}
         return super().truth(resource)

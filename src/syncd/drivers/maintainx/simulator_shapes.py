@@ -112,8 +112,8 @@ def alone(world: World, resource: str, raw: Raw, expand: Collection[str]) -> Raw
                 ("extra_fields", "extraFields"),
                 ("estimated_time", "estimatedTime"),
             ):
-                if name in expand and raw.get(key) is not None:
-                    found[key] = raw[key]
+                if name in expand and raw.get(key, EMPTY.get(key)) is not None:
+                    found[key] = raw.get(key, EMPTY.get(key))
             if "asset" in expand:
                 found["asset"] = _other(world, "assets", raw.get("assetId"))
             return found if raw.get("externalData") is None else {**found, "externalData": raw["externalData"]}
