@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from syncd.errors import TransientError
 from syncd.kit import Change, Request, Resource, Response
 from syncd.model import Lane, Record
 from syncd.store import NewPush, PushRow, Store
+from syncd.sync.account import Account
 from syncd.sync.decide import RetryPolicy
 from syncd.sync.flow import Flow
 from syncd.sync.health import Health
@@ -97,6 +99,7 @@ class Office:
             processor=Processor(driver, "office", targets, store),
             moved=lambda: None, tasks_added=lambda: None, count=lambda *_: None,
         )  # fmt: skip
+        account.write = partial(Account.write, account)
         self._sender = Sender(account, RetryPolicy(attempts=4, first_seconds=0.001, longest_seconds=0.001))
 
     async def push(self, change: Change, lose: str) -> PushRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import structlog.testing
 from syncd import drivers
 from syncd.explain import State
 from syncd.store import Row, Stand, Store
+from syncd.sync.account import Account
 from syncd.sync.attesting import take_shown, tell_unattested
 from syncd.sync.health import Health
 from syncd.sync.plan import ResourcePlan, Strategy
@@ -55,6 +57,7 @@ class Stage:
             history={},
             moved=lambda: None,
         )
+        self.account.write = partial(Account.write, self.account)
 
     async def page_stored(self, desk: Desk, *rows: Row, began: float = 100, seen: float = 100) -> int:
         """A page of the listing, whose own items of the other resource are stamped as older than any message."""

@@ -27,6 +27,7 @@ from syncd.errors import (
 from syncd.kit import Headers, Request, Response
 from syncd.model import Lane
 from syncd.store import NewPush, PushRow, Store
+from syncd.sync.account import Account
 from syncd.sync.decide import RetryPolicy
 from syncd.sync.flow import Flow
 from syncd.sync.health import Health
@@ -165,6 +166,12 @@ class Partner:
         return Response(200, Headers(), body)
 
 
+class Played(SimpleNamespace):
+    """An account with no more than a sender asks of it."""
+
+    write = Account.write
+
+
 class Stage:
     """One integration that owns its scope, and its outbox."""
 
@@ -184,7 +191,7 @@ class Stage:
         driver = drivers.load("rest", rest=spec, partner="plain")
         resource = driver.spec.resources["things"]
         plan = ResourcePlan(resource, Strategy.FULL, Schedule(every_seconds=900))
-        self.account: Any = SimpleNamespace(
+        self.account: Any = Played(
             name="acme", partner="plain", scope=SCOPE, fence=fence, driver=driver, plans={"things": plan},
             session=partner, store=store, clock=store._database.clock, health=Health("acme"), flow=Flow(),
             processor=Processor(driver, "acme", {"things": Target(resource)}, store), history={},
@@ -334,13 +341,13 @@ async def test_an_answer_is_stored_while_the_lease_is_believed_to_have_run_out(s
     push = await store.outbox.take("acme", number, scope=SCOPE, fence=stage.account.fence)
     assert push is not None
 
-    class Account(SimpleNamespace):
+    class Ousted(Played):
         @property
         def fence(self) -> int:
             raise OwnershipError("this instance does not own the scope")
 
     known = {name: each for name, each in vars(stage.account).items() if name != "fence"}
-    await Sender(Account(**known)).send(push)  # type: ignore[arg-type]
+    await Sender(Ousted(**known)).send(push)  # type: ignore[arg-type]
     found = await store.outbox.get("acme", number)
     assert found is not None
     assert found.state == "done"

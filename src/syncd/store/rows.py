@@ -178,11 +178,11 @@ class PageWrite:
     resource: str
     scope: str
     fence: int
-    run_id: int | None
-    cursor_read: str | None
+    run_id: int | None = None
+    cursor_read: str | None = None
     """Where the checkpoint must stand for this page to be the next one."""
-    cursor_next: str | None
-    last: bool
+    cursor_next: str | None = None
+    last: bool = False
     """The listing ends with this page."""
     pages: int = 1
     rows: Sequence[Row] = ()

@@ -15,7 +15,7 @@ from syncd.kit import Driver
 from syncd.limits import Gate
 from syncd.model import History
 from syncd.ports import CredentialKeeper
-from syncd.store import PageResult, Store
+from syncd.store import PageResult, PageWrite, Store
 from syncd.sync.coalescing import Coalescing
 from syncd.sync.depot import Depot
 from syncd.sync.flow import Flow
@@ -115,6 +115,22 @@ class Account:
     async def rejected_ids(self) -> set[tuple[str, str]]:
         """(resource, id) of records with a reject row; a bounded look, since healing one more time does no harm."""
         return await self.store.rejects.keys(self.name, limit=10_000)
+
+    def write(self, resource: str, cause: str, read: PageRead, *, fence: int | None = None) -> PageWrite:
+        """What an answer, or something else, brought outside a run, to be committed under this fence, or ours."""
+        return PageWrite(
+            self.partner,
+            self.name,
+            resource,
+            self.scope,
+            self.fence if fence is None else fence,
+            rows=read.rows,
+            rejects=read.rejects,
+            healed=read.healed,
+            tasks=read.tasks,
+            cause=cause,
+            history=self.history,
+        )
 
     def count(self, resource: str, page: PageRead, result: PageResult, *, pages: int = 1) -> None:
         """Add stored pages to the metrics; once a page, not once a record."""

@@ -17,6 +17,7 @@ from syncd import codec
 from syncd.explain import Explanation
 from syncd.store import PageWrite, Row, Stand
 from syncd.sync.account import Account
+from syncd.sync.page import PageRead
 from syncd.sync.plan import ResourcePlan
 
 log = structlog.get_logger()
@@ -51,22 +52,7 @@ async def take_shown(
             shown.append(row._replace(source_updated_at=seen_at, cause=cause))
     if not shown:
         return 0
-    result = await account.store.pages.commit_one(
-        PageWrite(
-            partner=account.partner,
-            integration=account.name,
-            resource=rules.resource,
-            scope=account.scope,
-            fence=account.fence,
-            run_id=None,
-            cursor_read=None,
-            cursor_next=None,
-            last=False,
-            rows=shown,
-            cause=cause,
-            history=account.history,
-        )
-    )
+    result = await account.store.pages.commit_one(account.write(rules.resource, cause, PageRead(rows=shown)))
     if result.updated:
         log.warning(
             "records_shown_otherwise",

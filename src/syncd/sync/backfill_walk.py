@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from syncd.errors import GoneError, RejectedError
 from syncd.kit import Response
 from syncd.model import Checkpoint, Lane, Mode
-from syncd.store import Backfill, NewTask, PageWrite
+from syncd.store import Backfill, NewTask
 from syncd.sync.account import Account
 from syncd.sync.careful import FRAME, NEWEST, NEXT, REQUEST, Careful
 from syncd.sync.listing import ChildListing, Listing, Step
@@ -129,25 +129,15 @@ class Walk:
         cursor = following.cursor if following is not None else None
         result = await account.store.backfills.commit(
             backfill,
-            PageWrite(
-                partner=account.partner,
-                integration=account.name,
-                resource=plan.name,
-                scope=account.scope,
-                fence=self.fence,
-                run_id=None,
+            replace(
+                account.write(plan.name, f"backfill {backfill.id}", read, fence=self.fence),
                 cursor_read=self._cursor,
                 cursor_next=cursor,
                 last=following is None,
-                rows=read.rows,
                 unchanged=read.unchanged,
-                rejects=read.rejects,
-                healed=read.healed,
                 tasks=kept,
                 calls=calls,
                 waited_seconds=waited_seconds,
-                cause=f"backfill {backfill.id}",
-                history=account.history,
             ),
             seen=read.count,
             children=children,

@@ -58,21 +58,4 @@ class Derived:
         read = self.read
         if read is None or not (read.rows or read.rejects):
             return None
-        account = self.account
-        return PageWrite(
-            partner=account.partner,
-            integration=account.name,
-            resource=read.rows[0].resource if read.rows else read.rejects[0].resource,
-            scope=account.scope,
-            fence=account.fence,
-            run_id=None,
-            cursor_read=None,
-            cursor_next=None,
-            last=False,
-            rows=read.rows,
-            rejects=read.rejects,
-            healed=read.healed,
-            tasks=read.tasks,
-            cause="webhook",
-            history=account.history,
-        )
+        return self.account.write((read.rows or read.rejects)[0].resource, "webhook", read)

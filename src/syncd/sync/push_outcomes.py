@@ -48,37 +48,20 @@ async def brought(
 ) -> tuple[PageWrite | None, PageRead | None]:
     """What the answer brought, as R7 stores it; a task to read the record where it brought none."""
     cause = f"push {push.id}: {push.cause}" if push.cause else f"push {push.id}"
-    tasks: list[NewTask] = []
-    read = None
+    read: PageRead | None = None
+    found = PageRead()
     if item is not None:
         requested_at = response.requested_at or account.clock.now()
         source = PageIn([item], requested_at, cause, None, observed_at(response, requested_at))
-        read = await account.processor.read(push.resource, source, rejected={(push.resource, external_id or "")})
-        tasks = list(read.tasks)
+        found = read = await account.processor.read(
+            push.resource, source, rejected={(push.resource, external_id or "")}
+        )
     elif external_id is not None and (resource.one is not None or resource.many is not None):
-        tasks.append(NewTask.fetch(push.resource, external_id, lane=Lane.HIGH, cause=cause))
-    if read is None and not tasks:
+        found.tasks.append(NewTask.fetch(push.resource, external_id, lane=Lane.HIGH, cause=cause))
+    if read is None and not found.tasks:
         return None, None
-    page = PageWrite(
-        partner=account.partner,
-        integration=account.name,
-        resource=push.resource,
-        scope=account.scope,
-        fence=push.taken_fence
-        if push.taken_fence is not None
-        else account.fence,  # the database knows whether it still holds
-        run_id=None,
-        cursor_read=None,
-        cursor_next=None,
-        last=False,
-        rows=read.rows if read is not None else (),
-        rejects=read.rejects if read is not None else (),
-        healed=read.healed if read is not None else (),
-        tasks=tasks,
-        cause=cause,
-        history=account.history,
-    )
-    return page, read
+    # The database knows whether the fence it was taken under still holds.
+    return account.write(push.resource, cause, found, fence=push.taken_fence), read
 
 
 def told(account: Account, push: PushRow, external_id: str | None = None) -> dict[str, Any]:

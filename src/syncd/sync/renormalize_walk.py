@@ -15,7 +15,7 @@ from syncd.model import History
 from syncd.store import Batch, PageWrite, Reject, Renormalization, Reread, StoredRaw
 from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
-from syncd.sync.page import PageIn, merged
+from syncd.sync.page import PageIn, PageRead, merged
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.shadow import UNREAD, differing, example
 from syncd.sync.unsound import FAULTS
@@ -67,7 +67,7 @@ class Walk:
                 read = await reading.pop()
                 if not read.last:
                     reading.push(self._read_after(read.batch.last_id))
-                page = self._page(rejects=read.rejects) if read.rejects and not self._one.dry else None
+                page = self._page(PageRead(rejects=read.rejects)) if read.rejects and not self._one.dry else None
                 await self._commit(read.batch, read.rows, page, phase="rejects" if read.last else None)
                 self._cursor = read.batch.last_id
                 self._account.moved()
@@ -167,7 +167,7 @@ class Walk:
                     read.healed = [(one.resource, key)]
             whole, batch.healing = merged(reads), healing
             if not one.dry:
-                page = self._page(rows=whole.rows, healed=whole.healed, tasks=whole.tasks)
+                page = self._page(whole)
         await self._commit(batch, [], page, ended=ended)
         self._cursor = batch.last_id
         return not ended
@@ -178,22 +178,8 @@ class Walk:
     def _cause(self) -> str:
         return f"renormalize {self._one.id}"
 
-    def _page(self, **more: Any) -> PageWrite:
-        account = self._account
-        return PageWrite(
-            partner=account.partner,
-            integration=account.name,
-            resource=self._plan.name,
-            scope=account.scope,
-            fence=self._fence,
-            run_id=None,
-            cursor_read=None,
-            cursor_next=None,
-            last=False,
-            cause=self._cause,
-            history=account.history,
-            **more,
-        )
+    def _page(self, read: PageRead) -> PageWrite:
+        return self._account.write(self._plan.name, self._cause, read, fence=self._fence)
 
     async def _commit(
         self,

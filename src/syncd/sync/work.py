@@ -20,7 +20,7 @@ from syncd.errors import AuthError, GoneError, OwnershipError, PayloadError, Rej
 from syncd.kit import Item, Response
 from syncd.kit.unsettled import has_some
 from syncd.model import Lane
-from syncd.store import PageWrite, Row, Task
+from syncd.store import Row, Task
 from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
@@ -370,31 +370,14 @@ class Worker:
     async def _commit(self, plan: ResourcePlan, page: PageRead, task: Task) -> list[str]:
         """Store it; returns the ids seen."""
         account = self._account
-        result = await account.store.pages.commit_read(
-            PageWrite(
-                partner=account.partner,
-                integration=account.name,
-                resource=plan.name,
-                scope=account.scope,
-                fence=account.fence,
-                run_id=None,
-                cursor_read=None,
-                cursor_next=None,
-                last=False,
-                rows=await self._lifted(plan, page.rows),
-                rejects=page.rejects,
-                healed=page.healed,
-                tasks=page.tasks,
-                cause=task.brings,
-                history=account.history,
-            )
-        )
+        page.rows = await self._lifted(plan, page.rows)
+        result = await account.store.pages.commit_read(account.write(plan.name, task.brings, page))
         account.count(plan.name, page, result)
         if page.tasks:
             account.tasks_added()
         return page.seen
 
-    async def _lifted(self, plan: ResourcePlan, rows: list[Row]) -> Sequence[Row]:
+    async def _lifted(self, plan: ResourcePlan, rows: list[Row]) -> list[Row]:
         """The rows, none of them with an older stamp than what was stored before it was asked for.
 
         The partner's clock is observed by whole seconds: of two answers of one second the later may look the earlier.
