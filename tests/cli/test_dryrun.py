@@ -31,9 +31,42 @@ def record(outcome: str, **more: Any) -> dict[str, Any]:
     return {"resource": "boats", "id": "b1", "outcome": outcome, "reason": "", "fields": [], **more}
 
 
-def test_every_outcome_has_words_and_but_for_the_dull_one_a_mark() -> None:
+def test_every_outcome_has_words_and_a_mark() -> None:
     assert set(WORDS) == {str(one) for one in Outcome}
-    assert set(MARKS) == set(WORDS) - {"unchanged"}
+    assert set(MARKS) == set(WORDS)
+
+
+def test_what_is_unchanged_is_counted_and_shown_where_its_values_are_asked_for() -> None:
+    dull = record("unchanged")
+    assert render(found(dull)) == ["acme/boats: 1 record in 1 call: 1 unchanged; nothing was written"]
+    told = render(found(record("unchanged", fields=[{"field": "name", "here": "null", "there": '"Wim"'}])))
+    assert told[1:] == ["  = b1  unchanged", '      name: "Wim"']
+
+
+def test_samples_of_an_installed_driver_stay_where_somebody_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
+) -> None:
+    from syncd import drivers
+    from syncd.cli import dryrun
+
+    config, package = tmp_path / "config", tmp_path / "site-packages" / "syncd" / "drivers" / "stripe"
+    (config / "partners").mkdir(parents=True)
+    package.mkdir(parents=True)
+    (config / "partners" / "stripe.yaml").write_text("driver: stripe\nintegrations: {shop: {credentials: {api_key: {env: KEY}}}}\n")
+
+    async def answered(*_: Any) -> dict[str, Any]:
+        return found(record("added"), samples={"customers.live.error.json": {}})
+
+    monkeypatch.setattr(dryrun, "_found", answered)
+    monkeypatch.setattr(dryrun, "_played", lambda *_: None)
+    monkeypatch.setattr(drivers, "folder", lambda name: package)
+    monkeypatch.chdir(tmp_path)
+    done = run("dryrun", "shop/customers", "--config", config, "--save")
+    assert done.exit_code == 0, done.stderr
+    assert (tmp_path / "samples" / "stripe" / "customers.live.error.json").is_file()
+    assert list(package.iterdir()) == []
+    assert "copy them to stripe/samples" in done.stderr
+    assert "pytest" not in done.stderr
 
 
 def test_the_command_offers_as_many_records_as_the_desk_takes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -26,7 +27,7 @@ MOST_RECORDS = 1_000
 _CASE = re.compile(r"[a-z0-9][a-z0-9-]{0,60}\Z")
 MARKS = {
     "added": ("+", "green"), "changed": ("~", "yellow"), "deleted": ("-", "red"), "rejected": ("!", "red"),
-    "stale": ("<", "cyan"), "named": (">", "cyan"), "passed_over": (".", None),
+    "unchanged": ("=", None), "stale": ("<", "cyan"), "named": (">", "cyan"), "passed_over": (".", None),
 }  # fmt: skip
 WORDS = {
     "added": "would be added", "changed": "would change", "unchanged": "unchanged", "deleted": "would be deleted",
@@ -44,7 +45,8 @@ WORDS = {
 @click.option("--values", is_flag=True, help="Show values, not only of what kind they are.")
 @click.option(
     "--save", is_flag=False, flag_value="", metavar="DIR",
-    help="Keep the answers, scrubbed, as samples: in DIR, else with the driver, else beside the partner's file.",
+    help="Keep the answers, scrubbed, as samples: in DIR, else with the driver, else beside the partner's file; of an "
+    "installed driver in ./samples/DRIVER.",
 )  # fmt: skip
 @click.option("--case", default="live", show_default=True, metavar="NAME", help="What the samples are called.")
 @click.option("--force", is_flag=True, help="Write over samples of that name.")
@@ -134,14 +136,14 @@ def render(found: Row) -> list[str]:
         f"{plural(found['calls'], 'call')}{more}: {', '.join(told) or 'nothing came'}; nothing was written"
     ]
     for one in records:
-        if one["outcome"] == "unchanged":
+        if one["outcome"] == "unchanged" and not one["fields"]:
             continue
         mark, colour = MARKS[one["outcome"]]
         of = "" if one["resource"] == found["resource"] else f"{one['resource']} "
         reason = f": {one['reason']}" if one["reason"] else ""
         lines.append(paint(f"  {mark} {of}{one['id'] or '(no id)'}  {WORDS[one['outcome']]}{reason}", colour))
         for each in one["fields"]:
-            if one["outcome"] == "added":
+            if one["outcome"] in {"added", "unchanged"}:
                 lines.append(f"      {each['field']}: {each['there']}")
             else:
                 lines.append(f"      {each['field']}: {each['here']} -> {each['there']}")
@@ -160,7 +162,13 @@ def _folder(app: App, partner: PartnerConfig, said: str) -> Path:
 
     if partner.rest is not None:
         return main_file(app.config_directory).parent / "partners" / partner.name / "samples"
-    return drivers.folder(partner.driver) / "samples"
+    folder = drivers.folder(partner.driver)
+    return Path("samples") / partner.driver if _is_installed(folder) else folder / "samples"
+
+
+def _is_installed(folder: Path) -> bool:
+    """Not a checkout: what is written there is gone with the next release, and often another user's."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(folder.parts) or not os.access(folder, os.W_OK)
 
 
 def _free(folder: Path, resource: str, case: str) -> None:
@@ -207,4 +215,11 @@ def _how_to_play(partner: PartnerConfig, folder: Path) -> str:
     look = "look at them before you share them: what is scrubbed is decided by a field's name and its value's shape"
     if partner.rest is not None:
         return f'{look}; to play them: partner_checks("{folder.parent.parent.parent}", "{partner.name}")'
+    from syncd import drivers
+
+    if folder != drivers.folder(partner.driver) / "samples":
+        return (
+            f"{look}; they were played and hold. To play them again with every change of the driver, copy them to "
+            f"{partner.driver}/samples in a checkout of it"
+        )
     return f"{look}; to play them: pytest -k {partner.driver} (the driver suite)"

@@ -8,7 +8,7 @@ from typing import Any
 
 from syncd.clock import Clock
 from syncd.dryrun.cassette import DEFAULT_CASE, samples
-from syncd.dryrun.reading import DryRun, Shown
+from syncd.dryrun.reading import DryRun, Outcome, Shown
 from syncd.errors import AskedWrongError, RejectedError, TransientError
 from syncd.redaction import KNOWN
 from syncd.sync.account import Account, asked
@@ -108,6 +108,8 @@ def _unsynced(account: Account, name: str) -> ResourcePlan:
 
 
 def _record(one: Shown, *, values: bool) -> dict[str, Any]:
+    """What is unchanged has fields to look at only where their values are asked for."""
+    fields = () if one.outcome is Outcome.UNCHANGED and not values else one.fields
     return {
         "resource": one.resource,
         "id": one.external_id,
@@ -115,6 +117,6 @@ def _record(one: Shown, *, values: bool) -> dict[str, Any]:
         "reason": KNOWN.mask(one.reason),
         "fields": [
             {"field": each.field, "here": shown(each.here, values=values), "there": shown(each.there, values=values)}
-            for each in one.fields
+            for each in fields
         ],
     }

@@ -53,6 +53,7 @@ class Shown:
     external_id: str
     outcome: Outcome
     fields: tuple[FieldDifference, ...] = ()
+    """Of a changed one those that differ; of a new one, and of one that is unchanged, all."""
     reason: str = ""
 
 
@@ -253,7 +254,7 @@ class DryRun:
                 return Shown(name, external_id, Outcome.DELETED if live else Outcome.UNCHANGED)
             difference = differing(self.account.driver, resource, kept, there, adapter)
             fields = () if difference is None else difference.fields
-            if kept is None or kept.deleted_at is not None:
+            if kept is None or kept.deleted_at is not None or difference is None:
                 fields = _all_fields(self.account.driver, resource, there, adapter)
         except Exception as error:
             return Shown(name, external_id, Outcome.REJECTED, reason=_said(error))
@@ -261,7 +262,7 @@ class DryRun:
             note = difference.note if difference is not None else ""
             return Shown(name, external_id, Outcome.ADDED, fields, note)
         if difference is None:
-            return Shown(name, external_id, Outcome.UNCHANGED)
+            return Shown(name, external_id, Outcome.UNCHANGED, fields)
         return Shown(name, external_id, Outcome.CHANGED, fields, difference.note)
 
 
