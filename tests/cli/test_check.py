@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -149,6 +151,26 @@ def test_env_tells_a_foreign_program_from_our_own_daemon(run, start, directory: 
         done = run("check", "--env", "--config", directory)
     assert done.exit_code == 78
     assert f"ss -ltnp 'sport = :{port}'" in done.stdout
+
+
+def test_with_a_database_of_its_own_the_one_in_the_file_is_not_asked_for(
+    run, directory: Path, database: str, monkeypatch
+):
+    monkeypatch.delenv("SYNCD_TEST_CLI_DATABASE", raising=False)
+    monkeypatch.setattr("syncd.store.embedded.start", lambda _: nullcontext(SimpleNamespace(url=database)))
+    plant_key(directory)
+    free_ports(directory)
+    done = run("check", "--env", "--embedded", "--config", directory)
+    assert done.exit_code == 0, done.output
+    assert "database.url" not in done.stdout and "answers, schema 0" in done.stdout
+
+
+def test_who_has_no_database_of_the_file_hears_of_the_daemons_own(run, directory: Path, monkeypatch):
+    monkeypatch.delenv("SYNCD_TEST_CLI_DATABASE", raising=False)
+    done = run("webhook", "deliveries", "--config", directory)
+    assert done.exit_code == 78
+    assert "SYNCD_TEST_CLI_DATABASE is not set" in done.stderr
+    assert "or --embedded (and its --state-dir), where the daemon runs with a PostgreSQL of its own" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -352,6 +374,37 @@ def test_sim_lists_simulators_and_refuses_others(run):
     assert done.exit_code == 2
     assert "did you mean 'stripe'?" in done.stderr
     assert run("sim", "stripe", "--option", "nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("driver", "options"),
+    [
+        (
+            "bookingcom",
+            {
+                "reservations_url": "http://127.0.0.1:9100",
+                "auth_url": "http://127.0.0.1:9100/token-based-authentication/exchange",
+            },
+        ),
+        ("twilio", {"account_sid": "AC5c0de5c0de5c0de5c0de5c0de5c0dea1"}),
+        ("cloudbeds", {"properties": ["900000000101", "900000000102"]}),
+        ("stripe", {}),
+    ],
+)
+def test_sim_says_all_that_a_file_needs_to_work_with_it(tmp_path: Path, driver: str, options: dict[str, object]):
+    from syncd import drivers
+    from syncd.config import load
+    from syncd.testing.process import file_options, make
+
+    simulator = make(driver, {})
+    url = "http://127.0.0.1:9100"
+    assert file_options(driver, simulator, url) == options
+    needs = {"base_url": url + simulator.base_path, "options": options}
+    needs["credentials"] = {name: {"env": "A"} for name in simulator.credentials}
+    (tmp_path / "partners").mkdir()
+    text = json.dumps({"driver": driver, "integrations": {"acme": needs}})
+    (tmp_path / "partners" / "partner.yaml").write_text(text)
+    assert load(tmp_path, drivers=drivers.facts(), env={}).errors == ()
 
 
 def test_sim_serves_until_it_is_told_to_stop():

@@ -37,6 +37,16 @@ def test_a_sound_directory_loads_without_a_word(good):
     assert set(config.integrations) == {"acme", "crm"}
 
 
+def test_a_configuration_without_a_partner_says_what_to_copy(good):
+    for name in ("guesty", "attio"):
+        (good / "partners" / f"{name}.yaml").rename(good / "partners" / f"{name}.yaml.example")
+    found = loaded(good)
+    assert found.require().partners == {}
+    (told,) = found.problems
+    assert told.severity == "warning" and "no partner has a file" in told.message
+    assert "attio.yaml.example" in told.help and "(attio, guesty)" in told.help
+
+
 def test_the_main_file_may_be_named_itself(good):
     assert loaded(good / "syncd.yaml").require() == loaded(good).require()
 

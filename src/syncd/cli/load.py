@@ -12,7 +12,7 @@ from syncd.cli.exits import Exit
 from syncd.cli.output import Failure
 from syncd.config import Config, Loaded, PartnerConfig, load, main_file
 from syncd.config.facts import Finding
-from syncd.secrets import Vault
+from syncd.secrets import SecretError, Vault
 
 if TYPE_CHECKING:
     from syncd.cli.app import App
@@ -66,7 +66,12 @@ def database_url(app: App, config: Config) -> Iterator[str]:
         if config.database.url is None:
             how = how_to_get_a_database(app)
             raise Failure("no database is configured", "database.url is not set", how, exit=Exit.CONFIG)
-        yield vault_of(config).resolve(config.database.url).reveal()
+        try:
+            url = vault_of(config).resolve(config.database.url)
+        except SecretError as error:
+            own = "--embedded (and its --state-dir), where the daemon runs with a PostgreSQL of its own"
+            raise SecretError(str(error), hint=f"{error.hint}; or {own}") from None
+        yield url.reveal()
         return
     from syncd.store import embedded
 

@@ -33,7 +33,7 @@ class Finding:
 
 async def probe(app: App, config: Config, *, live: bool) -> list[Finding]:
     """Everything, however much of it fails."""
-    found = list(_secrets(config))
+    found = list(_secrets(config, embedded=app.embedded))
     found += [finding async for finding in _database(app, config)]
     found += [_address("server.listen", config.server.listen, app, public=True)]
     found += [_address("server.admin", config.server.admin, app, public=False)]
@@ -42,9 +42,9 @@ async def probe(app: App, config: Config, *, live: bool) -> list[Finding]:
     return found
 
 
-def references(config: Config) -> Iterator[tuple[str, Ref]]:
-    """Every secret the configuration names, with the place that names it."""
-    if config.database.url is not None:
+def references(config: Config, *, embedded: bool = False) -> Iterator[tuple[str, Ref]]:
+    """Every secret the configuration names, with the place that names it; `embedded`: whose database has no need of any."""
+    if config.database.url is not None and not embedded:
         yield "database.url", config.database.url
     if config.server.admin_token is not None:
         yield "server.admin_token", config.server.admin_token
@@ -57,12 +57,12 @@ def references(config: Config) -> Iterator[tuple[str, Ref]]:
             yield f"{name}.webhook.{number}", ref
 
 
-def _secrets(config: Config) -> Iterator[Finding]:
+def _secrets(config: Config, *, embedded: bool) -> Iterator[Finding]:
     from syncd.cli.load import vault_of
 
     vault = vault_of(config)
     count = 0
-    for place, ref in references(config):
+    for place, ref in references(config, embedded=embedded):
         try:
             vault.resolve(ref)
             count += 1

@@ -31,7 +31,7 @@ def run(app: App) -> Exit:
     if _on_a_terminal():
         from syncd import __version__
 
-        partners = ", ".join(config.partners) or "none yet: put a file into partners/"
+        partners = ", ".join(config.partners) or "none yet: syncd check says what to copy"
         say(f"syncd {__version__}  configuration {directory}")
         say(f"  partners   {partners} ({plural(len(config.integrations), 'integration')})")
         say(f"  public     http://{config.server.listen}/health, /ready, /metrics")

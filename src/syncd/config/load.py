@@ -140,6 +140,8 @@ def load(
                 partners[file.stem] = partner
         elif file.suffix == ".yml":
             others.append(Problem("warning", "not read: partner files end in .yaml", _shown(file)))
+    if not documents:
+        others.append(_no_partner(directory / "partners"))
     broken = {name for name in documents if name not in partners or _has_errors(documents[name])}
     sound = {name: found for name, found in partners.items() if name not in broken}
     broken |= check_across(documents, sound, drivers)
@@ -155,6 +157,18 @@ def load(
     else:
         whole = None
     return Loaded(whole, tuple(problems), frozenset(broken))
+
+
+def _no_partner(folder: Path) -> Problem:
+    """A configuration without a partner is sound, and what to do next is not to be guessed."""
+    examples = sorted(file.name.partition(".")[0] for file in folder.glob("*.yaml.example"))
+    if not examples:
+        help = "each partner has its file there: docs/configuration.md shows a first one"
+    else:
+        first = "stripe" if "stripe" in examples else examples[0]
+        copy = f"cp {_shown(folder)}/{first}.yaml.example {_shown(folder)}/{first}.yaml"
+        help = f"copy an example and put its credentials in place: {copy} ({', '.join(examples)})"
+    return Problem("warning", "no partner has a file: nothing will be synced", _shown(folder), help=help)
 
 
 def _read_partner(

@@ -69,14 +69,14 @@ def make(name: str, options: dict[str, Any]) -> Simulator:
     return made
 
 
-def file_options(name: str, served: Served) -> dict[str, Any]:
+def file_options(name: str, simulator: Simulator, url: str) -> dict[str, Any]:
     """What an integration's file says under `options` to work with a simulator: where else calls go, what must be said."""
     found: dict[str, Any] = {}
     if name in drivers.sources() and not drivers.kind(name).needs_spec:
         for option, described in drivers.load(name).spec.options.items():
             if described.kind == "url" and described.default:
-                found[option] = served.url + urlsplit(str(described.default)).path
-    return {**found, **served.simulator.needs()}
+                found[option] = url + urlsplit(str(described.default)).path
+    return {**found, **simulator.needs()}
 
 
 def run(
@@ -111,7 +111,7 @@ def run(
         takes = {each: simulator.options[option] for each, option in simulator.credentials.items()}
         facts = {"name": name, "url": served.url, "base_url": served.base_url, "port": served.port, "pid": os.getpid()}
         facts["credentials"] = takes
-        facts["options"] = file_options(name, served)
+        facts["options"] = file_options(name, simulator, served.url)
         sys.stdout.write(orjson.dumps(facts).decode() + "\n")
         sys.stdout.flush()
         told(facts)
