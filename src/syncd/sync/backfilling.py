@@ -1,41 +1,34 @@
 """Backfills at work: time ranges read again in the lowest lane, a page at a time, beside everything scheduled.
 
 They take no seat of the partner's pool, since a call of the low lane may wait minutes for its leave and would keep a seat
-from live work; so many at once have coroutines of their own. What is done is a row (R3): whoever owns the scope next goes on
-at the stored cursor. The checkpoint of the resource, its watermark and its schedule are not touched.
+from live work. Whoever owns the scope next goes on at the stored cursor. The checkpoint of the resource, its watermark and
+its schedule are not touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
-import anyio
 import structlog
-from anyio.abc import TaskGroup
 
-from syncd import metrics
 from syncd.clock import Clock
-from syncd.errors import OwnershipError, PayloadError, RejectedError, StoreError, SyncdError
+from syncd.errors import PayloadError, RejectedError, StoreError, SyncdError
 from syncd.limits import OverBudgetError
 from syncd.store import BACKFILL, Backfill, Peril, Store
 from syncd.sync.account import Account
 from syncd.sync.backfill_walk import Walk
 from syncd.sync.careful import Careful, parked_error
 from syncd.sync.decide import Later, RetryPolicy, decide
-from syncd.sync.part import Looking
+from syncd.sync.long_work import LongWork
 
 log = structlog.get_logger()
 
-AT_ONCE = 2
-"""Backfills of one partner under way at a time (R12), one an integration."""
-LOOK_SECONDS = 2.0
-IDLE_SECONDS = 30.0
-"""How often rows are looked for where none were: who asks for one wakes us."""
 
+class Backfilling(LongWork[Backfill]):
+    """One partner's."""
 
-class Backfilling(Looking):
-    """One partner's. `paused` says whether a person holds a resource."""
+    word, at_once, look_seconds = "backfill", 2, 2.0
 
     def __init__(
         self,
@@ -46,65 +39,19 @@ class Backfilling(Looking):
         paused: Callable[[str, str], bool],
         policy: RetryPolicy | None = None,
     ) -> None:
-        super().__init__("backfills", partner, clock, look_seconds=IDLE_SECONDS)
-        self._accounts = accounts
-        self._store = store
-        self._paused = paused
+        super().__init__(partner, accounts, store, clock, paused)
         self._policy = policy or RetryPolicy()
-        metrics.BOUND.labels("backfills").set(AT_ONCE)
-        self._held: set[str] = set()
-        """Integrations with one under way."""
 
-    async def run(self) -> None:
-        """Take up what waits, until cancelled."""
-        async with anyio.create_task_group() as self._group:
-            await super().run()
+    def _may(self, account: Account) -> bool:
+        return account.may_call()
 
-    async def _turn(self, woken: bool) -> float:
-        return LOOK_SECONDS if await self._look(self._group) else IDLE_SECONDS
+    async def _active(self, names: Sequence[str]) -> Sequence[Backfill]:
+        return await self._store.backfills.active(names)
 
-    # -- inside
+    def _is_due(self, one: Backfill) -> bool:
+        return one.not_before is None or one.not_before <= self._clock.now()
 
-    async def _look(self, group: TaskGroup) -> bool:
-        """Begin what may begin. True: look again soon."""
-        mine = [name for name, account in self._accounts.items() if account.may_call()]
-        waiting = await self._store.backfills.active(mine) if mine else []
-        for backfill in waiting:
-            name = backfill.integration
-            if len(self._held) >= AT_ONCE or self._stopping:
-                break
-            if name in self._held or not self._may(backfill):
-                continue
-            self._held.add(name)
-            self._idle.clear()
-            group.start_soon(self._work, backfill, name=f"backfill {name}/{backfill.resource}")
-        # A scope that is not ours yet, as at every start, may become so any moment, and nobody wakes us for that.
-        return bool(waiting or self._held or len(mine) < len(self._accounts))
-
-    def _may(self, backfill: Backfill) -> bool:
-        due = backfill.not_before is None or backfill.not_before <= self._clock.now()
-        return due and not self._paused(backfill.integration, backfill.resource)
-
-    async def _work(self, backfill: Backfill) -> None:
-        account = self._accounts[backfill.integration]
-        try:
-            await self._read(account, backfill)
-        except OwnershipError as error:
-            log.info("backfill_left", integration=account.name, resource=backfill.resource, reason=str(error))
-        except StoreError as error:
-            log.debug("backfills_wait", partner=self._partner, reason=str(error))
-            await self._clock.sleep(LOOK_SECONDS)
-        except Exception:
-            log.exception("work_crashed", partner=self._partner, work=f"backfill {backfill.id}")
-            await self._clock.sleep(LOOK_SECONDS)
-        finally:
-            self._held.discard(account.name)
-            if not self._held:
-                self._idle.set()
-            self._wake.set()
-
-    async def _read(self, account: Account, waiting: Backfill) -> None:
-        """Go on with one until its end, a failure, or a stop. Raises StoreError, OwnershipError."""
+    async def _do(self, account: Account, waiting: Backfill) -> None:
         fence = account.fence
         plan = account.plans.get(waiting.resource)
         taken = await self._store.backfills.take(waiting, scope=account.scope, fence=fence)
@@ -128,7 +75,7 @@ class Backfilling(Looking):
             if (step := careful.parked) is not None:
                 await careful.gives_up()
                 raise parked_error(account.name, plan.name, step, work=BACKFILL)
-            while not self._stopping and not self._paused(account.name, plan.name):
+            while self._goes_on(taken):
                 if not await walk.page():
                     await careful.ended()
                     log.info(

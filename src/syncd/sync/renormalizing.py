@@ -7,18 +7,14 @@ After the records come the rejects: one that the adapter reads now becomes a rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 
-import anyio
 import structlog
-from anyio.abc import TaskGroup
 
-from syncd import codec, metrics
-from syncd.clock import Clock
-from syncd.errors import OwnershipError, StoreError
-from syncd.store import Renormalization, Store
+from syncd import codec
+from syncd.store import Renormalization
 from syncd.sync.account import Account
-from syncd.sync.part import Looking
+from syncd.sync.long_work import LongWork
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.renormalize_walk import Walk
 
@@ -26,64 +22,23 @@ log = structlog.get_logger()
 
 DEATHS = 3
 """So often in a row the process may end over it; then it waits for a person to ask again."""
-LOOK_SECONDS = 1.0
-IDLE_SECONDS = 30.0
 
 
-class Renormalizing(Looking):
-    """One partner's, one at a time. `paused` says whether a person holds a resource."""
+class Renormalizing(LongWork[Renormalization]):
+    """One partner's, one at a time."""
 
-    def __init__(
-        self,
-        partner: str,
-        accounts: Mapping[str, Account],
-        store: Store,
-        clock: Clock,
-        paused: Callable[[str, str], bool] = lambda integration, resource: False,
-    ) -> None:
-        super().__init__("renormalizations", partner, clock, look_seconds=IDLE_SECONDS)
-        self._accounts = accounts
-        self._store = store
-        self._paused = paused
-        metrics.BOUND.labels("renormalizations").set(1)
+    word, at_once, look_seconds = "renormalization", 1, 1.0
 
-    async def run(self) -> None:
-        """Take up what waits, until cancelled."""
-        async with anyio.create_task_group() as self._group:
-            await super().run()
+    def _may(self, account: Account) -> bool:
+        return account.ownership.held
 
-    async def _turn(self, woken: bool) -> float:
-        return LOOK_SECONDS if await self._look(self._group) else IDLE_SECONDS
+    async def _active(self, names: Sequence[str]) -> Sequence[Renormalization]:
+        return await self._store.renormalizations.active(names)
 
-    async def _look(self, group: TaskGroup) -> bool:
-        """Begin the oldest that may begin. True: look again soon."""
-        if not self._idle.is_set() or self._stopping:
-            return True
-        mine = [name for name, account in self._accounts.items() if account.ownership.held]
-        waiting = await self._store.renormalizations.active(mine) if mine else []
-        ready = [one for one in waiting if not self._paused(one.integration, one.resource)]
-        if ready:
-            self._idle.clear()
-            group.start_soon(self._work, ready[0], name=f"renormalize {ready[0].integration}/{ready[0].resource}")
-        return bool(waiting) or len(mine) < len(self._accounts)
+    async def _crashed(self, account: Account, one: Renormalization, error: Exception) -> None:
+        await self._store.renormalizations.fail(one, fence=account.fence, reason=f"{type(error).__name__}: {error}")
 
-    async def _work(self, one: Renormalization) -> None:
-        account = self._accounts[one.integration]
-        try:
-            await self._read(account, one)
-        except OwnershipError as error:
-            log.info("renormalization_left", integration=one.integration, resource=one.resource, reason=str(error))
-        except StoreError as error:
-            log.debug("renormalizations_wait", partner=self._partner, reason=str(error))
-            await self._clock.sleep(LOOK_SECONDS)
-        except Exception as error:
-            log.exception("work_crashed", partner=self._partner, work=f"renormalization {one.id}")
-            await self._store.renormalizations.fail(one, fence=account.fence, reason=f"{type(error).__name__}: {error}")
-        finally:
-            self._idle.set()
-            self._wake.set()
-
-    async def _read(self, account: Account, waiting: Renormalization) -> None:
+    async def _do(self, account: Account, waiting: Renormalization) -> None:
         fence = account.fence
         plan = account.plans.get(waiting.resource)
         one = await self._store.renormalizations.take(
@@ -106,7 +61,7 @@ class Renormalizing(Looking):
             return
         walk = Walk(account, plan, one, fence)
         began = self._clock.monotonic()
-        if await walk.run(lambda: not self._stopping and not self._paused(one.integration, one.resource)):
+        if await walk.run(lambda: self._goes_on(one)):
             log.info(
                 "renormalization_ended",
                 partner=self._partner,
