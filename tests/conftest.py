@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -47,6 +47,12 @@ LONGEST = (
 """Files of whole paths that take longest, so that none of them is begun when there is nothing else left to do."""
 
 
+CROWDS = (
+    "test_histories", "test_exact", "test_adaptive", "test_capacity", "test_convergence",
+)  # fmt: skip
+"""How the names of files begin that do the same thousands of times: measuring branches would only make them slow."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Coverage follows into the workers and stops there: a traced daemon is a slow one, and tests of it wait for it.
 
@@ -69,6 +75,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return not whole, LONGEST.index(name) if whole and name in LONGEST else len(LONGEST), str(item.path)
 
     items.sort(key=turn)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Coverage stands still while whole paths are walked (daemons are other processes) and where crowds are."""
+    module = sys.modules.get("coverage")
+    measuring = module.Coverage.current() if module is not None else None
+    if measuring is None or not ("whole" in item.path.parts or item.path.stem.startswith(CROWDS)):
+        return (yield)
+    measuring.stop()
+    try:
+        return (yield)
+    finally:
+        measuring.start()
 
 
 @pytest.fixture(autouse=True)
