@@ -154,7 +154,7 @@ def _incremental(grade: Grade) -> str:
         and resource.strategy != "webhooks"
         and resource.parent is None
         and name not in fed
-        and (resource.every is None or resource.every < SELDOM)
+        and (resource.every or resource.ttl or 0.0) < SELDOM
     }
     return f"read whole, and often: {', '.join(sorted(whole))}" if whole else ""
 
