@@ -120,7 +120,8 @@ class Reloader:
         later = old.model_copy(update={name: getattr(wanted, name) for name in restart})
         changes += [f"{line} (in force after a restart)" for line in difference(old, later)]
         changes += _to_renormalize(old, new)
-        return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes), new
+        warnings = [warning.text() for warning in loaded.warnings]
+        return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes, warnings=warnings), new
 
     def _secrets(self) -> dict[Ref, str]:
         return {**self._supervisor.secrets(), **self._receivers.secrets()}

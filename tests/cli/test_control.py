@@ -80,6 +80,12 @@ def test_reload_waits_and_says_what_changed(run, start, directory: Path):
     assert done.stdout == "  guesty.limits 7/s -> 5/s\napplied: guesty\n"
 
 
+def test_reload_tells_what_a_check_would_warn_of(run, start, directory: Path):
+    start().status.reloaded = ReloadReport(ok=True, applied=["a"], warnings=["a.yaml:2:3: warning: no such file: x.json"])
+    done = run("reload", "--wait", "--config", directory)
+    assert done.exit_code == 0 and "warning: no such file: x.json" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("report", "code", "said"),
     [

@@ -47,6 +47,19 @@ def test_a_configuration_without_a_partner_says_what_to_copy(good):
     assert "attio.yaml.example" in told.help and "(attio, guesty)" in told.help
 
 
+def test_a_contract_whose_document_is_not_there_is_told_at_its_name(good):
+    text = "driver: guesty\ncontract: {spec: %s}\n" + ACME
+    write(good, "guesty", text % "specs/guesty.json")
+    (told,) = loaded(good).problems
+    assert (told.severity, told.line, told.column) == ("warning", 2, 18)
+    assert "specs/guesty.json" in told.message
+    (good / "specs").mkdir()
+    (good / "specs" / "guesty.json").write_text("{}")
+    assert loaded(good).problems == ()
+    write(good, "guesty", text % "[specs/guesty.json, specs/new.json]")
+    assert [one.column for one in loaded(good).problems] == [38]
+
+
 def test_the_main_file_may_be_named_itself(good):
     assert loaded(good / "syncd.yaml").require() == loaded(good).require()
 

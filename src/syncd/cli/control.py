@@ -116,7 +116,7 @@ def _print_reload(found: dict[str, Any]) -> None:
         say(f"{paint('not applied', 'yellow', err=True)} {partner}: what ran of it goes on as it was")
         for problem in problems:
             say(problem)
-    for problem in found.get("problems") or []:
+    for problem in [*(found.get("problems") or []), *(found.get("warnings") or [])]:
         say(problem)
     applied = found.get("applied") or []
     if found.get("problems"):

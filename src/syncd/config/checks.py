@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from syncd.config.chaos import MODE_HELP
 from syncd.config.document import Document
-from syncd.config.elsewhere import strays, told
+from syncd.config.elsewhere import check_addresses, check_plain_http
 from syncd.config.facts import DriverFacts, Facts
 from syncd.config.loosening import check_limits
 from syncd.config.models import Config
@@ -69,10 +70,8 @@ def _check_integration(
     for number, ref in enumerate(hook.secrets if hook else ()):
         if ref.literal is not None:
             _literal(document, (*here, "webhook", "secrets", number), strict)
-    url = integration.base_url or partner.base_url
-    if url and not integration.accept_risk and url.startswith("http:") and not _is_local(url):
-        path = (*here, "base_url") if integration.base_url else ("base_url",)
-        _tell_plain_http(document, path)
+    check_plain_http(document, partner, integration)
+    url = partner.base_url_for(name)
     signs = knows = True
     registers = False
     if driver is not None:
@@ -84,7 +83,7 @@ def _check_integration(
             _note_findings(document, here, facts)
         _check_credentials(document, name, integration, facts)
         _check_adapters(document, here, integration, facts)
-        _check_addresses(document, partner, integration, facts)
+        check_addresses(document, partner, integration, facts)
         _check_switches(document, partner, name, facts)
         if partner.limits is not None:
             check_limits(document, partner.limits, facts)
@@ -106,31 +105,6 @@ def _check_integration(
             help="secrets: [{file: ...}], or accept_risk: true in the integration",
             key=True,
         )
-
-
-def _tell_plain_http(document: Document, path: tuple[str | int, ...]) -> None:
-    document.problem(
-        path,
-        "plain http to another machine shows the credentials to everyone on the way",
-        severity="warning",
-        help="use https, or accept_risk: true in the integration",
-    )
-
-
-def _check_addresses(document: Document, partner: PartnerConfig, integration: IntegrationConfig, facts: Facts) -> None:
-    """No credential goes to a place that the file does not name: who moves `base_url` says where the rest is."""
-    url, options = partner.base_url_for(integration.name), partner.options_for(integration.name)
-    found = strays(facts, url, options, integration.origins)
-    path = ("integrations", integration.name, "base_url") if integration.base_url else ("base_url",)
-    if url is not None and found and not (integration.accept_risk and found[0].described):
-        message, help = told(url, found)
-        document.once(path, message, help=help, severity="warning" if found[0].described else "error")
-    if integration.accept_risk:
-        return
-    for one in facts.elsewhere:
-        if one.option in options and one.url.startswith("http:") and not _is_local(one.url):
-            own = ("integrations", integration.name, "options", one.option)
-            _tell_plain_http(document, own if document.has(own) else ("options", one.option))
 
 
 def _check_switches(document: Document, partner: PartnerConfig, name: str, facts: Facts) -> None:
@@ -271,6 +245,20 @@ def _check_credentials(document: Document, name: str, integration: IntegrationCo
             document.problem(here, f"missing credential {key!r}", help=f"{key}: {{file: ...}}; {REF_HELP}", key=True)
 
 
+def check_files(document: Document, partner: PartnerConfig, directory: Path) -> None:
+    """Files that a partner's file names: without them it runs, and does less than is meant."""
+    named = partner.contract.spec
+    for number, name in enumerate(partner.contract.specs):
+        if not (directory / name).is_file():
+            path = ("contract", "spec") if isinstance(named, str) else ("contract", "spec", number)
+            document.problem(
+                path,
+                f"no such file: {directory / name}: nothing is compared with it",
+                help="a relative path begins beside syncd.yaml",
+                severity="warning",
+            )
+
+
 def check_mode(document: Document, partner: PartnerConfig, main: Config | None) -> bool:
     """Is nothing in a partner's file that only `mode: development` allows? Where the main file is broken it is production."""
     if main is not None and main.mode == "development":
@@ -293,8 +281,3 @@ def _password_in(url: str) -> bool:
         return bool(urlsplit(url).password) or "password=" in url
     except ValueError:
         return True
-
-
-def _is_local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")

@@ -9,7 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from syncd.config.document import Document
 from syncd.config.facts import Elsewhere, Facts
+from syncd.config.partner import IntegrationConfig, PartnerConfig
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -52,3 +54,40 @@ def _origin(url: str) -> tuple[str, str, int]:
 def _shown(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def check_addresses(document: Document, partner: PartnerConfig, integration: IntegrationConfig, facts: Facts) -> None:
+    """No credential goes to a place that the file does not name: who moves `base_url` says where the rest is."""
+    url, options = partner.base_url_for(integration.name), partner.options_for(integration.name)
+    found = strays(facts, url, options, integration.origins)
+    path = ("integrations", integration.name, "base_url") if integration.base_url else ("base_url",)
+    if url is not None and found and not (integration.accept_risk and found[0].described):
+        message, help = told(url, found)
+        document.once(path, message, help=help, severity="warning" if found[0].described else "error")
+    for one in facts.elsewhere:
+        if one.option in options and one.url.startswith("http:") and not _is_local(one.url):
+            own = ("integrations", integration.name, "options", one.option)
+            _tell_plain_http(document, own if document.has(own) else ("options", one.option), integration)
+
+
+def check_plain_http(document: Document, partner: PartnerConfig, integration: IntegrationConfig) -> None:
+    """Nobody on the way should be able to read a credential."""
+    url = partner.base_url_for(integration.name)
+    if url and url.startswith("http:") and not _is_local(url):
+        path = ("integrations", integration.name, "base_url") if integration.base_url else ("base_url",)
+        _tell_plain_http(document, path, integration)
+
+
+def _tell_plain_http(document: Document, path: tuple[str, ...], integration: IntegrationConfig) -> None:
+    if not integration.accept_risk:
+        document.problem(
+            path,
+            "plain http to another machine shows the credentials to everyone on the way",
+            severity="warning",
+            help="use https, or accept_risk: true in the integration",
+        )
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")

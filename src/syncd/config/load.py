@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from syncd.config.across import check_across
-from syncd.config.checks import check_main, check_mode, check_partner
+from syncd.config.checks import check_files, check_main, check_mode, check_partner
 from syncd.config.document import Document, read
 from syncd.config.facts import DriverFacts, Finding
 from syncd.config.models import Config
@@ -136,6 +136,8 @@ def load(
         if file.suffix == ".yaml" and not file.name.startswith("."):
             documents[file.stem] = document = read(file, _shown(file), file.stem)
             partner = _read_partner(document, file.stem, drivers, strict)
+            if partner is not None:
+                check_files(document, partner, directory)
             if partner is not None and check_mode(document, partner, config):
                 partners[file.stem] = partner
         elif file.suffix == ".yml":

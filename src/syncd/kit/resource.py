@@ -167,8 +167,8 @@ class Resource(Model):
     every: Duration | None = Field(None, description="How often, unless the configuration says.")
     ttl: Duration | None = Field(
         None,
-        description="It seldom changes (users, teams): how long its copy serves. Read so often unless `every` or the "
-        "configuration says, and left alone by a `sync` of the whole integration until then.",
+        description="It seldom changes (users, teams): how long its copy serves. Read so often unless the configuration "
+        "says, and left alone by a `sync` of the whole integration until then.",
     )
     strategy: Literal["full", "incremental", "feed", "queue", "webhooks"] | None = Field(
         None,
