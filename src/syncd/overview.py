@@ -40,8 +40,8 @@ from syncd.store import PAUSE, NewTask, Store
 from syncd.subscriptions import Subscribers
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account, running_here
-from syncd.sync.health import explain_error
 from syncd.sync.rotating import refusal_over
+from syncd.sync.troubles import explain_error
 
 CANNOT_STORE = "the database cannot store a delivery now: syncd status says why"
 """All that is said of it in public."""

@@ -8,7 +8,8 @@ import pytest
 from syncd.errors import BreakerOpenError, TransientError
 from syncd.explain import State
 from syncd.sync import outage
-from syncd.sync.health import Health, explain_error
+from syncd.sync.health import Health
+from syncd.sync.troubles import explain_error
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(minutes=4)

@@ -8,7 +8,7 @@ from syncd.explain import Explanation
 from syncd.model import Lane
 from syncd.server.ports import TestReport
 from syncd.sync.account import Account
-from syncd.sync.health import explain_error
+from syncd.sync.troubles import explain_error
 
 TRIAL_SECONDS = 60.0
 

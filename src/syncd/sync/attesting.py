@@ -97,20 +97,20 @@ async def tell_unattested(account: Account, plan: ResourcePlan, stand: Stand | N
         before=began_at,
         most=MOST,
     )
-    before, known.unattested = known.unattested, None
     if not found:
+        known.remarks("unattested", None)
         return
     count = f"{MOST:,} or more" if len(found) == MOST else f"{len(found):,}"
     listed = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
     reason = f"{rules.resource}: {count} with a {rules.field} to come are not in {plan.name}: {listed}"
-    known.unattested = Explanation(
+    told = Explanation(
         "unattested",
         reason,
-        before.since if before is not None else now,
+        now,
         cause="they were called off and nobody told us, or the partner's listing leaves them out",
         action=f"look at them at the partner; ours: syncd records show {account.name}/{rules.resource} {found[0]}",
     )
-    if before is None or before.reason != reason:
+    if known.remarks("unattested", told):
         log.warning(
             "records_unattested",
             partner=account.partner,

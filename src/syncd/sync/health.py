@@ -8,25 +8,23 @@ the process (held deletions, pauses) live in rows and are told again after a sta
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from syncd.errors import (
-    AuthError,
-    BreakerOpenError,
-    PartnerError,
-    PayloadError,
-    PoisonError,
-    RateLimitError,
-    RejectedError,
-    StoreError,
-)
+from syncd.errors import AuthError, BreakerOpenError, PoisonError, RateLimitError
 from syncd.explain import NOTHING_TO_DO, Explanation, State
 from syncd.kit import Resource
-from syncd.store import KILLED, Stand, Sweep
+from syncd.store import Stand, Sweep
 from syncd.sync import outage, scope
 from syncd.sync.rejections import Rejections
+from syncd.sync.troubles import (
+    explain_error,
+    held_explanation,
+    revoked_explanation,
+    shut_out,
+    unacknowledged_explanation,
+)
 
 DOWN_AFTER = 3
 """Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
@@ -87,6 +85,19 @@ class ResourceHealth:
     """Its records come in another shape than before."""
     misshapen: bool = False
     """And that is a trouble."""
+
+    @property
+    def flaws(self) -> tuple[Explanation | None, ...]:
+        """What is wrong although its runs end well, the worst first."""
+        return self.refused, self.shape if self.misshapen else None, self.held, self.unacknowledged
+
+    def remarks(self, what: Literal["unattested", "renewed"], told: Explanation | None) -> bool:
+        """What a complete pass leaves to be said, or that it is over. Returns True when this is news."""
+        before: Explanation | None = getattr(self, what)
+        if told is not None and before is not None:
+            told = replace(told, since=before.since)
+        setattr(self, what, told)
+        return told is not None and (before is None or before.reason != told.reason)
 
 
 @dataclass(slots=True)
@@ -175,13 +186,7 @@ class Health:
 
     def revoked(self, event_type: str, since: datetime, until: datetime) -> Explanation:
         """A signed delivery says that our access was taken away: nothing is called before `until`."""
-        self.auth = Explanation(
-            "auth-failed",
-            f"the partner says that access was taken away ({event_type or 'by webhook'})",
-            since,
-            cause="somebody at the account removed the connection or its grant",
-            action=f"connect the account again, then: syncd credential test {self.integration}",
-        )
+        self.auth = revoked_explanation(self.integration, event_type, since)
         self.auth_retry_at = until
         return self.auth
 
@@ -197,15 +202,7 @@ class Health:
         ]
         known.unacknowledged = None
         if late:
-            known.unacknowledged = Explanation(
-                "unacknowledged",
-                f"{resource.name}: {len(late)} messages are not acknowledged, the oldest for "
-                f"{(now - min(late)).total_seconds() / 60:.0f} minutes",
-                since=min(late),
-                cause="they cannot be read, or the partner does not take their acknowledgement"
-                + (f"; {rules.otherwise}" if rules.otherwise else ""),
-                action=f"syncd dlq list {self.integration}",
-            )
+            known.unacknowledged = unacknowledged_explanation(self.integration, resource, late, now)
 
     def falls_silent(self, told: Explanation, resources: Sequence[str], *, missed: bool) -> None:
         """Webhooks no longer come: what they fed is polled until one does."""
@@ -277,20 +274,11 @@ class Health:
             return State.PAUSED, breaker
         if self._is_down():
             return State.DOWN, troubles[0]
-        held = [known.held for known in self.resources.values() if known.held is not None]
         if troubles:
             return State.DEGRADED, troubles[0]
-        refused = [known.refused for known in self.resources.values() if known.refused is not None]
-        if refused:
-            return State.DEGRADED, refused[0]
-        shapes = [known.shape for known in self.resources.values() if known.shape is not None and known.misshapen]
-        if shapes:
-            return State.DEGRADED, shapes[0]
-        if held:
-            return State.DEGRADED, held[0]
-        unacknowledged = [known.unacknowledged for known in self.resources.values() if known.unacknowledged is not None]
-        if unacknowledged:
-            return State.DEGRADED, unacknowledged[0]
+        for alike in zip(*(known.flaws for known in self.resources.values()), strict=True):
+            if (told := next(filter(None, alike), None)) is not None:
+                return State.DEGRADED, told
         if self.rotation is not None:
             return State.DEGRADED, self.rotation
         if self.silence is not None and self.missed:
@@ -303,12 +291,15 @@ class Health:
         waits = scope.rate_limited(gate, now) or scope.used_up(gate, now, wanted=bool(put_off))
         if waits is not None or put_off:
             return State.WAITING, waits or put_off[0]
-        remark = self.silence or next((known.shape for known in self.resources.values() if known.shape), None)
-        remark = (
-            remark or self.contract or next((one.unattested for one in self.resources.values() if one.unattested), None)
+        every = self.resources.values()
+        remarks = (
+            self.silence,
+            *(known.shape for known in every),
+            self.contract,
+            *(known.unattested for known in every),
+            *(known.renewed for known in every),
         )
-        remark = remark or next((one.renewed for one in self.resources.values() if one.renewed), None)
-        return State.HEALTHY, remark or next(scope.remarks(gate, now), None)
+        return State.HEALTHY, next(filter(None, remarks), None) or next(scope.remarks(gate, now), None)
 
     def resource_state(
         self, resource: str, gate: Mapping[str, Any], now: datetime, groups: Sequence[str] = ("",)
@@ -324,14 +315,8 @@ class Health:
             return (State.DOWN if breaker.code == outage.OPEN else State.PAUSED), breaker
         if known.trouble is not None:
             return (State.DOWN if known.failures >= DOWN_AFTER else State.DEGRADED), known.trouble
-        if known.refused is not None:
-            return State.DEGRADED, known.refused
-        if known.shape is not None and known.misshapen:
-            return State.DEGRADED, known.shape
-        if known.held is not None:
-            return State.DEGRADED, known.held
-        if known.unacknowledged is not None:
-            return State.DEGRADED, known.unacknowledged
+        if (told := next(filter(None, known.flaws), None)) is not None:
+            return State.DEGRADED, told
         put_off = self._put_off(resource, now)
         return (State.HEALTHY, known.shape or known.renewed) if put_off is None else (State.WAITING, put_off)
 
@@ -353,91 +338,3 @@ class Health:
             return False
         since = min(known.failed_since for known in failing if known.failed_since is not None)
         return self.last_success_at is None or self.last_success_at < since
-
-
-def shut_out(error: BaseException | None) -> BaseException | None:
-    """What the credential's own test was refused with: a word of permission is there no matter of one call, but of all."""
-    if isinstance(error, RejectedError) and error.status in (401, 403):
-        hint = "the credential lacks all rights: give them back at the partner, or another credential"
-        return AuthError(str(error), permanent=True, status=error.status, code=error.code, hint=hint)
-    return error
-
-
-def explain_error(integration: str, resource: str, error: BaseException, since: datetime) -> Explanation:
-    """The wording of every failure of a run; the codes are the runbook's page names."""
-    where = f"{integration}/{resource}"
-    text = str(error) or type(error).__name__
-    hint = getattr(error, "hint", "")
-    match error:
-        case AuthError():
-            return Explanation(
-                "auth-failed",
-                text,
-                since,
-                cause="the credential was revoked, rotated or lacks rights",
-                action=hint or f"syncd credential test {integration}",
-            )
-        case RateLimitError():
-            return Explanation(
-                "rate-limited", text, since, cause="the partner counts too many calls", action=hint or NOTHING_TO_DO
-            )
-        case BreakerOpenError(held=held, group=group):
-            command = f"syncd breaker {integration} {'release' if held else 'reset'}"
-            command += f" --group {group}" if group else ""
-            action = command if held else f"{NOTHING_TO_DO}, it is tried again by itself; now: {command}"
-            return Explanation(outage.HELD if held else outage.OPEN, text, since, action=hint or action)
-        case PayloadError():
-            return Explanation(
-                "schema-changed",
-                text,
-                since,
-                cause="the partner's answer no longer has the shape the driver expects",
-                action=hint or f"syncd dlq list {integration}",
-            )
-        case PoisonError():
-            return Explanation(
-                KILLED,
-                text,
-                since,
-                cause="a fault in the driver, or in a library it uses, that ends the process",
-                action=hint or f"syncd dlq list {integration}",
-            )
-        case PartnerError(status=status) if status is not None and 400 <= status < 500:
-            return Explanation(
-                "request-rejected",
-                text,
-                since,
-                cause="the partner refuses the request itself: a missing right, or a changed API",
-                action=hint or f"syncd dlq list {integration}",
-            )
-        case PartnerError():
-            return Explanation(
-                "partner-down",
-                text,
-                since,
-                cause="the partner or the way to it is down",
-                action=hint or f"{NOTHING_TO_DO}, it is tried again by itself; now: syncd sync {where}",
-            )
-        case StoreError():
-            return Explanation(
-                "database-down", text, since, cause="PostgreSQL refused or is away", action=hint or "syncd check --env"
-            )
-        case _:
-            return Explanation(
-                "internal-error",
-                f"{type(error).__name__}: {text}",
-                since,
-                cause="a fault in syncd or in a driver",
-                action=f"syncd dlq list {integration}",
-            )
-
-
-def held_explanation(integration: str, resource: str, sweep: Sweep, since: datetime) -> Explanation:
-    """What is said while deletions wait for a person (R9)."""
-    return Explanation(
-        "deletions-held",
-        f"{resource}: {sweep.reason}; nothing was deleted",
-        since=since,
-        cause="the listing was empty, cut short or of another account, unless they were really deleted",
-        action=f"look at the partner first; to delete them: syncd reconcile {integration}/{resource} --confirm",
-    )

@@ -22,7 +22,7 @@ from syncd.sync.attesting import tell_unattested
 from syncd.sync.careful import Careful, parked_error
 from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure, measure, tell
-from syncd.sync.health import Drift, explain_error
+from syncd.sync.health import Drift
 from syncd.sync.media import ask_for_lacking
 from syncd.sync.passing import came_later, tell_refused
 from syncd.sync.plan import ResourcePlan, Strategy
@@ -30,6 +30,7 @@ from syncd.sync.reading import Reader
 from syncd.sync.renaming import tell_renewed
 from syncd.sync.stages import Stages
 from syncd.sync.tally import Tally
+from syncd.sync.troubles import explain_error
 from syncd.sync.unsettled import ask_for_looks
 from syncd.sync.webhook_fed import is_fed
 

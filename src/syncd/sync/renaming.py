@@ -27,19 +27,19 @@ async def tell_renewed(account: Account, plan: ResourcePlan) -> None:
     pairs = await account.store.records.renewed(
         account.name, plan.name, fields=plan.resource.alike, since=now - TOLD_FOR, most=MOST
     )
-    before, known.renewed = known.renewed, None
     if not pairs:
+        known.remarks("renewed", None)
         return
     listed = ", ".join(f"{old} is perhaps {new} now" for old, new in pairs[:SHOWN]) + (", ..." if pairs[SHOWN:] else "")
     reason = f"{plan.name}: gone, while another one has the same {' and '.join(plan.resource.alike)}: {listed}"
-    known.renewed = Explanation(
+    told = Explanation(
         "ids-changed",
         reason,
-        before.since if before is not None else now,
+        now,
         cause="the partner gave it another id (a merge, a split), or it was deleted and made again",
         action=f"whoever refers to the old id has to know; ours: syncd records show {account.name}/{plan.name} {pairs[0][0]}",
     )
-    if before is None or before.reason != reason:
+    if known.remarks("renewed", told):
         log.warning(
             "ids_changed",
             partner=account.partner,

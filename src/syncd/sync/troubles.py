@@ -1,0 +1,136 @@
+"""The wording of what goes wrong; the codes are the runbook's page names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from syncd.errors import (
+    AuthError,
+    BreakerOpenError,
+    PartnerError,
+    PayloadError,
+    PoisonError,
+    RateLimitError,
+    RejectedError,
+    StoreError,
+)
+from syncd.explain import NOTHING_TO_DO, Explanation
+from syncd.kit import Resource
+from syncd.store import KILLED, Sweep
+from syncd.sync import outage
+
+
+def shut_out(error: BaseException | None) -> BaseException | None:
+    """What the credential's own test was refused with: a word of permission is there no matter of one call, but of all."""
+    if isinstance(error, RejectedError) and error.status in (401, 403):
+        hint = "the credential lacks all rights: give them back at the partner, or another credential"
+        return AuthError(str(error), permanent=True, status=error.status, code=error.code, hint=hint)
+    return error
+
+
+def explain_error(integration: str, resource: str, error: BaseException, since: datetime) -> Explanation:
+    """Of every failure of a run."""
+    where = f"{integration}/{resource}"
+    text = str(error) or type(error).__name__
+    hint = getattr(error, "hint", "")
+    match error:
+        case AuthError():
+            return Explanation(
+                "auth-failed",
+                text,
+                since,
+                cause="the credential was revoked, rotated or lacks rights",
+                action=hint or f"syncd credential test {integration}",
+            )
+        case RateLimitError():
+            return Explanation(
+                "rate-limited", text, since, cause="the partner counts too many calls", action=hint or NOTHING_TO_DO
+            )
+        case BreakerOpenError(held=held, group=group):
+            command = f"syncd breaker {integration} {'release' if held else 'reset'}"
+            command += f" --group {group}" if group else ""
+            action = command if held else f"{NOTHING_TO_DO}, it is tried again by itself; now: {command}"
+            return Explanation(outage.HELD if held else outage.OPEN, text, since, action=hint or action)
+        case PayloadError():
+            return Explanation(
+                "schema-changed",
+                text,
+                since,
+                cause="the partner's answer no longer has the shape the driver expects",
+                action=hint or f"syncd dlq list {integration}",
+            )
+        case PoisonError():
+            return Explanation(
+                KILLED,
+                text,
+                since,
+                cause="a fault in the driver, or in a library it uses, that ends the process",
+                action=hint or f"syncd dlq list {integration}",
+            )
+        case PartnerError(status=status) if status is not None and 400 <= status < 500:
+            return Explanation(
+                "request-rejected",
+                text,
+                since,
+                cause="the partner refuses the request itself: a missing right, or a changed API",
+                action=hint or f"syncd dlq list {integration}",
+            )
+        case PartnerError():
+            return Explanation(
+                "partner-down",
+                text,
+                since,
+                cause="the partner or the way to it is down",
+                action=hint or f"{NOTHING_TO_DO}, it is tried again by itself; now: syncd sync {where}",
+            )
+        case StoreError():
+            return Explanation(
+                "database-down", text, since, cause="PostgreSQL refused or is away", action=hint or "syncd check --env"
+            )
+        case _:
+            return Explanation(
+                "internal-error",
+                f"{type(error).__name__}: {text}",
+                since,
+                cause="a fault in syncd or in a driver",
+                action=f"syncd dlq list {integration}",
+            )
+
+
+def held_explanation(integration: str, resource: str, sweep: Sweep, since: datetime) -> Explanation:
+    """What is said while deletions wait for a person (R9)."""
+    return Explanation(
+        "deletions-held",
+        f"{resource}: {sweep.reason}; nothing was deleted",
+        since=since,
+        cause="the listing was empty, cut short or of another account, unless they were really deleted",
+        action=f"look at the partner first; to delete them: syncd reconcile {integration}/{resource} --confirm",
+    )
+
+
+def revoked_explanation(integration: str, event_type: str, since: datetime) -> Explanation:
+    """What is said when a signed delivery takes our access away."""
+    return Explanation(
+        "auth-failed",
+        f"the partner says that access was taken away ({event_type or 'by webhook'})",
+        since,
+        cause="somebody at the account removed the connection or its grant",
+        action=f"connect the account again, then: syncd credential test {integration}",
+    )
+
+
+def unacknowledged_explanation(
+    integration: str, resource: Resource, late: Sequence[datetime], now: datetime
+) -> Explanation:
+    """What is said of a queue that shows messages for too long; `late` is since when each has been shown."""
+    otherwise = "" if resource.queue is None else resource.queue.otherwise
+    return Explanation(
+        "unacknowledged",
+        f"{resource.name}: {len(late)} messages are not acknowledged, the oldest for "
+        f"{(now - min(late)).total_seconds() / 60:.0f} minutes",
+        since=min(late),
+        cause="they cannot be read, or the partner does not take their acknowledgement"
+        + (f"; {otherwise}" if otherwise else ""),
+        action=f"syncd dlq list {integration}",
+    )
