@@ -41,7 +41,7 @@ class House:
     def __init__(self, settings: Config, stage: Stage | None = None) -> None:
         self.stage = stage or Stage()
         self.settings = settings
-        self.held = True
+        self.held = self.takes = True
         self.api: Api | None = self.stage.api
         self.written: list[tuple[str, str, Any]] = []
         self.desk = Subscribers(lambda: [self.account()], lambda: self.settings, lambda: self)  # type: ignore[list-item,return-value,arg-type]
@@ -50,7 +50,7 @@ class House:
         return SimpleNamespace(
             name="one", plans={"things": None}, options={}, session=self.stage, clock=self.stage.clock, scope="plain/one",
             store=SimpleNamespace(credentials=self.stage), ownership=SimpleNamespace(held=self.held),
-            driver=SimpleNamespace(subscriptions=lambda options: self.api),
+            driver=SimpleNamespace(subscriptions=lambda options: self.api, takes_webhooks=self.takes), partner="plain",
         )  # fmt: skip
 
     @property
@@ -107,6 +107,20 @@ async def test_what_failed_half_way_is_written_down_too(tmp_path: Path) -> None:
     assert list(house.stage.sealed) == ["new1"], "the new one was made and is sealed"
 
 
+async def test_where_the_partner_has_no_api_the_address_to_enter_there_is_told(tmp_path: Path) -> None:
+    house = House(config(tmp_path))
+    house.api = None
+    told = await house.desk.list("one")
+    assert (told["url"], told["steps"], told["subscriptions"]) == (OURS, [], [])
+    assert "enter that address" in told["by_hand"]
+    with pytest.raises(RejectedError, match=f"enter {OURS} in its own pages"):
+        await house.desk.register("one", dry_run=False, who="ann")
+    house.takes = False
+    with pytest.raises(RejectedError, match="sends no webhooks"):
+        await house.desk.list("one")
+    assert house.stage.calls == []
+
+
 async def test_nobody_is_asked_without_an_address_a_way_or_the_lease(tmp_path: Path) -> None:
     house = House(config(tmp_path))
     with pytest.raises(ConfigError, match="does not run here"):
@@ -114,10 +128,7 @@ async def test_nobody_is_asked_without_an_address_a_way_or_the_lease(tmp_path: P
     house.held = False
     with pytest.raises(OwnershipError, match="another instance"):
         await house.desk.register("one", dry_run=False, who="ann")
-    house.held, house.api = True, None
-    with pytest.raises(ConfigError, match="cannot make subscriptions"):
-        await house.desk.list("one")
-    house.api, house.settings = house.stage.api, config(tmp_path, public="")
+    house.held, house.settings = True, config(tmp_path, public="")
     with pytest.raises(ConfigError, match="where partners reach") as caught:
         await house.desk.list("one")
     assert "public_url" in caught.value.hint

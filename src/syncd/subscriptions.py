@@ -15,7 +15,7 @@ import structlog
 
 from syncd import drivers
 from syncd.config import Config, did_you_mean
-from syncd.errors import ConfigError, OwnershipError, SyncdError
+from syncd.errors import ConfigError, OwnershipError, RejectedError, SyncdError
 from syncd.store import Store
 from syncd.sync.account import Account
 from syncd.sync.subscribed import REGISTERING, Action, Found, Step, among
@@ -43,6 +43,15 @@ class Subscribers:
         return {account.name: list(account.plans) for account in self._accounts()}
 
     async def list(self, integration: str) -> dict[str, Any]:
+        by_hand = self._by_hand(integration)
+        if by_hand:
+            none: dict[str, Any] = {"wanted": [], "subscriptions": [], "steps": [], "command": ""}
+            return {
+                "integration": integration,
+                "url": self._config().webhook_url(integration),
+                **none,
+                "by_hand": by_hand,
+            }
         subscribing = await self._looked(integration)
         return self._told(integration, subscribing)
 
@@ -65,9 +74,26 @@ class Subscribers:
             except SyncdError as error:
                 say.warning("webhooks_not_looked_at", integration=account.name, reason=str(error))
 
+    def _by_hand(self, integration: str) -> str:
+        """What somebody does where the partner has no API for it, and syncd knows the address; else empty."""
+        account = next((account for account in self._accounts() if account.name == integration), None)
+        url = self._config().webhook_url(integration) if account is not None else ""
+        if account is None or not url or account.driver.subscriptions(account.options) is not None:
+            return ""
+        if not account.driver.takes_webhooks:
+            raise RejectedError(f"{account.partner} sends no webhooks that its driver takes", hint="it is polled")
+        return (
+            f"{account.partner} has no API for subscriptions: enter that address in its own pages, and put the secret it "
+            "shows under `webhook: {secrets: [{file: ...}]}` in the integration; the driver's README says where"
+        )
+
     async def _change(
         self, integration: str, actions: Collection[Action], *, dry_run: bool, who: str
     ) -> dict[str, Any]:
+        by_hand = self._by_hand(integration)
+        if by_hand:
+            address = self._config().webhook_url(integration)
+            raise RejectedError(by_hand.replace("that address", address), hint=f"syncd webhook list {integration}")
         async with self._busy[integration]:
             subscribing = await self._looked(integration)
             if dry_run:

@@ -90,7 +90,9 @@ def _changed(app: App, integration: str, what: str, *, dry_run: bool) -> Exit:
 def _print_found(found: Mapping[str, Any]) -> None:
     result(f"deliveries are wanted at {found['url']}")
     rows = list(_rows(found))
-    if rows:
+    if found.get("by_hand"):
+        result(str(found["by_hand"]))
+    elif rows:
         result(table(rows, ("SUBSCRIPTION", "STATE", "EVENTS", "SECRET", "LEADS TO", "")))
     else:
         result("the partner has no subscription")

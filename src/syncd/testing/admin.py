@@ -13,11 +13,13 @@ GET    /_sim/acknowledged             ids of the deliveries that were answered w
 POST   /_sim/redeliver                {"count"}: the last deliveries again, in reverse
 POST   /_sim/attack                   {"kind": forged|altered|unsigned|stale, "count"}: deliveries nobody should take
 POST   /_sim/limits                   {"share", "tier", "silent"}: scale every limit or one; silent: without a word
-POST   /_sim/do/{action}              the partner's own, such as expire_tokens
+GET    /_sim/do                       which actions of its own the partner has
+POST   /_sim/do/{action}              one of them, such as expire_tokens
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -31,6 +33,18 @@ LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 def reply(body: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
+
+
+class UnknownActionError(LookupError):
+    """An action this partner does not have."""
+
+
+def actions(simulator: Simulator) -> str:
+    """What a partner's own admin actions are, and what they take, in words."""
+    own = type(simulator).action
+    if own.__qualname__.startswith("Simulator."):
+        return f"{simulator.name} has no actions of its own"
+    return f"{simulator.name} has {' '.join((inspect.getdoc(own) or '').split()).rstrip('.')}"
 
 
 async def answer(simulator: Simulator, request: web.Request) -> web.StreamResponse:
@@ -48,10 +62,14 @@ async def answer(simulator: Simulator, request: web.Request) -> web.StreamRespon
     parts = request.path.split("/")[2:]
     try:
         return reply(act(simulator, request.method, parts, params))
+    except UnknownActionError as error:
+        return reply({"error": str(error)}, 404)
     except KeyError as error:
         return reply({"error": f"there is no {error}"}, 404)
     except (TypeError, ValueError) as error:
         return reply({"error": str(error)}, 400)
+    except Exception as error:  # a record changed into what the simulator itself cannot read
+        return reply({"error": f"that does not fit the records here: {type(error).__name__}: {error}"}, 400)
 
 
 def act(simulator: Simulator, method: str, parts: list[str], params: dict[str, Any]) -> Any:
@@ -105,8 +123,10 @@ def act(simulator: Simulator, method: str, parts: list[str], params: dict[str, A
         case ("POST", "do", name):
             done = simulator.action(name, params)
             if done is None:
-                raise KeyError(name)
+                raise UnknownActionError(f"there is no {name!r}; {actions(simulator)}")
             return done
+        case ("GET", "do"):
+            return {"actions": actions(simulator)}
         case _:
             raise KeyError("/".join(parts))
     return {"ok": True}

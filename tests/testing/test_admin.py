@@ -1,0 +1,40 @@
+"""What a simulator says to somebody who asks it for something that cannot be."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import aiohttp
+import pytest
+
+from syncd.testing.admin import UnknownActionError, act, actions
+from syncd.testing.simulator import serve
+
+
+def simulator(name: str, **options: Any) -> Any:
+    return import_module(f"syncd.drivers.{name}.simulator").create(**options)
+
+
+def test_an_unknown_action_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UnknownActionError, match=r"there is no 'nonsense'; attio has `merge` .* and `scopes`"):
+        act(simulator("attio"), "POST", ["do", "nonsense"], {})
+    assert act(simulator("stripe"), "GET", ["do"], {}) == {"actions": "stripe has no actions of its own"}
+    assert "`expire_tokens`" in actions(simulator("cloudbeds"))
+
+
+async def test_a_change_that_does_not_fit_is_refused_in_words_and_nothing_breaks() -> None:
+    async with await serve(simulator("stripe", tiers=[])) as served, aiohttp.ClientSession(served.url) as client:
+        for wrong in (
+            {"op": "update", "resource": "customers", "count": 3, "changes": {"metadata": "text"}},
+            {"op": "update", "resource": "customers", "count": 1, "changes": "text"},
+            {"op": "random", "count": "many"},
+            ["no object"],
+        ):
+            async with client.post("/_sim/mutate", json=wrong) as answer:
+                assert answer.status == 400, wrong
+                assert (await answer.json())["error"]
+        async with client.get("/_sim/truth/customers") as answer:
+            assert answer.status == 200
+            found = (await answer.json())["records"].values()
+        assert not any(isinstance(one["metadata"], str) for one in found)
