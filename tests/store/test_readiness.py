@@ -12,6 +12,9 @@ from syncd.clock import SystemClock
 from syncd.store import readiness
 from syncd.store.intake import Intake
 
+MINE = "FROM pg_stat_activity WHERE application_name = 'syncd intake' AND datname = current_database()"
+"""The server is shared with tests that run at the same time; the database is not."""
+
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
@@ -46,7 +49,7 @@ async def test_a_connection_that_was_ended_is_replaced_before_anything_is_said(d
     intake = Intake(database, clock=SystemClock())
     assert await intake.ready() == ""
     hand = await asyncpg.connect(database)
-    await hand.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncd intake'")
+    await hand.execute(f"SELECT pg_terminate_backend(pid) {MINE}")
     await asyncio.sleep(readiness.FRESH_SECONDS)
     assert await intake.ready() == ""
     await hand.close()
@@ -56,7 +59,7 @@ async def test_a_connection_that_was_ended_is_replaced_before_anything_is_said(d
 async def test_a_locked_inbox_is_not_ready_and_keeps_the_connection(database: str):
     intake = Intake(database, clock=SystemClock())
     assert await intake.ready() == ""
-    pids = "SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name = 'syncd intake'"
+    pids = f"SELECT array_agg(pid) {MINE}"
     hand = await asyncpg.connect(database)
     async with asyncio.timeout(10):
         while (before := await hand.fetchval(pids)) is None:

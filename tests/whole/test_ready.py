@@ -17,6 +17,11 @@ from tests.whole.daemon import Daemon
 from tests.whole.postgres import Postgres
 from tests.whole.test_hostile import PATH, acme
 
+WAITING = (
+    "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
 
 class Door:
     """The public site, seen from outside."""
@@ -79,7 +84,7 @@ async def test_ready_is_what_a_delivery_would_be_answered(tmp_path: Path, databa
         async with hand.transaction():  # the store's own connections are all busy: no delivery needs them
             await hand.execute("LOCK TABLE syncd.dead_letters IN ACCESS EXCLUSIVE MODE")
             busy = [asyncio.create_task(daemon.get("/api/v1/dlq", admin=True)) for _ in range(14)]
-            while await hand.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < 10:
+            while await hand.fetchval(WAITING) < 10:
                 await asyncio.sleep(0.05)
             assert (await door.deliver(), await door.ready()) == (202, 200)
         await asyncio.gather(*busy, return_exceptions=True)
