@@ -306,6 +306,16 @@ async def test_a_part_grown_by_foreign_records_does_not_make_its_missing_ones_lo
     assert set(A) <= await alive(desk)
 
 
+async def test_of_what_the_partner_refused_to_list_nothing_is_missed_and_the_others_go_on(desk: Desk):
+    await in_parts(desk, ("a/0", A), ("b/0", B), first=True)
+    for _ in range(3):
+        result = await in_parts(desk, ("b/0", B[2:]), places=["a", "b"])
+    assert not result.held and len(await alive(desk)) == 98, "two of b are gone"
+    assert await desk.store.passes.places("acme", "things") == {"b"}
+    assert (await in_parts(desk, ("a/0", []), ("b/0", B[2:]), places=["a", "b"])).held == 10, "let in again, and empty"
+    assert (await in_parts(desk, ("b/0", B[2:]), places=["b"])).held == 10, "the options name it no more: a person says"
+
+
 async def test_windows_are_no_parts_of_their_own_and_one_record_of_few_may_go(desk: Desk):
     await in_parts(desk, ("a/0", A[:2]), ("a/1", A[2:4]), ("b/0", B[:40]), first=True)
     for _ in range(2):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd.errors import RejectedError
+from syncd.errors import AuthError, RejectedError
 from syncd.explain import State
 from syncd.kit import Request
 from syncd.kit.listing import Each
@@ -111,12 +111,38 @@ async def test_one_that_refuses_to_be_listed_starves_none_after_it_and_loses_not
     assert (state, why) == (State.DEGRADED, told)
     stand = await desk.store.checkpoints.stand("acme", "things")
     assert stand is not None and stand.passed_at is not None, "no reason to list all of it in each run"
-    assert stand.held is not None, "nothing is deleted before somebody has looked"
+    assert stand.held is None, "nothing is missed of what was not listed"
+    yards.rows["b"].pop()
+    for _ in range(2):
+        await desk.pull(full=True)
+    assert len([one for one in await live(desk) if one.startswith("b:")]) == 20, "nor do the others keep what is gone"
     refusing(desk)
     yards.rows["c"].pop()
     await desk.pull(full=True)
-    assert len(await live(desk)) == 8 * 21 - 1
+    assert len(await live(desk)) == 8 * 21 - 2
     assert desk.account.health.of("things").refused is None
+
+
+@pytest.mark.parametrize("let_in", [True, False])
+async def test_a_credential_that_one_refuses_is_refused_by_that_one_alone_where_its_own_test_is_let_in(
+    desk: Desk, let_in: bool
+) -> None:
+    Yards(desk)
+    desk.account.driver.test = lambda options=None: Request("/me")  # type: ignore[method-assign, assignment]
+
+    async def before(request: Request) -> None:
+        if (request.path == "/me" and not let_in) or dict(request.params).get("yard") == "b":
+            raise AuthError("not available to be connected", status=401, permanent=True)
+
+    desk.partner.before = before
+    if let_in:
+        await desk.pull(full=True)
+        assert len(await live(desk)) == 140
+        told = desk.account.health.of("things").refused
+        assert told is not None and "refuses to list b: not available" in told.reason
+    else:
+        with pytest.raises(AuthError):
+            await desk.pull(full=True)
 
 
 async def test_a_listing_all_of_which_is_refused_has_failed(desk: Desk) -> None:

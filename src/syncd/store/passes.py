@@ -70,7 +70,7 @@ class Passes:
         """The properties, accounts or the like that the last complete pass listed, empty ones too."""
         found = await self._database.fetch(
             "SELECT DISTINCT split_part(part, '/', 1) AS place FROM syncd.pass_parts "
-            "WHERE (integration, resource, pass_id) = ($1, $2, (SELECT max(id) FROM syncd.passes "
+            "WHERE listed >= 0 AND (integration, resource, pass_id) = ($1, $2, (SELECT max(id) FROM syncd.passes "
             "WHERE integration = $1 AND resource = $2 AND completed_at IS NOT NULL))",
             integration,
             resource,

@@ -7,7 +7,7 @@ records again, or a person confirms. Below one parent: `child_sweeps.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -92,6 +92,21 @@ FROM judged j WHERE j.place <> '' GROUP BY j.place ORDER BY j.place COLLATE "C"
 """
 """Of each property, account or the like: a record that the last pass did not show belongs where one before it showed it."""
 
+_UNHEARD = """
+WITH former AS (
+    SELECT p.part, p.ids, p.pass_id, max(p.pass_id) OVER (PARTITION BY split_part(p.part, '/', 1)) AS newest
+    FROM syncd.pass_parts p
+    WHERE p.integration = $1 AND p.resource = $2 AND p.pass_id < $3 AND split_part(p.part, '/', 1) = ANY ($4::text[])
+      AND NOT EXISTS (SELECT FROM syncd.pass_parts h WHERE (h.integration, h.resource, h.pass_id) = ($1, $2, $3)
+                      AND split_part(h.part, '/', 1) = split_part(p.part, '/', 1))
+), kept AS (
+    INSERT INTO syncd.pass_parts (integration, resource, pass_id, part, listed, ids)
+    SELECT $1, $2, $3, f.part, -1, f.ids FROM former f WHERE f.pass_id = f.newest RETURNING ids
+)
+INSERT INTO syncd.pass_pages (integration, resource, pass_id, ids) SELECT $1, $2, $3, k.ids FROM kept k
+"""
+"""What the pass was refused to list is taken to be as it was listed last; `listed` says that it was not, by -1."""
+
 _SWEPT = """
 SELECT max(id) FROM syncd.passes WHERE integration = $1 AND resource = $2 AND swept_at IS NOT NULL AND id < $3
 """
@@ -127,11 +142,15 @@ class Sweeps:
         history: History | Mapping[str, History] = History.CHANGES,
         missing: str = "gone",
         over: tuple[str, date] | None = None,
+        places: Collection[str] = (),
     ) -> Sweep:
         """Bury what the last two complete passes both missed, or hold it. Call it after a run finished `complete`.
 
         `missing` says what is done with those. `kept`: nothing is buried, whatever was missed; `read`: nor is it, and what
         the pass swept last has shown and this one has not is read once, by its id.
+
+        `places` are the properties, accounts or the like that the listing is walked for: of one of these that it does not
+        have, because the partner refused to list it, nothing is missed.
 
         `over`: a field with a record's last day, and the first day that the listing shows; what ended sooner is not missed.
 
@@ -157,6 +176,8 @@ class Sweeps:
             if not passes:
                 return Sweep()
             last, before = passes[0], passes[-1]
+            if places:
+                await connection.execute(_UNHEARD, integration, resource, last["id"], list(places))
             of_last = (integration, resource, last["id"], last["started_at"])
             found = await connection.fetchrow(
                 _JUDGE, *of_last, before["id"], before["started_at"], now, *since, timeout=UNHURRIED_SECONDS

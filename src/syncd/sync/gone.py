@@ -12,8 +12,8 @@ from syncd.errors import GoneError, RejectedError
 from syncd.kit import Resource
 from syncd.model import Checkpoint
 from syncd.store import Task
+from syncd.sync import let_in
 from syncd.sync.account import Account
-from syncd.sync.health import shut_out
 from syncd.sync.plan import ResourcePlan
 
 _DENIALS: Final = frozenset({401, 403})
@@ -73,9 +73,5 @@ async def believe_below(account: Account, child: Resource, gone: GoneError, task
 
 
 async def _ask_for_account(account: Account, gone: GoneError, task: Task) -> None:
-    if gone.status not in _DENIALS:
-        return
-    try:
-        await account.session.call(account.driver.test(account.options), lane=task.lane)
-    except RejectedError as error:
-        raise shut_out(error) or error from None
+    if gone.status in _DENIALS:
+        await let_in.ask(account, task.lane)

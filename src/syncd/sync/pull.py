@@ -205,6 +205,7 @@ class Pull:
                 history=account.history,
                 missing=plan.resource.missing,
                 over=self._over(),
+                places=account.driver.places(plan.resource),
             )
             tally.deleted += tally.sweep.deleted
             if tally.sweep.asked:

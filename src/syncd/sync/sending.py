@@ -28,6 +28,7 @@ from syncd.model import Lane
 from syncd.store import POISON, PushRow
 from syncd.sync.account import Account
 from syncd.sync.decide import Later, RetryPolicy, decide
+from syncd.sync.let_in import of_one_place
 from syncd.sync.push_asking import GIVE_BACK_SECONDS
 from syncd.sync.push_ending import Ending
 from syncd.sync.push_outcomes import buried, may_have_arrived, told
@@ -238,6 +239,7 @@ class _Try(Ending):
 
     async def _ended_badly(self, error: Exception) -> None:
         account, push = self._account, self._push
+        error = await of_one_place(account, error, Lane.HIGH) or error
         now = account.clock.now()
         account.health.task_failed(push.resource, error, now)
         if isinstance(error, AuthError):  # the next push would be refused as well

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from syncd.errors import GoneError, RejectedError
+from syncd.errors import AuthError, GoneError, RejectedError
 from syncd.model import Checkpoint, Lane
 from syncd.sync.account import Account
 from syncd.sync.careful import REQUEST, Careful
@@ -20,6 +20,7 @@ from syncd.sync.committing import Committer, ReadPage
 from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure
 from syncd.sync.inflight import Hold
+from syncd.sync.let_in import of_one_place
 from syncd.sync.line import Line
 from syncd.sync.listing import Step
 from syncd.sync.listings import listing_of
@@ -150,9 +151,12 @@ class Stages:
                     str(error), hint=error.hint, status=error.status, code=error.code, request_id=error.request_id
                 ) from None
             return Fetched(step, None, stats.calls, stats.waited_seconds)
-        except RejectedError as error:
-            if not self._passes_over(step, error):
+        except (RejectedError, AuthError) as error:
+            refused = error if isinstance(error, RejectedError) else await of_one_place(self.account, error, self.lane)
+            if refused is None:
                 raise
+            if not self._passes_over(step, refused):
+                raise refused from None
             return Fetched(step, None, stats.calls, stats.waited_seconds)
         finally:
             self.tally.calls += stats.calls

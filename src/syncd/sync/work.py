@@ -25,6 +25,7 @@ from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
 from syncd.sync.gone import believe, believe_below, refused
+from syncd.sync.let_in import of_one_place
 from syncd.sync.letters import letter_of_task
 from syncd.sync.listing import below, needs_fields
 from syncd.sync.media import MediaFetcher
@@ -180,6 +181,7 @@ class Worker:
         now = account.clock.now()
         if isinstance(error, GoneError):
             error = refused(error)  # what a record's own URL says was heeded where it was asked
+        error = await of_one_place(account, error, tasks[0].lane) or error
         if isinstance(error, AuthError):  # the next call would be refused as well
             account.health.auth_retry_at = now + timedelta(seconds=self._policy.auth_pause_seconds)
         account.health.task_failed(tasks[0].resource, error, now)

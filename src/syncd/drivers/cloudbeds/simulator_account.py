@@ -20,6 +20,8 @@ DENIED = {"error": "access_denied", "message": "The resource owner or authorizat
 EXPIRED = {"success": False, "message": "Access token is invalid or has expired."}
 NO_PROPERTY = 'Please specify "propertyID" parameter for this call'
 WRONG_PROPERTY = "None of the included property id's match the access_token user's property id"
+NOT_AVAILABLE = {"error": "access_denied", "message": "Application is not available to be connected."}
+CANCELED = "The property(ies) you are accessing have an invalid status. See details: canceled: "
 SAME_MOMENT = 2.0
 """Seconds within which a second refresh with the same token counts as parallel to the first."""
 TRIES = (60.0, 60.0, 60.0, 60.0)
@@ -57,6 +59,8 @@ class CloudbedsAccount(Simulator):
         """When a record that was changed here was modified, by its id; of all others the seed tells."""
         self.removed: dict[str, Raw] = {}
         """Reservations that were deleted: `includeDeleted` shows them."""
+        self.shut: dict[str, str] = {}
+        """Properties that were cancelled, or that disconnected the application."""
         super().__init__(**options)
         self.refresh = str(self.options["refresh_token"])
         self.deliveries.timeout_seconds = ANSWER_SECONDS
@@ -205,7 +209,8 @@ class CloudbedsAccount(Simulator):
 
     def action(self, name: str, params: Raw) -> Any:
         """`expire_tokens`; `rotate_key` ({"key"}); `silent` ({"resource", "id", "changes"}: a change without a stamp or an
-        event); `disconnect` (all subscriptions vanish)."""
+        event); `disconnect` (all subscriptions vanish); `shut` ({"property", "how": canceled, disconnected; left out: it is
+        open again)."""
         if name == "expire_tokens":
             self.tokens = dict.fromkeys(self.tokens, self.clock.monotonic())
         elif name == "rotate_key":
@@ -215,6 +220,10 @@ class CloudbedsAccount(Simulator):
             collection.replace(params["id"], {**collection.entries[params["id"]].raw, **params["changes"]})
         elif name == "disconnect":
             self.deliveries.targets.clear()
+        elif name == "shut":
+            self.shut.pop(params["property"], None)
+            if params.get("how"):
+                self.shut[params["property"]] = params["how"]
         else:
             return None
         return {"done": name}
@@ -258,6 +267,9 @@ class CloudbedsAccount(Simulator):
             raise Answer(self.fail(NO_PROPERTY))
         if told not in self.state["hotels"].entries:
             raise Answer(self.fail(WRONG_PROPERTY))
+        if told in self.shut:
+            gone = self.shut[told] == "disconnected"
+            raise Answer(self.reply(NOT_AVAILABLE, 401) if gone else self.fail(f"{CANCELED}{told}"))
         return told
 
     def of_property(self, collection: Collection, property_id: str) -> list[Entry]:
