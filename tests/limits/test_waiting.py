@@ -32,6 +32,7 @@ async def test_a_member_that_stops_leaves_the_line_and_what_it_has_under_way_goe
     await clock.advance(11)
     assert log == ["stops", "stays", "stays"]
     assert gate.view()["in_flight"] == 0
+    assert set(gate.view()["waited_seconds"]) == {"2/10s"}  # who was sent away waited for that too
 
 
 async def test_whoever_stays_goes_at_once_when_those_before_it_are_sent_away():

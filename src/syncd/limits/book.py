@@ -214,6 +214,7 @@ class Book:
         if call.ticket is None:
             return
         line = self._lines[call.lane, id(self.counting(call.budgets))]
+        call.blocked_by = call.blocked_by or line.blocked_by  # it waited for what its line waited for
         if line.queue.discard(call.ticket):
             self._left(line)
         call.ticket = None
