@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +21,7 @@ from syncd.config.load import load
 from syncd.errors import AskedWrongError, AuthError
 from syncd.kit import Delivery, Headers, Secret
 from syncd.scaffold import choices as chosen
-from syncd.scaffold import find_place, plain_choices
+from syncd.scaffold import find_place, plain_choices, write, yaml_text
 from syncd.testing.driver_suite import checks
 from syncd.testing.walking import walked
 from tests.scaffold.built import Build, build  # noqa: F401 - a fixture
@@ -160,3 +163,23 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatc
     found = CliRunner().invoke(cli, ["new", "driver", "newcomer"])
     assert (found.exit_code, "No space left" in found.stderr) == (2, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_example_of_a_driver_in_a_checkout_shows_its_own_defaults_and_no_other_partners() -> None:
+    template = (Path(__file__).resolve().parents[2] / "config" / "partners" / "rest.yaml.example").read_text("utf-8")
+    choices = plain_choices("acme")
+    text = yaml_text.example_yaml(choices, template)
+    assert "strategy: incremental " in text, "its listing is asked for what changed"
+    assert "rest" not in re.findall(r"[\w.]+", text.partition("driver: acme")[2])
+    assert not re.search(r"specs/rest|/rest\b|boat", text)
+    found = choices.resources[0]
+    whole = replace(choices, resources=(replace(found, rows=replace(found.rows, since="")),))
+    assert "strategy: full " in yaml_text.example_yaml(whole, template)
+
+
+def test_the_readme_of_a_package_names_no_place_on_this_machine(tmp_path: Path) -> None:
+    place = find_place("acme", directory=tmp_path, here=tmp_path)
+    written = write(plain_choices("acme"), place, datetime(2026, 11, 20, tzinfo=UTC))
+    text = (written.place.root / "README.md").read_text("utf-8")
+    assert "python -m pytest -q ." in text
+    assert str(tmp_path) not in text and sys.executable not in text

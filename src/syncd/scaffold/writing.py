@@ -122,13 +122,16 @@ def _partner_file(choices: Choices, place: Place) -> str:
 
 
 def _package_readme(choices: Choices, place: Place) -> str:
-    commands = "\n".join(place.commands)
+    """For whoever has the package, wherever it lies: not the commands of the machine it was begun on."""
     return f"""# {choices.title} for syncd
 
-A driver in a package of its own: `{place.module}/` is its folder, and its README says what is known of the partner.
+A driver in a package of its own: `{place.module}/` is its folder, and its README says what is known of the partner. In this
+folder:
 
 ```sh
-{commands}
+python -m pip install --quiet --editable '.[test]'
+python -m pytest -q .
+python -m syncd check --config config
 ```
 """
 

@@ -150,7 +150,9 @@ integrations:
 
 def example_yaml(choices: Choices, template: str) -> str:
     """The example in a checkout, which shows every key: as that of `driver: rest` does, with this driver's own in place."""
-    name, first = choices.name, choices.resources[0].rows.name
+    name, resource = choices.name, choices.resources[0]
+    first, rows = resource.rows.name, resource.rows
+    strategy = "incremental" if rows.since and rows.updated else "full"
     head, _, rest = template.partition("driver: rest\n")
     before, described, after = rest.partition("\nrest:\n")
     if described:
@@ -177,7 +179,12 @@ def example_yaml(choices: Choices, template: str) -> str:
         ("#   boats:", f"#   {first}:"),
         ("[14/s, 420/min]", "[5/s]"),
         ("concurrency: 4", "concurrency: 2"),
-        ("strategy: incremental ", "strategy: full "),
+        ("strategy: incremental ", f"strategy: {strategy:<12}"),
+        ("page_size: 50", f"page_size: {resource.page_size or 50}"),
+        ("specs/rest.json", f"specs/{name}.json"),
+        ("hooks.example.com/rest", f"hooks.example.com/{name}"),
+        ("rest.webhooks", "the driver's webhooks"),
+        ("rest.media", "the driver's media"),
         ("is taken from `rest:`", "is the driver's choice"),
         ("than those above", "than the driver's own"),
     ):
