@@ -36,7 +36,7 @@ from syncd.server.ports import (
     ServiceHealth,
     TestReport,
 )
-from syncd.store import PAUSE, NewTask, Store
+from syncd.store import PAUSE, NewTask, Store, reached
 from syncd.subscriptions import Subscribers
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account, running_here
@@ -428,10 +428,7 @@ class Engine:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _store(self) -> Store:
-        store = self._store_now()
-        if store is None:
-            raise StoreError("the database has not been reached yet", hint="syncd check --env")
-        return store
+        return reached(self._store_now())
 
     def _accounts(self) -> list[Account]:
         supervisor = self._supervisor()

@@ -12,7 +12,7 @@ from syncd.errors import RejectedError, StoreError, SyncdError
 from syncd.kit import STATE, Change
 from syncd.push_waits import reasons
 from syncd.redaction import redact
-from syncd.store import KeyUsedError, NewPush, PushRow, Store
+from syncd.store import KeyUsedError, NewPush, PushRow, Store, reached
 from syncd.store.outbox import OPEN
 from syncd.sync.account import Account
 
@@ -182,10 +182,7 @@ class Pushing:
         return account, change, stored is not None and live
 
     def _store(self) -> Store:
-        store = self._store_now()
-        if store is None:
-            raise StoreError("the database has not been reached yet", hint="syncd check --env")
-        return store
+        return reached(self._store_now())
 
 
 async def listed(

@@ -27,7 +27,7 @@ from syncd.kit.receiver import Receiver
 from syncd.ports import StoredCredential
 from syncd.redaction import KNOWN
 from syncd.secrets import Ref, Secret, Vault, fingerprint
-from syncd.store import SealError, Store
+from syncd.store import SealError, Store, reached
 
 say = structlog.get_logger()
 
@@ -95,9 +95,7 @@ class Receivers:
 
     async def refresh(self) -> None:
         """Read the sealed secrets anew. Raises StoreError where the database cannot be asked."""
-        store = self._store()
-        if store is None:
-            raise StoreError("the database has not been reached yet", hint="syncd check --env")
+        store = reached(self._store())
         sealed: dict[str, dict[str, Secret]] = {}
         unopened: dict[str, str] = {}
         self._asked = self.ready = False  # what has changed is not known before all of it was read
@@ -118,9 +116,7 @@ class Receivers:
 
     async def keep(self, clock: Clock) -> None:
         """Read the sealed secrets as soon as the database gives them, and again whenever an instance changed some."""
-        store = self._store()
-        if store is None:
-            raise StoreError("the database has not been reached yet", hint="syncd check --env")
+        store = reached(self._store())
         said = False
         with contextlib.suppress(StoreError):  # away at this moment: the wire listens as soon as it is back
             await store.listen(CHANNEL, lambda _: self._changed.set())

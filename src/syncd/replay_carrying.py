@@ -12,7 +12,7 @@ import structlog
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import StoreError
-from syncd.store import REPLAYS, Store
+from syncd.store import REPLAYS, Store, reached
 from syncd.store.database import DataRefusedError
 from syncd.store.replay_steps import PORTION
 from syncd.sync.part import Looking
@@ -101,7 +101,4 @@ class Carrying(Looking):
             )
 
     def _store(self) -> Store:
-        store = self._store_now()
-        if store is None:
-            raise StoreError("the database has not been reached yet", hint="syncd check --env")
-        return store
+        return reached(self._store_now())

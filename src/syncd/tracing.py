@@ -17,7 +17,7 @@ from syncd.kit import Driver
 from syncd.kit.webhooks import Delivery, Event
 from syncd.model import Headers
 from syncd.redaction import KNOWN
-from syncd.store import Store
+from syncd.store import Store, reached
 from syncd.store.received import ALL, Received, Which
 from syncd.store.rows import fetch_key
 
@@ -72,10 +72,7 @@ class Tracing:
 
     @property
     def _store(self) -> Store:
-        store = self._stored()
-        if store is None:
-            raise StoreError("the database has not been reached yet", hint="syncd check --env")
-        return store
+        return reached(self._stored())
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

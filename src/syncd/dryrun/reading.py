@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from syncd.errors import BreakerOpenError, GoneError, PayloadError, RateLimitError, RejectedError
-from syncd.kit import Driver, Item, Request, Resource, Response
-from syncd.model import Checkpoint, Lane, Mode
+from syncd.errors import GoneError, PayloadError
+from syncd.kit import Driver, Item, Resource, Response
+from syncd.model import Checkpoint, Mode
 from syncd.store.comparisons import Kept
 from syncd.sync.account import Account
 from syncd.sync.differences import FieldDifference, There, differing, seen_there
 from syncd.sync.listing import ChildListing, Listing, needs_fields
 from syncd.sync.listings import listing_of
+from syncd.sync.patience import Patience
 from syncd.sync.plan import ResourcePlan, Strategy
 
 Parents = list[tuple[str, Mapping[str, Any] | None]]
@@ -69,8 +70,11 @@ class Exchange:
     """Records on the page."""
 
 
-class DryRun:
-    """Of one resource. `run` may be cancelled; what was found until then stays."""
+class DryRun(Patience):
+    """Of one resource. `run` may be cancelled; what was found until then stays.
+
+    Limits are waited out; somebody watches, so a partner that is sick is said at once.
+    """
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class DryRun:
     ) -> None:
         """`since`: what changed from then on, as an incremental run asks. `keep`: hold the answers, to make samples of.
         `calls`: at most so many of the listing."""
+        super().__init__(account, pause_seconds=PAUSE_SECONDS)
         self.account = account
         self.resource = _with_few(plan.resource, limit)
         self.own_page_size = self.resource.page_size == plan.resource.page_size
@@ -100,10 +105,6 @@ class DryRun:
         self._limit = limit
         self._keep = keep
         self._most_calls = calls
-        self.calls = 0
-        self.waited_seconds = 0.0
-        self.waits_for = ""
-        """What it was told to wait for, last."""
         self._parents: dict[str, Mapping[str, Any] | None] = {}
 
     @property
@@ -128,7 +129,7 @@ class DryRun:
             pages += 1
             response: Response | None = None
             try:
-                response = await self._call(step.request)
+                response = await self.call(step.request)
             except GoneError:
                 if step.parent_id is None:
                     raise
@@ -145,31 +146,6 @@ class DryRun:
         self.ended = step is None
 
     # -- inside
-
-    async def _call(self, request: Request) -> Response:
-        """One call in the lowest lane. Limits are waited out; somebody watches, so a partner that is sick is said at once."""
-        account = self.account
-        while True:
-            _ = account.fence  # who owns the scope counts its calls
-            if account.health.paused is not None:
-                raise RejectedError(f"{account.name} is paused", hint=f"syncd resume {account.name}")
-            stats = account.session.stats()
-            try:
-                return await account.session.call(request, lane=Lane.LOW, stats=stats)
-            except RateLimitError as error:
-                if error.hopeless:
-                    raise
-                self.waits_for, until = str(error), error.retry_at
-            except BreakerOpenError as error:
-                if error.held:
-                    raise
-                self.waits_for, until = str(error), error.retry_at
-            finally:
-                self.calls += stats.calls
-                self.waited_seconds += stats.waited_seconds
-            pause = PAUSE_SECONDS if until is None else max(1.0, (until - account.clock.now()) / timedelta(seconds=1))
-            self.waited_seconds += pause
-            await account.clock.sleep(pause)
 
     async def _listing(self, checkpoint: Checkpoint) -> Listing | ChildListing:
         account, plan = self.account, self._plan
@@ -200,7 +176,7 @@ class DryRun:
         if plan.strategy is Strategy.CHILDREN or plan.resource.queue is not None:
             return []
         resource = _with_few(plan.resource, PARENTS_TRIED)
-        response = await self._call(account.driver.request(resource, Checkpoint(account.name, name)))
+        response = await self.call(account.driver.request(resource, Checkpoint(account.name, name)))
         found: Parents = []
         for item in account.driver.items(resource, response)[:PARENTS_TRIED]:
             if item.raw is None or item.resource != name:

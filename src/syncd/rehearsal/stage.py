@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from syncd import drivers
 from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig
-from syncd.errors import ConfigError, StoreError
+from syncd.errors import ConfigError
 from syncd.kit import Driver
 from syncd.kit.receiver import Accepted, Receiver
 from syncd.kit.webhooks import Delivery, Event
@@ -20,7 +20,7 @@ from syncd.receivers import KIND
 from syncd.rehearsal.draft import Rehearsal, Wish, rehearse, samples_of, types_of
 from syncd.secrets import Secret, Vault
 from syncd.server.address import is_loopback
-from syncd.store import Store
+from syncd.store import Store, reached
 from syncd.tracing import Names
 
 MOST_NAMES: Final = 50
@@ -171,10 +171,7 @@ class Stage:
 
     @property
     def _store(self) -> Store:
-        store = self._stored()
-        if store is None:
-            raise StoreError("the database has not been reached yet", hint="syncd check --env")
-        return store
+        return reached(self._stored())
 
 
 def _writes(event: Event) -> bool:

@@ -29,7 +29,7 @@ from syncd.store.rows import Acknowledge, Known, NewTask, PageResult, PageWrite,
 from syncd.store.runs import Run
 from syncd.store.schemas import SchemaWrite, StoredSchema
 from syncd.store.sealing import KeyRing, SealError, new_key_line
-from syncd.store.store import Store
+from syncd.store.store import Store, reached
 from syncd.store.task_turns import POISON, SUSPECT, Task
 from syncd.store.tasks import WISHES
 from syncd.store.trials import Trial, Tried
@@ -100,5 +100,6 @@ __all__ = [
     "Validator",
     "asking",
     "new_key_line",
+    "reached",
     "view_name",
 ]

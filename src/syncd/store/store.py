@@ -47,6 +47,13 @@ from syncd.store.waits import Waits
 from syncd.store.wire import Listener, Wire
 
 
+def reached(store: Store | None) -> Store:
+    """The store, once there is one. Raises StoreError before."""
+    if store is None:
+        raise StoreError("the database has not been reached yet", hint="syncd check --env")
+    return store
+
+
 class Store:
     """Everything syncd remembers. Every method raises StoreError when the database is away; the next call reconnects."""
 

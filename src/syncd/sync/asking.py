@@ -1,17 +1,15 @@
-"""Asking a partner in no hurry: in the lowest lane, waiting out limits and short outages; records by their ids too."""
+"""Asking a partner in no hurry for records by their ids, or whatever else there is to compare."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 
-from syncd.errors import BreakerOpenError, GoneError, PayloadError, RateLimitError, RejectedError, TransientError
-from syncd.kit import Request, Response
-from syncd.model import Lane
+from syncd.errors import GoneError, PayloadError
 from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
 from syncd.sync.differences import There, seen_there
+from syncd.sync.patience import Patience
 from syncd.sync.plan import ResourcePlan
 
 LONGEST_WAIT_SECONDS = 3600.0
@@ -26,15 +24,13 @@ IDS_A_TURN = 50
 """Records read one by one between two looks at the copy."""
 
 
-class Asking:
-    """Of one resource. Counts what it costs."""
+class Asking(Patience):
+    """Of one resource."""
 
     def __init__(self, account: Account, plan: ResourcePlan) -> None:
-        self.calls = 0
-        self.waited_seconds = 0.0
+        super().__init__(account, pause_seconds=PAUSE_SECONDS, longest_seconds=LONGEST_WAIT_SECONDS, tries=TRIES)
         self.unread: set[str] = set()
         """Records whose own answer could not be read: nothing is known of them."""
-        self._account = account
         self._plan = plan
 
     @property
@@ -88,41 +84,3 @@ class Asking:
             return None
         # An answer under another id is a record that was merged into that one.
         return there if there is None or there.external_id == external_id else None
-
-    async def call(self, request: Request) -> Response:
-        """One call. Raises OwnershipError once another instance owns the scope, RejectedError once a person has paused it."""
-        account = self._account
-        waited, failures = 0.0, 0
-        while True:
-            _ = account.fence  # who owns the scope counts its calls
-            if account.health.paused is not None:
-                raise RejectedError(f"{account.name} is paused", hint=f"syncd resume {account.name}")
-            stats = account.session.stats()
-            try:
-                return await account.session.call(request, lane=Lane.LOW, stats=stats)
-            except RateLimitError as error:
-                if error.hopeless:
-                    raise
-                pause = self._pause(error.retry_at)
-                if waited + pause > LONGEST_WAIT_SECONDS:
-                    raise
-            except BreakerOpenError as error:
-                pause = self._pause(error.retry_at)
-                if error.held or waited + pause > LONGEST_WAIT_SECONDS:
-                    raise
-            except TransientError as error:
-                failures += 1
-                pause = self._pause(error.retry_at)
-                if failures >= TRIES or waited + pause > LONGEST_WAIT_SECONDS:
-                    raise
-            finally:
-                self.calls += stats.calls
-                self.waited_seconds += stats.waited_seconds
-            waited += pause
-            self.waited_seconds += pause
-            await account.clock.sleep(pause)
-
-    def _pause(self, until: datetime | None) -> float:
-        if until is None:
-            return PAUSE_SECONDS
-        return max(1.0, (until - self._account.clock.now()) / timedelta(seconds=1))
