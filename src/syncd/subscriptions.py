@@ -144,19 +144,16 @@ class Subscribers:
                 hint="the same command on that machine; or in a minute, if this one was just started after a crash",
             )
         config = self._config()
-        partner, settings = config.integrations[integration]
-        api = account.driver.subscriptions(account.options)
-        if api is None:
-            raise ConfigError(
-                f"the driver {partner.driver} cannot make subscriptions",
-                hint="make it in the partner's own pages and put its secret under `webhook: {secrets: [{file: ...}]}`",
-            )
+        _, settings = config.integrations[integration]
         url = config.webhook_url(integration)
         if not url:
             raise ConfigError(
                 "nothing says where partners reach this daemon",
                 hint="public_url under server in syncd.yaml, then a restart; or webhook: {url: ...} in the integration",
             )
+        api = account.driver.subscriptions(account.options)
+        if api is None:
+            raise RejectedError(self._by_hand(integration))
         return Subscribing(account, api, url, in_file=settings.webhook is not None and bool(settings.webhook.secrets))
 
     def _told(
