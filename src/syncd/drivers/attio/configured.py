@@ -32,11 +32,17 @@ class Valued(Resource):
         return frozenset(steps[1] for steps in sources)
 
 
+def score_rate(given: Mapping[str, Any]) -> str:
+    """How much the queries of ten seconds may score together. Raises ConfigError."""
+    if given["score_limit"] < LEAST_SCORE:
+        raise ConfigError(f"attio: options.score_limit: below {LEAST_SCORE} no query would ever be let go")
+    return f"{given['score_limit']}/10s"
+
+
 def made(own: Mapping[str, Resource], given: Mapping[str, Any]) -> dict[str, Resource]:
     """All resources under these options; `own` are those of the description. Raises ConfigError."""
     found: dict[str, Resource] = dict(own)
-    if given["score_limit"] < LEAST_SCORE:
-        raise ConfigError(f"attio: options.score_limit: below {LEAST_SCORE} no query would ever be let go")
+    score_rate(given)
     for name, slug in chosen("objects", given["objects"]):
         if not (slug in STANDARD and name == slug):
             _add(found, object_name(name, own), _object(own["companies"], slug))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from syncd.drivers.attio import naming
-from syncd.drivers.attio.configured import UUID, Valued, made, safe
+from syncd.drivers.attio.configured import UUID, Valued, made, safe, score_rate
 from syncd.drivers.attio.values import flat
 from syncd.drivers.attio.writing import check_name, values_of
 from syncd.kit import (
@@ -87,7 +87,7 @@ class Attio(RestDriver):
     def limits(self, options: Mapping[str, Any]) -> Limits:
         given = checked_options(self.spec, options)
         limits = self.spec.limits
-        score = {"rate": f"{given['score_limit']}/10s", "weighted": True}
+        score = {"rate": score_rate(given), "weighted": True}
         tiers = [tier for tier in limits.tiers if not tier.weighted]
         return limits.model_copy(update={"tiers": (*tiers, Tier.model_validate(score))})
 
