@@ -8,13 +8,14 @@ from pathlib import Path
 import structlog
 
 from syncd import drivers, log, metrics
-from syncd.build import Builder, Built, Scopes
+from syncd.build import Builder, Built
 from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig, load
 from syncd.config.difference import difference
 from syncd.config.problems import Problem
 from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.receivers import Receivers
+from syncd.scopes import Scopes
 from syncd.secrets import Ref, Vault, fingerprint
 from syncd.server.ports import ReloadReport
 from syncd.supervisor import Supervisor
@@ -120,7 +121,8 @@ class Reloader:
         later = old.model_copy(update={name: getattr(wanted, name) for name in restart})
         changes += [f"{line} (in force after a restart)" for line in difference(old, later)]
         changes += _to_renormalize(old, new)
-        warnings = [warning.text() for warning in loaded.warnings]
+        touched = {None, *applied, *kept}  # of files nobody changed they were told before
+        warnings = [warning.text() for warning in loaded.warnings if warning.partner in touched]
         return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes, warnings=warnings), new
 
     def _secrets(self) -> dict[Ref, str]:

@@ -101,7 +101,7 @@ class ReloadReport:
     changes: Sequence[str] = ()
     """One line a difference (`guesty.limits.tiers 7/s -> 5/s`), secrets as short hashes."""
     warnings: Sequence[str] = ()
-    """What is legal in the files and surely not meant, as `syncd check` says it."""
+    """What is legal in the files that changed and surely not meant, as `syncd check` says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
