@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from syncd.build import GateSettings, Scopes
 from syncd.limits import BreakerPolicy
+from syncd.scopes import GateSettings, Scopes
 from syncd.store import Store
 from syncd.testing.clock import FakeClock
 

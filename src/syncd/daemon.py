@@ -19,7 +19,7 @@ from aiohttp import web
 from anyio.abc import TaskGroup
 
 from syncd import __version__, drivers, log, metrics
-from syncd.build import Builder, Scopes, ScopeState
+from syncd.build import Builder
 from syncd.clock import Clock, SystemClock
 from syncd.config import Config, load, main_file
 from syncd.errors import ConfigError, SchemaError, StoreError, SyncdError
@@ -29,6 +29,7 @@ from syncd.pulse import WORK_STUCK_SECONDS, Pulse
 from syncd.receivers import Receivers
 from syncd.rehearsal import Stage
 from syncd.reload import Reloader, tell_warnings
+from syncd.scopes import Scopes, ScopeState
 from syncd.sdnotify import Notifier
 from syncd.secrets import Secret, Vault
 from syncd.server import (

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from syncd import drivers
-from syncd.build import resource_plans
 from syncd.config import PartnerConfig
 from syncd.planning import Sight
 from syncd.planning.backfill import Range, bounds_of, cost
+from syncd.plans import resource_plans
 from syncd.sync.measured import Measured
 
 KNOWN = Sight(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from syncd.build import ScopeState
 from syncd.errors import OwnershipError, StoreError
+from syncd.scopes import ScopeState
 from syncd.sync.ownership import LEASE_SECONDS, RETRY_SECONDS, Ownership
 from syncd.testing.clock import FakeClock
 

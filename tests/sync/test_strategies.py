@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd import drivers
-from syncd.build import resource_plan
 from syncd.config import ResourceConfig
 from syncd.config.units import format_duration
 from syncd.kit import Resource
 from syncd.model import Checkpoint, Mode
+from syncd.plans import resource_plan
 from syncd.store import Row, Stand
 from syncd.sync.drift import IN_FLIGHT, Measure, measure, remark
 from syncd.sync.health import Drift, Health

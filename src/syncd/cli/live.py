@@ -60,8 +60,9 @@ async def alone(app: App, config: Config, name: str, *, make: bool, do: str) -> 
     `do` is the command to run elsewhere, where another instance has the scope.
     """
     from syncd import log
-    from syncd.build import Builder, Scopes
+    from syncd.build import Builder
     from syncd.cli.load import open_store, vault_of
+    from syncd.scopes import Scopes
 
     log.configure("debug" if app.debug else "error")  # the report is the news; the lines beside it are for --debug
     partner, integration = config.integrations[name]

@@ -17,8 +17,8 @@ from syncd.sync.account import Account
 from syncd.sync.differences import FieldDifference, There, differing, seen_there
 from syncd.sync.listing import ChildListing, Listing, needs_fields
 from syncd.sync.listings import listing_of
-from syncd.sync.patience import Patience
 from syncd.sync.plan import ResourcePlan, Strategy
+from syncd.sync.unhurried import Unhurried
 
 Parents = list[tuple[str, Mapping[str, Any] | None]]
 
@@ -70,7 +70,7 @@ class Exchange:
     """Records on the page."""
 
 
-class DryRun(Patience):
+class DryRun(Unhurried):
     """Of one resource. `run` may be cancelled; what was found until then stays.
 
     Limits are waited out; somebody watches, so a partner that is sick is said at once.

@@ -12,7 +12,6 @@ from typing import Any
 from cronsim import CronSim
 
 from syncd import drivers
-from syncd.build import gate_settings, resource_plans
 from syncd.client.trip import budgets_of, route_of
 from syncd.config import Config, PartnerConfig, format_duration
 from syncd.errors import SyncdError
@@ -22,6 +21,8 @@ from syncd.limits.bucket import build
 from syncd.limits.capacity import Capacity
 from syncd.limits.tiers import TierSpec
 from syncd.model import Checkpoint
+from syncd.plans import resource_plans
+from syncd.scopes import gate_settings
 from syncd.store import Store
 from syncd.sync import measured as figures
 from syncd.sync.loads import Figure, Known, Load, ScopeLoad

@@ -9,8 +9,8 @@ from syncd.errors import GoneError, PayloadError
 from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
 from syncd.sync.differences import There, seen_there
-from syncd.sync.patience import Patience
 from syncd.sync.plan import ResourcePlan
+from syncd.sync.unhurried import Unhurried
 
 LONGEST_WAIT_SECONDS = 3600.0
 """One call is waited for so long in all."""
@@ -24,7 +24,7 @@ IDS_A_TURN = 50
 """Records read one by one between two looks at the copy."""
 
 
-class Asking(Patience):
+class Asking(Unhurried):
     """Of one resource."""
 
     def __init__(self, account: Account, plan: ResourcePlan) -> None:
