@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from syncd.testing.admin import UnknownActionError, act, actions
+from syncd.testing.files import serve_files
 from syncd.testing.simulator import serve
 
 
@@ -38,3 +39,19 @@ async def test_a_change_that_does_not_fit_is_refused_in_words_and_nothing_breaks
             assert answer.status == 200
             found = (await answer.json())["records"].values()
         assert not any(isinstance(one["metadata"], str) for one in found)
+
+
+async def test_photos_lead_to_the_simulator_and_can_be_fetched_where_somebody_tries_it_by_hand() -> None:
+    partner = simulator("guesty")
+    serve_files(partner)
+    async with await serve(partner) as served, aiohttp.ClientSession(served.url) as client:
+        async with client.get("/_sim/truth/listings") as answer:
+            shown = next(iter((await answer.json())["records"].values()))["pictures"][0]["original"]
+        assert shown.startswith(f"{served.url}/_files/")
+        async with client.get(shown) as answer:
+            assert (answer.status, answer.content_type) == (200, "image/jpeg")
+            assert (await answer.read()).startswith(b"\xff\xd8\xff")
+            tag = answer.headers["ETag"]
+        async with client.get(shown, headers={"If-None-Match": tag}) as answer:
+            assert answer.status == 304
+    assert partner.stats()["calls"] == 0, "a picture spends no limit"

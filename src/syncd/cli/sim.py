@@ -39,7 +39,7 @@ def sim(app: App, driver: str | None, port: int, host: str, options: tuple[str, 
     from syncd.testing.process import run
 
     try:
-        run(driver, port, dict(_option(text) for text in options), host=host, told=_tell)
+        run(driver, port, dict(_option(text) for text in options), host=host, files=True, told=_tell)
     except TypeError as error:
         raise Failure(f"the simulator of {driver} does not take that", str(error), exit=Exit.USAGE) from error
     except OSError as error:

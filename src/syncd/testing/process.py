@@ -21,6 +21,7 @@ from aiohttp import web
 
 from syncd import drivers
 from syncd.testing.base import Simulator
+from syncd.testing.files import serve_files
 
 
 class Served:
@@ -86,9 +87,10 @@ def run(
     *,
     host: str = "127.0.0.1",
     watch_stdin: bool = False,
+    files: bool = False,
     told: Callable[[dict[str, Any]], None] = lambda facts: None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM (with `watch_stdin` also until stdin ends).
+    """Serve until SIGINT or SIGTERM (with `watch_stdin` also until stdin ends). `files`: photos can be fetched from it, too.
 
     Writes a JSON line once it listens, and hands what it says to `told`.
     """
@@ -107,6 +109,8 @@ def run(
 
             loop.add_reader(sys.stdin.fileno(), read)
         simulator = make(name, options or {})
+        if files:
+            serve_files(simulator)
         served = await serve(simulator, host, port)
         takes = {each: simulator.options[option] for each, option in simulator.credentials.items()}
         facts = {"name": name, "url": served.url, "base_url": served.base_url, "port": served.port, "pid": os.getpid()}
