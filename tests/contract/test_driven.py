@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ WORLDS: dict[str, dict[str, Any]] = {
 """Options by driver of a simulator small enough to be read whole in a second."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "attio": {},
-    "bookingcom": {"auth_url": "/token-based-authentication/exchange", "reservations_url": ""},
+    "bookingcom": {"auth_url": "{url}/token-based-authentication/exchange", "reservations_url": "{url}"},
 }
-"""Options by driver of an integration there, where those of its samples do not fit."""
+"""Options by driver of an integration there, where those of its samples do not fit; {url} is the simulator's."""
 REFUSED: dict[str, dict[str, str]] = {
     "attio": {
         **{
@@ -58,6 +59,12 @@ REFUSED: dict[str, dict[str, str]] = {
 """By driver, what its simulator refuses of what is made up here: how it begins, and why."""
 
 
+def options_at(name: str, usual: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """The options of an integration at the simulator with this address."""
+    given = OPTIONS.get(name, usual)
+    return {key: value.replace("{url}", url) if isinstance(value, str) else value for key, value in given.items()}
+
+
 @pytest.mark.parametrize("name", [name for name in published.FILES if name in drivers.names()])
 async def test_a_driver_and_its_simulator_keep_to_what_is_published(name: str) -> None:
     missing = published.why_not(name)
@@ -65,8 +72,8 @@ async def test_a_driver_and_its_simulator_keep_to_what_is_published(name: str) -
         pytest.skip(missing)
     driver, samples = drivers.load(name), read_samples(name, drivers.folder(name))
     simulator = make(name, {"tiers": [], "published": True, **WORLDS.get(name, {})})
-    options = OPTIONS.get(name, samples[0].options if samples else {})
     async with await serve(simulator) as served:
+        options = options_at(name, samples[0].options if samples else {}, served.url)
         driven = await drive(driver, served, options, samples)
     seen = simulator.stats()["contract_seen"]
     assert not seen["problems"], "\n".join(f"{count}x {told}" for told, count in seen["problems"].items())

@@ -31,7 +31,7 @@ from syncd.testing import driver_calls as calls
 from syncd.testing.driving import Driven, listed, possible, session_to
 from syncd.testing.process import make, serve
 from syncd.testing.samples import read_samples
-from tests.contract.test_driven import OPTIONS, REFUSED, WORLDS
+from tests.contract.test_driven import REFUSED, WORLDS, options_at
 
 SCOPE = "lossy/office"
 MOST_RECORDS = 10
@@ -138,11 +138,11 @@ class Office:
 async def test_a_push_is_made_once_whatever_is_lost_on_its_way(name: str, lose: str, store: Store) -> None:
     driver, samples = drivers.load(name), read_samples(name, drivers.folder(name))
     simulator = make(name, {"tiers": [], **WORLDS.get(name, {})})
-    options = OPTIONS.get(name, samples[0].options if samples else {})
     fence = await store.leases.acquire(SCOPE, "one", 3600)
     assert fence is not None
     wrong: list[str] = []
     async with await serve(simulator) as served:
+        options = options_at(name, samples[0].options if samples else {}, served.url)
         driven = Driven(session_to(driver, options, served), driver, options)
         try:
             resources = await listed(driven)

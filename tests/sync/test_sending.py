@@ -81,6 +81,13 @@ PUSHES: dict[str, Any] = {
         },
         "made": "id",
     },
+    "say": {
+        "path": "/things",
+        "body": {"title": "{data.title}"},
+        "idempotency": "look_up",
+        "look_up": {"path": "/things", "records": "items", "same": {"title": "{data.title}"}, "after": "0s"},
+        "made": "id",
+    },
     "cautious": {
         "method": "PUT",
         "path": "/things/{id}",
@@ -661,6 +668,18 @@ async def test_too_many_that_may_be_it_are_left_to_a_person_and_none_lets_it_be_
         assert row.state == state, row.reason
         assert stage.methods == (["POST", "GET"] if count else ["POST", "GET", "POST"])
         await store.leases.release(SCOPE, "one", stage.account.fence)
+
+
+async def test_what_another_push_of_the_same_words_made_is_not_what_this_one_made(store: Store):
+    stage = await Stage.open(store, {"id": "a"}, DOUBT)
+    first = await stage.send(await stage.put("say", {"title": "twice"}, external_id=None))
+    push = NewPush("acme", "things", "say", {"title": "twice"}, idempotency_key="k2")
+    second, _ = await store.outbox.put(push)
+    assert (first.external_id, (await stage.send(second)).state) == ("a", "unknown")
+    stage.partner.steps += [{"items": [{"id": "a", "title": "twice"}]}, {"id": "b"}]
+    row = await stage.send(second)
+    assert (row.state, row.external_id) == ("done", "b"), "two were asked for, and two are there"
+    assert stage.methods == ["POST", "POST", "GET", "POST"]
 
 
 async def test_a_driver_that_crashes_costs_its_push_and_nobody_elses(store: Store):

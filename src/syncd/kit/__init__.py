@@ -24,6 +24,7 @@ from syncd.kit.failures import Errors, Word
 from syncd.kit.filling import equal
 from syncd.kit.limits import Breaker, Limits, Tier
 from syncd.kit.listing import Pages, Since
+from syncd.kit.look_ups import made_by_another
 from syncd.kit.moments import since_text, since_value
 from syncd.kit.options import checked as checked_options
 from syncd.kit.paging import with_params
@@ -112,6 +113,7 @@ __all__ = [
     "error_for",
     "getter",
     "is_card_number",
+    "made_by_another",
     "markup",
     "put",
     "replaced",

@@ -78,7 +78,17 @@ def already(resource: Resource, change: Change, response: Response) -> bool:
         raise PayloadError(f"the answer to the look-up has neither a record nor a list of them {_at(place)}")
     if rules.is_deletion:
         return not any(says(one, same, known) for one in found)
+    if change.others_made:
+        found = [one for one in found if not made_by_another(resource, change, one)]
     return _one_of(found, rules.look_up, known, change, response)
+
+
+def made_by_another(resource: Resource, change: Change, raw: Any) -> bool:
+    """Is this record known to be the work of another push, which says the same?"""
+    try:
+        return resource.reader.identify(raw).external_id in change.others_made
+    except PayloadError:
+        return False
 
 
 def candidates(resource: Resource, change: Change, response: Response) -> list[str] | None:
@@ -94,6 +104,7 @@ def candidates(resource: Resource, change: Change, response: Response) -> list[s
     if not isinstance(found, list):
         raise PayloadError(f"the answer to the look-up has no list {_at(place)}")
     ids = [resource.reader.identify(raw).external_id for raw in found if _may_be(raw, rules, change)]
+    ids = [one for one in ids if one not in change.others_made]
     if len(ids) > MOST_CANDIDATES:
         raise UnknownOutcomeError(f"{len(ids)} records may be the one it made: too many to look at each")
     return ids

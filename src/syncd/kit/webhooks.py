@@ -98,6 +98,8 @@ class Change:
     """The same on every try."""
     sent_at: datetime | None = None
     """When it may have arrived first, by our clock; of one that never left when it was written."""
+    others_made: frozenset[str] = frozenset()
+    """Of one that makes a record, when it is looked up: what other pushes are known to have made. None of that is its."""
 
 
 def event_ids(rules: Webhooks) -> Callable[[Delivery], str | None]:

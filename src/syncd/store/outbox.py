@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd import codec
@@ -25,6 +25,8 @@ OUTBOX = "syncd_outbox"
 """NOTIFY channel: pushes were written. The payload is the integration."""
 MOST_REASON = 2000
 LIST_BYTES = 8 * 1024 * 1024
+OTHERS_MADE, OTHERS_MOST = timedelta(days=7), 10_000
+"""Of how long ago, and how many, records that other pushes made are remembered when one is looked up."""
 OPEN = ("waiting", "taken", "unknown")
 """States of a push that is not over."""
 
@@ -186,6 +188,21 @@ class Outbox(Turns):
             if not affected(tag):
                 raise OwnershipError(f"push {push.id} of {push.integration} is no longer ours")
             return await self._pages.commit_within(connection, page) if page is not None else None
+
+    async def made_by_others(self, push: PushRow) -> frozenset[str]:
+        """The records that other pushes of its kind are known to have made lately."""
+        found = await self._database.fetch(
+            "SELECT o.external_id FROM syncd.outbox o WHERE (o.integration, o.resource, o.operation) = ($1, $2, $3) "
+            "AND o.state = 'done' AND o.id <> $4 AND o.external_id IS NOT NULL AND o.finished_at > $5 "
+            "ORDER BY o.id DESC LIMIT $6",
+            push.integration,
+            push.resource,
+            push.operation,
+            push.id,
+            self._database.clock.now() - OTHERS_MADE,
+            OTHERS_MOST,
+        )
+        return frozenset(each["external_id"] for each in found)
 
     async def later(self, push: PushRow, at: datetime | None, *, counts: bool = True, reason: str = "") -> bool:
         """Nothing of this try arrived; put it back as it was found. `counts=False` takes the attempt back."""

@@ -171,6 +171,8 @@ class _Try(Ending):
                 if gone:
                     await self._deleted({"status": 404, "record": push.external_id, "looked_up": True})
                 return gone
+            if push.external_id is None:  # two pushes may say the same, and both are meant
+                self._change = replace(self._change, others_made=await account.store.outbox.made_by_others(push))
             found = await self._shown(request)
         except UnknownOutcomeError as error:
             await self._bury(error, unsure=False)

@@ -16,6 +16,7 @@ from syncd.kit import (
     RestDriver,
     UnknownOutcomeError,
     coerce,
+    made_by_another,
 )
 
 ROUNDING: Final = timedelta(seconds=2)
@@ -46,7 +47,12 @@ class Twilio(RestDriver):
         """
         if change.kind != "send":
             return super().look_up_each(resource, change, response)
-        recent = [one for one in resource.reader.records(response) if _may_be(one, since(change, response))]
+        moment = since(change, response)
+        recent = [
+            one
+            for one in resource.reader.records(response)
+            if _may_be(one, moment) and not made_by_another(resource, change, one)
+        ]
         for one in recent:
             if "body" in change.data and one.get("body") == change.data["body"]:
                 found = self.one(resource, resource.reader.identify(one).external_id)
