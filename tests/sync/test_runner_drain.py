@@ -71,7 +71,7 @@ async def test_a_wish_is_given_back_also_where_the_end_of_its_run_was_being_stor
 
     monkeypatch.setattr(runner, "Pull", FailingPull)
     stage = Stage(FakeClock())
-    stage.runner._settle = lambda *_: hang()  # type: ignore[method-assign]
+    stage.runner._outcomes._settle = lambda *_: hang()  # type: ignore[method-assign]
     async with anyio.create_task_group() as parts:
         stage.runner._wish(task(7, "r2", kind="sync", lane=Lane.HIGH))
         parts.start_soon(stage.runner._pull, stage.runner.units["acme", "r2"])

@@ -142,7 +142,7 @@ async def refused(stage: Stage, name: str, error: Exception) -> Unit:
     """A run of this resource ended like that just now."""
     unit = stage.runner.units["acme", name]
     pull: Any = SimpleNamespace(tally=Tally("acme", name))
-    await stage.runner._failed(unit, pull, [], error)
+    await stage.runner._outcomes.failed(unit, pull, [], error)
     return unit
 
 

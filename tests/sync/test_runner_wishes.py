@@ -43,12 +43,12 @@ async def test_a_wish_whose_end_could_not_be_written_is_in_nobodys_hand():
         raise StoreError("the database is away")
 
     done, stage.tasks.done = stage.tasks.done, away
-    await stage.runner._settle([wish])
+    await stage.runner._outcomes._settle([wish])
     assert (feeder._wishes, feeder._strayed) == ({}, {"acme"})
     stage.tasks.done = done
     feeder._strayed.clear()
     await feeder._hand_over([wish], None)
-    await stage.runner._settle([wish])
+    await stage.runner._outcomes._settle([wish])
     assert (feeder._wishes, feeder._strayed) == ({}, set())
 
 
@@ -75,9 +75,9 @@ async def test_a_wish_whose_row_was_taken_under_another_fence_meanwhile_is_not_i
     stage.tasks.done = of_the_new_fence  # type: ignore[method-assign]
     second = replace(first, taken_fence=2)
     await feeder._hand_over([second], None)
-    await stage.runner._settle([first])
+    await stage.runner._outcomes._settle([first])
     assert (unit.wishes, feeder._wishes) == ([second], {7: 2}), "the newer one is held, by the run that comes next"
-    await stage.runner._settle([second])
+    await stage.runner._outcomes._settle([second])
     assert feeder._wishes == {}
 
 
@@ -91,7 +91,7 @@ async def test_a_wish_whose_row_was_not_ours_as_its_run_ended_is_looked_for():
         return False
 
     stage.tasks.done = not_ours  # type: ignore[method-assign]
-    await stage.runner._settle([wish])
+    await stage.runner._outcomes._settle([wish])
     assert (feeder._wishes, feeder._strayed) == ({}, {"acme"})
 
 

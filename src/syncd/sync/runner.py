@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from functools import partial
 
 import anyio
@@ -16,28 +15,24 @@ import structlog
 
 from syncd import metrics
 from syncd.clock import Clock
-from syncd.errors import AuthError, BreakerOpenError, OwnershipError, StoreError, TransientError
+from syncd.errors import OwnershipError, StoreError
 from syncd.explain import Explanation
 from syncd.limits import MANY
-from syncd.model import Lane, Outcome
-from syncd.store import Control, NewDeadLetter, Store, Task
+from syncd.model import Lane
+from syncd.store import Control, Store, Task
 from syncd.sync.account import Account
 from syncd.sync.careful import DEATHS
-from syncd.sync.decide import Bury, Later, RetryPolicy, decide
+from syncd.sync.decide import RetryPolicy
 from syncd.sync.feeder import GIVE_BACK_SECONDS, Feeder
-from syncd.sync.letters import letter_of_run
 from syncd.sync.part import Part
-from syncd.sync.plan import ResourcePlan
 from syncd.sync.pool import Pool
 from syncd.sync.probing import Group, Probing
 from syncd.sync.pull import PROBE, SCHEDULE, Pull
-from syncd.sync.rejections import CODE, Rejections
 from syncd.sync.returning import Returning
-from syncd.sync.schedule import Schedule
+from syncd.sync.run_outcomes import RunOutcomes
 from syncd.sync.setbacks import Setbacks
-from syncd.sync.tally import Tally
 from syncd.sync.unit import Unit, Wish
-from syncd.sync.webhook_fed import Feeding, is_fed
+from syncd.sync.webhook_fed import Feeding
 from syncd.sync.work import Worker
 
 log = structlog.get_logger()
@@ -79,8 +74,9 @@ class Runner:
         self._stopping = False
         self.wishes: dict[int, Wish] = {}
         """The last wishes and what became of them, for who watches."""
-        self._sound: set[tuple[str, str]] = set()
-        """Resources known to have no dead letter of a run."""
+        self._outcomes = RunOutcomes(
+            partner, self.accounts, self.wishes, store, clock, self._policy, self._probing, self._feeder
+        )
         self.paused: dict[str, Control] = {}
         """Pauses in force, by `integration` or `integration/resource`."""
         self.parts: list[Part] = []
@@ -229,7 +225,7 @@ class Runner:
             if unit.barred and takes == MANY:
                 unit.barred = False
                 # What somebody waits for goes at once, the rest not all in one moment.
-                unit.due_at = now if unit.wishes else self._pace(unit).catch_up(now, self._clock.random())
+                unit.due_at = now if unit.wishes else self._outcomes.pace(unit).catch_up(now, self._clock.random())
             if unit.due(now):
                 self.pool.offer(unit.integration, unit.lane, unit.key, partial(self._pull, unit), long=True)
             elif not unit.running:
@@ -274,9 +270,9 @@ class Runner:
             try:
                 await pull.run()
             except Exception as error:
-                await self._failed(unit, pull, wishes, error)
+                await self._outcomes.failed(unit, pull, wishes, error)
             else:
-                await self._ended(unit, pull, wishes, began_at)
+                await self._outcomes.ended(unit, pull, wishes, began_at)
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
                 await self._feeder.give_back(wishes)
@@ -286,176 +282,6 @@ class Runner:
             self._probing.ended(unit.key)
             account.moved()
             self._wake.set()
-
-    async def _ended(self, unit: Unit, pull: Pull, wishes: list[Task], began_at: datetime) -> None:
-        account, tally = self.accounts[unit.integration], pull.tally
-        now = self._clock.now()
-        metrics.RUNS.labels(unit.integration, unit.plan.name, str(tally.outcome)).inc()
-        if tally.outcome is Outcome.CUT:
-            unit.wishes = [*wishes, *unit.wishes]
-            unit.due_at = now
-            return
-        unit.attempt = 0
-        wishes, unanswered = _answered(tally, wishes)
-        for wish in unanswered:
-            self.wishes[wish.id] = Wish(unit)
-        unit.wishes = [*unanswered, *unit.wishes]
-        # Who asked while it ran wants what is there now: once more, at once.
-        unit.due_at = now if unit.wishes else max(self._pace(unit).after(began_at, self._clock.random()), now)
-        before = account.health.of(unit.plan.name).trouble
-        if account.health.succeeded(unit.plan.name, now, await self._rejections(account, unit.plan, tally)):
-            log.info("trouble_healed", partner=self.partner, integration=unit.integration, resource=unit.plan.name)
-        told = account.health.of(unit.plan.name).trouble
-        if told is not None and (before is None or before.code != told.code):
-            log.warning(
-                "records_rejected",
-                partner=self.partner,
-                integration=unit.integration,
-                resource=unit.plan.name,
-                run_id=tally.run_id,
-                reason=told.reason,
-                action=told.action,
-            )
-        if account.processor.watch is not None:
-            account.processor.watch.ended(unit.plan.name, whole_since=tally.whole_since)
-        metrics.LAST_SUCCESS.labels(unit.integration, unit.plan.name).set(now.timestamp())
-        if tally.sweep is not None:
-            known = account.health.of(unit.plan.name)
-            metrics.HELD_DELETIONS.labels(unit.integration, unit.plan.name).set(tally.sweep.held)
-            if account.health.holds(unit.plan.name, tally.sweep, now) and known.held is not None:
-                log.warning(
-                    "deletions_held",
-                    partner=self.partner,
-                    integration=unit.integration,
-                    resource=unit.plan.name,
-                    count=tally.sweep.held,
-                    reason=known.held.reason,
-                    action=known.held.action,
-                )
-        await self._heal(unit, tally.run_id)
-        await self._settle(wishes)
-        # A queue is looked at every few seconds: that nothing waited there is no news.
-        say = log.debug if unit.plan.resource.queue is not None and not tally.seen else log.info
-        say(
-            "run_ended",
-            partner=self.partner,
-            integration=unit.integration,
-            resource=unit.plan.name,
-            run_id=tally.run_id,
-            mode=str(tally.mode),
-            pages=tally.pages,
-            added=tally.added,
-            updated=tally.updated,
-            deleted=tally.deleted,
-            unchanged=tally.unchanged,
-            rejected=tally.rejected,
-            calls=tally.calls,
-            waited_seconds=round(tally.waited_seconds, 3),
-        )
-
-    async def _rejections(self, account: Account, plan: ResourcePlan, tally: Tally) -> Rejections:
-        """What the run set aside; where there is any, or was, what stands set aside too."""
-        found = Rejections(
-            tally.seen, tally.rejected, tally.reasons, share=plan.rejects_share, least=plan.rejects_least
-        )
-        known = account.health.of(plan.name)
-        if tally.rejected or known.rejected or (known.trouble is not None and known.trouble.code == CODE):
-            try:
-                found.standing = (await self._store.rejects.counts(account.name)).get((account.name, plan.name), 0)
-                found.live, _ = (await self._store.records.count(account.name, plan.name)).get(plan.name, (0, 0))
-            except StoreError:
-                pass  # the run alone tells then
-        return found
-
-    async def _failed(self, unit: Unit, pull: Pull, wishes: list[Task], error: Exception) -> None:
-        account, now = self.accounts[unit.integration], self._clock.now()
-        pull.tally.outcome = Outcome.FAILED
-        if isinstance(error, OwnershipError):
-            log.info(
-                "run_lost",
-                partner=self.partner,
-                integration=unit.integration,
-                resource=unit.plan.name,
-                reason=str(error),
-            )
-            unit.due_at = now + timedelta(seconds=1)
-            unit.wishes = [*wishes, *unit.wishes]
-            return
-        unit.attempt += 1
-        if isinstance(error, AuthError):
-            account.health.auth_retry_at = now + timedelta(seconds=self._policy.auth_pause_seconds)
-        news = account.health.failed(unit.plan.name, error, now)
-        metrics.RUNS.labels(unit.integration, unit.plan.name, "failed").inc()
-        outcome = decide(error, unit.attempt, now, self._policy, self._clock.random())
-        regular = self._pace(unit).after(unit.last_started_at or now, self._clock.random())
-        if news:
-            told = account.health.of(unit.plan.name).trouble
-            log.warning(
-                "run_failed",
-                partner=self.partner,
-                integration=unit.integration,
-                resource=unit.plan.name,
-                run_id=pull.tally.run_id,
-                attempt=unit.attempt,
-                reason=str(error),
-                action=told.action if told is not None else "",
-                exc_info=not hasattr(error, "hint"),
-            )
-        waits = isinstance(outcome, Later) and not outcome.counts
-        if waits and not isinstance(error, AuthError | StoreError):
-            unit.attempt -= 1
-        # Whoever's breaker is open comes back when it closes, however soon somebody closes it.
-        blameless = isinstance(error, TransientError) and error.blameless
-        takes = self._probing.takes(unit.integration, unit.plan.name)
-        unit.barred = takes < MANY and (blameless or isinstance(error, BreakerOpenError))
-        if isinstance(error, BreakerOpenError):
-            unit.due_at = error.retry_at  # one of those that wait is chosen then; they are spread once it is closed
-        elif isinstance(outcome, Later):
-            unit.due_at = outcome.at if waits else min(outcome.at, max(regular, now))
-        else:
-            unit.due_at = now + timedelta(seconds=1) if unit.wishes else max(regular, now + timedelta(seconds=1))
-        keeps = waits and not isinstance(error, AuthError)  # whoever asked is told now that a person has to act
-        if keeps:
-            unit.wishes = [*wishes, *unit.wishes]
-        letter = None
-        # A replay ends in success or in a letter again: one that failed in any other way must not pass for done.
-        former_id = next((wish.letter_id for wish in wishes if wish.letter_id is not None), None) if not keeps else None
-        if isinstance(outcome, Bury) or former_id is not None:
-            letter = letter_of_run(
-                unit.integration, unit.plan.name, pull.tally.run_id, error, unit.attempt, former_id=former_id
-            )
-            self._sound.discard((unit.integration, unit.plan.name))
-        await self._settle(wishes if not keeps else [], letter)
-
-    def _pace(self, unit: Unit) -> Schedule:
-        health = self.accounts[unit.integration].health
-        return unit.plan.paced(fed=is_fed(health, unit.plan, self._clock.now()))
-
-    async def _settle(self, wishes: list[Task], letter: NewDeadLetter | None = None) -> None:
-        """Note what a run came to. If the database is away now, the wishes are found in nobody's hand and come again; so is
-        one whose row was freed and taken anew meanwhile.
-        """
-        stored = False
-        try:
-            if letter is not None:
-                stored = await self._store.runs.bury(letter, wishes)
-            else:
-                stored = all([await self._store.tasks.done(wish) for wish in wishes])
-        except StoreError as away:
-            log.warning("outcome_not_stored", partner=self.partner, reason=str(away))
-        finally:
-            self._feeder.wishes_ended(wishes, stored=stored)
-
-    async def _heal(self, unit: Unit, run_id: int | None) -> None:
-        """A run went well: what lies in the dead letters for earlier ones of it needs nobody any more."""
-        key = (unit.integration, unit.plan.name)
-        if key in self._sound:
-            return
-        try:
-            await self._store.dead_letters.healed(*key, by=f"run {run_id}" if run_id is not None else "a later run")
-            self._sound.add(key)
-        except StoreError as away:
-            log.warning("outcome_not_stored", partner=self.partner, reason=str(away))
 
     def _wish(self, task: Task) -> bool:
         """Somebody wants a run now: the unit is due, and whoever asked can watch. False: nothing of that name is synced."""
@@ -472,20 +298,6 @@ class Runner:
             while len(self.wishes) > WISHES_REMEMBERED:
                 del self.wishes[next(iter(self.wishes))]
         return True
-
-
-def _answered(tally: Tally, wishes: list[Task]) -> tuple[list[Task], list[Task]]:
-    """Wishes a run that ended well has fulfilled, and those it has not.
-
-    One that went on with an older listing has not read again what that had shown before somebody asked. Only then are times
-    compared: the next run begins a listing, and whatever the clocks say answers all it was given. Who let deletions go had
-    that done by this one, and does not let others go that come up in the next.
-    """
-    began_at = tally.listing_began_at
-    if began_at is None:
-        return wishes, []
-    late = [wish for wish in wishes if wish.since > began_at and not wish.payload.get("confirm")]
-    return [wish for wish in wishes if wish not in late], late
 
 
 def _paused_explanation(name: str, held: Control) -> Explanation:
