@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -39,18 +40,20 @@ sys.dont_write_bytecode = False
 """Daemons and commands are started hundreds of times, and every worker imports every test: all compiled once is minutes."""
 
 LONGEST = (
-    "test_kill_campaign", "test_limits", "test_adaptive", "test_clocks", "test_registering", "test_demo",
-    "test_secrets_nowhere", "test_lanes", "test_kills", "test_deletions", "test_outage_groups", "test_plan", "test_tokens",
-    "test_pushes", "test_strategies", "test_drift", "test_stripe_for_real", "test_outage", "test_cut_connections",
-    "test_poison", "test_deadly_listing", "test_rotation", "test_daemon_life", "test_database_trouble",
+    "test_limits", "test_demo", "test_adaptive", "test_kills", "test_kill_campaign", "test_clocks", "test_registering",
+    "test_webhooks_by_default", "test_daemon_life", "test_pushes", "test_deletions", "test_lanes", "test_database_trouble",
+    "test_outage", "test_stripe_for_real", "test_isolation", "test_plan", "test_outage_groups", "test_tokens",
+    "test_secrets_nowhere", "test_cut_connections", "test_strategies", "test_drift", "test_replay", "test_deadly_listing",
+    "test_events", "test_rotation", "test_poison", "test_silence", "test_chaos", "test_told_limits", "test_backfill",
 )  # fmt: skip
 """Files of whole paths that take longest, so that none of them is begun when there is nothing else left to do."""
 
 
 CROWDS = (
-    "test_histories", "test_exact", "test_adaptive", "test_capacity", "test_convergence",
+    "test_convergence", "test_histories_cancelled", "test_histories", "test_exact", "test_histories_mutations",
+    "test_histories_fair", "test_histories_learning", "test_histories_told", "test_adaptive", "test_capacity",
 )  # fmt: skip
-"""How the names of files begin that do the same thousands of times: measuring branches would only make them slow."""
+"""Files that do the same thousands of times, the longest first: measuring branches would only make them slow."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,13 +71,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole paths first: they are long and mostly wait, so that what is left at the end is short work for every worker."""
+    """Whole paths first, which are long and mostly wait, and between them crowds, which only reckon: so neither the processor
+    idles nor is anything long begun when there is nothing else left to do. Of each file one, then of each the next."""
+    met: Counter[Path] = Counter()
 
-    def turn(item: pytest.Item) -> tuple[bool, int, str]:
-        whole, name = "whole" in item.path.parts, item.path.stem
-        return not whole, LONGEST.index(name) if whole and name in LONGEST else len(LONGEST), str(item.path)
+    def turn(item: pytest.Item) -> tuple[int, int, str]:
+        met[item.path] += 1
+        name = item.path.stem
+        return met[item.path], LONGEST.index(name) if name in LONGEST else len(LONGEST), str(item.path)
 
-    items.sort(key=turn)
+    whole, crowds, others = [], [], []
+    for item in items:
+        kind = whole if "whole" in item.path.parts else crowds if item.path.stem in CROWDS else others
+        kind.append(item)
+    whole.sort(key=turn)
+    crowds.sort(key=lambda item: CROWDS.index(item.path.stem), reverse=True)
+    items[:] = []
+    for place, item in enumerate(whole):
+        items.append(item)
+        if place > 10 and place % 2 and crowds:
+            items.append(crowds.pop())
+    items += crowds[::-1] + others
 
 
 @pytest.hookimpl(wrapper=True)
@@ -82,7 +99,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Coverage stands still while whole paths are walked (daemons are other processes) and where crowds are."""
     module = sys.modules.get("coverage")
     measuring = module.Coverage.current() if module is not None else None
-    if measuring is None or not ("whole" in item.path.parts or item.path.stem.startswith(CROWDS)):
+    if measuring is None or not ("whole" in item.path.parts or item.path.stem in CROWDS):
         return (yield)
     measuring.stop()
     try:

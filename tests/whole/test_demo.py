@@ -124,6 +124,7 @@ async def test_the_demo_imports_tells_its_story_and_ends_converged_within_every_
     await nothing_is_left(place)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 async def test_without_its_story_the_demo_meets_no_429_at_all(place: Path):
     process = await demo(place, "--quick")
@@ -141,9 +142,9 @@ async def test_without_its_story_the_demo_meets_no_429_at_all(place: Path):
     ("number", "at"),
     [
         (signal.SIGINT, "syncd running"),
-        pytest.param(signal.SIGTERM, "syncd running", marks=pytest.mark.soak),
+        (signal.SIGTERM, "syncd running"),
         (signal.SIGKILL, "syncd running"),
-        (signal.SIGTERM, "»"),
+        pytest.param(signal.SIGTERM, "»", marks=pytest.mark.soak),
     ],
     ids=["SIGINT", "SIGTERM", "SIGKILL", "SIGTERM in the story"],
 )

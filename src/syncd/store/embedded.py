@@ -185,13 +185,16 @@ def _start(home: Path, lock: IO[str], settings: Mapping[str, str]) -> EmbeddedSe
             runner, binaries = choose_runner(home, binaries)
             _prepare_sockets(sockets, runner)
             if not version.exists():
-                _initialize(home, binaries, runner)
+                _initialize(home, binaries, runner, lasting=settings.get("fsync") != "off")
             _launch(home, sockets, binaries, runner, settings)
         return EmbeddedServer(home, sockets, lock)
 
 
-def _initialize(home: Path, binaries: Binaries, runner: Runner) -> None:
-    """Create the cluster in a folder beside its place and move it there whole, so a cut-off attempt leaves nothing."""
+def _initialize(home: Path, binaries: Binaries, runner: Runner, *, lasting: bool) -> None:
+    """Create the cluster in a folder beside its place and move it there whole, so a cut-off attempt leaves nothing.
+
+    One that is not to outlast a crash of the machine is not waited for until it is on the disk.
+    """
     fresh = home / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
@@ -207,6 +210,7 @@ def _initialize(home: Path, binaries: Binaries, runner: Runner) -> None:
             "--encoding=UTF8",
             "--locale=C",
             "--no-instructions",
+            *(() if lasting else ("--no-sync",)),
         ],
         timeout=_START_SECONDS,
     )
