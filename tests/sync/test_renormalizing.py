@@ -212,6 +212,8 @@ async def test_a_reject_that_something_newer_has_overtaken_neither_takes_its_pla
     row = await store.records.get("acme", "things", "t0001")
     assert row is not None and row.raw["size"] == 1
     assert len(await store.rejects.list("acme")) == 1
+    asked = await store._database.fetch("SELECT external_id FROM syncd.tasks WHERE kind = 'fetch'")
+    assert [tuple(each) for each in asked] == [("t0001",)], "only the partner knows which of both is right"
     await store._database.execute("UPDATE syncd.records SET fetched_at = fetched_at - interval '1 minute'")
     one = await done(desk)
     assert one.healed == 1 and await store.rejects.list("acme") == []

@@ -243,6 +243,7 @@ class Renormalizations:
         phase: str | None,
         ended: bool,
     ) -> Batch:
+        overtaken: list[str] = []
         healed = batch.healed  # not of those that were read: they stood aside
         async with self._database.transaction() as connection:
             known = await _standing(connection, one, at, fence, lock="FOR UPDATE")
@@ -252,6 +253,7 @@ class Renormalizations:
                 stored = {*result.added, *result.updated}
                 sound = [key for key, external_id in batch.healing.items() if external_id in stored]
                 healed += len(sound)
+                overtaken = [external_id for external_id in batch.healing.values() if external_id not in stored]
                 await connection.execute(
                     "DELETE FROM syncd.rejects WHERE integration = $1 AND resource = $2 AND external_id = ANY($3::text[])",
                     one.integration,
@@ -279,7 +281,7 @@ class Renormalizations:
                 ended,
                 self._database.clock.now(),
             )
-        return replace(batch, healed=healed)
+        return replace(batch, healed=healed, overtaken=overtaken)
 
     async def give_back(self, one: Renormalization, *, fence: int) -> None:
         """Nothing of it is in hand; whoever owns the scope next goes on, and nobody has died."""
