@@ -464,6 +464,20 @@ def test_settings_of_a_resource_that_its_driver_leaves_off_do_not_switch_it_on(g
         assert [(one.line, one.column) for one in found.warnings] == ([(2, 13)] if warned else [])
 
 
+def test_what_is_listed_below_a_resource_that_is_off_is_told_at_its_switch(good):
+    below = {
+        **DRIVERS,
+        "guesty": replace(DRIVERS["guesty"], parents={"reservations": "listings", "guests": "listings"}),
+    }
+    write(good, "guesty", f"driver: guesty\nresources: {{listings: {{enabled: false}}}}\n{ACME}")
+    (told,) = load(good, drivers=below, env={}).errors
+    assert (told.line, told.column) == (2, 33)
+    assert told.message == "reservations is listed below listings, which is switched off"
+    off = "{listings: {enabled: false}, reservations: {enabled: false}}"
+    write(good, "guesty", f"driver: guesty\nresources: {off}\n{ACME}")
+    assert load(good, drivers=below, env={}).problems == ()
+
+
 MOVED = "driver: guesty\n%sintegrations:\n  acme: {base_url: %s, %s credentials: " + ACME.partition("credentials: ")[2]
 TOKENS = Elsewhere("token requests", "https://login.guesty.com/oauth2/token", "token_url")
 HOSTS = Elsewhere("photos", "https://photos.guesty.com")

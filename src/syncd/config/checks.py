@@ -85,6 +85,7 @@ def _check_integration(
         _check_adapters(document, here, integration, facts)
         check_addresses(document, partner, integration, facts)
         _check_switches(document, partner, name, facts)
+        _check_parents(document, partner, name, facts)
         if partner.limits is not None:
             check_limits(document, partner.limits, facts)
         if facts.queues:
@@ -122,6 +123,25 @@ def _check_switches(document: Document, partner: PartnerConfig, name: str, facts
                     severity="warning",
                     key=True,
                 )
+
+
+def _check_parents(document: Document, partner: PartnerConfig, name: str, facts: Facts) -> None:
+    """What is listed below another resource cannot be read where that one is switched off."""
+
+    def is_on(resource: str) -> bool:
+        stated = partner.resource(name, resource).enabled
+        return resource not in facts.off if stated is None else stated
+
+    own = ("integrations", name, "resources")
+    for child, parent in facts.parents.items():
+        if not is_on(child) or is_on(parent):
+            continue
+        places = [(*below, one, "enabled") for one in (parent, child) for below in (own, ("resources",))]
+        document.once(
+            next((place for place in places if document.has(place)), ("integrations", name)),
+            f"{child} is listed below {parent}, which is switched off",
+            help=f"{parent}: {{enabled: true}}, or {child}: {{enabled: false}} too",
+        )
 
 
 def _check_queues(document: Document, partner: PartnerConfig, name: str) -> None:

@@ -63,6 +63,8 @@ class Facts:
     """Calls at once that the driver makes. None: as many as there are."""
     off: Collection[str] = ()
     """Resources that are read only where a file says `enabled: true`."""
+    parents: Mapping[str, str] = field(default_factory=dict)
+    """By resource: the one it is listed below, and cannot be read without."""
     options: Collection[str] | None = None
     """Names below `options:`. None: not checked."""
     adapters: Collection[str] = ()

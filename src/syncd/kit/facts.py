@@ -20,7 +20,7 @@ TOKENS = "token requests"
 
 def under(driver: Driver, options: Mapping[str, Any], known: Facts) -> Facts:
     """The description's facts with what the options make of them. Raises ConfigError."""
-    auth, limits = driver.auth(options), driver.limits(options)
+    auth, limits, resources = driver.auth(options), driver.limits(options), driver.resources(options)
     tiers = [_tier(tier, limits.share) for tier in limits.tiers]
     tiers += [_tier(tier, 1.0, budget="token") for tier in auth.tiers]
     return replace(
@@ -31,7 +31,8 @@ def under(driver: Driver, options: Mapping[str, Any], known: Facts) -> Facts:
         tiers=tuple(tiers),
         share=limits.share,
         concurrency=limits.concurrency,
-        off=tuple(name for name, resource in driver.resources(options).items() if not resource.enabled),
+        off=tuple(name for name, resource in resources.items() if not resource.enabled),
+        parents={name: resource.parent for name, resource in resources.items() if resource.parent is not None},
     )
 
 
