@@ -7,44 +7,28 @@ wait (limits), what an answer means (the driver), tokens (tokens.py).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 
-from syncd import codec, markup
+from syncd import markup
 from syncd.client import border
-from syncd.client.addresses import Addresses, encode_params
+from syncd.client.addresses import Addresses
+from syncd.client.answers import Answers, Classify
 from syncd.client.auth import Auth
-from syncd.client.classify import REDIRECTS, request_id, unreadable
+from syncd.client.classify import REDIRECTS
 from syncd.client.classify import classify as by_status
-from syncd.client.dates import dated
+from syncd.client.departure import Departures
 from syncd.client.evidence import evidence_of
-from syncd.client.recovery import ANYWHERE, Recovery, check_crossing
+from syncd.client.recovery import Recovery
 from syncd.client.stats import CallStats
 from syncd.client.teller import Teller
 from syncd.client.token_call import TokenCaller
-from syncd.client.transport import Answer, LostError, Outgoing, PartnerTransport, Sink, checked_header
+from syncd.client.transport import Answer, LostError, Outgoing, PartnerTransport, Sink
 from syncd.client.trip import AgainError, Judging, Leaving, Patience, Trip, route_of
-from syncd.errors import (
-    AuthError,
-    ConfigError,
-    GoneError,
-    PartnerError,
-    RateLimitError,
-    RejectedError,
-    SyncdError,
-    TransientError,
-)
+from syncd.errors import AuthError, PartnerError, RateLimitError, RejectedError, SyncdError, TransientError
 from syncd.limits import Gate, Slot
 from syncd.limits.backoff import BackoffPolicy, RetryBudget, retrying
 from syncd.limits.dialects import STANDARD, LimitDialect
-from syncd.limits.readings import read_limits
 from syncd.model import Lane, Request, Response
-
-_MOST_COST = 1e9
-_MOST_COSTS = 100
-Classify = Callable[[Response, datetime], PartnerError | None]
 
 
 class Session:
@@ -84,15 +68,11 @@ class Session:
         self.patience = patience or Patience()
         self.spent = CallStats()
         """Everything this session ever cost."""
-        self._classify = classify
+        self._answers = Answers(self.clock, gate, classify=classify, cost_header=cost_header, told=told)
         self._backoff = backoff or BackoffPolicy()
         self._retries = retries or RetryBudget(self.clock)
-        self._cost_header = cost_header
-        self._costs: dict[str, float] = {}
-        """By route: what a call of a weighted limit cost lately, and so may cost again."""
-        self._told = told
         self._teller = Teller(self.partner, integration)
-        self._headers = _merged(ANYWHERE, headers or {}, ConfigError)
+        self._departures = Departures(self.clock, self.addresses, self.patience, transport.timeouts, headers or {})
         self._recovery = Recovery(
             self.clock,
             self.addresses,
@@ -140,7 +120,7 @@ class Session:
         that holds a secret.
         """
         route = request.route or route_of(request.path)
-        trip, error = self._departure(request, route, lane, stats or CallStats(), judging, leaving, into)
+        trip, error = self._departures.ready(request, route, lane, stats or CallStats(), judging, leaving, into)
         if trip is not None:
             self._retries.earn()
             response, error = await self._pass(trip)
@@ -207,56 +187,6 @@ class Session:
 
     # -- gate, auth, http
 
-    def _departure(
-        self,
-        request: Request,
-        route: str,
-        lane: Lane,
-        stats: CallStats,
-        judging: Judging | None,
-        leaving: Leaving | None,
-        into: Sink | None,
-    ) -> tuple[Trip | None, SyncdError | None]:
-        """Everything that can be decided before the first try."""
-        left = self.patience.deadline_seconds if request.deadline_seconds is None else request.deadline_seconds
-        try:
-            if request.dated:
-                request = dated(request, self.clock.now())
-            target = self.addresses.target(request)
-            headers = self._headers if target.home else ANYWHERE
-            body = b""
-            if request.json is not None:
-                headers = {**headers, "Content-Type": "application/json"}
-                body = codec.dumps(request.json)
-            elif request.form is not None:
-                headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
-                body = encode_params(request.form).encode("ascii")
-            elif request.xml is not None:
-                headers = {**headers, "Content-Type": "application/xml"}
-                body = markup.dumps(request.xml)
-            if request.headers:
-                headers = _merged(headers, request.headers, RejectedError)
-            check_crossing(target)
-        except SyncdError as error:
-            return None, error
-        timeouts = self.transport.timeouts
-        trip = Trip(
-            request,
-            lane=lane,
-            stats=stats,
-            target=target,
-            route=route,
-            left=left,
-            headers=headers,
-            body=body,
-            # Who grants a call more time also means the silence before its answer.
-            timeouts=replace(timeouts, read=left) if left > 2 * timeouts.read else None,
-            judging=judging,
-            leaving=leaving,
-            into=into,
-        )
-        return trip, None
-
     async def _try(self, trip: Trip) -> tuple[Response | None, SyncdError | None]:
         """Through gate and auth to one answer. Errors are returned, so that nothing foreign hangs on to them."""
         request, home = trip.request, trip.target.home
@@ -283,7 +213,7 @@ class Session:
             async with self.gate.admit(
                 lane=trip.lane,
                 member=self.integration,
-                weight=self._weight(trip),
+                weight=self._answers.weight(trip),
                 budgets=trip.budgets,
                 group=request.group,
                 deadline_at=self.clock.monotonic() + self.patience.gate_seconds,
@@ -322,7 +252,7 @@ class Session:
         """Inside the gate: send, judge, tell the breaker, count, log. Raises LostError when no answer came."""
         clock = self.clock
         answer: Answer | None = None
-        if self._cost_header is None:
+        if not self._answers.tells_cost:
             out.heard = slot.answered
         began = clock.monotonic()
         try:
@@ -345,9 +275,9 @@ class Session:
         error = answer.failure.error if response is None and answer.failure is not None else None
         if response is not None and trip.judging is not None:
             async with trip.judging():
-                error = self._read(trip, slot, response)
+                error = self._answers.read(trip, slot, response)
         elif response is not None:
-            error = self._read(trip, slot, response)
+            error = self._answers.read(trip, slot, response)
         if isinstance(error, TransientError) and error.breaks:
             self._sick(slot, self._teller.complete(error, out.method, trip.route))
         elif isinstance(error, RateLimitError):
@@ -363,83 +293,12 @@ class Session:
         trip.answered = response
         return answer, error
 
-    def _read(self, trip: Trip, slot: Slot, response: Response) -> PartnerError | None:
-        error = self._judged(trip, response)
-        self._price(trip, slot, response)
-        self._heed(slot, response)
-        return error
-
     def _sick(self, slot: Slot, error: TransientError) -> None:
         """Tell the breaker. A probe that failed says nothing about the work it was made for: that waits for the next."""
         slot.failure(str(error))
         if slot.probe:
             error.blameless = True
             error.retry_at = self.gate.breakers.refusal(slot.group, self.clock.monotonic()).retry_at
-
-    def _judged(self, trip: Trip, response: Response) -> PartnerError | None:
-        """What the driver says of an answer, completed with what it cannot know."""
-        if response.status_code in REDIRECTS and "location" in response.headers:
-            return None
-        try:
-            judge = self._classify if trip.into is None else by_status
-            error = judge(response, self.clock.now())
-        except PartnerError as refused:
-            error = refused
-        except Exception as trouble:  # a driver's defect is this answer's trouble, not the daemon's
-            error = unreadable(trouble)
-        if error is None:
-            return None
-        error.status = error.status or response.status_code
-        error.request_id = error.request_id or request_id(response)
-        if isinstance(error, GoneError):
-            error.requested_at = response.requested_at
-        if isinstance(error, TransientError) and border.unclear(trip.request.method, response.status_code):
-            error.unknown = True
-        return error
-
-    def _weight(self, trip: Trip) -> float:
-        """What the call is expected to cost: what its route cost lately, never more than can ever pass."""
-        weight = max(trip.request.weight, self._costs.get(trip.route, 0.0))
-        return weight if weight <= trip.request.weight else min(weight, self.gate.book.limit_of(trip.budgets))
-
-    def _price(self, trip: Trip, slot: Slot, response: Response) -> None:
-        if self._cost_header is None or self._cost_header not in response.headers:
-            return
-        try:
-            cost = float(response.headers[self._cost_header])
-        except ValueError:
-            return
-        if math.isfinite(cost) and 0 <= cost <= _MOST_COST:
-            slot.cost(cost)
-            before = self._costs.get(trip.route, 0.0)
-            if trip.route in self._costs or len(self._costs) < _MOST_COSTS:
-                self._costs[trip.route] = cost if cost >= before else before - (before - cost) / 4
-
-    def _heed(self, slot: Slot, response: Response) -> None:
-        """Let the gate know what the answer says of the partner's limits."""
-        if self._told.silent:
-            return
-        body: object = None
-        if self._told.wants_body and response.content[:1] in (b"{", b"["):
-            try:
-                body = codec.loads(response.content)
-            except SyncdError:
-                body = None
-        readings = read_limits(response.headers, body, self.clock.now(), self._told)
-        if readings:
-            slot.told(readings)
-
-
-def _merged(base: Mapping[str, str], more: Mapping[str, str], refusal: type[SyncdError]) -> dict[str, str]:
-    """Headers with others on top, whatever their letters' case."""
-    merged = dict(base)
-    places = {name.lower(): name for name in merged}
-    for name, value in more.items():
-        if not checked_header(name, value):
-            raise refusal(f"header {name} holds a line break or a character HTTP headers cannot carry")
-        merged.pop(places.get(name.lower(), ""), None)
-        merged[name] = value
-    return merged
 
 
 def _timed_out(out: Outgoing) -> border.Failure:
