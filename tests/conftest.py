@@ -72,7 +72,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole paths first, which are long and mostly wait, and between them crowds, which only reckon: so neither the processor
-    idles nor is anything long begun when there is nothing else left to do. Of each file one, then of each the next."""
+    idles nor is anything long begun when there is nothing else left to do. Of each file one, then of each the next.
+
+    The same order in each worker, wherever it began to collect."""
     met: Counter[Path] = Counter()
 
     def turn(item: pytest.Item) -> tuple[int, int, str]:
@@ -85,7 +87,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         kind = whole if "whole" in item.path.parts else crowds if item.path.stem in CROWDS else others
         kind.append(item)
     whole.sort(key=turn)
-    crowds.sort(key=lambda item: CROWDS.index(item.path.stem), reverse=True)
+    crowds.sort(key=lambda item: (CROWDS.index(item.path.stem), str(item.path)))
+    crowds.reverse()
+    others.sort(key=lambda item: str(item.path))
     items[:] = []
     for place, item in enumerate(whole):
         items.append(item)
