@@ -80,7 +80,9 @@ def _transient(message: str, label: str, *, breaks: bool = True, unknown: bool =
 def _unconnected(error: Exception, said: str, origin: str) -> Failure:
     causes = tuple(_chain(error))
     if "dns" in error.args or any(isinstance(one, socket.gaierror) for one in causes):
-        return _transient(f"{said}: the name of {origin} could not be resolved", "dns", hint="check the address and DNS")
+        return _transient(
+            f"{said}: the name of {origin} could not be resolved", "dns", hint="check the address and DNS"
+        )
     if "tls" in error.args or any(isinstance(one, ssl.SSLError) for one in causes):
         hint = "check its certificate, this machine's clock and its certificate authorities"
         return _transient(f"{said}: TLS with {origin} failed", "tls", hint=hint)
