@@ -113,7 +113,12 @@ class BookingComSimulator(BookingComQueue):
 
     # Messages
 
+    def _current(self, call: Call) -> None:
+        if call.request.headers.get("Accept-Version") not in ("1.2", "1.3"):
+            raise Answer(self.failure(400, call, "this version of the Messaging API has ended"))
+
     def _conversation(self, call: Call) -> Raw:
+        self._current(call)
         entry = self.state["conversations"].get(call.args["conversation"])
         if entry is None or entry.raw["property"] != self._property(call).id:
             raise Answer(self.failure(404, call, "conversation not found"))
@@ -123,8 +128,7 @@ class BookingComSimulator(BookingComQueue):
         return sorted(self.below(call, "messages", raw["conversation_id"]), key=lambda one: str(one["timestamp"]))
 
     def conversations(self, call: Call) -> web.Response:
-        if call.request.headers.get("Accept-Version") not in ("1.2", "1.3"):
-            return self.failure(400, call, "this version of the Messaging API has ended")
+        self._current(call)
         owner = self._property(call).id
         rows = self.below(call, "conversations", owner)
         at = 0 if self.looping(call) else int(call.query.get("page_id", 0))

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from syncd.clock import Clock
 from syncd.drivers.cloudbeds.simulator_account import public
-from syncd.drivers.cloudbeds.simulator_house import local_epoch
+from syncd.drivers.cloudbeds.simulator_house import local_epoch, local_text
 from syncd.drivers.cloudbeds.simulator_writes import CloudbedsWrites
 from syncd.testing.base import Answer, Call, Simulator
 from syncd.testing.collection import Entry, Raw
@@ -217,7 +217,8 @@ class CloudbedsSimulator(CloudbedsWrites):
     # What looks like a calendar
 
     def room_blocks(self, call: Call) -> web.Response:
-        known, today = self.property(call.query, "propertyID"), self.clock.now().date()
+        known = self.property(call.query, "propertyID")
+        today = local_text(self.now(), self.mint.zone_of(known))[:10]  # the house's, and not ours
         try:
             first = date.fromisoformat(call.query.get("startDate", f"{today}"))
             last = date.fromisoformat(call.query.get("endDate", f"{today}"))
