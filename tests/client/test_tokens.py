@@ -485,12 +485,14 @@ async def test_a_sick_token_endpoint_has_a_breaker_of_its_own(clock: FakeClock) 
     gate = Gate("acme", ["1000/s"], clock=clock, breaker=BreakerPolicy(failures=1, cooldown_seconds=600))
     auth, _ = auth_of(CLIENT, clock, keeper=setup.keeper, client_id="a", client_secret="b")
     session = session_of(setup.issuer, clock, auth=auth, gate=gate, backoff=BackoffPolicy(attempts=1))
-    setup.issuer.token_answers = [httpx.ConnectError("x")]
+    setup.issuer.token_answers = [httpx.ConnectError("dns")]
     assert isinstance(await failure(setup.call(session)), TransientError)
     await clock.advance(10)
     error = await failure(setup.call(session))
     assert isinstance(error, BreakerOpenError)
     assert "token" in str(error)
+    why = "POST token: the name of https://api.acme.example could not be resolved"
+    assert gate.view()["breakers"]["token"]["errors"] == [why]
     assert (
         await clock.run(session_of(setup.issuer, clock, gate=gate, auth=None, classify=lambda r, n: None).call(GET))
     ).status_code == 401
