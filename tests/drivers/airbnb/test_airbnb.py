@@ -121,7 +121,10 @@ def ids(**parts: Any) -> str | None:
 def test_one_delivery_is_its_action_its_record_and_that_records_stamp() -> None:
     one = {"confirmation_code": "HMX", "updated_at": "2026-08-30T06:12:00+00:00"}
     accepted = ids(action="reservation_acceptance_confirmation", reservation=one)
-    assert accepted == ids(action="reservation_acceptance_confirmation", reservation={**one, "nights": 2}, extra=1)
+    assert accepted == ids(action="reservation_acceptance_confirmation", reservation=dict(one))
+    assert accepted != ids(action="reservation_acceptance_confirmation", reservation={**one, "nights": 2}), (
+        "that second"
+    )
     assert accepted != ids(action="reservation_alteration_confirmation", reservation=one)
     assert accepted != ids(action="reservation_acceptance_confirmation", reservation={**one, "updated_at": "later"})
     message = ids(action="message_added", message={"id": 5}, thread={"id": 1, "updated_at": "a"})
