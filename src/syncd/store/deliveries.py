@@ -49,7 +49,9 @@ class Deliveries:
         )
         return [Told(**dict(each)) for each in found]
 
-    async def lately(self, integrations: Sequence[str], within: timedelta) -> dict[tuple[str, str], tuple[float, float]]:
+    async def lately(
+        self, integrations: Sequence[str], within: timedelta
+    ) -> dict[tuple[str, str], tuple[float, float]]:
         """What was told of within that time, by integration and resource: events a second, seconds since the first one."""
         now = self._database.clock.now()
         return {

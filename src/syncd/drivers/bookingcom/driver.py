@@ -43,7 +43,9 @@ class BookingCom(RestDriver):
         for name, resource in found.items():
             if resource.host:
                 every = resource.every if resource.queue is None else settings["queue_seconds"]
-                found[name] = resource.model_copy(update={"host": settings["reservations_url"].rstrip("/"), "every": every})
+                found[name] = resource.model_copy(
+                    update={"host": settings["reservations_url"].rstrip("/"), "every": every}
+                )
         return found
 
     def limits(self, options: Mapping[str, Any]) -> Limits:
