@@ -81,7 +81,9 @@ def test_reload_waits_and_says_what_changed(run, start, directory: Path):
 
 
 def test_reload_tells_what_a_check_would_warn_of(run, start, directory: Path):
-    start().status.reloaded = ReloadReport(ok=True, applied=["a"], warnings=["a.yaml:2:3: warning: no such file: x.json"])
+    start().status.reloaded = ReloadReport(
+        ok=True, applied=["a"], warnings=["a.yaml:2:3: warning: no such file: x.json"]
+    )
     done = run("reload", "--wait", "--config", directory)
     assert done.exit_code == 0 and "warning: no such file: x.json" in done.stderr
 

@@ -137,8 +137,10 @@ def test_a_breaker_that_is_not_closed_says_when_it_is_tried_again():
 
 def test_what_limits_cost_is_told_by_reason_in_the_tiers_own_name():
     told = scope(waited_seconds={"600/60s": 41.0, "paused": 72.0, "lane": 0.1}, utilisation=0.96, refusals=2)
-    line = shown(told).splitlines()[-1]
-    assert line == "    calls waited, added up: 1m 12s for paused, 41s for 600/min; 96 % of the budget used meanwhile; 429s: 2"
+    line = shown(told).splitlines()[-1].strip()
+    assert (
+        line == "calls waited, added up: 1m 12s for paused, 41s for 600/min; 96 % of the budget used meanwhile; 429s: 2"
+    )
 
 
 def test_a_wait_for_a_limit_that_is_gone_is_told_in_peoples_words_too():
