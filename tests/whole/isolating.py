@@ -368,6 +368,7 @@ class Stage:
         marks = [mark for mark, (_, at) in self.sent.items() if first <= at <= last]
         exact = await self.rows.fetchval("SELECT current_setting('track_commit_timestamp') = 'on'")
         at = "pg_xact_commit_timestamp(xmin)" if exact else "synced_at"
+        keys = [key for key, at in self.wanted.items() if any(one.began <= at < one.ended for one in figures)]
         deadline = time.monotonic() + patience
         while True:
             rows = await self.rows.fetch(
@@ -376,12 +377,12 @@ class Stage:
                 list(HEALTHY),
                 marks,
             )
-            if len(rows) >= len(marks) or time.monotonic() > deadline:
+            async with self.http.get(f"{self.well[0]}/_stats") as answer:
+                pushed: dict[str, float] = orjson.loads(await answer.read())["pushed"]
+            if (len(rows) >= len(marks) and pushed.keys() >= set(keys)) or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.5)
         stored = {row["external_id"]: row["at"] for row in rows}
-        async with self.http.get(f"{self.well[0]}/_stats") as answer:
-            pushed: dict[str, float] = orjson.loads(await answer.read())["pushed"]
         for one in figures:
             one.hooks = sorted(
                 stored.get(mark, math.inf) - at for mark, (_, at) in self.sent.items() if one.began <= at < one.ended
