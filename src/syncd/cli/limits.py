@@ -141,7 +141,9 @@ def _history(scope: Mapping[str, Any]) -> Iterator[str]:
     parts = []
     if waits:
         most = sorted(waits.items(), key=lambda pair: -pair[1])
-        parts.append("calls waited, added up: " + ", ".join(f"{lasting(round(seconds))} for {why}" for why, seconds in most))
+        parts.append(
+            "calls waited, added up: " + ", ".join(f"{lasting(round(seconds))} for {why}" for why, seconds in most)
+        )
         if scope.get("utilisation") is not None:
             parts.append(f"{_percent(scope['utilisation'])} of the budget used meanwhile")
     if scope.get("refusals"):
