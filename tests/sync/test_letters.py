@@ -16,7 +16,8 @@ from syncd.store import PushRow, Task
 from syncd.store.inbox import Taken
 from syncd.sync.decide import RetryPolicy
 from syncd.sync.letters import fingerprint, letter_of_delivery, letter_of_push, letter_of_run, letter_of_task
-from syncd.sync.work import SPLIT_CALLS, Worker, blames_one
+from syncd.sync.task_outcomes import TaskOutcomes, blames_one
+from syncd.sync.work import SPLIT_CALLS, Worker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -122,7 +123,9 @@ class Batches(Worker):
             plans={"things": SimpleNamespace(resource=None)}, moved=lambda: None, store=None, name="acme",
             driver=SimpleNamespace(one=lambda resource, external_id: object()),
         )  # fmt: skip
-        self._account, self._policy = account, RetryPolicy()
+        super().__init__(account, RetryPolicy())
+        outcomes: Any = self._outcomes
+        outcomes.ended_badly = self._bury
         self.bad, self.error = bad, error
         self.calls: list[int] = []
         self.done: list[str] = []
@@ -138,7 +141,7 @@ class Batches(Worker):
             raise self.error
         self.done += names
 
-    async def _ended_badly(self, tasks: Sequence[Task], error: Exception) -> None:
+    async def _bury(self, tasks: Sequence[Task], error: Exception) -> None:
         self.buried += [str(task.external_id) for task in tasks]
 
 
@@ -192,7 +195,7 @@ async def test_the_log_hears_of_a_cause_once_however_many_letters_it_makes(monke
         level: lambda event, *, _level=level, **_: said.append((_level, event))
         for level in ("debug", "info", "warning")
     }
-    monkeypatch.setattr("syncd.sync.work.log", SimpleNamespace(**known))
+    monkeypatch.setattr("syncd.sync.task_outcomes.log", SimpleNamespace(**known))
 
     async def bury(task: Task, letter: Any) -> bool:
         return True
@@ -202,9 +205,9 @@ async def test_the_log_hears_of_a_cause_once_however_many_letters_it_makes(monke
         store=SimpleNamespace(tasks=SimpleNamespace(bury=bury)),
         health=SimpleNamespace(task_failed=lambda *_: None), flow=SimpleNamespace(buried=lambda *_: None),
     )  # fmt: skip
-    worker = Worker(account, RetryPolicy())
+    outcomes = TaskOutcomes(account, RetryPolicy())
     for number in range(1000):
-        await worker._ended_badly([task(number)], RejectedError(f"answered 403 ('r{number}')", status=403))
-    await worker._ended_badly([task(1)], RejectedError("answered 422", status=422))
+        await outcomes.ended_badly([task(number)], RejectedError(f"answered 403 ('r{number}')", status=403))
+    await outcomes.ended_badly([task(1)], RejectedError("answered 422", status=422))
     assert [event for level, event in said if level == "warning"] == ["task_buried"] * 2
     assert len(said) == 1001

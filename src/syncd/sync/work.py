@@ -7,47 +7,29 @@ What is not worth doing any more, because its time is over or newer data is stor
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import structlog
-
 from syncd.client.evidence import witnessed
-from syncd.errors import AuthError, GoneError, OwnershipError, PayloadError, RejectedError, SyncdError
-from syncd.kit import Item, Response
+from syncd.errors import GoneError
 from syncd.kit.unsettled import has_some
 from syncd.model import Lane
-from syncd.store import Row, Task
+from syncd.store import Task
 from syncd.sync.account import Account
-from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
-from syncd.sync.flow import Reason
-from syncd.sync.gone import believe, believe_below, refused
-from syncd.sync.let_in import of_one_place
-from syncd.sync.letters import letter_of_task
+from syncd.sync.decide import RetryPolicy
+from syncd.sync.gone import believe, believe_below
 from syncd.sync.listing import below, needs_fields
 from syncd.sync.media import MediaFetcher
-from syncd.sync.page import PageIn, PageRead
 from syncd.sync.plan import ResourcePlan
-from syncd.sync.reading import observed_at
 from syncd.sync.suspects import Suspects
+from syncd.sync.task_outcomes import TaskOutcomes, blames_one
+from syncd.sync.task_pages import TaskPages
 from syncd.sync.unsettled import LOOK, look_again, still_so
 
-log = structlog.get_logger()
-
-TOLD_MOST = 200
 SPLIT_CALLS = 16
 """Enough to find one bad id among a hundred."""
-_OF_ONE = frozenset({400, 404, 409, 410, 413, 414, 422})
-
-
-def blames_one(error: Exception) -> bool:
-    """May one of the records asked for together be what is wrong, and not the call, the credential or the partner?"""
-    if isinstance(error, RejectedError | GoneError):
-        return error.status in _OF_ONE
-    return isinstance(error, PayloadError) or not isinstance(error, SyncdError)
 
 
 @dataclass(slots=True)
@@ -65,10 +47,9 @@ class Worker:
 
     def __init__(self, account: Account, policy: RetryPolicy) -> None:
         self._account = account
-        self._policy = policy
+        self._outcomes = TaskOutcomes(account, policy)
+        self._pages = TaskPages(account)
         self._suspects = Suspects(account.store)
-        self._told: set[str] = set()
-        """Causes of dead letters that the log has been told of."""
 
     async def run(self, tasks: Sequence[Task]) -> None:
         """Do the batch; whatever happens, every task of it gets an outcome."""
@@ -97,7 +78,7 @@ class Worker:
                 await self._run(part, search)
                 tasks = ()
             if tasks:
-                await self._ended_badly(tasks, error)
+                await self._outcomes.ended_badly(tasks, error)
         self._account.moved()
 
     def _parts(
@@ -133,11 +114,13 @@ class Worker:
         wanted = []
         for task in tasks:
             if plan is None:
-                await self._skip(task, "unconfigured")  # the resource is not synced any more: its work means nothing
+                await self._outcomes.skip(
+                    task, "unconfigured"
+                )  # the resource is not synced any more: its work means nothing
             elif task.expires_at is not None and task.expires_at <= now:
-                await self._skip(task, "expired")
+                await self._outcomes.skip(task, "expired")
             elif task.id in answered:
-                await self._skip(task, "stale")
+                await self._outcomes.skip(task, "stale")
             else:
                 wanted.append(task)
         return wanted if plan is None else await self._due(plan, wanted)
@@ -164,59 +147,6 @@ class Worker:
             subjects = [task.external_id or task.parent_id or "" for task in tasks]
             self._account.coalescing.asks(plan.name, subjects)
 
-    async def _skip(self, task: Task, reason: Reason) -> None:
-        if await self._account.store.tasks.drop(task):
-            self._account.flow.skip(self._account.name, task.lane, reason)
-
-    async def _done(self, task: Task) -> None:
-        if await self._account.store.tasks.done(task):
-            self._account.flow.ran(self._account.name, task.lane)
-
-    async def _ended_badly(self, tasks: Sequence[Task], error: Exception) -> None:
-        account, store = self._account, self._account.store.tasks
-        if isinstance(error, OwnershipError):
-            for task in tasks:  # whoever owns the scope now does it; where nobody has freed it yet it is free at once
-                await store.give_back(task)
-            return
-        now = account.clock.now()
-        if isinstance(error, GoneError):
-            error = refused(error)  # what a record's own URL says was heeded where it was asked
-        error = await of_one_place(account, error, tasks[0].lane) or error
-        if isinstance(error, AuthError):  # the next call would be refused as well
-            account.health.auth_retry_at = now + timedelta(seconds=self._policy.auth_pause_seconds)
-        account.health.task_failed(tasks[0].resource, error, now)
-        whose = len(tasks) == 1 or not blames_one(error)
-        for task in tasks:
-            outcome = decide(error, task.tries, now, self._policy, account.clock.random())
-            if isinstance(outcome, Bury) and not whose and task.tries < self._policy.attempts:
-                # Nobody knows whether it is this one: with others about it, it may be found out.
-                outcome = Later(now + self._policy.backoff(task.tries, account.clock.random()))
-            match outcome:
-                case Later(at=at, counts=counts):
-                    await store.later(task, at, counts=counts, reason=str(error))
-                case Done():
-                    await self._done(task)
-                case Drop():
-                    await self._skip(task, "stale")
-                case Bury():
-                    letter = letter_of_task(task, error)
-                    # Thousands may be buried for one cause: it is said once, and counted where letters are.
-                    say = log.debug if letter.fingerprint in self._told else log.warning
-                    if len(self._told) >= TOLD_MOST:
-                        self._told.clear()
-                    self._told.add(letter.fingerprint)
-                    say(
-                        "task_buried",
-                        partner=account.partner,
-                        integration=account.name,
-                        resource=task.resource,
-                        record_id=task.external_id or task.parent_id,
-                        attempt=task.attempts,
-                        reason=letter.message,
-                    )
-                    if await store.bury(task, letter):
-                        account.flow.buried(account.name, task.lane)
-
     async def _fetch(self, plan: ResourcePlan, tasks: Sequence[Task]) -> None:
         account, resource = self._account, plan.resource
         ids = list(dict.fromkeys(task.external_id for task in tasks if task.external_id))
@@ -232,12 +162,12 @@ class Worker:
         response = await account.session.call(request, lane=first.lane, judging=self._suspects.judging(first))
         with witnessed(request, response):
             async with self._suspects.handled(first):
-                page = await self._read(plan, response, account.driver.several(resource, response), tasks)
-            found = set(await self._commit(plan, page, first))
+                page = await self._pages.read(plan, response, account.driver.several(resource, response), tasks)
+            found = set(await self._pages.commit(plan, page, first))
         for task in tasks:
             if task.external_id in found:
                 self._account.freshness.asked(task, asked_at)
-                await self._done(task)
+                await self._outcomes.done(task)
         for task in tasks:
             if task.external_id not in found:
                 # Not among the answers to a question by id: its own URL says whether it is gone.
@@ -248,7 +178,9 @@ class Worker:
         assert task.external_id is not None
         request = account.driver.one(resource, task.external_id)
         if request is None:
-            await self._skip(task, "unreadable")  # the partner has no way to read one record: the next pass brings it
+            await self._outcomes.skip(
+                task, "unreadable"
+            )  # the partner has no way to read one record: the next pass brings it
             return
         asked_at = account.clock.now()
         self._asks(plan, [task])
@@ -271,30 +203,30 @@ class Worker:
             with witnessed(request, response):
                 async with self._suspects.handled(task):
                     items = [account.driver.item(resource, response)]
-                    page = await self._read(plan, response, items, [task])
+                    page = await self._pages.read(plan, response, items, [task])
                 if task.kind == LOOK:
                     page.tasks = [one for one in page.tasks if one.kind != LOOK]  # what comes next is known better here
-                await self._commit(plan, page, task)
+                await self._pages.commit(plan, page, task)
                 if task.kind == LOOK:
                     await look_again(account, plan, task, items[0])
         self._account.freshness.asked(task, asked_at)
-        await self._done(task)
+        await self._outcomes.done(task)
 
     async def _look(self, plan: ResourcePlan, task: Task) -> None:
         """Read a record that is in a state no list shows, unless it was settled meanwhile."""
         if await still_so(self._account, plan, task):
             await self._fetch_one(plan, task)
         else:
-            await self._skip(task, "stale")
+            await self._outcomes.skip(task, "stale")
 
     async def _media(self, plan: ResourcePlan, task: Task) -> None:
         """Fetch the files of one record."""
         if self._account.depot is None:
-            await self._skip(task, "unconfigured")
+            await self._outcomes.skip(task, "unconfigured")
         elif await MediaFetcher(self._account, self._account.depot).fetch(plan, task):
-            await self._done(task)
+            await self._outcomes.done(task)
         else:
-            await self._skip(task, "stale")
+            await self._outcomes.skip(task, "stale")
 
     async def _children(self, plan: ResourcePlan, task: Task) -> None:
         """List below one parent, page by page; what two such listings in a row miss is gone (R9)."""
@@ -304,11 +236,11 @@ class Worker:
         if needs_fields(child):
             stored = await account.store.records.get(account.name, child.parent or "", task.parent_id)
             if stored is None or stored.deleted_at is not None:
-                await self._skip(task, "stale")
+                await self._outcomes.skip(task, "stale")
                 return
             fields = stored.data
             if not has_some(child.where, fields):
-                await self._skip(task, "stale")
+                await self._outcomes.skip(task, "stale")
                 return
         began_at = account.clock.now()
         self._asks(plan, [task])
@@ -325,11 +257,11 @@ class Worker:
                 break
             with witnessed(step.request, response):
                 async with self._suspects.handled(task):
-                    page = await self._read(plan, response, account.driver.items(child, response), [task])
+                    page = await self._pages.read(plan, response, account.driver.items(child, response), [task])
                     step = await listing.after(step, response)
-                seen += await self._commit(plan, page, task)
+                seen += await self._pages.commit(plan, page, task)
         if child.missing != "gone":
-            await self._done(task)
+            await self._outcomes.done(task)
             return
         sweep = await account.store.child_sweeps.sweep(
             account.name,
@@ -345,73 +277,7 @@ class Worker:
         )
         if sweep.held:
             account.health.holds(plan.name, sweep, began_at)
-        await self._done(task)
-
-    async def _read(
-        self,
-        plan: ResourcePlan,
-        response: Response,
-        items: list[Item],
-        tasks: Sequence[Task],
-    ) -> PageRead:
-        """Rows of what an answer outside a run brought, to one task or to several that share a call."""
-        account, first = self._account, tasks[0]
-        requested_at = response.requested_at or account.clock.now()
-        keys = list(dict.fromkeys((plan.name, task.external_id) for task in tasks if task.external_id))
-        parent_id = first.parent_id if first.kind == "children" else None
-        (page,) = await account.processor.read_all(
-            plan.name,
-            [PageIn(items, requested_at, first.brings, parent_id, observed_at(response, requested_at))],
-            rejected=set(keys) or await account.rejected_ids(),  # to heal what was never rejected does no harm
-            unstored=Counter(keys),
-        )
-        if len(tasks) > 1:
-            _name_causes(page, {(plan.name, task.external_id): task.brings for task in tasks})
-        return page
-
-    async def _commit(self, plan: ResourcePlan, page: PageRead, task: Task) -> list[str]:
-        """Store it; returns the ids seen."""
-        account = self._account
-        page.rows = await self._lifted(plan, page.rows)
-        result = await account.store.pages.commit_read(account.write(plan.name, task.brings, page))
-        account.count(plan.name, page, result)
-        if page.tasks:
-            account.tasks_added()
-        return page.seen
-
-    async def _lifted(self, plan: ResourcePlan, rows: list[Row]) -> list[Row]:
-        """The rows, none of them with an older stamp than what was stored before it was asked for.
-
-        The partner's clock is observed by whole seconds: of two answers of one second the later may look the earlier.
-        """
-        if plan.resource.stamped_by != "observed" or not rows:
-            return rows
-        keys = [(row.resource, row.external_id) for row in rows]
-        stored = await self._account.store.records.stamps(self._account.name, keys)
-        lifted = []
-        for row in rows:
-            known = stored.get((row.resource, row.external_id))
-            if (
-                known is not None
-                and known.fetched_at < row.fetched_at
-                and known.updated_at is not None
-                and row.source_updated_at is not None
-            ):
-                row = row._replace(source_updated_at=max(known.updated_at, row.source_updated_at))
-            lifted.append(row)
-        return lifted
-
-
-def _name_causes(page: PageRead, causes: Mapping[tuple[str, str | None], str]) -> None:
-    """Say of each record which of several tasks asked for it."""
-    page.rows = [row._replace(cause=causes.get((row.resource, row.external_id), row.cause)) for row in page.rows]
-    for reject in page.rejects:
-        reject.cause = causes.get((reject.resource, reject.external_id), reject.cause)
-    for task in page.tasks:
-        key = (
-            (task.parent_resource, task.parent_id) if task.parent_id is not None else (task.resource, task.external_id)
-        )
-        task.cause = causes.get(key, task.cause)
+        await self._outcomes.done(task)
 
 
 def batches(tasks: Sequence[Task], most: dict[str, int]) -> list[list[Task]]:
