@@ -201,7 +201,7 @@ async def test_the_log_hears_of_a_cause_once_however_many_letters_it_makes(monke
         return True
 
     account: Any = SimpleNamespace(
-        name="acme", partner="plain", clock=SimpleNamespace(now=lambda: NOW, random=lambda: 0.5),
+        name="acme", partner="plain", clock=SimpleNamespace(now=lambda: NOW, random=lambda: 0.5), plans={},
         store=SimpleNamespace(tasks=SimpleNamespace(bury=bury)),
         health=SimpleNamespace(task_failed=lambda *_: None), flow=SimpleNamespace(buried=lambda *_: None),
     )  # fmt: skip
