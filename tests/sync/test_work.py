@@ -328,3 +328,25 @@ async def test_what_may_not_be_listed_below_a_record_that_is_shown_is_not_gone(d
         await desk.do_tasks()
     [row] = await desk.rows("SELECT deleted_at FROM syncd.records WHERE resource = 'notes' AND external_id = '1'")
     assert (row["deleted_at"] is not None) is gone
+
+
+@pytest.mark.parametrize(
+    ("last", "gone"), [({}, True), ({"total": 12}, False), ({"items": [{"name": "who is that?"}]}, False)]
+)
+async def test_a_listing_below_a_record_that_is_short_of_what_it_states_or_names_one_by_no_id_proves_nothing(
+    desk: Desk, last: dict[str, Any], gone: bool
+):
+    plan = desk.account.plans["notes"]
+    resource = plan.resource.model_copy(update={"total": "total"})
+    desk.account.plans["notes"] = replace(plan, resource=resource)
+    notes = [{"id": str(one), "name": "n"} for one in range(10)]
+    desk.partner.truth["/things/7/notes"] = {"items": notes}
+    await desk.store.tasks.put("acme", children("7"))
+    await desk.do_tasks()
+    desk.partner.truth["/things/7/notes"] = {**last, "items": notes[1:] + last.get("items", [])}
+    for _ in range(2):
+        await desk.clock.advance(10)
+        await desk.store.tasks.put("acme", children("7"))
+        await desk.do_tasks()
+    [row] = await desk.rows("SELECT deleted_at FROM syncd.records WHERE resource = 'notes' AND external_id = '0'")
+    assert (row["deleted_at"] is not None) is gone

@@ -247,6 +247,8 @@ class Worker:
         listing = below(account.driver, child, task.parent_id, fields)
         step = await listing.first()
         seen: list[str] = []
+        stated: int | None = None
+        nameless = False
         while step is not None:
             try:
                 response = await account.session.call(
@@ -260,7 +262,11 @@ class Worker:
                     page = await self._pages.read(plan, response, account.driver.items(child, response), [task])
                     step = await listing.after(step, response)
                 seen += await self._pages.commit(plan, page, task)
-        if child.missing != "gone":
+                stated = account.driver.total(child, response) if stated is None else stated
+            nameless = nameless or any(one.external_id is None for one in page.rejects)
+        # One that does not say who it is may be any of those that are missed, and one that was stated and not shown, too.
+        proves = not nameless and (stated is None or len(set(seen)) >= stated)
+        if child.missing != "gone" or not proves:
             await self._outcomes.done(task)
             return
         sweep = await account.store.child_sweeps.sweep(
