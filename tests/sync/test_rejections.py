@@ -84,3 +84,11 @@ def test_a_trouble_of_rejects_heals_once() -> None:
     assert health.succeeded("rooms", NOW, of(100, 0, standing=0))
     assert health.of("rooms").trouble is None
     assert not health.succeeded("rooms", NOW, of(100, 0, standing=0))
+
+
+def test_a_resource_that_is_switched_off_troubles_nobody() -> None:
+    health = Health("acme")
+    health.succeeded("rooms", NOW, of(100, 50, standing=50, live=50))
+    health.of("rates")
+    assert health.only(["rates", "guests"]) == ["rooms"]
+    assert list(health.resources) == ["rates"] and health.of("rooms").trouble is None

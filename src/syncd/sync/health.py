@@ -128,6 +128,13 @@ class Health:
     def of(self, resource: str) -> ResourceHealth:
         return self.resources.setdefault(resource, ResourceHealth())
 
+    def only(self, resources: Collection[str]) -> list[str]:
+        """These are synced from now on: what was known of others troubles nobody. Returns which others were known."""
+        gone = [name for name in self.resources if name not in resources]
+        for name in gone:
+            del self.resources[name]
+        return gone
+
     def began(self, resource: str) -> None:
         """A run goes on: whatever limit the last one was put off for lets calls go again, or will be met anew."""
         self.of(resource).limited_until = None

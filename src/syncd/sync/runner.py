@@ -131,6 +131,11 @@ class Runner:
             self._store.waits.ended(self.partner)  # who has ended waits for nobody
 
     async def _run(self) -> None:
+        for account in self.accounts.values():
+            for gone in account.health.only(account.plans):
+                metrics.HELD_DELETIONS.labels(account.name, gone).set(0)
+                for what in ("unknown", "missing", "retyped"):
+                    metrics.SCHEMA_CHANGES.labels(account.name, gone, what).set(0)
         async with anyio.create_task_group() as parts:
             parts.start_soon(self.pool.run)
             for part in self.parts:
