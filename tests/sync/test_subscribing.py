@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from syncd.codec import dumps
 from syncd.errors import GoneError, OwnershipError, PayloadError, RejectedError, TransientError
 from syncd.kit import Headers, ListedSubscriptions, Request, Response, Secret, Subscription, UnlistedSubscriptions
-from syncd.kit.subscriptions import text_at, texts
 from syncd.ports import StoredCredential
 from syncd.sync.subscribed import REGISTERING, Action, Held, among, compare, same_address
 from syncd.sync.subscribing import Subscribing
@@ -153,7 +152,7 @@ class Calls:
         return Request("/hooks", "POST", json={"url": url, "events": sorted(events)})
 
     def created(self, response: Response) -> tuple[Subscription, Secret | None]:
-        secret = text_at(response.json(), "secret")
+        secret = response.json().get("secret")
         return self._one(response.json()), Secret(secret) if secret else None
 
     def secret(self, one: Subscription) -> Request | None:
@@ -170,7 +169,7 @@ class Calls:
 
     @staticmethod
     def _one(raw: Any) -> Subscription:
-        return Subscription(raw["id"], raw["url"], texts(raw["events"]), raw.get("active", True))
+        return Subscription(raw["id"], raw["url"], frozenset(raw["events"]), raw.get("active", True))
 
 
 class Api(Calls, ListedSubscriptions):

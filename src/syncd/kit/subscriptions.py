@@ -115,15 +115,3 @@ class UnlistedSubscriptions(AnySubscriptions):
 
 Subscriptions = ListedSubscriptions | UnlistedSubscriptions
 """What a driver may return: one of the two, each with all that it needs."""
-
-
-def text_at(found: object, *names: str) -> str:
-    """The text at one of several names of an object; "" where none has one."""
-    if not isinstance(found, dict):
-        return ""
-    return next((value for name in names if isinstance(value := found.get(name), str) and value), "")
-
-
-def texts(found: object) -> frozenset[str]:
-    """The texts in a list; nothing where there is none."""
-    return frozenset(one for one in found if isinstance(one, str)) if isinstance(found, list) else frozenset()

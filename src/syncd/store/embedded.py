@@ -153,14 +153,6 @@ def start(state_directory: Path, *, settings: Mapping[str, str] = DURABLE) -> Em
         raise
 
 
-def running_url(state_directory: Path) -> str | None:
-    """The URL of the server that runs on this state directory, or None."""
-    home = state_directory.resolve() / "postgres"
-    if _postmaster(home / "data") is None:
-        return None
-    return _url(_socket_directory(home), DATABASE)
-
-
 def _join(home: Path) -> EmbeddedServer:
     """Wait until the process that holds the lock has its server up."""
     data = home / "data"

@@ -259,17 +259,6 @@ class Records:
             after = found[-1]["external_id"]
             left = None if left is None else left - len(found)
 
-    async def ids_below(self, integration: str, resource: str, parent_id: str) -> list[str]:
-        """The live children of one parent."""
-        found = await self._database.fetch(
-            "SELECT external_id FROM syncd.records WHERE integration = $1 AND resource = $2 AND parent_id = $3 "
-            "AND deleted_at IS NULL ORDER BY external_id",
-            integration,
-            resource,
-            parent_id,
-        )
-        return [each["external_id"] for each in found]
-
 
 def _record(row: asyncpg.Record) -> StoredRecord:
     return StoredRecord(**dict(row))

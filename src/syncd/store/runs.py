@@ -173,14 +173,3 @@ class Runs:
             pass_id,
         )
         return (found[0], found[1], found[2]) if found is not None else (0, 0, 0)
-
-    async def add_calls(self, integration: str, run_id: int, *, calls: int, waited_seconds: float) -> None:
-        """Count calls that stored no page."""
-        await self._database.execute(
-            "UPDATE syncd.runs SET calls = calls + $3, waited_seconds = waited_seconds + $4 "
-            "WHERE integration = $1 AND id = $2",
-            integration,
-            run_id,
-            calls,
-            waited_seconds,
-        )
