@@ -122,6 +122,25 @@ async def test_new_credentials_are_tried_put_in_force_verified_and_forgotten_by_
     assert await stage.store._database.fetchval("SELECT count(*) FROM syncd.inbox WHERE body IS NOT NULL") == 0
 
 
+async def test_who_has_the_same_credential_in_its_file_is_told_of_the_new_one_too(stage: Stage):
+    """As the hosts of one application have its secret, whose address is one integration's."""
+    others = {}
+    for name, file in (("second", OLD), ("third", "its-own-secret-9999")):
+        keys = Keys(name, {"api_key": Secret(file)}, stage.account.ownership, stage.store, stage.clock)
+        session = Session(stage.partner, keys)
+        others[name] = SimpleNamespace(**{**vars(stage.account), "name": name, "keys": keys, "health": Health(name),
+                                          "session": session})  # fmt: skip
+    stage.rotation = Rotation("plain", {"acme": stage.account, **others}, stage.store, stage.clock)
+    stage.partner.takes[NEW] = True
+    await stage.told(NEW)
+    await stage.look()
+    assert await stage.in_force() == NEW
+    for other in others.values():
+        await other.keys.look()
+    assert [other.keys("api_key").reveal() for other in others.values()] == [NEW, "its-own-secret-9999"]
+    assert await stage.store._database.fetchval("SELECT count(*) FROM syncd.inbox WHERE body IS NOT NULL") == 0
+
+
 async def test_a_refused_rotation_is_over_once_a_person_has_seen_that_what_is_in_force_works(stage: Stage):
     await stage.told(NEW)
     await stage.look()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
@@ -87,7 +88,8 @@ class Rotation:
     # -- what a delivery says
 
     async def take(self, account: Account, event: Event, one: Taken) -> None:
-        """Remember new credentials until they were tried.
+        """Remember new credentials until they were tried: for this integration, and for all of the partner that have the same
+        ones in their files, as the hosts of one application have its secret.
 
         Raises RejectedError for what is not believed or not understood, StoreError where it cannot be remembered now.
         """
@@ -102,8 +104,14 @@ class Rotation:
                 f"a delivery announces the credential {unknown[0]!r}, which {account.name} does not have",
                 hint=f"add it under {account.name}.credentials, then: syncd webhook replay",
             )
+        await self._remember(account, told, event.at or one.received_at, one)
+        for other in self._accounts.values():
+            theirs = other.keys.configured if other.keys is not None and other is not account else {}
+            if all(name in theirs and theirs[name].reveal() == keys.configured[name].reveal() for name in told):
+                await self._remember(other, told, event.at or one.received_at, one)
+
+    async def _remember(self, account: Account, told: Mapping[str, Secret], announced_at: datetime, one: Taken) -> None:
         credentials = self._store.credentials
-        announced_at = event.at or one.received_at
         notes = {note.kind for note in await credentials.list(account.name)}
         pending = await credentials.get(account.name, PENDING) if PENDING in notes else None
         rotated = await credentials.get(account.name, ROTATED) if ROTATED in notes else None
