@@ -21,8 +21,7 @@ SELDOM: dict[str, Any] = {"every": "12h", "jitter": "0s"}
 OFF: dict[str, Any] = {"enabled": False}
 MANY = 10_000
 MOST_BYTES = 256 * 1024 * 1024
-PAGE = 100
-"""Records a page where a driver asks for more: memory is bounded by pages in flight, so by how large they are."""
+EXCHANGE = "/token-based-authentication/exchange"
 SIGNED = "whsec_" + secrets.token_hex(16)
 WIDE = {"tiers": ["100000/s", "1000000/min", "10000000/h"], "concurrency": 8, "accept_risk": True}
 
@@ -95,21 +94,26 @@ PARTS: dict[str, Part] = {
         {"api_key": "simulated-maintainx-key"},
         limits={"tiers": ["1000000/60s"], "accept_risk": True},
     ),
+    "bookingcom": Part(
+        "properties",
+        {"queued": 0},
+        {"client_id": "simulated-machine", "client_secret": "simulated-machine-secret"},
+        options={"calls_per_minute": 100_000, "reservations_url": "{url}", "auth_url": f"{{url}}{EXCHANGE}"},
+        limits={"concurrency": 4},
+    ),
 }
 WHY_NOT = {
     "rest": "has no partner of its own",
-    "airbnb": "its windows and 200 calls in ten minutes are its whole test's",
-    "bookingcom": "its queues show a few messages a second, whatever is allowed",
+    "airbnb": "no host of its simulator has so many: its windows and 200 calls in ten minutes are its whole test's",
 }
 
 
 def files(name: str, part: Part, served: Served, hook: str) -> dict[str, Any]:
     """The partner's file: only what is read at length is switched on."""
     driver = drivers.load(name)
-    known = driver.resources(part.options)
+    options = {name: one.format(url=served.url) if isinstance(one, str) else one for name, one in part.options.items()}
+    known = driver.resources(options)
     resources = dict.fromkeys(known, OFF) | dict.fromkeys((part.resource, *part.also), SELDOM)
-    if (known[part.resource].page_size or 0) > PAGE:
-        resources[part.resource] = {**SELDOM, "page_size": PAGE}
     integration: dict[str, Any] = {"credentials": dict(part.credentials), "accept_risk": True}
     if part.hook is not None:
         told = {key: value.format(hook=hook) if isinstance(value, str) else value for key, value in part.hook.items()}
@@ -118,7 +122,7 @@ def files(name: str, part: Part, served: Served, hook: str) -> dict[str, Any]:
         "driver": name,
         "base_url": part.base.format(base_url=served.base_url, url=served.url),
         "limits": dict(part.limits),
-        "options": dict(part.options),
+        "options": options,
         "resources": resources,
         "integrations": {f"my_{name}": integration},
     }
