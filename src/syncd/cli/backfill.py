@@ -5,24 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from syncd.cli.app import App, Target, arun, common
 from syncd.cli.exits import Exit
+from syncd.cli.following import ENDED, Row, until_ended
 from syncd.cli.moments import Moment
 from syncd.cli.output import lasting, moment_of, number, plural, result, result_json, say
 
 if TYPE_CHECKING:
     from syncd.cli.link import Link
 
-Row = Mapping[str, Any]
-
 LOOK_SECONDS = 1.0
-LINE_SECONDS = 10.0
-AWAY_SECONDS = 30.0
-ENDED = frozenset({"done", "failed", "cancelled"})
 
 
 @click.command(short_help="Read a time range again, in the lowest lane.")
@@ -149,35 +145,21 @@ def _standing(app: App, link: Link, named: Mapping[str, str], follow: bool) -> E
 
 def _follow(app: App, link: Link, ids: Sequence[int]) -> Exit:
     try:
-        rows = arun(_watch(app, link, ids))
+        rows = arun(
+            until_ended(
+                app,
+                link,
+                "backfills",
+                ids,
+                lambda row: line_of(row, app.clock.now()),
+                look_seconds=LOOK_SECONDS,
+                line_at_once=True,
+            )
+        )
     except KeyboardInterrupt:
         say("left: the daemon goes on with it. Stop it with --stop")
         return Exit.INTERRUPTED
     return _told(app, rows)
-
-
-async def _watch(app: App, link: Link, ids: Sequence[int]) -> list[Row]:
-    """Until all have ended. A daemon that restarts meanwhile is waited for."""
-    from syncd.cli.link import Unreachable
-
-    shown_at, seen_at = -LINE_SECONDS, app.clock.monotonic()
-    while True:
-        now = app.clock.monotonic()
-        try:
-            rows: list[Row] = link.get("backfills", [("id", one) for one in ids])["backfills"]
-            seen_at = now
-        except Unreachable:
-            if now - seen_at > AWAY_SECONDS:
-                raise
-            await app.clock.sleep(LOOK_SECONDS)
-            continue
-        if all(row["state"] in ENDED for row in rows):
-            return rows
-        if now - shown_at >= LINE_SECONDS:
-            for row in rows:
-                say(line_of(row, app.clock.now()))
-            shown_at = now
-        await app.clock.sleep(LOOK_SECONDS)
 
 
 def line_of(row: Row, now: datetime) -> str:

@@ -9,17 +9,13 @@ import click
 
 from syncd.cli.app import App, Target, arun, common
 from syncd.cli.exits import Exit
+from syncd.cli.following import Row, until_ended
 from syncd.cli.output import number, plural, result, result_json, say
 
 if TYPE_CHECKING:
-    from syncd.cli.link import Link
-
-Row = Mapping[str, Any]
+    pass
 
 LOOK_SECONDS = 0.3
-LINE_SECONDS = 10.0
-AWAY_SECONDS = 30.0
-ENDED = frozenset({"done", "failed", "cancelled"})
 SHOWN = 5
 
 
@@ -53,34 +49,13 @@ def renormalize(
     if no_wait:
         return _told(app, rows)
     try:
-        rows = arun(_watch(app, link, [row["id"] for row in rows]))
+        rows = arun(
+            until_ended(app, link, "renormalizations", [row["id"] for row in rows], line_of, look_seconds=LOOK_SECONDS)
+        )
     except KeyboardInterrupt:
         say("left: the daemon goes on with it. Stop it with --stop")
         return Exit.INTERRUPTED
     return _told(app, rows)
-
-
-async def _watch(app: App, link: Link, ids: Sequence[int]) -> Sequence[Row]:
-    """Until all have ended. A daemon that restarts meanwhile is waited for."""
-    from syncd.cli.link import Unreachable
-
-    shown_at, seen_at = app.clock.monotonic(), app.clock.monotonic()
-    while True:
-        now = app.clock.monotonic()
-        try:
-            rows: Sequence[Row] = link.get("renormalizations", [("id", one) for one in ids])["renormalizations"]
-            seen_at = now
-        except Unreachable:
-            if now - seen_at > AWAY_SECONDS:
-                raise
-            rows = []
-        if rows and all(row["state"] in ENDED for row in rows):
-            return rows
-        if now - shown_at >= LINE_SECONDS:
-            for row in rows:
-                say(line_of(row))
-            shown_at = now
-        await app.clock.sleep(LOOK_SECONDS)
 
 
 def _told(app: App, rows: Sequence[Row]) -> Exit:

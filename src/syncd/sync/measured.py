@@ -34,13 +34,8 @@ class Measured:
     """Records a person asks us to reckon with, where none were counted."""
     pass_calls: int | None = None
     pass_records: int = 0
-    pass_seconds: float = 0.0
-    pass_waited_seconds: float = 0.0
     run_calls: float | None = None
     """Mean of the latest incremental runs."""
-    run_records: float = 0.0
-    run_seconds: float = 0.0
-    run_waited_seconds: float = 0.0
     runs: int = 0
     """So many."""
     changed_per_second: float | None = None
@@ -58,17 +53,12 @@ def measure(runs: Sequence[Run], *, live: int = 0, stated: int | None = None) ->
             found,
             pass_calls=sum(run.calls for run in whole),
             pass_records=sum(map(records_of, whole)),
-            pass_seconds=sum(map(seconds_of, whole)),
-            pass_waited_seconds=sum(run.waited_seconds for run in whole),
         )
     between = [run for run in runs if run.mode == Mode.INCREMENTAL and run.outcome == Outcome.DONE]
     if between:
         found = replace(
             found,
             run_calls=sum(run.calls for run in between) / len(between),
-            run_records=sum(map(records_of, between)) / len(between),
-            run_seconds=sum(map(seconds_of, between)) / len(between),
-            run_waited_seconds=sum(run.waited_seconds for run in between) / len(between),
             runs=len(between),
         )
     return found
