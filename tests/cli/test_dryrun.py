@@ -52,7 +52,8 @@ def test_samples_of_an_installed_driver_stay_where_somebody_stands(
     config, package = tmp_path / "config", tmp_path / "site-packages" / "syncd" / "drivers" / "stripe"
     (config / "partners").mkdir(parents=True)
     package.mkdir(parents=True)
-    (config / "partners" / "stripe.yaml").write_text("driver: stripe\nintegrations: {shop: {credentials: {api_key: {env: KEY}}}}\n")
+    text = "driver: stripe\nintegrations: {shop: {credentials: {api_key: {env: KEY}}}}\n"
+    (config / "partners" / "stripe.yaml").write_text(text)
 
     async def answered(*_: Any) -> dict[str, Any]:
         return found(record("added"), samples={"customers.live.error.json": {}})
