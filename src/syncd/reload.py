@@ -11,7 +11,7 @@ from syncd import drivers, log, metrics
 from syncd.build import Builder, Built
 from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig, load
-from syncd.config.difference import difference
+from syncd.config.difference import difference, to_renormalize
 from syncd.config.problems import Problem
 from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.receivers import Receivers
@@ -120,7 +120,7 @@ class Reloader:
         changes = difference(old, new, before=before, after=self._secrets())
         later = old.model_copy(update={name: getattr(wanted, name) for name in restart})
         changes += [f"{line} (in force after a restart)" for line in difference(old, later)]
-        changes += _to_renormalize(old, new)
+        changes += to_renormalize(old, new)
         touched = {None, *applied, *kept}  # of files nobody changed they were told before
         warnings = [warning.text() for warning in loaded.warnings if warning.partner in touched]
         return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes, warnings=warnings), new
@@ -208,15 +208,6 @@ def tell_warnings(found: Iterable[Problem]) -> None:
     """Who starts or reloads without `syncd check` hears of what is legal and surely not meant, too."""
     for one in found:
         say.warning("config_warning", place=one.place, reason=one.message, action=one.help)
-
-
-def _to_renormalize(old: Config, new: Config) -> list[str]:
-    """Who reads by another adapter from now on has records stored that the old one made."""
-    return [
-        f"{partner.name}.integrations.{name}: what is stored was made by another adapter; do: syncd renormalize {name}"
-        for name, (partner, integration) in new.integrations.items()
-        if name in old.integrations and old.integrations[name][1].adapters != integration.adapters
-    ]
 
 
 def _works_alike(one: PartnerConfig | None, other: PartnerConfig | None) -> bool:

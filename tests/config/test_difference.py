@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncd.config import load
-from syncd.config.difference import difference
+from syncd.config.difference import difference, to_renormalize
 from syncd.secrets import Ref, Secret, Vault, fingerprint
 from tests.config.facts import DRIVERS
 
@@ -104,3 +104,19 @@ def test_a_known_secret_in_an_option_is_masked(good):
     old, new = changed(good, "guesty", text, text + "\noptions: {reservations: planted-option-value}")
     (line,) = difference(old, new)
     assert line == "guesty.options.reservations: (not set) → ****"
+
+
+def test_what_is_stored_by_another_adapter_or_mapping_is_named_with_the_command_that_mends_it(good):
+    yard = "driver: rest\nrest: {resources: {boats: {fields: {name: name}}, berths: {fields: {no: no}}}}\n"
+    (good / "partners" / "yard.yaml").write_text(
+        yard + 'integrations: {yard: {base_url: "https://y.example", adapter: v1}}\n'
+    )
+    old, new = changed(good, "yard", "{name: name}", "{name: name, length: metres}")
+    assert to_renormalize(old, new) == [
+        "yard.integrations.yard: what is stored of boats was made by another mapping; do: syncd renormalize yard/boats"
+    ]
+    old, new = changed(good, "yard", "adapter: v1", "adapter: {v1: 50, v2: 50}")
+    assert to_renormalize(old, new) == [
+        "yard.integrations.yard: what is stored was made by another adapter; do: syncd renormalize yard"
+    ]
+    assert to_renormalize(new, new) == []

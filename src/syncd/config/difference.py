@@ -38,6 +38,33 @@ def difference(
     return lines
 
 
+def to_renormalize(old: Config, new: Config) -> list[str]:
+    """Who reads by another adapter or mapping from now on has records stored that the old one made."""
+    found = []
+    for name, (partner, integration) in new.integrations.items():
+        if name not in old.integrations:
+            continue
+        before, was = old.integrations[name]
+        place = f"{partner.name}.integrations.{name}"
+        if was.adapters != integration.adapters:
+            found.append(f"{place}: what is stored was made by another adapter; do: syncd renormalize {name}")
+            continue
+        ours, theirs = _mappings(partner), _mappings(before)
+        found += [
+            f"{place}: what is stored of {resource} was made by another mapping; do: syncd renormalize {name}/{resource}"
+            for resource in ours
+            if resource in theirs and ours[resource] != theirs[resource]
+        ]
+    return found
+
+
+def _mappings(partner: PartnerConfig) -> dict[str, tuple[Any, Any]]:
+    """What a description in the partner's own file makes of each resource's records."""
+    resources = (partner.rest or {}).get("resources")
+    told = resources.items() if isinstance(resources, dict) else ()
+    return {name: (one.get("fields"), one.get("adapters")) for name, one in told if isinstance(one, dict)}
+
+
 def _partner(
     name: str, was: PartnerConfig, now: PartnerConfig, before: Mapping[Ref, str], after: Mapping[Ref, str]
 ) -> list[str]:
