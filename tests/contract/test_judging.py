@@ -109,6 +109,16 @@ def test_a_field_is_gone_where_this_account_had_it_and_else_its_absence_is_a_rem
     assert len(found.drift + found.remarks) == 1
 
 
+def test_a_value_stored_as_it_comes_may_be_of_the_kind_it_always_was_here() -> None:
+    numbered = {**BOAT, "note": 5, "length": "7.5"}
+    known = [{**BOAT, "note": {"key": "x"}}]
+    found = look(answer(numbered), known=known, learned=Inferred.of([numbered] * 50))
+    assert [each.place for each in found.drift] == ["length"], "that is a number by its description"
+    assert [each.place for each in found.remarks] == ["note"]
+    found = look(answer(numbered), known=known, learned=Inferred.of([{**numbered, "note": {"key": "x"}}] * 50))
+    assert [each.place for each in found.drift] == ["length", "note"]
+
+
 def test_an_absence_somebody_has_accepted_is_none() -> None:
     learned = Inferred.of([NOTED] * 500)
     learned.forgive("note")

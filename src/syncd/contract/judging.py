@@ -104,7 +104,7 @@ def judged(
     if not resource.feeds:
         _unreadable(found, driver, resource, raws, adapter)
         _missing(found, resource, raws, known, adapter, learned)
-        _compare(found, resource, raws, known, adapter)
+        _compare(found, resource, raws, known, adapter, learned)
     found.drift, found.remarks = list(dict.fromkeys(found.drift)), list(dict.fromkeys(found.remarks))
     return found
 
@@ -172,6 +172,7 @@ def _compare(
     raws: Sequence[dict[str, Any]],
     known: Sequence[Mapping[str, Any]],
     adapter: str,
+    learned: Inferred | None,
 ) -> None:
     if not raws or not known:
         return
@@ -185,9 +186,23 @@ def _compare(
         elif each.what == "retyped":
             told = Drift("retyped", each.path, f"expected {each.expected}, got {each.got}")
             if each.path in mapped:
-                found.drift.append(told)
+                usual = _as_it_comes(resource, adapter, each.path) and _was_so(learned, each.path, each.got)
+                (found.remarks if usual else found.drift).append(told)
             elif each.path.partition(".")[0].partition("[")[0] in mapped:
                 found.remarks.append(told)  # inside what is stored as it comes: a custom field's value may be anything
+
+
+def _as_it_comes(resource: Resource, adapter: str, path: str) -> bool:
+    """Is it stored whatever its kind is?"""
+    fields = resource.mapped(adapter).items()
+    return any(field.kind in {None, "json"} for name, field in fields if (field.source or name) == path)
+
+
+def _was_so(learned: Inferred | None, path: str, kinds: str) -> bool:
+    """Has this account had it of these kinds before? A free value is another kind in each account."""
+    if learned is None or learned.records < ENOUGH:
+        return False
+    return any(each.path == path and set(kinds.split(" or ")) <= set(each.kinds) for each in learned.paths())
 
 
 def _mapped(resource: Resource, adapter: str, *, without_default: bool = False) -> list[str]:
