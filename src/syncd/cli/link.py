@@ -74,19 +74,11 @@ class Link:
 
     def deliver(self, path: str, headers: Mapping[str, str], body: bytes, *, seconds: float = 30.0) -> tuple[int, str]:
         """Post a delivery as a partner would, nothing added to it: status and body of the answer."""
-        connection = self._open(seconds)
-        try:
-            connection.request("POST", path, body, {**headers, "Connection": "close"})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
-        finally:
-            connection.close()
+        return self._exchange("POST", path, body, {**headers, "Connection": "close"}, seconds)
 
     def probe(self, path: str, *, seconds: float = 5.0) -> tuple[int, str]:
         """Status and body of a probe."""
-        return self._ask("GET", path, None, seconds)
+        return self._exchange("GET", path, None, self._headers(), seconds)
 
     def serves_syncd(self, path: str) -> bool:
         """Does a syncd answer there, whatever it says?"""
@@ -100,7 +92,7 @@ class Link:
             connection.close()
 
     def _json(self, method: str, path: str, body: str | None, seconds: float) -> dict[str, Any]:
-        status, text = self._ask(method, path, body, seconds)
+        status, text = self._exchange(method, path, body, self._headers(), seconds)
         try:
             found = json.loads(text)
         except ValueError:
@@ -123,10 +115,12 @@ class Link:
             exit=_EXITS.get(status, Exit.FAILURES) if status != 404 else Exit.FAILURES,
         )
 
-    def _ask(self, method: str, path: str, body: str | None, seconds: float) -> tuple[int, str]:
+    def _exchange(
+        self, method: str, path: str, body: str | bytes | None, headers: Mapping[str, str], seconds: float
+    ) -> tuple[int, str]:
         connection = self._open(seconds)
         try:
-            connection.request(method, path, body, self._headers())
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as error:
