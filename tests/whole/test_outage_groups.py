@@ -82,7 +82,7 @@ async def test_a_token_endpoint_that_is_down_for_long_spends_no_attempts_and_bur
                 },
             },
         },
-        "limits": limits("10/s"),
+        "limits": {**limits("10/s"), "accept_risk": True},
         "resources": {"things": {"every": "2s"}},
         "integrations": {
             "acme": {"credentials": {"client_id": "the-client-id-0001", "client_secret": "the-client-secret-0001"}}
