@@ -183,3 +183,18 @@ def test_the_readme_of_a_package_names_no_place_on_this_machine(tmp_path: Path) 
     text = (written.place.root / "README.md").read_text("utf-8")
     assert "python -m pytest -q ." in text
     assert str(tmp_path) not in text and sys.executable not in text
+
+
+def test_the_commands_say_python_where_that_is_the_one_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "venv" / "bin"
+    folder.mkdir(parents=True)
+    for name in ("python", "python3.11"):
+        (folder / name).touch(mode=0o755)
+    here = tmp_path / "work"
+    monkeypatch.setattr(sys, "executable", str(folder / "python3.11"))
+    monkeypatch.setenv("PATH", str(folder))
+    assert find_place("acme", directory=here, here=here).commands[1] == "python -m pytest -q ./acme"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_place("acme", directory=here, here=here).commands[1].startswith(str(folder / "python3.11"))

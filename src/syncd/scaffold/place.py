@@ -109,4 +109,6 @@ def _python(here: Path) -> str:
     if own.absolute().is_relative_to(here.absolute()):
         return str(own.absolute().relative_to(here.absolute()))
     found = shutil.which("python")
-    return "python" if found is not None and Path(found).absolute() == own.absolute() else str(own)
+    if found is not None and Path(found).absolute().parent == own.absolute().parent:
+        return "python"  # of the same environment, whatever the name it was called by (python3.11)
+    return str(own)
