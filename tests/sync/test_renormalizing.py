@@ -257,7 +257,7 @@ async def test_where_the_file_says_otherwise_meanwhile_it_begins_anew(store: Sto
 
 
 async def test_who_asks_while_it_is_at_the_rejects_has_all_of_them_tried(store: Store):
-    desk = await opened(store)
+    await opened(store)
     one, _ = await store.renormalizations.ask("acme", "things")
     await store._database.execute("UPDATE syncd.renormalizations SET phase = 'rejects', cursor = 't0005'")
     joined, new = await store.renormalizations.ask("acme", "things", who="schema accept")
