@@ -71,7 +71,7 @@ def homes(driver: Driver, options: Mapping[str, Any], given: str | None) -> list
     The description's `hosts` are the partner's own, and no home of an account that is at another address. Hosts that
     resources are asked at stand in the file then: `syncd.config.elsewhere` sees to it. Raises ConfigError.
     """
-    own = driver.base_url(options)
+    own = driver.spec.base_url  # whatever an option puts into its path
     moved = given is not None and own is not None and not _together(given, own)
     hosts = list(driver.spec.hosts) if driver.needs_spec or not moved else []
     return hosts + [str(origin_of(one.url)) for one in elsewhere(driver, options) if one.what != TOKENS]
