@@ -71,7 +71,9 @@ def _loads_exactly(data: bytes, first: Exception | None = None) -> Any:
         raise PayloadError(f"the answer is not UTF-8: {error.reason} at byte {error.start}") from None
     # What Python's reader does by itself is ten times as fast as asking us for each number: only where one could be too big.
     shape = data.translate(_NUMBERS_ONLY)
-    each = {"parse_float": _finite, "parse_int": _whole} if any(one in shape for one in _OUT_OF_RANGE) else {}
+    each: dict[str, Any] = (
+        {"parse_float": _finite, "parse_int": _whole} if any(one in shape for one in _OUT_OF_RANGE) else {}
+    )
     try:
         return json.loads(text, parse_constant=_refuse_constant, **each)
     except RecursionError:
@@ -175,7 +177,9 @@ def _dumps(value: Any, *, sort: bool) -> bytes:
 def _dumps_slowly(value: Any, *, sort: bool, first: Exception) -> bytes:
     """For what orjson refuses: whole numbers beyond 64 bits and lone surrogates."""
     if "ecursion" in str(first):
-        raise PayloadError(f"the value is nested more than {MAX_DEPTH} levels deep")  # measuring takes fifty times as long
+        raise PayloadError(
+            f"the value is nested more than {MAX_DEPTH} levels deep"
+        )  # measuring takes fifty times as long
     _measure_depth(value)
     try:
         text = json.dumps(
