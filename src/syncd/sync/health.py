@@ -22,7 +22,6 @@ from syncd.sync.troubles import (
     explain_error,
     held_explanation,
     revoked_explanation,
-    shut_out,
     unacknowledged_explanation,
 )
 
@@ -225,7 +224,6 @@ class Health:
 
     def probed(self, error: BaseException | None, now: datetime) -> None:
         """The cheap probe answered, or did not."""
-        error = shut_out(error)
         if error is None:
             self.auth = self.auth_retry_at = None
         elif isinstance(error, AuthError) and self.auth is None:

@@ -18,6 +18,7 @@ from syncd.kit import (
     Resource,
     Response,
     RestDriver,
+    Word,
     checked_options,
     coerce,
     error_for,
@@ -29,7 +30,12 @@ MESSAGES_APART: Final = "2024.12.31"
 """From this version on messages are no part of their thread."""
 MOST_DATES: Final = 731
 """Of one call that writes a calendar."""
-AT_LISTINGS: Final = {"/users/me": "auth", "/reservations": "rejected", "/threads": "rejected", "/listings": "rejected"}
+AT_LISTINGS: Final[dict[str, Word]] = {
+    "/users/me": "denied",
+    "/reservations": "rejected",
+    "/threads": "rejected",
+    "/listings": "rejected",
+}
 """What a 403 means where it cannot mean that one object is gone."""
 NUMBERS: Final = {"calendar": "listing_id", "message": "thread_id"}
 """Ids that are sent as numbers, by the kind of push."""
@@ -53,7 +59,7 @@ class Airbnb(RestDriver):
         path = response.url.partition("?")[0]
         word = next((word for end, word in AT_LISTINGS.items() if path.endswith(end)), None)
         if response.status_code == 403 and word is not None:
-            return error_for("auth" if word == "auth" else "rejected", response, now, self.spec.errors)
+            return error_for(word, response, now, self.spec.errors)
         return super().classify(response, now)
 
     def events(self, delivery: Delivery) -> list[Event]:
