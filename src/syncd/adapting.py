@@ -89,7 +89,7 @@ class Adapting:
             found = await store.renormalizations.find(ids)
         else:
             names = [integration] if integration is not None else list(self._names())
-            found = [row for name in names for row in await store.renormalizations.latest(name)]
+            found = await store.renormalizations.latest(names)
         return [as_json(row) for row in found if integration in (None, row.integration)]
 
     async def stop_renormalizing(self, integration: str, resource: str | None, *, who: str) -> list[dict[str, Any]]:

@@ -136,7 +136,7 @@ async def test_what_it_found_is_added_up_over_its_batches(desk: Desk, store: Sto
     second = Batch(1, "", changed=1, rejected=1, fields={"name": 1, "x": 1}, examples=[{"id": "b", "n": 1}])
     await commit(one, second, at=("records", "b"), scope=desk.scope, fence=desk.fence, phase="rejects")
     await commit(one, Batch(), at=("rejects", ""), scope=desk.scope, fence=desk.fence, ended=True)
-    (found,) = await store.renormalizations.latest("acme")
+    (found,) = await store.renormalizations.latest(["acme"])
     assert (found.state, found.seen, found.changed, found.rejected) == ("done", 3, 3, 1)
     assert found.fields == {"name": 3, "x": 1}
     assert found.examples == [{"id": "a"}, {"id": "b", "n": 1}]

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from syncd.store.database import OVER_ALL, Database, again_after_conflict
+from syncd.store.long_work import LongWorkRows
 from syncd.store.page_call import tasks_json
 from syncd.store.pages import Pages
 from syncd.store.rows import NewTask, PageResult, PageWrite
@@ -69,11 +70,13 @@ class Backfill:
 _COLUMNS = ", ".join(Backfill.__slots__)
 
 
-class Backfills:
+class Backfills(LongWorkRows[Backfill]):
     """Ranges read again."""
 
+    table, kind = "backfills", Backfill
+
     def __init__(self, database: Database, pages: Pages) -> None:
-        self._database = database
+        super().__init__(database)
         self._pages = pages
 
     @again_after_conflict
@@ -127,31 +130,6 @@ class Backfills:
                 who,
             )
         return Backfill(**dict(found)), True
-
-    async def active(self, integrations: Sequence[str]) -> list[Backfill]:
-        """Those that wait or run, oldest first."""
-        found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.backfills WHERE integration = ANY($1::text[]) "
-            "AND state IN ('waiting', 'running') ORDER BY id",
-            list(integrations),
-        )
-        return [Backfill(**dict(each)) for each in found]
-
-    async def find(self, ids: Sequence[int]) -> list[Backfill]:
-        """By id, whatever became of them."""
-        found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.backfills WHERE id = ANY($1::bigint[]) ORDER BY integration, id", list(ids)
-        )
-        return [Backfill(**dict(each)) for each in found]
-
-    async def latest(self, integrations: Sequence[str]) -> list[Backfill]:
-        """The last one of each resource."""
-        found = await self._database.fetch(
-            f"SELECT DISTINCT ON (integration, resource) {_COLUMNS} FROM syncd.backfills "
-            "WHERE integration = ANY($1::text[]) ORDER BY integration, resource, id DESC",
-            list(integrations),
-        )
-        return [Backfill(**dict(each)) for each in found]
 
     async def take(self, backfill: Backfill, *, scope: str, fence: int) -> Backfill | None:
         """Work on it under this fence of this scope; as it stands now.

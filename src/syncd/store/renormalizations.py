@@ -16,6 +16,7 @@ import asyncpg
 from syncd import codec
 from syncd.errors import OwnershipError
 from syncd.store.database import Database, again_after_conflict
+from syncd.store.long_work import LongWorkRows
 from syncd.store.pages import Pages
 from syncd.store.renormalization_rows import Batch, Renormalization, Reread, StoredRaw
 from syncd.store.rows import PageWrite
@@ -36,11 +37,13 @@ _ANEW = {
 }
 
 
-class Renormalizations:
+class Renormalizations(LongWorkRows[Renormalization]):
     """Asked for, taken, and done batch by batch."""
 
+    table, kind = "renormalizations", Renormalization
+
     def __init__(self, database: Database, pages: Pages) -> None:
-        self._database = database
+        super().__init__(database)
         self._pages = pages
 
     @again_after_conflict
@@ -88,32 +91,6 @@ class Renormalizations:
                 who,
             )
         return Renormalization(**dict(made)), True
-
-    async def active(self, integrations: Sequence[str]) -> list[Renormalization]:
-        """Those that wait or run, oldest first."""
-        found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.renormalizations WHERE integration = ANY($1::text[]) "
-            "AND state IN ('waiting', 'running') ORDER BY id",
-            list(integrations),
-        )
-        return [Renormalization(**dict(each)) for each in found]
-
-    async def find(self, ids: Sequence[int]) -> list[Renormalization]:
-        """By id, whatever became of them."""
-        found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.renormalizations WHERE id = ANY($1::bigint[]) ORDER BY integration, id",
-            list(ids),
-        )
-        return [Renormalization(**dict(each)) for each in found]
-
-    async def latest(self, integration: str) -> list[Renormalization]:
-        """The last one of each resource."""
-        found = await self._database.fetch(
-            f"SELECT DISTINCT ON (resource) {_COLUMNS} FROM syncd.renormalizations WHERE integration = $1 "
-            "ORDER BY resource, id DESC",
-            integration,
-        )
-        return [Renormalization(**dict(each)) for each in found]
 
     async def take(self, one: Renormalization, *, scope: str, fence: int, reading: str = "") -> Renormalization | None:
         """Work on it under this fence; where `reading` is another than what it was begun with, from its beginning.
