@@ -56,6 +56,20 @@ def test_the_partners_own_hosts_are_no_home_of_an_account_that_is_elsewhere() ->
     assert set(RestDriver(parse(SPEC)).homes({}, SANDBOX)) == {SIDE}  # a file that has come this far names it
 
 
+def test_an_address_in_the_file_needs_no_option_of_the_drivers_own() -> None:
+    spec = {**SPEC, "base_url": "https://api.acme.example/{option.site}", "resources": {}}
+    spec["options"] = {**SPEC["options"], "site": {"about": "A site."}}
+    driver = RestDriver(parse(spec))
+    assert driver.homes({}, SANDBOX) == []
+    assert driver.homes({}, "https://api.acme.example/x") == [SIDE]
+
+
+def test_of_two_options_on_one_host_the_one_that_says_all_of_an_address_moves_it() -> None:
+    spec = {**SPEC, "options": {"side": {"about": "A host.", "as": "url", "default": SANDBOX}, **SPEC["options"]}}
+    tokens, _ = RestDriver(parse(spec)).facts({"login": f"{SANDBOX}/token"}).elsewhere
+    assert tokens.option == "login"
+
+
 @pytest.mark.parametrize(
     "value", ["login.acme.example", "ftp://acme.example", "https://me:pw@acme.example", "https://a.b/#c"]
 )

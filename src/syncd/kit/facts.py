@@ -58,11 +58,20 @@ def elsewhere(driver: Driver, options: Mapping[str, Any]) -> tuple[Elsewhere, ..
         Elsewhere(
             what,
             url,
-            next((name for name, value in urls.items() if value and url.startswith(value.rstrip("/"))), ""),
+            max(
+                (name for name, value in urls.items() if _said(url, value)),
+                key=lambda name: len(urls[name]),
+                default="",
+            ),
             described=driver.needs_spec,
         )
         for url, what in found.items()
     )
+
+
+def _said(url: str, value: Any) -> bool:
+    """Does an option that has this value say the address?"""
+    return isinstance(value, str) and value != "" and url.startswith(value.rstrip("/"))
 
 
 def homes(driver: Driver, options: Mapping[str, Any], given: str | None) -> list[str]:
