@@ -56,9 +56,9 @@ def test_a_shadow_says_how_many_differ_in_which_fields():
         "fields": {"name": 6, "(not read)": 1}, "examples": [{"id": "a", "refused": "no name"}],
     }  # fmt: skip
     assert adapters.lines_of(APP, "acme", {**FOUND, "shadow": "v2", "trial": trial})[1:] == [
-        "  shadow v2, begun 2h ago: 7 of 1,200 records differ from v1, 1 it could not read",
-        "    name: 6 records",
-        "    (not read): 1 record",
+        "  shadow v2, begun 2h ago: 7 of 1,200 readings differ from v1, 1 it could not read",
+        "    name: 6 readings",
+        "    (not read): 1 reading",
         "    a: refused: no name",
     ]
     assert adapters.lines_of(APP, "acme", {**FOUND, "shadow": "v2", "trial": None})[1:] == [

@@ -51,11 +51,11 @@ def lines_of(app: App, integration: str, one: Mapping[str, Any]) -> list[str]:
     if trial is None:
         return [*lines, f"  shadow {one['shadow']}: nothing compared yet"]
     since = ago(trial["since"], app.clock.now())
-    told = f"{number(trial['differing'])} of {plural(trial['compared'], 'record')} differ from {trial['against']}"
+    told = f"{number(trial['differing'])} of {plural(trial['compared'], 'reading')} differ from {trial['against']}"
     refused = f", {number(trial['refused'])} it could not read" if trial["refused"] else ""
     lines.append(f"  shadow {trial['adapter']}, begun {since} ago: {told}{refused}")
     fields = sorted(trial["fields"].items(), key=lambda each: (-each[1], each[0]))
-    lines += [f"    {name}: {plural(count, 'record')}" for name, count in fields[:20]]
+    lines += [f"    {name}: {plural(count, 'reading')}" for name, count in fields[:20]]
     for example in trial["examples"][-SHOWN:]:
         lines += [f"  {line}" for line in example_lines(example)]
     return lines
