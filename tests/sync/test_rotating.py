@@ -16,10 +16,11 @@ from syncd.kit import Event
 from syncd.secrets import Secret
 from syncd.store import KeyRing, Store
 from syncd.store.inbox import Taken
-from syncd.sync import rotating
+from syncd.sync import rotation_steps
 from syncd.sync.health import Health
 from syncd.sync.keys import ROTATED, Keys
-from syncd.sync.rotating import PENDING, Rotation, refusal_over
+from syncd.sync.rotating import Rotation, refusal_over
+from syncd.sync.rotation_steps import PENDING
 from syncd.testing.clock import FakeClock
 
 OLD, NEW, NEWER = "old-secret-0000", "new-secret-1111", "newer-secret-2222"
@@ -226,14 +227,14 @@ async def test_verification_that_fails_rolls_back_to_what_was_in_force_before(st
     await stage.clock.advance(1)
     await stage.told(NEWER)
     stage.partner.takes[NEWER] = True
-    verified = stage.rotation._verified
+    verified = stage.rotation._steps._verified
 
     async def refused(account: Any) -> str:
         assert await stage.in_force() == NEWER
         del stage.partner.takes[NEWER]
         return await verified(account)
 
-    stage.rotation._verified = refused  # type: ignore[method-assign]
+    stage.rotation._steps._verified = refused  # type: ignore[method-assign]
     await stage.look()
     assert await stage.in_force() == NEW, "not the file's: what the partner had handed us before"
     assert await stage.audited() == ["credential_rotated", "credential_rotation_rolled_back"]
@@ -247,7 +248,7 @@ async def test_a_death_between_two_steps_goes_on_where_it_was(stage: Stage, dies
     async def dies(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    setattr(stage.rotation, dies_before, dies)
+    setattr(stage.rotation._steps, dies_before, dies)
     with pytest.raises(KeyboardInterrupt):
         await stage.look()
     stage.begin()
@@ -262,7 +263,7 @@ async def test_a_death_between_two_steps_goes_on_where_it_was(stage: Stage, dies
 async def test_a_delivery_forgets_the_secret_it_brought_or_it_is_said(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, state: str, kept: bool
 ):
-    monkeypatch.setattr(rotating, "FORGET_SECONDS", 0.0)
+    monkeypatch.setattr(rotation_steps, "FORGET_SECONDS", 0.0)
     stage.partner.takes[NEW] = True
     await stage.told(NEW)
     await stage.store._database.execute("UPDATE syncd.inbox SET state = $1", state)
@@ -303,7 +304,7 @@ async def test_a_verification_that_is_no_answer_about_the_credential_bars_no_oth
         if account.name == "acme":
             raise trouble
 
-    monkeypatch.setattr(stage.rotation, "_go_on", goes_on)
+    monkeypatch.setattr(stage.rotation._steps, "go_on", goes_on)
     notes = [SimpleNamespace(integration=name, kind=PENDING) for name in ("acme", "other")]
 
     async def listed() -> list[Any]:

@@ -153,7 +153,7 @@ async def test_a_roll_back_brings_the_former_tokens_back(stage: Stage):
     async def refused(_: Any) -> str:
         return "401 all at once"
 
-    stage.rotation._verified = refused  # type: ignore[method-assign]
+    stage.rotation._steps._verified = refused  # type: ignore[method-assign]
     stage.issuer.turn("client-secret-1111")
     await stage.told("client-secret-1111")
     after = await stage.store.credentials.get("acme", stage.kind)

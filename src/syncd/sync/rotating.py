@@ -8,48 +8,32 @@ between two of them goes on where it was. Only the newest word counts: an old de
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
-from syncd import metrics
-from syncd.client.tokens import turn_of
 from syncd.clock import Clock
 from syncd.errors import (
-    AuthError,
-    BreakerOpenError,
-    OwnershipError,
-    RateLimitError,
     RejectedError,
-    StoreError,
     SyncdError,
-    TransientError,
 )
-from syncd.explain import Explanation
 from syncd.kit import Event
-from syncd.model import Lane
-from syncd.ports import StoredCredential
-from syncd.secrets import Secret, fingerprint
+from syncd.secrets import Secret
 from syncd.store import Store
 from syncd.store.credentials import Put
 from syncd.store.inbox import Taken
 from syncd.sync.account import Account
-from syncd.sync.keys import ROTATED, Keys, Rotated
-from syncd.sync.pending import TRIAL, Pending, TrialKeeper, kept, restored, same_chain, version_of
+from syncd.sync.keys import ROTATED, Rotated
+from syncd.sync.part import Looking
+from syncd.sync.pending import Pending
+from syncd.sync.rotation_steps import PENDING, RotationSteps
 
 log = structlog.get_logger()
 
-PENDING = "rotation"
-"""The kind of the sealed row in which a rotation is under way, or was refused."""
-TOKENS = ("oauth2_client", "oauth2_refresh")
 LOOK_SECONDS = 15.0
 FIRST_SECONDS = 5.0
 LONGEST_SECONDS = 300.0
-FORGET_TRIES = 20
-FORGET_SECONDS = 0.5
 
 
 async def refusal_over(account: Account) -> None:
@@ -68,18 +52,14 @@ async def refusal_over(account: Account) -> None:
     log.info("rotation_settled", partner=account.partner, integration=name, reason="what is in force works")
 
 
-class Rotation:
+class Rotation(Looking):
     """One partner's. `take` is called while deliveries are worked on; `run` does the rest."""
 
     def __init__(self, partner: str, accounts: Mapping[str, Account], store: Store, clock: Clock) -> None:
-        self._partner = partner
+        super().__init__("rotation", partner, clock, look_seconds=LOOK_SECONDS)
         self._accounts = accounts
         self._store = store
-        self._clock = clock
-        self._wake = asyncio.Event()
-        self._stopping = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._steps = RotationSteps(partner, store, clock)
         for account in accounts.values():
             account.health.rotation = None  # what the rows say of it is said again
         self._again_at: dict[str, tuple[float, float]] = {}
@@ -147,27 +127,8 @@ class Rotation:
     def wake(self) -> None:
         """Deliveries came: `take` says whether they matter here."""
 
-    async def stop(self) -> None:
-        """Begin no other trial; one under way ends."""
-        self._stopping = True
-        self._wake.set()
-        await self._idle.wait()
-
-    async def run(self) -> None:
-        while not self._stopping:
-            self._wake.clear()
-            wait = LOOK_SECONDS
-            try:
-                wait = await self._look()
-            except StoreError as error:
-                log.debug("rotation_waits", partner=self._partner, reason=str(error))
-            except Exception:
-                log.exception("rotation_crashed", partner=self._partner)
-            try:
-                async with self._clock.timeout(wait):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+    async def _turn(self, woken: bool) -> float:
+        return await self._look()
 
     async def _look(self) -> float:
         """Go on with what is pending; returns seconds until the next look."""
@@ -184,7 +145,7 @@ class Rotation:
                 continue
             self._idle.clear()
             try:
-                await self._go_on(account)
+                await self._steps.go_on(account)
                 self._again_at.pop(account.name, None)
             except Exception as error:  # of this one: the others' rotations go on
                 if not isinstance(error, SyncdError):
@@ -205,206 +166,3 @@ class Rotation:
             finally:
                 self._idle.set()
         return wait
-
-    # -- the steps
-
-    async def _go_on(self, account: Account) -> None:
-        async with turn_of(self._store, account.name, PENDING):
-            stored = await self._store.credentials.get(account.name, PENDING)
-            if stored is None:
-                return
-            pending = Pending.of(stored)
-            if pending.state == "refused":
-                await self._refused(account, pending, stored.version)
-                return
-            if pending.state == "announced":
-                refused = await self._tried(account, pending)
-                if refused:
-                    await self._refuse(account, pending, stored.version, refused)
-                    return
-                stored = await self._put_in_force(account, pending, stored.version)
-                pending = Pending.of(stored)
-            refused = await self._verified(account)
-            if refused:
-                await self._roll_back(account, pending, stored.version, refused)
-            else:
-                await self._accept(account, pending, stored.version)
-
-    async def _tried(self, account: Account, pending: Pending) -> str:
-        """Why the partner refuses the new secrets; empty: it takes them. Raises what is nobody's refusal."""
-        assert account.keys is not None
-        assert account.attempt is not None
-        keys = account.keys
-
-        def read(name: str) -> Secret:
-            return pending.secrets.get(name) or keys(name)
-
-        session = account.attempt(read, TrialKeeper(self._store))
-        try:
-            await session.call(account.driver.test(account.options), lane=Lane.HIGH)
-        except (TransientError, RateLimitError, BreakerOpenError, StoreError):
-            raise
-        except SyncdError as error:
-            return str(error)
-        finally:
-            await session.aclose()
-        return ""
-
-    async def _put_in_force(self, account: Account, pending: Pending, version: int) -> StoredCredential:
-        """The new secrets, and the tokens they were given on trial, with one commit; what they replace is remembered."""
-        assert account.keys is not None
-        keys, credentials, name = account.keys, self._store.credentials, account.name
-        async with turn_of(credentials, name, self._token_kind(account)):
-            held = await self._held(name)
-            rotated = held.get(ROTATED)
-            before = Rotated.of(rotated) if rotated is not None else None
-            over = {one: secret for one, secret in (before.secrets if before else {}).items() if keys(one) == secret}
-            secrets = {**over, **pending.secrets}
-            new = Rotated(secrets, keys.file_prints(secrets), pending.announced_at)
-            former = {kind: kept(one) for kind, one in held.items() if kind in (ROTATED, *TOKENS)}
-            puts = [Put(ROTATED, new.value(), None, version_of(rotated))]
-            for kind in TOKENS:
-                trial = held.get(kind + TRIAL)
-                if trial is not None:
-                    puts.append(Put(kind, trial.value, trial.expires_at, version_of(held.get(kind))))
-                    puts.append(Put(kind + TRIAL, None, None, trial.version))
-            stands = replace(pending, state="stored", former=former)
-            puts.append(Put(PENDING, stands.value(), None, version))
-            await credentials.put_all(name, puts)
-            await self._take_over(account)
-        found = await credentials.get(name, PENDING)
-        if found is None:
-            raise OwnershipError(f"the rotation of {name} was ended by somebody else")
-        return found
-
-    async def _verified(self, account: Account) -> str:
-        """As `_tried`, with the session everybody uses."""
-        try:
-            await account.session.call(account.driver.test(account.options), lane=Lane.HIGH)
-        except AuthError as error:
-            return str(error)
-        return ""
-
-    async def _roll_back(self, account: Account, pending: Pending, version: int, reason: str) -> None:
-        """What was in force before is in force again."""
-        credentials, name = self._store.credentials, account.name
-        async with turn_of(credentials, name, self._token_kind(account)):
-            held = await self._held(name)
-            puts = []
-            for kind in (ROTATED, *TOKENS):
-                now, before = held.get(kind), pending.former.get(kind)
-                if now is not None and before is not None and same_chain(now.value, before):
-                    continue  # its refresh token came of the former one, which may be dead since
-                if now is not None or before is not None:
-                    puts.append(restored(kind, before, now))
-            puts.append(Put(PENDING, self._over_and_refused(account, pending, reason).value(), None, version))
-            await credentials.put_all(name, puts)
-            await self._take_over(account)
-        await self._note(account, "credential_rotation_rolled_back", pending, reason)
-        self._say_refused(account, replace(pending, reason=reason))
-
-    async def _refuse(self, account: Account, pending: Pending, version: int, reason: str) -> None:
-        """Nothing was in force yet: the secrets and their trial's tokens are forgotten."""
-        held = await self._held(account.name)
-        puts = [Put(kind, None, None, one.version) for kind, one in held.items() if kind.endswith(TRIAL)]
-        trial, token = held.get("oauth2_refresh" + TRIAL), held.get("oauth2_refresh")
-        if trial is not None and token is not None and same_chain(trial.value, token.value):
-            # The trial was given the next refresh token of the chain in force: the one before it may be dead.
-            puts.append(Put("oauth2_refresh", trial.value, trial.expires_at, token.version))
-        puts.append(Put(PENDING, self._over_and_refused(account, pending, reason).value(), None, version))
-        await self._store.credentials.put_all(account.name, puts)
-        await self._note(account, "credential_rotation_refused", pending, reason)
-        self._say_refused(account, replace(pending, reason=reason))
-
-    async def _accept(self, account: Account, pending: Pending, version: int) -> None:
-        await self._note(account, "credential_rotated", pending, "")
-        await self._store.credentials.put_all(account.name, [Put(PENDING, None, None, version)])
-        account.health.rotation = None
-        account.health.probed(None, self._clock.now())
-        account.tasks_added()  # what a refused credential had barred may go at once
-        metrics.ROTATIONS.labels(account.name, "accepted").inc()
-        log.info("credentials_rotated", partner=self._partner, integration=account.name, names=sorted(pending.secrets))
-
-    async def _take_over(self, account: Account) -> None:
-        """Calls made from here on read what is stored now."""
-        assert account.keys is not None
-        await account.keys.look()
-        account.session.auth.forget()
-
-    async def _held(self, name: str) -> dict[str, StoredCredential]:
-        kinds = {ROTATED, *TOKENS, *(kind + TRIAL for kind in TOKENS)}
-        found = {}
-        for note in await self._store.credentials.list(name):
-            stored = await self._store.credentials.get(name, note.kind) if note.kind in kinds else None
-            if stored is not None:
-                found[note.kind] = stored
-        return found
-
-    @staticmethod
-    def _token_kind(account: Account) -> str:
-        return account.driver.auth(account.options).kind
-
-    @staticmethod
-    def _over_and_refused(account: Account, pending: Pending, reason: str) -> Pending:
-        assert account.keys is not None
-        file = {"file": account.keys.file_prints(pending.secrets)}
-        return Pending("refused", pending.announced_at, pending.delivery, former=file, reason=reason)
-
-    async def _refused(self, account: Account, pending: Pending, version: int) -> None:
-        """Said until another rotation goes well, or a person has put another secret into the file."""
-        assert account.keys is not None
-        file = pending.former.get("file", {})
-        if any(
-            account.keys.file_prints({name: ""}) != {name: file[name]}
-            for name in file
-            if name in account.keys.configured
-        ):
-            await self._store.credentials.put_all(account.name, [Put(PENDING, None, None, version)])
-            account.health.rotation = None
-        else:
-            self._say_refused(account, pending)
-
-    async def _note(self, account: Account, action: str, pending: Pending, reason: str) -> None:
-        """Who, what and when, without a secret; and the delivery that held one forgets it."""
-        assert account.keys is not None
-        keys: Keys = account.keys
-        await self._store.audit.add(
-            f"{self._partner} by webhook",
-            action,
-            integration=account.name,
-            before=keys.file_prints(pending.secrets),
-            after={name: fingerprint(secret) for name, secret in pending.secrets.items()}
-            | ({"reason": reason} if reason else {}),
-        )
-        for _ in range(FORGET_TRIES):
-            if await self._store.inbox.forget_body(account.name, pending.delivery):
-                return
-            await self._clock.sleep(FORGET_SECONDS)  # its batch is about to be done
-        log.warning(
-            "announced_secret_not_forgotten",
-            partner=self._partner,
-            integration=account.name,
-            delivery=pending.delivery,
-            reason="the delivery that brought it is still not done; it keeps its body until retention.inbox_payloads",
-            action=f"syncd webhook show {account.name} {pending.delivery}",
-        )
-
-    def _say_refused(self, account: Account, pending: Pending) -> None:
-        if account.health.rotation is not None:
-            return
-        account.health.rotation = Explanation(
-            "rotation-refused",
-            f"the partner announced new credentials and does not take them ({pending.reason}); the old ones stay in use",
-            since=pending.announced_at,
-            cause="the announcement was cut short or overtaken, or it was not the partner's",
-            action=f"syncd credential test {account.name}, which ends this where they work; where not: "
-            f"syncd credential set {account.name} NAME",
-        )
-        metrics.ROTATIONS.labels(account.name, "refused").inc()
-        log.warning(
-            "credentials_refused",
-            partner=self._partner,
-            integration=account.name,
-            reason=pending.reason,
-            action=account.health.rotation.action,
-        )
