@@ -10,7 +10,7 @@ import pytest
 from syncd.codec import dumps
 from syncd.errors import ConfigError, GoneError, PayloadError
 from syncd.kit import Change, Checkpoint, Headers, Resource, Response, RestDriver
-from syncd.kit.adapter import id_parts, joined_id
+from syncd.kit.identity import id_parts, joined_id
 from syncd.kit.reading import SpecError, parse
 
 SPEC: dict[str, Any] = {

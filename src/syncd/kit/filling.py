@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from syncd.errors import PayloadError, RejectedError
 from syncd.kit import coerce
-from syncd.kit.adapter import id_parts
+from syncd.kit.identity import id_parts
 from syncd.kit.paths import MISSING, getter
 from syncd.kit.pushes import PLACEHOLDER, Push
 

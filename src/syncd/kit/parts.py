@@ -13,8 +13,8 @@ from typing import Any
 
 from syncd.errors import ConfigError, PayloadError
 from syncd.kit import changes, paging
-from syncd.kit.adapter import id_parts
 from syncd.kit.driver import Beyond
+from syncd.kit.identity import id_parts
 from syncd.kit.listing import Each, Windows
 from syncd.kit.resource import Resource
 from syncd.model import Request, Response

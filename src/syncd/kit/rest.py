@@ -15,10 +15,11 @@ from typing import Any
 from syncd import markup
 from syncd.errors import GoneError, PartnerError, PayloadError, RejectedError
 from syncd.kit import changes, look_ups, paging, parts, pushing, variants, webhooks
-from syncd.kit.adapter import answer_getter, id_parts
+from syncd.kit.adapter import answer_getter
 from syncd.kit.auth import Auth
 from syncd.kit.classify import classify, succeeded
 from syncd.kit.driver import Beyond, Driver, Part, Reading
+from syncd.kit.identity import id_parts
 from syncd.kit.limits import Limits
 from syncd.kit.moments import since_param, since_value, until_value
 from syncd.kit.options import checked

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 from syncd.codec import canonical, loads
 from syncd.errors import PayloadError
 from syncd.kit import coerce
-from syncd.kit.adapter import joined_id
 from syncd.kit.deliveries import Webhooks
+from syncd.kit.identity import joined_id
 from syncd.kit.paths import MISSING, getter
 from syncd.kit.shapes import BODY, HEADER, ROUTE, places
 from syncd.model import Headers, Raw
