@@ -21,8 +21,9 @@ async def of_one_place(account: Account, error: BaseException, lane: Lane) -> Re
 
     None where it covers one alone, or where the credential's own test is not let in either: then it is what it says.
     """
-    several = any(len(account.driver.places(plan.resource)) > 1 for plan in account.plans.values())
-    if not isinstance(error, AuthError) or not several:
+    if not isinstance(error, AuthError):
+        return None
+    if all(len(account.driver.places(plan.resource)) < 2 for plan in account.plans.values()):
         return None
     try:
         await ask(account, lane)
