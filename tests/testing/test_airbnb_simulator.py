@@ -110,6 +110,9 @@ async def test_what_is_deleted_is_forbidden_and_not_missing(account: Account):
     for path in (f"/listings/{gone}", f"/booking_settings/{gone}", f"/calendars/{gone}/2026-09-01/2026-09-02"):
         status, said = await account.get(path)
         assert (status, said["error_type"]) == (403, "no_access")
+    account.simulator.action("deny", {"of": "reservations"})
+    host = str(account.simulator.mint.host)
+    assert [(await account.get(path, host_id=host))[0] for path in ("/reservations", "/users/me")] == [403, 200]
     account.simulator.action("deny", {})
     assert (await account.get("/users/me"))[0] == 403
 

@@ -69,6 +69,16 @@ async def test_a_failure_comes_with_200_and_an_account_of_several_properties_is_
         assert answer.status == 200 and answer.headers["X-Request-ID"]
 
 
+async def test_a_property_may_disconnect_or_be_cancelled_while_the_others_answer(partner, client):
+    partner.simulator.action("shut", {"property": P, "how": "disconnected"})
+    assert "not available to be connected" in (await get(client, "getRooms", answers=401, propertyIDs=P))["message"]
+    partner.simulator.action("shut", {"property": P, "how": "canceled"})
+    assert f"canceled: {P}" in (await get(client, "getRooms", propertyIDs=P))["message"]
+    assert (await get(client, "getRooms", propertyIDs=Q))["success"] and (await get(client, "userinfo"))["user_id"]
+    partner.simulator.action("shut", {"property": P})
+    assert (await get(client, "getRooms", propertyIDs=P))["success"]
+
+
 async def test_a_key_nobody_knows_is_denied(partner):
     async with aiohttp.ClientSession(partner.url, headers={"Authorization": "Bearer no"}) as session:
         told = await get(session, "getHotels", answers=401)
