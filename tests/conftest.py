@@ -51,7 +51,7 @@ LONGEST = (
 
 CROWDS = (
     "test_convergence", "test_histories_cancelled", "test_histories", "test_exact", "test_histories_mutations",
-    "test_histories_fair", "test_histories_learning", "test_histories_told", "test_adaptive", "test_capacity",
+    "test_histories_fair", "test_histories_learning", "test_histories_told", "test_adaptive",
 )  # fmt: skip
 """Files that do the same thousands of times, the longest first: measuring branches would only make them slow."""
 
