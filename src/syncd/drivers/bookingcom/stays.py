@@ -69,9 +69,9 @@ def told(raw: Raw) -> Raw:
 
 
 def ota_status(raw: Raw) -> str:
-    """An OTA message without rooms in the queue of changes is a cancellation."""
+    """An OTA message without rooms is a cancellation; among new ones it was made before the first was acknowledged."""
     change = at(raw, "envelope.kind") == "change"
-    off = "cancel" in str(at(raw, "@ResStatus") or "").lower() or (change and not listed(raw, "RoomStays.RoomStay"))
+    off = "cancel" in str(at(raw, "@ResStatus") or "").lower() or not listed(raw, "RoomStays.RoomStay")
     return "cancelled" if off else "modified" if change else "new"
 
 
