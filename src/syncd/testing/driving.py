@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from syncd.client import PartnerTransport, Patience, Session, build
@@ -16,38 +16,15 @@ from syncd.errors import PartnerError, SyncdError
 from syncd.kit import Change, Checkpoint, Driver, ListedSubscriptions, Mode, Request, Resource, Response, look_ups
 from syncd.limits import Gate
 from syncd.model import Record
-from syncd.ports import StoredCredential
 from syncd.secrets import Secret
 from syncd.testing import driver_calls as calls
+from syncd.testing.keeping import Kept
 from syncd.testing.process import Served
 from syncd.testing.samples import Sample
 
 ROWS: int = 10
 """Records a page while driving, so that few of them make several pages."""
 PAGES: int = 4
-
-
-class Kept:
-    """Credentials obtained at run time, in memory."""
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], StoredCredential] = {}
-
-    async def get(self, integration: str, kind: str) -> StoredCredential | None:
-        return self._rows.get((integration, kind))
-
-    async def put(
-        self,
-        integration: str,
-        kind: str,
-        value: Mapping[str, str],
-        *,
-        expires_at: datetime | None,
-        replaces: int | None,
-    ) -> StoredCredential:
-        row = StoredCredential(integration, kind, dict(value), expires_at, (replaces or 0) + 1)
-        self._rows[integration, kind] = row
-        return row
 
 
 def session_to(driver: Driver, options: Mapping[str, Any], served: Served) -> Session:

@@ -13,32 +13,10 @@ from syncd.client import PartnerTransport, Session, build
 from syncd.clock import SystemClock
 from syncd.kit import Checkpoint, Driver, Mode, RateLimitError, Record, Resource
 from syncd.limits import Gate
-from syncd.ports import StoredCredential
 from syncd.secrets import Secret
 from syncd.testing.base import Simulator
+from syncd.testing.keeping import Kept
 from syncd.testing.process import serve
-
-
-class _Kept:
-    """Where tokens are kept for as long as the walk lasts."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, StoredCredential] = {}
-
-    async def get(self, integration: str, kind: str) -> StoredCredential | None:
-        return self._rows.get(kind)
-
-    async def put(
-        self,
-        integration: str,
-        kind: str,
-        value: Mapping[str, str],
-        *,
-        expires_at: datetime | None,
-        replaces: int | None,
-    ) -> StoredCredential:
-        row = self._rows[kind] = StoredCredential(integration, kind, dict(value), expires_at, (replaces or 0) + 1)
-        return row
 
 
 async def walked(
@@ -73,7 +51,7 @@ async def walked(
             lambda name: taken[name],
             integration="walk",
             clock=clock,
-            keeper=_Kept(),
+            keeper=Kept(),
             sign=getattr(driver, "sign", None),
         ),
         classify=driver.classify,
