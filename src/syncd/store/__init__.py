@@ -30,7 +30,8 @@ from syncd.store.runs import Run
 from syncd.store.schemas import SchemaWrite, StoredSchema
 from syncd.store.sealing import KeyRing, SealError, new_key_line
 from syncd.store.store import Store, reached
-from syncd.store.task_turns import POISON, SUSPECT, Task
+from syncd.store.suspicion import POISON, SUSPECT
+from syncd.store.task_turns import Task
 from syncd.store.tasks import WISHES
 from syncd.store.trials import Trial, Tried
 from syncd.store.validators import Validator

@@ -13,7 +13,8 @@ from itertools import chain
 from syncd.errors import OwnershipError
 from syncd.store.burying import NewDeadLetter, insert_letter
 from syncd.store.database import Database, affected, again_after_conflict
-from syncd.store.task_turns import COLUMNS, POISON, SUSPECT, Task, task_of
+from syncd.store.suspicion import POISON, SUSPECT
+from syncd.store.task_turns import COLUMNS, Task, task_of
 
 _MORE_SUSPECT = f"CASE WHEN suspicion < {SUSPECT} THEN suspicion + 1 ELSE suspicion END"
 """Having been taken when the process died says little: only being handled in that moment says more."""

@@ -19,7 +19,7 @@ from syncd.store.database import Database, affected, again_after_conflict
 from syncd.store.outbox_turns import COLUMNS, HELD, OVERTAKEN, TAKE, PushRow, Turns, row_of
 from syncd.store.pages import Pages
 from syncd.store.rows import PageResult, PageWrite
-from syncd.store.task_turns import POISON, SUSPECT
+from syncd.store.suspicion import POISON, SUSPECT
 
 OUTBOX = "syncd_outbox"
 """NOTIFY channel: pushes were written. The payload is the integration."""

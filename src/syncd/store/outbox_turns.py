@@ -11,11 +11,11 @@ import asyncpg
 
 from syncd import codec
 from syncd.store.database import Database
-from syncd.store.task_turns import SUSPECT
+from syncd.store.suspicion import SUSPECT, Suspicious
 
 
 @dataclass(frozen=True, slots=True)
-class PushRow:
+class PushRow(Suspicious):
     """One push as stored."""
 
     integration: str
@@ -42,16 +42,6 @@ class PushRow:
     cause: str
     reason: str | None
     answer: Mapping[str, Any] | None
-
-    @property
-    def suspect(self) -> bool:
-        """Were earlier takes lost with the process? Then it goes alone, and says so before it is handled."""
-        return self.suspicion >= SUSPECT
-
-    @property
-    def tries(self) -> int:
-        """Attempts that came to an end, this one included: what patience is measured by."""
-        return max(self.attempts - self.lost, 1)
 
 
 @dataclass(frozen=True, slots=True)

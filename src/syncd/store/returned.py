@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from syncd.errors import PoisonError
-from syncd.store.task_turns import POISON
+from syncd.store.suspicion import POISON
 
 ROWS = "unnest($2::bigint[], $3::bigint[]) AS l(id, letter_id)"
 LIVES = "unnest($2::bigint[], $3::bigint[], $4::smallint[]) AS l(id, letter_id, suspicion)"

@@ -16,15 +16,11 @@ import asyncpg
 
 from syncd.model import Lane
 from syncd.store.database import Database
-
-SUSPECT = 2
-"""From this suspicion on a task may be what ends the process."""
-POISON = 5
-"""At this suspicion it is taken no more."""
+from syncd.store.suspicion import POISON, Suspicious
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Task(Suspicious):
     """One task, taken."""
 
     integration: str
@@ -54,16 +50,6 @@ class Task:
     """The dead letter it was returned from by a replay."""
     history: Sequence[Mapping[str, Any]] = ()
     """Failed attempts, for the letter it may become: `{"attempt", "at", "error"}`, the first and the latest."""
-
-    @property
-    def suspect(self) -> bool:
-        """Were earlier takes lost with the process? Then it goes alone, and says so before it is handled."""
-        return self.suspicion >= SUSPECT
-
-    @property
-    def tries(self) -> int:
-        """Attempts that were tried to the end, this one included: what patience is measured by."""
-        return max(self.attempts - self.lost, 1)
 
     @property
     def brings(self) -> str:
