@@ -336,6 +336,22 @@ def test_a_real_driver_tells_what_each_use_replaces(good):
     assert [message.partition(":")[0] for message in messages] == ["the same refresh_token as one"]
 
 
+def test_which_account_each_is_of_is_asked_of_the_integrations_of_one_application_whose_address_is_one(good):
+    line = "  %s: {scope: a, %s credentials: {client_id: {env: %s}, client_secret: {env: S%s}, refresh_token: {env: %s}}}\n"
+
+    def told(one: str, two: str, other: str = "A", hook: str = "webhook: {secrets: [{env: H}]},") -> list[str]:
+        text = line % ("one", hook + one, "A", "A", "R1") + line % ("two", two, other, other, "R2")
+        write(good, "airbnb", "driver: airbnb\nintegrations:\n" + text)
+        found = load(good, drivers=drivers.facts(), env={})
+        assert not found.errors
+        return [one.message.partition(",")[0] for one in found.warnings if one.partner == "airbnb"]
+
+    says = "options: {host_id: %d},"
+    assert told("", says % 2) == ["of one application with two"]
+    assert told(says % 1, "") == ["of one application with one"]
+    assert told(says % 1, says % 2) == told("", "", other="B") == told("", "", hook="") == []
+
+
 def test_two_integrations_that_would_empty_one_queue_are_a_mistake_whatever_scope_they_share(good):
     known = {**DRIVERS, "attio": Facts(credentials={"token": True}, base_url="https://x.example", queues=True)}
     text = (

@@ -36,7 +36,31 @@ def check_across(
             driver = (drivers or {}).get(partner.driver)
             if driver is not None and not _holds_alone(documents[name], partner, integration, driver, grants):
                 broken.add(name)
+            if driver is not None:
+                _check_account(documents[name], partner, integration, driver)
     return broken
+
+
+def _check_account(
+    document: Document, partner: PartnerConfig, integration: IntegrationConfig, driver: DriverFacts
+) -> None:
+    """Of several accounts of one application, whose deliveries come to one address: which is this?"""
+    options = partner.options_for(integration.name)
+    option = driver.facts(options, partner.rest).account
+    if not option or options.get(option) is not None or not partner.is_enabled(integration.name):
+        return
+    others = [one for one in partner.integrations.values() if one is not integration and partner.is_enabled(one.name)]
+    own = set(integration.credentials.values())
+    of_one = [one for one in others if own & set(one.credentials.values())]
+    if of_one and any(one.webhook is not None for one in (integration, *of_one)):
+        document.problem(
+            ("integrations", integration.name),
+            f"of one application with {of_one[0].name}, and nothing says which account it is: what is told of it is taken "
+            "for another's",
+            help=f"options: {{{option}: ...}}, in each of them",
+            severity="warning",
+            key=True,
+        )
 
 
 def _holds_alone(

@@ -84,6 +84,8 @@ class Facts:
     """What the partner counts calls by: `account`, `credential`, `client` (several credentials may be of one), `partner`."""
     replaced: Collection[str] = ()
     """Credentials that each use replaces, such as a refresh token: whoever else has one like it is left with an old one."""
+    account: str = ""
+    """The option that says which account an integration is of, where one address brings several accounts' deliveries."""
     findings: Sequence[Finding] = field(default=())
 
     def facts(self, options: Mapping[str, Any], rest: Mapping[str, Any] | None) -> Facts:

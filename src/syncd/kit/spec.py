@@ -186,6 +186,7 @@ class DriverSpec(Model):
             webhooks=self.webhooks is not None,
             counted_by=self.limits.scope,
             replaced=self.auth.replaced,
+            account=self.webhooks.account.option if self.webhooks is not None and self.webhooks.account else "",
             queues=any(resource.queue is not None for resource in self.resources.values()),
         )
 
