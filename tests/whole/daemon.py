@@ -37,7 +37,8 @@ MADE: set[Daemon] = set()
 class Daemon:
     """`async with Daemon(folder, database_url, {"plain": {...}}) as daemon:` starts it and waits until it is ready.
 
-    `cold`: by an interpreter of its own, as an operator starts it; otherwise forked from one that has everything imported.
+    `cold`: by an interpreter of its own, as an operator starts it; otherwise, as commands are, forked from one that has
+    everything imported.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class Daemon:
     async def cli(self, *words: str, stdin: bytes | None = None, seconds: float = 60.0) -> tuple[int, str, str]:
         """One `syncd` command with this configuration: exit code, stdout, stderr."""
         env = {**self.env, "SYNCD_CONFIG": str(self.config)}
-        if not self.cold and warm.fits(env):
+        if warm.fits(env):
             return await self._forked(words, stdin or b"", env, seconds)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
