@@ -39,7 +39,8 @@ async def test_what_a_partner_answers_is_compared_and_told(
     raw = {"id": "t1", "updated_at": "2026-11-01T08:00:00Z", "name": "x", "number": "one", "colour": "red"}
     (samples / "things.plain.json").write_text(json.dumps({"raw": raw, "id": "t1", "data": {}}))
     (tmp_path / "plain.json").write_text(json.dumps(DOCUMENT))
-    things = {**PLAIN["resources"]["things"], "fields": {"name": "name", "number": "number", "colour": "colour"}}
+    fields = {"name": "name", "number": {"from": "number", "as": "integer"}, "colour": "colour"}
+    things = {**PLAIN["resources"]["things"], "fields": fields}
     changed = {**described, "rest": {**PLAIN, "resources": {**PLAIN["resources"], "things": things}}}
     daemon.write_partner("plain", changed)
     async with daemon:
