@@ -261,6 +261,7 @@ class Builder:
             self._clock,
             health.shape_told,
             endless={plan.name for plan in plans.values() if plan.strategy is Strategy.FEED},
+            open_names={plan.name: plan.resource.open_names() for plan in plans.values()},
         )
         trials = {
             plan.name: Trial(plan.resource, plan.shadow, plan.adapter, driver)

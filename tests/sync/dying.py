@@ -133,7 +133,7 @@ class Mortal:
         backfilling = self.desk.backfilling()
         [waiting] = await self.store.backfills.active(["acme"])
         try:
-            await backfilling._read(self.desk.account, waiting)
+            await backfilling._do(self.desk.account, waiting)
         except (Died, StoreError):
             assert self._dead
             self.deaths += 1

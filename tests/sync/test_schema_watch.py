@@ -239,6 +239,28 @@ def test_all_of_it_outlives_the_process(policy: Policy) -> None:
     assert again.refuses({**SOUND, "price": "12"}) is None
 
 
+@pytest.mark.parametrize("policy", [Policy.WARN, Policy.FREEZE])
+def test_names_that_are_data_are_nobodys_shape(policy: Policy) -> None:
+    """What an application keeps in `metadata` is its own; that it is an object is the partner's."""
+    watch = ResourceWatch("acme", "rooms", policy, open_names={"metadata"})
+    watch.look(named(*[{**SOUND, "metadata": {"mine": str(n)}} for n in range(100)]))
+    watch.settle(NOW, ended=True)
+    assert saw(watch, {**SOUND, "metadata": {"other": 1, "mine": [2], "deep": {"more": 3}}}, times=3) == []
+    assert saw(watch, {**SOUND, "metadata": {}}, times=500) == []
+    told = saw(watch, {**SOUND, "metadata": "none"})
+    assert told == ["metadata: expected object, got text"], told
+
+
+def test_what_was_told_of_names_that_are_data_is_told_no_more() -> None:
+    watch = learned()
+    saw(watch, {**SOUND, "metadata": {"mine": 1}})
+    assert saw(watch, {**SOUND, "metadata": {"mine": 1, "other": 2}}) == ["metadata.other: unknown (number)"]
+    again = ResourceWatch("acme", "rooms", Policy.WARN, open_names={"metadata"})
+    again.load(stored(watch))
+    assert [each.path for each in again.news.values()] == ["metadata"]
+    assert saw(again, {**SOUND, "metadata": {}}, times=500) == []
+
+
 def test_a_resource_that_is_frozen_no_longer_knows_what_it_had_kept_out() -> None:
     watch = learned(Policy.FREEZE)
     saw(watch, {**SOUND, "price": "10"})

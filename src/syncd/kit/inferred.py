@@ -79,9 +79,11 @@ class Departure:
 class Inferred:
     """The shape of the records of one resource."""
 
-    __slots__ = ("fields", "root", "sizes")
+    __slots__ = ("fields", "open", "root", "sizes")
 
-    def __init__(self) -> None:
+    def __init__(self, open_names: Collection[str] = ()) -> None:
+        """`open_names`: at the top of a record; what is below them is not looked at, since its names are data."""
+        self.open = frozenset(open_names)
         self.root = Node()
         self.fields = 0
         """How many are told apart."""
@@ -144,7 +146,7 @@ class Inferred:
         """
         found: list[Departure] = []
         if type(record) is dict:
-            _departures(self.root, record, "", 1, found)
+            _departures(self.root, record, "", 1, found, self.open)
         return found
 
     def forgive(self, path: str) -> None:
@@ -182,11 +184,14 @@ class Inferred:
         return {"sizes": sorted(self.sizes), **written(self.root)}
 
     @classmethod
-    def from_json(cls, stored: Any) -> Self:
+    def from_json(cls, stored: Any, open_names: Collection[str] = ()) -> Self:
         """What `as_json` gave. What is none of it is an empty shape."""
-        found = cls()
+        found = cls(open_names)
         if isinstance(stored, dict):
             found.root = read(stored)
+            for node in (found.root.children.get(name) for name in found.open):
+                if node is not None:
+                    node.children, node.objects = {}, 0
             found.sizes = {each for each in stored.get("sizes", ()) if isinstance(each, int)}
             found.fields = sum(1 for _ in walk(found.root, ""))
         return found
@@ -219,7 +224,7 @@ class Inferred:
             kind = names.get(type(inner))
             if kind is None:
                 kind = "list" if type(inner) is list else "object"
-                if level < DEEPEST:
+                if level < DEEPEST and (level > 1 or key not in self.open):
                     if kind == "object":
                         self._object(child, inner, level + 1)
                     elif inner:
@@ -338,7 +343,10 @@ def _news(known: Node, now: Node, above: str, found: list[Departure]) -> None:
         _news(own, new, path, found)
 
 
-def _departures(node: Node, value: dict[str, Any], above: str, level: int, found: list[Departure]) -> None:
+def _departures(
+    node: Node, value: dict[str, Any], above: str, level: int, found: list[Departure], closed: Collection[str] = ()
+) -> None:
+    """`closed`: names of this object that are not looked into."""
     children = node.children
     for key, inner in islice(value.items(), MOST_NAMES):
         if inner is None:
@@ -352,6 +360,8 @@ def _departures(node: Node, value: dict[str, Any], above: str, level: int, found
         elif kind not in child.kinds:
             path = joined(above, key)
             found.append(Departure(path, "retyped", _field(path, child, 0).said, kind))
+        elif key in closed:
+            continue
         elif level < DEEPEST and type(inner) is dict:
             _departures(child, inner, joined(above, key), level + 1, found)
         elif level < DEEPEST and type(inner) is list:

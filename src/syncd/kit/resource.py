@@ -296,6 +296,12 @@ class Resource(Model):
         other = self.adapters.get(adapter)
         return self.fields if other is None or other.fields is None else other.fields
 
+    def open_names(self) -> frozenset[str]:
+        """Names at the top of a raw record below which names are data, whichever adapter reads it."""
+        shapes = [self.fields, *(one.fields for one in self.adapters.values() if one.fields is not None)]
+        found = (field.source or name for shape in shapes for name, field in shape.items() if field.open)
+        return frozenset(path for path in found if "." not in path)
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, without carrying over what was compiled from the old values."""
         copied = super().model_copy(update=update, deep=deep)

@@ -90,6 +90,10 @@ class MappedField(Model):
     default: Any = Field(None, description="Taken where the partner sends null or nothing.")
     required: bool = Field(False, description="Null or nothing makes the record a reject.")
     zone: str | None = Field(None, description="Zone of moments sent without an offset, such as UTC or Europe/Lisbon.")
+    open: bool = Field(
+        False,
+        description="An object whose names are anybody's, as metadata: the watch of shapes does not look into it.",
+    )
 
     @field_validator("zone")
     @classmethod
@@ -100,6 +104,8 @@ class MappedField(Model):
 
     @model_validator(mode="after")
     def _zone_fits(self) -> MappedField:
+        if self.open and self.kind not in {"object", "map"}:
+            raise ValueError("`open` only goes with `as: object` or `as: map`")
         if self.zone is not None and self.kind not in {"timestamp", "mail_date"}:
             raise ValueError("`zone` only goes with `as: timestamp` or `as: mail_date`")
         return self

@@ -86,5 +86,7 @@ class Batch:
     healing: Mapping[str, str] = field(default_factory=dict)
     """Rejects whose records are on the page, by key: the record's id. Those go whose record is stored; where something
     newer is stored already, the next sound version of it ends the reject."""
-    overtaken: Sequence[str] = ()
-    """Ids of those: something at least as new is stored."""
+    readable: bool = False
+    """The partner shows one record by its id: of those for which something newer is stored it is asked which is right."""
+    asked: int = 0
+    """How many it is asked for."""

@@ -15,11 +15,13 @@ import asyncpg
 
 from syncd import codec
 from syncd.errors import OwnershipError
+from syncd.model import Lane
 from syncd.store.database import Database, again_after_conflict
 from syncd.store.long_work import LongWorkRows
+from syncd.store.page_call import tasks_json
 from syncd.store.pages import Pages
 from syncd.store.renormalization_rows import Batch, Renormalization, Reread, StoredRaw
-from syncd.store.rows import PageWrite
+from syncd.store.rows import NewTask, PageWrite
 from syncd.store.tasks import WISHES
 from syncd.store.trials import counted, latest
 
@@ -220,7 +222,7 @@ class Renormalizations(LongWorkRows[Renormalization]):
         phase: str | None,
         ended: bool,
     ) -> Batch:
-        overtaken: list[str] = []
+        asked: list[NewTask] = []
         healed = batch.healed  # not of those that were read: they stood aside
         async with self._database.transaction() as connection:
             known = await _standing(connection, one, at, fence, lock="FOR UPDATE")
@@ -230,13 +232,19 @@ class Renormalizations(LongWorkRows[Renormalization]):
                 stored = {*result.added, *result.updated}
                 sound = [key for key, external_id in batch.healing.items() if external_id in stored]
                 healed += len(sound)
-                overtaken = [external_id for external_id in batch.healing.values() if external_id not in stored]
+                if batch.readable:
+                    cause = f"renormalize {one.id}"
+                    overtaken = [external_id for external_id in batch.healing.values() if external_id not in stored]
+                    asked = [NewTask.fetch(one.resource, each, lane=Lane.LOW, cause=cause) for each in overtaken]
                 await connection.execute(
                     "DELETE FROM syncd.rejects WHERE integration = $1 AND resource = $2 AND external_id = ANY($3::text[])",
                     one.integration,
                     one.resource,
                     sound,
                 )
+            if asked:
+                now, tasks = self._database.clock.now(), tasks_json(asked, "", "")
+                await connection.fetchval("SELECT syncd.put_tasks($1, $2, $3::jsonb)", one.integration, now, tasks)
             await connection.execute(
                 "UPDATE syncd.renormalizations SET cursor = $3, phase = coalesce($4, phase), seen = seen + $5, "
                 "changed = changed + $6, unchanged = unchanged + $7, passed = passed + $8, rejected = rejected + $9, "
@@ -258,7 +266,7 @@ class Renormalizations(LongWorkRows[Renormalization]):
                 ended,
                 self._database.clock.now(),
             )
-        return replace(batch, healed=healed, overtaken=overtaken)
+        return replace(batch, healed=healed, asked=len(asked))
 
     async def give_back(self, one: Renormalization, *, fence: int) -> None:
         """Nothing of it is in hand; whoever owns the scope next goes on, and nobody has died."""

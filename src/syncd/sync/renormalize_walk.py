@@ -11,8 +11,8 @@ from typing import Any
 from syncd import codec, metrics
 from syncd.errors import PayloadError
 from syncd.kit import Item
-from syncd.model import History, Lane
-from syncd.store import Batch, NewTask, PageWrite, Reject, Renormalization, Reread, StoredRaw
+from syncd.model import History
+from syncd.store import Batch, PageWrite, Reject, Renormalization, Reread, StoredRaw
 from syncd.sync.account import Account
 from syncd.sync.ahead import Ahead
 from syncd.sync.page import PageIn, PageRead, merged
@@ -165,7 +165,7 @@ class Walk:
                 else:  # it is stored as it is
                     batch.healed += 1
                     read.healed = [(one.resource, key)]
-            whole, batch.healing = merged(reads), healing
+            whole, batch.healing, batch.readable = merged(reads), healing, self._plan.resource.one is not None
             if not one.dry:
                 page = self._page(whole)
         await self._commit(batch, [], page, ended=ended)
@@ -209,8 +209,5 @@ class Walk:
                 self.told[what] += number
                 if not one.dry:
                     metrics.RENORMALIZED.labels(one.integration, one.resource, what).inc(number)
-        if done.overtaken and self._plan.resource.one is not None:  # which of both is right, only the partner knows
-            asked = [NewTask.fetch(one.resource, each, lane=Lane.LOW, cause=self._cause) for each in done.overtaken]
-            await account.store.tasks.put(account.name, *asked)
-        if (page is not None and page.tasks) or done.overtaken:
+        if (page is not None and page.tasks) or done.asked:
             account.tasks_added()

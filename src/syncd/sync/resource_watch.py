@@ -53,14 +53,23 @@ class Policy(StrEnum):
 class ResourceWatch:
     """One resource's."""
 
-    def __init__(self, integration: str, resource: str, policy: Policy, *, endless: bool = False) -> None:
-        """`endless`: it is never read whole."""
+    def __init__(
+        self,
+        integration: str,
+        resource: str,
+        policy: Policy,
+        *,
+        endless: bool = False,
+        open_names: Collection[str] = (),
+    ) -> None:
+        """`endless`: it is never read whole. `open_names`: at the top of a record, below which names are data."""
         self._endless = endless
+        self._open = frozenset(open_names)
         self.integration = integration
         self.resource = resource
         self.policy = policy
-        self.known = Inferred()
-        self.strange = Inferred()
+        self.known = self._new()
+        self.strange = self._new()
         """With `freeze`: the shape of what is kept out."""
         self.news: dict[tuple[str, str], News] = {}
         self.learned_at: datetime | None = None
@@ -69,10 +78,10 @@ class ResourceWatch:
         self.changed = False
         """There is something to write down at once."""
         self.written_at: datetime | None = None
-        self._fresh = Inferred()
-        self._odd = Inferred()
-        self._alone = Inferred()
-        self._again = Inferred()
+        self._fresh = self._new()
+        self._odd = self._new()
+        self._alone = self._new()
+        self._again = self._new()
         """Of records that came again, what is in doubt."""
         self.doubted: frozenset[str] = frozenset()
         """Names at the top of a record in or below which a field came as another kind."""
@@ -138,7 +147,7 @@ class ResourceWatch:
         came = fresh.records or odd.records or alone.records or again.records
         if not came and not (ended and self.learned_at is None):
             return self._forget(now)
-        self._fresh, self._odd, self._alone, self._again = Inferred(), Inferred(), Inferred(), Inferred()
+        self._fresh, self._odd, self._alone, self._again = (self._new() for _ in range(4))
         if self.learned_at is None:
             self.known.merge(fresh)
             if ended and self.known.records >= LEARN_LEAST:
@@ -179,7 +188,7 @@ class ResourceWatch:
         """What is new is meant: from now on it is known. Returns what it was."""
         told = list(self.news.values())
         self.known.merge(self.strange)
-        self.strange = Inferred()
+        self.strange = self._new()
         for each in told:
             if each.what == "missing":
                 self.known.forgive(each.path)
@@ -213,12 +222,14 @@ class ResourceWatch:
 
     def load(self, row: StoredSchema) -> None:
         """Go on from what is stored."""
-        self.known, self.strange = Inferred.from_json(row.shape), Inferred.from_json(row.strange)
-        self.news = {(each.path, each.what): each for each in map(News.from_json, row.news)}
+        self.known, self.strange = self._read(row.shape), self._read(row.strange)
+        self.news = {
+            (each.path, each.what): each for each in map(News.from_json, row.news) if not self._is_open(each.path)
+        }
         self.learned_at, self.taken = row.learned_at, row.taken
         if self.policy is not Policy.FREEZE and self.strange.records:
             self.known.merge(self.strange)  # it is frozen no longer
-            self.strange = Inferred()
+            self.strange = self._new()
         if self.policy is Policy.EVOLVE:
             self.news.clear()
         if self.policy is Policy.FREEZE:  # what was only told of until now is to be kept out
@@ -241,6 +252,15 @@ class ResourceWatch:
             self.learned_at,
             self.taken,
         )
+
+    def _new(self) -> Inferred:
+        return Inferred(self._open)
+
+    def _read(self, stored: Any) -> Inferred:
+        return Inferred.from_json(stored, self._open)
+
+    def _is_open(self, path: str) -> bool:
+        return any(path.startswith((f"{joined('', name)}.", f"{joined('', name)}[]")) for name in self._open)
 
     def _may_end(self, one: News) -> bool:
         """Is it over when records are as before? That a field is new is no trouble, unless it keeps them out."""
@@ -280,7 +300,7 @@ class ResourceWatch:
             log.info("schema_healed", integration=self.integration, resource=self.resource, field=one.path)
             self.changed = True
         if not any(what != "missing" for _, what in self.news):
-            self.strange = Inferred()
+            self.strange = self._new()
         self._doubt()
 
     def _doubt(self) -> None:

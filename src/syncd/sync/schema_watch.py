@@ -33,14 +33,17 @@ class SchemaWatch:
         clock: Clock,
         tell: Callable[[str, Explanation | None, bool], None] = lambda resource, told, trouble: None,
         endless: Collection[str] = (),
+        open_names: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        """`endless`: resources that are never read whole."""
+        """`endless`: resources that are never read whole. `open_names`: by resource, the objects whose names are data."""
+        data = open_names or {}
         self._partner = partner
         self._integration = integration
         self._clock = clock
         self._tell = tell
         self.resources = {
-            name: ResourceWatch(integration, name, policy, endless=name in endless) for name, policy in policies.items()
+            name: ResourceWatch(integration, name, policy, endless=name in endless, open_names=data.get(name, ()))
+            for name, policy in policies.items()
         }
         self.loaded = False
         self._ended: set[str] = set()
