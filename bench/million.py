@@ -1,8 +1,8 @@
 """`python -m bench.million`: a million records of eight partners, imported by one daemon; its resident size all the while.
 
 The partners are simulated with limits that do not bind (with the true ones it would take days), each in a process of its own
-that is not counted, nor is PostgreSQL. Converged means: every resource of every partner ran to its end, nothing was rejected
-and nothing is a dead letter.
+that is not counted, nor is PostgreSQL. Converged means: every resource of every partner ran to its end, nothing was rejected,
+nothing is a dead letter, and the ids of what each partner lists by itself are those that it has.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from syncd import drivers
 from syncd.clock import SystemClock
 from syncd.demo.cast import CAST
 from syncd.store import embedded
+from syncd.testing.control import Control
 from syncd.testing.process import Spawned, spawn
 from tests.whole.daemon import Daemon, Rows
 
@@ -93,31 +94,25 @@ async def watch(simulators: dict[str, Spawned], database: str, folder: Path, sca
     async with daemon:
         rows = await Rows.connect(database)
         sizes: dict[int, float] = {}
-        open_now: Any = (0, [])
         said_at = began
 
         async def converged() -> bool:
-            nonlocal said_at, open_now
+            nonlocal said_at
             stored = int(await rows.connection.fetchval("SELECT coalesce(sum(live), 0) FROM syncd.record_counts"))
             sizes[stored] = memory_mib(daemon.pid)
             if clock.monotonic() - said_at > 8:
                 said_at = clock.monotonic()
                 print(f"{said_at - began:6.0f} s  {stored:>9,} records  {sizes[stored]:6.1f} MiB", flush=True)
-                kinds = await rows.connection.fetch(
-                    "SELECT integration, kind, resource, count(*) FROM syncd.tasks GROUP BY 1, 2, 3 ORDER BY 4 DESC LIMIT 4"
-                )
-                print([*open_now[1:], *map(tuple, kinds)], flush=True)
             waiting = await rows.connection.fetchval(
                 "SELECT count(*) FROM syncd.tasks WHERE state IN ('waiting', 'taken') "
                 "AND coalesce(not_before, now()) <= now()"
             )
-            done = await rows.connection.fetch(
-                "SELECT integration, resource FROM syncd.checkpoints WHERE run_id IS NOT NULL OR cursor IS NOT NULL"
+            begun = await rows.connection.fetchval(
+                "SELECT count(*) FROM syncd.checkpoints WHERE run_id IS NOT NULL OR cursor IS NOT NULL"
             )
-            open_now = waiting, [tuple(one) for one in done]
-            begun = await rows.connection.fetchval("SELECT count(*) FROM syncd.checkpoints WHERE passed_at IS NOT NULL")
-            overview = await rows.connection.fetchval("SELECT count(*) FROM syncd.runs WHERE outcome = 'running'")
-            return stored >= least and not waiting and not done and not overview and begun > 0
+            ended = await rows.connection.fetchval("SELECT count(*) FROM syncd.checkpoints WHERE passed_at IS NOT NULL")
+            running = await rows.connection.fetchval("SELECT count(*) FROM syncd.runs WHERE outcome = 'running'")
+            return stored >= least and not waiting and not begun and not running and ended > 0
 
         await daemon.until(converged, seconds=seconds, every=1.0)
         highest = memory_mib(daemon.pid, "VmHWM")
@@ -128,6 +123,7 @@ async def watch(simulators: dict[str, Spawned], database: str, folder: Path, sca
         rejected = await rows.connection.fetchval("SELECT count(*) FROM syncd.rejects")
         letters = await rows.connection.fetchval("SELECT count(*) FROM syncd.dead_letters")
         processor = cpu_seconds(daemon.pid)
+        compared, differing = await by_id(simulators, rows)
         await rows.aclose()
     total = sum(int(one["live"]) for one in by)
     for one in by:
@@ -135,10 +131,28 @@ async def watch(simulators: dict[str, Spawned], database: str, folder: Path, sca
     print(
         f"{total:,} records in {spent:.0f} s, {processor:.0f} s of the daemon's CPU, {rejected} rejects, {letters} letters"
     )
+    print(f"{compared:,} ids compared with the partners' own, {differing} differ")
     print(f"resident: highest {highest:.1f} MiB (at most {MOST_MIB})", end=": ")
-    sound = highest <= MOST_MIB and not rejected and not letters
+    sound = highest <= MOST_MIB and not rejected and not letters and not differing
     print("ok" if sound else "MISSED")
     return sound
+
+
+async def by_id(simulators: dict[str, Spawned], rows: Rows) -> tuple[int, int]:
+    """Ids that the partners have of what they list by itself, and how many are here and not there, or there and not here."""
+    compared = differing = 0
+    for name, role in CAST.items():
+        [integration] = yaml.safe_load(role.file.format(base_url="", url="", hook=""))["integrations"]
+        for resource in role.compared:
+            there = set(await Control(simulators[name].url).truth_ids(resource))
+            here = await rows.connection.fetch(
+                "SELECT external_id FROM syncd.records WHERE integration = $1 AND resource = $2 AND deleted_at IS NULL",
+                integration,
+                resource,
+            )
+            compared += len(there)
+            differing += len(there ^ {one["external_id"] for one in here})
+    return compared, differing
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if (worker := getattr(config, "workerinput", None)) is None:
         return
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    _is_alone()
     if all(Path(given).is_dir() for given in config.args):
         files = sorted({str(path) for given in config.args for path in Path(given).rglob("test_*.py")})
         first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
@@ -110,6 +110,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         return (yield)
     finally:
         measuring.start()
+        _is_alone()
+
+
+def _is_alone() -> None:
+    """What this process starts is not measured: coverage says so in the environment whenever it begins."""
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(autouse=True)
