@@ -128,6 +128,19 @@ async def test_one_at_a_time_a_resource_and_other_words_take_its_place(desk: Des
     assert (ended.state, ended.reason) == ("cancelled", "another was begun by bob")
 
 
+async def test_who_joins_at_the_rejects_refuses_the_batch_in_hand_and_no_death_is_counted(desk: Desk, store: Store):
+    one = await begun(desk)
+    commit = store.renormalizations.commit
+    await commit(one, Batch(), at=("records", ""), scope=desk.scope, fence=desk.fence, phase="rejects")
+    joined, new = await store.renormalizations.ask("acme", "things", who="schema accept")
+    assert (joined.id, new) == (one.id, False)
+    with pytest.raises(OwnershipError):
+        await commit(one, Batch(), at=("rejects", ""), scope=desk.scope, fence=desk.fence, ended=True)
+    taken = await store.renormalizations.take(joined, scope=desk.scope, fence=desk.fence)
+    assert taken is not None and (taken.state, taken.phase, taken.cursor, taken.deaths) == ("running", "rejects", "", 0)
+    await commit(taken, Batch(), at=("rejects", ""), scope=desk.scope, fence=desk.fence, ended=True)
+
+
 async def test_what_it_found_is_added_up_over_its_batches(desk: Desk, store: Store):
     one = await begun(desk, dry=True)
     commit = store.renormalizations.commit

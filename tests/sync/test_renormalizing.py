@@ -264,6 +264,28 @@ async def test_who_asks_while_it_is_at_the_rejects_has_all_of_them_tried(store: 
     assert (joined.id, new, joined.phase, joined.cursor) == (one.id, False, "rejects", "")
 
 
+async def test_who_asks_while_its_first_rejects_are_in_hand_has_them_tried_again_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """What was read before an acceptance must not end what the acceptance asked for."""
+    desk = await opened(store, 2)
+    read, reads = store.renormalizations.rejects, []
+
+    async def asked_meanwhile(*words: Any, **more: Any) -> Any:
+        found = await read(*words, **more)
+        reads.append(more["after"])
+        if len(reads) == 1:
+            joined, new = await store.renormalizations.ask("acme", "things", who="schema accept")
+            assert (joined.phase, joined.cursor, new) == ("rejects", "", False)
+        return found
+
+    monkeypatch.setattr(store.renormalizations, "rejects", asked_meanwhile)
+    before = desk.clock.monotonic()
+    one = await done(desk)
+    assert (one.state, one.deaths, reads) == ("done", 0, ["", ""])
+    assert desk.clock.monotonic() - before < 1, "no look is waited for"
+
+
 async def test_by_percent_an_adapter_that_looks_for_the_id_elsewhere_reads_its_share_all_the_same(store: Store):
     desk = await Desk.open(store, rest(adapters={"v2": {**V2, "id": "identifier"}}))
     for number in range(25):

@@ -54,7 +54,8 @@ class Renormalizations(LongWorkRows[Renormalization]):
     ) -> tuple[Renormalization, bool]:
         """Begin one, or join the one there is; True: this is new. One that is under way with other words is ended for it.
 
-        One that is at the rejects goes through them again: those it has passed may be what this is asked for.
+        One that is at the rejects goes through them again: those it has passed may be what this is asked for. It waits to be
+        taken up anew, so that a batch in hand, read before this was asked, does not end it.
         """
         now = self._database.clock.now()
         async with self._database.transaction() as connection:
@@ -68,7 +69,8 @@ class Renormalizations(LongWorkRows[Renormalization]):
             if found is not None:
                 if (found["adapter"], found["dry"]) == (adapter, dry):
                     joined = await connection.fetchrow(
-                        "UPDATE syncd.renormalizations SET cursor = CASE WHEN phase = 'rejects' THEN '' ELSE cursor END "
+                        "UPDATE syncd.renormalizations SET cursor = CASE WHEN phase = 'rejects' THEN '' ELSE cursor END, "
+                        "state = CASE WHEN phase = 'rejects' THEN 'waiting' ELSE state END "
                         f"WHERE integration = $1 AND id = $2 RETURNING {_COLUMNS}",
                         integration,
                         found["id"],
