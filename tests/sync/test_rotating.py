@@ -14,7 +14,7 @@ from syncd.errors import AuthError, RejectedError, StoreError, TransientError
 from syncd.explain import Explanation
 from syncd.kit import Event
 from syncd.secrets import Secret
-from syncd.store import KeyRing, Store
+from syncd.store import KeyRing, SealError, Store
 from syncd.store.inbox import Taken
 from syncd.sync import rotation_steps
 from syncd.sync.health import Health
@@ -140,6 +140,28 @@ async def test_who_has_the_same_credential_in_its_file_is_told_of_the_new_one_to
         await other.keys.look()
     assert [other.keys("api_key").reveal() for other in others.values()] == [NEW, "its-own-secret-9999"]
     assert await stage.store._database.fetchval("SELECT count(*) FROM syncd.inbox WHERE body IS NOT NULL") == 0
+
+
+async def test_one_whose_stored_credentials_do_not_open_keeps_nobody_else_from_being_told(stage: Stage):
+    accounts = {"acme": stage.account}
+    for name in ("broken", "sound"):
+        keys = Keys(name, {"api_key": Secret(OLD)}, stage.account.ownership, stage.store, stage.clock)
+        known: Any = SimpleNamespace(**{**vars(stage.account), "name": name, "keys": keys, "health": Health(name)})
+        accounts[name] = known
+    stage.rotation = Rotation("plain", accounts, stage.store, stage.clock)
+    await stage.store.credentials.put("broken", PENDING, {"x": "y"}, expires_at=None, replaces=None)
+    await stage.store._database.execute("UPDATE syncd.credentials SET ciphertext = 'damaged'")
+    with capture_logs() as logs:
+        await stage.told(NEW)
+    assert PENDING in {note.kind for note in await stage.store.credentials.list("sound")}
+    [said] = [one for one in logs if one["log_level"] == "warning"]
+    assert (said["event"], said["integration"]) == ("rotation_not_told", "broken")
+    assert NEW not in str(said)
+    await stage.store._database.execute(
+        "UPDATE syncd.credentials SET ciphertext = 'damaged' WHERE integration = 'acme'"
+    )
+    with pytest.raises(SealError):
+        await stage.told(NEWER)
 
 
 async def test_a_refused_rotation_is_over_once_a_person_has_seen_that_what_is_in_force_works(stage: Stage):

@@ -20,7 +20,7 @@ from syncd.errors import (
 )
 from syncd.kit import Event
 from syncd.secrets import Secret
-from syncd.store import Store
+from syncd.store import SealError, Store
 from syncd.store.credentials import Put
 from syncd.store.inbox import Taken
 from syncd.sync.account import Account
@@ -71,6 +71,7 @@ class Rotation(Looking):
         """Remember new credentials until they were tried: for this integration, and for all of the partner that have the same
         ones in their files, as the hosts of one application have its secret.
 
+        One of those whose stored credentials do not open is passed over with a warning.
         Raises RejectedError for what is not believed or not understood, StoreError where it cannot be remembered now.
         """
         keys, told = account.keys, event.credentials or {}
@@ -88,7 +89,11 @@ class Rotation(Looking):
         for other in self._accounts.values():
             theirs = other.keys.configured if other.keys is not None and other is not account else {}
             if all(name in theirs and theirs[name].reveal() == keys.configured[name].reveal() for name in told):
-                await self._remember(other, told, event.at or one.received_at, one)
+                try:
+                    await self._remember(other, told, event.at or one.received_at, one)
+                except SealError as error:  # a matter of this one: the rest are told, and the delivery is done
+                    reason = str(error)
+                    log.warning("rotation_not_told", partner=self._partner, integration=other.name, reason=reason)
 
     async def _remember(self, account: Account, told: Mapping[str, Secret], announced_at: datetime, one: Taken) -> None:
         credentials = self._store.credentials
