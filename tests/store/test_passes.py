@@ -316,6 +316,20 @@ async def test_of_what_the_partner_refused_to_list_nothing_is_missed_and_the_oth
     assert (await in_parts(desk, ("b/0", B[2:]), places=["b"])).held == 10, "the options name it no more: a person says"
 
 
+async def test_what_came_otherwise_since_a_refused_part_was_listed_is_not_missed_either(desk: Desk):
+    """A delivery or a read brought it; no listing has said yet where it belongs."""
+    await in_parts(desk, ("a/0", A), ("b/0", B), first=True)
+    await desk.put(*(row(f"new{n}", {"n": n}) for n in range(5)))
+    for _ in range(3):
+        assert not (await in_parts(desk, ("b/0", B[1:]), places=["a", "b"])).held
+    here = await alive(desk)
+    assert {f"new{n}" for n in range(5)} <= here, "perhaps they are of a"
+    assert set(A) <= here and B[0] not in here, "that one b has shown, and shows no more"
+    for _ in range(2):
+        await in_parts(desk, ("a/0", A), ("b/0", B[1:]), places=["a", "b"])
+    assert not {f"new{n}" for n in range(5)} & await alive(desk), "both were heard twice: nobody has them"
+
+
 async def test_windows_are_no_parts_of_their_own_and_one_record_of_few_may_go(desk: Desk):
     await in_parts(desk, ("a/0", A[:2]), ("a/1", A[2:4]), ("b/0", B[:40]), first=True)
     for _ in range(2):

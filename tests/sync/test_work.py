@@ -350,3 +350,21 @@ async def test_a_listing_below_a_record_that_is_short_of_what_it_states_or_names
         await desk.do_tasks()
     [row] = await desk.rows("SELECT deleted_at FROM syncd.records WHERE resource = 'notes' AND external_id = '0'")
     assert (row["deleted_at"] is not None) is gone
+
+
+async def test_below_a_record_rows_that_come_twice_are_counted_as_rows_where_they_may(desk: Desk):
+    plan = desk.account.plans["notes"]
+    resource = plan.resource.model_copy(update={"total": "total", "repeats": True})
+    desk.account.plans["notes"] = replace(plan, resource=resource)
+    notes = [{"id": str(one), "name": "n"} for one in range(10)]
+    desk.partner.truth["/things/7/notes"] = {"items": notes}
+    await desk.store.tasks.put("acme", children("7"))
+    await desk.do_tasks()
+    twice = [*notes[1:], notes[1]]
+    desk.partner.truth["/things/7/notes"] = {"items": twice, "total": len(twice)}
+    for _ in range(2):
+        await desk.clock.advance(10)
+        await desk.store.tasks.put("acme", children("7"))
+        await desk.do_tasks()
+    [row] = await desk.rows("SELECT deleted_at FROM syncd.records WHERE resource = 'notes' AND external_id = '0'")
+    assert row["deleted_at"] is not None

@@ -107,6 +107,23 @@ INSERT INTO syncd.pass_pages (integration, resource, pass_id, ids) SELECT $1, $2
 """
 """What the pass was refused to list is taken to be as it was listed last; `listed` says that it was not, by -1."""
 
+_HEARD = """
+SELECT DISTINCT split_part(part, '/', 1) AS place FROM syncd.pass_parts
+WHERE integration = $1 AND resource = $2 AND pass_id = $3 AND listed >= 0
+"""
+_UNPLACED = """
+WITH placed AS (
+    SELECT DISTINCT s.id COLLATE "C" AS id FROM syncd.pass_parts p CROSS JOIN LATERAL unnest(p.ids) AS s(id)
+    WHERE p.integration = $1 AND p.resource = $2 AND p.pass_id <= $3 AND p.listed >= 0
+      AND split_part(p.part, '/', 1) <> ALL ($4::text[])
+)
+INSERT INTO syncd.pass_pages (integration, resource, pass_id, ids)
+SELECT $1, $2, $3, array_agg(r.external_id) FROM syncd.records r LEFT JOIN placed p ON p.id = r.external_id
+WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL AND p.id IS NULL HAVING count(*) > 0
+"""
+"""Nor is anything missed that no listing of a place that was heard has ever shown: it may be of one that was not, and have come
+by a delivery, a read or a push since that was listed last."""
+
 _SWEPT = """
 SELECT max(id) FROM syncd.passes WHERE integration = $1 AND resource = $2 AND swept_at IS NOT NULL AND id < $3
 """
@@ -149,8 +166,8 @@ class Sweeps:
         `missing` says what is done with those. `kept`: nothing is buried, whatever was missed; `read`: nor is it, and what
         the pass swept last has shown and this one has not is read once, by its id.
 
-        `places` are the properties, accounts or the like that the listing is walked for: of one of these that it does not
-        have, because the partner refused to list it, nothing is missed.
+        `places` are the properties, accounts or the like that the listing is walked for: while it lacks one of these, because
+        the partner refused to list it, only what another one has shown before can be missed.
 
         `over`: a field with a record's last day, and the first day that the listing shows; what ended sooner is not missed.
 
@@ -177,7 +194,11 @@ class Sweeps:
                 return Sweep()
             last, before = passes[0], passes[-1]
             if places:
-                await connection.execute(_UNHEARD, integration, resource, last["id"], list(places))
+                heard = await connection.fetch(_HEARD, integration, resource, last["id"])
+                if lacking := sorted({*places} - {each["place"] for each in heard}):
+                    for taken_as_shown in (_UNHEARD, _UNPLACED):
+                        of_pass = (integration, resource, last["id"], lacking)
+                        await connection.execute(taken_as_shown, *of_pass, timeout=UNHURRIED_SECONDS)
             of_last = (integration, resource, last["id"], last["started_at"])
             found = await connection.fetchrow(
                 _JUDGE, *of_last, before["id"], before["started_at"], now, *since, timeout=UNHURRIED_SECONDS

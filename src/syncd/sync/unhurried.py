@@ -1,4 +1,4 @@
-"""A call that nobody hurries: in the lowest lane, waiting out limits, holds and short outages."""
+"""A call that nobody hurries: in the lowest lane, waiting out limits and, with further `tries`, short outages."""
 
 from __future__ import annotations
 

@@ -265,7 +265,8 @@ class Worker:
                 stated = account.driver.total(child, response) if stated is None else stated
             nameless = nameless or any(one.external_id is None for one in page.rejects)
         # One that does not say who it is may be any of those that are missed, and one that was stated and not shown, too.
-        proves = not nameless and (stated is None or len(set(seen)) >= stated)
+        shown = len(seen) if child.repeats else len(set(seen))
+        proves = not nameless and (stated is None or shown >= stated)
         if child.missing != "gone" or not proves:
             await self._outcomes.done(task)
             return
