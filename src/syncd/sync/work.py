@@ -247,6 +247,7 @@ class Worker:
         listing = below(account.driver, child, task.parent_id, fields)
         step = await listing.first()
         seen: list[str] = []
+        rows = 0
         stated: int | None = None
         nameless = False
         while step is not None:
@@ -261,11 +262,12 @@ class Worker:
                 async with self._suspects.handled(task):
                     page = await self._pages.read(plan, response, account.driver.items(child, response), [task])
                     step = await listing.after(step, response)
+                rows += page.count
                 seen += await self._pages.commit(plan, page, task)
                 stated = account.driver.total(child, response) if stated is None else stated
             nameless = nameless or any(one.external_id is None for one in page.rejects)
         # One that does not say who it is may be any of those that are missed, and one that was stated and not shown, too.
-        shown = len(seen) if child.repeats else len(set(seen))
+        shown = rows if child.repeats else len(set(seen))
         proves = not nameless and (stated is None or shown >= stated)
         if child.missing != "gone" or not proves:
             await self._outcomes.done(task)
