@@ -356,22 +356,44 @@ integrations:
 %s"""
 
 
-def test_of_one_address_for_several_accounts_each_delivery_is_of_the_integration_it_names(site: Site) -> None:
-    """Not of one with a secret of its own that the address does not share: who knows another's may not speak for it."""
+BOOKED = '{"action": "reservation_requested", "reservation": {"host_id": %d}}'
+UNSURE = "unsure"
+
+
+def of_hosts(site: Site) -> tuple[Sealed, Receivers]:
     site.secret("hook", "a-secret-in-the-address")
-    site.secret("own", "another-secret")
     for host in range(1, 5):
         site.secret(f"token_{host}", f"rt-{host}")
-    receivers = Receivers(site.vault, lambda: None)
+    sealed = Sealed()
+    return sealed, Receivers(site.vault, lambda: sealed)  # type: ignore[arg-type,return-value]
+
+
+def told_of(
+    receivers: Receivers, body: str, name: str = "acme", secret: str = "a-secret-in-the-address"
+) -> Accepted | Refused:
+    told = Delivery(body.encode(), Headers(), f"/webhooks/airbnb/{name}/{secret}", route=secret)
+    return receivers.current["airbnb", name].judge(told, NOW)
+
+
+def whose(receivers: Receivers, *hosts: int) -> list[str]:
+    """Of deliveries to the first one's address, by the host they name: whose each is, or why it is refused."""
+    found = [told_of(receivers, BOOKED % host) for host in hosts]
+    return [one.handed if isinstance(one, Accepted) else one.reason for one in found]
+
+
+async def test_of_one_address_for_several_accounts_each_delivery_is_of_the_integration_it_names(site: Site) -> None:
+    """Not of one with a secret of its own that the address does not share: who knows another's may not speak for it."""
+    _, receivers = of_hosts(site)
+    site.secret("own", "another-secret")
     assert receivers.load(site.file("{file: hook}", name="airbnb", text=HOSTS)) == {}
+    await receivers.refresh()
 
     def handed(body: str, name: str = "acme", secret: str = "a-secret-in-the-address") -> str:
-        told = Delivery(body.encode(), Headers(), f"/webhooks/airbnb/{name}/{secret}", route=secret)
-        found = receivers.current["airbnb", name].judge(told, NOW)
+        found = told_of(receivers, body, name, secret)
         assert isinstance(found, Accepted) and found.headers["syncd-known-by"] == "url"
         return found.handed
 
-    booked = '{"action": "reservation_requested", "reservation": {"host_id": %d}}'
+    booked = BOOKED
     assert [handed(booked % host) for host in (1, 2, 3, 4, 99)] == ["", "second", "", "", ""]
     assert handed('{"thread": {"attachment": {"roles": [{"role": "owner", "user_ids": [77, 2]}]}}}') == "second"
     assert handed('{"thread": {"attachment": {"roles": [{"role": "cohost", "user_ids": [2, 1]}]}}}') == "second"
@@ -382,6 +404,39 @@ def test_of_one_address_for_several_accounts_each_delivery_is_of_the_integration
     site.vault.reload()
     receivers.load(site.file("{file: hook}", name="airbnb", text=HOSTS))
     assert handed(booked % 3) == "keyed", "they share the secret: it is one application's"
+
+
+async def test_one_whose_secrets_are_not_all_known_is_handed_nothing_and_loses_nothing(site: Site) -> None:
+    """That none could be read is not that there are none: its partner is told to come again."""
+    sealed, receivers = of_hosts(site)
+    assert list(receivers.load(site.file("{file: hook}", name="airbnb", text=HOSTS))) == ["keyed"]
+    assert whose(receivers, 1, 2, 3, 4, 99) == ["", UNSURE, UNSURE, "", ""], "sealed ones were not asked for yet"
+    await receivers.refresh()
+    assert whose(receivers, 1, 2, 3) == ["", "second", UNSURE] and not receivers.ready, "its file cannot be read"
+    site.secret("own", "another-secret")
+    await receivers.refresh()
+    assert whose(receivers, 1, 2, 3) == ["", "second", ""] and receivers.ready
+    sealed.rows["second"] = {"one": "sealed-secret"}
+    sealed.fails = "second"
+    await receivers.refresh()
+    assert whose(receivers, 1, 2, 3) == ["", UNSURE, ""] and not receivers.ready, "its sealed row does not open"
+    sealed.fails = ""
+    await receivers.refresh()
+    assert whose(receivers, 1, 2, 3) == ["", "", ""], "it has one of its own, which the address does not know"
+    sealed.rows["second"] = {"one": "a-secret-in-the-address"}
+    await receivers.refresh()
+    assert whose(receivers, 2) == ["second"]
+
+
+async def test_an_account_that_the_options_of_the_partner_say_counts(site: Site) -> None:
+    _, receivers = of_hosts(site)
+    site.secret("own", "another-secret")
+    text = HOSTS.replace("    options: {host_id: 2}\n", "").replace(
+        "integrations:", "options: {host_id: 2}\nintegrations:"
+    )
+    receivers.load(site.file("{file: hook}", name="airbnb", text=text))
+    await receivers.refresh()
+    assert whose(receivers, 1, 2) == ["", "second"]
 
 
 async def test_a_route_is_judged_by_the_secret_of_the_subscription_of_its_kind(site: Site) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -176,6 +176,7 @@ class Receivers:
         made: dict[Key, Receiver] = {}
         judged: list[tuple[str, Driver, list[Secret], dict[str, list[Secret]]]] = []
         accounts: dict[str, str] = {}
+        unsure: set[str] = set()
         try:
             driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
         except Exception as error:
@@ -195,19 +196,24 @@ class Receivers:
                 self._held[key] = stated
                 general, of_route = _sorted(own, self._sealed.get(name, {}))
                 judged.append((name, own, [*stated.values(), *general], of_route))
-                accounts[name] = own.account(partner.integrations[name].options) if partner.is_enabled(name) else ""
+                accounts[name] = own.account(partner.options_for(name)) if partner.is_enabled(name) else ""
+                if unread or name in self._unopened or not self._asked:
+                    unsure.add(name)
             except Exception as error:  # of the driver's own, which is one integration's trouble
                 self._keep(key, _fault(error), made, kept)
         most = max((len(_every(secrets, of_route)) for _, _, secrets, of_route in judged), default=0)
         for name, own, secrets, of_route in judged:
             key = partner.name, name
-            others = {
-                accounts[other]: other
-                for other, _, theirs, of_theirs in judged
-                if accounts[other]
-                and accounts[other] != accounts[name]
-                and _trusts(_every(theirs, of_theirs), _every(secrets, of_route))
-            }
+            others: dict[str, str] = {}
+            untold: set[str] = set()
+            for other, _, theirs, of_theirs in judged:
+                if accounts[other] in ("", accounts[name]):
+                    continue
+                trusts = _trusts(_every(theirs, of_theirs), _every(secrets, of_route), sure=other not in unsure)
+                if trusts:
+                    others[accounts[other]] = other
+                elif trusts is None:
+                    untold.add(accounts[other])
             try:
                 made[key] = self._receiver(
                     own,
@@ -218,6 +224,7 @@ class Receivers:
                     at_least=most,
                     account=accounts[name],
                     others=others,
+                    unsure=untold - others.keys(),
                     of_route=of_route,
                 )
             except Exception as error:  # the same
@@ -252,6 +259,7 @@ class Receivers:
         at_least: int,
         account: str,
         others: Mapping[str, str],
+        unsure: Collection[str],
         of_route: Mapping[str, Sequence[Secret]],
     ) -> Receiver:
         hook = partner.integrations[name].webhook or WebhookConfig()
@@ -267,15 +275,19 @@ class Receivers:
             at_least=at_least,
             account=account,
             others=others,
+            unsure=unsure,
             of_route=of_route,
         )
 
 
-def _trusts(theirs: Sequence[Secret], secrets: Sequence[Secret]) -> bool:
+def _trusts(theirs: Sequence[Secret], secrets: Sequence[Secret], *, sure: bool) -> bool | None:
     """May a delivery that these secrets let in be handed to an integration with those? It may where that has none of its
-    own, or shares one: nobody who knows another's alone may speak for it."""
+    own, or shares one: nobody who knows another's alone may speak for it. None: it cannot be told, since those that it has
+    are not all known (not `sure`)."""
     known = {secret.reveal() for secret in theirs if secret.reveal()}
-    return not known or any(secret.reveal() in known for secret in secrets)
+    if any(secret.reveal() in known for secret in secrets):
+        return True
+    return not known if sure else None
 
 
 def _text(error: SyncdError) -> str:

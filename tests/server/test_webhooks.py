@@ -102,6 +102,10 @@ async def test_one_of_another_account_is_stored_and_worked_on_where_it_belongs(g
     body = json.dumps({"id": "evt_9", "type": "t", "of": "b"}).encode()
     await gate.post(body=body, **seal(body, gate.clock))
     assert gate.keeper.told == ["two"]
+    gate.receivers, gate.is_sure = by_name(receiver("one", spec=spec, account="a", unsure={"b"})), False
+    body = json.dumps({"id": "evt_10", "type": "t", "of": "b"}).encode()
+    assert (await gate.post(body=body, **seal(body, gate.clock)))[0] == 503, "it cannot be told yet: come again"
+    assert len(gate.keeper.rows) == 5
 
 
 async def test_outsiders_learn_nothing(gate: Gate):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
@@ -28,7 +28,7 @@ LONGEST_ID: Final = 200
 LONGEST_TYPE: Final = 120
 LONGEST_HEADER: Final = 1_000
 
-Reason = Literal["signature", "stale", "malformed", "disabled"]
+Reason = Literal["signature", "stale", "malformed", "disabled", "unsure"]
 
 
 class Accepted(NamedTuple):
@@ -49,7 +49,8 @@ class Refused(NamedTuple):
 
     reason: Reason
     """`signature`: none, or of no secret of ours; `stale`: rightly signed, too long ago; `malformed`: not to be read;
-    `disabled`: the integration is switched off, or has no secret to judge by."""
+    `disabled`: the integration is switched off, or has no secret to judge by; `unsure`: of another account, and whether who
+    knows our secret may speak for that one cannot be told yet."""
 
 
 _REFUSED: Final = {
@@ -58,6 +59,7 @@ _REFUSED: Final = {
     Verdict.MALFORMED: Refused("malformed"),
 }
 DISABLED: Final = Refused("disabled")
+UNSURE: Final = Refused("unsure")
 # What PostgreSQL's text cannot hold: NUL, and the halves of a surrogate pair (aiohttp decodes headers with them).
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
@@ -66,8 +68,8 @@ class Receiver:
     """The judge of one integration's deliveries."""
 
     __slots__ = ("_driver", "_event_id", "_event_type", "_issues", "_kept", "_of_route", "_others", "_padding",
-                 "_path", "_signs_url", "_verify", "account", "answer", "cost", "doubted", "integration", "partner",
-                 "per_second", "url")  # fmt: skip
+                 "_path", "_signs_url", "_unsure", "_verify", "account", "answer", "cost", "doubted", "integration",
+                 "partner", "per_second", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -83,20 +85,23 @@ class Receiver:
         at_least: int = 0,
         account: str = "",
         others: Mapping[str, str] | None = None,
+        unsure: Collection[str] = (),
         of_route: Mapping[str, Sequence[Secret]] | None = None,
     ) -> None:
         """`url`: what stands before any route in the address the partner calls (`https://host/webhooks/attio/acme`), which
         a scheme that signs the address is judged by. Without secrets, or not enabled, everything is refused. `at_least`: a
         refusal costs as much as with so many secrets, so that its time does not tell how many there are. `account`: whose
         deliveries are its own, where the partner calls one address for several accounts; `others`: by account the
-        integration that one of another account is handed to. `of_route`: further secrets, each good for deliveries to one
-        route alone (the last part of our URL), where each kind of event has a secret of its own."""
+        integration that one of another account is handed to; `unsure`: accounts of which that cannot be told yet: theirs
+        are refused. `of_route`: further secrets, each good for deliveries to one route alone (the last part of our URL),
+        where each kind of event has a secret of its own."""
         self.partner = partner
         self.integration = integration
         self.url = url.rstrip("/")
         self.per_second = per_second
         self.account = account
         self._others = others or {}
+        self._unsure = unsure
         self._driver = driver
         self._path = f"/webhooks/{partner}/{integration}"
         own = of_route or {}
@@ -168,16 +173,21 @@ class Receiver:
         if verdict is Verdict.KNOWN:
             accepted.headers[KNOWN_BY] = "url"
             delivery.route = ""  # it was the secret, which is not to be stored
-        return accepted._replace(handed=self._whose(delivery)) if self._others else accepted
+        if not self._others and not self._unsure:
+            return accepted
+        handed = self._whose(delivery)
+        return UNSURE if handed is None else accepted._replace(handed=handed)
 
-    def _whose(self, delivery: Delivery) -> str:
-        """The integration it is handed to. Who can tell none keeps it: what is accepted is stored somewhere."""
+    def _whose(self, delivery: Delivery) -> str | None:
+        """The integration it is handed to; None: one that it cannot be told of. Who can tell none keeps it: what is accepted
+        is stored somewhere."""
         try:
             named = self._driver.accounts(delivery)
         except Exception:
             return ""
-        first = next((one for one in named if one == self.account or one in self._others), self.account)
-        return "" if first == self.account else self._others[first]
+        ours = (one for one in named if one == self.account or one in self._others or one in self._unsure)
+        first = next(ours, self.account)
+        return "" if first == self.account else self._others.get(first)
 
     def public(self, path: str) -> str:
         """The address the partner called, whatever a proxy made of it: our own, with the route and query that came. Of a path
