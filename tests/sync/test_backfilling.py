@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from syncd.errors import AuthError, GoneError, RateLimitError, RejectedError, TransientError
 from syncd.kit import Request
+from syncd.kit.listing import Each
 from syncd.model import Lane
 from syncd.store import Backfill, Store
 from syncd.sync.backfilling import Backfilling
@@ -108,6 +110,27 @@ async def test_trouble_is_waited_out_and_the_place_kept(store: Store):
         done = await until(desk, backfill, "done", part=part)
     assert (done.pages, done.calls, done.attempts, done.reason) == (6, 10, 0, None)
     assert set(await desk.stored()) == within(0, 60)
+
+
+async def test_a_credential_that_one_of_several_refuses_ends_the_backfill_and_is_no_matter_of_the_others(store: Store):
+    desk = await opened(store)
+    plan = desk.plans["things"]
+    each = Each(param="yard", option="yards", values=("a", "b"))
+    desk.plans["things"] = replace(plan, resource=plan.resource.model_copy(update={"each": (each,)}))
+    desk.account.driver.test = lambda options=None: Request("/me")  # type: ignore[method-assign, assignment]
+
+    async def refuses(request: Request) -> None:
+        if dict(request.params).get("yard") == "b":
+            raise AuthError("not available to be connected", status=401, permanent=True)
+
+    desk.partner.before = refuses
+    backfill = await ask(desk, 0, 20)
+    part = desk.backfilling()
+    async with working(part):
+        failed = await until(desk, backfill, "failed", part=part)
+    assert failed.reason == "not available to be connected (the credential itself is let in)"
+    assert desk.account.health.auth is None
+    assert set(await desk.stored()) == within(0, 20), "what the one before it listed is kept"
 
 
 async def test_what_no_wait_mends_fails_and_the_same_range_goes_on_from_there(store: Store):

@@ -145,6 +145,65 @@ async def test_a_credential_that_one_refuses_is_refused_by_that_one_alone_where_
             await desk.pull(full=True)
 
 
+def shutting(desk: Desk, *calls: tuple[str, str]) -> list[tuple[str, str]]:
+    """The credential is let in, and refused for these calls, each a yard and an offset; returns the calls of the listing."""
+    asked: list[tuple[str, str]] = []
+    desk.account.driver.test = lambda options=None: Request("/me")  # type: ignore[method-assign, assignment]
+
+    async def before(request: Request) -> None:
+        if request.path == "/me":
+            return
+        params = dict(request.params)
+        asked.append((str(params["yard"]), str(params.get("offset", 0))))
+        if asked[-1] in calls:
+            raise AuthError("not available to be connected", status=401, permanent=True)
+
+    desk.partner.before = before
+    return asked
+
+
+async def test_a_pass_that_met_a_refused_credential_goes_on_where_it_was(desk: Desk) -> None:
+    Yards(desk)
+    asked = shutting(desk, ("c", "10"))
+    for _ in range(2):
+        with pytest.raises(AuthError):
+            await desk.pull(full=True)
+    assert asked[-2:] == [("c", "10")] * 2, "what was listed is not listed anew"
+    asked = shutting(desk, *((yard, "0") for yard in YARDS))
+    await desk.pull(full=True)
+    assert asked[0] == ("c", "10") and len(await live(desk)) == 60
+    assert set(desk.account.health.of("things").refused_places) == set("defgh")
+
+
+async def test_the_last_one_that_refuses_the_credential_ends_a_pass_that_was_gone_on_with(desk: Desk) -> None:
+    Yards(desk)
+    shutting(desk, ("h", "0"))
+    answer = desk.partner.before
+
+    async def out(request: Request) -> None:
+        if request.path == "/me":
+            raise AuthError("expired", status=401)
+        assert answer is not None
+        await answer(request)
+
+    desk.partner.before = out
+    with pytest.raises(AuthError, match="not available"):
+        await desk.pull(full=True)
+    desk.partner.before = answer
+    await desk.pull(full=True)
+    assert (await passes(desk), len(await live(desk))) == (1, 140)
+    assert desk.account.health.of("things").refused_places == {"h"}
+
+
+async def test_where_the_credential_is_refused_for_all_the_listing_has_failed_and_is_begun_anew(desk: Desk) -> None:
+    Yards(desk)
+    asked = shutting(desk, *((yard, "0") for yard in YARDS))
+    for _ in range(2):
+        with pytest.raises(AuthError):
+            await desk.pull(full=True)
+    assert "".join(yard for yard, _ in asked) == "abcdefgh" * 2
+
+
 async def test_a_listing_all_of_which_is_refused_has_failed(desk: Desk) -> None:
     Yards(desk)
     asked = refusing(desk, *YARDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -25,6 +26,7 @@ from syncd.errors import (
     TransientError,
 )
 from syncd.kit import Headers, Request, Response
+from syncd.kit.listing import Each
 from syncd.model import Lane
 from syncd.store import NewPush, PushRow, Store
 from syncd.sync.account import Account
@@ -268,6 +270,35 @@ async def test_what_cannot_have_arrived_waits_and_is_sent_again(store: Store, er
     assert (row.state, row.unsure_since, row.attempts) == ("waiting", None, int(counts))
     assert (await stage.send(number)).state == "done"
     assert stage.methods == ["PUT", "PUT"]
+
+
+async def test_cut_short_while_it_is_asked_whose_a_refused_credential_is_it_goes_back_untouched(store: Store):
+    stage = await Stage.open(store, AuthError("401", status=401))
+    plan = stage.account.plans["things"]
+    each = Each(param="yard", option="yards", values=("a", "b"))
+    stage.account.plans["things"] = dataclasses.replace(
+        plan, resource=plan.resource.model_copy(update={"each": (each,)})
+    )
+    stage.account.options = {}
+    stage.account.driver.test = lambda options: Request("/me")
+    asked, call = asyncio.Event(), stage.partner.call
+
+    async def hang(request: Request, **more: Any) -> Response:
+        if request.path == "/me":
+            asked.set()
+            await asyncio.Event().wait()
+        return await call(request, **more)
+
+    stage.partner.call = hang  # type: ignore[method-assign]
+    number = await stage.put("blind", {"text": "x"})
+    sending = asyncio.create_task(stage.send(number))
+    await asked.wait()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    row = await store.outbox.get("acme", number)
+    assert row is not None
+    assert (row.state, row.unsure_since, row.attempts) == ("waiting", None, 0)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ import pytest
 
 from syncd.errors import AuthError, GoneError, OwnershipError, RejectedError, TransientError
 from syncd.kit import Request
+from syncd.kit.listing import Each
 from syncd.model import Lane
 from syncd.store import NewTask, Store
 from syncd.sync.decide import RetryPolicy
+from syncd.sync.let_in import of_one_place
 from syncd.sync.work import batches
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk
@@ -196,6 +198,64 @@ async def test_a_refused_credential_that_a_task_met_stops_the_calls(desk: Desk):
     assert desk.account.health.auth is not None
     await desk.clock.advance(RetryPolicy().auth_pause_seconds + 1)
     assert desk.account.may_call(), "and is tried again"
+
+
+def of_two_yards(desk: Desk, name: str, option: str | None) -> None:
+    """That resource is of several, and the credential's own test is let in where `shut` refuses a record."""
+    each = Each(param="yard", option=option, values=("a", "b"))
+    plan = desk.account.plans[name]
+    desk.account.plans[name] = replace(plan, resource=plan.resource.model_copy(update={"each": (each,)}))  # type: ignore[index]
+    desk.account.driver.test = lambda options=None: Request("/me")  # type: ignore[method-assign, assignment]
+
+    async def call(request: Request, **_: Any) -> Any:
+        desk.partner.calls.append(request.path)
+        if request.path != "/me":
+            raise AuthError("answered 401", status=401, permanent=True)
+
+    desk.account.session.call = call  # type: ignore[method-assign]
+
+
+async def test_a_credential_that_one_of_several_refuses_costs_its_tasks_tries_and_stops_no_calls(desk: Desk):
+    of_two_yards(desk, "many", "yards")
+    of_two_yards(desk, "things", "yards")
+    await desk.store.tasks.put("acme", fetch("7"), children("7"), *(of_many(str(number)) for number in range(50)))
+    tasks = await take(desk)
+    for name in ("many", "things", "notes"):
+        await desk.worker.run([one for one in tasks if one.resource == name])
+    assert "/me" in desk.partner.calls
+    waiting = await desk.store.tasks.list("acme", limit=100)
+    assert len(waiting) == 52, "none is buried for one refusal"
+    assert {(one.attempts, one.reason) for one in waiting} == {(1, "answered 401 (the credential itself is let in)")}
+    assert desk.account.may_call() and desk.account.health.auth is None
+    await desk.store._database.execute(
+        "UPDATE syncd.tasks SET attempts = 7, not_before = NULL WHERE resource = 'things'"
+    )
+    await desk.do_tasks()
+    [letter] = await desk.store.dead_letters.list("acme")
+    assert "the credential itself is let in" in letter.message, "and it does not go on for ever"
+
+
+async def test_values_of_a_filter_are_no_several_that_could_refuse_a_credential(desk: Desk):
+    of_two_yards(desk, "things", None)
+    await desk.store.tasks.put("acme", fetch("7"))
+    await desk.do_tasks()
+    assert not desk.account.may_call() and desk.account.health.auth is not None
+    [waits] = await desk.store.tasks.list("acme")
+    assert (waits.attempts, waits.reason) == (0, "answered 401")
+
+
+async def test_what_one_of_several_refused_keeps_all_that_is_known_of_the_call(desk: Desk):
+    of_two_yards(desk, "things", "yards")
+    error = AuthError(
+        "answered 401", status=401, code="x", request_id="r", partner="p", integration="i", resource="things"
+    )
+    error.evidence = {"answer": "no"}
+    told = await of_one_place(desk.account, "notes", error, Lane.NORMAL)
+    assert told is not None
+    known = ("status", "code", "request_id", "partner", "integration", "resource", "evidence")
+    assert [getattr(told, name) for name in known] == [getattr(error, name) for name in known]
+    assert await of_one_place(desk.account, "many", error, Lane.NORMAL) is None
+    assert await of_one_place(desk.account, "things", AuthError("no token"), Lane.NORMAL) is None
 
 
 async def test_a_404_is_believed_as_of_when_it_was_asked_for_and_not_of_when_it_came_to_wait(desk: Desk):

@@ -15,11 +15,13 @@ import structlog
 from syncd.clock import Clock
 from syncd.errors import PayloadError, RejectedError, StoreError, SyncdError
 from syncd.limits import OverBudgetError
+from syncd.model import Lane
 from syncd.store import BACKFILL, Backfill, Peril, Store
 from syncd.sync.account import Account
 from syncd.sync.backfill_walk import Walk
 from syncd.sync.careful import Careful, parked_error
 from syncd.sync.decide import Later, RetryPolicy, decide
+from syncd.sync.let_in import of_one_place
 from syncd.sync.long_work import LongWork
 
 log = structlog.get_logger()
@@ -104,9 +106,11 @@ class Backfilling(LongWork[Backfill]):
         return Careful(account, name, BACKFILL, peril, died=died, thorough=peril is not None)
 
     async def _failed(self, account: Account, walk: Walk, error: Exception) -> None:
-        taken, now = walk.backfill, self._clock.now()
+        taken = walk.backfill
         if isinstance(error, OverBudgetError) and self._stopping:
             return  # it was sent away from where it waited for a limit
+        error = await of_one_place(account, taken.resource, error, Lane.LOW) or error
+        now = self._clock.now()
         account.health.task_failed(taken.resource, error, now)
         attempt = 1 if walk.stored else taken.attempts + 1
         outcome = decide(error, attempt, now, self._policy, self._clock.random())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncd.errors import AuthError, RejectedError, SyncdError
+from syncd.errors import AuthError, RejectedError, SyncdError, TransientError
 from syncd.model import Lane
 from syncd.sync.account import Account
 from syncd.sync.troubles import shut_out
@@ -16,23 +16,52 @@ async def ask(account: Account, lane: Lane) -> None:
         raise shut_out(error) or error from None
 
 
-async def of_one_place(account: Account, error: BaseException, lane: Lane) -> RejectedError | None:
-    """A refused credential, taken as the refusal of one property, account or the like that an integration covers several of.
-
-    None where it covers one alone, or where the credential's own test is not let in either: then it is what it says.
-    """
-    if not isinstance(error, AuthError):
-        return None
-    if all(len(account.driver.places(plan.resource)) < 2 for plan in account.plans.values()):
-        return None
+async def all_the_same(account: Account, error: AuthError, lane: Lane) -> bool:
+    """Is the credential let in all the same, although the partner refused it for one call?"""
+    if error.status is None:  # no call was made with it
+        return False
     try:
         await ask(account, lane)
     except SyncdError:
+        return False
+    return True
+
+
+async def of_one_place(account: Account, resource: str, error: BaseException, lane: Lane) -> TransientError | None:
+    """A refused credential, taken as the trouble of one property, account or the like of the several an option names.
+
+    It is tried again as often as other trouble, and stops nothing else. None where the resource is not of one of several, or
+    where the credential's own test is not let in either: then it is what it says.
+    """
+    if not isinstance(error, AuthError) or not _is_of_several(account, resource):
         return None
-    return RejectedError(
+    if not await all_the_same(account, error, lane):
+        return None
+    told = TransientError(
         f"{error} (the credential itself is let in)",
+        breaks=False,
         hint="what the call names (a property, an account) does not let us in any more: connect it again at the partner",
         status=error.status,
         code=error.code,
         request_id=error.request_id,
+        partner=error.partner,
+        integration=error.integration,
+        resource=error.resource,
     )
+    told.cooled, told.evidence = error.cooled, error.evidence
+    return told
+
+
+def _is_of_several(account: Account, resource: str) -> bool:
+    """Does each of its records, or of those above it, belong to one of several that an option lists?
+
+    What a description lists itself may be no more than a filter's values.
+    """
+    plan = account.plans.get(resource)
+    while plan is not None:
+        each = plan.resource.each
+        walked = each if isinstance(each, tuple) else () if each is None else (each,)
+        if any(one.option is not None and len(one.values) > 1 for one in walked):
+            return True
+        plan = account.plans.get(plan.resource.parent or "")
+    return False

@@ -113,7 +113,10 @@ class Pull:
                 ended = False  # it was sent away from where it waited for a limit
             else:
                 if not isinstance(error, StoreError):
-                    await self._finish(Outcome.FAILED, error)
+                    # Where all so far refused to be listed nothing is lost, and the next run has to know of them.
+                    await self._finish(
+                        Outcome.FAILED, error, restart=bool(tally.refused) and not (resumed or tally.heard)
+                    )
                 raise
         if not ended:
             await self._finish(Outcome.CUT)

@@ -241,7 +241,7 @@ class _Try(Ending):
 
     async def _ended_badly(self, error: Exception) -> None:
         account, push = self._account, self._push
-        error = await of_one_place(account, error, Lane.HIGH) or error
+        error = await self._whose(error)
         now = account.clock.now()
         account.health.task_failed(push.resource, error, now)
         if isinstance(error, AuthError):  # the next push would be refused as well
@@ -260,6 +260,16 @@ class _Try(Ending):
             await self._later(outcome.at, counts=outcome.counts, reason=str(error))
         else:
             await self._bury(error, unsure=push.unsure_since is not None)
+
+    async def _whose(self, error: Exception) -> Exception:
+        """The error, or what it is where only one of several properties refuses the credential: the partner is asked."""
+        try:
+            return await of_one_place(self._account, self._push.resource, error, Lane.HIGH) or error
+        except asyncio.CancelledError:
+            self._left = False  # a refused credential changed nothing, whatever the question would have brought
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await self._cut_short()
+            raise
 
     async def _refused(self, error: RejectedError | GoneError) -> None:
         """The partner will not have it. Where an earlier try may have arrived, that may be why."""

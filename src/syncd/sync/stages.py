@@ -20,7 +20,7 @@ from syncd.sync.committing import Committer, ReadPage
 from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure
 from syncd.sync.inflight import Hold
-from syncd.sync.let_in import of_one_place
+from syncd.sync.let_in import all_the_same, of_one_place
 from syncd.sync.line import Line
 from syncd.sync.listing import Step
 from syncd.sync.listings import listing_of
@@ -151,12 +151,16 @@ class Stages:
                     str(error), hint=error.hint, status=error.status, code=error.code, request_id=error.request_id
                 ) from None
             return Fetched(step, None, stats.calls, stats.waited_seconds)
-        except (RejectedError, AuthError) as error:
-            refused = error if isinstance(error, RejectedError) else await of_one_place(self.account, error, self.lane)
-            if refused is None:
+        except RejectedError as error:
+            if not self._passes_over(step, error):
                 raise
-            if not self._passes_over(step, refused):
-                raise refused from None
+            return Fetched(step, None, stats.calls, stats.waited_seconds)
+        except AuthError as error:
+            account, plan = self.account, self.plan
+            first = step.parent_id is None and account.driver.beyond(plan.resource, step.request) is not None
+            let_in = first and await all_the_same(account, error, self.lane)
+            if not let_in or not self._passes_over(step, error):
+                raise await of_one_place(account, plan.name, error, self.lane) or error from None
             return Fetched(step, None, stats.calls, stats.waited_seconds)
         finally:
             self.tally.calls += stats.calls
@@ -165,15 +169,17 @@ class Stages:
         self.tally.heard = True
         return Fetched(step, response, stats.calls, stats.waited_seconds)
 
-    def _passes_over(self, step: Step, error: GoneError | RejectedError) -> bool:
+    def _passes_over(self, step: Step, error: GoneError | RejectedError | AuthError) -> bool:
         """Is what the partner refuses to list one of several properties, accounts or the like? The others hear nothing of it.
 
-        Where all of them are refused it is the listing that is wrong.
+        Where all of them are refused it is the listing that is wrong. A run that goes on with a pass does not know that:
+        others may have been listed before it, and are not listed anew for a credential that the last one refuses.
         """
         if step.parent_id is not None or error.status is None:
             return False
         beyond = self.account.driver.beyond(self.plan.resource, step.request)
-        if beyond is None or (beyond.following is None and not self.tally.heard):
+        goes_on = isinstance(error, AuthError) and self.tally.listing_began_at is not None
+        if beyond is None or (beyond.following is None and not self.tally.heard and not goes_on):
             return False
         self.tally.refused[beyond.name] = str(error)
         return True

@@ -58,7 +58,7 @@ class TaskOutcomes:
         now = account.clock.now()
         if isinstance(error, GoneError):
             error = refused(error)  # what a record's own URL says was heeded where it was asked
-        error = await of_one_place(account, error, tasks[0].lane) or error
+        error = await of_one_place(account, tasks[0].resource, error, tasks[0].lane) or error
         if isinstance(error, AuthError):  # the next call would be refused as well
             account.health.auth_retry_at = now + timedelta(seconds=self._policy.auth_pause_seconds)
         account.health.task_failed(tasks[0].resource, error, now)
