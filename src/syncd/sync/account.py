@@ -27,6 +27,7 @@ from syncd.sync.ownership import Ownership
 from syncd.sync.page import PageRead
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import Processor
+from syncd.sync.proofs import Proofs
 
 
 @dataclass(slots=True)
@@ -65,6 +66,8 @@ class Account:
     """What its queues got done, and what was not worth doing."""
     looked_for: set[str] = field(default_factory=set)
     """Resources of which it is known that a look waits for each record that needs one."""
+    proofs: Proofs = field(default_factory=Proofs)
+    """What showed, and to which refusals, that the credential and the listings are open."""
     coalescing: Coalescing = field(init=False)
     """What was read because of events, and when."""
     freshness: Freshness = field(init=False)

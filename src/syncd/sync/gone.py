@@ -40,17 +40,21 @@ async def believe(account: Account, plan: ResourcePlan, gone: GoneError, task: T
     """A record's own URL calls it gone. True: it is. False: nothing is known of it, and nothing said. Raises where it is not
     to be believed of a stored one: what another call is refused with, or the same as a refusal.
 
-    Said by a word of permission, the account as a whole has to be let in, and to the listing of such records.
+    Said by a word of permission, the account as a whole has to be let in, and to the listing of such records: that is asked
+    after the refusal, once for all that come before it is asked.
     """
-    resource = plan.resource
-    await _ask_for_account(account, gone, task)
+    resource, refusal = plan.resource, account.proofs.refused()
+    await _ask_for_account(account, gone, task, refusal)
     if resource.never_gone:
         known = await account.store.records.get(account.name, plan.name, task.external_id or "")
         if known is not None and known.deleted_at is None:
             raise refused(gone)
         return False
     if gone.status in _DENIALS and resource.parent is None and resource.reads in ("full", "incremental"):
-        await account.session.call(account.driver.request(resource, Checkpoint("", plan.name)), lane=task.lane)
+        listing = account.driver.request(resource, Checkpoint("", plan.name))
+        await account.proofs.ask(
+            f"list {plan.name}", refusal, task.lane, lambda: account.session.call(listing, lane=task.lane)
+        )
     return True
 
 
@@ -60,7 +64,7 @@ async def believe_below(account: Account, child: Resource, gone: GoneError, task
     Said by a word of permission, the record itself is asked for: one that is still shown is there, and so is what stands
     below it, which we may only not list.
     """
-    await _ask_for_account(account, gone, task)
+    await _ask_for_account(account, gone, task, account.proofs.refused())
     above = account.plans.get(child.parent or "")
     request = account.driver.one(above.resource, task.parent_id or "") if above is not None else None
     if gone.status not in _DENIALS or request is None:
@@ -72,6 +76,6 @@ async def believe_below(account: Account, child: Resource, gone: GoneError, task
     raise refused(gone)
 
 
-async def _ask_for_account(account: Account, gone: GoneError, task: Task) -> None:
+async def _ask_for_account(account: Account, gone: GoneError, task: Task, refusal: int) -> None:
     if gone.status in _DENIALS:
-        await let_in.ask(account, task.lane)
+        await account.proofs.ask("account", refusal, task.lane, lambda: let_in.ask(account, task.lane))
