@@ -59,7 +59,8 @@ class Document:
     ) -> None:
         """The same of what several parts of a file may be found guilty of: told there one time."""
         mark = self.mark(path, key=key)
-        if (message, *mark) not in [(found.message, found.line, found.column) for found in self.problems]:
+        told = [(found.message, found.line, found.column, found.severity) for found in self.problems]
+        if (message, *mark, severity) not in told:
             self.note(message, mark, help, severity)
 
     def has(self, path: Steps) -> bool:

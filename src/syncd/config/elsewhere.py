@@ -6,6 +6,7 @@ A file with a sandbox's `base_url` would else still send its credential to the p
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,8 +53,13 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 
 def _shown(url: str) -> str:
+    """Scheme, host and port: whoever and whatever password may stand before the host is shown to nobody."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    host = parts.hostname or ""
+    with suppress(ValueError):  # of a port that is no number the host alone is shown
+        host = f"[{host}]" if ":" in host else host
+        host += "" if parts.port is None else f":{parts.port}"
+    return f"{parts.scheme}://{host}"
 
 
 def check_addresses(document: Document, partner: PartnerConfig, integration: IntegrationConfig, facts: Facts) -> None:
@@ -63,7 +69,9 @@ def check_addresses(document: Document, partner: PartnerConfig, integration: Int
     path = ("integrations", integration.name, "base_url") if integration.base_url else ("base_url",)
     if url is not None and found and not (integration.accept_risk and found[0].described):
         message, help = told(url, found)
-        document.once(path, message, help=help, severity="warning" if found[0].described else "error")
+        # One that is switched off calls nobody: it must not keep the others of its file from running.
+        is_warning = found[0].described or not partner.is_enabled(integration.name)
+        document.once(path, message, help=help, severity="warning" if is_warning else "error")
     for one in facts.elsewhere:
         if one.option in options and one.url.startswith("http:") and not _is_local(one.url):
             own = ("integrations", integration.name, "options", one.option)

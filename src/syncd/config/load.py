@@ -135,7 +135,7 @@ def load(
     for file in sorted((directory / "partners").glob("*")):
         if file.suffix == ".yaml" and not file.name.startswith("."):
             documents[file.stem] = document = read(file, _shown(file), file.stem)
-            partner = _read_partner(document, file.stem, drivers, strict)
+            partner = _read_partner(document, file.stem, drivers, strict, switches)
             if partner is not None:
                 check_files(document, partner, directory)
             if partner is not None and check_mode(document, partner, config):
@@ -174,7 +174,7 @@ def _no_partner(folder: Path) -> Problem:
 
 
 def _read_partner(
-    document: Document, name: str, drivers: Mapping[str, DriverFacts] | None, strict: bool
+    document: Document, name: str, drivers: Mapping[str, DriverFacts] | None, strict: bool, switches: Switches
 ) -> PartnerConfig | None:
     if not _NAME.fullmatch(name):
         document.note(f"{name!r} cannot be a partner's name", None, f"rename the file: {NAME_HELP}")
@@ -191,7 +191,8 @@ def _read_partner(
     partner = partner.model_copy(update={"name": name, "integrations": named})
     if drivers is not None and partner.driver in drivers:
         partner = partner.counted(drivers[partner.driver].facts(partner.options, partner.rest).counted_by)
-    check_partner(document, partner, drivers, strict=strict)
+    # What is asked is whether it will run; the switches are laid over it for good once all files are read.
+    check_partner(document, switches.apply(partner), drivers, strict=strict)
     return partner
 
 

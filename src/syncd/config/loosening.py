@@ -37,24 +37,46 @@ def _looser(tier: TierConfig, known: KnownTier) -> tuple[str, str] | None:
     """What is wrong with a written tier beside one that the driver knows, and what to write."""
     if (tier.budget or "", tier.weighted) != (known.budget, known.weighted):
         return None
-    mine = tier.rate.limit * tier.share
-    if tier.kind == "bucket":
-        mine += (tier.burst or tier.rate.limit) * tier.share
-    stated = known.rate.limit + (known.burst if known.bucket else 0.0)
+    rate, held = tier.rate.limit * tier.share, (tier.burst or tier.rate.limit) * tier.share
     if tier.rate.window_seconds != known.rate.window_seconds:
         # Both hold then, and nothing becomes looser; but whoever writes more than the partner allows means another limit.
         windows = max(math.ceil(tier.rate.window_seconds / known.rate.window_seconds), 1)
-        if mine <= stated * windows:
-            return None
-        return f"{tier.rate} is above the limit this driver knows, {known.rate}", f"lower it, {HELP}"
-    used = max(1.0, math.floor(stated * known.share + 1e-9))
-    if mine <= used:
+        most = known.rate.limit * windows + (known.burst if known.bucket else 0.0)
+        return _above(tier, known) if rate + (held if tier.kind == "bucket" else 0.0) > most else None
+    if known.bucket:  # what a sliding limit lets through in one window is its refill, and its burst too
+        return _more(tier, known, rate) or _more_held(held, known)
+    # Within one window a bucket lets through what it held and what came back meanwhile.
+    return _more(tier, known, rate + held if tier.kind == "bucket" else _floored(rate))
+
+
+def _floored(calls: float) -> float:
+    """Whole calls of a window, as the gate counts them."""
+    return max(1.0, math.floor(calls + 1e-9))
+
+
+def _above(tier: TierConfig, known: KnownTier) -> tuple[str, str]:
+    return f"{tier.rate} is above the limit this driver knows, {known.rate}", f"lower it, {HELP}"
+
+
+def _more(tier: TierConfig, known: KnownTier, mine: float) -> tuple[str, str] | None:
+    used = known.rate.limit * known.share if known.bucket else _floored(known.rate.limit * known.share)
+    if mine <= used + 1e-9:
         return None
-    if mine > stated:
-        return f"{tier.rate} is above the limit this driver knows, {known.rate}", f"lower it, {HELP}"
-    least = Rate(int(used), known.rate.window_seconds)
+    if mine > known.rate.limit:
+        return _above(tier, known)
+    least = Rate(max(1, int(used + 1e-9)), known.rate.window_seconds)
     message = f"{_calls(tier, mine)} would be used of the stated {known.rate}, and this driver uses {used:g}"
     return message, f"{least} or less, {HELP}; a rate written here is used whole unless it has a share of its own"
+
+
+def _more_held(held: float, known: KnownTier) -> tuple[str, str] | None:
+    used = max(1.0, known.burst * known.share)
+    if held <= used + 1e-9:
+        return None
+    help = f"burst: {int(used)} or less, {HELP}"
+    if held > known.burst:
+        return f"a burst of {held:g} is above the {known.burst:g} that this driver knows", help
+    return f"a burst of {held:g} calls would be used of the stated {known.burst:g}, and this driver uses {used:g}", help
 
 
 def _calls(tier: TierConfig, mine: float) -> str:
