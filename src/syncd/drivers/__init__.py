@@ -181,7 +181,13 @@ class DriverFacts:
         except Exception as error:
             message = f"driver {self.name} cannot be made: {_said(error)}"
             return Facts(findings=(Finding(("driver",), message),))
-        return Facts() if driver is None else driver.facts(options)
+        if driver is None:
+            return Facts()
+        try:
+            return driver.facts(options)
+        except Exception as error:  # of one file's options: the other partners' files are as sound as before
+            message = f"driver {self.name} fails over these options: {_said(error)}"
+            return Facts(base_url=driver.spec.base_url, findings=(Finding(("options",), message),))
 
     def rules(self, given: Mapping[str, Any]) -> Sequence[Finding]:
         """What is wrong with an account's `webhook.rules` over the driver's own. Never raises."""

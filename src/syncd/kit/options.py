@@ -28,12 +28,16 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 def checked(spec: DriverSpec, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with defaults filled in. Raises ConfigError naming every option that is wrong."""
     wrong = [_unknown(name, spec) for name in options if name not in spec.options]
+    empty = []
     found: dict[str, Any] = {}
     for name, option in spec.options.items():
         value = options.get(name, option.default)
         found[name] = value
         if value is None:
-            if option.required:
+            if option.default is not None:
+                empty.append(name)
+                wrong.append(f"option {name!r} has no value")
+            elif option.required:
                 wrong.append(f"option {name!r} is missing: {option.about}")
             continue
         if not isinstance(value, _TYPES[option.kind]) or (isinstance(value, bool) and option.kind != "boolean"):
@@ -43,7 +47,8 @@ def checked(spec: DriverSpec, options: Mapping[str, Any]) -> dict[str, Any]:
         elif option.choices and value not in option.choices:
             wrong.append(f"option {name!r} must be one of {', '.join(map(str, option.choices))}")
     if wrong:
-        raise ConfigError(f"{spec.name}: " + "; ".join(wrong))
+        hint = "; ".join(f"{name}: {spec.options[name].default}, or leave it out" for name in empty)
+        raise ConfigError(f"{spec.name}: " + "; ".join(wrong), hint=hint)
     return found
 
 
