@@ -33,12 +33,14 @@ def resource_plans(driver: Driver, partner: PartnerConfig, name: str) -> dict[st
             shadow=partner.integrations[name].shadow,
             unfed=no_webhooks(driver, partner, name),
         )
-    for plan in list(plans.values()):
-        if plan.resource.parent is not None and plan.resource.parent not in plans:
-            raise ConfigError(
-                f"{name}: resource {plan.name} is listed below {plan.resource.parent}, which is switched off",
-                hint=f"enable {plan.resource.parent}, or switch {plan.name} off too",
-            )
+    while below := [one for one in plans.values() if one.resource.parent not in {None, *plans}]:
+        for plan in below:  # what its driver alone has on goes off with what it is listed below
+            if partner.resource(name, plan.name).enabled:
+                raise ConfigError(
+                    f"{name}: resource {plan.name} is listed below {plan.resource.parent}, which is switched off",
+                    hint=f"enable {plan.resource.parent}, or switch {plan.name} off too",
+                )
+            del plans[plan.name]
     return plans
 
 
@@ -46,7 +48,10 @@ def no_webhooks(driver: Driver, partner: PartnerConfig, name: str) -> str:
     """Why no delivery can tell of this integration's records; empty: one can."""
     if driver.spec.webhooks is None:
         return "its driver knows no webhooks"
-    if partner.integrations[name].webhook is None and driver.subscriptions(partner.options_for(name)) is None:
+    options = partner.options_for(name)
+    if partner.integrations[name].webhook is None and driver.subscriptions(options) is None:
+        if driver.account(options) and partner.is_addressed_beside(name):
+            return ""  # what comes to that address and names this account is handed over
         return "the integration has no webhook section"
     return ""  # or none that is known of: a subscription made by `webhook register` needs no line in the file
 

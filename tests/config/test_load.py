@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from syncd import drivers
-from syncd.config import ConfigProblems, Facts, Finding, Rate, load, render
-from syncd.config.facts import Elsewhere
+from syncd.config import ConfigProblems, Facts, Finding, Rate, load, parse_rate, render
+from syncd.config.facts import Elsewhere, KnownTier
 from syncd.errors import ConfigError
 from syncd.model import History
 from syncd.secrets import Ref
@@ -468,6 +468,37 @@ def test_a_limit_is_looser_where_more_would_be_used_than_the_driver_uses(good, l
     assert loaded(good).problems == ()
 
 
+@pytest.mark.parametrize(
+    ("tier", "told"),
+    [
+        ("7/s", None),
+        ("{rate: 7/s, kind: bucket, burst: 70}", None),
+        ("{rate: 10/s, kind: bucket, burst: 100, share: 0.7}", None),
+        ("{rate: 2/s, kind: bucket}", None),  # a burst of two
+        ("8/s", "8/s would be used of the stated 10/s, and this driver uses 7"),
+        ("77/s", "77/s is above the limit this driver knows, 10/s"),
+        ("{rate: 70/s, kind: bucket, burst: 7}", "70/s is above the limit this driver knows, 10/s"),
+        (
+            "{rate: 7/s, kind: bucket, burst: 71}",
+            "a burst of 71 calls would be used of the stated 100, and this driver uses 70",
+        ),
+        ("{rate: 7/s, kind: bucket, burst: 101}", "a burst of 101 is above the 100 that this driver knows"),
+    ],
+)
+def test_beside_a_bucket_what_refills_and_what_it_holds_are_compared_one_by_one(good, tier, told):
+    bucket = KnownTier(parse_rate("10/s"), 0.7, bucket=True, burst=100)
+    known = {**DRIVERS, "guesty": replace(DRIVERS["guesty"], tiers=(bucket,))}
+    write(good, "guesty", f"driver: guesty\nlimits: {{tiers: [{tier}]}}\n{ACME}")
+    found = load(good, drivers=known, env={})
+    assert [one.message[: len(told or "")] for one in found.errors] == ([] if told is None else [told])
+
+
+def test_what_a_driver_itself_uses_may_be_written(good):
+    five = {**DRIVERS, "guesty": replace(DRIVERS["guesty"], tiers=(KnownTier(parse_rate("5/s"), 0.7),))}
+    write(good, "guesty", f"driver: guesty\nlimits: {{tiers: [{{rate: 5/s, share: 0.7}}]}}\n{ACME}")
+    assert load(good, drivers=five, env={}).problems == ()
+
+
 def test_settings_of_a_resource_that_its_driver_leaves_off_do_not_switch_it_on(good):
     for settings, warned in (
         ("{schema: freeze}", True),
@@ -486,9 +517,14 @@ def test_what_is_listed_below_a_resource_that_is_off_is_told_at_its_switch(good)
         "guesty": replace(DRIVERS["guesty"], parents={"reservations": "listings", "guests": "listings"}),
     }
     write(good, "guesty", f"driver: guesty\nresources: {{listings: {{enabled: false}}}}\n{ACME}")
+    assert load(good, drivers=below, env={}).problems == ()  # what is on by default alone goes off with it
+    on = "{listings: {enabled: false}, reservations: {enabled: true}}"
+    write(good, "guesty", f"driver: guesty\nresources: {on}\n{ACME}")
     (told,) = load(good, drivers=below, env={}).errors
     assert (told.line, told.column) == (2, 33)
     assert told.message == "reservations is listed below listings, which is switched off"
+    write(good, "guesty", f"driver: guesty\nresources: {on}\n{ACME.replace('{cred', '{enabled: false, cred')}")
+    assert load(good, drivers=below, env={}).problems == ()
     off = "{listings: {enabled: false}, reservations: {enabled: false}}"
     write(good, "guesty", f"driver: guesty\nresources: {off}\n{ACME}")
     assert load(good, drivers=below, env={}).problems == ()
@@ -540,11 +576,37 @@ def test_a_base_url_of_the_partner_moves_all_its_integrations_and_is_told_of_onc
     assert [one.line for one in load(good, drivers=with_addresses(TOKENS), env={}).errors] == [2]
 
 
+def test_of_an_integration_that_is_switched_off_it_is_a_warning(good):
+    write(good, "guesty", MOVED % ("", "https://sandbox.guesty.com", "enabled: false,"))
+    drivers = with_addresses(TOKENS)
+    assert [one.severity for one in load(good, drivers=drivers, env={}).problems] == ["warning"]
+    found = load(good, drivers=drivers, env={"SYNCD_INTEGRATION_ACME_ENABLED": "true"})
+    assert [one.severity for one in found.problems] == ["error"]
+
+
+def test_a_warning_about_one_that_is_off_hides_no_error_about_another(good):
+    text = "driver: guesty\nbase_url: https://sandbox.guesty.com\nintegrations:\n"
+    for name, rest in (("one", "enabled: false, "), ("two", "")):
+        text += f"  {name}: {{{rest}credentials: {{client_id: {{env: {name}A}}, client_secret: {{env: {name}B}}}}}}\n"
+    write(good, "guesty", text)
+    assert [one.severity for one in load(good, drivers=with_addresses(TOKENS), env={}).problems] == ["warning", "error"]
+
+
 def test_addresses_that_stand_in_the_file_itself_are_a_warning(good):
     described = with_addresses(replace(TOKENS, option="", described=True))
     for risk, problems in (("", ["warning"]), ("accept_risk: true,", [])):
         write(good, "guesty", MOVED % ("", "https://sandbox.guesty.com", risk))
         assert [one.severity for one in load(good, drivers=described, env={}).problems] == problems
+
+
+@pytest.mark.parametrize("option", ["", "token_url"])
+def test_a_password_in_an_address_is_in_no_line_about_it(good, option):
+    secret = Elsewhere("token requests", "https://bob:hunter2@[2001:db8::1]:8443/token", option)
+    write(good, "guesty", MOVED % ("", "https://sandbox.guesty.com:444", ""))
+    (told,) = load(good, drivers=with_addresses(secret), env={}).errors
+    text = f"{told.message} {told.help}"
+    assert "https://[2001:db8::1]:8443" in text and "https://sandbox.guesty.com:444" in text
+    assert not any(part in text for part in ("bob", "hunter2", "@"))
 
 
 def test_an_integration_needs_a_base_url_from_somewhere(good):
@@ -587,6 +649,33 @@ def test_a_finding_in_an_integrations_own_options_is_placed_there_and_told_once(
     assert told == [(4, 18, "no such kind 'c'"), (2, 10, "no such kind 'b'")]
     write(good, "attio", "driver: attio\nintegrations:\n  one: {options: {kind: a}}\n")
     assert load(good, drivers=drivers, env={}).problems == ()
+
+
+BOOKING = (
+    "driver: bookingcom\n%sintegrations: {hotel: {%scredentials: {client_id: {env: A}, client_secret: {env: B}}}}\n"
+)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_an_option_without_a_value_breaks_its_own_file_alone(good, own):
+    options = "options: {queue_seconds: }"
+    write(good, "bookingcom", BOOKING % (("", f"{options}, ") if own else (f"{options}\n", "")))
+    found = load(good, drivers={**DRIVERS, **drivers.facts()}, env={})
+    assert [one.message for one in found.errors] == ["bookingcom: option 'queue_seconds' has no value"]
+    assert "leave" in found.errors[0].help
+    assert found.broken_partners == {"bookingcom"}
+
+
+def test_a_driver_that_fails_over_its_options_breaks_its_own_file_alone(good, monkeypatch):
+    def fail(self, options):
+        raise TypeError("unsupported operand")
+
+    monkeypatch.setattr("syncd.drivers.bookingcom.driver.BookingCom.limits", fail)
+    write(good, "bookingcom", BOOKING % ("options: {queue_seconds: 20}\n", ""))
+    found = load(good, drivers={**DRIVERS, **drivers.facts()}, env={})
+    assert found.broken_partners == {"bookingcom"}
+    assert [one.partner for one in found.errors] == ["bookingcom"]
+    assert "TypeError" in found.errors[0].message and found.errors[0].line == 2
 
 
 def test_without_drivers_at_hand_only_the_files_themselves_are_checked(good):

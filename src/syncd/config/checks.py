@@ -74,9 +74,10 @@ def _check_integration(
     url = partner.base_url_for(name)
     signs = knows = True
     registers = False
+    account = ""
     if driver is not None:
         facts = driver.facts(partner.options_for(name), partner.rest)
-        signs, knows, registers = facts.signs_webhooks, facts.webhooks, facts.registers
+        signs, knows, registers, account = facts.signs_webhooks, facts.webhooks, facts.registers, facts.account
         _check_resources(document, (*here, "resources"), integration.resources, facts)
         _check_options(document, (*here, "options"), integration.options, facts)
         if _knows(facts.options, partner.options_for(name)):
@@ -92,7 +93,8 @@ def _check_integration(
             _check_queues(document, partner, name)
         if facts.base_url is None and url is None:
             document.problem(here, f"integration {name!r} has no base_url, and its driver knows none", key=True)
-    _check_strategies(document, partner, name, knows=knows, registers=registers)
+    named = partner.options_for(name).get(account) is not None and partner.is_addressed_beside(name)
+    _check_strategies(document, partner, name, knows=knows, fed=registers or named)
     if hook is not None and hook.rules:
         _check_rules(document, (*here, "webhook", "rules"), partner, name, driver)
     if hook is not None and not hook.secrets and knows and not integration.accept_risk:
@@ -126,15 +128,26 @@ def _check_switches(document: Document, partner: PartnerConfig, name: str, facts
 
 
 def _check_parents(document: Document, partner: PartnerConfig, name: str, facts: Facts) -> None:
-    """What is listed below another resource cannot be read where that one is switched off."""
+    """What is listed below another resource cannot be read where that one is switched off.
+
+    What its driver alone has on goes off with that one; only who asks for it in the file is told.
+    """
+    if not partner.is_enabled(name):
+        return
+    stated = {one: partner.resource(name, one).enabled for one in {*facts.parents, *facts.parents.values()}}
 
     def is_on(resource: str) -> bool:
-        stated = partner.resource(name, resource).enabled
-        return resource not in facts.off if stated is None else stated
+        for _ in stated:  # from parent to parent
+            if (on := stated[resource]) is not None:
+                return on
+            if resource in facts.off or resource not in facts.parents:
+                return resource not in facts.off
+            resource = facts.parents[resource]
+        return True
 
     own = ("integrations", name, "resources")
     for child, parent in facts.parents.items():
-        if not is_on(child) or is_on(parent):
+        if not stated[child] or is_on(parent):
             continue
         places = [(*below, one, "enabled") for one in (parent, child) for below in (own, ("resources",))]
         document.once(
@@ -198,10 +211,10 @@ def _check_rules(
             document.problem((*path, *finding.path[2:]), finding.message, help=finding.help)
 
 
-def _check_strategies(document: Document, partner: PartnerConfig, name: str, *, knows: bool, registers: bool) -> None:
+def _check_strategies(document: Document, partner: PartnerConfig, name: str, *, knows: bool, fed: bool) -> None:
     """`strategy: webhooks` where no delivery can come: it is polled, which is surely not what was meant."""
     integration = partner.integrations[name]
-    if knows and (registers or integration.webhook is not None):
+    if knows and (fed or integration.webhook is not None):
         return
     for resource in {**partner.resources, **integration.resources}:
         if partner.resource(name, resource).strategy != "webhooks":
