@@ -42,6 +42,7 @@ class House:
         self.stage = stage or Stage()
         self.settings = settings
         self.held = self.takes = True
+        self.verify = "stripe"
         self.api: Api | None = self.stage.api
         self.written: list[tuple[str, str, Any]] = []
         self.desk = Subscribers(lambda: [self.account()], lambda: self.settings, lambda: self)  # type: ignore[list-item,return-value,arg-type]
@@ -50,7 +51,10 @@ class House:
         return SimpleNamespace(
             name="one", plans={"things": None}, options={}, session=self.stage, clock=self.stage.clock, scope="plain/one",
             store=SimpleNamespace(credentials=self.stage), ownership=SimpleNamespace(held=self.held),
-            driver=SimpleNamespace(subscriptions=lambda options: self.api, takes_webhooks=self.takes), partner="plain",
+            driver=SimpleNamespace(
+                subscriptions=lambda options: self.api, takes_webhooks=self.takes,
+                spec=SimpleNamespace(webhooks=SimpleNamespace(verify=self.verify)),
+            ), partner="plain",
         )  # fmt: skip
 
     @property
@@ -119,6 +123,26 @@ async def test_where_the_partner_has_no_api_the_address_to_enter_there_is_told(t
     with pytest.raises(RejectedError, match="sends no webhooks"):
         await house.desk.list("one")
     assert house.stage.calls == []
+
+
+@pytest.mark.parametrize(
+    ("verify", "said"),
+    [
+        ("issued_token", [f"{OURS}/token as the token address", "the text as the client secret", "long random text"]),
+        ("none", [f"enter {OURS}/TEXT", "signs nothing", "long random text"]),
+        (
+            "airbnb",
+            ["enter that address", "(PEM)", "where they show none, put a long random text", f"enter {OURS}/TEXT"],
+        ),
+    ],
+)
+async def test_what_is_entered_by_hand_is_what_its_deliveries_are_verified_by(
+    tmp_path: Path, verify: str, said: list[str]
+) -> None:
+    house = House(config(tmp_path))
+    house.api, house.verify = None, verify
+    told = (await house.desk.list("one"))["by_hand"]
+    assert [text for text in said if text not in told] == [] and "the secret it shows" not in told
 
 
 async def test_nobody_is_asked_without_an_address_a_way_or_the_lease(tmp_path: Path) -> None:

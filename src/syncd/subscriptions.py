@@ -16,6 +16,7 @@ import structlog
 from syncd import drivers
 from syncd.config import Config, did_you_mean
 from syncd.errors import ConfigError, OwnershipError, RejectedError, SyncdError
+from syncd.kit.issuing import ROUTE
 from syncd.store import Store
 from syncd.sync.account import Account
 from syncd.sync.subscribed import REGISTERING, Action, Found, Step, among
@@ -82,10 +83,8 @@ class Subscribers:
             return ""
         if not account.driver.takes_webhooks:
             raise RejectedError(f"{account.partner} sends no webhooks that its driver takes", hint="it is polled")
-        return (
-            f"{account.partner} has no API for subscriptions: enter that address in its own pages, and put the secret it "
-            "shows under `webhook: {secrets: [{file: ...}]}` in the integration; the driver's README says where"
-        )
+        rules = account.driver.spec.webhooks
+        return _entered(account.partner, rules.verify if rules is not None else "", url)
 
     async def _change(
         self, integration: str, actions: Collection[Action], *, dry_run: bool, who: str
@@ -181,6 +180,31 @@ class Subscribers:
             found["done"] = [{"action": step.action.value, "what": step.done} for step in done]
             found["left"] = [{"action": step.action.value, "what": step.would} for step in left]
         return found
+
+
+def _entered(partner: str, verify: str, url: str) -> str:
+    """What is entered in a partner's own pages, by how its deliveries are verified."""
+    begin, below = (
+        f"{partner} has no API for subscriptions",
+        "under `webhook: {secrets: [{file: ...}]}` in the integration",
+    )
+    made_up = f"put a long random text of letters and digits {below}"
+    if verify == "issued_token":
+        return (
+            f"{begin}: {made_up}, and in its own pages enter that address for notifications and {url}/{ROUTE} as the token "
+            "address, with the text as the client secret (the client id is yours to choose)"
+        )
+    if verify == "none":
+        return (
+            f"{begin} and signs nothing: {made_up}, and in its own pages enter {url}/TEXT, with it in the place of TEXT"
+        )
+    if verify == "airbnb":
+        return (
+            f"{begin}: enter that address in its own pages, and put the public key they show (PEM) {below}; where they show "
+            f"none, {made_up}, and enter {url}/TEXT, with it in the place of TEXT"
+        )
+    where = "the driver's README says where"
+    return f"{begin}: enter that address in its own pages, and put the secret it shows {below}; {where}"
 
 
 def _shown(found: Found) -> dict[str, Any]:

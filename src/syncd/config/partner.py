@@ -406,6 +406,13 @@ class PartnerConfig(Settings):
         """Neither the partner nor this integration is switched off."""
         return self.enabled and self.integrations[integration].enabled
 
+    def is_addressed_beside(self, integration: str) -> bool:
+        """Does another integration in use have a webhook section? One address may bring several accounts' deliveries."""
+        return any(
+            other != integration and self.is_enabled(other) and found.webhook is not None
+            for other, found in self.integrations.items()
+        )
+
     def resource(self, integration: str, resource: str) -> ResourceConfig:
         """The settings in force: the integration's over the partner's over the defaults."""
         found = self.resources.get(resource, ResourceConfig())
