@@ -30,21 +30,24 @@ async def until_ended(
     look_seconds: float,
     line_at_once: bool = False,
 ) -> Sequence[Row]:
-    """The rows of these ids once all have ended. `what` is their path and their name in its answer. Raises Unreachable."""
+    """The rows of these ids once all have ended. `what` is their path and their name in its answer. Raises Unreachable.
+
+    Empty where the daemon knows none of them any more.
+    """
     from syncd.cli.link import Unreachable
 
     seen_at = app.clock.monotonic()
     shown_at = seen_at - (LINE_SECONDS if line_at_once else 0)
     while True:
         now = app.clock.monotonic()
+        rows: Sequence[Row] | None = None
         try:
-            rows: Sequence[Row] = link.get(what, [("id", one) for one in ids])[what]
+            rows = link.get(what, [("id", one) for one in ids])[what]
             seen_at = now
         except Unreachable:
             if now - seen_at > AWAY_SECONDS:
                 raise
-            rows = []
-        if rows and all(row["state"] in ENDED for row in rows):
+        if rows is not None and all(row["state"] in ENDED for row in rows):
             return rows
         if rows and now - shown_at >= LINE_SECONDS:
             for row in rows:
