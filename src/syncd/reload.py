@@ -117,13 +117,21 @@ class Reloader:
         for name, why in self._receivers.load(new).items():
             partner = new.integrations[name][0].name
             kept.setdefault(partner, []).append(f"webhooks of {name} are judged as before: {why}")
-        changes = difference(old, new, before=before, after=self._secrets())
         later = old.model_copy(update={name: getattr(wanted, name) for name in restart})
-        changes += [f"{line} (in force after a restart)" for line in difference(old, later)]
-        changes += to_renormalize(old, new)
+        changes = self._changes(old, new, later, before)
         touched = {None, *applied, *kept}  # of files nobody changed they were told before
         warnings = [warning.text() for warning in loaded.warnings if warning.partner in touched]
         return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes, warnings=warnings), new
+
+    def _changes(self, old: Config, new: Config, later: Config, before: Mapping[Ref, str]) -> list[str]:
+        """What is told of it. The partners are swapped by now, and a fault in the telling must not deny that."""
+        try:
+            changes = difference(old, new, before=before, after=self._secrets())
+            changes += [f"{line} (in force after a restart)" for line in difference(old, later)]
+            return changes + to_renormalize(old, new)
+        except Exception as error:
+            say.exception("config_changes_not_told")
+            return [f"what changed cannot be told: a fault in syncd: {type(error).__name__}"]
 
     def _secrets(self) -> dict[Ref, str]:
         return {**self._supervisor.secrets(), **self._receivers.secrets()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from syncd.config import load
 from syncd.config.difference import difference, to_renormalize
 from syncd.secrets import Ref, Secret, Vault, fingerprint
@@ -120,3 +122,15 @@ def test_what_is_stored_by_another_adapter_or_mapping_is_named_with_the_command_
         "yard.integrations.yard: what is stored was made by another adapter; do: syncd renormalize yard"
     ]
     assert to_renormalize(new, new) == []
+
+
+@pytest.mark.parametrize(("item", "shown"), [(None, "null"), ({}, "{}"), ([None], "null")])
+def test_a_list_may_hold_what_alone_is_nothing(good, item, shown):
+    old, new = ({"kept": ["one"]}, {"kept": ["one", item]})
+    config = load(good, drivers=DRIVERS, env={}).require()
+    partner = config.partners["guesty"]
+    first, second = (
+        config.model_copy(update={"partners": {"guesty": partner.model_copy(update={"options": options})}})
+        for options in (old, new)
+    )
+    assert difference(first, second) == [f"guesty.options.kept: one → one, {shown}"]

@@ -147,10 +147,14 @@ def _written(value: Any, path: str, show: Any = None) -> Iterator[tuple[str, Any
             for number, item in enumerate(value):
                 yield from _written(item, f"{path}[{number}]")
         elif value:
-            shown = [item if isinstance(item, str) else next(_written(item, ""))[1] for item in value if item != []]
-            yield path, _short(", ".join(map(str, shown)))
+            yield path, _short(", ".join(str(_item(item)) for item in value if item != []))
     elif value is not None:
         yield path, show(value) if show else _short(_plain(value))
+
+
+def _item(value: Any) -> Any:
+    """One of a list as it would be written; null and empty ones too, which alone are nothing that anybody wrote."""
+    return value if isinstance(value, str) else next((text for _, text in _written(value, "")), _plain(value))
 
 
 def tier_text(tier: TierConfig) -> str:
