@@ -14,7 +14,7 @@ import structlog.testing
 
 from syncd.contract.judging import Drift, Findings
 from syncd.contracts import FIRST_SECONDS, Contracts
-from syncd.errors import RejectedError, StoreError, TransientError
+from syncd.errors import ConfigError, RejectedError, StoreError, TransientError
 from syncd.explain import State
 from syncd.sync.health import Health
 from syncd.testing.clock import FakeClock
@@ -167,6 +167,28 @@ async def test_who_asks_gets_an_answer_and_the_status_follows(clock: FakeClock) 
     assert account.health.contract is not None, "one resource alone does not tell that all is well"
     assert (await contracts.contract("shop"))["ok"]
     assert account.health.contract is None
+
+
+async def test_a_document_that_is_gone_or_unreadable_is_told_of_and_the_look_goes_on_without_it(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    (tmp_path / "broken.json").write_text("no document")
+    (tmp_path / "sound.json").write_text('{"openapi": "3.0.0", "paths": {}}')
+
+    account: Any = Account("shop")
+    account.driver = SimpleNamespace(spec=SimpleNamespace(name="acme"))
+    for specs, is_read, told in (
+        (("sound.json",), True, ""),
+        (("gone.json", "sound.json"), True, f"no such file: {tmp_path / 'gone.json'}: nothing is compared with it"),
+        (("gone.json",), False, f"no such file: {tmp_path / 'gone.json'}: nothing is compared with it"),
+        (("broken.json",), False, f"{tmp_path / 'broken.json'}: neither JSON nor YAML"),
+    ):
+        contracts = Looking([account], clock, specs=specs)
+        contracts._directory = tmp_path
+        found, lacking = await contracts._published(account, ())
+        assert (found is not None, lacking[: len(told)], bool(lacking)) == (is_read, told, bool(told))
+    with pytest.raises(ConfigError):
+        await contracts._published(account, ("gone.json",))
 
 
 async def test_who_asks_hears_why_nothing_could_be_asked(clock: FakeClock) -> None:

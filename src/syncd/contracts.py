@@ -24,7 +24,7 @@ from syncd.contract import Specification
 from syncd.contract.defects import DEFECTS
 from syncd.contract.judging import ENOUGH, Drift, Findings, judged, sampled
 from syncd.dryrun.reading import DryRun
-from syncd.errors import PayloadError, RejectedError, SyncdError, TransientError
+from syncd.errors import ConfigError, PayloadError, RejectedError, SyncdError, TransientError
 from syncd.explain import Explanation
 from syncd.kit.inferred import Inferred
 from syncd.sync.account import Account, asked
@@ -158,7 +158,7 @@ class Contracts:
             raise RejectedError(
                 f"{account.name} does not sync {resource}", hint=f"it syncs: {', '.join(account.plans)}"
             )
-        document = await self._specification(self._specs_of(account, spec), account.driver.spec.name)
+        document, lacking = await self._published(account, spec)
         folder = self._folder(account)
         shapes = await account.store.schemas.of(account.name)
         found = []
@@ -167,7 +167,24 @@ class Contracts:
                 known = await to_thread.run_sync(sampled, folder, name) if folder is not None else []
                 learned = Inferred.from_json(shapes[name].shape) if name in shapes else None
                 found.append(await self._one(account, name, known, learned, document))
+        for one in found[:1] if lacking else ():
+            one.remarks.append(Drift("published", "contract.spec", lacking))
         return found
+
+    async def _published(self, account: Account, spec: Sequence[str]) -> tuple[Specification | None, str]:
+        """What is compared with, and what of the file's own documents is not: the look goes on without those.
+
+        Raises ConfigError for what somebody asked for by name.
+        """
+        files, driver = self._specs_of(account, spec), account.driver.spec.name
+        if spec:
+            return await self._specification(files, driver), ""
+        gone = await to_thread.run_sync(lambda: [file for file in files if not Path(file).is_file()])
+        lacking = f"no such file: {', '.join(gone)}: nothing is compared with it" if gone else ""
+        try:
+            return await self._specification(tuple(file for file in files if file not in gone), driver), lacking
+        except ConfigError as error:
+            return None, f"{error}: nothing is compared with it"
 
     async def _one(
         self,
