@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from syncd.config import load
 from syncd.config.difference import difference, to_renormalize
+from syncd.reload import Reloader
 from syncd.secrets import Ref, Secret, Vault, fingerprint
 from tests.config.facts import DRIVERS
 
@@ -134,3 +138,14 @@ def test_a_list_may_hold_what_alone_is_nothing(good, item, shown):
         for options in (old, new)
     )
     assert difference(first, second) == [f"guesty.options.kept: one → one, {shown}"]
+
+
+def test_a_fault_in_telling_what_changed_does_not_deny_the_reload(good, monkeypatch):
+    def fail(*args, **more):
+        raise StopIteration
+
+    config = load(good, drivers=DRIVERS, env={}).require()
+    monkeypatch.setattr("syncd.reload.difference", fail)
+    reloader: Any = SimpleNamespace(_secrets=dict)
+    (line,) = Reloader._changes(reloader, config, config, config, {})
+    assert line == "what changed cannot be told: a fault in syncd: StopIteration"
