@@ -43,7 +43,9 @@ def config(tmp_path: Path) -> Config:
         "guesty": partner("guesty", "stay", {"client_id": "a", "client_secret": "b"}),
         "attio": partner("attio", "crm", {"token": "c"}, base_url="http://127.0.0.1:9/v2"),
         "stripe": {"driver": "stripe", "integrations": {"shop": {"credentials": {"api_key": "sk_test_1"}}}},
-    }
+        "airbnb": partner("airbnb", "host", {"client_id": "a", "client_secret": "b", "refresh_token": "d"},
+                          options={"host_id": 5}),
+    }  # fmt: skip
     for name, body in files.items():
         (tmp_path / "partners" / f"{name}.yaml").write_text(yaml.safe_dump(body))
     return load(tmp_path, drivers=drivers.facts(), env={}).require()
@@ -251,3 +253,15 @@ async def test_a_driver_that_fails_over_a_delivery_is_said_and_the_delivery_show
     with pytest.raises(drivers.DriverFaultError, match=r"guesty failed .* in events, line \d+") as caught:
         await rehearsals.rehearse("stay", "listing.updated")
     assert "mend it" in caught.value.hint
+
+
+async def test_a_rehearsal_is_of_the_account_of_its_integration(config: Config, store: Store, tmp_path: Path):
+    """Not of the sample's, whose deliveries would be dropped. One that is asked for stays, and is told of."""
+    desk = await stage(config, store, tmp_path)
+    kind = "listing_approval_status_changed"
+    made = await desk.rehearse("host", kind, who="ann")
+    assert (made["judged"], json.loads(made["body"])["listing_approval_status"]["host_id"]) == ("accepted", 5)
+    assert not [said for said in made["cautions"] if "it names account" in said]
+    other = await desk.rehearse("host", kind, settings={"listing_approval_status.host_id": 6}, who="ann")
+    assert json.loads(other["body"])["listing_approval_status"]["host_id"] == 6
+    assert [said for said in other["cautions"] if "it names account 6, and host is of 5" in said]

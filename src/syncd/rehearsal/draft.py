@@ -151,6 +151,20 @@ def rehearse(
     return Rehearsal(delivery=sent, sample=name, events=_events(driver, sent), event_id=event_id)
 
 
+def accounts_of(driver: Driver, delivery: Delivery) -> tuple[str, ...]:
+    """The accounts it may be of, as far as it says."""
+    with drivers.asking(driver.spec.name, "reading whose the delivery is"):
+        return driver.accounts(delivery)
+
+
+def of_account(driver: Driver, found: Rehearsal, wish: Wish, own: str) -> Wish:
+    """The wish, with the account `own` in the place of the one that the sample names. What was set stays."""
+    named = accounts_of(driver, found.delivery) if own else ()
+    if not named or own in named or named[0] in map(str, wish.settings.values()):
+        return wish
+    return replace(wish, renames={**wish.renames, named[0]: own})
+
+
 def _drafted(
     driver: Driver, samples: Sequence[Sample], wish: Wish, now: datetime = EPOCH, fresh: str = "", url: str = ""
 ) -> tuple[_Draft, str] | None:

@@ -17,7 +17,7 @@ from syncd.kit import Driver
 from syncd.kit.receiver import Accepted, Receiver
 from syncd.kit.webhooks import Delivery, Event
 from syncd.receivers import KIND
-from syncd.rehearsal.draft import Rehearsal, Wish, rehearse, samples_of, types_of
+from syncd.rehearsal.draft import Rehearsal, Wish, accounts_of, of_account, rehearse, samples_of, types_of
 from syncd.secrets import Secret, Vault
 from syncd.server.address import is_loopback
 from syncd.store import Store, reached
@@ -79,6 +79,8 @@ class Stage:
             return rehearse(driver, samples, asked, secret, now, fresh, url=url)
 
         names = Names(self._store, driver, integration, partner.options_for(integration))
+        own = driver.account(partner.options_for(integration))
+        wish = of_account(driver, made(wish), wish, own)
         found, wish = await self._placed(names, made, wish)
         if external_id is None and not any(map(_writes, found.events)):
             stored = await self._some(integration, await names.of(found.events))
@@ -93,6 +95,11 @@ class Stage:
         cautions = _cautions(partner, driver, integration, () if forged or stale_seconds else events)
         if external_id is not None and not (forged or stale_seconds):
             cautions += _strange(before)
+        named = accounts_of(driver, sent) if own and isinstance(verdict, Accepted) else ()
+        if named and own not in named:
+            whose = getattr(verdict, "handed", "")
+            became = f"stored as one of {whose}" if whose else "counted and dropped, if no integration is of that one"
+            cautions.append(f"it names account {named[0]}, and {integration} is of {own}: it is {became}")
         note = {"type": kind, "event_id": found.event_id, "records": [each.external_id for each in events]}
         await self._store.audit.add(who, "webhook_rehearsed", integration=integration, after=note)
         return {
@@ -128,7 +135,7 @@ class Stage:
         if asked is None:
             return found, wish
         async for candidate in self._store.records.scan(names.integration, asked[0], limit=MOST_NAMES):
-            other = replace(wish, renames={asked[1]: candidate.external_id})
+            other = replace(wish, renames={**wish.renames, asked[1]: candidate.external_id})
             tried = made(other)
             events = await names.of(tried.events)
             if events and await self._some(names.integration, events[:1]) is not None:
