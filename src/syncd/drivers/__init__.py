@@ -186,7 +186,8 @@ class DriverFacts:
         try:
             return driver.facts(options)
         except Exception as error:  # of one file's options: the other partners' files are as sound as before
-            message = f"driver {self.name} fails over these options: {_said(error)}"
+            # Its text may quote an option's value, and that may be a secret.
+            message = f"driver {self.name} fails over these options: {type(error).__name__}"
             return Facts(base_url=driver.spec.base_url, findings=(Finding(("options",), message),))
 
     def rules(self, given: Mapping[str, Any]) -> Sequence[Finding]:
