@@ -121,8 +121,8 @@ INSERT INTO syncd.pass_pages (integration, resource, pass_id, ids)
 SELECT $1, $2, $3, array_agg(r.external_id) FROM syncd.records r LEFT JOIN placed p ON p.id = r.external_id
 WHERE r.integration = $1 AND r.resource = $2 AND r.deleted_at IS NULL AND p.id IS NULL HAVING count(*) > 0
 """
-"""Nor is anything missed that no listing of a place that was heard has ever shown: it may be of one that was not, and have come
-by a delivery, a read or a push since that was listed last."""
+"""Nor is anything missed that no listing of a place that was heard has ever shown: it may be of one that was not, and have
+come by a delivery, a read or a push since that was listed last."""
 
 _SWEPT = """
 SELECT max(id) FROM syncd.passes WHERE integration = $1 AND resource = $2 AND swept_at IS NOT NULL AND id < $3
