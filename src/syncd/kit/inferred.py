@@ -244,6 +244,10 @@ class Inferred:
             if found is not None:
                 return found
             key = ANY
+        return self._grown(node, key)
+
+    def _grown(self, node: Node, key: str) -> Node | None:
+        """A child it did not have; None where too many are told apart already."""
         if self.fields >= MOST_FIELDS:
             return None
         self.fields += 1
@@ -256,10 +260,9 @@ class Inferred:
                 continue
             own = node.children.get(key)
             if own is None:
-                if self.fields >= MOST_FIELDS:
+                own = self._grown(node, key)
+                if own is None:
                     continue
-                self.fields += 1
-                own = node.children[key] = Node()
             elif own.last:
                 own.longest = max(own.longest, node.objects - own.last)
             own.first, own.last = own.first or max(node.objects, 1), max(node.objects, own.last, 1)
@@ -273,12 +276,9 @@ class Inferred:
         before = node.objects
         node.objects += later.objects
         for key, new in later.children.items():
-            own = node.children.get(key)
+            own = node.children.get(key) or self._grown(node, key)
             if own is None:
-                if self.fields >= MOST_FIELDS:
-                    continue
-                self.fields += 1
-                own = node.children[key] = Node()
+                continue
             if new.last:
                 between = before - own.last + new.first - 1 if own.last else 0
                 own.longest = max(own.longest, new.longest, between)
