@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import httpx
 
 from syncd.client import Auth, PartnerTransport, Session, build
-from syncd.errors import OwnershipError
 from syncd.limits import Gate
 from syncd.ports import StoredCredential
 from syncd.secrets import Secret
 from syncd.testing.clock import FakeClock
+from syncd.testing.keeping import Kept
 
 BASE = "https://api.acme.example/v2"
 
@@ -88,39 +87,26 @@ class Facts:
     timeout: float = 45.0
 
 
-class Keeper:
-    """The credentials table: committed versions only."""
+class Keeper(Kept):
+    """The credentials table: committed versions only, each after a turn of the loop."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], StoredCredential] = {}
+        super().__init__()
         self.puts = 0
         self.before_commit: Callable[[], Any] | None = None
 
     async def get(self, integration: str, kind: str) -> StoredCredential | None:
         await asyncio.sleep(0)
-        return self.rows.get((integration, kind))
+        return await super().get(integration, kind)
 
-    async def put(
-        self,
-        integration: str,
-        kind: str,
-        value: Mapping[str, str],
-        *,
-        expires_at: datetime | None,
-        replaces: int | None,
-    ) -> StoredCredential:
+    async def put(self, *version: Any, **how: Any) -> StoredCredential:
         await asyncio.sleep(0)
         self.puts += 1
         if self.before_commit is not None:
             result = self.before_commit()
             if asyncio.iscoroutine(result):
                 await result
-        known = self.rows.get((integration, kind))
-        if (known.version if known else None) != replaces:
-            raise OwnershipError("another version is stored")
-        row = StoredCredential(integration, kind, dict(value), expires_at, (replaces or 0) + 1)
-        self.rows[integration, kind] = row
-        return row
+        return await super().put(*version, **how)
 
 
 def session_of(

@@ -103,8 +103,10 @@ def judged(
     found.records = len(raws)
     if not resource.feeds:
         _unreadable(found, driver, resource, raws, adapter)
-        _missing(found, resource, raws, known, adapter, learned)
-        _compare(found, resource, raws, known, adapter, learned)
+        if raws and known:
+            beside = _Beside(resource, raws, known, adapter, learned)
+            _missing(found, beside)
+            _compare(found, beside)
     found.drift, found.remarks = list(dict.fromkeys(found.drift)), list(dict.fromkeys(found.remarks))
     return found
 
@@ -135,29 +137,53 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver"
 
 
-def _missing(
-    found: Findings,
-    resource: Resource,
-    raws: Sequence[dict[str, Any]],
-    known: Sequence[Mapping[str, Any]],
-    adapter: str,
-    learned: Inferred | None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Records as they came, beside what samples have and what this account's own have had so far."""
+
+    resource: Resource
+    raws: Sequence[dict[str, Any]]
+    known: Sequence[Mapping[str, Any]]
+    adapter: str
+    learned: Inferred | None
+
+    def mapped(self, *, without_default: bool = False) -> list[str]:
+        """The plain paths that the description reads; `without_default`: where it has nothing to put in their place."""
+        paths = [
+            mapped.source or name
+            for name, mapped in self.resource.mapped(self.adapter).items()
+            if not (without_default and mapped.default is not None)
+        ]
+        paths += [self.resource.id] if isinstance(self.resource.id, str) else list(self.resource.id)
+        return [path for path in dict.fromkeys(paths) if steps(path)]
+
+    def as_it_comes(self, path: str) -> bool:
+        """Is it stored whatever its kind is?"""
+        fields = self.resource.mapped(self.adapter).items()
+        return any(field.kind in {None, "json"} for name, field in fields if (field.source or name) == path)
+
+    def was_so(self, path: str, kinds: str) -> bool:
+        """Has this account had it of these kinds before? A free value is another kind in each account."""
+        if self.learned is None or self.learned.records < ENOUGH:
+            return False
+        return any(each.path == path and set(kinds.split(" or ")) <= set(each.kinds) for each in self.learned.paths())
+
+
+def _missing(found: Findings, beside: _Beside) -> None:
     """Members that every sample has and no record has any more. A null is there: it is an answer.
 
     Partners leave out what is optional, and an account without barcodes never shows one. So a field is gone only where this
     account's own records had it, and are without it for longer than they ever were. All else is a remark.
     """
-    if not raws or not known:
-        return
+    raws, learned = beside.raws, beside.learned
     gone: set[str] | None = None
     if learned is not None and learned.records >= ENOUGH:
         gone = {each.path for each in difference(learned, Inferred.of(raws)) if each.what == "missing"}
-    for path in _mapped(resource, adapter, without_default=True):
+    for path in beside.mapped(without_default=True):
         get = getter(path)
-        if all(get(raw) is not MISSING for raw in known) and all(get(raw) is MISSING for raw in raws):
+        if all(get(raw) is not MISSING for raw in beside.known) and all(get(raw) is MISSING for raw in raws):
             told = f"in none of {len(raws)} records, and in every sample"
-            if gone is not None and ".".join(str(step) for step in steps(path) or ()) in gone:
+            if gone is not None and _dotted(path) in gone:
                 found.drift.append(Drift("missing", path, told))
             else:
                 why = (
@@ -166,18 +192,10 @@ def _missing(
                 found.remarks.append(Drift("missing", path, f"{told}; {why}"))
 
 
-def _compare(
-    found: Findings,
-    resource: Resource,
-    raws: Sequence[dict[str, Any]],
-    known: Sequence[Mapping[str, Any]],
-    adapter: str,
-    learned: Inferred | None,
-) -> None:
-    if not raws or not known:
-        return
-    mapped = {".".join(str(step) for step in steps(path) or ()) for path in _mapped(resource, adapter)}
-    for each in difference(Inferred.of(known), Inferred.of(raws)):
+def _compare(found: Findings, beside: _Beside) -> None:
+    known = beside.known
+    mapped = {_dotted(path) for path in beside.mapped()}
+    for each in difference(Inferred.of(known), Inferred.of(beside.raws)):
         if each.what == "unknown":
             if not any(each.path.startswith((f"{path}.", f"{path}[")) for path in mapped) and not (
                 steps(each.path) and any(getter(each.path)(raw) is not MISSING for raw in known)
@@ -186,34 +204,15 @@ def _compare(
         elif each.what == "retyped":
             told = Drift("retyped", each.path, f"expected {each.expected}, got {each.got}")
             if each.path in mapped:
-                usual = _as_it_comes(resource, adapter, each.path) and _was_so(learned, each.path, each.got)
+                usual = beside.as_it_comes(each.path) and beside.was_so(each.path, each.got)
                 (found.remarks if usual else found.drift).append(told)
             elif each.path.partition(".")[0].partition("[")[0] in mapped:
                 found.remarks.append(told)  # inside what is stored as it comes: a custom field's value may be anything
 
 
-def _as_it_comes(resource: Resource, adapter: str, path: str) -> bool:
-    """Is it stored whatever its kind is?"""
-    fields = resource.mapped(adapter).items()
-    return any(field.kind in {None, "json"} for name, field in fields if (field.source or name) == path)
-
-
-def _was_so(learned: Inferred | None, path: str, kinds: str) -> bool:
-    """Has this account had it of these kinds before? A free value is another kind in each account."""
-    if learned is None or learned.records < ENOUGH:
-        return False
-    return any(each.path == path and set(kinds.split(" or ")) <= set(each.kinds) for each in learned.paths())
-
-
-def _mapped(resource: Resource, adapter: str, *, without_default: bool = False) -> list[str]:
-    """The plain paths that the description reads; `without_default`: where it has nothing to put in their place."""
-    paths = [
-        mapped.source or name
-        for name, mapped in resource.mapped(adapter).items()
-        if not (without_default and mapped.default is not None)
-    ]
-    paths += [resource.id] if isinstance(resource.id, str) else list(resource.id)
-    return [path for path in dict.fromkeys(paths) if steps(path)]
+def _dotted(path: str) -> str:
+    """As differences of shapes name it."""
+    return ".".join(str(step) for step in steps(path) or ())
 
 
 def _published(

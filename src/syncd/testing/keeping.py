@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from syncd.errors import OwnershipError
 from syncd.ports import StoredCredential
 
 
@@ -12,10 +13,10 @@ class Kept:
     """Credentials obtained at run time, in memory."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], StoredCredential] = {}
+        self.rows: dict[tuple[str, str], StoredCredential] = {}
 
     async def get(self, integration: str, kind: str) -> StoredCredential | None:
-        return self._rows.get((integration, kind))
+        return self.rows.get((integration, kind))
 
     async def put(
         self,
@@ -26,6 +27,9 @@ class Kept:
         expires_at: datetime | None,
         replaces: int | None,
     ) -> StoredCredential:
+        known = self.rows.get((integration, kind))
+        if (known.version if known is not None else None) != replaces:
+            raise OwnershipError("another version is stored")
         row = StoredCredential(integration, kind, dict(value), expires_at, (replaces or 0) + 1)
-        self._rows[integration, kind] = row
+        self.rows[integration, kind] = row
         return row
