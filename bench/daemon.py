@@ -54,7 +54,9 @@ def partner(url: str, paging: str) -> dict[str, Any]:
 async def running(url: str, database: str, paging: str) -> AsyncIterator[tuple[Daemon, asyncpg.Connection]]:
     """A started daemon and a connection to its database."""
     with tempfile.TemporaryDirectory(prefix="syncd-bench-") as folder:
-        daemon = Daemon(Path(folder), database, {"bench": partner(url, paging)}, main={"log": {"level": "warning"}})
+        daemon = Daemon(
+            Path(folder), database, {"bench": partner(url, paging)}, main={"log": {"level": "warning"}}, cold=True
+        )
         async with daemon:
             connection = await asyncpg.connect(database)
             try:

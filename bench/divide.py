@@ -58,7 +58,8 @@ async def profiled(url: str, database: str, paging: str, scratch: Path) -> pstat
     out = scratch / "profile.out"
     (scratch / "sitecustomize.py").write_text(START.format(out=str(out)))
     path = {"PYTHONPATH": f"{scratch}:{SOURCE}"}
-    daemon = Daemon(scratch, database, {"bench": partner(url, paging)}, main={"log": {"level": "warning"}}, env=path)
+    main = {"log": {"level": "warning"}}
+    daemon = Daemon(scratch, database, {"bench": partner(url, paging)}, main=main, env=path, cold=True)
     async with daemon:
         connection = await asyncpg.connect(database)
         await ended(daemon, connection, 0, 900)

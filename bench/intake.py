@@ -98,7 +98,7 @@ def hammered(port: int, pid: int, requests: int, connections: int, run: str) -> 
 async def beside(database: str, requests: int, connections: int, run: str) -> dict[str, Any]:
     """The whole daemon; also what its workers had done by the end, and how long they took for the rest."""
     with tempfile.TemporaryDirectory(prefix="syncd-bench-") as folder:
-        daemon = Daemon(Path(folder), database, {"bench": partner()}, main={"log": {"level": "warning"}})
+        daemon = Daemon(Path(folder), database, {"bench": partner()}, main={"log": {"level": "warning"}}, cold=True)
         async with daemon:
             connection = await asyncpg.connect(database)
             result = await asyncio.to_thread(hammered, daemon.port, daemon.pid, requests, connections, run)

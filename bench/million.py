@@ -89,7 +89,7 @@ async def watch(simulators: dict[str, Spawned], database: str, folder: Path, sca
             file.touch(mode=0o600)
             file.write_text(value)
     (folder / "airbnb_key").touch(mode=0o600)
-    daemon = Daemon(folder, database, files(simulators, folder, scale), main={"log": {"level": "warning"}})
+    daemon = Daemon(folder, database, files(simulators, folder, scale), main={"log": {"level": "warning"}}, cold=True)
     began = clock.monotonic()
     async with daemon:
         rows = await Rows.connect(database)

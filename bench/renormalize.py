@@ -33,7 +33,11 @@ def partner(url: str, adapter: str, history: str) -> dict[str, Any]:
 async def measured(url: str, database: str, records: int, history: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="syncd-bench-") as folder:
         parts = Daemon(
-            Path(folder), database, {"bench": partner(url, "v1", history)}, main={"log": {"level": "warning"}}
+            Path(folder),
+            database,
+            {"bench": partner(url, "v1", history)},
+            main={"log": {"level": "warning"}},
+            cold=True,
         )
         async with parts as running:
             connection = await imports.asyncpg.connect(database)

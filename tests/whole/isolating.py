@@ -202,7 +202,7 @@ class Stage:
             "lone": described("lone", self.ill[0], *self.ill[1:]),
         }
         files["twin"]["integrations"]["twin_sick"]["base_url"] = f"{self.ill[0]}/twin_sick"
-        self.daemon = Daemon(self.folder, self.database, files, main={"log": {"level": "warning"}})
+        self.daemon = Daemon(self.folder, self.database, files, main={"log": {"level": "warning"}}, cold=True)
         await self._stack.enter_async_context(self.daemon)
         self.rows = await asyncpg.connect(self.database)
         self._stack.push_async_callback(self.rows.close)

@@ -143,7 +143,7 @@ def test_every_driver_is_here_or_it_is_said_why_not() -> None:
 async def test_all_drivers_bring_thousands_in_bounded_memory_while_tokens_end_and_deliveries_come_twice(
     tmp_path: Path, database: str, rows: Rows
 ) -> None:
-    daemon = Daemon(tmp_path, database, {})
+    daemon = Daemon(tmp_path, database, {}, cold=True)
     simulators: dict[str, Simulator] = {}
     async with AsyncExitStack() as stack:
         for name, part in PARTS.items():
