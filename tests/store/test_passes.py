@@ -316,6 +316,15 @@ async def test_of_what_the_partner_refused_to_list_nothing_is_missed_and_the_oth
     assert (await in_parts(desk, ("b/0", B[2:]), places=["b"])).held == 10, "the options name it no more: a person says"
 
 
+async def test_a_pass_that_was_refused_a_part_and_whose_process_ended_before_its_sweep_missed_nothing_of_it(desk: Desk):
+    await in_parts(desk, ("a/0", A), ("b/0", B), first=True)
+    await desk.begin()
+    await desk.commit(last=True, seen_ids=B, parts=[PartShown("b/0", B, len(B))])
+    await desk.finish(complete=True)
+    both = [await in_parts(desk, ("a/0", A[1:]), ("b/0", B), places=["a", "b"]) for _ in range(2)]
+    assert [one.deleted for one in both] == [0, 1], "two listings of a lack it"
+
+
 async def test_what_came_otherwise_since_a_refused_part_was_listed_is_not_missed_either(desk: Desk):
     """A delivery or a read brought it; no listing has said yet where it belongs."""
     await in_parts(desk, ("a/0", A), ("b/0", B), first=True)

@@ -193,11 +193,12 @@ class Sweeps:
             if not passes:
                 return Sweep()
             last, before = passes[0], passes[-1]
-            if places:
-                heard = await connection.fetch(_HEARD, integration, resource, last["id"])
+            # The one before too: it has no sweep of its own where the process ended between the two.
+            for one in reversed(passes) if places else ():
+                heard = await connection.fetch(_HEARD, integration, resource, one["id"])
                 if lacking := sorted({*places} - {each["place"] for each in heard}):
                     for taken_as_shown in (_UNHEARD, _UNPLACED):
-                        of_pass = (integration, resource, last["id"], lacking)
+                        of_pass = (integration, resource, one["id"], lacking)
                         await connection.execute(taken_as_shown, *of_pass, timeout=UNHURRIED_SECONDS)
             of_last = (integration, resource, last["id"], last["started_at"])
             found = await connection.fetchrow(
