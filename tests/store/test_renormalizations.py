@@ -141,6 +141,21 @@ async def test_who_joins_at_the_rejects_refuses_the_batch_in_hand_and_no_death_i
     await commit(taken, Batch(), at=("rejects", ""), scope=desk.scope, fence=desk.fence, ended=True)
 
 
+@pytest.mark.parametrize(("dry", "healed"), [(True, 3), (False, 4)])
+async def test_rejects_that_are_gone_through_again_are_counted_once(desk: Desk, store: Store, dry: bool, healed: int):
+    """A dry one finds the same again; another finds what the first time has left."""
+    one = await begun(desk, dry=dry)
+    commit = store.renormalizations.commit
+    await commit(one, Batch(), at=("records", ""), scope=desk.scope, fence=desk.fence, phase="rejects")
+    await commit(one, Batch(last_id="k", healed=3), at=("rejects", ""), scope=desk.scope, fence=desk.fence)
+    again = await begun(desk, dry=dry)
+    assert again.id == one.id
+    left = Batch(last_id="k", healed=3 if dry else 1)
+    await commit(again, left, at=("rejects", ""), scope=desk.scope, fence=desk.fence, ended=True)
+    (found,) = await store.renormalizations.find([one.id])
+    assert (found.state, found.healed) == ("done", healed)
+
+
 async def test_what_it_found_is_added_up_over_its_batches(desk: Desk, store: Store):
     one = await begun(desk, dry=True)
     commit = store.renormalizations.commit

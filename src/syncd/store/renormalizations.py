@@ -55,7 +55,8 @@ class Renormalizations(LongWorkRows[Renormalization]):
         """Begin one, or join the one there is; True: this is new. One that is under way with other words is ended for it.
 
         One that is at the rejects goes through them again: those it has passed may be what this is asked for. It waits to be
-        taken up anew, so that a batch in hand, read before this was asked, does not end it.
+        taken up anew, so that a batch in hand, read before this was asked, does not end it. A dry one, which has left them
+        where they are, counts them from nothing.
         """
         now = self._database.clock.now()
         async with self._database.transaction() as connection:
@@ -70,6 +71,7 @@ class Renormalizations(LongWorkRows[Renormalization]):
                 if (found["adapter"], found["dry"]) == (adapter, dry):
                     joined = await connection.fetchrow(
                         "UPDATE syncd.renormalizations SET cursor = CASE WHEN phase = 'rejects' THEN '' ELSE cursor END, "
+                        "healed = CASE WHEN dry AND phase = 'rejects' THEN 0 ELSE healed END, "
                         "state = CASE WHEN phase = 'rejects' THEN 'waiting' ELSE state END "
                         f"WHERE integration = $1 AND id = $2 RETURNING {_COLUMNS}",
                         integration,
