@@ -41,6 +41,28 @@ async def test_a_change_that_does_not_fit_is_refused_in_words_and_nothing_breaks
         assert not any(isinstance(one["metadata"], str) for one in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "operation", "resource", "changes"),
+    [
+        ("attio", "update", "tasks", {"id": "text"}),
+        ("attio", "create", "tasks", {"id": "text"}),
+        ("airbnb", "update", "reservations", {"status_type": None}),
+        ("stripe", "update", "invoices", {"status": []}),
+        ("stripe", "create", "customers", {"created": None}),
+        ("cloudbeds", "create", "housekeeping", {"propertyID": "text"}),
+    ],
+)
+def test_a_change_that_nobody_can_be_told_of_is_not_made_either(
+    name: str, operation: str, resource: str, changes: Any
+) -> None:
+    partner = simulator(name)
+    before = partner.truth(resource)
+    with pytest.raises((AttributeError, TypeError, ValueError)):
+        act(partner, "POST", ["mutate"], {"op": operation, "resource": resource, "changes": changes})
+    assert partner.truth(resource) == before
+    assert partner.mutated[operation] == 0
+
+
 async def test_photos_lead_to_the_simulator_and_can_be_fetched_where_somebody_tries_it_by_hand() -> None:
     partner = simulator("guesty")
     serve_files(partner)

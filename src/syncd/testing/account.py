@@ -39,6 +39,10 @@ class Account(ABC):
         """The record after a change; None means: change something."""
         return merged(raw, changes or {})
 
+    def placed_at(self, raw: Raw) -> float:
+        """When a new record was created, epoch seconds."""
+        return self.now()
+
     def announce(self, what: str, resource: str, before: Entry | None, after: Entry | None) -> None:  # noqa: B027
         """Something changed: write the event log, post webhooks."""
 
@@ -53,11 +57,17 @@ class Account(ABC):
         return format_datetime(self.clock.now() + timedelta(seconds=later_seconds), usegmt=True)
 
     def create(self, resource: str, fields: Raw | None = None) -> str:
-        """A new record, with an event; returns its id."""
+        """A new record, with an event; returns its id. One that cannot be told of is not made."""
         external_id, raw = self.make(resource, fields)
-        entry = self.state[resource].add(external_id, raw, self.now())
+        collection = self.state[resource]
+        entry = collection.add(external_id, raw, self.placed_at(raw))
         self.mutated["create"] += 1
-        self.announce("create", resource, None, entry)
+        try:
+            self.announce("create", resource, None, entry)
+        except Exception:
+            collection.remove(external_id)
+            self.mutated["create"] -= 1
+            raise
         return external_id
 
     def update(self, resource: str, external_id: str, changes: Raw | None = None) -> Entry:
@@ -67,13 +77,20 @@ class Account(ABC):
         )
 
     def put(self, resource: str, external_id: str, raw: Raw) -> Entry:
-        """Replace a record's whole content, with an event. Raises KeyError when it does not exist."""
+        """Replace a record's whole content, with an event. Raises KeyError when it does not exist.
+
+        What cannot be told of is not done: content that the event's writer fails over is taken back."""
         collection = self.state[resource]
         before = collection.entries[external_id]
         collection.replace(external_id, raw)
         after = collection.entries[external_id]
         self.mutated["update"] += 1
-        self.announce("update", resource, before, after)
+        try:
+            self.announce("update", resource, before, after)
+        except Exception:
+            collection.replace(external_id, before.raw)
+            self.mutated["update"] -= 1
+            raise
         return after
 
     def delete(self, resource: str, external_id: str) -> None:

@@ -63,12 +63,12 @@ class Collection:
         """A new record, created at that epoch second; among equals the later added is the newer."""
         self.sequence += 1
         entry = Entry(external_id, (at, self.sequence), raw)
-        self.entries[external_id] = entry
         place = (at, self.sequence, external_id)
         if not self.order or place > self.order[-1]:
             self.order.append(place)
         else:
             insort(self.order, place)
+        self.entries[external_id] = entry
         self.gone.pop(external_id, None)
         for path, index in self.indexes.items():
             insort(index, (value_at(raw, path), external_id))

@@ -26,12 +26,8 @@ class StripeChanges(Simulator):
         raw = Mint(self.dice, self.state, self.options["live"]).new(resource, int(self.now()), fields)
         return raw["id"], raw
 
-    def create(self, resource: str, fields: Raw | None = None) -> str:
-        external_id, raw = self.make(resource, fields)
-        entry = self.state[resource].add(external_id, raw, raw["created"])
-        self.mutated["create"] += 1
-        self.announce("create", resource, None, entry)
-        return external_id
+    def placed_at(self, raw: Raw) -> float:
+        return float(raw["created"])
 
     def alter(self, resource: str, raw: Raw, changes: Raw | None) -> Raw:
         return altered(self.dice, resource, raw, int(self.now())) if changes is None else merged(raw, changes)
