@@ -112,6 +112,20 @@ def test_a_known_secret_in_an_option_is_masked(good):
     assert line == "guesty.options.reservations: (not set) → ****"
 
 
+def test_a_change_is_told_however_much_stands_before_it_and_whatever_hides_it(good):
+    keys = [Secret(f"planted-option-{number}").reveal() for number in (1, 2)]
+    for pair in (keys, [["x" * 130, "one"], ["x" * 130, "two"]], ["x" * 130 + key for key in keys]):
+        config = load(good, drivers=DRIVERS, env={}).require()
+        partner = config.partners["guesty"]
+        old, new = (
+            config.model_copy(update={"partners": {"guesty": partner.model_copy(update={"options": {"kept": value}})}})
+            for value in pair
+        )
+        (line,) = difference(old, new)
+        assert line.startswith("guesty.options.kept: ") and line.endswith(" → (another, of which the same is shown)")
+        assert "planted" not in line and len(line) < 200
+
+
 def test_what_is_stored_by_another_adapter_or_mapping_is_named_with_the_command_that_mends_it(good):
     yard = "driver: rest\nrest: {resources: {boats: {fields: {name: name}}, berths: {fields: {no: no}}}}\n"
     (good / "partners" / "yard.yaml").write_text(

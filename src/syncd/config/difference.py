@@ -111,19 +111,22 @@ def _compared(
     for place in [*was, *(key for key in now if key not in was)]:
         first, second = was.get(place, NOTHING), now.get(place, NOTHING)
         if first != second:
-            yield f"{place}: {_hashed(first, before)} → {_hashed(second, after)}"
+            left, right = _shown(first, before), _shown(second, after)
+            yield f"{place}: {left} → {right if left != right else '(another, of which the same is shown)'}"
         elif isinstance(first, Ref) and first in before and first in after and before[first] != after[first]:
             yield f"{place}: {first.text} #{before[first]} → #{after[first]}"
 
 
-def _hashed(value: Any, known: Mapping[Ref, str]) -> str:
+def _shown(value: Any, known: Mapping[Ref, str]) -> str:
+    """A text without what is secret in it, and not all of a long one; of a Ref also the hash of what it leads to."""
     if not isinstance(value, Ref):
-        return str(value)
+        masked = KNOWN.mask(str(value))
+        return masked if len(masked) <= _LONGEST else masked[:_LONGEST] + "..."
     return f"{value.text} #{known[value]}" if value in known else value.text
 
 
 def _written(value: Any, path: str, show: Any = None) -> Iterator[tuple[str, Any]]:
-    """Every value below that somebody wrote, by its dotted path, as a text that can be shown, or as the Ref it is."""
+    """Every value below that somebody wrote, by its dotted path: the whole text, for `_shown` to show, or the Ref it is."""
     if isinstance(value, Ref):
         yield path, value
     elif isinstance(value, TierConfig):
@@ -141,15 +144,15 @@ def _written(value: Any, path: str, show: Any = None) -> Iterator[tuple[str, Any
             for key, below in value.items():
                 yield from _written(below, f"{path}.{key}")
         elif value:
-            yield path, _short("{" + ", ".join(f"{key}: {_plain(below)}" for key, below in value.items()) + "}")
+            yield path, "{" + ", ".join(f"{key}: {_plain(below)}" for key, below in value.items()) + "}"
     elif isinstance(value, (list, tuple)):
         if any(isinstance(item, Ref) for item in value):
             for number, item in enumerate(value):
                 yield from _written(item, f"{path}[{number}]")
         elif value:
-            yield path, _short(", ".join(str(_item(item)) for item in value if item != []))
+            yield path, ", ".join(str(_item(item)) for item in value if item != [])
     elif value is not None:
-        yield path, show(value) if show else _short(_plain(value))
+        yield path, show(value) if show else _plain(value)
 
 
 def _item(value: Any) -> Any:
@@ -170,8 +173,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _short(text: str) -> str:
-    masked = KNOWN.mask(text)
-    return masked if len(masked) <= _LONGEST else masked[:_LONGEST] + "..."
