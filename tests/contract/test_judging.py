@@ -24,12 +24,26 @@ SPEC: dict[str, Any] = {
             "path": "/boats",
             "records": "items",
             "updated": "changed",
-            "fields": {"name": "name", "length": {"as": "number"}, "berth": "berth.no", "note": {"from": "note"}},
+            "fields": {
+                "name": "name",
+                "length": {"as": "number"},
+                "berth": "berth.no",
+                "note": {"from": "note"},
+                "mainsail": {"from": "sails[0].area", "as": "number"},
+            },
         },
         "log": {"path": "/log", "records": "items", "strategy": "feed", "feeds": ["boats"]},
     },
 }
-BOAT = {"id": "b1", "changed": "2026-11-01T08:00:00Z", "name": "Else", "length": 7.5, "berth": {"no": 3}, "note": None}
+BOAT = {
+    "id": "b1",
+    "changed": "2026-11-01T08:00:00Z",
+    "name": "Else",
+    "length": 7.5,
+    "berth": {"no": 3},
+    "note": None,
+    "sails": [{"area": 20}],
+}
 DOCUMENT = {
     "openapi": "3.0.3",
     "paths": {
@@ -66,7 +80,14 @@ def test_what_is_as_it_was_is_no_news() -> None:
         ({"name": ...}, ["missing name: in none of 20 records, and in every sample"]),
         ({"note": ...}, ["missing note: in none of 20 records, and in every sample"]),
         ({"berth": {"number": 3}}, ["missing berth.no: in none of 20 records, and in every sample"]),
+        ({"berth": ...}, ["missing berth.no: in none of 20 records, and in every sample"]),
+        ({"berth": None}, ["missing berth.no: in none of 20 records, and in every sample"]),
+        ({"berth": "3"}, ["missing berth.no: in none of 20 records, and in every sample"]),
         ({"berth": {"no": "3"}}, ["retyped berth.no: expected number, got text"]),
+        ({"sails": [{"area": "20"}]}, ["retyped sails[].area: expected number, got text"]),
+        ({"sails": [{"size": 20}]}, ["missing sails[0].area: in none of 20 records, and in every sample"]),
+        ({"sails": ["main"]}, ["missing sails[0].area: in none of 20 records, and in every sample"]),
+        ({"sails": {"main": 20}}, ["missing sails[0].area: in none of 20 records, and in every sample"]),
         ({"name": 5}, ["retyped name: expected text, got number"]),
         ({"length": "7.5"}, ["retyped length: expected number, got text"]),
         ({"changed": None}, ["missing changed: none of 20 records says when it changed"]),
@@ -117,6 +138,22 @@ def test_a_value_stored_as_it_comes_may_be_of_the_kind_it_always_was_here() -> N
     assert [each.place for each in found.remarks] == ["note"]
     found = look(answer(numbered), known=known, learned=Inferred.of([{**numbered, "note": {"key": "x"}}] * 50))
     assert [each.place for each in found.drift] == ["length", "note"]
+
+
+def test_what_stands_below_a_thing_that_was_another_before_is_not_gone() -> None:
+    plain = {**BOAT, "berth": "3"}
+    found = look(answer(*[plain] * ENOUGH), learned=Inferred.of([BOAT] * 50 + [plain] * 50))
+    assert (told(found), [each.place for each in found.remarks]) == ([], ["berth.no"])
+    found = look(answer(*[plain] * ENOUGH, BOAT), learned=Inferred.of([BOAT] * 50))
+    assert (found.drift, found.remarks) == ([], []), "one record still has it"
+
+
+def test_an_entry_of_a_list_stored_as_it_comes_may_be_of_the_kind_it_always_was_here() -> None:
+    fields = {**SPEC["resources"]["boats"]["fields"], "mainsail": "sails[0].area"}
+    driver = RestDriver(parse({**SPEC, "resources": {"boats": {**SPEC["resources"]["boats"], "fields": fields}}}))
+    worded = {**BOAT, "sails": [{"area": "20"}]}
+    found = judged(driver, driver.resources({})["boats"], [answer(worded)], [BOAT], learned=Inferred.of([worded] * 50))
+    assert (told(found), [each.place for each in found.remarks]) == ([], ["sails[].area"])
 
 
 def test_an_absence_somebody_has_accepted_is_none() -> None:

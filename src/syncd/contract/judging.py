@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from syncd.errors import PayloadError, SyncdError
 from syncd.kit import Driver, Resource
 from syncd.kit.inferred import Inferred, difference
 from syncd.kit.paths import MISSING, getter, steps
+from syncd.kit.shape_tree import ENTRY, joined
 from syncd.model import Response
 
 What = Literal["unreadable", "missing", "retyped", "published"]
@@ -158,9 +160,9 @@ class _Beside:
         return [path for path in dict.fromkeys(paths) if steps(path)]
 
     def as_it_comes(self, path: str) -> bool:
-        """Is it stored whatever its kind is?"""
+        """Is what stands at this place stored whatever its kind is?"""
         fields = self.resource.mapped(self.adapter).items()
-        return any(field.kind in {None, "json"} for name, field in fields if (field.source or name) == path)
+        return any(field.kind in {None, "json"} for name, field in fields if _place(field.source or name) == path)
 
     def was_so(self, path: str, kinds: str) -> bool:
         """Has this account had it of these kinds before? A free value is another kind in each account."""
@@ -176,14 +178,12 @@ def _missing(found: Findings, beside: _Beside) -> None:
     account's own records had it, and are without it for longer than they ever were. All else is a remark.
     """
     raws, learned = beside.raws, beside.learned
-    gone: set[str] | None = None
-    if learned is not None and learned.records >= ENOUGH:
-        gone = {each.path for each in difference(learned, Inferred.of(raws)) if each.what == "missing"}
+    gone = _gone(learned, Inferred.of(raws)) if learned is not None and learned.records >= ENOUGH else None
     for path in beside.mapped(without_default=True):
         get = getter(path)
         if all(get(raw) is not MISSING for raw in beside.known) and all(get(raw) is MISSING for raw in raws):
             told = f"in none of {len(raws)} records, and in every sample"
-            if gone is not None and _dotted(path) in gone:
+            if gone is not None and not gone.isdisjoint(_places(path)):
                 found.drift.append(Drift("missing", path, told))
             else:
                 why = (
@@ -192,9 +192,20 @@ def _missing(found: Findings, beside: _Beside) -> None:
                 found.remarks.append(Drift("missing", path, f"{told}; {why}"))
 
 
+def _gone(learned: Inferred, now: Inferred) -> set[str]:
+    """The places that no longer come, and those that nothing stands below any more: what they hold is another thing now."""
+    kinds = {each.path: set(each.kinds) for each in now.paths()}
+    return {
+        each.path
+        for each in difference(learned, now)
+        if each.what == "missing"
+        or (each.what == "retyped" and kinds[each.path].isdisjoint(each.expected.split(" or ")))
+    }
+
+
 def _compare(found: Findings, beside: _Beside) -> None:
     known = beside.known
-    mapped = {_dotted(path) for path in beside.mapped()}
+    mapped = {_place(path) for path in beside.mapped()}
     for each in difference(Inferred.of(known), Inferred.of(beside.raws)):
         if each.what == "unknown":
             if not any(each.path.startswith((f"{path}.", f"{path}[")) for path in mapped) and not (
@@ -210,9 +221,15 @@ def _compare(found: Findings, beside: _Beside) -> None:
                 found.remarks.append(told)  # inside what is stored as it comes: a custom field's value may be anything
 
 
-def _dotted(path: str) -> str:
-    """As differences of shapes name it."""
-    return ".".join(str(step) for step in steps(path) or ())
+def _places(path: str) -> list[str]:
+    """The places on the way to it, and last its own, as differences of shapes name them."""
+    keys = (step if isinstance(step, str) else ENTRY for step in steps(path) or ())
+    return list(accumulate(keys, joined, initial=""))[1:]
+
+
+def _place(path: str) -> str:
+    """As differences of shapes name it; empty where it is no plain path."""
+    return _places(path)[-1] if steps(path) else ""
 
 
 def _published(
