@@ -20,7 +20,7 @@ def reread(external_id: str, stored: dict[str, object], data: dict[str, object],
 
 async def begun(desk: Desk, **more: object) -> Renormalization:
     one, _ = await desk.store.renormalizations.ask("acme", "things", **more)  # type: ignore[arg-type]
-    taken = await desk.store.renormalizations.take(one, scope=desk.scope, fence=desk.fence)
+    taken = await desk.store.renormalizations.take(one, scope=desk.scope, fence=desk.fence, reading="v2")
     assert taken is not None
     return taken
 
@@ -136,7 +136,7 @@ async def test_who_joins_at_the_rejects_refuses_the_batch_in_hand_and_no_death_i
     assert (joined.id, new) == (one.id, False)
     with pytest.raises(OwnershipError):
         await commit(one, Batch(), at=("rejects", ""), scope=desk.scope, fence=desk.fence, ended=True)
-    taken = await store.renormalizations.take(joined, scope=desk.scope, fence=desk.fence)
+    taken = await store.renormalizations.take(joined, scope=desk.scope, fence=desk.fence, reading="v2")
     assert taken is not None and (taken.state, taken.phase, taken.cursor, taken.deaths) == ("running", "rejects", "", 0)
     await commit(taken, Batch(), at=("rejects", ""), scope=desk.scope, fence=desk.fence, ended=True)
 

@@ -256,6 +256,20 @@ async def test_where_the_file_says_otherwise_meanwhile_it_begins_anew(store: Sto
     assert not any("length" in fields for fields in (await data(desk)).values())
 
 
+async def test_one_whose_resource_has_left_the_file_tells_of_what_it_had_done(store: Store):
+    desk = await opened(store)
+    one, _ = await store.renormalizations.ask("acme", "things")
+    fence, reading, left = desk.ownership.fence, reading_of(desk.plans["things"], one), iter((True,))
+    taken = await store.renormalizations.take(one, scope="acme", fence=fence, reading=reading)
+    assert taken is not None
+    await Walk(desk.account, desk.plans["things"], taken, fence).run(lambda: next(left, False))
+    del desk.plans["things"]
+    async with working(desk):
+        found = await until(desk, one, "failed")
+    assert (found.reason, found.seen, found.changed) == ("acme has no resource things any more", 25, 25)
+    assert (found.phase, found.reading) == ("rejects", reading)
+
+
 async def test_who_asks_while_it_is_at_the_rejects_has_all_of_them_tried(store: Store):
     await opened(store)
     one, _ = await store.renormalizations.ask("acme", "things")
@@ -333,12 +347,12 @@ async def test_one_that_ends_the_process_again_and_again_is_given_up_and_an_orde
     desk = await opened(store)
     one, _ = await store.renormalizations.ask("acme", "things")
     for _ in range(5):
-        taken = await store.renormalizations.take(one, scope="acme", fence=desk.ownership.fence)
+        taken = await store.renormalizations.take(one, scope="acme", fence=desk.ownership.fence, reading="v1")
         assert taken is not None and taken.deaths == 0
         await store.renormalizations.give_back(taken, fence=desk.ownership.fence)
         await desk.take_over()
     for deaths in range(3):
-        taken = await store.renormalizations.take(one, scope="acme", fence=desk.ownership.fence)
+        taken = await store.renormalizations.take(one, scope="acme", fence=desk.ownership.fence, reading="v1")
         assert taken is not None and taken.deaths == deaths
         await desk.take_over()
     async with working(desk):

@@ -98,17 +98,20 @@ class Renormalizations(LongWorkRows[Renormalization]):
             )
         return Renormalization(**dict(made)), True
 
-    async def take(self, one: Renormalization, *, scope: str, fence: int, reading: str = "") -> Renormalization | None:
+    async def take(
+        self, one: Renormalization, *, scope: str, fence: int, reading: str | None
+    ) -> Renormalization | None:
         """Work on it under this fence; where `reading` is another than what it was begun with, from its beginning.
 
-        None: it was stopped, has ended, or the scope is no longer ours.
+        A `reading` of None, where nothing can read them any more, leaves it as it stands. Returns None where it was stopped,
+        has ended, or the scope is no longer ours.
         """
         anew = ", ".join(
-            f"{name} = CASE WHEN reading = $6 THEN {name} ELSE {first} END" for name, first in _ANEW.items()
+            f"{name} = CASE WHEN reading <> $6::text THEN {first} ELSE {name} END" for name, first in _ANEW.items()
         )
         found = await self._database.fetchrow(
             "UPDATE syncd.renormalizations SET state = 'running', fence = $3, started_at = coalesce(started_at, $4), "
-            f"reading = $6, {anew}, "
+            f"reading = coalesce($6::text, reading), {anew}, "
             "deaths = deaths + CASE WHEN state = 'running' AND fence <> $3 THEN 1 ELSE 0 END "
             "WHERE integration = $1 AND id = $2 AND state IN ('waiting', 'running') "
             f"AND EXISTS (SELECT FROM syncd.leases l WHERE l.scope = $5 AND l.fence = $3) RETURNING {_COLUMNS}",

@@ -42,7 +42,7 @@ class Renormalizing(LongWork[Renormalization]):
         fence = account.fence
         plan = account.plans.get(waiting.resource)
         one = await self._store.renormalizations.take(
-            waiting, scope=account.scope, fence=fence, reading=reading_of(plan, waiting) if plan is not None else ""
+            waiting, scope=account.scope, fence=fence, reading=reading_of(plan, waiting) if plan is not None else None
         )
         if one is None:
             return
