@@ -54,8 +54,9 @@ class Tally:
 
     @property
     def whole_since(self) -> datetime | None:
-        """When the run began, where it has shown all there is by itself; None where it has not."""
-        alone = self.sweep is not None and self.listing_began_at is None and not self.as_before and not self.refused
+        """When the run began, where it has shown all there is by itself; None where it has not, or is not believed."""
+        believed = self.sweep is not None and not self.sweep.held
+        alone = believed and self.listing_began_at is None and not self.as_before and not self.refused
         return self.started_at if alone else None
 
     def eta_seconds(self, now: datetime) -> float | None:
