@@ -317,6 +317,10 @@ def test_two_integrations_of_one_grant_are_a_mistake_whatever_scope_they_share_a
     for sound in (("", "B"), ("enabled: false,", "A")):
         write(good, "attio", both % sound)
         assert load(good, drivers=known, env={}).problems == ()
+    switch = "SYNCD_INTEGRATION_TWO_ENABLED"
+    assert [one.line for one in load(good, drivers=known, env={switch: "true"}).errors] == [4], "the environment has it on"
+    write(good, "attio", both % ("", "A"))
+    assert load(good, drivers=known, env={switch: "false"}).problems == ()
     write(good, "attio", both % ("accept_risk: true,", "A"))
     found = load(good, drivers=known, env={})
     assert (found.errors, ["refresh_token as one" in one.message for one in found.warnings]) == ((), [True])

@@ -145,9 +145,9 @@ def load(
     if not documents:
         others.append(_no_partner(directory / "partners"))
     broken = {name for name in documents if name not in partners or _has_errors(documents[name])}
-    sound = {name: found for name, found in partners.items() if name not in broken}
-    broken |= check_across(documents, sound, drivers)
     sound = {name: switches.apply(found) for name, found in partners.items() if name not in broken}
+    broken |= check_across(documents, sound, drivers)
+    sound = {name: found for name, found in sound.items() if name not in broken}
     if advise is not None:
         for name, found in sound.items():
             for finding in advise(found):
