@@ -16,7 +16,7 @@ from syncd.kit.listing import Each
 from syncd.model import Lane
 from syncd.store import NewTask, Store
 from syncd.sync.decide import RetryPolicy
-from syncd.sync.let_in import of_one_place
+from syncd.sync.let_in import whose
 from syncd.sync.work import batches
 from syncd.testing.clock import FakeClock
 from tests.sync.inboxed import Desk
@@ -250,12 +250,13 @@ async def test_what_one_of_several_refused_keeps_all_that_is_known_of_the_call(d
         "answered 401", status=401, code="x", request_id="r", partner="p", integration="i", resource="things"
     )
     error.evidence = {"answer": "no"}
-    told = await of_one_place(desk.account, "notes", error, Lane.NORMAL)
-    assert told is not None
+    told = await whose(desk.account, "notes", error, Lane.NORMAL)
+    assert type(told) is TransientError
     known = ("status", "code", "request_id", "partner", "integration", "resource", "evidence")
     assert [getattr(told, name) for name in known] == [getattr(error, name) for name in known]
-    assert await of_one_place(desk.account, "many", error, Lane.NORMAL) is None
-    assert await of_one_place(desk.account, "things", AuthError("no token"), Lane.NORMAL) is None
+    assert await whose(desk.account, "many", error, Lane.NORMAL) is error
+    of_no_call = AuthError("no token")
+    assert await whose(desk.account, "things", of_no_call, Lane.NORMAL) is of_no_call
 
 
 async def test_a_404_is_believed_as_of_when_it_was_asked_for_and_not_of_when_it_came_to_wait(desk: Desk):

@@ -21,7 +21,7 @@ from syncd.sync.account import Account
 from syncd.sync.backfill_walk import Walk
 from syncd.sync.careful import Careful, parked_error
 from syncd.sync.decide import Later, RetryPolicy, decide
-from syncd.sync.let_in import of_one_place
+from syncd.sync.let_in import whose
 from syncd.sync.long_work import LongWork
 
 log = structlog.get_logger()
@@ -107,9 +107,11 @@ class Backfilling(LongWork[Backfill]):
 
     async def _failed(self, account: Account, walk: Walk, error: Exception) -> None:
         taken = walk.backfill
+        error = await whose(account, taken.resource, error, Lane.LOW)
+        if isinstance(error, StoreError):
+            raise error
         if isinstance(error, OverBudgetError) and self._stopping:
             return  # it was sent away from where it waited for a limit
-        error = await of_one_place(account, taken.resource, error, Lane.LOW) or error
         now = self._clock.now()
         account.health.task_failed(taken.resource, error, now)
         attempt = 1 if walk.stored else taken.attempts + 1

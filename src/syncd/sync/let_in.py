@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncd.errors import AuthError, RejectedError, SyncdError, TransientError
+from syncd.errors import AuthError, GoneError, PayloadError, RejectedError, TransientError
 from syncd.model import Lane
 from syncd.sync.account import Account
 from syncd.sync.troubles import shut_out
@@ -17,26 +17,35 @@ async def ask(account: Account, lane: Lane) -> None:
 
 
 async def all_the_same(account: Account, error: AuthError, lane: Lane) -> bool:
-    """Is the credential let in all the same, although the partner refused it for one call?"""
+    """Is the credential let in all the same, although the partner refused it for one call?
+
+    Raises the trouble that its test met where that got no answer: then nobody knows.
+    """
     if error.status is None:  # no call was made with it
         return False
     try:
         await ask(account, lane)
-    except SyncdError:
+    except (AuthError, RejectedError, GoneError, PayloadError):
         return False
     return True
 
 
-async def of_one_place(account: Account, resource: str, error: BaseException, lane: Lane) -> TransientError | None:
-    """A refused credential, taken as the trouble of one property, account or the like of the several an option names.
+async def whose(account: Account, resource: str, error: Exception, lane: Lane) -> Exception:
+    """What an error is to be taken as: a refused credential as the trouble of one property, account or the like where the
+    credential's own test is let in, anything else as what it is.
 
-    It is tried again as often as other trouble, and stops nothing else. None where the resource is not of one of several, or
-    where the credential's own test is not let in either: then it is what it says.
+    Where that test got no answer, it is the trouble that the test met: the work is put off by that.
     """
     if not isinstance(error, AuthError) or not _is_of_several(account, resource):
-        return None
-    if not await all_the_same(account, error, lane):
-        return None
+        return error
+    try:
+        return _of_one_place(error) if await all_the_same(account, error, lane) else error
+    except Exception as trouble:
+        return trouble
+
+
+def _of_one_place(error: AuthError) -> TransientError:
+    """It is tried again as often as other trouble, and stops nothing else."""
     told = TransientError(
         f"{error} (the credential itself is let in)",
         breaks=False,

@@ -28,7 +28,7 @@ from syncd.model import Lane
 from syncd.store import POISON, PushRow
 from syncd.sync.account import Account
 from syncd.sync.decide import Later, RetryPolicy, decide
-from syncd.sync.let_in import of_one_place
+from syncd.sync.let_in import whose
 from syncd.sync.push_asking import GIVE_BACK_SECONDS
 from syncd.sync.push_ending import Ending
 from syncd.sync.push_outcomes import buried, may_have_arrived, told
@@ -241,12 +241,13 @@ class _Try(Ending):
 
     async def _ended_badly(self, error: Exception) -> None:
         account, push = self._account, self._push
+        arrived = self._left and may_have_arrived(error)
         error = await self._whose(error)
         now = account.clock.now()
         account.health.task_failed(push.resource, error, now)
         if isinstance(error, AuthError):  # the next push would be refused as well
             account.health.auth_retry_at = now + timedelta(seconds=self._policy.auth_pause_seconds)
-        if self._left and may_have_arrived(error):
+        if arrived:
             await self._unsure(error)
             return
         if isinstance(error, RejectedError | GoneError):
@@ -264,12 +265,15 @@ class _Try(Ending):
     async def _whose(self, error: Exception) -> Exception:
         """The error, or what it is where only one of several properties refuses the credential: the partner is asked."""
         try:
-            return await of_one_place(self._account, self._push.resource, error, Lane.HIGH) or error
+            told = await whose(self._account, self._push.resource, error, Lane.HIGH)
         except asyncio.CancelledError:
             self._left = False  # a refused credential changed nothing, whatever the question would have brought
             with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
                 await self._cut_short()
             raise
+        if isinstance(told, OwnershipError):
+            raise told
+        return told
 
     async def _refused(self, error: RejectedError | GoneError) -> None:
         """The partner will not have it. Where an earlier try may have arrived, that may be why."""

@@ -13,7 +13,7 @@ from syncd.sync.account import Account
 from syncd.sync.decide import Bury, Done, Drop, Later, RetryPolicy, decide
 from syncd.sync.flow import Reason
 from syncd.sync.gone import refused
-from syncd.sync.let_in import of_one_place
+from syncd.sync.let_in import whose
 from syncd.sync.letters import letter_of_task
 
 log = structlog.get_logger()
@@ -51,21 +51,21 @@ class TaskOutcomes:
     async def ended_badly(self, tasks: Sequence[Task], error: Exception) -> None:
         """One call for these was refused, or its answer could not be used. Raises StoreError."""
         account, store = self._account, self._account.store.tasks
+        error = await whose(account, tasks[0].resource, error, tasks[0].lane)
         if isinstance(error, OwnershipError):
             for task in tasks:  # whoever owns the scope now does it; where nobody has freed it yet it is free at once
                 await store.give_back(task)
             return
-        now = account.clock.now()
         if isinstance(error, GoneError):
             error = refused(error)  # what a record's own URL says was heeded where it was asked
-        error = await of_one_place(account, tasks[0].resource, error, tasks[0].lane) or error
+        now = account.clock.now()
         if isinstance(error, AuthError):  # the next call would be refused as well
             account.health.auth_retry_at = now + timedelta(seconds=self._policy.auth_pause_seconds)
         account.health.task_failed(tasks[0].resource, error, now)
-        whose = len(tasks) == 1 or not blames_one(error)
+        certain = len(tasks) == 1 or not blames_one(error)
         for task in tasks:
             outcome = decide(error, task.tries, now, self._policy, account.clock.random())
-            if isinstance(outcome, Bury) and not whose and task.tries < self._policy.attempts:
+            if isinstance(outcome, Bury) and not certain and task.tries < self._policy.attempts:
                 # Nobody knows whether it is this one: with others about it, it may be found out.
                 outcome = Later(now + self._policy.backoff(task.tries, account.clock.random()))
             match outcome:

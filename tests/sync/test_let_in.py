@@ -1,0 +1,155 @@
+"""Whose trouble a refused credential is: the credential's own test is asked, and what that does not tell nobody guesses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from syncd.errors import (
+    AuthError,
+    BreakerOpenError,
+    GoneError,
+    OwnershipError,
+    PayloadError,
+    RateLimitError,
+    RejectedError,
+    StoreError,
+    TransientError,
+)
+from syncd.kit import Request
+from syncd.kit.listing import Each
+from syncd.model import Lane
+from syncd.store import NewTask, Store
+from syncd.sync.account import Account
+from syncd.sync.pull import Pull
+from syncd.testing.clock import FakeClock
+from tests.sync import ranged
+from tests.sync.inboxed import Desk
+
+from .test_sending import Stage
+
+
+@pytest.fixture
+async def desk(database: str) -> AsyncIterator[Desk]:
+    clock = FakeClock()
+    async with await Store.open(database, clock=clock, migrate=False) as store:
+        yield await Desk.open(store, clock)
+
+
+def of_two_yards(account: Account, test: Callable[[], Awaitable[None]]) -> list[str]:
+    """Its things are of two yards that an option names, and refuse the credential; its own test is answered by `test`.
+    Returns the paths that are asked for."""
+    each = Each(param="yard", option="yards", values=("a", "b"))
+    plan = account.plans["things"]
+    account.plans["things"] = replace(plan, resource=plan.resource.model_copy(update={"each": (each,)}))  # type: ignore[index]
+    account.driver.test = lambda options=None: Request("/me")  # type: ignore[method-assign, assignment]
+    calls: list[str] = []
+
+    async def call(request: Request, **_: Any) -> Any:
+        calls.append(request.path)
+        await asyncio.sleep(0)
+        if request.path != "/me":
+            raise AuthError("answered 401", status=401, permanent=True)
+        await test()
+
+    account.session.call = call  # type: ignore[method-assign]
+    return calls
+
+
+def raising(error: BaseException) -> Callable[[], Awaitable[None]]:
+    async def test() -> None:
+        raise error
+
+    return test
+
+
+def troubles(clock: FakeClock) -> list[tuple[Exception, int]]:
+    """What the test may meet in place of an answer, and whether that counts as a try of the work."""
+    soon = clock.now() + timedelta(seconds=30)
+    return [
+        (TransientError("answered 503", status=503), 1),
+        (RateLimitError("too many", retry_at=soon), 0),
+        (BreakerOpenError("open", retry_at=soon), 0),
+        (StoreError("the database is away"), 0),
+    ]
+
+
+async def test_where_the_question_gets_no_answer_a_task_waits_for_that_and_the_credential_is_not_blamed(desk: Desk):
+    for trouble, counts in troubles(desk.clock):
+        of_two_yards(desk.account, raising(trouble))
+        await desk.store.tasks.put("acme", NewTask("fetch", "things", "7"))
+        await desk.do_tasks()
+        [waits] = await desk.store.tasks.list("acme")
+        assert (waits.reason, waits.attempts) == (str(trouble), counts)
+        assert desk.account.may_call() and desk.account.health.auth is None
+        await desk.store._database.execute("DELETE FROM syncd.tasks")
+
+
+async def test_who_no_longer_owns_the_scope_gives_its_tasks_back(desk: Desk):
+    of_two_yards(desk.account, raising(OwnershipError("somebody else's")))
+    await desk.store.tasks.put("acme", NewTask("fetch", "things", "7"))
+    await desk.do_tasks()
+    [free] = await desk.take_tasks()
+    assert free.lost == 0
+    assert desk.account.health.auth is None
+
+
+async def test_a_driver_that_fails_over_its_own_test_costs_the_task_and_not_the_worker(desk: Desk):
+    of_two_yards(desk.account, raising(KeyError("house")))
+    await desk.store.tasks.put("acme", NewTask("fetch", "things", "7"))
+    await desk.do_tasks()
+    assert [letter.error_class for letter in await desk.store.dead_letters.list("acme")] == ["KeyError"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        AuthError("expired", status=401),
+        RejectedError("no right", status=403),
+        RejectedError("no such call", status=404),
+        GoneError("nobody", status=404),
+        PayloadError("too large"),
+    ],
+)
+async def test_whatever_answer_is_no_yes_leaves_the_credential_refused(desk: Desk, answer: Exception):
+    of_two_yards(desk.account, raising(answer))
+    await desk.store.tasks.put("acme", NewTask("fetch", "things", "7"))
+    await desk.do_tasks()
+    [waits] = await desk.store.tasks.list("acme")
+    assert (waits.reason, waits.attempts) == ("answered 401", 0)
+    assert not desk.account.may_call()
+
+
+async def test_a_run_a_backfill_and_a_push_wait_for_it_too(store: Store):
+    desk = await ranged.Desk.open(store)
+    trouble = TransientError("answered 503", status=503)
+    of_two_yards(desk.account, raising(trouble))
+    with pytest.raises(TransientError, match="answered 503"):
+        await Pull(desk.account, desk.plans["things"], Lane.NORMAL, "schedule", wanted_full=True).run()
+    await store.backfills.ask("acme", "things", ranged.START, ranged.START + timedelta(days=1))
+    part = desk.backfilling()
+    [waiting] = await store.backfills.active(["acme"])
+    await part._do(desk.account, waiting)
+    [left] = await store.backfills.find([waiting.id])
+    assert (left.state, left.reason, left.attempts) == ("running", "answered 503", 1)
+    of_two_yards(desk.account, raising(OwnershipError("somebody else's")))
+    await desk.clock.sleep(60)
+    with pytest.raises(OwnershipError):
+        await part._do(desk.account, left)
+    await store.leases.release("acme", "test:1", desk.ownership.fence)
+
+    stage = await Stage.open(store, {"ok": True})
+    stage.account.options = {}
+    of_two_yards(stage.account, raising(trouble))
+    number = await stage.put("blind", {"text": "x"})
+    row = await stage.send(number)
+    assert (row.state, row.reason, row.unsure_since, row.attempts) == ("waiting", "answered 503", None, 1)
+    assert stage.account.health.auth is None
+    of_two_yards(stage.account, raising(OwnershipError("somebody else's")))
+    with pytest.raises(OwnershipError):
+        await stage.send(number)
