@@ -52,6 +52,10 @@ def rows(**change: Any) -> list[tuple[str, str, str]]:
         ({"fields": {"x": {"form": "y"}}}, "fields.x.form", "no key 'form'", "did you mean from?"),
         ({"fields": {"x": {"from": "a[", "as": "text"}}}, "fields.x.from", "not a path", ""),
         ({"fields": {"x": {"zone": "UTC"}}}, "fields.x", "`zone` only goes with", ""),
+        ({"fields": {"x": {"as": "text", "open": True}}}, "fields.x", "`open` only goes with", ""),
+        ({"fields": {"x": {"from": "a.b", "as": "object", "open": True}}}, "fields.x", "one plain key", ""),
+        ({"fields": {"x": {"from": "a || b", "as": "map", "open": True}}}, "fields.x", "one plain key", ""),
+        ({"fields": {"x": {"from": '"a b"', "as": "map", "open": True}}}, "fields.x", "one plain key", ""),
         ({"fields": {"x": {"as": "timestamp", "zone": "Mars"}}}, "fields.x.zone", "unknown time zone", ""),
         ({"id": "header:X"}, "id", "a path into one record", ""),
         ({"records": ["a", "b["]}, "records.1", "not a path", ""),
@@ -172,6 +176,13 @@ def test_a_resource_takes_the_common_page_size_unless_it_has_its_own() -> None:
     spec = parse({"name": "acme", "page_size": 50, "resources": resources})
     assert [resource.page_size for resource in spec.resources.values()] == [50, 5, None]
     assert [resource.name for resource in spec.resources.values()] == ["a", "b", "c"]
+
+
+def test_what_is_open_is_known_by_the_record_s_own_key_whichever_adapter_reads_it() -> None:
+    fields = {"more": {"from": "custom-fields", "as": "object", "open": True}, "note": {"as": "object"}}
+    other = {"fields": {"metadata": {"as": "map", "open": True}}}
+    resource = Resource(path="/x", fields=fields, adapters={"v2": other})
+    assert resource.open_names() == {"custom-fields", "metadata"}
 
 
 def test_facts_say_what_checking_a_configuration_needs() -> None:

@@ -15,7 +15,7 @@ from syncd.errors import PayloadError
 from syncd.kit import coerce
 from syncd.kit.assembling import Assembly
 from syncd.kit.identity import identifier, moment
-from syncd.kit.paths import MISSING, Getter, getter, kind, steps
+from syncd.kit.paths import MISSING, Getter, getter, kind, only_key, steps
 from syncd.kit.shapes import HEADER, MappedField
 from syncd.model import Identity, Item, Raw, Record, Response
 
@@ -228,7 +228,7 @@ def _plan(fields: Mapping[str, MappedField], *, sparse: bool) -> _Plan:
     return tuple(
         (
             name,
-            _only_key(field.source or name),
+            only_key(field.source or name),
             _telling(field.source or name) if sparse else getter(field.source or name),
             None if field.kind is None or field.kind == "json" else coerce.coercion(field.kind, field.zone),
             _AS_IT_IS.get(field.kind),
@@ -253,9 +253,3 @@ def _telling(path: str) -> Getter:
         return None if value is MISSING and any(place(raw) is None for place in places) else value
 
     return told
-
-
-def _only_key(path: str) -> str | None:
-    """The key where the path is nothing but one: looked up in place, which spares a call for each field."""
-    plain = steps(path)
-    return plain[0] if plain is not None and len(plain) == 1 and isinstance(plain[0], str) else None

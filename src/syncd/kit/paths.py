@@ -51,6 +51,12 @@ def steps(path: str) -> list[str | int] | None:
     return None if "@" in found else found
 
 
+def only_key(path: str) -> str | None:
+    """The key where the path is nothing but one, at the top of what it leads into."""
+    plain = steps(path)
+    return plain[0] if plain is not None and len(plain) == 1 and isinstance(plain[0], str) else None
+
+
 @lru_cache(maxsize=4096)
 def getter(path: str) -> Getter:
     """Compile a path; the empty one (and `@`) is the whole value. Raises ValueError for what is no path at all."""

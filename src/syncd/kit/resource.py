@@ -17,7 +17,7 @@ from syncd.kit import coerce
 from syncd.kit.by_id import Many, OnePath
 from syncd.kit.coherence import check_resource
 from syncd.kit.listing import Attests, Each, Inner, Pages, Queue, SinceParam, Windows
-from syncd.kit.paths import Getter, getter
+from syncd.kit.paths import Getter, getter, only_key
 from syncd.kit.placeholders import PLACEHOLDER, texts_in
 from syncd.kit.pushes import Push
 from syncd.kit.shapes import DeletedPath, FieldMap, FieldName, MappedField, Model, Path, RecordPath, StampPath
@@ -299,8 +299,8 @@ class Resource(Model):
     def open_names(self) -> frozenset[str]:
         """Names at the top of a raw record below which names are data, whichever adapter reads it."""
         shapes = [self.fields, *(one.fields for one in self.adapters.values() if one.fields is not None)]
-        found = (field.source or name for shape in shapes for name, field in shape.items() if field.open)
-        return frozenset(path for path in found if "." not in path)
+        found = (only_key(field.source or name) for shape in shapes for name, field in shape.items() if field.open)
+        return frozenset(key for key in found if key is not None)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, without carrying over what was compiled from the old values."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from syncd.kit import coerce
-from syncd.kit.paths import getter
+from syncd.kit.paths import getter, only_key
 
 HEADER: Final = "header:"
 """A path that begins with it names a response header instead of a place in the body."""
@@ -92,7 +92,8 @@ class MappedField(Model):
     zone: str | None = Field(None, description="Zone of moments sent without an offset, such as UTC or Europe/Lisbon.")
     open: bool = Field(
         False,
-        description="An object whose names are anybody's, as metadata: the watch of shapes does not look into it.",
+        description="An object whose names are anybody's, as metadata: the watch of shapes does not look into it. Only at "
+        "the top of a record: `from` is one plain key then.",
     )
 
     @field_validator("zone")
@@ -103,9 +104,11 @@ class MappedField(Model):
         return value
 
     @model_validator(mode="after")
-    def _zone_fits(self) -> MappedField:
+    def _kind_fits(self) -> MappedField:
         if self.open and self.kind not in {"object", "map"}:
             raise ValueError("`open` only goes with `as: object` or `as: map`")
+        if self.open and self.source and only_key(self.source) is None:
+            raise ValueError("`open` is of one plain key at the top of a record, and `from` is more than that")
         if self.zone is not None and self.kind not in {"timestamp", "mail_date"}:
             raise ValueError("`zone` only goes with `as: timestamp` or `as: mail_date`")
         return self
