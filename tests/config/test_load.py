@@ -318,7 +318,7 @@ def test_two_integrations_of_one_grant_are_a_mistake_whatever_scope_they_share_a
         write(good, "attio", both % sound)
         assert load(good, drivers=known, env={}).problems == ()
     switch = "SYNCD_INTEGRATION_TWO_ENABLED"
-    assert [one.line for one in load(good, drivers=known, env={switch: "true"}).errors] == [4], "the environment has it on"
+    assert [one.line for one in load(good, drivers=known, env={switch: "true"}).errors] == [4], "it runs"
     write(good, "attio", both % ("", "A"))
     assert load(good, drivers=known, env={switch: "false"}).problems == ()
     write(good, "attio", both % ("accept_risk: true,", "A"))
@@ -513,6 +513,20 @@ def test_settings_of_a_resource_that_its_driver_leaves_off_do_not_switch_it_on(g
         found = loaded(good)
         assert found.errors == ()
         assert [(one.line, one.column) for one in found.warnings] == ([(2, 13)] if warned else [])
+
+
+def test_settings_of_the_partner_for_one_that_is_off_are_of_use_where_one_integration_has_it_on(good):
+    text = "driver: guesty\nresources: {guests: {every: 5m}}\nintegrations:\n"
+    for name in ("one", "two"):
+        text += f"  {name}: {{%s credentials: {{client_id: {{env: {name}A}}, client_secret: {{env: {name}B}}}}}}\n"
+    on, own = "resources: {guests: {enabled: true}},", "resources: {guests: {every: 1m}},"
+    for one, two, lines in (
+        ("", "", [2]), (on, "", []), ("", on, []), (own, on, [4]), (own, "", [2, 4]), ("enabled: false," + on, "", [2]),
+        ("enabled: false," + own, on, []),
+    ):  # fmt: skip
+        write(good, "guesty", text % (one, two))
+        found = loaded(good)
+        assert (found.errors, [warned.line for warned in found.warnings]) == ((), lines), (one, two)
 
 
 def test_what_is_listed_below_a_resource_that_is_off_is_told_at_its_switch(good):

@@ -111,12 +111,19 @@ def _check_integration(
 
 
 def _check_switches(document: Document, partner: PartnerConfig, name: str, facts: Facts) -> None:
-    """Settings of a resource that the driver leaves off, and nobody switched on: they do nothing."""
-    integration = partner.integrations[name]
+    """Settings of a resource that the driver leaves off, and nobody switched on: they do nothing.
+
+    The partner's own do something as soon as one integration switches it on.
+    """
+    if partner.integrations[name].accept_risk or not partner.is_enabled(name):
+        return
+    in_use = [one for one in partner.integrations if partner.is_enabled(one)]
     for resource in facts.off:
-        if integration.accept_risk or partner.resource(name, resource).enabled is not None:
+        if partner.resource(name, resource).enabled is not None:
             continue
-        for path in (("resources", resource), ("integrations", name, "resources", resource)):
+        own = ("integrations", name, "resources", resource)
+        is_on = any(partner.resource(one, resource).enabled for one in in_use)
+        for path in (own,) if is_on else (("resources", resource), own):
             if document.has(path):
                 document.once(
                     path,
