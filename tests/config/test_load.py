@@ -427,6 +427,9 @@ def test_plain_http_to_another_machine_is_told_and_to_this_one_is_not(good):
     for url in ("http://127.0.0.1:9100/v2", "http://localhost:9100", "http://[::1]:9100"):
         write(good, "attio", text % url)
         assert loaded(good).problems == ()
+    two = "driver: attio\nbase_url: 'http://api.attio.com'\nintegrations:\n"
+    write(good, "attio", two + "  crm: {credentials: {token: {env: A}}}\n  two: {credentials: {token: {env: B}}}\n")
+    assert [(told.line, "plain http" in told.message) for told in loaded(good).warnings] == [(2, True)], "once a place"
 
 
 def test_accepted_risk_allows_a_looser_limit(good):

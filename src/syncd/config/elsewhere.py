@@ -88,7 +88,7 @@ def check_plain_http(document: Document, partner: PartnerConfig, integration: In
 
 def _tell_plain_http(document: Document, path: tuple[str, ...], integration: IntegrationConfig) -> None:
     if not integration.accept_risk:
-        document.problem(
+        document.once(
             path,
             "plain http to another machine shows the credentials to everyone on the way",
             severity="warning",
