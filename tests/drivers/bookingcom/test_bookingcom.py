@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd import drivers
+from syncd.config.document import Document
+from syncd.config.loosening import check_limits
+from syncd.config.partner import LimitsConfig
 from syncd.drivers.bookingcom.driver import ROOTS
-from syncd.kit import Change, Checkpoint, PayloadError, RejectedError
+from syncd.kit import Change, Checkpoint, ConfigError, PayloadError, RejectedError
 from syncd.kit.resource import Resource
 from syncd.testing.sample_plays import NOW
 from syncd.testing.samples import answer
@@ -138,6 +141,25 @@ def test_without_what_reads_xml_a_check_names_the_command(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "defusedxml.ElementTree", None)  # as where nothing_to_read_xml is installed
     (finding,) = DRIVER.facts({}).findings
     assert "pip install 'syncd[xml]'" in f"{finding.message} {finding.help}"
+
+
+@pytest.mark.parametrize(
+    "seconds", [0, -3, 5e-324, 86_401, pytest.param(10**400, id="huge"), float("inf"), float("nan")]
+)
+def test_a_pace_of_the_queues_that_is_no_span_of_time_is_a_mistake_in_the_file(seconds: float) -> None:
+    (finding,) = DRIVER.facts({"queue_seconds": seconds}).findings
+    assert "'queue_seconds' must be 0.001 to 86400" in finding.message
+    assert finding.help == "queue_seconds: 20, or leave it out"
+    with pytest.raises(ConfigError):
+        DRIVER.limits({"queue_seconds": seconds})
+
+
+@pytest.mark.parametrize("seconds", [0.001, 86_400])
+def test_every_pace_that_is_allowed_makes_limits_that_a_file_is_held_against(seconds: float) -> None:
+    assert all(tier.spec().window_seconds > 0 for tier in DRIVER.limits({"queue_seconds": seconds}).tiers)
+    document = Document("bookingcom.yaml")
+    check_limits(document, LimitsConfig.model_validate({"tiers": ["1/min"]}), DRIVER.facts({"queue_seconds": seconds}))
+    assert document.problems == []
 
 
 def message(name: str, inner: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from syncd.drivers.bookingcom.stays import at, booked_at, ota_stay, plain_stay, told
 from syncd.kit import (
     Change,
+    ConfigError,
     Item,
     Limits,
     PayloadError,
@@ -28,6 +29,9 @@ ROOTS: Final = {
     "reservation_changes": ("OTA_HotelResModifyNotif", "HotelResModifies", "HotelResModify"),
 }
 """What the two queues call themselves, the list of their messages and each of them."""
+LEAST_SECONDS: Final = 0.001
+MOST_SECONDS: Final = 86_400
+"""Between two reads of a queue: what is no span of time is refused where the file is checked."""
 LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 OTA: Final = {"@xmlns": "http://www.opentravel.org/OTA/2003/05", "@Target": "Production", "@Version": "2.001"}
 
@@ -38,7 +42,7 @@ class BookingCom(RestDriver):
     # What there is.
 
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
-        settings = checked_options(self.spec, options)
+        settings = self._settings(options)
         found = dict(super().resources(options))
         for name, resource in found.items():
             if resource.host:
@@ -50,7 +54,7 @@ class BookingCom(RestDriver):
 
     def limits(self, options: Mapping[str, Any]) -> Limits:
         """The queues' pauses on the scale the options say."""
-        stated, scale = super().limits(options), checked_options(self.spec, options)["queue_seconds"] / 20
+        stated, scale = super().limits(options), self._settings(options)["queue_seconds"] / 20
         tiers = [
             tier.model_copy(update={"rate": type(tier.rate)(1, tier.rate.window_seconds * scale)})
             if tier.option is None
@@ -58,6 +62,16 @@ class BookingCom(RestDriver):
             for tier in stated.tiers
         ]
         return stated.model_copy(update={"tiers": tuple(tiers)})
+
+    def _settings(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options with their defaults. Raises ConfigError."""
+        found = checked_options(self.spec, options)
+        if not LEAST_SECONDS <= found["queue_seconds"] <= MOST_SECONDS:
+            told = f"bookingcom: option 'queue_seconds' must be {LEAST_SECONDS} to {MOST_SECONDS}"
+            raise ConfigError(
+                told, hint=f"queue_seconds: {self.spec.options['queue_seconds'].default}, or leave it out"
+            )
+        return found
 
     # Reading answers.
 
