@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -33,8 +32,6 @@ SHOWN = 3
 FEW = 20
 RECENT = 256
 """Ids of records that came in pages of a few, so that the same ones do not count again and again."""
-SOUND_LEAST = 200
-"""Of what is never read whole: so many sound records in a row, and twenty times the odd ones, end a change of kind."""
 EVERY = 8
 """Of the records that a frozen resource lets in, one in so many is counted."""
 
@@ -82,11 +79,13 @@ class ResourceWatch:
         self._odd = self._new()
         self._alone = self._new()
         self._again = self._new()
-        """Of records that came again, what is in doubt."""
+        """What is in doubt, of every record of a listing; where it is frozen, of every single one too."""
         self.doubted: frozenset[str] = frozenset()
         """Names at the top of a record in or below which a field came as another kind."""
         self._turn = 0
         self._let_in = 0
+        """Records that a frozen resource has let in, and of these, how many before what was seen was last taken in."""
+        self._let_in_before = 0
         self._recent: dict[str, None] = {}
 
     @property
@@ -96,6 +95,8 @@ class ResourceWatch:
     def look(self, found: Mapping[str, dict[str, Any]], *, alone: bool = False) -> None:
         """A page came, by ids. What a frozen resource lets in is looked at record by record instead. `alone`: it is of no
         listing, and what its records leave out tells nothing."""
+        if self.is_frozen and alone and self.doubted:
+            self.check(found.values())
         if self.is_frozen or not found:
             return
         if alone and self.learned_at is not None:
@@ -133,9 +134,10 @@ class ResourceWatch:
         if partial:
             found = [each for each in found if each.what == "retyped"]
         if not found:
-            self._let_in += 1
-            if self._let_in % EVERY == 1 and not partial:
-                self._fresh.add(raw)
+            if not partial:
+                self._let_in += 1
+                if self._let_in % EVERY == 1:
+                    self._fresh.add(raw)
             return None
         self._odd.add(raw)
         told = "; ".join(str(each) for each in sorted(found)[:SHOWN])
@@ -148,6 +150,7 @@ class ResourceWatch:
         if not came and not (ended and self.learned_at is None):
             return self._forget(now)
         self._fresh, self._odd, self._alone, self._again = (self._new() for _ in range(4))
+        let_in, self._let_in_before = self._let_in - self._let_in_before, self._let_in
         if self.learned_at is None:
             self.known.merge(fresh)
             if ended and self.known.records >= LEARN_LEAST:
@@ -163,23 +166,17 @@ class ResourceWatch:
             self.changed = True
         self._over({each.path for each in found if each.what == "missing"})
         self._forget(now)
-        told = [
-            News(each.path, each.what, each.expected, each.got, now, each.count)
-            for each in found
-            if (each.path, each.what) not in self.news
-        ]
+        told = [News.of(each, now) for each in found if (each.path, each.what) not in self.news]
         for one in found:
             before = self.news.get((one.path, one.what))
             if before is not None:
-                count = one.count if one.what == "missing" else before.count + one.count
-                got = " or ".join(dict.fromkeys([*before.got.split(" or "), *one.got.split(" or ")]))
-                self.news[one.path, one.what] = replace(before, count=count, got=got)
+                self.news[one.path, one.what] = before.again(one)
         if self.policy is not Policy.EVOLVE:
             self.news.update({(each.path, each.what): each for each in told})
         else:
             for each in told:
                 self.known.forgive(each.path)
-        self._sight(now, {(each.path, each.what) for each in told}, fresh, alone, odd, again)
+        self._sight(now, {(each.path, each.what) for each in told}, [fresh, alone, odd, again], let_in + odd.records)
         self._doubt()
         self.changed = self.changed or bool(told)
         return told
@@ -266,31 +263,29 @@ class ResourceWatch:
         """Is it over when records are as before? That a field is new is no trouble, unless it keeps them out."""
         return one.what == "retyped" or (one.what == "unknown" and self.policy is Policy.FREEZE)
 
-    def _sight(self, now: datetime, told: Collection[tuple[str, str]], *shapes: Inferred) -> None:
-        """In which of these (listed, alone, kept out, come again) is a field as it was told of, or as it was known?"""
-        paths = {each.path for each in self.news.values() if self._may_end(each)}
-        if not paths:
-            return
-        seen = [{each.path: each.kinds for each in shape.paths() if each.path in paths} for shape in shapes]
-        for key, each in self.news.items():
-            if not self._may_end(each):
-                continue
+    def _sight(
+        self, now: datetime, told: Collection[tuple[str, str]], shapes: Sequence[Inferred], frozen_looked_at: int
+    ) -> None:
+        """In which of these (sampled, alone, kept out, in doubt) is a field as it was told of, or as it was known?
+
+        A kind is known from all that were single or in doubt: what was sampled or kept out is among them. A new field that
+        is kept out is known from all that a frozen resource looked at.
+        """
+        news = {key: each for key, each in self.news.items() if self._may_end(each)}
+        paths = {each.path for each in news.values()}
+        seen = [{each.path: each.kinds for each in shape.paths() if each.path in paths} for shape in shapes if paths]
+        for key, each in news.items():
             counts = [one.get(each.path, {}) for one in seen]
             odd = [sum(count for kind, count in one.items() if kind in each.kinds) for one in counts]
-            sound = [sum(count for kind, count in one.items() if kind not in each.kinds) for one in counts]
-            more = 0 if key in told else odd[0] + odd[1]  # what is kept out was counted, and what comes again too
-            self.news[key] = (
-                replace(each, last_at=now, sound=0, count=each.count + more)
-                if any(odd)
-                else replace(each, sound=each.sound + sum(sound))
+            sound = [sum(one.values()) for one in counts]
+            self.news[key] = each.seen(
+                now,
+                odd=any(odd),
+                counted=0 if key in told else odd[0] + odd[1],  # what is kept out was counted, what comes again too
+                sound=sound[1] + sound[3] if each.what == "retyped" else frozen_looked_at,
             )
         if self._endless:
-            enough = [
-                key
-                for key, each in self.news.items()
-                if self._may_end(each) and each.sound >= max(SOUND_LEAST, 20 * each.count)
-            ]
-            self._end(enough)
+            self._end([key for key in news if self.news[key].is_outnumbered])
 
     def _end(self, keys: Iterable[tuple[str, str]]) -> None:
         for key in keys:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from syncd.kit.inferred import Departure
+
+SOUND_LEAST = 200
+"""Of what is never read whole: so many sound records in a row, and twenty times the odd ones, end a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,27 @@ class News:
     """When a record was so last, as far as known; None: when it was told."""
     sound: int = 0
     """Records since then in which it was as it had been known."""
+
+    @classmethod
+    def of(cls, found: Departure, now: datetime) -> News:
+        """Told of for the first time."""
+        return cls(found.path, found.what, found.expected, found.got, now, found.count)
+
+    def again(self, found: Departure) -> News:
+        """Found once more; an absence is counted whole each time."""
+        got = " or ".join(dict.fromkeys([*self.got.split(" or "), *found.got.split(" or ")]))
+        return replace(self, count=found.count if found.what == "missing" else self.count + found.count, got=got)
+
+    def seen(self, now: datetime, *, odd: bool, counted: int, sound: int) -> News:
+        """Records came that have it still (`odd`), so many of which are not counted yet; or only sound ones."""
+        if odd:
+            return replace(self, last_at=now, sound=0, count=self.count + counted)
+        return replace(self, sound=self.sound + sound)
+
+    @property
+    def is_outnumbered(self) -> bool:
+        """Have so many sound records come in a row that it is over, though nobody reads them all?"""
+        return self.sound >= max(SOUND_LEAST, 20 * self.count)
 
     @property
     def kinds(self) -> frozenset[str]:
