@@ -293,6 +293,22 @@ def test_a_fault_of_a_driver_is_its_own_partners_trouble_and_shows_no_secret(
     assert lets_in(receivers, "whsec_x"), "judged as before"
 
 
+def test_a_fault_over_the_account_of_one_integration_is_its_trouble_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def account(self: Any, options: Mapping[str, Any]) -> str:
+        if "account" in options:
+            raise KeyError("odd")
+        return ""
+
+    monkeypatch.setattr(drivers.kind("stripe"), "account", account)
+    site.secret("hook", "whsec_x")
+    receivers = Receivers(site.vault, lambda: None)
+    kept = receivers.load(site.file("{file: hook}", text=STRIPE + "    options: {account: acct_2}\n"))
+    assert list(kept) == ["other"] and "KeyError" in kept["other"]
+    assert lets_in(receivers, "whsec_x") and ("stripe", "other") not in receivers.current
+
+
 def test_rules_of_an_integration_alone_make_it_a_receiver(site: Site) -> None:
     text = """\
 driver: rest

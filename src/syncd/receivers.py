@@ -195,8 +195,8 @@ class Receivers:
                     stated = {**self._held.get(key, {}), **stated}
                 self._held[key] = stated
                 general, of_route = _sorted(own, self._sealed.get(name, {}))
-                judged.append((name, own, [*stated.values(), *general], of_route))
                 accounts[name] = own.account(partner.options_for(name)) if partner.is_enabled(name) else ""
+                judged.append((name, own, [*stated.values(), *general], of_route))
                 if unread or name in self._unopened or not self._asked:
                     unsure.add(name)
             except Exception as error:  # of the driver's own, which is one integration's trouble
