@@ -83,9 +83,11 @@ class TokenCaller:
             self._spent.sent(seconds)
             self._teller.call(ROUTE, label, seconds)
         response = answer.response
-        if response is None or response.status_code >= 500:
-            why = answer.failure.error if answer.failure is not None else None
-            slot.failure(f"POST {ROUTE}: answered {response.status_code}" if response is not None else str(why))
+        if response is None:
+            assert answer.failure is not None
+            slot.failure(str(answer.failure.error))
+        elif response.status_code >= 500:
+            slot.failure(f"POST {ROUTE}: answered {response.status_code}")
         elif response.status_code == 429:
             self._teller.rate_limited(self._gate.scope)
         else:
