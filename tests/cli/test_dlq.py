@@ -16,6 +16,7 @@ from syncd.cli.app import App
 from syncd.cli.dlq_replay import outcome, priced, progress
 from syncd.cli.exits import Exit
 from syncd.cli.link import Unreachable
+from syncd.cli.output import Failure
 
 ROW: dict[str, Any] = {
     "replay": 7, "integration": "booking", "resource": "rooms", "cause": "3fa9c1d2", "message": "answered 403", "who": "ann",
@@ -179,12 +180,14 @@ def test_a_canary_that_failed_leaves_the_others_and_says_so(run, line, hurry):
     )
 
 
-def test_a_daemon_that_restarts_is_waited_for(run, line, hurry):
+@pytest.mark.parametrize("before", [[], [{**ROW, "ended_at": None, "state": "following"}]])
+def test_a_daemon_that_restarts_is_waited_for(run, line, hurry, before):
     hurry()
     away = Unreachable("no daemon answers", exit=Exit.UNREACHABLE)
-    line(PRICE, {**ROW, "ended_at": None, "state": "following"}, away, away, ROW)
+    later = Failure("failed", "the database has not been reached yet", exit=Exit.TRY_LATER)
+    line(PRICE, *before, later, away, later, ROW)
     done = run("dlq", "replay", "--cause", "x", "--yes")
-    assert done.exit_code == Exit.OK
+    assert (done.exit_code, done.stdout) == (Exit.OK, "booking/rooms: ✓ 11 done\n")
     assert done.stderr.count("the daemon is away") == 1
 
 

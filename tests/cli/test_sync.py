@@ -11,6 +11,7 @@ import pytest
 
 from syncd.cli import sync as verb
 from syncd.cli.exits import Exit
+from syncd.cli.output import Failure
 from syncd.explain import Explanation
 from syncd.server.ports import Progress, RunState
 
@@ -227,19 +228,20 @@ def test_no_record_asked_for_means_a_run_left_out_once_has_not_ended(run, start,
     assert "done: page 0, 3 new" in done.stdout
 
 
-def test_a_daemon_that_stays_away_ends_the_display_with_69(run, start, directory: Path, hurry, monkeypatch):
-    from syncd.cli.link import Link, Unreachable
+@pytest.mark.parametrize("code", [69, 75])
+def test_a_daemon_that_stays_away_ends_the_display_as_it_answers(run, start, directory: Path, hurry, monkeypatch, code):
+    from syncd.cli.link import Link
 
     stage = start()
     stage.status.known = {"shop": ["customers"]}
     slept = hurry()
 
     def gone(self, path, query=None):
-        raise Unreachable("no daemon answers", exit=Exit.UNREACHABLE)
+        raise Failure("no daemon answers, or it has no database yet", exit=Exit(code))
 
     monkeypatch.setattr(Link, "get", gone)
     done = run("sync", "shop/customers", "--config", directory)
-    assert done.exit_code == 69
+    assert done.exit_code == code
     assert done.stderr.count("the daemon is away; the wish is stored") == 1
     assert 29 < sum(slept) < 32
 

@@ -113,7 +113,7 @@ def _show(app: App, plan: Row) -> None:
             result(line)
 
 
-def _told(app: App, rows: Sequence[Row]) -> Exit:
+def _told(app: App, rows: Sequence[Row], *, of: int = 0) -> Exit:
     if app.as_json:
         result_json({"schema": "syncd.backfills/1", "backfills": list(rows)})
     else:
@@ -121,7 +121,9 @@ def _told(app: App, rows: Sequence[Row]) -> Exit:
             result(line_of(row, app.clock.now()))
         if any(row["state"] not in ENDED for row in rows):
             say(f"the daemon goes on with it; see: syncd backfill {rows[0]['integration']} --follow")
-    return Exit.FAILURES if any(row["state"] == "failed" for row in rows) else Exit.OK
+    if any(row["state"] == "failed" for row in rows):
+        return Exit.FAILURES
+    return Exit.OK if len(rows) >= of else Exit.TRY_LATER
 
 
 def _stop(app: App, link: Link, named: Mapping[str, str]) -> Exit:
@@ -159,7 +161,7 @@ def _follow(app: App, link: Link, ids: Sequence[int]) -> Exit:
     except KeyboardInterrupt:
         say("left: the daemon goes on with it. Stop it with --stop")
         return Exit.INTERRUPTED
-    return _told(app, rows)
+    return _told(app, rows, of=len(ids))
 
 
 def line_of(row: Row, now: datetime) -> str:

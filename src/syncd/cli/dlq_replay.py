@@ -15,6 +15,7 @@ import click
 from syncd.cli.app import App, arun, common
 from syncd.cli.dlq_chosen import agreed, choosing, clipped, said_of
 from syncd.cli.exits import Exit
+from syncd.cli.following import LINE_SECONDS, may_return
 from syncd.cli.output import Failure, lasting, paint, plural, result, result_json, say
 
 if TYPE_CHECKING:
@@ -26,11 +27,8 @@ BEGIN_SECONDS = 600.0
 """Hundreds of thousands of letters are marked in one transaction, which takes its time."""
 FIRST_LOOK_SECONDS = 0.1
 LOOK_SECONDS = 0.5
-LINE_SECONDS = 10.0
 ASKED_AT_ONCE = 50
 """Replays named in one question: they stand in its URL."""
-AWAY_SECONDS = 30.0
-"""How long a daemon may be away (a restart) before the display gives up."""
 
 
 @click.command(short_help="Have dead letters worked on again.")
@@ -155,8 +153,6 @@ def _shared(scope: Row) -> str:
 
 async def _follow(app: App, link: Link, keys: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
     """Show each replay until it ended; a daemon that restarts meanwhile is waited for."""
-    from syncd.cli.link import Unreachable
-
     rows: list[dict[str, Any]] = []
     said: dict[tuple[str, int], str] = {}
     shown_at = seen_at = app.clock.monotonic()
@@ -166,15 +162,12 @@ async def _follow(app: App, link: Link, keys: Sequence[tuple[str, int]]) -> list
         try:
             rows = await _look(link, keys)
             seen_at, away = now, False
-        except Unreachable:
-            if now - seen_at > AWAY_SECONDS:
+        except Failure as failure:
+            if not may_return(failure, now - seen_at):
                 raise
             if not away:
                 say("the daemon is away; the replay is stored and goes on with it")
             away = True
-        except Failure as failure:
-            if failure.exit_code != Exit.TRY_LATER or now - seen_at > AWAY_SECONDS:
-                raise
         if not away and all(row["ended_at"] for row in rows):
             return rows
         for row in rows:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from syncd.cli.app import App
-from syncd.cli.output import say
+from syncd.cli.exits import Exit
+from syncd.cli.output import Failure, say
 
 if TYPE_CHECKING:
     from syncd.cli.link import Link
@@ -20,6 +21,12 @@ AWAY_SECONDS = 30.0
 ENDED = frozenset({"done", "failed", "cancelled"})
 
 
+def may_return(failure: Failure, away_seconds: float) -> bool:
+    """Whether a daemon that was asked in vain is waited for: it restarts, which it does without its database at first, or its
+    database is away."""
+    return failure.exit_code in (Exit.UNREACHABLE, Exit.TRY_LATER) and away_seconds <= AWAY_SECONDS
+
+
 async def until_ended(
     app: App,
     link: Link,
@@ -30,12 +37,10 @@ async def until_ended(
     look_seconds: float,
     line_at_once: bool = False,
 ) -> Sequence[Row]:
-    """The rows of these ids once all have ended. `what` is their path and their name in its answer. Raises Unreachable.
+    """The rows of these ids once all have ended. `what` is their path and their name in its answer. Raises Failure.
 
-    Empty where the daemon knows none of them any more.
+    What the daemon knows no more is left out, and said.
     """
-    from syncd.cli.link import Unreachable
-
     seen_at = app.clock.monotonic()
     shown_at = seen_at - (LINE_SECONDS if line_at_once else 0)
     while True:
@@ -44,10 +49,12 @@ async def until_ended(
         try:
             rows = link.get(what, [("id", one) for one in ids])[what]
             seen_at = now
-        except Unreachable:
-            if now - seen_at > AWAY_SECONDS:
+        except Failure as failure:
+            if not may_return(failure, now - seen_at):
                 raise
         if rows is not None and all(row["state"] in ENDED for row in rows):
+            if missing := len(ids) - len(rows):
+                say(f"the daemon no longer knows {missing} of {len(ids)}, nor what came of it: syncd status")
             return rows
         if rows and now - shown_at >= LINE_SECONDS:
             for row in rows:

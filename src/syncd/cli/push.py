@@ -13,6 +13,7 @@ import click
 
 from syncd.cli.app import App, Lasting, Target, arun, common, known_integration
 from syncd.cli.exits import Exit
+from syncd.cli.following import may_return
 from syncd.cli.output import Failure, ago, clock_time, plural, result, result_json, say, table
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ OVER = frozenset({"done", "dropped", "buried"})
 LOOK_SECONDS = 0.5
 FIRST_LOOK_SECONDS = 0.05
 WAIT_SECONDS = 120.0
-AWAY_SECONDS = 30.0
 REASON_COLUMNS = 60
 MOST_SHOWN = 1000
 
@@ -215,8 +215,6 @@ def _rehearsed(app: App, found: Mapping[str, Any]) -> Exit:
 
 async def _follow(app: App, link: Link, row: dict[str, Any]) -> dict[str, Any]:
     """Look until it is over; a daemon that restarts meanwhile is waited for."""
-    from syncd.cli.link import Unreachable
-
     began = seen_at = app.clock.monotonic()
     pause, said = FIRST_LOOK_SECONDS, ("", "")
     while row["state"] not in OVER and app.clock.monotonic() - began < WAIT_SECONDS:
@@ -225,8 +223,8 @@ async def _follow(app: App, link: Link, row: dict[str, Any]) -> dict[str, Any]:
         try:
             row = link.get("pushes/one", {"integration": row["integration"], "id": row["id"]})["push"]
             seen_at = app.clock.monotonic()
-        except Unreachable:
-            if app.clock.monotonic() - seen_at > AWAY_SECONDS:
+        except Failure as failure:
+            if not may_return(failure, app.clock.monotonic() - seen_at):
                 raise
         now = (row["state"], row["reason"] or "")
         if now != said and row["state"] not in OVER and row["reason"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,9 +11,6 @@ from syncd.cli.app import App, Target, arun, common
 from syncd.cli.exits import Exit
 from syncd.cli.following import Row, until_ended
 from syncd.cli.output import number, plural, result, result_json, say
-
-if TYPE_CHECKING:
-    pass
 
 LOOK_SECONDS = 0.3
 SHOWN = 5
@@ -48,24 +45,25 @@ def renormalize(
     rows = link.post("renormalize", said)["renormalizations"]
     if no_wait:
         return _told(app, rows)
+    ids = [row["id"] for row in rows]
     try:
-        rows = arun(
-            until_ended(app, link, "renormalizations", [row["id"] for row in rows], line_of, look_seconds=LOOK_SECONDS)
-        )
+        rows = arun(until_ended(app, link, "renormalizations", ids, line_of, look_seconds=LOOK_SECONDS))
     except KeyboardInterrupt:
         say("left: the daemon goes on with it. Stop it with --stop")
         return Exit.INTERRUPTED
-    return _told(app, rows)
+    return _told(app, rows, of=len(ids))
 
 
-def _told(app: App, rows: Sequence[Row]) -> Exit:
+def _told(app: App, rows: Sequence[Row], *, of: int = 0) -> Exit:
     if app.as_json:
         result_json({"schema": "syncd.renormalizations/1", "renormalizations": list(rows)})
     else:
         for row in rows:
             for line in (line_of(row), *lines_below(row)):
                 result(line)
-    return Exit.FAILURES if any(row["state"] == "failed" for row in rows) else Exit.OK
+    if any(row["state"] == "failed" for row in rows):
+        return Exit.FAILURES
+    return Exit.OK if len(rows) >= of else Exit.TRY_LATER
 
 
 def line_of(row: Row) -> str:

@@ -11,7 +11,8 @@ import click
 
 from syncd.cli.app import App, Target, arun, common
 from syncd.cli.exits import Exit
-from syncd.cli.output import lasting, moment_of, number, plural, result, result_json, say
+from syncd.cli.following import LINE_SECONDS, may_return
+from syncd.cli.output import Failure, lasting, moment_of, number, plural, result, result_json, say
 
 if TYPE_CHECKING:
     from syncd.cli.link import Link
@@ -20,9 +21,6 @@ LOOK_SECONDS = 0.5
 FIRST_LOOK_SECONDS = 0.1
 """After the first look; each pause is half as long again as the one before, up to LOOK_SECONDS. One record is often there
 at once."""
-LINE_SECONDS = 10.0
-AWAY_SECONDS = 30.0
-"""How long a daemon may be away (a restart) before the display gives up."""
 MISSES = 10
 """Looks at which the daemon may leave a run out before it counts as ended. A single record is a row from before its wish is
 answered until it was dealt with: left out once, it has ended."""
@@ -89,8 +87,6 @@ def _place(targets: Sequence[tuple[str, str | None]], external_id: str | None) -
 
 async def follow(app: App, link: Link, board: Board, screen: Screen) -> list[Row]:
     """Show progress until every wish has ended. A daemon that restarts meanwhile is waited for."""
-    from syncd.cli.link import Unreachable
-
     rows: list[Row] = []
     shown_at = seen_at = app.clock.monotonic()
     away = False
@@ -102,8 +98,8 @@ async def follow(app: App, link: Link, board: Board, screen: Screen) -> list[Row
                 told = link.get("progress", [("wish", wish) for wish in board.wishes])["runs"]
                 rows = board.told(told)
                 seen_at, away = now, False
-            except Unreachable:
-                if now - seen_at > AWAY_SECONDS:
+            except Failure as failure:
+                if not may_return(failure, now - seen_at):
                     raise
                 if not away:
                     screen.remark("the daemon is away; the wish is stored and waits for it")
