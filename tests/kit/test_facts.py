@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from syncd import drivers
 from syncd.config.elsewhere import strays
 from syncd.config.facts import Elsewhere
 from syncd.errors import ConfigError
-from syncd.kit import RestDriver
+from syncd.kit import Resource, RestDriver
 from syncd.kit.reading import parse
 
 OWN = "https://api.acme.example/v1"
@@ -46,6 +47,19 @@ def test_what_is_used_of_each_limit_and_what_is_off_is_told() -> None:
     tiers = [(tier.rate.limit, tier.share, tier.budget) for tier in found.tiers]
     assert tiers == [(10, 0.7, ""), (25, 0.5, "write"), (5, 1.0, "token")]
     assert (found.share, found.concurrency, found.off) == (0.7, 4, ("more",))
+
+
+def test_a_file_may_name_what_the_options_make_and_what_they_take_away() -> None:
+    class Making(RestDriver):
+        def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
+            found = dict(super().resources(options))
+            return {**found, "made": found["rows"]} if options.get("few") else found
+
+    few = {"about": "No more than rows.", "as": "boolean", "default": False, "when": {"true": {"more": None}}}
+    driver = Making(parse({**SPEC, "options": {**SPEC["options"], "few": few}}))
+    assert "more" not in driver.resources({"few": True})
+    assert set(driver.facts({"few": True}).resources) == {"rows", "more", "made"}
+    assert set(driver.facts({}).resources) == {"rows", "more"}
 
 
 def test_the_partners_own_hosts_are_no_home_of_an_account_that_is_elsewhere() -> None:

@@ -19,13 +19,17 @@ TOKENS = "token requests"
 
 
 def under(driver: Driver, options: Mapping[str, Any], known: Facts) -> Facts:
-    """The description's facts with what the options make of them. Raises ConfigError."""
+    """The description's facts with what the options make of them. Raises ConfigError.
+
+    A resource that the options take away may still be named in a file: other options may put it back.
+    """
     auth, limits, resources = driver.auth(options), driver.limits(options), driver.resources(options)
     tiers = [_tier(tier, limits.share) for tier in limits.tiers]
     tiers += [_tier(tier, 1.0, budget="token") for tier in auth.tiers]
     return replace(
         known,
-        credentials=known.credentials if driver.spec.open_resources else auth.names,
+        resources=tuple(dict.fromkeys([*known.resources, *resources])),
+        credentials=auth.names,
         replaced=auth.replaced,
         elsewhere=elsewhere(driver, options),
         tiers=tuple(tiers),

@@ -113,7 +113,6 @@ class DriverSpec(Model):
     alternatives: dict[Annotated[str, Field(pattern=NAME)], Resource] = Field(
         default_factory=dict, description="Descriptions that options put in the place of resources (`when`)."
     )
-    open_resources: bool = Field(False, description="The driver makes further resources from its options.")
     webhooks: Webhooks | None = Field(None, description="How its deliveries are verified and read.")
     test: Annotated[
         Probe | None,
@@ -177,7 +176,7 @@ class DriverSpec(Model):
         """What checking a configuration needs to know; nothing of the options' effect, which only Python knows."""
         adapters = {"v1"} | {name for resource in self.resources.values() for name in resource.adapters}
         return Facts(
-            resources=() if self.open_resources else tuple(self.resources),
+            resources=tuple(self.resources),
             credentials=self.auth.names,
             options=tuple(self.options),
             adapters=tuple(sorted(adapters)),

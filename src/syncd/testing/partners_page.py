@@ -78,8 +78,6 @@ def _partner(name: str, driver: Driver) -> Iterator[str]:
         yield _resource(resource, driver)
     for name, resource in spec.alternatives.items():  # what options put in a resource's place
         yield _resource(resource.model_copy(update={"name": name}), driver, mark=" (by option)")
-    if spec.open_resources:
-        yield "| further ones from `options` | | | | | | | |"
     if spec.quality.excused:
         yield ""
         yield "Excused:"

@@ -80,10 +80,6 @@ class Attio(RestDriver):
     def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
         return made(self.spec.resources, checked_options(self.spec, options))
 
-    def facts(self, options: Mapping[str, Any]) -> Any:
-        known = super().facts(options)
-        return known if known.findings else replace(known, resources=tuple(self.resources(options)))
-
     def limits(self, options: Mapping[str, Any]) -> Limits:
         given = checked_options(self.spec, options)
         limits = self.spec.limits
