@@ -373,16 +373,3 @@ async def test_dates_of_a_reservation_are_moved(partner, client):
     raw = partner.simulator.state["reservations"].entries[stay].raw
     assert {name: raw[name] for name in days} == days
     await put(client, f"/reservations-v3/{stay}/dates", {}, status=422)
-
-
-async def test_photos_may_lead_to_the_simulator_which_shows_them_to_anybody(partner):
-    async with aiohttp.ClientSession(partner.url) as anybody:
-        async with anybody.get("/photos/5f1e/0.jpg") as answer:
-            assert (answer.status, answer.content_type) == (200, "image/jpeg")
-            tag = answer.headers["ETag"]
-        async with anybody.get("/photos/5f1e/0.jpg", headers={"If-None-Match": tag}) as answer:
-            assert answer.status == 304
-    simulator = create(listings=20, photos="http://127.0.0.1:9100/photos")
-    links = [photo["original"] for _, _, one in simulator.state["listings"].order
-             for photo in simulator.state["listings"].entries[one].raw["pictures"]]  # fmt: skip
-    assert links and all(link.startswith("http://127.0.0.1:9100/photos/") for link in links)

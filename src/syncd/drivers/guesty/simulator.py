@@ -15,7 +15,6 @@ from aiohttp import web
 
 from syncd.clock import Clock
 from syncd.drivers.guesty import simulator_queries as queries
-from syncd.drivers.guesty.simulator_account import PHOTO
 from syncd.drivers.guesty.simulator_data import third_version
 from syncd.drivers.guesty.simulator_writes import GuestyWrites
 from syncd.testing.base import Answer, Call, Simulator
@@ -40,8 +39,7 @@ class GuestySimulator(GuestyWrites):
     `tokens` (rate, default 5/24h, None for no limit), `shape` (v1 or v2 of listings), `history` (days of data),
     `legacy` (False: the legacy reservation routes are retired and answer 410), `bare_listings` (an array without
     envelope, as the specification says), `hide_inactive` (listings that are inactive or unlisted only show when
-    asked for, as one reading of the documentation says), `photos` (where links to photos lead: of this very simulator
-    `http://127.0.0.1:9100/photos`, and it serves them), `stated` (what the limit headers claim, such as
+    asked for, as one reading of the documentation says), `stated` (what the limit headers claim, such as
     {"Minute": 600}), `secret_delay` (seconds of 404 after a registration), and counts of listings, guests,
     reservations."""
 
@@ -58,16 +56,7 @@ class GuestySimulator(GuestyWrites):
         ("GET", "/v1/accounts/{id}/custom-fields", "custom_fields"),
         ("GET", "/v1/properties-api/property-photos/property-photos/{id}", "photos"),
         ("GET", "/v1/availability-pricing/api/calendar/listings/minified/{id}", "calendar"),
-        ("GET", PHOTO, "photo"),
     )
-
-    def photo(self, call: Call) -> web.Response:
-        """A file that is as much a JPEG as a download has to know; the same for as long as the simulator runs."""
-        body = b"\xff\xd8\xff\xe0" + call.request.path.encode() * 40 + b"\xff\xd9"
-        tag = f'"{len(body)}"'
-        if call.request.headers.get("If-None-Match") == tag:
-            return web.Response(status=304, headers={"ETag": tag})
-        return web.Response(body=body, content_type="image/jpeg", headers={"ETag": tag})
 
     # Common to all lists
 

@@ -19,8 +19,6 @@ from syncd.testing.collection import Entry, Raw, World
 from syncd.testing.dice import Dice
 from syncd.testing.limits_server import Refusal, Seats, Tier, never, rate
 
-PHOTO = "/photos/{id}/{file}"
-"""The route of a photo: public, as links to pictures are."""
 WINDOWS = {1.0: "Second", 60.0: "Minute", 3600.0: "Hour"}
 EXPIRED = "You don't have permission to access, please contact Guesty support."
 
@@ -62,7 +60,6 @@ class GuestyAccount(Simulator):
             "hide_inactive": False,
             "stated": {},
             "secret_delay": 1.0,
-            "photos": "https://img.example.test",
             "listings": 120,
             "guests": 150,
             "reservations": 400,
@@ -77,8 +74,7 @@ class GuestyAccount(Simulator):
 
     def make_world(self, dice: Dice) -> World:
         counts = {name: int(self.options[name]) for name in ("listings", "guests", "reservations")}
-        shape, days, photos = str(self.options["shape"]), int(self.options["history"]), str(self.options["photos"])
-        return build(dice, counts, self.now(), shape, days, photos)
+        return build(dice, counts, self.now(), str(self.options["shape"]), int(self.options["history"]))
 
     # Tokens
 
@@ -114,8 +110,6 @@ class GuestyAccount(Simulator):
         return f"{text}.{base64.urlsafe_b64encode(seal).decode().rstrip('=')}"
 
     def authorise(self, call: Call) -> web.Response | None:
-        if call.route == PHOTO:
-            return None
         scheme, _, token = call.request.headers.get("Authorization", "").partition(" ")
         ends = self.tokens.get(token) if scheme.lower() == "bearer" else None
         if ends is None:

@@ -10,6 +10,7 @@ from syncd.testing.dice import ADJECTIVES, NOUNS, STREETS, Dice, epoch, iso
 DAY = 86400.0
 STATUSES = ("confirmed",) * 6 + ("inquiry", "reserved", "awaiting_payment", "canceled", "closed", "declined", "expired")
 PLATFORMS = ("manual", "airbnb2", "bookingCom", "website")
+PHOTOS = "https://img.example.test"
 
 
 def object_id(dice: Dice) -> str:
@@ -20,9 +21,8 @@ def object_id(dice: Dice) -> str:
 class Mint:
     """Makes records of one account. `shape` v2 gives listings the seed's second form (`id`, `location.formatted`)."""
 
-    def __init__(self, dice: Dice, world: World, shape: str, photos: str) -> None:
+    def __init__(self, dice: Dice, world: World, shape: str) -> None:
         self.dice = dice
-        self.photos = photos.rstrip("/")
         self.world = world
         self.shape = shape
 
@@ -49,8 +49,8 @@ class Mint:
         photos = [
             {
                 "_id": object_id(dice),
-                "thumbnail": f"{self.photos}/{external_id}/{n}-t.jpg",
-                "original": f"{self.photos}/{external_id}/{n}.jpg",
+                "thumbnail": f"{PHOTOS}/{external_id}/{n}-t.jpg",
+                "original": f"{PHOTOS}/{external_id}/{n}.jpg",
                 "caption": dice.sentence(2),
             }
             for n in range(dice.between(0, 4))
@@ -218,10 +218,10 @@ def altered(dice: Dice, resource: str, raw: Raw, changes: Raw | None, now: float
     return fresh
 
 
-def build(dice: Dice, counts: dict[str, int], now: float, shape: str, days: int, photos: str) -> World:
+def build(dice: Dice, counts: dict[str, int], now: float, shape: str, days: int) -> World:
     """An account's records made over the last `days` days, oldest first."""
     world = World(("listings", "guests", "reservations"), account=object_id(dice))
-    mint = Mint(dice, world, shape, photos)
+    mint = Mint(dice, world, shape)
     for resource in ("listings", "guests", "reservations"):
         count = counts[resource]
         step = max(days - 4, 1) * DAY / max(count, 1)

@@ -82,7 +82,7 @@ class GuestyWrites(GuestyAccount):
     # Changes
 
     def make(self, resource: str, fields: Raw | None) -> tuple[str, Raw]:
-        mint = Mint(self.dice, self.state, str(self.options["shape"]), str(self.options["photos"]))
+        mint = Mint(self.dice, self.state, str(self.options["shape"]))
         stamped = {"lastUpdatedAt": iso(self.now()), **(fields or {})} if resource == "reservations" else fields
         return mint.new(resource, self.now(), stamped)
 
