@@ -153,3 +153,39 @@ async def test_a_run_a_backfill_and_a_push_wait_for_it_too(store: Store):
     of_two_yards(stage.account, raising(OwnershipError("somebody else's")))
     with pytest.raises(OwnershipError):
         await stage.send(number)
+
+
+async def test_the_pause_for_a_refused_credential_begins_when_that_is_known(desk: Desk):
+    async def at_last() -> None:
+        desk.clock.set_now(desk.clock.now() + timedelta(minutes=10))  # it waited for its leave in the lowest lane
+        raise AuthError("revoked", status=401)
+
+    of_two_yards(desk.account, at_last)
+    await desk.store.tasks.put("acme", NewTask("fetch", "things", "7"))
+    await desk.do_tasks()
+    assert not desk.account.may_call()
+
+
+async def test_tasks_that_are_refused_together_ask_together(desk: Desk):
+    async def when_all_are_refused() -> None:
+        while len([one for one in calls if one != "/me"]) < 20:
+            await asyncio.sleep(0.001)
+
+    calls = of_two_yards(desk.account, when_all_are_refused)
+    await desk.store.tasks.put("acme", *(NewTask("fetch", "things", str(one)) for one in range(20)))
+    await asyncio.gather(*(desk.worker.run([task]) for task in await desk.take_tasks()))
+    assert 1 <= calls.count("/me") <= 3, "not twenty times"
+    assert len(await desk.store.tasks.list("acme")) == 20 and desk.account.may_call()
+
+
+@pytest.mark.parametrize("each_of_an_option", [True, False])
+async def test_a_run_that_is_refused_asks_once_whose_that_is(store: Store, each_of_an_option: bool):
+    desk = await ranged.Desk.open(store)
+    calls = of_two_yards(desk.account, raising(AuthError("revoked", status=401)))
+    if not each_of_an_option:
+        each = Each(param="yard", values=("a", "b"))
+        plan = desk.plans["things"]
+        desk.plans["things"] = replace(plan, resource=plan.resource.model_copy(update={"each": (each,)}))
+    with pytest.raises(AuthError, match="answered 401"):
+        await Pull(desk.account, desk.plans["things"], Lane.NORMAL, "schedule", wanted_full=True).run()
+    assert calls == ["/things", "/me"]

@@ -35,6 +35,7 @@ from syncd.sync.flow import Flow
 from syncd.sync.health import Health
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.processor import Processor
+from syncd.sync.proofs import Proofs
 from syncd.sync.push_outcomes import may_have_arrived
 from syncd.sync.schedule import Schedule
 from syncd.sync.sending import Sender
@@ -204,7 +205,7 @@ class Stage:
             name="acme", partner="plain", scope=SCOPE, fence=fence, driver=driver, plans={"things": plan},
             session=partner, store=store, clock=store._database.clock, health=Health("acme"), flow=Flow(),
             processor=Processor(driver, "acme", {"things": Target(resource)}, store), history={},
-            moved=lambda: None, tasks_added=lambda: None, count=lambda *_: None,
+            moved=lambda: None, tasks_added=lambda: None, count=lambda *_: None, proofs=Proofs(),
         )  # fmt: skip
         self.sender = Sender(self.account, RetryPolicy(attempts=4, first_seconds=0.001, longest_seconds=0.001))
 
@@ -272,8 +273,8 @@ async def test_what_cannot_have_arrived_waits_and_is_sent_again(store: Store, er
     assert stage.methods == ["PUT", "PUT"]
 
 
-async def test_cut_short_while_it_is_asked_whose_a_refused_credential_is_it_goes_back_untouched(store: Store):
-    stage = await Stage.open(store, AuthError("401", status=401))
+def of_one_of_several(stage: Stage) -> None:
+    """Its things belong to one of several yards that an option names."""
     plan = stage.account.plans["things"]
     each = Each(param="yard", option="yards", values=("a", "b"))
     stage.account.plans["things"] = dataclasses.replace(
@@ -281,6 +282,20 @@ async def test_cut_short_while_it_is_asked_whose_a_refused_credential_is_it_goes
     )
     stage.account.options = {}
     stage.account.driver.test = lambda options: Request("/me")
+
+
+@pytest.mark.parametrize("kind", ["blind", "keyed"])
+async def test_a_credential_that_one_of_several_refuses_under_status_200_has_changed_nothing(store: Store, kind: str):
+    stage = await Stage.open(store, AuthError("the access token is invalid", status=200), {})
+    of_one_of_several(stage)
+    row = await stage.send(await stage.put(kind, {"text": "x"}))
+    assert (row.state, row.unsure_since) == ("waiting", None)
+    assert (row.reason or "").startswith("the access token is invalid (the credential itself is let in)")
+
+
+async def test_cut_short_while_it_is_asked_whose_a_refused_credential_is_it_goes_back_untouched(store: Store):
+    stage = await Stage.open(store, AuthError("401", status=401))
+    of_one_of_several(stage)
     asked, call = asyncio.Event(), stage.partner.call
 
     async def hang(request: Request, **more: Any) -> Response:

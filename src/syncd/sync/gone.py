@@ -78,4 +78,4 @@ async def believe_below(account: Account, child: Resource, gone: GoneError, task
 
 async def _ask_for_account(account: Account, gone: GoneError, task: Task, refusal: int) -> None:
     if gone.status in _DENIALS:
-        await account.proofs.ask("account", refusal, task.lane, lambda: let_in.ask(account, task.lane))
+        await let_in.ask(account, refusal, task.lane)

@@ -8,8 +8,15 @@ from syncd.sync.account import Account
 from syncd.sync.troubles import shut_out
 
 
-async def ask(account: Account, lane: Lane) -> None:
-    """Is the account as a whole let in? Raises what its test is refused with: AuthError where it is not."""
+async def ask(account: Account, refusal: int, lane: Lane) -> None:
+    """Is the account as a whole let in? Raises what its test is refused with: AuthError where it is not.
+
+    It is asked once for all refusals (`account.proofs`) that come before it is.
+    """
+    await account.proofs.ask("account", refusal, lane, lambda: _test(account, lane))
+
+
+async def _test(account: Account, lane: Lane) -> None:
     try:
         await account.session.call(account.driver.test(account.options), lane=lane)
     except RejectedError as error:
@@ -24,7 +31,7 @@ async def all_the_same(account: Account, error: AuthError, lane: Lane) -> bool:
     if error.status is None:  # no call was made with it
         return False
     try:
-        await ask(account, lane)
+        await ask(account, account.proofs.refused(), lane)
     except (AuthError, RejectedError, GoneError, PayloadError):
         return False
     return True
@@ -36,16 +43,21 @@ async def whose(account: Account, resource: str, error: Exception, lane: Lane) -
 
     Where that test got no answer, it is the trouble that the test met: the work is put off by that.
     """
-    if not isinstance(error, AuthError) or not _is_of_several(account, resource):
+    if not isinstance(error, AuthError) or (told := as_of_one_place(account, resource, error)) is None:
         return error
     try:
-        return _of_one_place(error) if await all_the_same(account, error, lane) else error
+        return told if await all_the_same(account, error, lane) else error
     except Exception as trouble:
         return trouble
 
 
-def _of_one_place(error: AuthError) -> TransientError:
-    """It is tried again as often as other trouble, and stops nothing else."""
+def as_of_one_place(account: Account, resource: str, error: AuthError) -> TransientError | None:
+    """A refused credential as the trouble of one place: tried again as often as other trouble, and stopping nothing else.
+
+    None where the resource is not of one of several. Whether the credential is let in all the same has to be asked.
+    """
+    if not _is_of_several(account, resource):
+        return None
     told = TransientError(
         f"{error} (the credential itself is let in)",
         breaks=False,

@@ -20,7 +20,7 @@ from syncd.sync.committing import Committer, ReadPage
 from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure
 from syncd.sync.inflight import Hold
-from syncd.sync.let_in import all_the_same, whose
+from syncd.sync.let_in import all_the_same, as_of_one_place
 from syncd.sync.line import Line
 from syncd.sync.listing import Step
 from syncd.sync.listings import listing_of
@@ -157,10 +157,12 @@ class Stages:
             return Fetched(step, None, stats.calls, stats.waited_seconds)
         except AuthError as error:
             account, plan = self.account, self.plan
+            of_place = as_of_one_place(account, plan.name, error)
             first = step.parent_id is None and account.driver.beyond(plan.resource, step.request) is not None
-            let_in = first and await all_the_same(account, error, self.lane)
-            if not let_in or not self._passes_over(step, error):
-                raise await whose(account, plan.name, error, self.lane) from None
+            if not (first or of_place is not None) or not await all_the_same(account, error, self.lane):
+                raise
+            if not self._passes_over(step, error):
+                raise of_place or error from None
             return Fetched(step, None, stats.calls, stats.waited_seconds)
         finally:
             self.tally.calls += stats.calls
