@@ -62,6 +62,19 @@ def test_a_file_may_name_what_the_options_make_and_what_they_take_away() -> None
     assert set(driver.facts({}).resources) == {"rows", "more"}
 
 
+def test_a_driver_is_asked_once_what_there_is_under_its_options() -> None:
+    class Counting(RestDriver):
+        asked = 0
+
+        def resources(self, options: Mapping[str, Any]) -> Mapping[str, Resource]:
+            self.asked += 1
+            return super().resources(options)
+
+    driver = Counting(parse(SPEC))
+    assert driver.facts({}).elsewhere
+    assert driver.asked == 1
+
+
 def test_the_partners_own_hosts_are_no_home_of_an_account_that_is_elsewhere() -> None:
     spec = {**SPEC, "resources": {"rows": {"path": "/rows", "records": "rows"}}}
     driver = RestDriver(parse(spec))

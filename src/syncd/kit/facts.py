@@ -12,8 +12,10 @@ from syncd.client.addresses import origin_of
 from syncd.config.facts import Elsewhere, Facts, KnownTier
 
 if TYPE_CHECKING:
+    from syncd.kit.auth import Auth
     from syncd.kit.driver import Driver
     from syncd.kit.limits import Tier
+    from syncd.kit.resource import Resource
 
 TOKENS = "token requests"
 
@@ -31,7 +33,7 @@ def under(driver: Driver, options: Mapping[str, Any], known: Facts) -> Facts:
         resources=tuple(dict.fromkeys([*known.resources, *resources])),
         credentials=auth.names,
         replaced=auth.replaced,
-        elsewhere=elsewhere(driver, options),
+        elsewhere=_elsewhere(driver, options, auth, resources),
         tiers=tuple(tiers),
         share=limits.share,
         concurrency=limits.concurrency,
@@ -47,13 +49,15 @@ def _tier(tier: Tier, share: float, budget: str = "") -> KnownTier:
     )
 
 
-def elsewhere(driver: Driver, options: Mapping[str, Any]) -> tuple[Elsewhere, ...]:
-    """The absolute addresses that its calls carry a credential to, under these options. Raises ConfigError."""
+def _elsewhere(
+    driver: Driver, options: Mapping[str, Any], auth: Auth, resources: Mapping[str, Resource]
+) -> tuple[Elsewhere, ...]:
+    """The absolute addresses that its calls carry a credential to, under these options."""
     found: dict[str, str] = {}
-    token_path = driver.auth(options).token_path or ""
+    token_path = auth.token_path or ""
     if urlsplit(token_path).scheme:
         found[token_path] = TOKENS
-    for name, resource in driver.resources(options).items():
+    for name, resource in resources.items():
         if resource.host:
             before = found.get(resource.host)
             found[resource.host] = name if before is None else f"{before}, {name}"
@@ -87,7 +91,9 @@ def homes(driver: Driver, options: Mapping[str, Any], given: str | None) -> list
     own = driver.spec.base_url  # whatever an option puts into its path
     moved = given is not None and own is not None and not _together(given, own)
     hosts = list(driver.spec.hosts) if driver.needs_spec or not moved else []
-    return hosts + [str(origin_of(one.url)) for one in elsewhere(driver, options) if one.what != TOKENS]
+    return hosts + list(
+        dict.fromkeys(str(origin_of(one.host)) for one in driver.resources(options).values() if one.host)
+    )
 
 
 def _together(one: str, other: str) -> bool:
