@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncd.errors import GoneError
+from syncd.errors import AuthError, GoneError, RejectedError
 from syncd.kit import Request
 from syncd.model import Lane
 from syncd.store import NewTask, Store
@@ -82,6 +82,49 @@ async def test_a_proof_that_fails_proves_nothing_and_of_something_else_neither()
     assert len(partner.calls) == 3
     partner.calls[2].set_result(None)
     await other
+
+
+async def test_a_proof_that_is_refused_is_shared_as_one_that_is_not():
+    proofs, partner = Proofs(), Partner()
+    refusals = [proofs.refused() for _ in range(3)]
+    asked = [asyncio.ensure_future(proofs.ask("account", one, Lane.NORMAL, partner.call)) for one in refusals]
+    await settle()
+    shut = AuthError("no rights", status=403, permanent=True, code="none")
+    shut.evidence = {"answer": "no"}
+    partner.calls[0].set_exception(shut)
+    raised = await asyncio.gather(*asked, return_exceptions=True)
+    assert len(partner.calls) == 1 and raised[0] is shut
+    for one in raised[1:]:
+        assert type(one) is AuthError and one is not shut, "each has its own to tell of"
+        assert (str(one), vars(one)) == (str(shut), vars(shut))
+    later = asyncio.ensure_future(proofs.ask("account", proofs.refused(), Lane.NORMAL, partner.call))
+    await settle()
+    partner.calls[1].set_result(None)
+    await later
+    await proofs.ask("account", refusals[0], Lane.NORMAL, partner.call)
+    assert len(partner.calls) == 2, "what was open later is open to an earlier one too"
+
+
+@pytest.mark.parametrize("shut", ["/me", "/things"])
+async def test_records_that_are_refused_while_the_account_or_their_listing_is_shut_ask_together(desk: Desk, shut: str):
+    desk.account.driver.test = lambda options=None: Request("/me")  # type: ignore[method-assign, assignment]
+    calls: list[str] = []
+
+    async def call(request: Any, **_: Any) -> Any:
+        calls.append(request.path)
+        while len([one for one in calls if one.startswith("/things/")]) < 20:
+            await asyncio.sleep(0.001)
+        if request.path.startswith("/things/"):
+            raise GoneError("no_access", status=403)
+        if request.path == shut:
+            raise RejectedError("answered 403", status=403)
+
+    desk.account.session.call = call  # type: ignore[method-assign]
+    await desk.store.tasks.put("acme", *(NewTask("fetch", "things", str(one)) for one in range(20)))
+    await asyncio.gather(*(desk.worker.run([task]) for task in await desk.take_tasks()))
+    assert 1 <= calls.count("/me") <= 3 and calls.count("/things") <= 3, "not twenty times"
+    assert len(await desk.store.dead_letters.list("acme")) == (20 if shut == "/things" else 0)
+    assert desk.account.may_call() is (shut == "/things")
 
 
 async def test_refusals_that_come_while_account_and_listing_are_asked_share_the_next_answer(desk: Desk):
