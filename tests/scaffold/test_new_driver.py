@@ -190,11 +190,15 @@ def test_the_commands_say_python_where_that_is_the_one_that_runs(
 ) -> None:
     folder = tmp_path / "venv" / "bin"
     folder.mkdir(parents=True)
-    for name in ("python", "python3.11"):
-        (folder / name).touch(mode=0o755)
+    (folder / "python3.11").touch(mode=0o755)
+    (folder / "python").symlink_to("python3.11")
     here = tmp_path / "work"
     monkeypatch.setattr(sys, "executable", str(folder / "python3.11"))
     monkeypatch.setenv("PATH", str(folder))
     assert find_place("acme", directory=here, here=here).commands[1] == "python -m pytest -q ./acme"
     monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_place("acme", directory=here, here=here).commands[1].startswith(str(folder / "python3.11"))
+    monkeypatch.setenv("PATH", str(folder))
+    (folder / "python").unlink()
+    (folder / "python").touch(mode=0o755)  # of another release, in the same folder
     assert find_place("acme", directory=here, here=here).commands[1].startswith(str(folder / "python3.11"))

@@ -109,6 +109,6 @@ def _python(here: Path) -> str:
     if own.absolute().is_relative_to(here.absolute()):
         return str(own.absolute().relative_to(here.absolute()))
     found = shutil.which("python")
-    if found is not None and Path(found).absolute().parent == own.absolute().parent:
-        return "python"  # of the same environment, whatever the name it was called by (python3.11)
+    if found is not None and Path(found).absolute().parent == own.absolute().parent and Path(found).samefile(own):
+        return "python"  # of the same environment and release, whatever the name it was called by (python3.11)
     return str(own)
