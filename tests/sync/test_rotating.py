@@ -86,7 +86,7 @@ class Stage:
         headers: Mapping[str, str] = more.pop("headers", {})
         one = Taken(number, str(self.number), "", "rotated", dict(headers), b"", self.clock.now(), 0, 0)
         named = more.pop("named", {"api_key": Secret(secret)})
-        await self.rotation.take(self.account, Event("", "", "rotated", at, credentials=named), one)
+        await self.rotation.take(more.pop("to", self.account), Event("", "", "rotated", at, credentials=named), one)
 
     async def look(self) -> float:
         return await self.rotation._look()
@@ -140,6 +140,28 @@ async def test_who_has_the_same_credential_in_its_file_is_told_of_the_new_one_to
         await other.keys.look()
     assert [other.keys("api_key").reveal() for other in others.values()] == [NEW, "its-own-secret-9999"]
     assert await stage.store._database.fetchval("SELECT count(*) FROM syncd.inbox WHERE body IS NOT NULL") == 0
+
+
+async def test_who_was_added_with_what_is_in_force_is_told_of_the_next_one_too(stage: Stage):
+    """The first secret is dead by then: the file of a host that comes later can only name the second."""
+    stage.partner.takes = {NEW: True}
+    await stage.told(NEW)
+    await stage.look()
+    stage.begin()
+    keys = Keys("second", {"api_key": Secret(NEW)}, stage.account.ownership, stage.store, stage.clock)
+    session = Session(stage.partner, keys)
+    second: Any = SimpleNamespace(**{**vars(stage.account), "name": "second", "keys": keys, "health": Health("second"),
+                                     "session": session})  # fmt: skip
+    await stage.clock.advance(60)
+    for told, teller in ((NEWER, stage.account), ("newest-secret-3333", second)):
+        # A process that has just started: nobody has read yet what is in force.
+        stage.rotation = Rotation("plain", {"acme": stage.account, "second": second}, stage.store, stage.clock)
+        stage.partner.takes = {told: True}
+        await stage.clock.advance(60)
+        await stage.told(told, to=teller)
+        await stage.look()
+        await keys.look()
+        assert (await stage.in_force(), keys("api_key").reveal()) == (told, told)
 
 
 async def test_one_whose_stored_credentials_do_not_open_keeps_nobody_else_from_being_told(stage: Stage):

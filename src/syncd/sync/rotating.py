@@ -8,7 +8,7 @@ between two of them goes on where it was. Only the newest word counts: an old de
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import structlog
@@ -24,7 +24,7 @@ from syncd.store import SealError, Store
 from syncd.store.credentials import Put
 from syncd.store.inbox import Taken
 from syncd.sync.account import Account
-from syncd.sync.keys import ROTATED, Rotated
+from syncd.sync.keys import ROTATED, Keys, Rotated
 from syncd.sync.part import Looking
 from syncd.sync.pending import Pending
 from syncd.sync.rotation_steps import PENDING, RotationSteps
@@ -69,7 +69,7 @@ class Rotation(Looking):
 
     async def take(self, account: Account, event: Event, one: Taken) -> None:
         """Remember new credentials until they were tried: for this integration, and for all of the partner that have the same
-        ones in their files, as the hosts of one application have its secret.
+        ones in their files or in force, as the hosts of one application have its secret.
 
         One of those whose stored credentials do not open is passed over with a warning.
         Raises RejectedError for what is not believed or not understood, StoreError where it cannot be remembered now.
@@ -85,15 +85,17 @@ class Rotation(Looking):
                 f"a delivery announces the credential {unknown[0]!r}, which {account.name} does not have",
                 hint=f"add it under {account.name}.credentials, then: syncd webhook replay",
             )
+        await keys.look()
         await self._remember(account, told, event.at or one.received_at, one)
         for other in self._accounts.values():
-            theirs = other.keys.configured if other.keys is not None and other is not account else {}
-            if all(name in theirs and theirs[name].reveal() == keys.configured[name].reveal() for name in told):
-                try:
+            if other is account or other.keys is None or any(name not in other.keys.configured for name in told):
+                continue
+            try:
+                if await _is_the_same(keys, other.keys, told):
                     await self._remember(other, told, event.at or one.received_at, one)
-                except SealError as error:  # a matter of this one: the rest are told, and the delivery is done
-                    reason = str(error)
-                    log.warning("rotation_not_told", partner=self._partner, integration=other.name, reason=reason)
+            except SealError as error:  # a matter of this one: the rest are told, and the delivery is done
+                reason = str(error)
+                log.warning("rotation_not_told", partner=self._partner, integration=other.name, reason=reason)
 
     async def _remember(self, account: Account, told: Mapping[str, Secret], announced_at: datetime, one: Taken) -> None:
         credentials = self._store.credentials
@@ -171,3 +173,12 @@ class Rotation(Looking):
             finally:
                 self._idle.set()
         return wait
+
+
+async def _is_the_same(keys: Keys, theirs: Keys, names: Iterable[str]) -> bool:
+    """Are these the same in both files, or in force at both? Who was added later has in its file what is in force by now.
+
+    Raises SealError where what is in force there does not open, StoreError.
+    """
+    await theirs.look()
+    return all(theirs.configured[name] == keys.configured[name] or theirs(name) == keys(name) for name in names)
