@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +11,12 @@ from syncd import codec
 from syncd.config.units import Duration
 from syncd.kit.registration import Registration
 from syncd.kit.shapes import Model, PartPath, Path, RecordPath
+
+SecretFrom = Literal["partner", "url", "key or url", "tokens"]
+"""Where the secret comes from that deliveries are verified by: the partner shows it; we make it up, as the last part of the
+URL; the partner shows a public key, or else as before; we make it up, and the partner asks for tokens with it."""
+_SECRETS_FROM: Final[Mapping[str, SecretFrom]] = {"none": "url", "airbnb": "key or url", "issued_token": "tokens"}
+"""By `verify`; of every other way the partner shows it."""
 
 
 class Answer(Model):
@@ -127,6 +134,15 @@ class Webhooks(Model):
     answer: Answer | None = Field(
         None, description="What a stored delivery is answered, also one that was known; left out: our 202, and 200."
     )
+
+    @property
+    def secret_from(self) -> SecretFrom:
+        return _SECRETS_FROM.get(self.verify, "partner")
+
+    @property
+    def known_by_url(self) -> bool:
+        """Is the secret the last part of the URL, unless there is a public key?"""
+        return self.secret_from in ("url", "key or url")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -21,14 +21,8 @@ _HEADERS: Final = {
     "twilio": "x-twilio-signature",
 }
 """Where a scheme's signature stands when a description names no header."""
-_URL_SECRETS: Final = frozenset({"none", "airbnb"})
 _FLIPPED_AT: Final = -6
 """The character a forged signature differs in: far enough from the end that base64 gives it no idle bits."""
-
-
-def known_by_url(rules: Webhooks) -> bool:
-    """Is the secret the last part of the URL?"""
-    return rules.verify in _URL_SECRETS
 
 
 def signed(rules: Webhooks, delivery: Delivery, secret: str, at: float, *, forged: bool = False) -> dict[str, str]:
@@ -37,7 +31,7 @@ def signed(rules: Webhooks, delivery: Delivery, secret: str, at: float, *, forge
     `forged`: the same with one character of the signature wrong. Of a partner that is known by its URL: none. A Standard
     Webhooks delivery has its `svix-id` or `webhook-id` already. Raises ConfigError where all we have is a public key.
     """
-    if known_by_url(rules):
+    if rules.known_by_url:
         if secret.lstrip().startswith("-----BEGIN"):
             raise ConfigError("only the partner can sign for this integration: we have its public key")
         return {}

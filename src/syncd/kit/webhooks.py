@@ -238,7 +238,7 @@ def believed(delivery: Delivery, events: Iterable[Event]) -> list[Event]:
 def _type(rules: Webhooks, fact: Any, delivery: Delivery) -> str:
     if rules.type is None:
         # The route of a partner that may be known by nothing else is a secret, and no type.
-        return delivery.route if rules.verify not in {"none", "airbnb"} else ""
+        return delivery.route if not rules.known_by_url else ""
     if rules.type.startswith(HEADER):
         kind = delivery.headers.get(rules.type.removeprefix(HEADER).strip())
     else:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from syncd.kit import Delivery, Driver, Headers, Secret
 from syncd.kit.deliveries import Webhooks
-from syncd.kit.signing import known_by_url, signed
+from syncd.kit.signing import signed
 from syncd.kit.verifying import URI_SIGNATURE, times
 from syncd.testing.sample_plays import NOW
 from syncd.testing.samples import Sample
@@ -70,7 +70,7 @@ def knows_a_second_try(driver: Driver, samples: Sequence[Sample]) -> None:
 
 def _again(rules: Webhooks, delivery: Delivery) -> dict[str, str]:
     """Its headers a minute later: the time and the signature are others, the id is not."""
-    if known_by_url(rules):
+    if rules.known_by_url:
         return dict(delivery.headers)
     fresh = signed(rules, delivery, _SECRET, (NOW + timedelta(minutes=1)).timestamp())
     return {**delivery.headers, **fresh}
@@ -116,7 +116,7 @@ def _signed(rules: Webhooks, delivery: Delivery, at: datetime) -> tuple[Delivery
     if rules.verify == "airbnb":
         private, public = _keys()
         return replace_headers(delivery, {**delivery.headers, **_by_rsa(delivery, private)}), public
-    if known_by_url(rules):
+    if rules.known_by_url:
         return Delivery(delivery.body, delivery.headers, delivery.url, delivery.method, _SECRET), _SECRET
     return replace_headers(delivery, {**delivery.headers, **signed(rules, delivery, _SECRET, at.timestamp())}), _SECRET
 
@@ -127,7 +127,7 @@ def _other(rules: Webhooks) -> str:
 
 def _forgeries(rules: Webhooks, true: Delivery, secret: str) -> Iterator[tuple[str, Delivery]]:
     """Everything anybody on the way could change."""
-    if known_by_url(rules) and rules.verify != "airbnb":
+    if rules.known_by_url and rules.verify != "airbnb":
         for route in ("", secret[:-1], secret + "x", secret.swapcase()):
             yield f"the address {route[:4]}...", Delivery(true.body, true.headers, true.url, true.method, route)
         return

@@ -29,7 +29,7 @@ from aiohttp import web
 from syncd.kit import Delivery as Signed
 from syncd.kit import Headers, put
 from syncd.kit.deliveries import Webhooks
-from syncd.kit.signing import known_by_url, signed
+from syncd.kit.signing import signed
 from syncd.testing.account import Account
 from syncd.testing.base import Call, Simulator
 from syncd.testing.collection import Entry, Raw, World
@@ -244,7 +244,7 @@ class StatedSimulator(Simulator):
         self.deliveries.post(event, body, name)
 
     def sign(self, target: Target, body: bytes, message_id: str) -> Mapping[str, str]:
-        if self.hooks is None or known_by_url(self.hooks):
+        if self.hooks is None or self.hooks.known_by_url:
             return {}
         own = {"webhook-id": message_id} if self.hooks.verify == "standard" else {}
         if self.hooks.verify == "twilio":
