@@ -14,6 +14,7 @@ from syncd import drivers
 from syncd.clock import SystemClock
 from syncd.config import Config, load
 from syncd.errors import ConfigError, OwnershipError, RejectedError
+from syncd.kit.deliveries import Webhooks
 from syncd.server import desk_subscriptions
 from syncd.server.address import url_of
 from syncd.subscriptions import Subscribers
@@ -42,7 +43,7 @@ class House:
         self.stage = stage or Stage()
         self.settings = settings
         self.held = self.takes = True
-        self.verify = "stripe"
+        self.verify: Any = "stripe"
         self.api: Api | None = self.stage.api
         self.written: list[tuple[str, str, Any]] = []
         self.desk = Subscribers(lambda: [self.account()], lambda: self.settings, lambda: self)  # type: ignore[list-item,return-value,arg-type]
@@ -53,7 +54,7 @@ class House:
             store=SimpleNamespace(credentials=self.stage), ownership=SimpleNamespace(held=self.held),
             driver=SimpleNamespace(
                 subscriptions=lambda options: self.api, takes_webhooks=self.takes,
-                spec=SimpleNamespace(webhooks=SimpleNamespace(verify=self.verify)),
+                spec=SimpleNamespace(webhooks=Webhooks(verify=self.verify)),
             ), partner="plain",
         )  # fmt: skip
 
@@ -116,23 +117,37 @@ async def test_where_the_partner_has_no_api_the_address_to_enter_there_is_told(t
     house.api = None
     told = await house.desk.list("one")
     assert (told["url"], told["steps"], told["subscriptions"]) == (OURS, [], [])
-    assert "enter that address" in told["by_hand"]
-    with pytest.raises(RejectedError, match=f"enter {OURS} in its own pages"):
+    assert f"enter {OURS} in its own pages" in told["by_hand"]
+    house.held = False
+    with pytest.raises(RejectedError) as caught:
         await house.desk.register("one", dry_run=False, who="ann")
-    house.takes = False
-    with pytest.raises(RejectedError, match="sends no webhooks"):
+    assert (str(caught.value), caught.value.hint) == (told["by_hand"], "syncd webhook list one")
+    house.settings = config(tmp_path, public="")
+    with pytest.raises(ConfigError, match="where partners reach"):
         await house.desk.list("one")
+    house.takes = False
+    for ask in (house.desk.list("one"), house.desk.repair("one", dry_run=False, who="ann")):
+        with pytest.raises(RejectedError, match="sends no webhooks"):  # an address would be of no use
+            await ask
     assert house.stage.calls == []
 
 
 @pytest.mark.parametrize(
     ("verify", "said"),
     [
-        ("issued_token", [f"{OURS}/token as the token address", "the text as the client secret", "long random text"]),
+        (
+            "issued_token",
+            [
+                f"enter {OURS} for",
+                f"{OURS}/token as the token address",
+                "the text as the client secret",
+                "long random text",
+            ],
+        ),
         ("none", [f"enter {OURS}/TEXT", "signs nothing", "long random text"]),
         (
             "airbnb",
-            ["enter that address", "(PEM)", "where they show none, put a long random text", f"enter {OURS}/TEXT"],
+            [f"enter {OURS} in", "(PEM)", "where they show none, put a long random text", f"enter {OURS}/TEXT"],
         ),
     ],
 )

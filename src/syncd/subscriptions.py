@@ -16,6 +16,7 @@ import structlog
 from syncd import drivers
 from syncd.config import Config, did_you_mean
 from syncd.errors import ConfigError, OwnershipError, RejectedError, SyncdError
+from syncd.kit.deliveries import SecretFrom
 from syncd.kit.issuing import ROUTE
 from syncd.store import Store
 from syncd.sync.account import Account
@@ -44,15 +45,10 @@ class Subscribers:
         return {account.name: list(account.plans) for account in self._accounts()}
 
     async def list(self, integration: str) -> dict[str, Any]:
-        by_hand = self._by_hand(integration)
+        with self._asking(integration):
+            by_hand = self._by_hand(self._account(integration))
         if by_hand:
-            none: dict[str, Any] = {"wanted": [], "subscriptions": [], "steps": [], "command": ""}
-            return {
-                "integration": integration,
-                "url": self._config().webhook_url(integration),
-                **none,
-                "by_hand": by_hand,
-            }
+            return {**_document(integration, self._url(integration)), "by_hand": by_hand}
         subscribing = await self._looked(integration)
         return self._told(integration, subscribing)
 
@@ -75,24 +71,18 @@ class Subscribers:
             except SyncdError as error:
                 say.warning("webhooks_not_looked_at", integration=account.name, reason=str(error))
 
-    def _by_hand(self, integration: str) -> str:
-        """What somebody does where the partner has no API for it, and syncd knows the address; else empty."""
-        account = next((account for account in self._accounts() if account.name == integration), None)
-        url = self._config().webhook_url(integration) if account is not None else ""
-        if account is None or not url or account.driver.subscriptions(account.options) is not None:
+    def _by_hand(self, account: Account) -> str:
+        """What somebody does where the partner has no API for it; else empty."""
+        if account.driver.subscriptions(account.options) is not None:
             return ""
         if not account.driver.takes_webhooks:
             raise RejectedError(f"{account.partner} sends no webhooks that its driver takes", hint="it is polled")
         rules = account.driver.spec.webhooks
-        return _entered(account.partner, rules.verify if rules is not None else "", url)
+        return _entered(account.partner, rules.secret_from if rules is not None else "partner", self._url(account.name))
 
     async def _change(
         self, integration: str, actions: Collection[Action], *, dry_run: bool, who: str
     ) -> dict[str, Any]:
-        by_hand = self._by_hand(integration)
-        if by_hand:
-            address = self._config().webhook_url(integration)
-            raise RejectedError(by_hand.replace("that address", address), hint=f"syncd webhook list {integration}")
         async with self._busy[integration]:
             subscribing = await self._looked(integration)
             if dry_run:
@@ -133,27 +123,33 @@ class Subscribers:
         return drivers.asking(name, "asked about its partner's subscriptions")
 
     def _subscribing(self, integration: str) -> Subscribing:
-        account = next((account for account in self._accounts() if account.name == integration), None)
-        if account is None:
-            names = [account.name for account in self._accounts()]
-            raise ConfigError(f"{integration} does not run here", hint=did_you_mean(integration, names))
+        account = self._account(integration)
+        api = account.driver.subscriptions(account.options)
+        if api is None:
+            raise RejectedError(self._by_hand(account), hint=f"syncd webhook list {integration}")
         if not account.ownership.held:
             raise OwnershipError(
                 f"another instance calls for {account.scope}: its partner is asked from there",
                 hint="the same command on that machine; or in a minute, if this one was just started after a crash",
             )
-        config = self._config()
-        _, settings = config.integrations[integration]
-        url = config.webhook_url(integration)
+        _, settings = self._config().integrations[integration]
+        in_file = settings.webhook is not None and bool(settings.webhook.secrets)
+        return Subscribing(account, api, self._url(integration), in_file=in_file)
+
+    def _account(self, integration: str) -> Account:
+        running = {account.name: account for account in self._accounts()}
+        if integration not in running:
+            raise ConfigError(f"{integration} does not run here", hint=did_you_mean(integration, running))
+        return running[integration]
+
+    def _url(self, integration: str) -> str:
+        url = self._config().webhook_url(integration)
         if not url:
             raise ConfigError(
                 "nothing says where partners reach this daemon",
                 hint="public_url under server in syncd.yaml, then a restart; or webhook: {url: ...} in the integration",
             )
-        api = account.driver.subscriptions(account.options)
-        if api is None:
-            raise RejectedError(self._by_hand(integration))
-        return Subscribing(account, api, url, in_file=settings.webhook is not None and bool(settings.webhook.secrets))
+        return url
 
     def _told(
         self,
@@ -167,14 +163,14 @@ class Subscribers:
     ) -> dict[str, Any]:
         due = subscribing.steps if steps is None else steps
         repair = any(step.action not in REGISTERING for step in due)
-        found: dict[str, Any] = {
-            "integration": integration,
-            "url": self._config().webhook_url(integration),
-            "wanted": sorted(subscribing.wanted),
-            "subscriptions": [_shown(each) for each in subscribing.found],
-            "steps": [{"action": step.action.value, "would": step.would} for step in due],
-            "command": "repair" if repair else "register",
-        }
+        found = _document(
+            integration,
+            self._config().webhook_url(integration),
+            wanted=sorted(subscribing.wanted),
+            subscriptions=[_shown(each) for each in subscribing.found],
+            steps=[{"action": step.action.value, "would": step.would} for step in due],
+            command="repair" if repair else "register",
+        )
         if dry_run is not None:
             found["dry_run"] = dry_run
             found["done"] = [{"action": step.action.value, "what": step.done} for step in done]
@@ -182,29 +178,50 @@ class Subscribers:
         return found
 
 
-def _entered(partner: str, verify: str, url: str) -> str:
-    """What is entered in a partner's own pages, by how its deliveries are verified."""
+def _document(
+    integration: str,
+    url: str,
+    *,
+    wanted: Sequence[str] = (),
+    subscriptions: Sequence[Mapping[str, Any]] = (),
+    steps: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+) -> dict[str, Any]:
+    """How an integration stands; without an API at the partner there is nothing but the address."""
+    return {
+        "integration": integration,
+        "url": url,
+        "wanted": list(wanted),
+        "subscriptions": list(subscriptions),
+        "steps": list(steps),
+        "command": command,
+    }
+
+
+def _entered(partner: str, secret_from: SecretFrom, url: str) -> str:
+    """What is entered in a partner's own pages, by where the secret comes from that its deliveries are verified by."""
     begin, below = (
         f"{partner} has no API for subscriptions",
         "under `webhook: {secrets: [{file: ...}]}` in the integration",
     )
     made_up = f"put a long random text of letters and digits {below}"
-    if verify == "issued_token":
-        return (
-            f"{begin}: {made_up}, and in its own pages enter that address for notifications and {url}/{ROUTE} as the token "
-            "address, with the text as the client secret (the client id is yours to choose)"
-        )
-    if verify == "none":
-        return (
-            f"{begin} and signs nothing: {made_up}, and in its own pages enter {url}/TEXT, with it in the place of TEXT"
-        )
-    if verify == "airbnb":
-        return (
-            f"{begin}: enter that address in its own pages, and put the public key they show (PEM) {below}; where they show "
-            f"none, {made_up}, and enter {url}/TEXT, with it in the place of TEXT"
-        )
-    where = "the driver's README says where"
-    return f"{begin}: enter that address in its own pages, and put the secret it shows {below}; {where}"
+    with_it = f"{url}/TEXT, with it in the place of TEXT"
+    match secret_from:
+        case "tokens":
+            return (
+                f"{begin}: {made_up}, and in its own pages enter {url} for notifications and {url}/{ROUTE} as the token "
+                "address, with the text as the client secret (the client id is yours to choose)"
+            )
+        case "url":
+            return f"{begin} and signs nothing: {made_up}, and in its own pages enter {with_it}"
+        case "key or url":
+            return (
+                f"{begin}: enter {url} in its own pages, and put the public key they show (PEM) {below}; where they show "
+                f"none, {made_up}, and enter {with_it}"
+            )
+        case "partner":
+            where = "the driver's README says where"
+            return f"{begin}: enter {url} in its own pages, and put the secret it shows {below}; {where}"
 
 
 def _shown(found: Found) -> dict[str, Any]:
