@@ -61,7 +61,6 @@ class Mortal:
             dress(name, lambda *_: "")
         # As the compiled reading would not come by here.
         kind.reading = lambda own, resource, adapter="": type(driver).__mro__[2].reading(own, resource, adapter)
-        self.desk.account.processor._readings.clear()
         database = type(self.store._database)
         for name in ("execute", "fetch", "fetchrow", "fetchval"):
             plain = getattr(database, name)

@@ -46,7 +46,3 @@ class Readings:
         if known is None:
             known = self._known[key] = self._driver.reading(target.resource, key[1])
         return known
-
-    def clear(self) -> None:
-        """Make them ready anew."""
-        self._known.clear()
