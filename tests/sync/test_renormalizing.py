@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from syncd.errors import OwnershipError, StoreError
 from syncd.store import Renormalization, Store
 from syncd.sync import renormalize_walk
 from syncd.sync.processor import Processor
@@ -341,6 +342,27 @@ async def test_a_fault_fails_it_with_its_reason_and_the_next_goes_on(store: Stor
     assert (one.state, one.reason) == ("failed", "RuntimeError: a fault")
     monkeypatch.undo()
     assert (await done(desk)).state == "done"
+
+
+@pytest.mark.parametrize("trouble", [StoreError("the database is away"), OwnershipError("somebody else's")])
+async def test_a_fault_that_cannot_be_noted_now_is_noted_later_and_ends_nothing_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch, trouble: StoreError
+):
+    desk = await opened(store)
+    fail, refusals = store.renormalizations.fail, [trouble]
+
+    def broken(*what: Any, **more: Any) -> Any:
+        raise RuntimeError("a fault")
+
+    async def failing(*what: Any, **more: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        await fail(*what, **more)
+
+    monkeypatch.setattr(desk.account.driver, "reading", broken)
+    monkeypatch.setattr(store.renormalizations, "fail", failing)
+    one = await done(desk)
+    assert (one.state, one.reason, refusals) == ("failed", "RuntimeError: a fault", [])
 
 
 async def test_one_that_ends_the_process_again_and_again_is_given_up_and_an_orderly_stop_is_no_death(store: Store):

@@ -96,15 +96,18 @@ class LongWork(Looking, Generic[Row]):
     async def _work(self, one: Row) -> None:
         account = self._accounts[one.integration]
         try:
-            await self._do(account, one)
+            try:
+                await self._do(account, one)
+            except StoreError:
+                raise
+            except Exception as error:
+                log.exception("work_crashed", partner=self._partner, work=f"{self.word} {one.id}")
+                await self._crashed(account, one, error)
         except OwnershipError as error:
             log.info(f"{self.word}_left", integration=account.name, resource=one.resource, reason=str(error))
         except StoreError as error:
             log.debug(f"{self.word}s_wait", partner=self._partner, reason=str(error))
             await self._clock.sleep(self.look_seconds)
-        except Exception as error:
-            log.exception("work_crashed", partner=self._partner, work=f"{self.word} {one.id}")
-            await self._crashed(account, one, error)
         finally:
             self._held.discard(account.name)
             if not self._held:
@@ -134,5 +137,5 @@ class LongWork(Looking, Generic[Row]):
         """Go on with one until its end, a failure, or a stop. Raises StoreError, OwnershipError."""
 
     async def _crashed(self, account: Account, one: Row, error: Exception) -> None:
-        """What to do about a fault of ours."""
+        """What to do about a fault of ours. Raises StoreError, OwnershipError."""
         await self._clock.sleep(self.look_seconds)
