@@ -68,7 +68,8 @@ class Deriver:
                 self.buries(found, one, error)
             else:
                 if whose:
-                    self._passes(found, one, f"it is of account {whose}, and none of the integrations here is")
+                    why = f"it is of account {whose}, which this integration is not of"
+                    self._passes(found, one, why, " of another account")
                 else:
                     await self._take(found, one, events, stamped)
         if stamped:
@@ -182,9 +183,9 @@ class Deriver:
         else:
             self._passes(found, one, f"nothing is done for {one.event_type or NAMELESS}")
 
-    def _passes(self, found: Derived, one: Taken, why: str) -> None:
-        """Nothing of this delivery is anything of ours."""
-        self._counts(found, one.event_type or NAMELESS, known=False)
+    def _passes(self, found: Derived, one: Taken, why: str, of: str = "") -> None:
+        """Nothing of this delivery is anything of ours. `of`: whose it is, since its type may be one that we do handle."""
+        self._counts(found, (one.event_type or NAMELESS) + of, known=False)
         rules = self._account.driver.spec.webhooks
         if rules is not None and rules.forgets:
             found.forgets.append(one.id)
