@@ -39,7 +39,7 @@ def test_every_outcome_has_words_and_a_mark() -> None:
 def test_what_is_unchanged_is_counted_and_shown_where_its_values_are_asked_for() -> None:
     dull = record("unchanged")
     assert render(found(dull)) == ["acme/boats: 1 record in 1 call: 1 unchanged; nothing was written"]
-    told = render(found(record("unchanged", fields=[{"field": "name", "here": "null", "there": '"Wim"'}])))
+    told = render(found(record("unchanged", fields=[{"field": "name", "here": '"Wim"', "there": '"Wim"'}])))
     assert told[1:] == ["  = b1  unchanged", '      name: "Wim"']
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,23 @@ async def test_each_record_is_judged_field_by_field_and_the_whole_database_stays
     assert by_id["t0001"]["fields"] == [{"field": "name", "here": "wrong", "there": "n"}]
     assert by_id["t0002"]["fields"] == [{"field": "name", "here": "n", "there": "renamed"}]
     assert by_id["t0004"]["reason"] == "what is stored is newer"
+    assert by_id["t0005"]["outcome"] == "unchanged"
+    assert {"field": "name", "here": "n", "there": "n"} in by_id["t0005"]["fields"]
+    assert all(each["here"] == each["there"] for each in by_id["t0005"]["fields"])
     assert "id" in by_id[""]["reason"]
     assert found["ended"]
     assert desk.partner.lanes >= {Lane.LOW}
+
+
+async def test_a_record_is_compared_in_the_words_of_the_adapter_that_a_pull_reads_it_by(store: Store):
+    desk = await opened(store, rest(adapters={"v2": {"fields": {"name": "name", "big": "size"}}}), records=1)
+    await desk.pull()
+    assert (await dry_runs(desk).dry_run("acme", "things", 9))["counts"] == {"unchanged": 1}
+    desk.plans["things"] = replace(desk.plans["things"], adapter="v2")
+    found = await dry_runs(desk).dry_run("acme", "things", 9, values=True)
+    assert found["counts"] == {"changed": 1}
+    told = {one["field"]: (one["here"], one["there"]) for one in found["records"][0]["fields"]}
+    assert told == {"size": ("0", "null"), "big": ("null", "0")}
 
 
 async def test_no_more_is_asked_for_than_is_wanted_and_values_are_not_shown_unless_they_are(store: Store):

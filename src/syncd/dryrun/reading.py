@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from syncd.errors import GoneError, PayloadError
-from syncd.kit import Driver, Item, Resource, Response
+from syncd.kit import Item, Resource, Response
 from syncd.model import Checkpoint, Mode
 from syncd.store.comparisons import Kept
 from syncd.sync.account import Account
@@ -228,18 +228,20 @@ class DryRun(Unhurried):
             if there.deleted:
                 live = kept is not None and kept.deleted_at is None
                 return Shown(name, external_id, Outcome.DELETED if live else Outcome.UNCHANGED)
-            difference = differing(self.account.driver, resource, kept, there, adapter)
-            fields = () if difference is None else difference.fields
-            if kept is None or kept.deleted_at is not None or difference is None:
-                fields = _all_fields(self.account.driver, resource, there, adapter)
+            # In the words of the adapter that a pull reads by, whichever made the row.
+            here = kept if kept is None else replace(kept, adapter=adapter)
+            difference = differing(self.account.driver, resource, here, there, adapter)
+            if kept is None or kept.deleted_at is not None:
+                fields = self.account.driver.reading(resource, adapter).fields(there.item.raw or {})
+                note = difference.note if difference is not None else ""
+                new = tuple(FieldDifference(field, None, value) for field, value in fields.items())
+                return Shown(name, external_id, Outcome.ADDED, new, note)
         except Exception as error:
             return Shown(name, external_id, Outcome.REJECTED, reason=_said(error))
-        if kept is None or kept.deleted_at is not None:
-            note = difference.note if difference is not None else ""
-            return Shown(name, external_id, Outcome.ADDED, fields, note)
         if difference is None:
-            return Shown(name, external_id, Outcome.UNCHANGED, fields)
-        return Shown(name, external_id, Outcome.CHANGED, fields, difference.note)
+            same = tuple(FieldDifference(field, value, value) for field, value in kept.data.items())
+            return Shown(name, external_id, Outcome.UNCHANGED, same)
+        return Shown(name, external_id, Outcome.CHANGED, difference.fields, difference.note)
 
 
 def _with_few(resource: Resource, limit: int) -> Resource:
@@ -255,11 +257,6 @@ def _older(there: There, kept: Kept) -> bool:
     if there.updated_at is not None and kept.source_updated_at is not None:
         return there.updated_at < kept.source_updated_at
     return False
-
-
-def _all_fields(driver: Driver, resource: Resource, there: There, adapter: str) -> tuple[FieldDifference, ...]:
-    fields = driver.reading(resource, adapter).fields(there.item.raw or {})
-    return tuple(FieldDifference(name, None, value) for name, value in fields.items())
 
 
 def _said(error: Exception) -> str:
