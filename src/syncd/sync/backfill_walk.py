@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from syncd.errors import GoneError, RejectedError
+from syncd.errors import GoneError
 from syncd.kit import Response
 from syncd.model import Checkpoint, Lane, Mode
 from syncd.store import Backfill, NewTask
 from syncd.sync.account import Account
 from syncd.sync.careful import FRAME, NEWEST, NEXT, REQUEST, Careful
+from syncd.sync.gone import refused
 from syncd.sync.listing import ChildListing, Listing, Step
 from syncd.sync.listings import listing_of
 from syncd.sync.page import PageIn, PageRead
@@ -55,7 +56,7 @@ class Walk:
             )
         except GoneError as error:
             if self._step.parent_id is None:
-                raise RejectedError(str(error), hint=error.hint, status=error.status) from None
+                raise refused(error) from None
         finally:
             self.spent += stats.calls
         read, newest_at = PageRead(), None

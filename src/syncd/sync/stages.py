@@ -19,6 +19,7 @@ from syncd.sync.careful import REQUEST, Careful
 from syncd.sync.committing import Committer, ReadPage
 from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure
+from syncd.sync.gone import refused
 from syncd.sync.inflight import Hold
 from syncd.sync.let_in import all_the_same, as_of_one_place
 from syncd.sync.line import Line
@@ -147,9 +148,7 @@ class Stages:
         except GoneError as error:
             if step.parent_id is None and not self._passes_over(step, error):
                 # A 404 on a listing says that we ask wrongly, never that records are gone (R9).
-                raise RejectedError(
-                    str(error), hint=error.hint, status=error.status, code=error.code, request_id=error.request_id
-                ) from None
+                raise refused(error) from None
             return Fetched(step, None, stats.calls, stats.waited_seconds)
         except RejectedError as error:
             if not self._passes_over(step, error):
