@@ -41,7 +41,7 @@ async def believe(account: Account, plan: ResourcePlan, gone: GoneError, task: T
     to be believed of a stored one: what another call is refused with, or the same as a refusal.
 
     Said by a word of permission, the account as a whole has to be let in, and to the listing of such records: that is asked
-    after the refusal, once for all that come before it is asked.
+    after the refusal, once for all that come before it is asked. Where there are several listings, none of them proves it.
     """
     resource, refusal = plan.resource, account.proofs.refused()
     await _ask_for_account(account, gone, task, refusal)
@@ -51,6 +51,8 @@ async def believe(account: Account, plan: ResourcePlan, gone: GoneError, task: T
             raise refused(gone)
         return False
     if gone.status in _DENIALS and resource.parent is None and resource.reads in ("full", "incremental"):
+        if len(account.driver.places(resource)) > 1:  # which of them it is of nobody says, and each has rights of its own
+            raise refused(gone)
         listing = account.driver.request(resource, Checkpoint("", plan.name))
         await account.proofs.ask(
             f"list {plan.name}", refusal, task.lane, lambda: account.session.call(listing, lane=task.lane)
