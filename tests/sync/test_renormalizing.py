@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from syncd.errors import OwnershipError, StoreError
+from syncd.kit import Reading
 from syncd.store import Renormalization, Store
 from syncd.sync import renormalize_walk
 from syncd.sync.processor import Processor
@@ -166,6 +167,32 @@ async def test_a_record_the_adapter_cannot_read_stays_and_becomes_a_reject_and_h
     again = await done(desk)
     assert (again.healed, again.rejected) == (1, 0)
     assert await store.rejects.list("acme") == []
+
+
+async def test_a_fault_of_the_driver_becomes_the_reject_that_a_listing_makes_of_it_and_is_shown_without_values(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    desk = await opened(store, 2)
+    reading = desk.driver.reading
+
+    def faulty(resource: Any, adapter: str = "") -> Reading:
+        found = reading(resource, adapter)
+
+        def read(raw: dict[str, Any]) -> dict[str, Any]:
+            if adapter == "v2" and raw["id"] == "t0001":
+                raise KeyError("her name")
+            return found.fields(raw)
+
+        return found._replace(fields=read)
+
+    monkeypatch.setattr(desk.driver, "reading", faulty)
+    one = await done(desk, adapter="v2", dry=True)
+    assert [each for each in one.examples if "refused" in each] == [
+        {"id": "t0001", "refused": "KeyError in the driver"}
+    ]
+    await done(desk)
+    (reject,) = await store.rejects.list("acme")
+    assert (reject.reason, reject.adapter) == ("KeyError in the driver: 'her name'", "v2")
 
 
 async def test_a_reject_that_is_sound_now_becomes_a_record_and_one_that_is_not_stays_as_it_is(store: Store):

@@ -18,7 +18,7 @@ from syncd.sync.ahead import Ahead
 from syncd.sync.page import PageIn, PageRead, merged
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.shadow import UNREAD, differing, example
-from syncd.sync.unsound import FAULTS
+from syncd.sync.unsound import FAULTS, said, unsound
 
 BATCH = 1_000
 EXAMPLES = 20
@@ -103,20 +103,12 @@ class Walk:
                     made = {**{name: value for name, value in record.data.items() if name in known}, **made}
                 mapped = codec.dumps_storable(made)
             except FAULTS as error:
-                why = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver"
                 batch.rejected += 1
                 fields[UNREAD] += 1
-                examples.append({"id": record.external_id, "refused": why[:200]})
-                rejects.append(
-                    Reject(
-                        codec.dumps(record.raw),
-                        why[:500],
-                        record.external_id,
-                        self._plan.name,
-                        adapter=adapter,
-                        cause=self._cause,
-                    )
-                )
+                examples.append({"id": record.external_id, "refused": said(error)[:200]})
+                reject = unsound(self._plan.name, record.external_id, record.raw, error, self._cause)
+                reject.adapter = adapter
+                rejects.append(reject)
                 continue
             if self._one.dry and record.data is not None:
                 there = codec.loads(mapped)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd import codec
-from syncd.errors import PayloadError
 from syncd.kit import Driver, Raw, Resource
 from syncd.store import Tried
 from syncd.sync.differences import shown
+from syncd.sync.unsound import FAULTS, said
 
 MOST_EXAMPLES = 20
 """Kept between two reports."""
@@ -46,12 +46,11 @@ class Trial:
         try:
             there = self.driver.reading(self.resource, self.adapter).fields(raw)
             codec.dumps_storable(there)
-        except (Exception, SystemExit) as error:
+        except FAULTS as error:
             self.refused += 1
             self.differing += 1
             self.fields[UNREAD] += 1
-            why = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver"
-            self._keep(external_id, {"refused": why[:200]})
+            self._keep(external_id, {"refused": said(error)[:200]})
             return
         found = differing(here, there)
         if found:

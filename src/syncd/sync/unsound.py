@@ -12,9 +12,14 @@ FAULTS = (Exception, SystemExit)
 """What a driver may do to one record: also `sys.exit` is a fault of this record, and no reason to go."""
 
 
+def said(error: BaseException) -> str:
+    """Why a record cannot be read, as it is shown: of a fault in the driver only its kind, since its text may hold a value."""
+    return str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver"
+
+
 def unsound(resource: str, external_id: str | None, raw: Raw, error: BaseException, cause: str) -> Reject:
     """The row an unsound record becomes. One without an id is known by its content."""
-    reason = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver: {error}"
+    reason = said(error) if isinstance(error, PayloadError) else f"{said(error)}: {error}"
     try:
         document = codec.dumps(raw)
     except PayloadError:
