@@ -13,7 +13,7 @@ FAULTS = (Exception, SystemExit)
 
 
 def said(error: BaseException) -> str:
-    """Why a record cannot be read, as it is shown: of a fault in the driver only its kind, since its text may hold a value."""
+    """Why a record cannot be read, as it is shown: of a fault in the driver its kind alone, its text may hold a value."""
     return str(error) if isinstance(error, PayloadError) else f"{type(error).__name__} in the driver"
 
 
