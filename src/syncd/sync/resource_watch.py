@@ -15,7 +15,7 @@ from syncd.kit.inferred import Inferred, difference, learn
 from syncd.kit.shape_tree import ANY, joined
 from syncd.store import SchemaWrite, StoredSchema
 from syncd.sync.rejections import FROZEN
-from syncd.sync.schema_news import News
+from syncd.sync.schema_news import SHOWN, News, explained
 
 log = structlog.get_logger()
 
@@ -27,8 +27,6 @@ LEARN_AFTER = timedelta(days=7)
 """So long a new field, or a new kind of one, is told; then it is taken for granted."""
 WRITE_AFTER = timedelta(seconds=60)
 """Counts that rise are written down so often; what is new, at once."""
-SHOWN = 3
-"""Fields named in one line."""
 FEW = 20
 RECENT = 256
 """Ids of records that came in pages of a few, so that the same ones do not count again and again."""
@@ -196,26 +194,12 @@ class ResourceWatch:
 
     def explanation(self) -> Explanation | None:
         """What to say of it; None where there is nothing new."""
-        if not self.news:
-            return None
-        told = sorted(self.news.values(), key=lambda each: (each.is_harmless, each.path))
-        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-        fields = "; ".join(f"field {each}" for each in told[:SHOWN])
-        kept_out = ", and such records are kept out" if self.policy is Policy.FREEZE else ""
-        return Explanation(
-            "schema-changed",
-            f"{self.resource}: schema changed: {fields}{more}{kept_out}",
-            since=min(each.since for each in told),
-            cause="the partner sends its records in another shape than before",
-            action=f"syncd schema accept {self.integration}/{self.resource}",
-        )
+        return explained(self.integration, self.resource, self.news.values(), kept_out=self.policy is Policy.FREEZE)
 
     @property
     def is_trouble(self) -> bool:
         """Does it degrade the resource? New fields that nobody has asked for do not, unless they keep records out."""
-        return bool(self.news) and (
-            self.policy is Policy.FREEZE or any(not each.is_harmless for each in self.news.values())
-        )
+        return any(self.policy is Policy.FREEZE or not each.is_harmless for each in self.news.values())
 
     def load(self, row: StoredSchema) -> None:
         """Go on from what is stored."""

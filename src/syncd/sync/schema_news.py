@@ -1,14 +1,17 @@
-"""One field that is not as it was known, as it is told and stored."""
+"""One field that is not as it was known: told, counted until it is over, worded and stored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from syncd.explain import Explanation
 from syncd.kit.inferred import Departure
 
+SHOWN = 3
+"""Fields named in one line."""
 SOUND_LEAST = 200
 """Of what is never read whole: so many sound records in a row, and twenty times the odd ones, end a change."""
 
@@ -70,3 +73,20 @@ class News:
     def from_json(cls, stored: Mapping[str, Any]) -> News:
         times = {name: datetime.fromisoformat(str(at)) for name in ("since", "last_at") if (at := stored.get(name))}
         return cls(**{**stored, **times})
+
+
+def explained(integration: str, resource: str, news: Collection[News], *, kept_out: bool) -> Explanation | None:
+    """What is said of these; None where there are none. `kept_out`: so are the records that have it."""
+    if not news:
+        return None
+    told = sorted(news, key=lambda each: (each.is_harmless, each.path))
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    fields = "; ".join(f"field {each}" for each in told[:SHOWN])
+    outside = ", and such records are kept out" if kept_out else ""
+    return Explanation(
+        "schema-changed",
+        f"{resource}: schema changed: {fields}{more}{outside}",
+        since=min(each.since for each in told),
+        cause="the partner sends its records in another shape than before",
+        action=f"syncd schema accept {integration}/{resource}",
+    )
