@@ -51,7 +51,6 @@ class Role:
 
 SIGNED = "whsec_" + secrets.token_hex(16)
 """What a person pastes at both ends where syncd does not subscribe by itself."""
-"""Makes the address of an unsigned partner a secret."""
 ACCOUNT = "AC5c0de5c0de5c0de5c0de5c0de5c0dea1"
 
 CAST: dict[str, Role] = {
