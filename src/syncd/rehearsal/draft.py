@@ -159,7 +159,7 @@ def accounts_of(driver: Driver, delivery: Delivery) -> tuple[str, ...]:
 
 def of_account(driver: Driver, found: Rehearsal, wish: Wish, own: str) -> Wish:
     """The wish, with the account `own` in the place of the one that the sample names. What was set stays."""
-    named = accounts_of(driver, found.delivery) if own else ()
+    named = accounts_of(driver, found.delivery)
     if not named or own in named or named[0] in map(str, wish.settings.values()):
         return wish
     return replace(wish, renames={**wish.renames, named[0]: own})

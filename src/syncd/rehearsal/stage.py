@@ -80,7 +80,8 @@ class Stage:
 
         names = Names(self._store, driver, integration, partner.options_for(integration))
         own = driver.account(partner.options_for(integration))
-        wish = of_account(driver, made(wish), wish, own)
+        if own:
+            wish = of_account(driver, made(wish), wish, own)
         found, wish = await self._placed(names, made, wish)
         if external_id is None and not any(map(_writes, found.events)):
             stored = await self._some(integration, await names.of(found.events))
@@ -95,11 +96,14 @@ class Stage:
         cautions = _cautions(partner, driver, integration, () if forged or stale_seconds else events)
         if external_id is not None and not (forged or stale_seconds):
             cautions += _strange(before)
-        named = accounts_of(driver, sent) if own and isinstance(verdict, Accepted) else ()
-        if named and own not in named:
-            whose = getattr(verdict, "handed", "")
-            became = f"stored as one of {whose}" if whose else "counted and dropped, if no integration is of that one"
-            cautions.append(f"it names account {named[0]}, and {integration} is of {own}: it is {became}")
+        if own and isinstance(verdict, Accepted):
+            named = accounts_of(driver, sent)
+            if named and own not in named:
+                whose = verdict.handed
+                became = (
+                    f"stored as one of {whose}" if whose else "counted and dropped, if no integration is of that one"
+                )
+                cautions.append(f"it names account {named[0]}, and {integration} is of {own}: it is {became}")
         note = {"type": kind, "event_id": found.event_id, "records": [each.external_id for each in events]}
         await self._store.audit.add(who, "webhook_rehearsed", integration=integration, after=note)
         return {
