@@ -166,12 +166,16 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatc
 
 
 def test_the_example_of_a_driver_in_a_checkout_shows_its_own_defaults_and_no_other_partners() -> None:
-    template = (Path(__file__).resolve().parents[2] / "config" / "partners" / "rest.yaml.example").read_text("utf-8")
+    examples = Path(__file__).resolve().parents[2] / "config" / "partners"
+    template = (examples / "rest.yaml.example").read_text("utf-8")
     choices = plain_choices("acme")
     text = yaml_text.example_yaml(choices, template)
     assert "strategy: incremental " in text, "its listing is asked for what changed"
     assert "rest" not in re.findall(r"[\w.]+", text.partition("driver: acme")[2])
-    assert not re.search(r"specs/rest|/rest\b|boat", text)
+    assert not re.search(r"specs/rest|/rest\b|boat|stated above", text)
+    assert "#   tiers: [5/s]                # used whole, unlike what is stated\n" in text
+    others = (examples / "stripe.yaml.example").read_text("utf-8").splitlines()
+    assert text.splitlines()[3] == others[3], "the same is said of every driver's keys"
     found = choices.resources[0]
     whole = replace(choices, resources=(replace(found, rows=replace(found.rows, since="")),))
     assert "strategy: full " in yaml_text.example_yaml(whole, template)

@@ -177,7 +177,10 @@ def example_yaml(choices: Choices, template: str) -> str:
         ("scope: boatyard", f"scope: {name}_main"),
         ("boatyard", name),
         ("#   boats:", f"#   {first}:"),
-        ("[14/s, 420/min]", "[5/s]"),
+        (
+            "[14/s, 420/min]      # used whole, unlike what is stated above",
+            "[5/s]                # used whole, unlike what is stated",
+        ),
         ("concurrency: 4", "concurrency: 2"),
         ("strategy: incremental ", f"strategy: {strategy:<12}"),
         ("page_size: 50", f"page_size: {resource.page_size or 50}"),
@@ -193,7 +196,7 @@ def example_yaml(choices: Choices, template: str) -> str:
 {head.partition(chr(10))[0]}
 #
 # {choices.title}. Copy to {name}.yaml (the file's name is the partner's name), put the secrets in place, run `syncd check`.
-# Every key is shown with its default, commented out; docs/configuration.md explains each.
+# Every key is shown, commented out, with its default where it has one; docs/configuration.md explains each.
 
 driver: {name}
 {text}
