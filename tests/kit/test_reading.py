@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from syncd import drivers
 from syncd.kit import DriverSpec, Resource
-from syncd.kit.reading import SpecError, parse
+from syncd.kit.reading import SpecError, parse, replaced
 from syncd.kit.reference import reference
 
 SOUND: dict[str, Any] = {
@@ -67,6 +68,10 @@ def rows(**change: Any) -> list[tuple[str, str, str]]:
         ({"page_size": 0}, "page_size", "greater than or equal to 1", ""),
         ({"adapters": {"v2": {"filds": {}}}}, "adapters.v2.filds", "no key", "did you mean fields?"),
         ({"deleted": {"from": "x", "value": "y"}}, "deleted.value", "no key", "did you mean values?"),
+        ({"attests": {"resorce": "x"}}, "attests.resorce", "no key", "did you mean resource?"),
+        ({"queue": {"withi": "20m"}}, "queue.withi", "no key", "did you mean within?"),
+        ({"each": [{"optoin": "a"}]}, "each.0.optoin", "no key", "did you mean option?"),
+        ({"pushes": {"create": {"confrim": {}}}}, "pushes.create.confrim", "no key", "did you mean confirm?"),
     ],
     ids=str,
 )
@@ -97,6 +102,8 @@ def test_a_mistake_in_a_resource_is_told_at_its_place(
         ({"limits": {"headers": "x ratelimit"}}, "limits.headers", "begins no header's name", ""),
         ({"limits": {"headers": {"window": 60}}}, "limits.headers", "`window` is a time such as 60s", ""),
         ({"errors": {"statuses": {403: "expired"}}}, "errors.statuses.403", "expected 'auth'", ""),
+        ({"xml": {"lsits": ["a"]}}, "xml.lsits", "no key", "did you mean lists?"),
+        ({"webhooks": {"account": {"namd": "host"}}}, "webhooks.account.namd", "no key", "did you mean named?"),
         ({"webhooks": {"verify": "hmac_sha265"}}, "webhooks.verify", "expected", "did you mean hmac_sha256?"),
         ({"resources": {"a": {"path": "/{parent.id}", "parent": "b"}}}, "", "no resource 'b'", ""),
         (
@@ -128,6 +135,17 @@ def test_all_mistakes_are_told_at_once_and_none_twice() -> None:
     found = troubles(resources=resources, extra=1)
     assert len(found) == len(set(found))
     assert {path.split(".")[1] if "." in path else path for path, _, _ in found} == {"a", "b", "c", "extra"}
+
+
+def test_a_part_that_is_read_by_itself_has_the_hints_of_that_part() -> None:
+    (finding,) = drivers.facts()["attio"].rules({"hedaer": "X"})
+    assert (finding.path, finding.help) == (("hedaer",), "did you mean header?")
+    with pytest.raises(SpecError) as caught:
+        replaced(Resource(name="rows", path="/rows"), {"filds": {}, "one": {"pth": "/rows/{id}"}})
+    assert {one.path: one.help for one in caught.value.troubles if "no key" in one.message} == {
+        ("filds",): "did you mean fields?",
+        ("one", "pth"): "did you mean path?",
+    }
 
 
 def test_a_refused_description_says_so_in_one_message_with_a_hint() -> None:

@@ -128,7 +128,7 @@ def of_integration(partner: PartnerConfig, name: str, usual: Driver) -> Driver:
     try:
         return kind(ruled(spec, hook.rules))
     except ValidationError as error:
-        first = troubles(error, dict(hook.rules))[0]
+        first = troubles(error, dict(hook.rules), Webhooks)[0]
         raise DriverError(partner.driver, f"webhook.rules of {name}: {first}", hint=first.help) from None
 
 
@@ -198,7 +198,8 @@ class DriverFacts:
                 ruled(spec, given)
         except ValidationError as error:
             return tuple(
-                Finding(trouble.path, trouble.message, trouble.help) for trouble in troubles(error, dict(given))
+                Finding(trouble.path, trouble.message, trouble.help)
+                for trouble in troubles(error, dict(given), Webhooks)
             )
         except SyncdError:  # said where the driver is named
             return ()

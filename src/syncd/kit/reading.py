@@ -5,38 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from syncd.errors import ConfigError
-from syncd.kit.auth import Auth
-from syncd.kit.by_id import Many, One
-from syncd.kit.deliveries import Answer, Rotation, Webhooks
-from syncd.kit.failures import Errors
-from syncd.kit.limits import Breaker, Limits, Tier
-from syncd.kit.listing import Each, Inner, Pages, Since, Then, Windows
 from syncd.kit.paths import MISSING, kind
-from syncd.kit.registration import Call, Change, Listing, Registration, SecretCall
-from syncd.kit.resource import Adapter, Forget, Resource
-from syncd.kit.shapes import Deleted, MappedField, Stamp
-from syncd.kit.spec import DriverSpec, Option, Probe, Quality
-from syncd.kit.unsettled import Unsettled
-
-_MODELS: Final[dict[str, type[BaseModel]]] = {
-    "auth": Auth, "limits": Limits, "breaker": Breaker, "errors": Errors, "webhooks": Webhooks, "test": Probe,
-    "quality": Quality, "pages": Pages, "since": Since, "then": Then, "one": One, "many": Many,
-    "updated": Stamp, "order": Stamp,
-    "deleted": Deleted, "unsettled": Unsettled, "answer": Answer,
-    "rotation": Rotation, "each": Each, "windows": Windows, "inner": Inner, "forget": Forget,
-    "subscriptions": Registration, "list": Listing, "create": Call, "read": Call, "remove": Call, "change": Change,
-    "secret_call": SecretCall,
-}  # fmt: skip
-_INSIDE: Final[dict[str, type[BaseModel]]] = {
-    "resources": Resource, "alternatives": Resource, "adapters": Adapter, "fields": MappedField, "options": Option,
-    "tiers": Tier,
-}  # fmt: skip
-
+from syncd.kit.resource import Resource
+from syncd.kit.spec import DriverSpec
 
 _OTHER_FORM: Final = frozenset({"input should be a valid string", "input should be a valid tuple"})
 
@@ -68,7 +44,7 @@ def replaced(resource: Resource, given: Mapping[str, Any]) -> Resource:
     try:
         read = Resource.model_validate({**beside, **given})
     except ValidationError as error:
-        raise SpecError(troubles(error, given)) from None
+        raise SpecError(troubles(error, given, Resource)) from None
     changed = {name: getattr(read, name) for name in read.model_fields_set - set(beside)}
     if "fields" in changed:
         changed["fields"] = {**resource.fields, **read.fields}
@@ -91,24 +67,27 @@ def parse(given: Mapping[str, Any]) -> DriverSpec:
         raise SpecError(troubles(error, given)) from None
 
 
-def troubles(error: ValidationError, given: Mapping[str, Any]) -> list[Trouble]:
-    """Pydantic's findings in our words, each at a place that exists in the document, without repetition."""
+def troubles(error: ValidationError, given: Mapping[str, Any], model: type[BaseModel] = DriverSpec) -> list[Trouble]:
+    """Pydantic's findings in our words, each at a place that exists in the document, without repetition.
+
+    `model`: what the document was read as.
+    """
     found: dict[tuple[tuple[str | int, ...], str], Trouble] = {}
     for detail in error.errors(include_url=False, include_context=True):
         path = _real(detail["loc"], given)
-        trouble = _told(path, detail, given)
+        trouble = _told(path, detail, model)
         found.setdefault((trouble.path, trouble.message), trouble)
     # Where one of two allowed forms was tried and went wrong further in, that the other form does not fit is no news.
     deeper = {path[:end] for path, _ in found for end in range(len(path))}
     return [one for one in found.values() if not (one.path in deeper and one.message in _OTHER_FORM)]
 
 
-def _told(path: tuple[str | int, ...], detail: Any, given: Mapping[str, Any]) -> Trouble:
+def _told(path: tuple[str | int, ...], detail: Any, model: type[BaseModel]) -> Trouble:
     context = detail.get("ctx") or {}
     match detail["type"]:
         case "extra_forbidden":
             name = path[-1] if path else ""
-            return Trouble(path, f"there is no key {name!r} here", _near(str(name), _keys(path[:-1])))
+            return Trouble(path, f"there is no key {name!r} here", _near(str(name), _keys(model, path[:-1])))
         case "missing":
             last = detail["loc"][-1] if detail["loc"] else ""
             return Trouble(path, f"the key {last!r} is missing")
@@ -137,20 +116,33 @@ def _real(loc: Sequence[str | int], given: Any) -> tuple[str | int, ...]:
     return tuple(found)
 
 
-def _keys(path: Sequence[str | int]) -> list[str]:
-    """The keys known at a place, to guess what a wrong one was meant to be."""
-    model: type[BaseModel] | None = DriverSpec
-    inside: type[BaseModel] | None = None
+def _keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """The keys known at a place in what a model describes, to guess what a wrong one was meant to be."""
+    at: Any = model
     for step in path:
-        if inside is not None:
-            model, inside = inside, None
-        elif step in _INSIDE:
-            inside = _INSIDE[str(step)]
-        else:
-            model = _MODELS.get(str(step))
-    if model is None or inside is not None:
-        return []
-    return [field.alias or name for name, field in model.model_fields.items()]
+        at = _below(at, step) if isinstance(step, str) else at  # a list's entries are of one form
+    known = (field.alias or name for form in _models(at) for name, field in form.model_fields.items())
+    return list(dict.fromkeys(known))
+
+
+def _below(stated: Any, key: str) -> Any:
+    """What the value of a key may be, as its model or mapping states it; None where neither does."""
+    for model in _models(stated):
+        for name, field in model.model_fields.items():
+            if key in {name, field.alias}:
+                return field.annotation
+    return next((get_args(form)[1] for form in _forms(stated) if get_origin(form) is dict), None)
+
+
+def _models(stated: Any) -> list[type[BaseModel]]:
+    return [form for form in _forms(stated) if isinstance(form, type) and issubclass(form, BaseModel)]
+
+
+def _forms(stated: Any) -> list[Any]:
+    """The types and mappings in what is stated of a value: of each of several forms, and of a list its entries'."""
+    if isinstance(stated, type) or get_origin(stated) is dict:
+        return [stated]
+    return [form for inner in get_args(stated) for form in _forms(inner)]
 
 
 def _near(name: str, known: Sequence[str]) -> str:
