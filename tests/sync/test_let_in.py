@@ -25,6 +25,7 @@ from syncd.kit import Request
 from syncd.kit.listing import Each
 from syncd.model import Lane
 from syncd.store import NewTask, Store
+from syncd.sync import let_in
 from syncd.sync.account import Account
 from syncd.sync.pull import Pull
 from syncd.testing.clock import FakeClock
@@ -176,6 +177,20 @@ async def test_tasks_that_are_refused_together_ask_together(desk: Desk):
     await asyncio.gather(*(desk.worker.run([task]) for task in await desk.take_tasks()))
     assert 1 <= calls.count("/me") <= 3, "not twenty times"
     assert len(await desk.store.tasks.list("acme")) == 20 and desk.account.may_call()
+
+
+async def test_a_word_of_permission_from_the_test_is_of_the_credential_and_keeps_all_that_is_known_of_the_call(
+    desk: Desk,
+):
+    known = {"status": 403, "code": "no_scope", "request_id": "r7", "partner": "plain", "integration": "acme"}
+    answer = RejectedError("no right", **known)  # type: ignore[arg-type]
+    answer.evidence = {"request": {"path": "/me"}}
+    of_two_yards(desk.account, raising(answer))
+    with pytest.raises(AuthError, match="no right") as told:
+        await let_in.ask(desk.account, desk.account.proofs.refused(), Lane.NORMAL)
+    assert told.value.permanent and "lacks all rights" in told.value.hint
+    assert {name: getattr(told.value, name) for name in known} == known
+    assert told.value.evidence == answer.evidence
 
 
 @pytest.mark.parametrize("each_of_an_option", [True, False])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from syncd.errors import AuthError, GoneError, PayloadError, RejectedError, TransientError
 from syncd.model import Lane
 from syncd.sync.account import Account
-from syncd.sync.troubles import shut_out
 
 
 async def ask(account: Account, refusal: int, lane: Lane) -> None:
@@ -20,7 +19,21 @@ async def _test(account: Account, lane: Lane) -> None:
     try:
         await account.session.call(account.driver.test(account.options), lane=lane)
     except RejectedError as error:
-        raise shut_out(error) or error from None
+        if error.status not in (401, 403):
+            raise
+        told = AuthError(  # a word of permission is there no matter of one call, but of all
+            str(error),
+            hint="the credential lacks all rights: give them back at the partner, or another credential",
+            permanent=True,
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+            partner=error.partner,
+            integration=error.integration,
+            resource=error.resource,
+        )
+        told.evidence = error.evidence
+        raise told from None
 
 
 async def all_the_same(account: Account, error: AuthError, lane: Lane) -> bool:

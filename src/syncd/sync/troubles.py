@@ -12,21 +12,12 @@ from syncd.errors import (
     PayloadError,
     PoisonError,
     RateLimitError,
-    RejectedError,
     StoreError,
 )
 from syncd.explain import NOTHING_TO_DO, Explanation
 from syncd.kit import Resource
 from syncd.store import KILLED, Sweep
 from syncd.sync import outage
-
-
-def shut_out(error: BaseException | None) -> BaseException | None:
-    """What the credential's own test was refused with: a word of permission is there no matter of one call, but of all."""
-    if isinstance(error, RejectedError) and error.status in (401, 403):
-        hint = "the credential lacks all rights: give them back at the partner, or another credential"
-        return AuthError(str(error), permanent=True, status=error.status, code=error.code, hint=hint)
-    return error
 
 
 def explain_error(integration: str, resource: str, error: BaseException, since: datetime) -> Explanation:
