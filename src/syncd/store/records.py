@@ -227,6 +227,17 @@ class Records:
         )
         return {each["resource"]: (each[1], each[2]) for each in found}
 
+    async def below(self, integration: str, resource: str, parent_id: str) -> list[str]:
+        """Ids of the live records below one parent."""
+        found = await self._database.fetch(
+            "SELECT external_id FROM syncd.records "
+            "WHERE integration = $1 AND resource = $2 AND parent_id = $3 AND deleted_at IS NULL",
+            integration,
+            resource,
+            parent_id,
+        )
+        return [each[0] for each in found]
+
     async def scan(
         self,
         integration: str,

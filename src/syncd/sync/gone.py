@@ -10,7 +10,7 @@ from typing import Final
 
 from syncd.errors import GoneError, RejectedError
 from syncd.kit import Resource
-from syncd.model import Checkpoint
+from syncd.model import Checkpoint, Lane
 from syncd.store import Task
 from syncd.sync import let_in
 from syncd.sync.account import Account
@@ -44,14 +44,16 @@ async def believe(account: Account, plan: ResourcePlan, gone: GoneError, task: T
     after the refusal, once for all that come before it is asked. Where there are several listings, none of them proves it.
     """
     resource, refusal = plan.resource, account.proofs.refused()
-    await _ask_for_account(account, gone, task, refusal)
+    await _ask_for_account(account, gone, refusal, task.lane)
     if resource.never_gone:
         known = await account.store.records.get(account.name, plan.name, task.external_id or "")
         if known is not None and known.deleted_at is None:
             raise refused(gone)
         return False
     if gone.status in _DENIALS and resource.parent is None and resource.reads in ("full", "incremental"):
-        if len(account.driver.places(resource)) > 1:  # which of them it is of nobody says, and each has rights of its own
+        if (
+            len(account.driver.places(resource)) > 1
+        ):  # which of them it is of nobody says, and each has rights of its own
             raise refused(gone)
         listing = account.driver.request(resource, Checkpoint("", plan.name))
         await account.proofs.ask(
@@ -60,24 +62,24 @@ async def believe(account: Account, plan: ResourcePlan, gone: GoneError, task: T
     return True
 
 
-async def believe_below(account: Account, child: Resource, gone: GoneError, task: Task) -> None:
+async def believe_below(account: Account, child: Resource, gone: GoneError, parent_id: str, lane: Lane) -> None:
     """The listing below a record calls it gone. Raises where that is not to be believed.
 
     Said by a word of permission, the record itself is asked for: one that is still shown is there, and so is what stands
     below it, which we may only not list.
     """
-    await _ask_for_account(account, gone, task, account.proofs.refused())
+    await _ask_for_account(account, gone, account.proofs.refused(), lane)
     above = account.plans.get(child.parent or "")
-    request = account.driver.one(above.resource, task.parent_id or "") if above is not None else None
+    request = account.driver.one(above.resource, parent_id) if above is not None else None
     if gone.status not in _DENIALS or request is None:
         return
     try:
-        await account.session.call(request, lane=task.lane)
+        await account.session.call(request, lane=lane)
     except GoneError:
         return
     raise refused(gone)
 
 
-async def _ask_for_account(account: Account, gone: GoneError, task: Task, refusal: int) -> None:
+async def _ask_for_account(account: Account, gone: GoneError, refusal: int, lane: Lane) -> None:
     if gone.status in _DENIALS:
-        await let_in.ask(account, refusal, task.lane)
+        await let_in.ask(account, refusal, lane)

@@ -1,7 +1,9 @@
-"""Properties, accounts or the like that one listing is walked for: those that the partner refuses to list while it lists the
-others, and those that came later than the last complete pass."""
+"""Properties, accounts or the like that one listing is walked for, and records below which one is walked: those that the
+partner refuses to list while it lists the others, and those that came later than the last complete pass."""
 
 from __future__ import annotations
+
+from itertools import islice
 
 import structlog
 
@@ -12,6 +14,9 @@ from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.tally import Tally
 
 log = structlog.get_logger()
+
+NAMED_MOST = 10
+"""Of those that refuse; there may be thousands (R12)."""
 
 
 async def came_later(account: Account, plan: ResourcePlan, before: Stand | None) -> bool:
@@ -41,14 +46,21 @@ def tell_refused(account: Account, plan: ResourcePlan, tally: Tally) -> None:
         return
     seen_before = frozenset() if tally.listing_began_at is None else known.refused_places
     known.refused_places = seen_before | tally.refused.keys()
-    names = ", ".join(tally.refused)
+    some = list(islice(tally.refused, NAMED_MOST))
+    more = len(tally.refused) - len(some)
+    names = ", ".join(some) + (f" and {more} more" if more else "")
     why = next(iter(tally.refused.values()))
+    cause = "what it names was closed, or no longer lets us in; all others are read, and its records stay as they are"
+    action = f"where it is to stay, connect it again at the partner; else take it out of the options of {account.name}"
+    if plan.strategy is Strategy.CHILDREN:
+        cause = "a right is missing: the record itself is shown; all others are read, and what stands below it stays as it is"
+        action = f"give {account.name} the right to list it, at the partner"
     known.refused = Explanation(
         "request-rejected",
         f"{plan.name}: the partner refuses to list {names}: {why}",
         before.since if before is not None else now,
-        cause="what it names was closed, or no longer lets us in; all others are read, and its records stay as they are",
-        action=f"where it is to stay, connect it again at the partner; else take it out of the options of {account.name}",
+        cause=cause,
+        action=action,
     )
     if before is None or before.reason != known.refused.reason:
         log.warning(
@@ -57,7 +69,7 @@ def tell_refused(account: Account, plan: ResourcePlan, tally: Tally) -> None:
             integration=account.name,
             resource=plan.name,
             run_id=tally.run_id,
-            parts=list(tally.refused),
+            parts=some,
             reason=why,
             action=known.refused.action,
         )

@@ -163,6 +163,7 @@ class Reader:
         answer.response = None
         read.identities = []
         if response is None:
+            read.seen = list(answer.kept)
             return ReadPage(answer, read, size, source.fetched_at, None)
         return ReadPage(answer, read, size, source.observed_at or source.fetched_at, newest_at)
 

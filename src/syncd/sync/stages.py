@@ -19,7 +19,7 @@ from syncd.sync.careful import REQUEST, Careful
 from syncd.sync.committing import Committer, ReadPage
 from syncd.sync.conditional import Conditional
 from syncd.sync.drift import Measure
-from syncd.sync.gone import refused
+from syncd.sync.gone import believe_below, refused
 from syncd.sync.inflight import Hold
 from syncd.sync.let_in import all_the_same, as_of_one_place
 from syncd.sync.line import Line
@@ -146,10 +146,13 @@ class Stages:
                 step.request, lane=self.lane, stats=stats, judging=self.careful.judging()
             )
         except GoneError as error:
-            if step.parent_id is None and not self._passes_over(step, error):
+            kept: list[str] = []
+            if step.parent_id is not None:
+                kept = await self._kept_below(step.parent_id, error)
+            elif not self._passes_over(step, error):
                 # A 404 on a listing says that we ask wrongly, never that records are gone (R9).
                 raise refused(error) from None
-            return Fetched(step, None, stats.calls, stats.waited_seconds)
+            return Fetched(step, None, stats.calls, stats.waited_seconds, kept=kept)
         except RejectedError as error:
             if not self._passes_over(step, error):
                 raise
@@ -169,6 +172,16 @@ class Stages:
         self.account.health.latency_ms = response.elapsed_seconds * 1000
         self.tally.heard = True
         return Fetched(step, response, stats.calls, stats.waited_seconds)
+
+    async def _kept_below(self, parent_id: str, gone: GoneError) -> list[str]:
+        """The listing below a record calls it gone. Where that is not to be believed, what is stored below it: it stays."""
+        account, resource = self.account, self.plan.resource
+        try:
+            await believe_below(account, resource, gone, parent_id, self.lane)
+        except RejectedError as error:
+            self.tally.refused[f"below {resource.parent} {parent_id}"] = str(error)
+            return await account.store.records.below(account.name, resource.name, parent_id)
+        return []
 
     def _passes_over(self, step: Step, error: GoneError | RejectedError | AuthError) -> bool:
         """Is what the partner refuses to list one of several properties, accounts or the like? The others hear nothing of it.

@@ -43,7 +43,8 @@ class Tally:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Records of which resource were rejected and why, and how many for each reason."""
     refused: dict[str, str] = field(default_factory=dict)
-    """Properties, accounts or the like that the partner would not list, and what it said; the others were read."""
+    """Properties, accounts or the like that the partner would not list, or records that it would not list below, and what
+    it said; the others were read."""
     heard: bool = False
     """The partner has answered a call of this run with what was asked for."""
     sweep: Sweep | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ class Fetched:
     waited_seconds: float
     following: Step | None = None
     """The next step; None where the listing ends with this answer."""
+    kept: Sequence[str] = ()
+    """Ids of what is stored below a parent that is there and refuses to be listed: nothing of it is missed."""
 
     size: int = field(init=False)
     """Bytes of the answer, also after it was let go."""

@@ -256,7 +256,7 @@ class Worker:
                     step.request, lane=task.lane, judging=self._suspects.judging(task)
                 )
             except GoneError as gone:
-                await believe_below(account, child, gone, task)
+                await believe_below(account, child, gone, task.parent_id, task.lane)
                 break
             with witnessed(step.request, response):
                 async with self._suspects.handled(task):
