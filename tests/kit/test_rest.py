@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -251,6 +252,17 @@ def test_wrong_options_are_a_finding_for_the_configuration() -> None:
     facts = DRIVER.facts({"account": 5})
     assert [finding.path for finding in facts.findings] == [("options",)]
     assert DRIVER.facts({"account": "a"}).findings == ()
+
+
+@pytest.mark.parametrize("default", ["", "en", "2024.06", "2024-06-30", "no", 20, 0.5, False, [], {}, {"a": [1, "x"]}])
+def test_an_option_that_was_left_empty_is_told_with_what_may_be_written_there(default: Any) -> None:
+    kinds = {str: "text", int: "integer", float: "number", bool: "boolean", list: "list", dict: "object"}
+    option = {"about": "Something.", "as": kinds[type(default)], "default": default}
+    driver = RestDriver(parse({**SPEC, "options": {**SPEC["options"], "own": option}}))
+    (finding,) = driver.facts({"account": "a", "own": None}).findings
+    written, _, otherwise = finding.help.rpartition(", or ")
+    assert yaml.safe_load(written) == {"own": default}
+    assert otherwise == "leave it out"
 
 
 class Busy(RestDriver):

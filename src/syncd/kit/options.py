@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.client.addresses import origin_of
+from syncd.codec import dumps_text
 from syncd.errors import ConfigError
 from syncd.kit.paths import kind
 from syncd.kit.placeholders import OPTION
@@ -47,7 +48,9 @@ def checked(spec: DriverSpec, options: Mapping[str, Any]) -> dict[str, Any]:
         elif option.choices and value not in option.choices:
             wrong.append(f"option {name!r} must be one of {', '.join(map(str, option.choices))}")
     if wrong:
-        hint = "; ".join(f"{name}: {spec.options[name].default}, or leave it out" for name in empty)
+        # As JSON, which YAML reads as just that: an empty text, a version that looks like a number.
+        defaults = {name: dumps_text(spec.options[name].default) for name in empty}
+        hint = "; ".join(f"{name}: {default}, or leave it out" for name, default in defaults.items())
         raise ConfigError(f"{spec.name}: " + "; ".join(wrong), hint=hint)
     return found
 
