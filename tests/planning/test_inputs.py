@@ -98,6 +98,15 @@ def test_a_limit_that_is_advised_passes_the_check_it_will_meet(read):
     assert "is above the limit this driver knows, 60/min" in told.message
 
 
+def test_of_a_limit_the_driver_uses_whole_calls_and_of_a_bucket_what_comes_back(read):
+    tiers = "[5/s, {rate: 5/min, kind: bucket, burst: 100}]"
+    base = SHOP.replace("[600/min, 10/s], share: 1.0", f"{tiers}, share: 0.7")
+    [scope] = scopes_of(read(base=base).require().partners["shop"])
+    assert [(tier.most, tier.own) for tier in scope.tiers] == [(5, 3), (5, pytest.approx(3.5))]
+    [scope] = scopes_of(read("limits: {tiers: [1/10s]}\n", base=base).require().partners["shop"])
+    assert {(tier.most, tier.own) for tier in scope.tiers if tier.window_seconds == 10} == {(None, None)}
+
+
 def test_where_parents_say_that_there_is_nothing_below_only_the_others_are_calls(read):
     base = SHOP.replace("records: data}\n    found", "records: data, where: count}\n    found").replace(
         "      every: 15m\n", "      every: 15m\n      fields: {count: count}\n"

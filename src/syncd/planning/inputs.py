@@ -104,11 +104,7 @@ def scopes_of(partner: PartnerConfig, sight: Sight = BLIND) -> list[ScopeLoad]:
         lanes = DEFAULT_LANES if settings.lanes is None else settings.lanes
         known = _stated(driver, partner.options_for(names[0]))
         tiers = [
-            replace(
-                Capacity.of(tier.spec, share=settings.share, lanes=lanes),
-                most=known[_same(tier.spec)][0] if _same(tier.spec) in known else None,
-                own=known[_same(tier.spec)][1] if _same(tier.spec) in known else None,
-            )
+            _beside(Capacity.of(tier.spec, share=settings.share, lanes=lanes), known.get(_same(tier.spec)))
             for tier in build(settings.tiers, share=settings.share, reserved=lanes)
         ]
         loads = [load for name in names for load in _loads(driver, partner, name, sight)]
@@ -267,13 +263,17 @@ def _same(spec: TierSpec) -> tuple[float, str, bool]:
     return spec.window_seconds, spec.budget, spec.weighted
 
 
-def _stated(driver: Driver, options: Mapping[str, Any]) -> dict[tuple[float, str, bool], tuple[float, float]]:
-    """The partner's own limits, as the driver knows them, and what it uses of each."""
+def _stated(driver: Driver, options: Mapping[str, Any]) -> dict[tuple[float, str, bool], Capacity]:
+    """The partner's own limits, as the driver knows and uses them."""
     limits = driver.limits(options)
-    found = {}
-    for spec in (tier.spec() for tier in limits.tiers):
-        found[_same(spec)] = (spec.limit, max(1.0, math.floor(spec.limit * (spec.share or limits.share) + 1e-9)))
-    return found
+    return {_same(spec): Capacity.of(spec, share=limits.share) for spec in (tier.spec() for tier in limits.tiers)}
+
+
+def _beside(tier: Capacity, known: Capacity | None) -> Capacity:
+    """The tier with what the partner states and the driver uses of it; of a bucket what comes back, as a rate in a file is."""
+    if known is None:
+        return tier
+    return replace(tier, most=known.stated, own=known.refill if known.bucket else known.budget)
 
 
 def _as_learned(tier: Capacity, view: Mapping[str, Any] | None) -> Capacity:
