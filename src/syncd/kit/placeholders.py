@@ -13,6 +13,8 @@ from syncd.errors import RejectedError
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 OPTION: Final = re.compile(r"\{option\.([^{}]*)\}")
 """The placeholder of one of the driver's own settings."""
+PREFIX: Final = "option."
+"""What the name in it begins with."""
 
 
 def texts_in(value: Any) -> list[str]:

@@ -12,9 +12,9 @@ from syncd.errors import PayloadError
 from syncd.kit import parts
 from syncd.kit.adapter import answer_getter
 from syncd.kit.paths import getter
-from syncd.kit.placeholders import fill, fill_path, plain_params
+from syncd.kit.placeholders import PREFIX, fill, fill_path, plain_params
 from syncd.kit.pushing import form_fields
-from syncd.kit.registration import OPTION, Call, Registration
+from syncd.kit.registration import Call, Registration
 from syncd.kit.resource import Resource
 from syncd.kit.subscriptions import (
     AnySubscriptions,
@@ -56,7 +56,7 @@ class _Described(AnySubscriptions):
         self.longest_url = rules.longest_url
         self.waits: Sequence[float] = () if rules.secret_call is None else rules.secret_call.waits
         self._rules, self._routes, self._resources = rules, routes, resources
-        self._options = {f"{OPTION}{name}": value for name, value in options.items()}
+        self._options = {f"{PREFIX}{name}": value for name, value in options.items()}
         each = rules.each
         given = () if each is None else each.values if each.option is None else options.get(each.option)
         self._each = [str(one) for one in given] if isinstance(given, list | tuple) else []

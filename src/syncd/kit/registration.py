@@ -8,10 +8,9 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from syncd.kit.listing import Each, Pages
-from syncd.kit.placeholders import PLACEHOLDER, texts_in
+from syncd.kit.placeholders import PLACEHOLDER, PREFIX, texts_in
 from syncd.kit.shapes import Model, Path, RecordPath
 
-OPTION: Final = "option."
 _KNOWN: Final = frozenset({"url", "events", "event", "each", "id"})
 
 
@@ -142,7 +141,7 @@ class Registration(Model):
             for name in (
                 () if call is None else PLACEHOLDER.findall(" ".join(texts_in([call.path, call.params, call.body])))
             ):
-                if name not in known and not name.startswith(OPTION):
+                if name not in known and not name.startswith(PREFIX):
                     raise ValueError(
                         f"unknown placeholder {{{name}}}; there are {', '.join(sorted(known))}, option.NAME"
                     )
@@ -155,7 +154,9 @@ class Registration(Model):
             call for call in (self.read, self.create, self.change, self.remove, self.secret_call) if call is not None
         ]
         texts = texts_in([[call.path, call.params, call.body] for call in calls])
-        named = {name.removeprefix(OPTION) for text in texts for name in PLACEHOLDER.findall(text) if OPTION in name}
+        named = {
+            name.removeprefix(PREFIX) for text in texts for name in PLACEHOLDER.findall(text) if name.startswith(PREFIX)
+        }
         return frozenset(named | ({self.each.option} if self.each is not None and self.each.option else set()))
 
     def parts(self, event: str) -> dict[str, str]:

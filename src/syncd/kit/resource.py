@@ -18,7 +18,7 @@ from syncd.kit.by_id import Many, OnePath
 from syncd.kit.coherence import check_resource
 from syncd.kit.listing import Attests, Each, Inner, Pages, Queue, SinceParam, Windows
 from syncd.kit.paths import Getter, getter, only_key
-from syncd.kit.placeholders import PLACEHOLDER, texts_in
+from syncd.kit.placeholders import PLACEHOLDER, PREFIX, texts_in
 from syncd.kit.pushes import Push
 from syncd.kit.shapes import DeletedPath, FieldMap, FieldName, MappedField, Model, Path, RecordPath, StampPath
 from syncd.kit.unsettled import Unsettled
@@ -220,7 +220,7 @@ class Resource(Model):
         given = {one.option for one in each if one is not None and one.option}
         then = self.since.then if self.since is not None else None
         given |= {then.option} if then is not None and then.option else set()
-        return frozenset({name.removeprefix("option.") for name in named if name.startswith("option.")} | given)
+        return frozenset({name.removeprefix(PREFIX) for name in named if name.startswith(PREFIX)} | given)
 
     @cached_property
     def placeholders(self) -> frozenset[str]:
