@@ -25,6 +25,12 @@ GUARDS = {
     "malformed": "refused: it cannot be read",
     "disabled": "refused: the integration is switched off, or has no webhook secret",
 }
+UNREAD = "a secret cannot be read (syncd credential list)"
+LATER = {
+    "accepted": "intake is in doubt (the database, or it is stopping)",
+    "unsure": f"it names another integration's account, and whether it may cannot be told while {UNREAD}",
+}
+"""Why a delivery judged so is to come again. What is refused is, too, while it may be for want of a secret."""
 SAME = "an outsider sees the same 401, whatever was wrong and whether the integration exists"
 
 
@@ -221,7 +227,7 @@ class _Trace:
             404: "no such place: is that the daemon's public address?",
             413: "larger than server.body_bytes allows",
             429: "more deliveries a second than this integration may bring",
-            503: "intake is in doubt (the database, or it is stopping): a partner would send it again",
+            503: f"{LATER.get(judged, f'nothing is refused for good while {UNREAD}')}: a partner would send it again",
         }
         self.line("refused", why.get(status, "an answer no partner should get"), False)
         return False
