@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd.errors import AuthError, RejectedError
+from syncd.errors import AuthError, RejectedError, TransientError
 from syncd.explain import State
 from syncd.kit import Request
 from syncd.kit.listing import Each
@@ -44,7 +44,8 @@ async def live(desk: Desk) -> list[str]:
 
 @pytest.fixture
 async def desk(store: Store) -> Desk:
-    return await Desk.open(store, things(each={"param": "yard", "values": YARDS}))
+    yards = {"about": "Which yards.", "as": "list", "default": YARDS}
+    return await Desk.open(store, {**things(each={"param": "yard", "option": "yards"}), "options": {"yards": yards}})
 
 
 async def passes(desk: Desk) -> int:
@@ -166,7 +167,7 @@ async def test_a_pass_that_met_a_refused_credential_goes_on_where_it_was(desk: D
     Yards(desk)
     asked = shutting(desk, ("c", "10"))
     for _ in range(2):
-        with pytest.raises(AuthError):
+        with pytest.raises(TransientError, match="not available to be connected .the credential itself is let in"):
             await desk.pull(full=True)
     assert asked[-2:] == [("c", "10")] * 2, "what was listed is not listed anew"
     asked = shutting(desk, *((yard, "0") for yard in YARDS))
@@ -199,7 +200,7 @@ async def test_where_the_credential_is_refused_for_all_the_listing_has_failed_an
     Yards(desk)
     asked = shutting(desk, *((yard, "0") for yard in YARDS))
     for _ in range(2):
-        with pytest.raises(AuthError):
+        with pytest.raises(TransientError, match="not available to be connected .the credential itself is let in"):
             await desk.pull(full=True)
     assert "".join(yard for yard, _ in asked) == "abcdefgh" * 2
 

@@ -158,13 +158,11 @@ class Stages:
                 raise
             return Fetched(step, None, stats.calls, stats.waited_seconds)
         except AuthError as error:
-            account, plan = self.account, self.plan
-            of_place = as_of_one_place(account, plan.name, error)
-            first = step.parent_id is None and account.driver.beyond(plan.resource, step.request) is not None
-            if not (first or of_place is not None) or not await all_the_same(account, error, self.lane):
+            of_place = as_of_one_place(self.account, self.plan.name, error)
+            if of_place is None or not await all_the_same(self.account, error, self.lane):
                 raise
             if not self._passes_over(step, error):
-                raise of_place or error from None
+                raise of_place from None
             return Fetched(step, None, stats.calls, stats.waited_seconds)
         finally:
             self.tally.calls += stats.calls
