@@ -47,7 +47,7 @@ def rows(**change: Any) -> list[tuple[str, str, str]]:
         ({"since": "x", "updated": None}, "", "`since` needs `updated` or `order`", ""),
         ({"since": {"param": "x", "overlap": 5}}, "since.overlap", "expected a duration", "30s"),
         ({"strategy": "incremental"}, "", "needs `since`", ""),
-        ({"ttl": "1d", "every": "10s"}, "", "read anew while its copy still serves", ""),
+        ({"ttl": "1d", "every": "10s"}, "", "read while its copy still serves", ""),
         ({"stamp": "updated", "updated": None}, "", "needs `updated`", ""),
         ({"fields": {"x": {"from": "y", "as": "int"}}}, "fields.x.as", "expected 'text'", "did you mean integer?"),
         ({"fields": {"x": {"form": "y"}}}, "fields.x.form", "no key 'form'", "did you mean from?"),

@@ -42,7 +42,7 @@ def check_resource(resource: Resource) -> None:
     if resource.instead and not resource.sparse:
         raise ValueError("`instead` is of resources that are `sparse`: elsewhere each answer is stored whole")
     if resource.ttl is not None and resource.every is not None and resource.every < resource.ttl:
-        raise ValueError("`every` is sooner than `ttl`: it would be read anew while its copy still serves; leave one of them out")
+        raise ValueError("`every` is sooner than `ttl`: it would be read while its copy still serves; leave one out")
     if resource.compared and resource.volatile:
         raise ValueError("`compared` says already what counts: `volatile` does not go with it")
     if resource.stamp == "updated" and resource.updated is None:
