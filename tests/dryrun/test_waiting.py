@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd.errors import RateLimitError, TransientError
+from syncd.errors import BreakerOpenError, RateLimitError, TransientError
 from syncd.store import Store
 from tests.dryrun.test_dry_run import dry_runs, opened
 
@@ -49,3 +49,15 @@ async def test_a_sick_partner_is_said_at_once(store: Store) -> None:
     with pytest.raises(TransientError, match="answered 503"):
         await dry_runs(desk).dry_run("acme", "things", 3)
     assert len(desk.partner.calls) == 1
+
+async def test_an_open_breaker_is_said_at_once_and_no_longer_wait_is_advised(store: Store) -> None:
+    desk = await opened(store)
+
+    async def broken(request: Any) -> None:
+        raise BreakerOpenError("the breaker of acme is open", retry_at=desk.clock.now() + timedelta(seconds=20))
+
+    desk.partner.before = broken
+    with pytest.raises(BreakerOpenError, match="is open") as caught:
+        await dry_runs(desk).dry_run("acme", "things", 3)
+    assert (len(desk.partner.calls), desk.clock.skipped) == (1, 0.0)
+    assert caught.value.hint == "syncd status acme"

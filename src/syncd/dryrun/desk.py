@@ -9,7 +9,7 @@ from typing import Any
 from syncd.clock import Clock
 from syncd.dryrun.cassette import DEFAULT_CASE, samples
 from syncd.dryrun.reading import DryRun, Outcome, Shown
-from syncd.errors import AskedWrongError, RejectedError, TransientError
+from syncd.errors import AskedWrongError, BreakerOpenError, RejectedError, TransientError
 from syncd.redaction import KNOWN
 from syncd.sync.account import Account, asked
 from syncd.sync.differences import shown
@@ -68,6 +68,9 @@ class DryRuns:
         try:
             async with self._clock.timeout(seconds):
                 await dry.run()
+        except BreakerOpenError as error:
+            error.hint = error.hint or f"syncd status {integration}"  # what is wrong with the partner
+            raise
         except TimeoutError:
             dry.notes.append(f"{seconds:g} s were over before the rest came")
             if not dry.shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from syncd.errors import GoneError, PayloadError
+from syncd.errors import BreakerOpenError, GoneError, PayloadError, RateLimitError, TransientError
 from syncd.kit import Item, Resource, Response
 from syncd.model import Checkpoint, Mode
 from syncd.store.comparisons import Kept
@@ -85,10 +86,11 @@ class DryRun(Unhurried):
         since: datetime | None = None,
         keep: bool = False,
         calls: int = MOST_CALLS,
+        longest_seconds: float = math.inf,
     ) -> None:
         """`since`: what changed from then on, as an incremental run asks. `keep`: hold the answers, to make samples of.
-        `calls`: at most so many of the listing."""
-        super().__init__(account, pause_seconds=PAUSE_SECONDS)
+        `calls`: at most so many of the listing. `longest_seconds`: a limit that lasts longer is said at once."""
+        super().__init__(account, pause_seconds=PAUSE_SECONDS, longest_seconds=longest_seconds)
         self.account = account
         self.resource = _with_few(plan.resource, limit)
         self.own_page_size = self.resource.page_size == plan.resource.page_size
@@ -146,6 +148,10 @@ class DryRun(Unhurried):
         self.ended = step is None
 
     # -- inside
+
+    def _pause(self, error: RateLimitError | BreakerOpenError | TransientError) -> float | None:
+        """Nobody knows when a partner is well again."""
+        return None if isinstance(error, BreakerOpenError) else super()._pause(error)
 
     async def _listing(self, checkpoint: Checkpoint) -> Listing | ChildListing:
         account, plan = self.account, self._plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from syncd.errors import BreakerOpenError, RateLimitError, RejectedError, TransientError
 from syncd.kit import Request, Response
@@ -25,6 +25,8 @@ class Unhurried:
         self.waited_seconds = 0.0
         self.waits_for = ""
         """What it waited for last."""
+        self.waits_until: datetime | None = None
+        """And until when: in the past once that is over."""
         self._account = account
         self._pause_seconds = pause_seconds
         self._longest_seconds = longest_seconds
@@ -46,7 +48,7 @@ class Unhurried:
                 pause = self._pause(error)
                 if failures >= self._tries or pause is None or waited + pause > self._longest_seconds:
                     raise
-                self.waits_for = str(error)
+                self.waits_for, self.waits_until = str(error), account.clock.now() + timedelta(seconds=pause)
             finally:
                 self.calls += stats.calls
                 self.waited_seconds += stats.waited_seconds
