@@ -17,6 +17,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -87,15 +88,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         kind = whole if "whole" in item.path.parts else crowds if item.path.stem in CROWDS else others
         kind.append(item)
     whole.sort(key=turn)
-    crowds.sort(key=lambda item: (CROWDS.index(item.path.stem), str(item.path)))
-    crowds.reverse()
+    waiting = iter(sorted(crowds, key=lambda item: (CROWDS.index(item.path.stem), str(item.path))))
     others.sort(key=lambda item: str(item.path))
     items[:] = []
     for place, item in enumerate(whole):
         items.append(item)
-        if place > 10 and place % 2 and crowds:
-            items.append(crowds.pop())
-    items += crowds[::-1] + others
+        if place > 10 and place % 2:
+            items += islice(waiting, 1)
+    items += [*waiting, *others]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -46,10 +46,10 @@ def fits(env: Mapping[str, str]) -> bool:
 class Forked:
     """As much of a process as tests ask for; `wait` is asyncio's, `wait_here` the blocking one."""
 
-    def __init__(self, pid: int, told: int, stdin: Any = None, stdout: Any = None) -> None:
+    def __init__(self, pid: int, told: int) -> None:
         self.pid = pid
-        self.stdin = stdin
-        self.stdout = stdout
+        self.stdin: Any = None
+        self.stdout: Any = None
         self._told: int | None = told
         self._code: int | None = None
 
