@@ -42,6 +42,9 @@ def scrubbed(*documents: Any, key: bytes = KEY) -> list[Any]:
         ("door_code", "4711", Kind.OPAQUE),
         ("birthday", "1990-02-03", Kind.DAY),
         ("lat", "60.39299", Kind.PLACE),
+        ("long", "-5.32415", Kind.PLACE),
+        ("longitude_e7", "-53241500", Kind.OPAQUE),
+        ("lat", "60", None),
         ("picture", "https://cdn.example.com/a.jpg?sig=abc", Kind.LINK),
         ("next_page_uri", "/v1/Accounts/AC0123456789abcdef/Calls.json?PageToken=PA4711", Kind.LINK),
         ("api_version", "2026-06-24.dahlia", None),
@@ -89,6 +92,31 @@ def test_a_value_keeps_its_shape() -> None:
     assert int(found["lat"]) == 60
     assert found["lat"] != 60.39299
     assert (found["paid"], found["amount"]) == (True, 4200)
+
+
+def test_of_a_position_no_more_than_its_degree_stays_however_it_is_written() -> None:
+    """A home is found by its position as well as by its street."""
+    document = {
+        "address": {"lat": 60.39299, "lng": -5.32415, "roughly": {"latitude": 60.3, "longitude": -5.3}},
+        "geo": {"type": "Point", "coordinates": [-5.32415, 60.39299]},
+        "place": {"lat": "60.39299", "long": "-5.32415", "latitude_e6": 60392990, "longitudeE7": -53241500},
+        "map": {"label": "60.39299"},
+        "moved_by": -60.39299,
+        "near": {"lat": 60, "long": -5},
+        "at": {"x": "60.39299, -5.32415"},
+    }
+    [found] = scrubbed(document)
+    told = str(found)
+    for value in ("60.39299", "5.32415", "60392990", "53241500", "60.3,", "5.3}"):
+        assert value not in told, told
+    assert (int(found["address"]["lat"]), int(found["address"]["lng"])) == (60, -5)
+    assert found["geo"]["coordinates"] == [found["address"]["lng"], found["address"]["lat"]]
+    assert float(found["place"]["lat"]) == found["address"]["lat"]
+    assert found["near"] == {"lat": 60, "long": -5}
+    scrubber = Scrubber(KEY)
+    scrubber.learn(document)
+    assert scrubber.left_in(scrubber.scrub(document)) == []
+    assert scrubber.left_in(document)
 
 
 def test_joins_and_pages_hold_since_a_value_is_the_same_wherever_it_stands() -> None:

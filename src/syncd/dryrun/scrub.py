@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import string
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,7 @@ class Scrubber:
         self._taken: set[str] = set()
         self._kept: set[str] = set()
         self._numbers: dict[float, float] = {}
+        """Degrees, without their sign."""
         self._pattern: re.Pattern[str] | None = None
 
     # -- first look
@@ -92,12 +94,13 @@ class Scrubber:
         kind = telling.number_kind(name, value)
         if kind is Kind.NUMBER:
             self._remember(str(value), Kind.OPAQUE)
-        elif kind is Kind.PLACE and value not in self._numbers:
-            whole, _, digits = repr(value).partition(".")
-            try:
-                self._numbers[value] = float(f"{whole}.{self._like(digits, repr(value))}")
-            except ValueError:  # an exponent
-                self._numbers[value] = 0.5
+        elif kind is Kind.PLACE:
+            text = repr(abs(value))
+            if "e" in text:
+                self._numbers[abs(value)] = 0.5
+            else:
+                self._remember(text, kind)
+                self._numbers[abs(value)] = float(self._fakes.get(text, text))
 
     def _ours(self, link: str) -> bool:
         return link.startswith("/") or any(link.startswith(base) for base, _ in self._hosts)
@@ -128,7 +131,8 @@ class Scrubber:
         if isinstance(value, int):
             fake = self._fakes.get(str(value)) if len(str(abs(value))) >= telling.LEAST_DIGITS else None
             return value if fake is None else int(fake)
-        return self._numbers.get(value, value)
+        place = self._numbers.get(abs(value))
+        return value if place is None else math.copysign(place, value)
 
     def text(self, text: str) -> str:
         """A text with all that was learnt replaced, whole or in part, written as it is or escaped for a URL."""
@@ -195,8 +199,9 @@ class Scrubber:
                     tail, salt
                 )
             case Kind.PLACE:
-                whole, dot, digits = value.partition(".")
-                return f"{whole}{dot}{self._like(digits, salt)}"
+                whole, _, digits = value.partition(".")
+                other = self._like(digits, salt)
+                return f"{whole}.{other[:-1]}{other[-1].replace('0', '5')}"  # as a number it has as many digits
             case Kind.PHONE:
                 begin = next((at for at, one in enumerate(value) if one.isdigit()), 0) + 2
                 return value[:begin] + self._like(value[begin:], salt)

@@ -25,7 +25,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     """A number as a number: digits for digits."""
     PLACE = "place"
-    """Degrees of latitude or longitude."""
+    """Degrees of latitude or longitude: only what stands before the point stays."""
 
 
 MAIL = re.compile(r"[A-Za-z0-9._%+'-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
@@ -66,7 +66,10 @@ _FIXED = frozenset(
 _BIRTH = frozenset("birth birthday birthdate dob".split())
 _PHONES = frozenset("phone phones telephone tel mobile cell fax msisdn whatsapp sms".split())
 _MAILS = frozenset("email emails mail".split())
-_DEGREES = frozenset("lat lng lon latitude longitude".split())
+_DEGREES = frozenset(
+    "lat lng lon long latitude longitude latlng latlon latlong lnglat lonlat coord coords coordinate coordinates geo gps "
+    "geolocation geopoint".split()
+)  # fmt: skip
 LEAST_DIGITS = 4
 """A number of fewer digits names nobody."""
 
@@ -96,11 +99,11 @@ def text_kind(name: str, value: str) -> Kind | None:
     if _UUID.match(value) or (_HEX.match(value) and not value.isdigit()):
         return Kind.OPAQUE
     if _NUMBER.match(value):
-        if known & _DEGREES:
+        if known & _DEGREES and "." in value:
             return Kind.PLACE
         digits = sum(one.isdigit() for one in value)
-        named = bool(known & (_ID | _PERSON)) or (value[0] == "0" and digits > 1)
-        return Kind.OPAQUE if named and digits >= LEAST_DIGITS and value.isdigit() else None
+        named = bool(known & (_ID | _PERSON | _DEGREES)) or (value[0] == "0" and digits > 1)
+        return Kind.OPAQUE if named and digits >= LEAST_DIGITS and value.lstrip("-").isdigit() else None
     if last in _FIXED and _FIXED_VALUE.match(value) and not _MIXED.match(value):
         return None
     if last in _ID:
@@ -119,7 +122,7 @@ def number_kind(name: str, value: float) -> Kind | None:
     words = set(parts_of(name))
     if words & _DEGREES and value != int(value):
         return Kind.PLACE
-    if isinstance(value, int) and words & (_ID | _PHONES) and len(str(abs(value))) >= LEAST_DIGITS:
+    if isinstance(value, int) and words & (_ID | _PHONES | _DEGREES) and len(str(abs(value))) >= LEAST_DIGITS:
         return Kind.NUMBER
     return None
 
