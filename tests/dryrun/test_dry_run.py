@@ -44,9 +44,9 @@ async def opened(store: Store, described: dict[str, Any] | None = None, *, recor
     return desk
 
 
-def played(desk: Desk, samples: dict[str, Any]) -> None:
+def played(desk: Desk, samples: dict[str, Any], **shared: Any) -> None:
     for name, content in samples.items():
-        sample = sample_of("plain", name, json.loads(json.dumps(content)), {})
+        sample = sample_of("plain", name, json.loads(json.dumps(content)), shared)
         (plays_pages if sample.kind == "pages" else plays_record)(desk.driver, sample)
 
 
@@ -228,3 +228,18 @@ async def test_an_option_that_has_to_be_one_of_the_drivers_own_words_stays_and_o
         assert content["options"]["family"] == "other_queue"
         assert "Sea View" not in json.dumps(content)
     played(desk, saved)
+
+
+async def test_a_sample_holds_whatever_options_the_others_beside_it_are_played_under(store: Store):
+    offered = {
+        "about": "how",
+        "default": "swept",
+        "choices": ["swept", "plain"],
+        "when": {"plain": {"things": {"path": "/"}}},
+    }
+    desk = await opened(store, {**rest(), "options": {"how": offered, "whose": {"about": "whose"}}})
+    desk.partner.truth["t0000"]["note"] = "swept"
+    saved = (await dry_runs(desk).dry_run("acme", "things", 3, save=True))["samples"]
+    assert len(saved) == 2
+    assert {str(content["options"]) for content in saved.values()} == {"{'how': 'swept', 'whose': None}"}
+    played(desk, saved, how="plain", whose="somebody")

@@ -84,7 +84,7 @@ def dryrun(
     found = arun(_found(app, config, asked, since))
     kept = dict(found.pop("samples", {}))
     if folder is not None:
-        _played(config, partner, name, kept)
+        _played(config, partner, name, kept, _beside(app, partner))
         found["saved"] = [str(path) for path in _written(folder, kept)]
     if app.as_json:
         result_json(found)
@@ -157,13 +157,18 @@ def _folder(app: App, partner: PartnerConfig, said: str) -> Path:
     """Where samples go: where they are wanted, else beside what describes the partner."""
     if said:
         return Path(said)
+    place = _beside(app, partner)
+    return Path("samples") / partner.driver if partner.rest is None and _is_installed(place.parent) else place
+
+
+def _beside(app: App, partner: PartnerConfig) -> Path:
+    """Where the suite plays samples of what describes the partner."""
     from syncd import drivers
     from syncd.config import main_file
 
     if partner.rest is not None:
         return main_file(app.config_directory).parent / "partners" / partner.name / "samples"
-    folder = drivers.folder(partner.driver)
-    return Path("samples") / partner.driver if _is_installed(folder) else folder / "samples"
+    return drivers.folder(partner.driver) / "samples"
 
 
 def _is_installed(folder: Path) -> bool:
@@ -180,16 +185,17 @@ def _free(folder: Path, resource: str, case: str) -> None:
             )  # fmt: skip
 
 
-def _played(config: Config, partner: PartnerConfig, name: str, kept: dict[str, Any]) -> None:
-    """Play what is to be kept as the shared suite will; what does not hold is not kept, and said."""
+def _played(config: Config, partner: PartnerConfig, name: str, kept: dict[str, Any], place: Path) -> None:
+    """Play what is to be kept as the shared suite will among those in `place`; what does not hold is not kept, and said."""
     from syncd import drivers
     from syncd.testing.sample_plays import plays_pages, plays_record
-    from syncd.testing.samples import sample_of
+    from syncd.testing.samples import sample_of, shared_options
 
     usual = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
     driver: Driver = drivers.of_integration(partner, name, usual)
+    shared = shared_options(place)
     for file, content in list(kept.items()):
-        sample = sample_of(partner.driver, file, content, {})
+        sample = sample_of(partner.driver, file, content, shared)
         try:
             (plays_pages if sample.kind == "pages" else plays_record)(driver, sample)
         except AssertionError as error:

@@ -69,7 +69,7 @@ class _Cassette:
         if record is not None:
             found[f"{name}.{self._case}.json"] = record
         for file, content in found.items():
-            if self._scrubber.left_in(_told(content)):
+            if self._scrubber.left_in(self._told(content)):
                 raise LeakError(
                     f"{file}: a value that was to be scrubbed is still in it; nothing was saved",
                     hint="a fault of syncd's, please report it (without the value)",
@@ -255,21 +255,28 @@ class _Cassette:
         return {"options": options} if options else {}
 
     def _settings(self) -> dict[str, Any]:
-        """The integration's options, scrubbed, but for what the driver itself offers: it takes no other word."""
-        return {
-            name: value if self._is_ours(name, value) else self._scrubber.scrub(value)
-            for name, value in self._dry.account.options.items()
+        """The integration's options, scrubbed, but for what the driver itself offers: it takes no other word.
+
+        Defaults too: what a sample leaves out, the `options.json` beside it says.
+        """
+        given = self._dry.account.options
+        offered = self._driver.spec.options
+        return {name: option.default for name, option in offered.items() if name not in given} | {
+            name: value if self._is_ours(name, value) else self._scrubber.scrub(value) for name, value in given.items()
         }
 
     def _is_ours(self, name: str, value: Any) -> bool:
-        option = getattr(getattr(self._driver, "spec", None), "options", {}).get(name)
+        option = self._driver.spec.options.get(name)
         return option is not None and (value in option.choices or value == option.default)
 
-
-def _told(content: Mapping[str, Any]) -> Any:
-    """What of a sample came from the partner: its requests are the driver's own words."""
-    pages = [{"answer": page["answer"], "url": page["url"]} for page in content.get("pages", ())]
-    return {**content, "pages": pages} if pages else content
+    def _told(self, content: Mapping[str, Any]) -> Any:
+        """What of a sample came from the partner: its requests, and what it offers as options, are the driver's own words."""
+        told = dict(content)
+        if "pages" in told:
+            told["pages"] = [{"answer": page["answer"], "url": page["url"]} for page in content["pages"]]
+        options = content.get("options", {}).items()
+        told["options"] = {name: value for name, value in options if not self._is_ours(name, value)}
+        return told
 
 
 def _one_walk(exchanges: list[Exchange]) -> list[Exchange]:

@@ -36,6 +36,9 @@ Kind = Literal["record", "pages", "error", "webhook", "push"]
 _ENDINGS: dict[str, Kind] = {"pages": "pages", "error": "error", "webhook": "webhook", "push": "push"}
 
 
+SHARED = "options.json"
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One file."""
@@ -57,10 +60,15 @@ def read_samples(driver: str, folder: Path) -> list[Sample]:
     place = folder / "samples"
     if not place.is_dir():
         return []
-    shared = place / "options.json"
-    options = json.loads(shared.read_bytes()) if shared.is_file() else {}
-    files = [file for file in sorted(place.glob("*.json")) if file != shared]
+    options = shared_options(place)
+    files = [file for file in sorted(place.glob("*.json")) if file.name != SHARED]
     return [sample_of(driver, file.name, json.loads(file.read_bytes()), options) for file in files]
+
+
+def shared_options(place: Path) -> dict[str, Any]:
+    """The options under which all samples in a folder are played."""
+    file = place / SHARED
+    return dict(json.loads(file.read_bytes())) if file.is_file() else {}
 
 
 def sample_of(driver: str, name: str, content: Any, options: Mapping[str, Any]) -> Sample:
