@@ -243,3 +243,9 @@ async def test_a_sample_holds_whatever_options_the_others_beside_it_are_played_u
     assert len(saved) == 2
     assert {str(content["options"]) for content in saved.values()} == {"{'how': 'swept', 'whose': None}"}
     played(desk, saved, how="plain", whose="somebody")
+
+
+async def test_a_page_without_a_record_is_not_worth_keeping(store: Store):
+    desk = await opened(store, records=0)
+    found = await dry_runs(desk).dry_run("acme", "things", 3, save=True)
+    assert (found["records"], found["samples"]) == ([], {})

@@ -33,12 +33,13 @@ class LeakError(SyncdError):
 
 
 def samples(dry: DryRun, *, case: str = DEFAULT_CASE) -> dict[str, dict[str, Any]]:
-    """File name: content. Of the pages that were read, and of the first sound record on them. Empty: nothing was shown.
+    """File name: content. Of the pages that were read, and of the first sound record on them. Empty: no record was on
+    them, and an empty page says nothing of how records read.
 
     Raises LeakError. What cannot be a sample is said in `dry.notes`.
     """
     exchanges = _one_walk(dry.exchanges)
-    if not exchanges:
+    if not any(one.records for one in exchanges):
         return {}
     return _Cassette(dry, exchanges, case).made()
 
