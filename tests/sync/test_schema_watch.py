@@ -384,6 +384,39 @@ async def test_what_comes_again_unchanged_or_is_rejected_again_is_not_counted_ag
     assert [str(each) for each in watch.resources["things"].news.values()] == ["size: expected number, got text"]
 
 
+async def test_what_a_frozen_resource_keeps_out_is_counted_once_however_often_it_is_listed() -> None:
+    clock = FakeClock()
+    watch = SchemaWatch("plain", "one", {"things": Policy.FREEZE}, clock)
+    watch.loaded = True
+    read, shape = processor(watch), watch.resources["things"]
+    sound = [{"id": f"k{n}", "size": 1} for n in range(50)]
+    odd: list[dict[str, Any]] = [{"id": f"o{n}", "size": "?", "new": 2} for n in range(40)]
+    rejected: set[tuple[str, str]] = set()
+
+    async def passes(*raws: dict[str, Any]) -> dict[str, int]:
+        began_at = clock.now()
+        await clock.sleep(5)
+        await read.read("things", page(*raws), rejected=rejected)
+        watch.ended("things", whole_since=began_at)
+        return {str(each): each.count for each in shape.news.values()}
+
+    await passes(*sound)
+    first = await passes(*sound, *odd)
+    assert first == {"new: unknown (number)": 40, "size: expected number, got text": 40}
+    shape.changed = False
+    for _ in range(3):
+        assert await passes(*sound, *odd) == first
+    assert not shape.changed, "there is nothing to write down"
+    odd[0] |= {"newer": True, "new": "?"}
+    more = {**first, "newer: unknown (boolean)": 1, "new: unknown (number or text)": 40}
+    del more["new: unknown (number)"]
+    assert await passes(*sound, *odd) == more, "what one of them shows for the first time is told"
+    watch.accept("things", 1)
+    assert shape.refuses(odd[0]) is None
+    rejected.clear()
+    assert await passes(*sound, *odd) == {}
+
+
 async def test_of_a_sparse_resource_only_listings_tell_which_fields_there_are() -> None:
     watch = SchemaWatch("plain", "one", {"things": Policy.WARN}, FakeClock())
     watch.loaded = True

@@ -219,12 +219,13 @@ class Processor:
             # What is left of a record that is gone, or whose person was erased, has no shape.
             shaped = not identity.deleted and (forgets is None or not forgets.is_bare(raw))
             # Who reads single records names them all as rejected; only in listings do the same rejects come again and again.
-            if shapes is not None and shaped and (alone or not (rejected and (name, external_id) in rejected)):
+            again = not alone and (name, external_id) in rejected
+            if shapes is not None and shaped and not again:
                 shapes[external_id] = raw
             if (
                 frozen is not None
                 and shaped
-                and (why := frozen.refuses(raw, partial=sparse and not source.listing)) is not None
+                and (why := frozen.refuses(raw, partial=sparse and not source.listing, again=again)) is not None
             ):
                 page.rejects.append(unsound(name, external_id, raw, PayloadError(why), cause))
                 continue

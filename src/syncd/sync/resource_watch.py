@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -11,7 +12,7 @@ from typing import Any
 import structlog
 
 from syncd.explain import Explanation
-from syncd.kit.inferred import Inferred, difference, learn
+from syncd.kit.inferred import Departure, Inferred, difference, learn
 from syncd.kit.shape_tree import ANY, joined
 from syncd.store import SchemaWrite, StoredSchema
 from syncd.sync.rejections import FROZEN
@@ -75,6 +76,8 @@ class ResourceWatch:
         self.written_at: datetime | None = None
         self._fresh = self._new()
         self._odd = self._new()
+        self._still_odd = self._new()
+        """What is kept out, of records that are counted and of such as were kept out before already."""
         self._alone = self._new()
         self._again = self._new()
         """What is in doubt, of every record of a listing; where it is frozen, of every single one too."""
@@ -126,8 +129,9 @@ class ResourceWatch:
             [key for key, each in self.news.items() if self._may_end(each) and (each.last_at or each.since) < since]
         )
 
-    def refuses(self, raw: dict[str, Any], *, partial: bool = False) -> str | None:
-        """Why a frozen resource does not take this record; None where it does. `partial`: it is no listing's view."""
+    def refuses(self, raw: dict[str, Any], *, partial: bool = False, again: bool = False) -> str | None:
+        """Why a frozen resource does not take this record; None where it does. `partial`: it is no listing's view. `again`:
+        it stands among the rejects, and comes in a listing once more."""
         found = self.known.departures(raw)
         if partial:
             found = [each for each in found if each.what == "retyped"]
@@ -137,17 +141,19 @@ class ResourceWatch:
                 if self._let_in % EVERY == 1:
                     self._fresh.add(raw)
             return None
-        self._odd.add(raw)
+        (self._still_odd if again else self._odd).add(raw)
         told = "; ".join(str(each) for each in sorted(found)[:SHOWN])
         return FROZEN + told + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
 
     def settle(self, now: datetime, *, ended: bool = False) -> list[News]:
         """Take in what was seen; returns what is new. `ended`: a run of it has ended well."""
         fresh, odd, alone, again = self._fresh, self._odd, self._alone, self._again
-        came = fresh.records or odd.records or alone.records or again.records
+        still_odd = self._still_odd
+        came = fresh.records or odd.records or still_odd.records or alone.records or again.records
         if not came and not (ended and self.learned_at is None):
             return self._forget(now)
         self._fresh, self._odd, self._alone, self._again = (self._new() for _ in range(4))
+        self._still_odd = self._new()
         let_in, self._let_in_before = self._let_in - self._let_in_before, self._let_in
         if self.learned_at is None:
             self.known.merge(fresh)
@@ -158,10 +164,9 @@ class ResourceWatch:
             return []
         found = self.known.glimpse(alone)
         found += learn(self.known, fresh)
-        if odd.records:
-            found += [each for each in difference(self.known, odd) if each.what != "missing"]
-            self.strange.merge(odd)
-            self.changed = True
+        if odd.records or still_odd.records:
+            found += self._kept_out(odd, still_odd)
+            odd.merge(still_odd)
         self._over({each.path for each in found if each.what == "missing"})
         self._forget(now)
         told = [News.of(each, now) for each in found if (each.path, each.what) not in self.news]
@@ -242,6 +247,22 @@ class ResourceWatch:
 
     def _is_open(self, path: str) -> bool:
         return any(path.startswith((f"{joined('', name)}.", f"{joined('', name)}[]")) for name in self._open)
+
+    def _kept_out(self, odd: Inferred, still_odd: Inferred) -> list[Departure]:
+        """In what these differ. A record that comes again is not counted again, and what it shows for the first time is."""
+        counts = {(each.path, each.what): each.count for each in difference(self.known, odd)}
+        grown = any(each.what != "missing" for each in difference(self.strange, still_odd))
+        both = self._new()
+        both.merge(odd)
+        both.merge(still_odd)
+        found = [each for each in difference(self.known, both) if each.what != "missing"]
+        if odd.records or grown:
+            self.strange.merge(both if grown else odd)
+            self.changed = True
+        return [
+            replace(each, count=counts.get(key, 0)) if (key := (each.path, each.what)) in self.news else each
+            for each in found
+        ]
 
     def _may_end(self, one: News) -> bool:
         """Is it over when records are as before? That a field is new is no trouble, unless it keeps them out."""
