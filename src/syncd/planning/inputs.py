@@ -270,7 +270,7 @@ def _stated(driver: Driver, options: Mapping[str, Any]) -> dict[tuple[float, str
 
 
 def _beside(tier: Capacity, known: Capacity | None) -> Capacity:
-    """The tier with what the partner states and the driver uses of it; of a bucket what comes back: a file names that, too."""
+    """The tier with what the partner states and the driver uses of it; of a bucket what comes back, as a file names it."""
     if known is None:
         return tier
     return replace(tier, most=known.stated, own=known.refill if known.bucket else known.budget)
