@@ -116,6 +116,9 @@ async def test_the_demo_imports_tells_its_story_and_ends_converged_within_every_
 
     assert "converged: 8 integrations" in said
     assert "NOT converged" not in said
+    rows = re.findall(r"^ *✓ (\w+)(?: +[\d,]+){3} +(\S+) +(\S+)", said, re.MULTILINE)
+    assert len(rows) == 8, said
+    assert all(webhooks.isdigit() and pushed.isdigit() for _, webhooks, pushed in rows), "each told us, each was told"
     assert "limit violations: 0" in said
     refused = int(re.search(r"429s: (\d+)", said)[1])
     assert 2 <= refused <= 10, said

@@ -39,7 +39,9 @@ class Acts:
     async def play(self) -> None:
         """All of it. Raises StoryError where something does not come."""
         await self._subscribe()
-        await self._each("a record changes at each of them, and each of them says so", self._tells, CAST)
+        queued = ", ".join(f"{name} of {role.changes} by its queue" for name, role in CAST.items() if role.tells)
+        caption = f"a record changes at each of them, and each of them says so: {queued}, of all else by webhook"
+        await self._each(caption, self._tells, CAST)
         pushing = {name: role for name, role in CAST.items() if role.push is not None}
         await self._each("a change of ours goes to each of them", self._takes, pushing)
         renewing = {name: role for name, role in CAST.items() if role.renews}
@@ -58,7 +60,7 @@ class Acts:
     async def _subscribe(self) -> None:
         own = [name for name, role in CAST.items() if role.hooks == "registered"]
         told = [name for name, role in CAST.items() if role.hooks == "told"]
-        self._caption(f"syncd subscribes to the webhooks of {', '.join(own)}; {' and '.join(told)} are told by hand")
+        self._caption(f"syncd subscribes to the webhooks of {', '.join(own)}; {', '.join(told)} are told by hand")
         for name in own:
             await self._engine.subscribers.register(CAST[name].integration, dry_run=False, who="the demo")
         for name in told:
@@ -66,22 +68,26 @@ class Acts:
             await self._partners[name].webhooks(hook(self._set_up.public, name), secret)
 
     async def _tells(self, name: str, role: Role) -> None:
-        """A new record is here, by a delivery or by the partner's queue."""
+        """A new record is here, by a delivery or by the partner's queue; where there is a queue, one by each of them."""
         control = self._partners[name]
         before = await self._delivered(control)
-        (created,) = await control.create(role.changes)
-
-        async def here() -> bool:
-            stored = await self._store.records.get(role.integration, role.changes, created)
-            return stored is not None
-
-        await self._until(here, f"{name} made {role.changes}/{created}, and it did not come")
+        await self._comes(name, role, role.changes)
+        if role.tells:
+            await self._comes(name, role, role.tells)
 
         async def told() -> bool:
             return await self._delivered(control) > before
 
         if role.hooks != "none":
             await self._until(told, f"{name} sent no webhook")
+
+    async def _comes(self, name: str, role: Role, resource: str) -> None:
+        (created,) = await self._partners[name].create(resource)
+
+        async def here() -> bool:
+            return await self._store.records.get(role.integration, resource, created) is not None
+
+        await self._until(here, f"{name} made {resource}/{created}, and it did not come")
 
     async def _takes(self, name: str, role: Role) -> None:
         """A push is done at the partner."""

@@ -39,6 +39,8 @@ class Role:
     """How it comes to send us webhooks: syncd subscribes, a person tells it, or it has none."""
     changes: str = ""
     """The resource in which a record changes, to be told of; or by a queue where it has one."""
+    tells: str = ""
+    """The resource that its webhooks tell of, where changes come by a queue."""
     push: Push | None = None
     renews: str = ""
     """What is said when its tokens end; the simulator's action is `expire_tokens` or `rotate`."""
@@ -176,11 +178,15 @@ options:
   reservations_url: "{url}"
   auth_url: "{url}/token-based-authentication/exchange"
 integrations:
-  machine: {{credentials: {{client_id: {{file: booking_id}}, client_secret: {{file: booking_secret}}}}}}
+  machine:
+    credentials: {{client_id: {{file: booking_id}}, client_secret: {{file: booking_secret}}}}
+    webhook: {{secrets: [{{file: booking_hook}}]}} # for this it is given a token of ours, which it then brings
 """,
         ("units", "reservations"),
-        {"booking_id": "simulated-machine", "booking_secret": "simulated-machine-secret"},
+        {"booking_id": "simulated-machine", "booking_secret": "simulated-machine-secret", "booking_hook": SIGNED},
+        hooks="told",
         changes="reservations",
+        tells="messages",
         push=Push("reservations", "no_show", {"waived_fees": "no"}),
         renews="its token ends before its hour",
         fields={"reservations": ("status", "arrival", "currency")},
