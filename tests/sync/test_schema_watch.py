@@ -395,7 +395,7 @@ async def test_what_a_frozen_resource_keeps_out_is_counted_once_however_often_it
 
     async def passes(*raws: dict[str, Any]) -> dict[str, int]:
         began_at = clock.now()
-        await clock.sleep(5)
+        await clock.advance(5)
         await read.read("things", page(*raws), rejected=rejected)
         watch.ended("things", whole_since=began_at)
         return {str(each): each.count for each in shape.news.values()}
