@@ -53,7 +53,9 @@ class Looking(Contracts):
         self.finds: Findings | Exception = Findings("boats", records=5, calls=1)
         self._fake = clock
 
-    async def _look(self, account: Any, resource: str | None, spec: Sequence[str]) -> Sequence[Findings]:  # type: ignore[override]
+    async def _look(
+        self, account: Any, resource: str | None, spec: Sequence[str], seconds: float
+    ) -> Sequence[Findings]:  # type: ignore[override]
         self.looked.append((account.name, self._fake.monotonic()))
         if isinstance(self.finds, Exception):
             raise self.finds
@@ -200,8 +202,9 @@ async def test_who_asks_hears_why_nothing_could_be_asked(clock: FakeClock) -> No
     with pytest.raises(TransientError, match="no answer within 120 s"):
         await contracts.contract("shop")
     contracts.finds.error = RejectedError("GET /boats: answered 404")
-    with pytest.raises(RejectedError, match="404"):
+    with pytest.raises(RejectedError, match="404") as caught:
         await contracts.contract("shop")
+    assert caught.value.hint == "syncd status shop"
     account.health.paused = object()  # type: ignore[assignment]
     with pytest.raises(RejectedError, match="paused"):
         await contracts.contract("shop")

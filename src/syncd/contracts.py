@@ -22,26 +22,23 @@ from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig, main_file
 from syncd.contract import Specification
 from syncd.contract.defects import DEFECTS
-from syncd.contract.judging import ENOUGH, Drift, Findings, judged, sampled
-from syncd.dryrun.reading import DryRun
+from syncd.contract.judging import Drift, Findings, judged, sampled
+from syncd.contract.telling import explained
+from syncd.dryrun.look import Look
 from syncd.errors import ConfigError, PayloadError, RejectedError, SyncdError, TransientError
-from syncd.explain import Explanation
 from syncd.kit.inferred import Inferred
 from syncd.sync.account import Account, asked
 
 log = structlog.get_logger()
 
 SCHEMA = "syncd.contract/1"
-RECORDS = ENOUGH
-"""Records of each resource that are read."""
-CALLS = 10
-"""Calls for each at most: of a child, one for each parent."""
-SECONDS = 120.0
-"""Longest that one resource is waited for."""
+SECONDS = 300.0
+"""Longest that a look is waited for, limits included, where nobody says otherwise."""
+OWN_SECONDS = 1_800.0
+"""The same of the daily one, for which nobody sits and waits."""
 FIRST_SECONDS = 600.0
 """After a start nothing is looked at before."""
 LOOK_SECONDS = 60.0
-SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -71,6 +68,7 @@ class Contracts:
         self._names = names
         self._turns: dict[str, _Turn] = {}
         self._read: dict[tuple[object, ...], Specification] = {}
+        self._looks: list[Look] = []
 
     def names(self) -> Mapping[str, Sequence[str]]:
         return self._names()
@@ -83,21 +81,33 @@ class Contracts:
                 if self._is_due(account):
                     await self._turn(account)
 
-    async def contract(self, integration: str, resource: str | None = None, spec: Sequence[str] = ()) -> dict[str, Any]:
-        """What its partner answers today, against what is relied on. Raises SyncdError where nothing could be asked."""
+    def looking(self, integration: str) -> dict[str, Any] | None:
+        """What a look at it that is under way is at, and what it waits for; None: there is none."""
+        looks = [look for look in self._looks if look.account.name == integration]
+        return looks[-1].as_json() if looks else None
+
+    async def contract(
+        self, integration: str, resource: str | None = None, spec: Sequence[str] = (), seconds: float = SECONDS
+    ) -> dict[str, Any]:
+        """What its partner answers today, against what is relied on, as far as `seconds` allow. A look with `spec` leaves
+        no note in the status. Raises SyncdError where nothing could be asked."""
         account = self._account(integration)
-        found = await self._look(account, resource, spec)
+        found = await self._look(account, resource, spec, seconds)
         if all(one.note for one in found) and found:
-            raise found[0].error or TransientError(
-                f"{integration}: {found[0].note}", hint=f"syncd status {integration}"
-            )
+            error = found[0].error
+            if error is None:
+                raise TransientError(
+                    f"{integration}: {found[0].note}", hint=f"give it longer: syncd contract {integration} --wait 900"
+                )
+            error.hint = error.hint or f"syncd status {integration}"
+            raise error
         if resource is None and not spec:
             self._tell(account, found)
         return {
             "integration": integration,
             "partner": account.partner,
             "published": list(self._specs_of(account, spec)),
-            "ok": not any(one.drift for one in found),
+            "ok": not any(one.drift or one.note for one in found),
             "resources": [one.as_json() for one in found],
         }
 
@@ -124,7 +134,7 @@ class Contracts:
         turn = self._turns[account.name]
         turn.due_at = _later(self._clock.now(), self._partner(account).contract.every)
         try:
-            found = await self._look(account, None, ())
+            found = await self._look(account, None, (), OWN_SECONDS)
         except SyncdError as error:
             log.debug("contract_not_checked", integration=account.name, reason=str(error))
             return
@@ -143,7 +153,7 @@ class Contracts:
             return
         before, now = account.health.contract, self._clock.now()
         turn.since = (turn.since or now) if drift else None
-        told = _explained(account.name, drift, turn.since)
+        told = explained(account.name, drift, turn.since)
         account.health.contract = told
         account.health.contract_broken = any(each.is_relied_on for _, each in drift)
         if told is not None and (before is None or before.reason != told.reason):
@@ -153,7 +163,9 @@ class Contracts:
 
     # -- one look
 
-    async def _look(self, account: Account, resource: str | None, spec: Sequence[str]) -> list[Findings]:
+    async def _look(
+        self, account: Account, resource: str | None, spec: Sequence[str], seconds: float
+    ) -> list[Findings]:
         if resource is not None and resource not in account.plans:
             raise RejectedError(
                 f"{account.name} does not sync {resource}", hint=f"it syncs: {', '.join(account.plans)}"
@@ -161,12 +173,18 @@ class Contracts:
         document, lacking = await self._published(account, spec)
         folder = self._folder(account)
         shapes = await account.store.schemas.of(account.name)
+        # To read a queue is to take from it.
+        names = [n for n, plan in account.plans.items() if resource in {None, n} and plan.resource.queue is None]
+        look = Look(account, names, seconds, self._clock)
+        self._looks.append(look)
         found = []
-        for name, plan in account.plans.items():
-            if resource in {None, name} and plan.resource.queue is None:  # to read a queue is to take from it
+        try:
+            for name in names:
                 known = await to_thread.run_sync(sampled, folder, name) if folder is not None else []
                 learned = Inferred.from_json(shapes[name].shape) if name in shapes else None
-                found.append(await self._one(account, name, known, learned, document))
+                found.append(await self._one(look, name, known, learned, document))
+        finally:
+            self._looks.remove(look)
         for one in found[:1] if lacking else ():
             one.remarks.append(Drift("published", "contract.spec", lacking))
         return found
@@ -188,28 +206,33 @@ class Contracts:
 
     async def _one(
         self,
-        account: Account,
+        look: Look,
         name: str,
         known: Sequence[Mapping[str, Any]],
         learned: Inferred | None,
         document: Specification | None,
     ) -> Findings:
-        plan = account.plans[name]
-        dry = DryRun(account, plan, RECORDS, keep=True, calls=CALLS)
+        account, plan = look.account, look.account.plans[name]
+        dry = look.begins(plan)
         unreadable = ""
-        note, failed = "", None
+        unread: Findings | None = None
         try:
-            async with self._clock.timeout(SECONDS):
+            if look.unreachable is not None:
+                raise look.unreachable
+            async with self._clock.timeout(look.left_seconds):
                 await dry.run()
         except TimeoutError:
-            note = f"no answer within {SECONDS:g} s, waiting for limits included"
+            unread = look.over()
         except PayloadError as error:
             unreadable = str(error)
         except SyncdError as error:
-            note, failed = str(error), error
+            unread = look.failed(error)
         except Exception as error:  # whatever a driver makes of an answer nobody has seen before
             unreadable = f"{type(error).__name__} in the driver"
         answers = [exchange.response for exchange in dry.exchanges]
+        if unread is not None and not answers:
+            unread.calls = dry.calls
+            return unread
         result = judged(
             account.driver,
             dry.resource,
@@ -223,7 +246,6 @@ class Contracts:
         if unreadable and not result.drift:
             result.drift.append(Drift("unreadable", "the listing", unreadable))
         result.calls = dry.calls
-        result.note, result.error = (note, failed) if not answers else ("", None)
         return result
 
     def _base_path(self, account: Account, url: str) -> str:
@@ -270,24 +292,6 @@ class Contracts:
 
 def _later(now: datetime, seconds: float) -> datetime:
     return now + timedelta(seconds=seconds)
-
-
-def _explained(integration: str, drift: Sequence[tuple[str, Drift]], since: datetime | None) -> Explanation | None:
-    if not drift:
-        return None
-    told = sorted(drift, key=lambda one: not one[1].is_relied_on)
-    named = "; ".join(f"{resource}: {each.place}: {each.told}" for resource, each in told[:SHOWN])
-    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-    relied = any(each.is_relied_on for _, each in told)
-    return Explanation(
-        "contract-drift",
-        f"the partner answers otherwise than its driver {'relies on' if relied else 'finds published'}: {named}{more}",
-        since=since,
-        cause="a new version of the partner's API"
-        if relied
-        else "a new version of the API, or a document that is older",
-        action=f"syncd contract {integration}",
-    )
 
 
 __all__ = ["SCHEMA", "Contracts"]

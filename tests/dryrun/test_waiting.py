@@ -50,6 +50,7 @@ async def test_a_sick_partner_is_said_at_once(store: Store) -> None:
         await dry_runs(desk).dry_run("acme", "things", 3)
     assert len(desk.partner.calls) == 1
 
+
 async def test_an_open_breaker_is_said_at_once_and_no_longer_wait_is_advised(store: Store) -> None:
     desk = await opened(store)
 

@@ -63,6 +63,8 @@ class Findings:
     """Why it could not be looked at."""
     error: SyncdError | None = None
     """The same, where it is known as an error."""
+    later: bool = False
+    """And whether the same look may succeed in a while."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -74,6 +76,7 @@ class Findings:
             "remarks": [asdict(one) for one in self.remarks[:LISTED]],
             "unknown": self.unknown,
             "note": self.note,
+            "later": self.later,
         }
 
 

@@ -12,6 +12,8 @@ from syncd.server.desks import PREFIX, RefusedError, guarded, said_by, target_of
 
 MOST_DOCUMENTS = 50
 LONGEST_PATH = 4_096
+SECONDS = 300
+LONGEST_SECONDS = 3_600
 
 
 class ContractDesk(Protocol):
@@ -21,8 +23,14 @@ class ContractDesk(Protocol):
         """Every configured integration and its resources."""
         ...
 
-    async def contract(self, integration: str, resource: str | None, spec: Sequence[str]) -> dict[str, Any]:
-        """What was found."""
+    async def contract(
+        self, integration: str, resource: str | None, spec: Sequence[str], seconds: float
+    ) -> dict[str, Any]:
+        """What was found within so many seconds."""
+        ...
+
+    def looking(self, integration: str) -> dict[str, Any] | None:
+        """What a look that is under way is at; None: there is none."""
         ...
 
 
@@ -30,9 +38,17 @@ def routes(desk: ContractDesk) -> list[web.RouteDef]:
     async def check(request: web.Request) -> web.Response:
         said = await said_by(request)
         integration, resource = target_of(desk.names(), said)
-        return answer({"schema": "syncd.contract/1", **await desk.contract(integration, resource, _documents(said))})
+        seconds = said.get("seconds", SECONDS)
+        if type(seconds) not in {int, float} or not 1 <= seconds <= LONGEST_SECONDS:
+            raise RefusedError(400, "usage", f"seconds must be a number from 1 to {LONGEST_SECONDS}")
+        found = await desk.contract(integration, resource, _documents(said), float(seconds))
+        return answer({"schema": "syncd.contract/1", **found})
 
-    return [web.post(f"{PREFIX}/contract", guarded(check))]
+    async def look(request: web.Request) -> web.Response:
+        integration, _ = target_of(desk.names(), request.query)
+        return answer({"schema": "syncd.contract-look/1", "look": desk.looking(integration)})
+
+    return [web.post(f"{PREFIX}/contract", guarded(check)), web.get(f"{PREFIX}/contract", guarded(look))]
 
 
 def _documents(said: Mapping[str, Any]) -> list[str]:
