@@ -161,6 +161,8 @@ async def test_who_asks_gets_an_answer_and_the_status_follows(clock: FakeClock) 
     account = Account("shop")
     contracts = Looking([account], clock)
     contracts.finds = drifting(GONE)
+    assert not (await contracts.contract("shop", spec=["/given/by/hand.json"]))["ok"]
+    assert account.health.contract is None, "a document given once by hand leaves no note"
     found = await contracts.contract("shop")
     assert (found["ok"], found["resources"][0]["drift"][0]["place"]) == (False, "name")
     assert account.health.contract is not None
