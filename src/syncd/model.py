@@ -160,6 +160,8 @@ class Response:
     requested_at: datetime | None = None
     """Our clock when the request that brought it began: the record's `fetched_at`."""
     elapsed_seconds: float = 0.0
+    on_purpose: bool = False
+    """The partner knows nothing of it: `chaos` made it."""
     reads: Markup | None = None
     """How it is read where it is XML."""
 

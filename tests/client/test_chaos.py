@@ -6,18 +6,22 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
 
-from syncd.client import Addresses, Chaos, PartnerTransport, token_call
+from syncd.client import Addresses, CallStats, Chaos, PartnerTransport, token_call
 from syncd.client.chaos import TOKEN_ROUTE
 from syncd.client.transport import Answer, Outgoing
 from syncd.clock import SystemClock
 from syncd.config.chaos import FAULTS, ChaosConfig
 from syncd.kit import Request
-from tests.client.parts import BASE, Partner, ok
+from syncd.limits import Gate
+from syncd.testing.clock import FakeClock
+from tests.client.parts import BASE, Partner, ok, session_of
 
 BODY = {"items": [{"id": str(number)} for number in range(200)]}
 CALLS = 60
+GET = Request("/things")
 
 
 class Hasty(SystemClock):
@@ -75,6 +79,26 @@ async def test_each_fault_is_what_it_plays(fault: str) -> None:
             waits = {one.response.headers["retry-after"] for one in found if one.label == "429" and one.response}
             assert "7" in waits
             assert any(wait.endswith(" GMT") for wait in waits)
+
+
+@pytest.mark.parametrize("partners", [True, False])
+async def test_a_429_on_purpose_pauses_the_scope_and_only_the_partners_own_teaches(partners: bool) -> None:
+    clock = FakeClock()
+    limited = httpx.Response(429, headers={"retry-after": "1"}, json={})
+    gate = Gate("acme", ["100/min"], clock=clock, share=1.0)
+    session = session_of(Partner(*[ok()] * 60, limited if partners else ok(), ok()), clock, gate=gate)
+    for _ in range(60):
+        await clock.run(session.call(GET))
+    if not partners:
+        settings = ChaosConfig(rate=0.5, seed=2, faults=("limited",))
+        session.transport = session.transport.disturbed(Chaos("acme", settings, clock))
+    stats = CallStats()
+    began = clock.monotonic()
+    while not stats.rate_limited:
+        await clock.run(session.call(GET, stats=stats))
+    assert clock.monotonic() - began >= 1, "it is waited for"
+    [tier] = gate.view()["tiers"]
+    assert (tier["learned"] is not None) is partners
 
 
 async def test_what_was_lost_on_the_way_back_may_have_been_done() -> None:

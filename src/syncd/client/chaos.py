@@ -21,6 +21,8 @@ from syncd.clock import Clock
 from syncd.config.chaos import ChaosConfig, Fault
 
 TOKEN_ROUTE = "token"  # noqa: S105 - the route of requests for tokens, as `token_call` calls it
+ON_PURPOSE = "syncd.on_purpose"
+"""The extension of an answer that no partner gave: what it says of the partner's limits is not learned."""
 _STATUSES = (500, 502, 503, 504)
 _PAGE = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 
@@ -102,7 +104,7 @@ class ChaoticTransport(httpx.AsyncBaseTransport):
         kind, body = (
             ("text/html", _PAGE) if status == 502 else ("application/json", b'{"message": "chaos, on purpose"}')
         )
-        return httpx.Response(status, headers={"Content-Type": kind}, stream=httpx.ByteStream(body), request=request)
+        return _made(status, {"Content-Type": kind}, body, request)
 
     def _limited(self, request: httpx.Request, shape: float, pause: float) -> httpx.Response:
         """Both ways of saying when to come back: whole seconds, and a date by the answer's own clock."""
@@ -111,10 +113,17 @@ class ChaoticTransport(httpx.AsyncBaseTransport):
         later = str(wait) if shape < 0.5 else format_datetime(now + timedelta(seconds=wait), usegmt=True)
         headers = {"Content-Type": "application/json", "Retry-After": later, "Date": format_datetime(now, usegmt=True)}
         body = b'{"message": "too many requests, on purpose"}'
-        return httpx.Response(429, headers=headers, stream=httpx.ByteStream(body), request=request)
+        return _made(429, headers, body, request)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _made(status: int, headers: dict[str, str], body: bytes, request: httpx.Request) -> httpx.Response:
+    extensions = {ON_PURPOSE: True}
+    return httpx.Response(
+        status, headers=headers, stream=httpx.ByteStream(body), request=request, extensions=extensions
+    )
 
 
 class _Slow(httpx.AsyncByteStream):

@@ -281,7 +281,7 @@ class Session:
         if isinstance(error, TransientError) and error.breaks:
             self._sick(slot, self._teller.complete(error, out.method, trip.route))
         elif isinstance(error, RateLimitError):
-            self._recovery.limited(trip, slot, error)
+            self._recovery.limited(trip, slot, error, teaches=response is None or not response.on_purpose)
         elif response is not None:
             slot.success()  # any complete answer but a 429, which says neither sick nor well
         self._teller.call(trip.route, answer.label, seconds)

@@ -71,13 +71,14 @@ class Recovery:
             wait = max(wait, told)
         return wait < trip.left
 
-    def limited(self, trip: Trip, slot: Slot, error: RateLimitError) -> None:
-        """The partner counts too many: the whole scope pauses and learns, before another call takes this one's place."""
+    def limited(self, trip: Trip, slot: Slot, error: RateLimitError, *, teaches: bool = True) -> None:
+        """The partner counts too many: the whole scope pauses and learns, before another call takes this one's place.
+        `teaches`: the partner said so; a fault on purpose says nothing of its limits, and the scope only pauses."""
         if not error.hopeless and error.about != "object":
             much = "calls at once" if error.about == "seats" else "calls"
             told = f" ({error.told_by})" if error.told_by else ""
             why = f"{trip.request.method} {trip.route} answered {error.status or 429}{told}: too many {much}"
-            self._gate.limited(error.retry_at, why, call=slot, about=error.about)
+            self._gate.limited(error.retry_at, why, call=slot, about=error.about if teaches else "object")
 
     def waits(self, trip: Trip, error: RateLimitError) -> bool:
         """After a 429: this call waits with its scope if the wait is short."""

@@ -18,7 +18,7 @@ import httpx
 import syncd
 from syncd.client import border, inflate
 from syncd.client.addresses import Origin, Target
-from syncd.client.chaos import Chaos, ChaoticTransport
+from syncd.client.chaos import ON_PURPOSE, Chaos, ChaoticTransport
 from syncd.client.wire import AiohttpTransport
 from syncd.clock import Clock
 from syncd.errors import PartnerError, PayloadError, StoreError, TransientError
@@ -183,6 +183,7 @@ class PartnerTransport:
             url=out.target.url,
             requested_at=began_at,
             elapsed_seconds=clock.monotonic() - began,
+            on_purpose=ON_PURPOSE in answer.extensions,
         )
 
     def _request(self, out: Outgoing) -> httpx.Request:

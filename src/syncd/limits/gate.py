@@ -194,7 +194,8 @@ class Gate:
         """The partner answered 429 to this call: pause as `pause` does, and learn from it.
 
         429s of calls that were sent before the last one taught are the same event. `about` says what there was too much
-        of: `calls`, `seats` (calls at once), or `object`, which is the partner's lock on one thing and teaches nothing.
+        of: `calls`, `seats` (calls at once), or `object`, which is the partner's lock on one thing and teaches nothing; so
+        does a 429 that was made on purpose.
         """
         told = until - self.clock.now() if isinstance(until, datetime) else timedelta(seconds=until or 0.0)
         news = (call is not None or self.paused_until is None) and self.lessons.refused(
