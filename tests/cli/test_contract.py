@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from syncd.cli import contract as command
 from syncd.cli.contract import Telling, exit_of, render
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure
+from syncd.errors import TransientError
 from syncd.server import desk_contract
+from tests.cli.conftest import partner
 
 
 def resource(name: str, **more: Any) -> dict[str, Any]:
@@ -107,3 +110,29 @@ def test_the_daemon_is_asked_how_it_goes_while_it_looks(
 
 def test_the_command_waits_as_long_as_the_daemon_allows() -> None:
     assert (command.SECONDS, command.LONGEST_SECONDS) == (desk_contract.SECONDS, desk_contract.LONGEST_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("resources", "exit"), [([resource("a")], Exit.TRY_LATER), ([resource("a", drift=DRIFT)], Exit.FAILURES)]
+)
+def test_a_partner_that_is_away_keeps_none_of_the_others_from_being_looked_at(
+    run: Any, directory: Path, monkeypatch: pytest.MonkeyPatch, resources: list[dict[str, Any]], exit: Exit
+) -> None:
+    for name in ("one", "two", "three"):
+        (directory / "partners" / f"{name}.yaml").write_text(partner("{env: KEY}").replace("shop", name))
+    (directory / "partners" / "plain.yaml").unlink()
+
+    async def looked(app: Any, config: Any, asked: dict[str, Any]) -> dict[str, Any]:
+        if asked["integration"] == "one":
+            raise Failure("syncd contract failed", "refused the connection", exit=Exit.TRY_LATER)
+        if asked["integration"] == "three":
+            raise TransientError("is away")
+        return {**found(*resources), "integration": asked["integration"]}
+
+    monkeypatch.setattr(command, "_found", looked)
+    done = run("contract", "--config", directory)
+    assert done.exit_code == exit, done.stderr
+    assert done.stdout.startswith("two: 20 records of 1 resource")
+    assert "one was not looked at" in done.stderr and "refused the connection" in done.stderr
+    assert "three was not looked at" in done.stderr
+    assert run("contract", "three", "--config", directory).exit_code != 0

@@ -12,7 +12,9 @@ import click
 
 from syncd.cli.app import App, Target, arun, common, known_integration
 from syncd.cli.exits import Exit
-from syncd.cli.output import Failure, clock_time, paint, plural, result, result_json, say
+from syncd.cli.exits import exit_of as ended_by
+from syncd.cli.output import Failure, clock_time, paint, plural, print_failure, result, result_json, say
+from syncd.errors import SyncdError
 
 if TYPE_CHECKING:
     from syncd.cli.link import Link
@@ -57,7 +59,7 @@ def contract(app: App, target: tuple[str, str | None] | None, specs: tuple[Path,
     names = [target[0]] if target is not None else [
         name for name, (partner, _) in config.integrations.items() if partner.is_enabled(name)
     ]  # fmt: skip
-    found = []
+    found, ended = [], Exit.OK
     for name in names:
         known_integration(config, name)
         asked = {
@@ -66,7 +68,13 @@ def contract(app: App, target: tuple[str, str | None] | None, specs: tuple[Path,
             "spec": [str(spec.resolve()) for spec in specs],
             "seconds": seconds,
         }
-        told = dict(arun(_found(app, config, asked)))
+        try:
+            told = dict(arun(_found(app, config, asked)))
+        except (Failure, SyncdError) as error:
+            if len(names) == 1:
+                raise
+            ended = max(ended, _said(name, error))  # of one partner: the others can be asked all the same
+            continue
         told.pop("schema", None)
         found.append(told)
         if not app.as_json:
@@ -74,9 +82,19 @@ def contract(app: App, target: tuple[str, str | None] | None, specs: tuple[Path,
                 result(line)
     if app.as_json:
         result_json({"schema": "syncd.contract/1", "integrations": found})
-    elif not found:
+    elif not names:
         say("no integration is enabled")
-    return exit_of(found)
+    # What was found counts for more than who could not be asked.
+    return exit_of(found) if exit_of(found) is Exit.FAILURES else max(exit_of(found), ended)
+
+
+def _said(name: str, error: Failure | SyncdError) -> Exit:
+    """One integration could not be looked at."""
+    if isinstance(error, SyncdError):
+        print_failure(f"{name} was not looked at", str(error), error.hint)
+        return ended_by(error)
+    print_failure(f"{name} was not looked at", error.why or error.what, error.do)
+    return Exit(error.exit_code)
 
 
 def exit_of(found: Sequence[Row]) -> Exit:
