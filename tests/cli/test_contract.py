@@ -74,9 +74,9 @@ def test_what_a_look_is_at_and_waits_for_is_said_once_each(capsys: pytest.Captur
     telling.hears({**waits, "left_seconds": 250.0, "until": "2026-11-22T23:14:22+00:00"})
     assert capsys.readouterr().err.splitlines() == [
         "acme: looking at boats (3 of 12); at most 290 s more in all",
-        "acme: looking at boats (3 of 12), waiting for a limit until 2026-11-22 23:14:02Z: 30/min; "
+        "acme: looking at boats (3 of 12), waiting for a limit until 2026-11-22 23:14:02Z or later: 30/min; "
         "at most 280 s more in all",
-        "acme: looking at boats (3 of 12), waiting for a limit until 2026-11-22 23:14:22Z: 30/min; "
+        "acme: looking at boats (3 of 12), waiting for a limit until 2026-11-22 23:14:22Z or later: 30/min; "
         "at most 250 s more in all",
     ]
 

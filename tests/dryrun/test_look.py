@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -127,3 +128,17 @@ async def test_one_listing_that_answers_500_says_nothing_of_the_others(store: St
 
     _, contracts = await opened(store, ill)
     assert notes(await contracts.contract("acme")) == {"things": ("answered 500", True), "notes": ("", False)}
+
+
+async def test_a_wait_at_the_gate_that_outlasts_the_look_is_named(store: Store) -> None:
+    async def stands(request: Request) -> None:
+        desk.account.gate.pause(desk.clock.now() + timedelta(seconds=100), "told to wait")
+        desk.clock.skipped += 61.0
+        await asyncio.Event().wait()
+
+    desk, contracts = await opened(store, stands)
+    desk.clock.timeout = lambda seconds: asyncio.timeout(min(seconds, 0.05))  # type: ignore
+    with pytest.raises(TransientError, match=r"waiting for a limit until \S+ \S+Z or later: paused: told") as caught:
+        await contracts.contract("acme", seconds=60.0)
+    assert "--wait" in caught.value.hint
+    assert contracts.looking("acme") is None

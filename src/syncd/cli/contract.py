@@ -147,7 +147,7 @@ class Telling:
         self._said, self._left_seconds = news, left_seconds
         what = f"{self._name}: looking at {look['resource']} ({look['number']} of {look['of']})"
         if look["waits_for"]:
-            until = f" until {clock_time(look['until'])}" if look["until"] else ""
+            until = f" until {clock_time(look['until'])} or later" if look["until"] else ""
             what += f", waiting for a limit{until}: {look['waits_for']}"
         say(f"{what}; at most {left_seconds:.0f} s more in all")
 

@@ -57,7 +57,8 @@ class Look:
     def over(self) -> Findings:
         """Its time is."""
         why, until = self._waits(in_line=True)
-        waited = f", waiting for a limit{_until(until)}: {why}" if why else ""
+        soonest = f"{_until(until)} or later" if until is not None else ""  # others go first
+        waited = f", waiting for a limit{soonest}: {why}" if why else ""
         return Findings(self._name, note=f"the {self._seconds:g} s were over{waited}", later=True)
 
     def as_json(self) -> dict[str, Any]:
