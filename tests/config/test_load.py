@@ -264,6 +264,31 @@ def test_two_integrations_on_one_credential_are_told_unless_they_share_a_scope(g
     assert loaded(good).problems == ()
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("driver: attio", "driver: guesty", []),
+        ("driver: attio\nbase_url: http://127.0.0.1:8101", "driver: guesty\nbase_url: http://127.0.0.1:8102", []),
+        (
+            "driver: attio\nbase_url: https://one.example/a",
+            "driver: guesty\nbase_url: https://one.example/b",
+            ["'one'"],
+        ),
+        ("driver: attio", "driver: attio\nbase_url: https://eu.example", ["'one'"]),
+    ],
+)
+def test_a_credential_that_two_companies_have_by_one_name_is_counted_by_each_alone(good, first, second, told):
+    both = {
+        name: Facts(credentials={"token": True}, base_url=f"https://{name}.example") for name in ("attio", "guesty")
+    }
+    write(good, "attio", first + "\nintegrations: {one: {credentials: {token: {env: A}}}}\n")
+    write(good, "guesty", second + "\nintegrations: {two: {credentials: {token: {env: A}}}}\n")
+    found = load(good, drivers={**DRIVERS, **both}, env={})
+    shared = [one for one in found.warnings if "uses this credential too" in one.message]
+    assert [one.message.split()[0] for one in shared] == told
+    assert all("one file" in (one.help or "") for one in shared), "a scope is one file's"
+
+
 def scopes(good, counted_by, *integrations):
     known = {
         **DRIVERS,

@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from syncd.config.document import Document
 from syncd.config.facts import DriverFacts
 from syncd.config.partner import IntegrationConfig, PartnerConfig
 from syncd.secrets import Ref
+
+
+class _User(NamedTuple):
+    """An integration that uses a credential, and whose it is."""
+
+    name: str
+    scope: str
+    file: str
+    driver: str
+    host: str
+
+    def is_with(self, other: _User) -> bool:
+        """Are both of one company? `rest` is a driver for any; a host is one company's whatever drives it."""
+        return (
+            self.file == other.file
+            or (self.driver == other.driver != "rest")
+            or (bool(self.host) and self.host == other.host)
+        )
+
+
+def _user(partner: PartnerConfig, integration: str, driver: DriverFacts | None) -> _User:
+    url = partner.base_url_for(integration)
+    if url is None and driver is not None:
+        url = driver.facts(partner.options_for(integration), partner.rest).base_url
+    host = urlsplit(url or "").netloc
+    return _User(integration, partner.scope_for(integration), partner.name, partner.driver, host)
 
 
 def check_across(
@@ -18,7 +46,7 @@ def check_across(
     """All files together. Returns the partners whose file cannot be used beside the others."""
     broken: set[str] = set()
     named: dict[str, str] = {}
-    users: dict[Ref, tuple[str, str]] = {}
+    users: dict[Ref, list[_User]] = {}
     grants: dict[Ref, str] = {}
     for name, partner in partners.items():
         for key, integration in partner.integrations.items():
@@ -32,8 +60,8 @@ def check_across(
                 broken.add(name)
                 continue
             named[key] = name
-            _check_sharing(documents[name], partner, integration, users)
             driver = (drivers or {}).get(partner.driver)
+            _check_sharing(documents[name], partner, integration, _user(partner, key, driver), users)
             if driver is not None and not _holds_alone(documents[name], partner, integration, driver, grants):
                 broken.add(name)
             if driver is not None:
@@ -94,9 +122,13 @@ def _holds_alone(
 
 
 def _check_sharing(
-    document: Document, partner: PartnerConfig, integration: IntegrationConfig, users: dict[Ref, tuple[str, str]]
+    document: Document,
+    partner: PartnerConfig,
+    integration: IntegrationConfig,
+    user: _User,
+    users: dict[Ref, list[_User]],
 ) -> None:
-    scope = partner.scope_for(integration.name)
+    scope = user.scope
     together = [name for name in partner.integrations if partner.scope_for(name) == scope]
     head = partner.integrations[together[0]]
     other_key = not set(head.credentials.values()) & set(integration.credentials.values())
@@ -110,13 +142,15 @@ def _check_sharing(
             key=True,
         )
     for key, ref in integration.credentials.items():
-        first, first_scope = users.setdefault(ref, (integration.name, scope))
-        if first != integration.name and first_scope != scope and not integration.accept_risk:
+        others = [one for one in users.setdefault(ref, []) if one.name != user.name and one.is_with(user)]
+        users[ref].append(user)
+        if others and others[0].scope != scope and not integration.accept_risk:
             document.problem(
                 ("integrations", integration.name, "credentials", key),
-                f"{first!r} uses this credential too: the partner counts both, syncd would count each alone",
+                f"{others[0].name!r} uses this credential too: the partner counts both, syncd would count each alone",
                 severity="warning",
-                help="give both the same `scope:`, or accept_risk: true here",
+                help=("" if others[0].file == user.file else "put both into one file; ")
+                + "give both the same `scope:`, or accept_risk: true here",
                 key=True,
             )
             return
