@@ -92,9 +92,10 @@ def _row(integration: str, name: str, ref: Ref, vault: Vault) -> dict[str, Any]:
 
 async def _stored(app: App, config: Config, names: list[str]) -> list[dict[str, Any]]:
     """What was obtained at run time. The list is useful without a database too, so its absence is only said."""
+    from syncd.cli.load import is_embedded
     from syncd.errors import SyncdError
 
-    if config.database.url is None and not app.embedded:
+    if config.database.url is None and not is_embedded(app, config):
         return []
     try:
         async with app.store(config) as store:

@@ -59,13 +59,22 @@ def vault_of(config: Config) -> Vault:
     return Vault(config.secrets.directory, os.environ)
 
 
+def is_embedded(app: App, config: Config) -> bool:
+    """Is the database syncd's own? It was asked for; or none is configured, and `syncd run --embedded` has left one."""
+    if app.embedded or config.database.url is not None:
+        return app.embedded
+    from syncd.store import embedded
+
+    return embedded.is_kept(app.state_directory(config))
+
+
 @contextmanager
 def database_url(app: App, config: Config) -> Iterator[str]:
     """The URL to connect to; an embedded server runs, or is joined, inside the block."""
-    if not app.embedded:
+    if not is_embedded(app, config):
         if config.database.url is None:
-            how = how_to_get_a_database(app)
-            raise Failure("no database is configured", "database.url is not set", how, exit=Exit.CONFIG)
+            why = f"database.url is not set, and {app.state_directory(config)} (--state-dir) holds none of syncd's own"
+            raise Failure("no database is configured", why, how_to_get_a_database(app), exit=Exit.CONFIG)
         try:
             url = vault_of(config).resolve(config.database.url)
         except SecretError as error:

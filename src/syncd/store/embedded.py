@@ -131,6 +131,11 @@ for each; do rm -rf -- "$each"; done
 """
 
 
+def is_kept(state_directory: Path) -> bool:
+    """Is there a database of an embedded server under this directory, running or not? False where we may not look."""
+    return os.path.exists(state_directory / "postgres" / "data" / "PG_VERSION")  # noqa: PTH110 - no error for a closed door
+
+
 def start(state_directory: Path, *, settings: Mapping[str, str] = DURABLE) -> EmbeddedServer:
     """Start the server of this state directory, or join the one that runs there. Creates all it needs.
 
