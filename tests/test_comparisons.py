@@ -10,14 +10,17 @@ from typing import Any
 import anyio
 import pytest
 
-from syncd.cli.drift import render
-from syncd.comparisons import LOOK_SECONDS, MOST_KEPT, Comparisons
+from syncd.cli.drift import render, render_plan
+from syncd.comparisons import LOOK_SECONDS, MOST_KEPT, Comparisons, awaited
 from syncd.errors import ConfigError, RejectedError, StoreError
 from syncd.explain import Explanation
 from syncd.kit import Request
+from syncd.limits import Gate
+from syncd.model import Lane
 from syncd.planning import BLIND
 from syncd.store import Store
 from syncd.sync.differences import ALTERED
+from syncd.testing.clock import FakeClock
 from tests.sync.ranged import Desk, Hasty, rest
 
 
@@ -149,6 +152,26 @@ async def test_before_the_daemon_has_started_nothing_is_begun(store: Store):
         pass
     with pytest.raises(StoreError, match="still starting"):
         await comparisons.compare("acme", "things", None, None, values=False)
+
+
+async def test_what_a_spent_budget_or_a_pause_makes_it_wait_for_is_part_of_how_long_it_takes():
+    clock = FakeClock()
+    gate = Gate("acme", ["10/100s"], clock=clock, share=1.0)
+    cost = {"calls": 3, "at_least": False, "seconds": 1.0, "binding": "", "shares": {}}
+    plan = {**awaited(cost, gate), "integration": "acme", "sample": 3}
+    assert (plan["seconds"], plan["waits_seconds"]) == (1.0, 0.0)
+    assert not any("can leave" in line for line in render_plan(plan))
+    while awaited(cost, gate)["waits_seconds"] == 0.0:
+        async with gate.admit(lane=Lane.LOW) as slot:
+            slot.answered()
+            slot.success()
+    plan = {**awaited(cost, gate), "integration": "acme", "sample": 3}
+    assert 99.0 <= plan["seconds"] - 1.0 == plan["waits_seconds"] <= 102.0
+    assert ", 1m 4" in render_plan(plan)[0]
+    assert render_plan(plan)[1].startswith("the first call can leave in 1m 4") and "10/100s" in render_plan(plan)[1]
+    gate.pause(600.0, "told to")
+    assert awaited(cost, gate)["waits_for"] == "paused: told to"
+    assert awaited({**cost, "calls": 0}, gate)["seconds"] == 1.0, "nothing is asked"
 
 
 def test_of_altered_rows_it_is_said_that_no_pass_mends_them():

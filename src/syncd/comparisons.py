@@ -17,6 +17,9 @@ from syncd import metrics
 from syncd.clock import Clock
 from syncd.config import Config
 from syncd.errors import ConfigError, RejectedError, StoreError, SyncdError
+from syncd.limits import Gate
+from syncd.limits.views import next_call
+from syncd.model import Lane
 from syncd.planning import Sight
 from syncd.planning.backfill import figure, loads_of, priced
 from syncd.sync.account import Account, asked
@@ -101,6 +104,7 @@ class Comparisons:
         told = await to_thread.run_sync(
             partial(_cost, partner, await self._sight(), integration, plans, sample, self._by_id(account, plans))
         )
+        told = awaited(told, account.gate)
         return {"integration": integration, "resource": resource, "sample": sample, "skipped": skipped, **told}
 
     async def compare(
@@ -236,6 +240,14 @@ def _cost(
         parts.append((load, calls))
         resources.append({"name": plan.name, "calls": figure(calls)})
     return {"resources": resources, **priced(scope, parts)}
+
+
+def awaited(cost: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
+    """What it costs from now on: a budget that is spent, or a pause, is waited for before the first call."""
+    first = next_call(gate, gate.clock.monotonic(), Lane.LOW)
+    waits = round(max(first["in_seconds"] or 0.0, 0.0), 1) if cost["calls"] else 0.0
+    held = first["why"] if waits else ""
+    return {**cost, "seconds": round(cost["seconds"] + waits, 1), "waits_seconds": waits, "waits_for": held}
 
 
 def _findings(found: Findings, *, values: bool, whole: bool) -> dict[str, Any]:

@@ -101,6 +101,8 @@ def render_plan(plan: Row) -> list[str]:
         f"comparing {what} of {plan['integration']}: {least} {plural(int(plan['calls']), 'call')}, "
         f"{lasting(max(plan['seconds'], 1.0))} in the lowest lane; what looks different is read once more"
     ]
+    if plan.get("waits_seconds", 0.0) >= 1.0:
+        lines.append(f"the first call can leave in {lasting(plan['waits_seconds'])}: {plan['waits_for']}")
     shares = [f"{name} {share:.0%}" for name, share in plan["shares"].items() if share >= 0.005]
     if shares:
         lines.append(f"share of the budget meanwhile: {', '.join(shares)}")

@@ -27,7 +27,7 @@ def view_of(gate: Gate) -> dict[str, Any]:
         "scope": gate.scope,
         "paused_until": gate.paused_until,
         "pause_reason": gate.room.pause_reason if gate.paused_until is not None else "",
-        "next_call": _next_call(gate, now),
+        "next_call": next_call(gate, now),
         "ramp": {"share": min(tier.ramped(now) for tier in gate.book.tiers), "ends_in_seconds": ends - now}
         if ends > now
         else None,
@@ -50,12 +50,12 @@ def view_of(gate: Gate) -> dict[str, Any]:
     }
 
 
-def _next_call(gate: Gate, now: float) -> dict[str, Any]:
-    """When a read of the normal lane may leave, and what holds it till then; None seconds: after the next answer."""
+def next_call(gate: Gate, now: float, lane: Lane = Lane.NORMAL) -> dict[str, Any]:
+    """When a read of the lane may leave, and what holds it till then; None seconds: after the next answer."""
     if now < gate.room.paused_until:
         return {
             "in_seconds": gate.room.paused_until - now,
             "why": f"paused: {gate.room.pause_reason or 'told to wait'}",
         }
-    at, why = gate.book.next_at(now, Lane.NORMAL, ("read", "GET"))
+    at, why = gate.book.next_at(now, lane, ("read", "GET"))
     return {"in_seconds": at - now if math.isfinite(at) else None, "why": why}
