@@ -130,6 +130,21 @@ def test_a_driver_there_is_already_is_not_written_again(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     found = CliRunner().invoke(cli, ["new", "driver", "stripe"])
     assert (found.exit_code, "there is a driver stripe already" in found.stderr) == (2, True)
+    assert "uninstall" not in found.stderr, "it is syncd's own"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_driver_that_a_package_brought_it_is_said_how_to_be_rid_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "syncd.drivers.sources", lambda: {"acme": drivers.Source("acme", "acme_syncd", "", "syncd-acme")}
+    )
+    monkeypatch.setattr("sys.executable", "/opt/elsewhere/bin/python3")
+    found = CliRunner().invoke(cli, ["new", "driver", "acme"])
+    assert (found.exit_code, "there is a driver acme (from syncd-acme) already" in found.stderr) == (2, True)
+    assert "/opt/elsewhere/bin/python3 -m pip uninstall syncd-acme" in found.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -51,12 +51,12 @@ def driver(
     """
     from syncd import drivers
     from syncd.cli.link import who
-    from syncd.scaffold import find_place, guessed, plain_choices, read_document, write
+    from syncd.scaffold import find_place, guessed, plain_choices, read_document, to_free, write
     from syncd.scaffold.choices import over
 
     known = drivers.sources().get(name)
     if known is not None:
-        raise Failure(f"there is a driver {known} already", do="another name", exit=Exit.USAGE)
+        raise Failure(f"there is a driver {known} already", do=to_free(known.package, Path.cwd()), exit=Exit.USAGE)
     place = find_place(name, directory=None if directory is None else Path(directory), here=Path.cwd())
     choices = plain_choices(name) if openapi is None else guessed(read_document(Path(openapi)), name)
     choices = over(choices, auth=auth, pagination=pagination, webhooks=webhooks, owner=owner or who().partition("@")[0])

@@ -3,7 +3,7 @@
 from syncd.scaffold.choices import AUTHS, PAGINATIONS, WEBHOOKS, Choices, Found, plain_choices
 from syncd.scaffold.document import DocumentError, read_document
 from syncd.scaffold.guessing import guessed
-from syncd.scaffold.place import Place, find_place
+from syncd.scaffold.place import Place, find_place, to_free
 from syncd.scaffold.writing import Written, write
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "guessed",
     "plain_choices",
     "read_document",
+    "to_free",
     "write",
 ]

@@ -48,6 +48,13 @@ def find_place(name: str, *, directory: Path | None, here: Path) -> Place:
     return place
 
 
+def to_free(package: str, here: Path) -> str:
+    """What to do for a name that a driver has already, which an installed package brought (empty: syncd itself)."""
+    if not package:
+        return "another name"
+    return f"another name; or, to begin it anew: {_python(here)} -m pip uninstall {package}"
+
+
 def _checkout(here: Path) -> Path | None:
     for folder in (here, *here.parents):
         file = folder / "pyproject.toml"
