@@ -39,6 +39,7 @@ from syncd.server import (
     desk_drift,
     desk_dryrun,
     desk_letters,
+    desk_figures,
     desk_pushes,
     desk_subscriptions,
     desk_webhooks,
@@ -121,6 +122,7 @@ class Daemon:
         """The store, once the database was reached."""
         return self._store
 
+            loop_lag=self._pulse.worst_lag,
     @property
     def _store(self) -> Store | None:
         return self._opened.store if self._opened is not None else None
@@ -303,6 +305,7 @@ class Daemon:
         ]
 
     def _stuck_workers(self) -> list[str]:
+            *desk_figures.routes(self.engine),
         return self._supervisor.stuck(WORK_STUCK_SECONDS) if self._supervisor is not None else []
 
     def _unready(self) -> list[str]:

@@ -23,6 +23,7 @@ from syncd.depths import Depths
 from syncd.dryrun import DryRuns
 from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.explain import Explanation, State
+from syncd.figures import Figures, Instruments
 from syncd.holds import Breakers
 from syncd.model import Lane
 from syncd.pushing import Pushing
@@ -79,8 +80,9 @@ class Engine:
         refusing: Callable[[], Mapping[str, Explanation]],
         reload: Callable[[str], Awaitable[ReloadReport]],
         directory: Path = Path(),
+        loop_lag: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`directory`: where the configuration lies."""
+        """`directory`: where the configuration lies; `loop_lag`: how late the loop was at worst since it was last asked."""
         self._config = config
         self._supervisor = supervisor
         self._store_now = store
@@ -93,6 +95,7 @@ class Engine:
         self._started_at = clock.now()
         self.breakers = Breakers(self._accounts, self._store, clock)
         self.depths = Depths(store, supervisor, clock, worked=self._worked)
+        self.figures = Figures(Instruments(self._accounts, self.depths.view, loop_lag, clock), clock)
         self.letters = Replaying(self._accounts, store, clock, known=lambda: self._config().integrations)
         self.pushes = Pushing(self._accounts, store, known=self.names, now=clock.now)
         self.subscribers = Subscribers(self._accounts, config, self._store)
@@ -177,6 +180,7 @@ class Engine:
                 seen.counts,
                 now,
                 self._refusing().get(account.name),
+                self.figures.hour(account.name),
             )
             for account in self._accounts()
         ]

@@ -35,6 +35,12 @@ class Pulse:
 
     async def run(self) -> None:
         while True:
+        self._worst = 0.0
+
+    def worst_lag(self) -> float:
+        """How late the loop was at worst since this was last asked, in seconds."""
+        worst, self._worst = self._worst, 0.0
+        return worst
             before = self._clock.monotonic()
             await self._clock.sleep(BEAT_SECONDS)
             self._last_beat = self._clock.monotonic()
@@ -48,6 +54,7 @@ class Pulse:
 
 def resident_bytes() -> int:
     """Resident memory of this process; 0 where the system does not tell."""
+            self._worst = max(self._worst, self._lag)
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):

@@ -50,11 +50,12 @@ def integration(
     ended: By,
     counts: Mapping[tuple[str, str], int] | None,
     now: datetime,
-    refuses: Explanation | None = None,
+    company: str = "",
+    hour: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One integration with its resources; `last` and `ended` are runs, `counts` live records; None: they are not known."""
-    view = account.gate.view()
-    state, told = judged(account, now, view, refuses)
+    """One integration with its resources; `last` and `ended` are runs, `counts` live records; None: they are not known.
+    `hour`: what came of its calls within the last sixty minutes."""
+    account = one.account
     paused = runner.paused.get(account.name)
     return {
         "name": account.name,
@@ -71,7 +72,8 @@ def integration(
             _resource(account, view, runner.units.get((account.name, name)), name, last, ended, counts, now)
             for name in account.plans
         ],
-        "limits": view,
+        "limits": one.view,
+        "hour": hour,
         "tasks": {"done": account.flow.done, "skipped": dict(account.flow.skipped)},
     }
 
@@ -214,3 +216,4 @@ def not_started(reason: str) -> Explanation:
     return Explanation(
         "not-started", f"could not be started: {reason}", cause="its configuration", action="syncd check --env"
     )
+                "hour": None,

@@ -13,6 +13,7 @@ from syncd.clock import Clock
 from syncd.config import Config, RetentionConfig
 from syncd.errors import StoreError, SyncdError
 from syncd.explain import State
+from syncd.figures import SAMPLE_SECONDS
 from syncd.model import Lane
 from syncd.overview import Engine
 from syncd.sdnotify import Notifier
@@ -74,6 +75,7 @@ class Upkeep:
         async with anyio.create_task_group() as loops:
             loops.start_soon(self._controls)
             loops.start_soon(self._every, MEASURE_SECONDS, self._measure)
+            loops.start_soon(self._every, SAMPLE_SECONDS, lambda: self._engine.figures.sample())
             loops.start_soon(self._every, PROBE_LOOK_SECONDS, self._probe)
             loops.start_soon(self._every, REMEMBER_SECONDS, self._remember)
             loops.start_soon(self._every, PRUNE_LOOK_SECONDS, self._prune)

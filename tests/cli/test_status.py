@@ -141,6 +141,24 @@ def test_a_healthy_line_has_last_run_limits_and_latency():
     assert "listings" not in page()
 
 
+def test_a_healthy_line_tells_how_the_calls_of_the_last_hour_went():
+    found = overview()
+    hour = {"calls": 1200, "success": 0.9917, "p50_ms": 300.0, "p95_ms": 804.0, "p99_ms": 1210.0,
+            "errors": {"401": 0, "429": 4, "5xx": 6}}  # fmt: skip
+    next(one for one in found["integrations"] if one["name"] == "guesty")["hour"] = hour
+
+    def told() -> str:
+        return "\n".join(verb.render(found, NOW))
+
+    assert "75 % of 600/min  p95 0.8s p99 1.2s  99.2 % (429: 4, 5xx: 6 in 1h)" in told()
+    hour |= {"success": 0.99999, "p95_ms": 41.0, "errors": {"5xx": 1}}
+    assert "p95 41ms p99 1.2s  99.9 % (5xx: 1 in 1h)" in told()
+    hour |= {"success": 1.0, "p95_ms": None, "p99_ms": None, "errors": {"5xx": 0}}
+    assert "600/min  100.0 %\n" in told()
+    hour["success"] = None  # nothing was called
+    assert "600/min  840 ms a call" in told()
+
+
 def test_a_remark_about_what_goes_well_is_a_note_and_no_alarm():
     found = overview()
     found["integrations"][0]["explanation"] = {

@@ -202,10 +202,29 @@ def _healthy(item: Mapping[str, Any], now: datetime) -> list[str]:
         parts.append(f"last run {ago(max(succeeded), now)} ago")
     fullest = limits.fullest(item.get("limits") or {})
     parts += [fullest] if fullest else []
-    latency = item.get("latency_ms")
-    if latency is not None:
-        parts.append(f"{latency:.0f} ms a call" if latency < 1000 else f"{latency / 1000:.1f} s a call")
+    parts += _hour(item.get("hour") or {}) or _latency(item.get("latency_ms"))
     return parts
+
+
+def _hour(found: Mapping[str, Any]) -> list[str]:
+    """How its calls of the last hour went: `p95 0.8s p99 1.2s`, the share that went well, and what the others met."""
+    success = found.get("success")
+    if success is None:
+        return []
+    slow = [f"p{share} {_took(found[f'p{share}_ms'])}" for share in (95, 99) if found.get(f"p{share}_ms") is not None]
+    failed = ", ".join(f"{name}: {number(count)}" for name, count in (found.get("errors") or {}).items() if count)
+    share = min(round(100 * success, 1), 99.9) if failed else 100.0  # one of a million is not none
+    return [*([" ".join(slow)] if slow else []), f"{share:.1f} %" + (f" ({failed} in 1h)" if failed else "")]
+
+
+def _took(milliseconds: float) -> str:
+    return f"{milliseconds:.0f}ms" if milliseconds < 100 else f"{milliseconds / 1000:.1f}s"
+
+
+def _latency(latency: float | None) -> list[str]:
+    if latency is None:
+        return []
+    return [f"{latency:.0f} ms a call" if latency < 1000 else f"{latency / 1000:.1f} s a call"]
 
 
 def _resource(

@@ -7,11 +7,14 @@ from syncd.client.chaos import Chaos
 from syncd.client.classify import classify
 from syncd.client.client import Session
 from syncd.client.kinds import AuthFacts, build
+from syncd.client.recent import CLASSES, SPANS, Recent, percentile
 from syncd.client.stats import CallStats
 from syncd.client.transport import USER_AGENT, PartnerTransport, Sink, Timeouts, checked_header
 from syncd.client.trip import Judging, Patience
 
 __all__ = [
+    "CLASSES",
+    "SPANS",
     "USER_AGENT",
     "Addresses",
     "Auth",
@@ -23,6 +26,7 @@ __all__ = [
     "Origin",
     "PartnerTransport",
     "Patience",
+    "Recent",
     "Secrets",
     "Session",
     "Sign",
@@ -35,4 +39,5 @@ __all__ = [
     "classify",
     "fill",
     "origin_of",
+    "percentile",
 ]

@@ -20,7 +20,7 @@ from syncd.client.departure import Departures
 from syncd.client.evidence import evidence_of
 from syncd.client.recovery import Recovery
 from syncd.client.stats import CallStats
-from syncd.client.teller import Teller
+from syncd.client.teller import CUT, Teller
 from syncd.client.token_call import TokenCaller
 from syncd.client.transport import Answer, LostError, Outgoing, PartnerTransport, Sink
 from syncd.client.trip import AgainError, Judging, Leaving, Patience, Trip, route_of
@@ -72,6 +72,8 @@ class Session:
         self._backoff = backoff or BackoffPolicy()
         self._retries = retries or RetryBudget(self.clock)
         self._teller = Teller(self.partner, integration)
+        self.recent = self._teller.recent
+        """What came of its calls since somebody last fetched that."""
         self._departures = Departures(self.clock, self.addresses, self.patience, transport.timeouts, headers or {})
         self._recovery = Recovery(
             self.clock,
@@ -267,7 +269,7 @@ class Session:
             trip.stats.sent(seconds, size)
             self.spent.sent(seconds, size)
             if answer is None:
-                self._teller.call(trip.route, "cut", seconds)  # cancelled: no verdict for the breaker
+                self._teller.call(trip.route, CUT, seconds)  # cancelled: no verdict for the breaker
         response = answer.response
         if response is not None and trip.request.reads is not None:
             response.reads = trip.request.reads

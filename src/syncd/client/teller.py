@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 
 from syncd import metrics
 from syncd.client.classify import request_id
+from syncd.client.recent import CLASSES, GOOD, Recent
 from syncd.errors import AuthError, PartnerError, RateLimitError, SyncdError, TransientError
 from syncd.model import Response
 from syncd.redaction import KNOWN
@@ -20,6 +21,8 @@ from syncd.redaction import KNOWN
 E = TypeVar("E", bound=SyncdError)
 
 _MOST_ROUTES = 100
+CUT = "cut"
+"""The label of a call that was cancelled before anything came of it."""
 
 
 class Teller:
@@ -31,6 +34,9 @@ class Teller:
         # Bound once: binding costs as much as the rest of a call's bookkeeping.
         self._log = structlog.get_logger("syncd.client").bind(partner=partner, integration=integration)
         self._was_ill = False
+        self.recent = Recent()
+        self._results = {kind: metrics.CALLS.labels(partner, integration, kind) for kind in (GOOD, *CLASSES)}
+        self._refused = metrics.AUTH_FAILURES.labels(partner, integration)
         self._calls: dict[tuple[str, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
 
@@ -48,8 +54,10 @@ class Teller:
         error.__context__ = error.__cause__ = None
         return error
 
-    def call(self, route: str, label: str, seconds: float) -> None:
-        """Count one try: `label` is the status, or why there is none."""
+    def call(self, route: str, label: str, seconds: float, error: SyncdError | None = None) -> None:
+        """Count one try: `label` is the status, or why there is none, and `error` what the answer turned out to be."""
+        if label != CUT:  # it was us who gave it up: nothing came of it, good or bad
+            self._results[self.recent.note(label, seconds, error)].inc()
         histogram = self._seconds.get(route)
         if histogram is None:
             if len(self._seconds) >= _MOST_ROUTES:
@@ -78,6 +86,11 @@ class Teller:
             request_id=request_id(response) if response is not None else None,
             reason=str(error) if error is not None else None,
         )
+
+    def failed(self, error: SyncdError) -> None:
+        """A call ended in this error, after all that was tried."""
+        if isinstance(error, AuthError) or (isinstance(error, PartnerError) and error.status in (401, 403)):
+            self._refused.inc()
 
     def retry(self, reason: str) -> None:
         """A call is sent again: transient, rate_limited, auth."""

@@ -1,0 +1,40 @@
+"""The admin API's desk for figures over time: `GET /api/v1/figures`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from syncd.server.answers import answer
+from syncd.server.desks import PREFIX, RefusedError, guarded, target_of
+from syncd.server.ports import Status
+
+
+class Figures(Protocol):
+    """What was measured lately, from memory."""
+
+    def view(self, window: str = "1h", integration: str | None = None) -> dict[str, Any]:
+        """Schema `syncd.figures/1`. Raises KeyError for a window that is not kept."""
+        ...
+
+
+class Told(Status, Protocol):
+    """An engine that keeps figures."""
+
+    @property
+    def figures(self) -> Figures: ...
+
+
+def routes(engine: Told) -> list[web.RouteDef]:
+    async def figures(request: web.Request) -> web.Response:
+        name = request.query.get("integration")
+        if name is not None:
+            target_of(engine.names(), {"integration": name})
+        window = request.query.get("window", "1h")
+        try:
+            return answer(engine.figures.view(window, name))
+        except KeyError:
+            raise RefusedError(400, "usage", f"no window {window[:20]!r}", "window is 1h or 24h") from None
+
+    return [web.get(f"{PREFIX}/figures", guarded(figures))]
