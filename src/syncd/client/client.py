@@ -286,7 +286,7 @@ class Session:
             self._recovery.limited(trip, slot, error, teaches=response is None or not response.on_purpose)
         elif response is not None:
             slot.success()  # any complete answer but a 429, which says neither sick nor well
-        self._teller.call(trip.route, answer.label, seconds)
+        self._teller.call(trip.route, answer.label, seconds, error)
         if error is not None:
             error = self._teller.complete(error, out.method, trip.route)
         self._teller.line(out.method, trip.route, trip.attempt, seconds, response, error)
