@@ -38,8 +38,8 @@ from syncd.server import (
     desk_contract,
     desk_drift,
     desk_dryrun,
-    desk_letters,
     desk_figures,
+    desk_letters,
     desk_pushes,
     desk_subscriptions,
     desk_webhooks,
@@ -115,6 +115,7 @@ class Daemon:
             refusing=lambda: self._receivers.troubles,
             reload=self._reload,
             directory=options.config,
+            loop_lag=self._pulse.worst_lag,
         )
 
     @property
@@ -122,7 +123,6 @@ class Daemon:
         """The store, once the database was reached."""
         return self._store
 
-            loop_lag=self._pulse.worst_lag,
     @property
     def _store(self) -> Store | None:
         return self._opened.store if self._opened is not None else None
@@ -292,6 +292,7 @@ class Daemon:
             *desk_contract.routes(self.engine.contracts),
             *desk_drift.routes(self.engine.comparisons),
             *desk_dryrun.routes(self.engine.dry_runs),
+            *desk_figures.routes(self.engine),
             *desk_letters.routes(self.engine.letters),
             *desk_pushes.routes(self.engine.pushes),
             *desk_subscriptions.routes(self.engine.subscribers),
@@ -305,7 +306,6 @@ class Daemon:
         ]
 
     def _stuck_workers(self) -> list[str]:
-            *desk_figures.routes(self.engine),
         return self._supervisor.stuck(WORK_STUCK_SECONDS) if self._supervisor is not None else []
 
     def _unready(self) -> list[str]:

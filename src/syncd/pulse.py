@@ -26,6 +26,12 @@ class Pulse:
         self._parts = parts
         self._last_beat = clock.monotonic()
         self._lag = 0.0
+        self._worst = 0.0
+
+    def worst_lag(self) -> float:
+        """How late the loop was at worst since this was last asked, in seconds."""
+        worst, self._worst = self._worst, 0.0
+        return worst
 
     def stuck(self) -> list[str]:
         """Answered from memory. A call that gets here at all shows that the loop turns, so only its lag is judged."""
@@ -35,16 +41,11 @@ class Pulse:
 
     async def run(self) -> None:
         while True:
-        self._worst = 0.0
-
-    def worst_lag(self) -> float:
-        """How late the loop was at worst since this was last asked, in seconds."""
-        worst, self._worst = self._worst, 0.0
-        return worst
             before = self._clock.monotonic()
             await self._clock.sleep(BEAT_SECONDS)
             self._last_beat = self._clock.monotonic()
             self._lag = max(self._last_beat - before - BEAT_SECONDS, 0.0)
+            self._worst = max(self._worst, self._lag)
             metrics.LOOP_LAG.set(self._lag)
             metrics.RSS.set(resident_bytes())
             metrics.HEARTBEAT.labels("event loop").set(self._clock.now().timestamp())
@@ -54,7 +55,6 @@ class Pulse:
 
 def resident_bytes() -> int:
     """Resident memory of this process; 0 where the system does not tell."""
-            self._worst = max(self._worst, self._lag)
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):

@@ -200,6 +200,7 @@ def idle(config: Config, broken: Mapping[str, str], running: Sequence[str]) -> l
                 "paused": None,
                 "resources": [],
                 "limits": None,
+                "hour": None,
             }
         )
     return found
@@ -216,4 +217,3 @@ def not_started(reason: str) -> Explanation:
     return Explanation(
         "not-started", f"could not be started: {reason}", cause="its configuration", action="syncd check --env"
     )
-                "hour": None,
