@@ -8,7 +8,7 @@ of a wait is a tier's name, concurrency, lane or paused.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -67,6 +67,38 @@ INTAKE_COMMIT_SECONDS = Histogram(
     registry=REGISTRY,
 )
 
+# Calls by integration. They stand at 0 from the start, so that the first failure of all is an increase.
+CALLS = Counter(
+    "syncd_calls_total",
+    "Calls by what came of them: ok, 401, 403, 404, 429, 4xx (other ones), 5xx, timeout, connect, other.",
+    ["partner", "integration", "result"],
+    registry=REGISTRY,
+)
+AUTH_FAILURES = Counter(
+    "syncd_auth_failures_total",
+    "Calls that ended in 401 or 403 although the credential was renewed where it can be.",
+    ["partner", "integration"],
+    registry=REGISTRY,
+)
+HEALTH_CHECK_SECONDS = Gauge(
+    "syncd_health_check_seconds",
+    "How long the latest probe of a partner took, or the latest call where others kept it from being probed.",
+    ["partner", "integration"],
+    registry=REGISTRY,
+)
+HEALTH_CHECK_FAILURES = Gauge(
+    "syncd_health_check_failures",
+    "Health checks in a row, one a minute, that found no good answer since the one before.",
+    ["partner", "integration"],
+    registry=REGISTRY,
+)
+INTEGRATION_INFO = Gauge(
+    "syncd_integration_info",
+    "Always 1: whose account an integration is.",
+    ["integration", "partner", "company"],
+    registry=REGISTRY,
+)
+
 # Limits. What a gate counts anyway is read when scraped, see `Scopes` below.
 LIMIT_WAIT_SECONDS = Counter(
     "syncd_limit_wait_seconds_total", "Seconds calls waited before being sent.", ["scope", "reason"], registry=REGISTRY
@@ -103,6 +135,12 @@ LAST_SUCCESS = Gauge(
 )
 SYNC_LAG = Gauge(
     "syncd_sync_lag_seconds", "Age of a resource's last good run.", ["integration", "resource"], registry=REGISTRY
+)
+SYNC_INTERVAL = Gauge(
+    "syncd_sync_interval_seconds",
+    "How far apart the runs of a resource are meant to be at this moment.",
+    ["integration", "resource"],
+    registry=REGISTRY,
 )
 OLDEST_WORK = Gauge(
     "syncd_oldest_work_seconds", "Age of the oldest waiting item of a queue.", ["queue_name"], registry=REGISTRY
@@ -188,7 +226,22 @@ BUILD_INFO = Gauge("syncd_build_info", "Always 1.", ["version", "python"], regis
 HEALTH = Gauge("syncd_integration_health", "1 for the present state.", ["integration", "state"], registry=REGISTRY)
 HEARTBEAT = Gauge("syncd_heartbeat_timestamp_seconds", "When a part last made progress.", ["part"], registry=REGISTRY)
 LOOP_LAG = Gauge("syncd_loop_lag_seconds", "How late the event loop runs its timers.", registry=REGISTRY)
+LOOP_WAIT_SECONDS = Histogram(
+    "syncd_loop_wait_seconds",
+    "Seconds until the event loop gets to what was asked of it, tried four times a second.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    registry=REGISTRY,
+)
+SLOW_STEPS = Counter(
+    "syncd_loop_slow_steps_total", "Times something kept the event loop for more than a quarter second.", registry=REGISTRY
+)
 RSS = Gauge("syncd_resident_memory_bytes", "Resident memory.", registry=REGISTRY)
+MEMORY_CEILING = Gauge(
+    "syncd_memory_ceiling_bytes", "Resident memory above which less goes on at once; 0: any.", registry=REGISTRY
+)
+MEMORY_NARROWING = Gauge(
+    "syncd_memory_narrowing", "0: not narrowed for want of memory; 4: one answer in hand at a time.", registry=REGISTRY
+)
 RELOAD_OK = Gauge("syncd_config_last_reload_successful", "1 if the last reload applied whole.", registry=REGISTRY)
 RELOAD_AT = Gauge("syncd_config_last_reload_timestamp_seconds", "When the last reload ended.", registry=REGISTRY)
 PRUNED = Counter(
@@ -209,7 +262,42 @@ HTTP_CUT = Counter(
     ["site", "reason"],
     registry=REGISTRY,
 )
+ALERT_PUSHES = Counter(
+    "syncd_alert_pushes_total", "Messages to the address of `alerts`: delivered, failed.", ["result"], registry=REGISTRY
+)
 BOUND = Gauge("syncd_bound", "The configured bound of each bounded thing (R12).", ["name"], registry=REGISTRY)
+
+
+def keep_only(gauge: Gauge, wanted: Iterable[tuple[str, ...]], *given: str) -> None:
+    """Drop the samples of a gauge that nobody sets any more: what was switched off would trouble an alert for ever.
+
+    `given`: only those whose first labels are these."""
+    known = set(wanted)
+    for labels in list(gauge._metrics):
+        if labels not in known and labels[: len(given)] == given:
+            gauge.remove(*labels)
+
+# What is not as it should be: read when scraped, so that what has healed leaves no series. See `conditions/gauges.py`.
+CONDITION = (
+    "syncd_condition",
+    "1 while something is not as it should be.",
+    ("subject", "integration", "partner", "company", "resource", "code", "severity"),
+)
+CONDITION_SINCE = (
+    "syncd_condition_since_timestamp_seconds",
+    "Since when it is not.",
+    ("integration", "resource", "code"),
+)
+CONDITION_INFO = (
+    "syncd_condition_info",
+    "Always 1: what to tell a person of a condition, in the words of all surfaces.",
+    ("integration", "resource", "code", "reason", "cause", "action"),
+)
+LAST_AUTHENTICATED = (
+    "syncd_last_authenticated_timestamp_seconds",
+    "When the partner last answered a call with our credential.",
+    ("integration",),
+)
 
 
 TIER_GAUGES = {

@@ -137,6 +137,7 @@ class Session:
             error.cooled = True
         if isinstance(error, PartnerError) and error.evidence is None:
             error.evidence = evidence_of(request, trip.answered if trip is not None else None, route=route)
+        self._teller.failed(error)
         # Raised from here alone, without the frames below: they held headers and URLs.
         raise self._teller.complete(error, request.method, route).with_traceback(None)
 
