@@ -233,7 +233,9 @@ LOOP_WAIT_SECONDS = Histogram(
     registry=REGISTRY,
 )
 SLOW_STEPS = Counter(
-    "syncd_loop_slow_steps_total", "Times something kept the event loop for more than a quarter second.", registry=REGISTRY
+    "syncd_loop_slow_steps_total",
+    "Times something kept the event loop for more than a quarter second.",
+    registry=REGISTRY,
 )
 RSS = Gauge("syncd_resident_memory_bytes", "Resident memory.", registry=REGISTRY)
 MEMORY_CEILING = Gauge(
@@ -268,14 +270,13 @@ ALERT_PUSHES = Counter(
 BOUND = Gauge("syncd_bound", "The configured bound of each bounded thing (R12).", ["name"], registry=REGISTRY)
 
 
-def keep_only(gauge: Gauge, wanted: Iterable[tuple[str, ...]], *given: str) -> None:
-    """Drop the samples of a gauge that nobody sets any more: what was switched off would trouble an alert for ever.
-
-    `given`: only those whose first labels are these."""
+def keep_only(gauge: Gauge, wanted: Iterable[tuple[str, ...]]) -> None:
+    """Drop the samples of a gauge that nobody sets any more: what was switched off would trouble an alert for ever."""
     known = set(wanted)
     for labels in list(gauge._metrics):
-        if labels not in known and labels[: len(given)] == given:
+        if labels not in known:
             gauge.remove(*labels)
+
 
 # What is not as it should be: read when scraped, so that what has healed leaves no series. See `conditions/gauges.py`.
 CONDITION = (

@@ -18,6 +18,7 @@ from syncd.client.classify import REDIRECTS
 from syncd.client.classify import classify as by_status
 from syncd.client.departure import Departures
 from syncd.client.evidence import evidence_of
+from syncd.client.pace import Pace
 from syncd.client.recovery import Recovery
 from syncd.client.stats import CallStats
 from syncd.client.teller import CUT, Teller
@@ -68,6 +69,7 @@ class Session:
         self.patience = patience or Patience()
         self.spent = CallStats()
         """Everything this session ever cost."""
+        self.pace = Pace()
         self._answers = Answers(self.clock, gate, classify=classify, cost_header=cost_header, told=told)
         self._backoff = backoff or BackoffPolicy()
         self._retries = retries or RetryBudget(self.clock)
@@ -140,6 +142,16 @@ class Session:
         self._teller.failed(error)
         # Raised from here alone, without the frames below: they held headers and URLs.
         raise self._teller.complete(error, request.method, route).with_traceback(None)
+
+    @property
+    def good(self) -> int:
+        """Tries so far that showed the partner and our credential to be well, whatever it said."""
+        return self._teller.good
+
+    @property
+    def bad(self) -> int:
+        """Tries so far that did not."""
+        return self._teller.bad
 
     async def aclose(self) -> None:
         """End a token request under way. The transport is the partner's, and stays."""
@@ -276,6 +288,8 @@ class Session:
             response.reads = trip.request.reads
             response.content = markup.without(response.content, response.reads)  # before anybody sees it
         error = answer.failure.error if response is None and answer.failure is not None else None
+        if response is not None and trip.into is None and not response.on_purpose:
+            self.pace.note(clock.monotonic(), seconds)  # a file takes as long as it is large
         if response is not None and trip.judging is not None:
             async with trip.judging():
                 error = self._answers.read(trip, slot, response)
@@ -293,6 +307,8 @@ class Session:
         self._teller.line(out.method, trip.route, trip.attempt, seconds, response, error)
         if response is None:
             raise LostError(answer, error)
+        if trip.target.home and not isinstance(error, AuthError) and response.status_code not in (401, 403):
+            self.pace.authenticated_at = clock.now()
         trip.answered = response
         return answer, error
 

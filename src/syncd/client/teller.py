@@ -23,6 +23,8 @@ E = TypeVar("E", bound=SyncdError)
 _MOST_ROUTES = 100
 CUT = "cut"
 """The label of a call that was cancelled before anything came of it."""
+SICK = frozenset({"401", "403", "5xx", "timeout", "connect", "other"})
+"""Classes of what came of a call that say something about the partner's health, or our credential's."""
 
 
 class Teller:
@@ -35,6 +37,8 @@ class Teller:
         self._log = structlog.get_logger("syncd.client").bind(partner=partner, integration=integration)
         self._was_ill = False
         self.recent = Recent()
+        self.good = self.bad = 0
+        """Tries that showed the partner and our credential to be well (it may still have said no), and that did not."""
         self._results = {kind: metrics.CALLS.labels(partner, integration, kind) for kind in (GOOD, *CLASSES)}
         self._refused = metrics.AUTH_FAILURES.labels(partner, integration)
         self._calls: dict[tuple[str, str], Counter] = {}
@@ -57,7 +61,12 @@ class Teller:
     def call(self, route: str, label: str, seconds: float, error: SyncdError | None = None) -> None:
         """Count one try: `label` is the status, or why there is none, and `error` what the answer turned out to be."""
         if label != CUT:  # it was us who gave it up: nothing came of it, good or bad
-            self._results[self.recent.note(label, seconds, error)].inc()
+            kind = self.recent.note(label, seconds, error)
+            self._results[kind].inc()
+            if kind in SICK:
+                self.bad += 1
+            else:
+                self.good += 1
         histogram = self._seconds.get(route)
         if histogram is None:
             if len(self._seconds) >= _MOST_ROUTES:

@@ -107,7 +107,7 @@ class Ownership:
         """Give the scope up so that another instance may have it at once."""
         self._given_up = True
         fence, self._fence = self._fence, None
-        metrics.LEASE_HELD.labels(self.scope).set(0)
+        metrics.LEASE_HELD.remove(self.scope)  # it is nobody's business here any more
         if fence is not None:
             await self._store.leases.release(self.scope, self._owner, fence)
 
