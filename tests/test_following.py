@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from syncd.model import Lane
-from syncd.overview import Engine
 from syncd.server.ports import RunState
 from syncd.store import PAUSE, Control, Task
 from syncd.testing.clock import FakeClock
+from syncd.wishes import Wishes
 from tests.sync.stage import Stage, task
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -29,7 +29,7 @@ async def progress(stage: Stage, asked: Task) -> Any:
         _account=lambda name: stage.runner.accounts[name],
         _clock=stage.clock,
     )
-    [told] = await Engine.progress(engine, [asked.id])
+    [told] = await Wishes.progress(engine, [asked.id])
     return told
 
 

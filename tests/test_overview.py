@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from syncd.kit import Resource
-from syncd.overview import Engine
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.schedule import Schedule
 from syncd.testing.clock import FakeClock
+from syncd.wishes import Wishes
 
 DAY = timedelta(days=1)
 
@@ -47,8 +47,8 @@ async def wished(read: dict[str, timedelta], resource: str | None = None) -> set
         _clock=clock,
         _wish=wish,
     )
-    engine._worth_reading = lambda account: Engine._worth_reading(engine, account)
-    await Engine.sync(engine, "acme", resource, None, who="ann")
+    engine._worth_reading = lambda account: Wishes._worth_reading(engine, account)
+    await Wishes.sync(engine, "acme", resource, None, who="ann")
     return asked
 
 

@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,36 +21,46 @@ from anyio.abc import TaskGroup
 
 from syncd import __version__, drivers, log, metrics
 from syncd.build import Builder
+from syncd.cli import runbook
 from syncd.clock import Clock, SystemClock
 from syncd.config import Config, load, main_file
+from syncd.engine import Engine
 from syncd.errors import ConfigError, SchemaError, StoreError, SyncdError
+from syncd.memory import Keeper, MemoryView, Trace, found
 from syncd.opening import OpenedStore, open_store
-from syncd.overview import Engine
 from syncd.pulse import WORK_STUCK_SECONDS, Pulse
 from syncd.receivers import Receivers
 from syncd.rehearsal import Stage
-from syncd.reload import Reloader, tell_warnings
+from syncd.reload import Reloader, noted, tell_warnings
 from syncd.scopes import Scopes, ScopeState
 from syncd.sdnotify import Notifier
 from syncd.secrets import Secret, Vault
 from syncd.server import (
     desk_adapters,
     desk_backfill,
+    desk_changes,
     desk_contract,
+    desk_credentials,
     desk_drift,
     desk_dryrun,
     desk_figures,
     desk_letters,
+    desk_memory,
     desk_pushes,
     desk_subscriptions,
     desk_webhooks,
 )
 from syncd.server.app import Server
 from syncd.server.ports import ReloadReport
+from syncd.server.ui.page import Page
+from syncd.server.ui.sessions import Sessions
+from syncd.server.ui.sources import Sources
 from syncd.server.webhooks import Webhooks
-from syncd.store import Store
+from syncd.slow_steps import SlowSteps
+from syncd.store import Store, reached
 from syncd.store.intake import Intake
 from syncd.supervisor import Supervisor
+from syncd.sync.narrowing import Narrowing
 from syncd.tracing import Tracing
 from syncd.upkeep import Upkeep
 
@@ -89,6 +100,7 @@ class Daemon:
         self.clock = clock or SystemClock()
         self.environ = os.environ if environ is None else environ
         self.stopping = anyio.Event()
+        self._why = ""
         self._draining = False
         self._started = False
         self._reloading = anyio.Lock()
@@ -103,7 +115,10 @@ class Daemon:
         self._supervisor: Supervisor | None = None
         self._scopes: Scopes | None = None
         self._reloader: Reloader | None = None
-        self._pulse = Pulse(self.clock, self._notifier, self._stuck_workers)
+        self._memory = Keeper(Narrowing(self.clock), self.clock)
+        self._memory_trace = Trace(self.clock)
+        self._slow_steps = SlowSteps(self.clock.monotonic)
+        self._pulse = Pulse(self.clock, self._notifier, self._stuck_workers, beat=self._memory.beat)
         self.engine = Engine(
             config=lambda: self._config,
             supervisor=lambda: self._supervisor,
@@ -132,6 +147,7 @@ class Daemon:
         tell_warnings(self._warnings)
         metrics.BUILD_INFO.labels(__version__, platform.python_version()).set(1)
         metrics.RELOAD_OK.set(1)
+        self._memory.use(found(self._config.memory.ceiling))
         token = self._vault.resolve(self._config.server.admin_token) if self._config.server.admin_token else None
         self._receivers.load(self._config)
         webhooks = Webhooks(
@@ -140,12 +156,18 @@ class Daemon:
         )  # fmt: skip
         server = Server(
             self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks,
-            desks=self._desks(),
+            desks=self._desks(), page=self._page(Sessions(token, self.clock)),
         )  # fmt: skip
+        with self._slow_steps:
+            return await self._run(server)
+
+    async def _run(self, server: Server) -> int:
         async with anyio.create_task_group() as everything:
             await everything.start(self._signals)
             await everything.start(server.run)
             everything.start_soon(self._pulse.run, name="pulse")
+            everything.start_soon(self.engine.conditions.run, name="conditions")
+            everything.start_soon(self._memory_trace.run, name="memory trace")
             say.info(
                 "daemon_started",
                 version=__version__,
@@ -160,6 +182,7 @@ class Daemon:
                 everything.start_soon(self._receivers.keep, self.clock, name="receivers")
                 await self._start_partners(everything)
                 self._started = True
+                await self._note_start()
                 self._notifier.ready()
                 self._notifier.status(self.engine.summary())
                 say.info("daemon_ready", integrations=len(self._config.integrations))
@@ -212,7 +235,7 @@ class Daemon:
             everything.start_soon(state.keep, name=f"lease {state.ownership.scope}")
 
         self._scopes = Scopes(store, owner, self.clock, keep)
-        builder = Builder(store, self._vault, self._scopes, self.clock)
+        builder = Builder(store, self._vault, self._scopes, self.clock, narrowing=self._memory.narrowing)
         self._supervisor = Supervisor(builder, self.clock, everything)
         self._reloader = Reloader(
             self.options.config, self._vault, builder, self._supervisor, self._scopes, self.clock, self.environ,
@@ -225,6 +248,16 @@ class Daemon:
         everything.start_soon(self.engine.comparisons.run, name="comparisons")
         everything.start_soon(self.engine.contracts.run, name="contracts")
         everything.start_soon(self.engine.letters.run, name="replays")
+
+    async def _note_start(self) -> None:
+        """In the audit log: this version begins, and which one was there before."""
+        after = {"version": __version__, "host": socket.gethostname(), "pid": os.getpid()}
+        before = None
+        with suppress(StoreError):
+            assert self._store is not None
+            latest = await self._store.audit.list("", actions=["daemon_started"], limit=1)
+            before = latest[0].after if latest else None
+        await self.engine.changes.note("syncd", "daemon_started", before=before, after=after)
 
     # -- down ------------------------------------------------------------------------------------------------------
 
@@ -241,6 +274,9 @@ class Daemon:
             in_time = await self._supervisor.drain(seconds)
             say.info("drain_ended", in_time=in_time)
         states = list(self._scopes.known.values()) if self._scopes is not None else []
+        with anyio.move_on_after(RELEASE_SECONDS):
+            told = {"version": __version__, "host": socket.gethostname(), "pid": os.getpid()}
+            await self.engine.changes.note("syncd", "daemon_stopped", before=told, after={"why": self._why})
         with anyio.move_on_after(RELEASE_SECONDS):  # of all together: a database that hangs must not hold up a stop
             async with anyio.create_task_group() as group:
                 for state in states:
@@ -277,6 +313,7 @@ class Daemon:
             os._exit(INTERRUPTED)
         else:
             say.info("daemon_stopping", signal=number.name)
+            self._why = number.name
             self.stopping.set()
 
     # -- asked by others -------------------------------------------------------------------------------------------
@@ -289,11 +326,23 @@ class Daemon:
         return [
             *desk_adapters.routes(self.engine.adapters),
             *desk_backfill.routes(self.engine.backfills),
+            *desk_changes.routes(self.engine),
             *desk_contract.routes(self.engine.contracts),
+            *desk_credentials.routes(self.engine.credentials),
             *desk_drift.routes(self.engine.comparisons),
             *desk_dryrun.routes(self.engine.dry_runs),
             *desk_figures.routes(self.engine),
             *desk_letters.routes(self.engine.letters),
+            *desk_memory.routes(
+                MemoryView(
+                    self._memory,
+                    self._memory_trace,
+                    self._slow_steps,
+                    self._intake,
+                    lambda: self._supervisor,
+                    lambda: self._store,
+                )
+            ),
             *desk_pushes.routes(self.engine.pushes),
             *desk_subscriptions.routes(self.engine.subscribers),
             *desk_webhooks.routes(
@@ -304,6 +353,20 @@ class Daemon:
                 ),
             ),
         ]
+
+    def _page(self, sessions: Sessions) -> Page:
+        """What people look at."""
+        sources = Sources(
+            status=self.engine,
+            letters=self.engine.letters,
+            deliveries=Tracing(lambda: self._config, lambda: self._store),
+            figures=self.engine.figures,
+            changes=self.engine.changes,
+            store=lambda: reached(self._store),
+            runbooks=runbook.pages,
+            stopping=self.stopping,
+        )
+        return Page(sources, sessions, self.clock)
 
     def _stuck_workers(self) -> list[str]:
         return self._supervisor.stuck(WORK_STUCK_SECONDS) if self._supervisor is not None else []
@@ -322,7 +385,10 @@ class Daemon:
                 report, self._config = await self._reloader.reload(self._config, who)
             finally:
                 self._notifier.ready()
-            self.engine.reloaded_at, self.engine.reload_ok = self.clock.now(), report.ok
+            self._memory.use(found(self._config.memory.ceiling))
+            self.engine.own.reloaded(report)
+            action = "config_reloaded" if report.ok else "config_reload_failed"
+            await self.engine.changes.note(who, action, after=noted(report))
         return report
 
 

@@ -5,10 +5,12 @@ The wording of every known trouble has its home here, beside its runbook name, s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 
 class State(StrEnum):
@@ -51,3 +53,59 @@ class Explanation:
 
 
 NOTHING_TO_DO = "nothing to do"
+
+
+class Severity(StrEnum):
+    """How loudly a trouble has to be told, the loudest first."""
+
+    PAGE = "page"
+    """Somebody has to get up."""
+    TICKET = "ticket"
+    """Somebody has to see to it in working hours."""
+    NOTE = "note"
+    """Worth knowing; nothing fails."""
+
+    @property
+    def rank(self) -> int:
+        """0 is the loudest."""
+        return list(Severity).index(self)
+
+
+SEVERITIES: Final[Mapping[str, Severity]] = MappingProxyType(
+    dict.fromkeys(
+        (
+            "auth-failed", "breaker-open", "database-down", "disk-full", "internal-error", "killed-the-process",
+            "not-started", "partner-down", "queue-stuck", "request-rejected", "schema-changed", "workers-dead",
+        ),
+        Severity.PAGE,
+    )
+    | dict.fromkeys(
+        (
+            "contract-drift", "credential-expires", "credential-old", "database-slow", "deletions-held", "loop-late",
+            "memory-high", "old-rows-stay", "partner-slow", "rate-limited", "reload-failed", "rotation-refused",
+            "signatures-refused", "unacknowledged", "webhook-secret", "webhooks-silent",
+        ),
+        Severity.TICKET,
+    )
+    | dict.fromkeys(
+        (
+            "breaker-held", "chaos-on", "disabled", "ids-changed", "limit-learned", "limit-slowed", "not-owner", "paused",
+            "ramping", "unattested",
+        ),
+        Severity.NOTE,
+    )
+)  # fmt: skip
+"""How loud the trouble of a code may become; see `severity_of`. The one home of it."""
+
+_HELD: Final = frozenset({State.WAITING, State.PAUSED, State.HEALTHY})
+
+
+def severity_of(code: str, state: State) -> Severity:
+    """How loudly to tell a trouble of this code of something that is in this state.
+
+    What waits, is paused or works well is never more than worth knowing, and what still works in part wakes nobody.
+    """
+    most = SEVERITIES.get(code, Severity.TICKET)
+    if state in _HELD:
+        return Severity.NOTE
+    return max(most, Severity.TICKET, key=lambda one: one.rank) if state is State.DEGRADED else most

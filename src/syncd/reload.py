@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -24,6 +25,8 @@ say = structlog.get_logger()
 
 SWAP_DRAIN_SECONDS = 10.0
 TEST_SECONDS = 20.0
+MOST_NOTED = 100
+LONGEST_NOTED = 500
 FIXED = ("database", "server", "secrets", "state_directory")
 """Sections of the main file that a running process cannot take over."""
 
@@ -94,7 +97,7 @@ class Reloader:
             turned = self._turned(fresh)
             if not turned and name not in self._supervisor.broken and _works_alike(fresh, known):
                 if fresh != known:
-                    applied.append(name)  # nothing but what its deliveries are judged by
+                    applied.append(name)  # nothing but what its deliveries are judged by, or its company
                 continue
             trouble = await self._swap(name, fresh, known, turned)
             if trouble:
@@ -212,6 +215,21 @@ class Reloader:
                 say.warning("scope_not_released", scope=state.ownership.scope, reason=str(error))
 
 
+def noted(report: ReloadReport) -> dict[str, Any]:
+    """What `audit_log` keeps of a reload: bounded, for a file may differ in everything."""
+    return {
+        "applied": list(report.applied)[:MOST_NOTED],
+        "kept": {name: [_short(line) for line in why[:MOST_NOTED]] for name, why in list(report.kept.items())[:MOST_NOTED]},
+        "problems": [_short(line) for line in report.problems[:MOST_NOTED]],
+        "changes": [_short(line) for line in report.changes[:MOST_NOTED]],
+        "further": max(len(report.changes) - MOST_NOTED, 0),
+    }
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= LONGEST_NOTED else line[: LONGEST_NOTED - 1] + "…"
+
+
 def tell_warnings(found: Iterable[Problem]) -> None:
     """Who starts or reloads without `syncd check` hears of what is legal and surely not meant, too."""
     for one in found:
@@ -219,14 +237,17 @@ def tell_warnings(found: Iterable[Problem]) -> None:
 
 
 def _works_alike(one: PartnerConfig | None, other: PartnerConfig | None) -> bool:
-    """Do they differ in nothing but what deliveries are judged by? Then its runs, calls and workers need not be cut short."""
+    """Do they differ in nothing but what deliveries are judged by, and names for people? Then its runs, calls and workers
+    need not be cut short."""
     return one == other or (one is not None and other is not None and _unjudged(one) == _unjudged(other))
 
 
 def _unjudged(partner: PartnerConfig) -> PartnerConfig:
     judged = {"secrets": (), "tolerance": None, "url": None, "per_second": 1}
     integrations = {
-        name: one if one.webhook is None else one.model_copy(update={"webhook": one.webhook.model_copy(update=judged)})
+        name: one.model_copy(
+            update={"company": ""} | ({} if one.webhook is None else {"webhook": one.webhook.model_copy(update=judged)})
+        )
         for name, one in partner.integrations.items()
     }
     return partner.model_copy(update={"integrations": integrations})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,11 +22,31 @@ By = Mapping[tuple[str, str], Run]
 """Runs by integration and resource."""
 
 
-def judged(
-    account: Account, now: datetime, view: Mapping[str, Any] | None = None, refuses: Explanation | None = None
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one integration on this instance is like at a moment: looked at once, for all that tell of it."""
+
+    account: Account
+    view: Mapping[str, Any]
+    """Of its scope's gate."""
+    state: State
+    told: Explanation | None
+    refuses: Explanation | None
+    """Why it may refuse its partner's deliveries."""
+    resources: Mapping[str, tuple[State, Explanation | None]]
+
+
+def judge(account: Account, now: datetime, refuses: Explanation | None = None) -> Judged:
+    """Look at it. `refuses` says why it may refuse its partner's deliveries, which nothing that is less than a trouble
+    hides."""
+    view = account.gate.view()
+    resources = {name: account.health.resource_state(name, view, now, account.needs(name)) for name in account.plans}
+    return Judged(account, view, *_judged(account, now, view, refuses), refuses, resources)
+
+
+def _judged(
+    account: Account, now: datetime, view: Mapping[str, Any], refuses: Explanation | None
 ) -> tuple[State, Explanation | None]:
-    """The state of an integration on this instance, and why. `refuses` says why it may refuse its partner's deliveries,
-    which nothing that is less than a trouble hides."""
     state, told = _working(account, now, view)
     if account.chaos and refuses is None and state.rank > State.DEGRADED.rank:
         return State.DEGRADED, Explanation(
@@ -35,16 +56,16 @@ def judged(
     return (State.DEGRADED, refuses) if refuses is not None and state.rank > State.DEGRADED.rank else (state, told)
 
 
-def _working(account: Account, now: datetime, view: Mapping[str, Any] | None) -> tuple[State, Explanation | None]:
+def _working(account: Account, now: datetime, view: Mapping[str, Any]) -> tuple[State, Explanation | None]:
     if not account.ownership.held:
         return State.WAITING, Explanation(
             "not-owner", "another instance works for this scope", action="nothing to do", cause=account.scope
         )
-    return account.health.judge(view or account.gate.view(), now, account.all_needs)
+    return account.health.judge(view, now, account.all_needs)
 
 
 def integration(
-    account: Account,
+    one: Judged,
     runner: Runner,
     last: By,
     ended: By,
@@ -60,16 +81,17 @@ def integration(
     return {
         "name": account.name,
         "partner": account.partner,
-        "state": str(state),
+        "company": company or account.name,
+        "state": str(one.state),
         "enabled": True,
         "latency_ms": account.health.latency_ms,
-        "explanation": told.as_dict() if told is not None else None,
-        "refuses": refuses.as_dict() if refuses is not None else None,
+        "explanation": one.told.as_dict() if one.told is not None else None,
+        "refuses": one.refuses.as_dict() if one.refuses is not None else None,
         "paused": None
         if paused is None
         else {"reason": paused.why, "who": paused.who, "since": paused.set_at, "until": paused.until},
         "resources": [
-            _resource(account, view, runner.units.get((account.name, name)), name, last, ended, counts, now)
+            _resource(one, runner.units.get((account.name, name)), name, last, ended, counts, now)
             for name in account.plans
         ],
         "limits": one.view,
@@ -79,8 +101,7 @@ def integration(
 
 
 def _resource(
-    account: Account,
-    view: Mapping[str, Any],
+    one: Judged,
     unit: Unit | None,
     name: str,
     last: By,
@@ -88,9 +109,10 @@ def _resource(
     counts: Mapping[tuple[str, str], int] | None,
     now: datetime,
 ) -> dict[str, Any]:
+    account = one.account
     plan = account.plans[name]
     fed = webhook_fed.is_fed(account.health, plan, now)
-    state, told = account.health.resource_state(name, view, now, account.needs(name))
+    state, told = one.resources[name]
     run = last.get((account.name, name))
     known = account.health.of(name)
     live = counts.get((account.name, name), 0) if counts is not None else None
@@ -103,7 +125,9 @@ def _resource(
         "fed": fed if plan.backup is not None else None,
         "last_run": None if run is None else _run(run),
         "last_success_at": good_at,
-        "stale_since": plan.stale_since(good_at, now, fed=fed) if state is not State.HEALTHY or view["ramp"] else None,
+        "stale_since": plan.stale_since(good_at, now, fed=fed)
+        if state is not State.HEALTHY or one.view["ramp"]
+        else None,
         "next_run_at": unit.due_at if unit is not None and not unit.running else None,
         "running": unit is not None and unit.running,
         "records": live,
@@ -156,18 +180,18 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
-def scopes(accounts: Iterable[Account], now: datetime) -> list[dict[str, Any]]:
+def scopes(judged: Iterable[Judged], now: datetime) -> list[dict[str, Any]]:
     """The limits of every scope, once however many integrations share it."""
-    sharing: dict[str, list[Account]] = {}
-    for account in accounts:
-        sharing.setdefault(account.scope, []).append(account)
+    sharing: dict[str, list[Judged]] = {}
+    for one in judged:
+        sharing.setdefault(one.account.scope, []).append(one)
     return [
         scope.as_json(
-            members[0].gate.view(),
+            members[0].view,
             now,
-            integrations=[account.name for account in members],
-            owned=members[0].ownership.held,
-            needs=[groups for account in members for groups in account.all_needs],
+            integrations=[one.account.name for one in members],
+            owned=members[0].account.ownership.held,
+            needs=[groups for one in members for groups in one.account.all_needs],
         )
         for _, members in sorted(sharing.items())
     ]
@@ -176,24 +200,17 @@ def scopes(accounts: Iterable[Account], now: datetime) -> list[dict[str, Any]]:
 def idle(config: Config, broken: Mapping[str, str], running: Sequence[str]) -> list[dict[str, Any]]:
     """Integrations that are configured and do not run: switched off, or not startable."""
     found = []
-    for name, (partner, _) in config.integrations.items():
+    for name, (partner, settings) in config.integrations.items():
         if name in running:
             continue
         enabled = partner.is_enabled(name)
-        told = (
-            not_started(broken.get(partner.name, "it has not been started"))
-            if enabled
-            else Explanation(
-                "disabled",
-                "switched off in its file or by the environment",
-                action="enabled: true, then syncd reload",
-            )
-        )
+        state, told = not_running(enabled, broken.get(partner.name, "it has not been started"))
         found.append(
             {
                 "name": name,
                 "partner": partner.name,
-                "state": str(State.DOWN if enabled else State.PAUSED),
+                "company": settings.company or name,
+                "state": str(state),
                 "enabled": enabled,
                 "latency_ms": None,
                 "explanation": told.as_dict(),
@@ -204,6 +221,15 @@ def idle(config: Config, broken: Mapping[str, str], running: Sequence[str]) -> l
             }
         )
     return found
+
+
+def not_running(enabled: bool, reason: str) -> tuple[State, Explanation]:
+    """Of an integration that is configured and does not run; `reason`: why not, where it is switched on."""
+    if enabled:
+        return State.DOWN, not_started(reason)
+    return State.PAUSED, Explanation(
+        "disabled", "switched off in its file or by the environment", action="enabled: true, then syncd reload --wait"
+    )
 
 
 def workers(supervisor: Supervisor | None) -> dict[str, int]:

@@ -11,11 +11,13 @@ import structlog
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.config import Config, RetentionConfig
+from syncd.engine import Engine
 from syncd.errors import StoreError, SyncdError
 from syncd.explain import State
 from syncd.figures import SAMPLE_SECONDS
+from syncd.history.changes import REFRESH_SECONDS
+from syncd.gauges import CHECK_SECONDS, Gauges
 from syncd.model import Lane
-from syncd.overview import Engine
 from syncd.sdnotify import Notifier
 from syncd.store import OUTBOX, PAUSE, WISHES, Retention, Store
 from syncd.store.prune import RULES
@@ -27,6 +29,8 @@ from syncd.sync.media import clear
 log = structlog.get_logger()
 
 CONTROLS_SECONDS = 10.0
+SOON_SECONDS = 0.05
+"""Least time between two looks at orders that end."""
 MEASURE_SECONDS = 5.0
 REMEMBER_SECONDS = 2.0
 PROBE_LOOK_SECONDS = 10.0
@@ -59,6 +63,7 @@ class Upkeep:
         self._clock = clock
         self._config = config
         self._wished = anyio.Event()
+        self._gauges = Gauges()
         self._probed: dict[str, tuple[int, float]] = {}
         self._pruned_on: datetime | None = None
         self._unpruned: set[str] = set()
@@ -76,7 +81,9 @@ class Upkeep:
             loops.start_soon(self._controls)
             loops.start_soon(self._every, MEASURE_SECONDS, self._measure)
             loops.start_soon(self._every, SAMPLE_SECONDS, lambda: self._engine.figures.sample())
+            loops.start_soon(self._every, REFRESH_SECONDS, lambda: self._engine.changes.refresh())
             loops.start_soon(self._every, PROBE_LOOK_SECONDS, self._probe)
+            loops.start_soon(self._every, CHECK_SECONDS, self._check)
             loops.start_soon(self._every, REMEMBER_SECONDS, self._remember)
             loops.start_soon(self._every, PRUNE_LOOK_SECONDS, self._prune)
             loops.start_soon(self._every, SUBSCRIPTIONS_SECONDS, lambda: self._engine.subscribers.keep_up())
@@ -104,19 +111,22 @@ class Upkeep:
                 log.exception("upkeep_crashed", work=getattr(work, "__name__", ""))
 
     async def _controls(self) -> None:
+        seconds = CONTROLS_SECONDS
         while True:
-            with anyio.move_on_after(CONTROLS_SECONDS):
+            with anyio.move_on_after(seconds):
                 await self._wished.wait()
-            self._wished = anyio.Event()
+            self._wished, seconds = anyio.Event(), CONTROLS_SECONDS
             try:
-                await self._take_controls()
+                seconds = await self._take_controls()
             except StoreError as error:
                 log.debug("upkeep_waits", work="controls", reason=str(error))
             except Exception:
                 log.exception("upkeep_crashed", work="controls")
             self._supervisor.wake()
 
-    async def _take_controls(self) -> None:
+    async def _take_controls(self) -> float:
+        """Have what people ordered obeyed; returns the seconds until it is to be looked at again: when an order ends, at once."""
+        await self._store.controls.end(PAUSE, action="pause_ended")
         active = await self._store.controls.active()
         pauses = [control for control in active if control.kind == PAUSE]
         self._supervisor.set_pauses(
@@ -124,18 +134,16 @@ class Upkeep:
         )
         self._supervisor.set_holds(active)
         await self._engine.breakers.carry_out(active)
+        now = self._clock.now()
+        ends = [(one.until - now).total_seconds() for one in active if one.until is not None]
+        return min([CONTROLS_SECONDS, *(max(seconds, SOON_SECONDS) for seconds in ends)])
 
     def _accounts(self) -> list[Account]:
         return [account for one in self._supervisor.running.values() for account in one.runner.accounts.values()]
 
     async def _measure(self) -> None:
         """Queue lengths and ages, lag of each resource, the one line systemd shows."""
-        for one in self._supervisor.running.values():
-            for unit in one.runner.units.values():
-                health = one.runner.accounts[unit.integration].health.of(unit.plan.name)
-                if health.last_success_at is not None:
-                    lag = (self._clock.now() - health.last_success_at).total_seconds()
-                    metrics.SYNC_LAG.labels(unit.integration, unit.plan.name).set(lag)
+        self._gauges.tell(self._config(), self._supervisor.running, self._clock.now())
         letters = await self._store.dead_letters.counts()
         # Also of those that have none any more: a gauge that nobody sets stays where it was.
         for integration in {*letters, *(account.name for account in self._accounts())}:
@@ -143,6 +151,11 @@ class Upkeep:
         await self._engine.depths.measure()
         await self._engine.pushes.standing()
         self._notifier.status(self._engine.summary())
+
+    def _check(self) -> None:
+        """Note of each partner whether it is well."""
+        now = self._clock.now()
+        self._gauges.check(self._accounts(), lambda one: one.health.judge(one.gate.view(), now, one.all_needs)[0])
 
     async def _remember(self) -> None:
         """Store what turned at a gate while no call comes along to store it: above all a breaker that opened."""
@@ -200,7 +213,8 @@ class Upkeep:
             metrics.PRUNED.labels(name).inc(count)
         if removed:
             log.info("rows_pruned", **removed)
-        told, self._engine.unpruned = self._engine.unpruned, done.unfinished
+        told = self._engine.own.unpruned
+        self._engine.own.pruned(done.unfinished)
         for name in self._unpruned:
             metrics.PRUNE_UNFINISHED.labels(name).set(name in done.unfinished)
             if name in done.unfinished and name not in told:

@@ -282,6 +282,9 @@ class IntegrationConfig(Settings):
     enabled: bool = Field(
         True, description="The kill switch; SYNCD_INTEGRATION_<NAME>_ENABLED in the environment overrides it."
     )
+    company: str = Field(
+        "", max_length=200, description="Whose account it is, as people call it: stands in alerts. Default: its name."
+    )
     base_url: BaseUrl | None = Field(None, description="Where its API is. Default: the partner's, then the driver's.")
     scope: Name | None = Field(
         None,

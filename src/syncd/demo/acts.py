@@ -10,7 +10,7 @@ import anyio
 from syncd.clock import Clock
 from syncd.demo.cast import CAST, SIGNED, Push, Role
 from syncd.demo.stage import Stage, hook
-from syncd.overview import Engine
+from syncd.engine import Engine
 from syncd.store import Store
 from syncd.testing.control import Control
 

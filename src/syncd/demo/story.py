@@ -16,7 +16,7 @@ from syncd.clock import Clock
 from syncd.demo.acts import Acts
 from syncd.demo.cast import CAST
 from syncd.demo.stage import Stage
-from syncd.overview import Engine
+from syncd.engine import Engine
 from syncd.store import Store
 from syncd.testing.control import Control
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from syncd.clock import Clock
-from syncd.explain import State
+from syncd.explain import Explanation, State
 from syncd.server.answers import answer
 from syncd.server.ports import HealthReport, ServiceHealth, Status
 
@@ -25,9 +25,9 @@ TROUBLED = frozenset({State.DOWN, State.AUTH_REQUIRED, State.DEGRADED})
 
 
 def health_json(report: HealthReport) -> dict[str, Any]:
-    """The seeds' shape: status, services.<integration>.{status, latencyMs, ...}, timestamp; `stuck` only where it says
-    something."""
-    troubled = any(service.state in TROUBLED for service in report.services.values())
+    """The seeds' shape: status, services.<integration>.{status, latencyMs, ...}, timestamp; `stuck`, and `conditions` of the
+    daemon itself, only where they say something."""
+    troubled = bool(report.conditions) or any(service.state in TROUBLED for service in report.services.values())
     found: dict[str, Any] = {
         "status": "down" if report.stuck else "degraded" if troubled else "healthy",
         "services": {name: _service(service) for name, service in report.services.items()},
@@ -35,6 +35,8 @@ def health_json(report: HealthReport) -> dict[str, Any]:
     }
     if report.stuck:
         found["stuck"] = list(report.stuck)
+    if report.conditions:
+        found["conditions"] = [{"code": why.code, **_why(why)} for why in report.conditions]
     return found
 
 
@@ -43,10 +45,13 @@ def _service(service: ServiceHealth) -> dict[str, Any]:
         "status": service.state.value,
         "latencyMs": None if service.latency_ms is None else round(service.latency_ms),
     }
-    why = service.explanation
-    if why is not None:
-        found |= {"reason": why.reason, "since": why.since, "next_action": why.action, "runbook": why.runbook}
+    if service.explanation is not None:
+        found |= _why(service.explanation)
     return found
+
+
+def _why(told: Explanation) -> dict[str, Any]:
+    return {"reason": told.reason, "since": told.since, "next_action": told.action, "runbook": told.runbook}
 
 
 def routes(status: Status, *, clock: Clock, exposition: Callable[[], bytes]) -> list[web.RouteDef]:

@@ -38,6 +38,9 @@ class HealthReport:
     stuck: Sequence[str] = ()
     """Parts of this process that make no progress ("event loop", "workers of guesty"). Any of them makes `/health` 503;
     the state of a partner never does."""
+    conditions: Sequence[Explanation] = ()
+    """What is wrong with the daemon itself, the worst first: it makes the whole `degraded`, and no more. No reason names a
+    host, a user or a path: it is told to everybody."""
 
 
 class RunState(StrEnum):
@@ -100,6 +103,8 @@ class ReloadReport:
     """Whole-configuration problems (syncd.yaml itself): nothing was applied."""
     changes: Sequence[str] = ()
     """One line a difference (`guesty.limits.tiers 7/s -> 5/s`), secrets as short hashes."""
+    check: str = "syncd check"
+    """The command that shows what stood against it, where something did."""
     warnings: Sequence[str] = ()
     """What is legal in the files that changed and surely not meant, as `syncd check` says it."""
 
@@ -131,6 +136,11 @@ class TestReport:
     """Why it is not ok."""
     refused: bool = False
     """The credential itself was refused, rather than the partner away or busy."""
+    scopes: Mapping[str, Any] | None = None
+    """What it may do: told_by (None: this partner does not tell), held, needed, missing, at, trouble (why it could not be
+    asked). None where nothing was asked, since the call itself got no answer."""
+    expires_at: datetime | None = None
+    """When the credential itself ends, where the partner says so."""
 
 
 class Status(Protocol):
@@ -152,7 +162,9 @@ class Status(Protocol):
         """Everything `syncd status` and the page show, as JSON-ready data: schema `syncd.status/1` (docs/cli.md).
 
         version, started_at, now (RFC 3339), summary (one sentence), ready (list of reasons), stuck,
-        integrations: [{name, partner, state, enabled, latency_ms, explanation|null,
+        conditions: [{subject: daemon|integration, integration, partner, company, resource, state, severity: page|ticket|note,
+            code, reason, since, cause, action, runbook}], worst first,
+        integrations: [{name, partner, company, state, enabled, latency_ms, explanation|null,
             paused: {reason, who, since, until}|null,
             resources: [{name, state, explanation|null, strategy, last_run: {run_id, mode, outcome, started_at,
                 ended_at, added, updated, deleted, unchanged, rejected, calls, waited_seconds}|null,

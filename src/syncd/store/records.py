@@ -227,6 +227,13 @@ class Records:
         )
         return {each["resource"]: (each[1], each[2]) for each in found}
 
+    async def counts(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Live and buried records by integration and resource, of all of them."""
+        found = await self._database.fetch(
+            "SELECT integration, resource, live, buried FROM syncd.record_counts WHERE live > 0 OR buried > 0"
+        )
+        return {(each[0], each[1]): (each[2], each[3]) for each in found}
+
     async def below(self, integration: str, resource: str, parent_id: str) -> list[str]:
         """Ids of the live records below one parent."""
         found = await self._database.fetch(

@@ -7,10 +7,10 @@ the process (held deletions, pauses) live in rows and are told again after a sta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from syncd.errors import AuthError, BreakerOpenError, PoisonError, RateLimitError
 from syncd.explain import NOTHING_TO_DO, Explanation, State
@@ -24,6 +24,9 @@ from syncd.sync.troubles import (
     revoked_explanation,
     unacknowledged_explanation,
 )
+
+if TYPE_CHECKING:
+    from syncd.sync.rights import Rights
 
 DOWN_AFTER = 3
 """Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
@@ -117,6 +120,8 @@ class Health:
     """No webhook has come for much longer than usual."""
     rotation: Explanation | None = None
     """The partner handed us credentials and does not take them."""
+    rights: Rights | None = None
+    """What the credential may do, as its partner said when it was last tested."""
     missed: bool = False
     """And pulls found what they should have told."""
     contract: Explanation | None = None
@@ -305,6 +310,24 @@ class Health:
             *(known.renewed for known in every),
         )
         return State.HEALTHY, next(filter(None, remarks), None) or next(scope.remarks(gate, now), None)
+
+    def besides(self, gate: Mapping[str, Any], now: datetime) -> Iterator[tuple[State, Explanation, str]]:
+        """All else there is to say whatever the state is: how bad that is, why, and of which resource ("": of all)."""
+        judged = (
+            (True, self.rotation),
+            (self.missed, self.silence),
+            (self.contract_broken, self.contract),
+        )
+        for troubled, told in judged:
+            if told is not None:
+                yield State.DEGRADED if troubled else State.HEALTHY, told, ""
+        for name, known in self.resources.items():
+            for told in filter(None, known.flaws):
+                yield State.DEGRADED, told, name
+            for told in filter(None, (None if known.misshapen else known.shape, known.unattested, known.renewed)):
+                yield State.HEALTHY, told, name
+        for told in scope.remarks(gate, now):
+            yield State.HEALTHY, told, ""
 
     def resource_state(
         self, resource: str, gate: Mapping[str, Any], now: datetime, groups: Sequence[str] = ("",)

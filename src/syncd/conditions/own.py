@@ -1,0 +1,91 @@
+"""The daemon's own troubles: told by the parts that meet them, or asked of those that can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+import structlog
+
+from syncd import own_troubles
+from syncd.clock import Clock
+from syncd.conditions.condition import Condition
+from syncd.explain import Explanation, State
+from syncd.server.ports import ReloadReport
+
+log = structlog.get_logger()
+
+
+class Trouble(NamedTuple):
+    """How bad it is, and what it is."""
+
+    state: State
+    told: Explanation
+
+
+Source = Callable[[], Trouble | None]
+"""Looks at one part, from memory."""
+
+
+class Own:
+    """What is wrong with this process, its database and its machine."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sources: list[Source] = []
+        self._told: dict[str, Trouble] = {}
+        self.reloaded_at: datetime | None = None
+        self.reload_ok = True
+        self.unpruned: Mapping[str, str] = {}
+        """Tables whose latest prune did not come to its end, and why."""
+
+    def ask(self, source: Source) -> None:
+        """Have this one looked at from now on."""
+        self._sources.append(source)
+
+    def tell(self, told: Explanation, state: State = State.DEGRADED) -> None:
+        """Something is wrong, until it is said to be `over`. It began when it was first told."""
+        self._told[told.code] = Trouble(state, told)
+
+    def over(self, code: str) -> None:
+        """It has healed."""
+        self._told.pop(code, None)
+
+    def reloaded(self, report: ReloadReport) -> None:
+        """A reload has ended."""
+        now = self._clock.now()
+        self.reloaded_at, self.reload_ok = now, report.ok
+        if report.ok:
+            self.over("reload-failed")
+            return
+        before = self._told.get("reload-failed")
+        problems = [*report.problems, *(text for texts in report.kept.values() for text in texts)]
+        told = own_troubles.reload_failed(
+            sorted(report.kept) if not report.problems else [],
+            problems[0] if problems else "the log has why",
+            len(problems) - 1,
+            report.check,
+            now if before is None or before.told.since is None else before.told.since,
+        )
+        self.tell(told)
+
+    def pruned(self, unfinished: Mapping[str, str]) -> None:
+        """The nightly prune has had a try; what it could not finish, by table, and why."""
+        self.unpruned = unfinished
+        if unfinished:
+            self.tell(own_troubles.old_rows_stay(unfinished, None))
+        else:
+            self.over("old-rows-stay")
+
+    def conditions(self) -> Iterator[Condition]:
+        for trouble in self._told.values():
+            yield Condition(trouble.state, trouble.told)
+        for source in self._sources:
+            try:
+                found = source()
+            except Exception:
+                log.exception("condition_not_looked_at")
+                continue
+            if found is not None:
+                yield Condition(found.state, found.told)
