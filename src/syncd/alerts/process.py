@@ -10,8 +10,8 @@ JOB = 'job="syncd"'
 _WHERE = "{{ with $labels.instance }} ({{ . }}){{ end }}"
 _NOT_SOON = "and predict_linear(integration_queue_length[10m], 3600) > 0"
 """What drains within the hour is load and not trouble."""
-_LIMIT = "clamp_max((syncd_memory_ceiling_bytes > 0) or syncd_resident_memory_bytes * 0 + 1e9, 1e9)"
-"""The ceiling, where there is one, and the checklist's own figure at most."""
+_CEILING = "(syncd_memory_ceiling_bytes > 0 or 0 * syncd_resident_memory_bytes + 1e9)"
+"""Above it syncd does less at once by itself; 1 GB where that is switched off."""
 
 PROCESS = (
     Alert(
@@ -90,24 +90,24 @@ PROCESS = (
         about=About.PROCESS,
         severity=Severity.TICKET,
         code="memory-high",
-        expr=f"syncd_resident_memory_bytes > {_LIMIT} / 2",
+        expr=f"syncd_resident_memory_bytes > clamp_max({_CEILING}, 5e8)",
         hold="10m",
         summary=f"syncd uses {{{{ $value | humanize1024 }}}}B of memory{_WHERE}",
         cause="very large answers of a partner, or a leak",
         action="syncd status",
-        source=f"{LESSONS}: memory over 500 MB is a warning; half of the ceiling, where that is lower",
+        source=f"{LESSONS}: memory over 500 MB is a warning; or over the ceiling, where that is lower",
     ),
     Alert(
         name="SyncdMemoryHigh",
         about=About.PROCESS,
         severity=Severity.PAGE,
         code="memory-high",
-        expr=f"syncd_resident_memory_bytes > {_LIMIT}",
+        expr=f"syncd_resident_memory_bytes > clamp_max(1.1 * {_CEILING}, 1e9)",
         hold="5m",
         summary=f"syncd uses {{{{ $value | humanize1024 }}}}B of memory{_WHERE}",
         cause="very large answers of a partner, or a leak",
         action="syncd status",
-        source=f"{LESSONS}: memory over 1 GB is an alert; the ceiling, where that is lower",
+        source=f"{LESSONS}: memory over 1 GB is an alert; or a tenth over the ceiling, where that is less",
     ),
     Alert(
         name="SyncdLoopLate",
@@ -168,7 +168,7 @@ PROCESS = (
         severity=Severity.TICKET,
         code="old-rows-stay",
         expr="syncd_prune_unfinished == 1",
-        hold="3h",
+        hold="1h",
         summary=f"Old rows of {{{{ $labels.table }}}} cannot be removed{_WHERE}",
         cause="a long transaction or a lock of somebody else's, or a slow database",
         action="syncd status",
