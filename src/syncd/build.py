@@ -35,6 +35,7 @@ from syncd.sync.events import Events
 from syncd.sync.health import Health
 from syncd.sync.inflight import Inflight
 from syncd.sync.keys import KeptUp, Keys
+from syncd.sync.narrowing import Narrowing
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.processor import Processor
 from syncd.sync.pushes import Pushes
@@ -97,6 +98,7 @@ class Builder:
         clock: Clock,
         *,
         moved: Callable[[], None] = lambda: None,
+        narrowing: Narrowing | None = None,
     ) -> None:
         self._store = store
         self._vault = vault
@@ -105,7 +107,7 @@ class Builder:
         self._moved = moved
         self._health: dict[str, Health] = {}
         self._coalescing: dict[str, Coalescing] = {}
-        self._inflight = Inflight()
+        self._inflight = Inflight(narrowing=narrowing)
         self._turns = Turns(clock)
 
     def build(self, partner: PartnerConfig) -> Built:

@@ -20,7 +20,16 @@ WORK_STUCK_SECONDS = 120.0
 class Pulse:
     """Beats once a second. `stuck()` names the parts that make no progress."""
 
-    def __init__(self, clock: Clock, notifier: Notifier, parts: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        notifier: Notifier,
+        parts: Callable[[], Iterable[str]],
+        *,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`beat` is called with every beat: what has to be looked at once a second."""
+        self._beat = beat
         self._clock = clock
         self._notifier = notifier
         self._parts = parts
@@ -47,7 +56,7 @@ class Pulse:
             self._lag = max(self._last_beat - before - BEAT_SECONDS, 0.0)
             self._worst = max(self._worst, self._lag)
             metrics.LOOP_LAG.set(self._lag)
-            metrics.RSS.set(resident_bytes())
+            self._beat()
             metrics.HEARTBEAT.labels("event loop").set(self._clock.now().timestamp())
             if not self.stuck():
                 self._notifier.alive()

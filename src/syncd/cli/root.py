@@ -44,6 +44,7 @@ VERBS = {
     "new": "new:new",
     "healthcheck": "healthcheck:healthcheck",
 }
+    "memory": "memory:memory",
 """Verb -> file:name, in the order of `syncd --help`: first what a newcomer needs, then what an operator needs."""
 
 FAMILIES = frozenset({"schema", "push", "records", "dlq", "credential", "webhook"})

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from syncd.config.partner import IntegrationConfig, PartnerConfig
 from syncd.config.settings import DAY, PathText, Settings, mistake
-from syncd.config.units import Address, BaseUrl, Duration, Listen, Size
+from syncd.config.units import Address, BaseUrl, Ceiling, Duration, Listen, Size
 from syncd.secrets import Ref
 
 
@@ -94,6 +94,18 @@ class LogConfig(Settings):
     )
 
 
+class MemoryConfig(Settings):
+    """How much memory the daemon may have before it does less at once."""
+
+    ceiling: Ceiling | None = Field(
+        None,
+        description="Resident memory above which fewer answers are in hand at once, down to one, until there is less again; "
+        "webhooks are taken in all the same. Default: 80 % of what the service manager allows (MemoryHigh, MemoryMax), else "
+        "half of the machine's memory, 1GiB at most. `off`: nothing is narrowed.",
+        examples=["256MiB", "off"],
+    )
+
+
 class RetentionConfig(Settings):
     """How long rows are kept that nothing waits for any more. The nightly prune removes older ones in small batches;
     what is unprocessed is never pruned."""
@@ -130,6 +142,7 @@ class Config(Settings):
         "StateDirectory, else /var/lib/syncd for root, else ~/.local/state/syncd.",
     )
     log: LogConfig = Field(default_factory=LogConfig, description="The log.")
+    memory: MemoryConfig = Field(default_factory=MemoryConfig, description="How much memory it may have.")
     mode: Literal["production", "development"] = Field(
         "production",
         description="`development` allows what is dangerous where somebody relies on it: `chaos` under an integration.",

@@ -29,7 +29,11 @@ SILENCE_HELP = "a duration such as 30m, 2h or 1d, or off"
 _SIZE_BYTES = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SIZE_PATTERN = r"^(\d{1,12})(B|kB|KiB|MB|MiB|GB|GiB)$"
 _SIZE = re.compile(_SIZE_PATTERN, re.ASCII)
+CEILING_HELP = "a size such as 256MiB, or off"
 SIZE_HELP = "a size names its unit: 512KiB, 1MiB, 2GiB (binary) or 500kB, 1MB, 2GB (decimal)"
+
+LEAST_CEILING = 64 * 1024 * 1024
+"""A memory ceiling below this would narrow a daemon that has nothing to do."""
 
 _RATE_PATTERN = r"^(\d{1,9})/(\d{1,9})?(ms|s|min|m|h|d)$"
 _RATE = re.compile(_RATE_PATTERN, re.ASCII)
@@ -115,6 +119,21 @@ def parse_size(text: str) -> int:
     if not found:
         raise ValueError(f"{text!r} is not a size")
     return int(found[1]) * _SIZE_BYTES[found[2]]
+
+
+def parse_ceiling(text: str) -> int:
+    """Bytes of a size, 0 for `off`. Raises ValueError with a sentence for a person."""
+    if text == "off":
+        return 0
+    found = parse_size(text)
+    if found < LEAST_CEILING:
+        raise ValueError(f"{text!r} is less than the daemon needs by itself: at least {format_size(LEAST_CEILING)}")
+    return found
+
+
+def format_ceiling(size: int) -> str:
+    """The text `parse_ceiling` reads back."""
+    return format_size(size) if size else "off"
 
 
 def format_size(size: int) -> str:
@@ -213,7 +232,12 @@ class Unit:
 
     def show(self, value: Any) -> str:
         """The value as a person writes it."""
-        return {"duration": format_duration, "size": format_size, "silence": format_silence}.get(self.kind, str)(value)
+        return {
+            "duration": format_duration,
+            "size": format_size,
+            "silence": format_silence,
+            "ceiling": format_ceiling,
+        }.get(self.kind, str)(value)
 
 
 def unit_of(annotation: Any) -> Unit | None:
@@ -275,6 +299,18 @@ Size = Annotated[
     Unit("size", parse_size, int, SIZE_HELP, {"type": "string", "pattern": _SIZE_PATTERN, "examples": ["1MiB"]}),
 ]
 """Int bytes; written with units."""
+
+Ceiling = Annotated[
+    int,
+    Unit(
+        "ceiling",
+        parse_ceiling,
+        int,
+        CEILING_HELP,
+        {"type": "string", "pattern": rf"^off$|{_SIZE_PATTERN}", "examples": ["256MiB", "off"]},
+    ),
+]
+"""Int bytes; 0 where there is none."""
 
 RateText = Annotated[
     Rate,

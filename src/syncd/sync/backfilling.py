@@ -78,7 +78,9 @@ class Backfilling(LongWork[Backfill]):
                 await careful.gives_up()
                 raise parked_error(account.name, plan.name, step, work=BACKFILL)
             while self._goes_on(taken):
-                if not await walk.page():
+                async with account.inflight.narrowing.one(Lane.LOW):
+                    goes_on = await walk.page()
+                if not goes_on:
                     await careful.ended()
                     log.info(
                         "backfill_ended",

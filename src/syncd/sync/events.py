@@ -18,6 +18,7 @@ from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import OwnershipError, PoisonError, StoreError
 from syncd.kit import Event
+from syncd.model import Lane
 from syncd.store import Store, asking
 from syncd.store.database import ConflictError, DataRefusedError
 from syncd.store.inbox import Taken
@@ -149,10 +150,11 @@ class Events(Looking):
         if singly:
             self._singly[name] = singly - 1
         most = 1 if singly else BATCH
-        taken = await self._take(account, most, put_off_first=singly % 2 == 1)
-        if taken:
-            await self._batch(account, taken)
-        else:
+        async with account.inflight.narrowing.one(Lane.HIGH):
+            taken = await self._take(account, most, put_off_first=singly % 2 == 1)
+            if taken:
+                await self._batch(account, taken)
+        if not taken:
             self._singly.pop(name, None)
             self._suspects.add(name)  # a delivery is there, and none that goes with others
         if name in self._suspects:

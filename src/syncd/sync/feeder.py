@@ -290,7 +290,9 @@ class Feeder:
             if not self._may_go(batch[0]):
                 await self.give_back(batch)
                 return
-            await self._workers[batch[0].integration].run(batch)
+            first = batch[0]
+            async with self._accounts[first.integration].inflight.narrowing.one(first.lane):
+                await self._workers[first.integration].run(batch)
         except OwnershipError:
             raise
         except StoreError as error:

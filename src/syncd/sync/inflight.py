@@ -6,6 +6,8 @@ whoever waits here waits for the database, never for another who waits.
 
 One integration's large answers are its own affair: they have a seat of their own, one at a time, and nobody else waits for
 it. Among the others goes first whose integration holds least.
+
+While memory is scarce, a call is not even made before there is room for its answer (narrowing.py).
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import asyncio
 from dataclasses import dataclass
 
 from syncd.clock import SystemClock
+from syncd.model import Lane
+from syncd.sync.narrowing import Narrowing, Ticket
 from syncd.sync.turns import Turn, Turns
 
 MOST_BYTES = 6 * 1024 * 1024
@@ -32,8 +36,10 @@ class _Waiting:
 class Inflight:
     """Of one process."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int = MOST_BYTES, narrowing: Narrowing | None = None) -> None:
         self.most_bytes = most_bytes
+        self.narrowing = narrowing or Narrowing(SystemClock())
+        """How many answers may be in hand at all while memory is scarce."""
         self.used = 0
         """Bytes of answers that are not large."""
         self.large = False
@@ -108,22 +114,39 @@ class Share:
         self.turn = turn
         self.held = 0
 
-    def hold(self) -> Hold:
+    @property
+    def narrowing(self) -> Narrowing:
+        return self.inflight.narrowing
+
+    def hold(self, lane: Lane = Lane.NORMAL) -> Hold:
         """What one run has in memory."""
-        return Hold(self)
+        return Hold(self, lane)
 
 
 class Hold:
     """What one run has in memory. `close` gives back what never got to its end."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, lane: Lane = Lane.NORMAL) -> None:
         self._share = share
+        self._lane = lane
         self._held: list[tuple[int, float]] = []
         """Sizes of its answers, and when each was let in, in the order they are stored."""
+        self._tickets: list[Ticket] = []
+        """Of these answers, and behind them of those under way."""
+
+    async def ask(self) -> None:
+        """Before a call is made: wait until one more answer may be in hand."""
+        self._tickets.append(await self._share.narrowing.take(self._lane, self))
+
+    def drop(self) -> None:
+        """Whatever is under way is not wanted any more."""
+        while len(self._tickets) > len(self._held):
+            self._share.narrowing.give(self._tickets.pop())
 
     async def take(self, size: int) -> None:
         """Wait until an answer of so many bytes may be parsed: rest from the last one, then until there is room."""
         inflight, turn = self._share.inflight, self._share.turn
+        inflight.narrowing.came()
         await turn.rest()
         await inflight.take(self._share, size)
         while turn.tired:  # one before it took long meanwhile
@@ -141,8 +164,11 @@ class Hold:
             if share.inflight.is_large(first):
                 share.turn.took(share.turn.now() - since)  # to its commit: the database's time is everybody's as well
             share.inflight.give(share, first)
+            if self._tickets:
+                share.narrowing.give(self._tickets.pop(0))
 
     def close(self) -> None:
         """Whatever is still held is dropped."""
         while self._held:
             self._share.inflight.give(self._share, self._held.pop()[0])
+        self.drop()

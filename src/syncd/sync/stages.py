@@ -71,7 +71,7 @@ class Stages:
             return True
         await self.reader.look()
         fetched: Line[Fetched] = Line(ANSWERS_WAITING, BYTES_AHEAD)
-        hold = self.account.inflight.hold()
+        hold = self.account.inflight.hold(self.lane)
         committer = self._committer(hold)
         read: Line[ReadPage] = Line(PAGES_WAITING, BYTES_AHEAD)
         walking = asyncio.create_task(walk(listing, first, self._fetch, fetched, hold))

@@ -42,7 +42,8 @@ class Unhurried:
                 raise RejectedError(f"{account.name} is paused", hint=f"syncd resume {account.name}")
             stats = account.session.stats()
             try:
-                return await account.session.call(request, lane=Lane.LOW, stats=stats)
+                async with account.inflight.narrowing.one(Lane.LOW):
+                    return await account.session.call(request, lane=Lane.LOW, stats=stats)
             except (RateLimitError, BreakerOpenError, TransientError) as error:
                 failures += isinstance(error, TransientError)
                 pause = self._pause(error)

@@ -67,9 +67,13 @@ async def _walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out:
     flying: deque[Step] = deque()
     async with Ahead[Fetched]() as ahead:
 
+        async def asked(step: Step) -> Fetched:
+            await hold.ask()
+            return await fetch(step)
+
         def send(step: Step) -> None:
             flying.append(step)
-            ahead.push(fetch(step))
+            ahead.push(asked(step))
 
         send(first)
         while flying:
@@ -82,6 +86,7 @@ async def _walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out:
                 send(named.popleft())
             if flying and fetched.response is not None and _moved(listing, fetched, flying[0]):
                 await ahead.clear()
+                hold.drop()
                 flying.clear()
                 named.clear()
             if flying:

@@ -1,0 +1,117 @@
+"""A daemon whose partners answer with huge pages stays near its memory ceiling: it does less at once, and does it all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+
+from tests.whole.daemon import Daemon, Rows
+
+MIB = 1 << 20
+INTEGRATIONS = 8
+PAGES = 6
+A_PAGE = 5
+RECORD = 2 * MIB
+ANSWERS_SECONDS = 0.2
+
+
+class Huge:
+    """Pages of 10 MiB, all of them to be had at once."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.under_way = 0
+        self.most = 0
+        self._pages = [
+            orjson.dumps(
+                {
+                    "total": PAGES * A_PAGE,
+                    "data": [{"id": f"{page}-{one}", "text": f"{page * A_PAGE + one:08d} ".ljust(60, ".") * (RECORD // 60)}
+                             for one in range(A_PAGE)],
+                }
+            )
+            for page in range(PAGES)
+        ]  # fmt: skip
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await asyncio.sleep(ANSWERS_SECONDS)
+            page = int(request.query.get("offset", "0")) // A_PAGE
+            return web.Response(body=self._pages[page], content_type="application/json")
+        finally:
+            self.under_way -= 1
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_get("/records", self.answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            await runner.cleanup()
+
+
+def partner(url: str, integrations: int = INTEGRATIONS) -> dict[str, Any]:
+    records = {
+        "path": "/records", "records": "data", "id": "id", "page_size": A_PAGE, "total": "total",
+        "pages": {"kind": "offset", "param": "offset", "size": "limit"}, "every": "12h",
+    }  # fmt: skip
+    return {
+        "driver": "rest",
+        "rest": {"name": "huge", "base_url": url, "auth": {"kind": "none"}, "resources": {"records": records}},
+        "integrations": {
+            f"huge_{number}": {"base_url": url, "resources": {"records": {"jitter": "0s"}}}
+            for number in range(integrations)
+        },
+    }
+
+
+def highest(pid: int) -> float:
+    """MiB of resident memory at its highest, without any child."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+async def imported(folder: Path, database: str, rows: Rows, memory: Mapping[str, Any]) -> tuple[float, Huge, str]:
+    """The highest MiB of a daemon that imports all of it, what it asked, and its log."""
+    huge = Huge()
+    async with huge.serving() as url:
+        folder.mkdir(exist_ok=True)
+        main = {"memory": memory, "log": {"format": "json"}}
+        async with Daemon(folder, database, {"huge": partner(url)}, main=main, cold=True) as daemon:
+
+            async def all_stored() -> bool:
+                found = await rows.connection.fetchval("SELECT count(*) FROM syncd.records")
+                return bool(found == INTEGRATIONS * PAGES * A_PAGE)
+
+            await daemon.until(all_stored, seconds=300)
+            return highest(daemon.pid), huge, daemon.log()
+
+
+@pytest.mark.soak
+async def test_under_a_ceiling_it_stays_below_what_it_takes_without_and_ends_all_the_same(
+    tmp_path: Path, database: str, rows: Rows
+):
+    free, huge, _ = await imported(tmp_path / "free", database, rows, {"ceiling": "off"})
+    await rows.connection.execute("TRUNCATE syncd.records, syncd.checkpoints, syncd.runs CASCADE")
+    bound, narrowed, log = await imported(tmp_path / "bound", database, rows, {"ceiling": "160MiB"})
+    print(
+        f"highest without a ceiling {free:.0f} MiB, {huge.most} calls at once; with 160 MiB {bound:.0f} MiB, {narrowed.most}"
+    )
+    assert "memory_narrowed" in log
+    assert bound < free * 0.8
