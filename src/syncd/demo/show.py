@@ -58,7 +58,7 @@ async def _play(set_up: Stage, console: Console, *, drawn: bool, keep: bool, qui
     try:
         code = await show.play(running, drawn=drawn, quick=quick)
         if code == OK and keep and not daemon.stopping.is_set():
-            console.print(f"\n Running on: http://127.0.0.1:{set_up.public}/health · Ctrl-C stops and cleans up")
+            console.print(f"\n Running on: http://127.0.0.1:{set_up.admin}/ui · Ctrl-C stops and cleans up")
             await asyncio.wait([running])
         return code
     finally:
@@ -81,7 +81,8 @@ class _Show:
                 self._console.print(f"[red]the daemon ended:[/] {running.exception() or running.result()}")
                 return FAILED
             await self._clock.sleep(0.05)
-        self._console.print(f" ✓ syncd running               http://127.0.0.1:{self._set_up.public}/health\n")
+        self._console.print(f" ✓ syncd running               http://127.0.0.1:{self._set_up.public}/health")
+        self._console.print(f" ✓ its page                    http://127.0.0.1:{self._set_up.admin}/ui\n")
         ended, forced = await self._watch(running, drawn=drawn), dict[str, int]()
         if ended and not quick:
             self._console.print(f"\n [bold]imported in {self._elapsed:.1f} s[/]; now the partners turn difficult\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -41,7 +41,46 @@ class RefusedError(Exception):
 
     def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.response = refusal(status, code, message, hint)
+        self.told = Told(status, code, message, hint)
+
+    @property
+    def response(self) -> web.Response:
+        return refusal(*self.told)
+
+
+class Told(NamedTuple):
+    """What is said of an error to whoever asked: by the API as JSON, by the page as a page."""
+
+    status: int
+    code: str
+    message: str
+    hint: str = ""
+
+
+def told_of(error: Exception, path: str) -> Told:
+    """The answer to an error of a handler. A fault of ours is logged with its traceback."""
+    match error:
+        case RefusedError():
+            return error.told
+        case OwnershipError():
+            return Told(409, "conflict", str(error), error.hint)
+        case DataRefusedError():
+            return Told(400, "usage", str(error), error.hint)
+        case StoreError():
+            return Told(503, "database", str(error), error.hint)
+        case AskedWrongError():
+            return Told(400, "usage", str(error), error.hint)
+        case ConfigError():
+            return Told(422, "configuration", str(error), error.hint)
+        case AuthError():
+            return Told(409, "credential", str(error), error.hint)
+        case TransientError() | RateLimitError() | BreakerOpenError():
+            return Told(503, "later", str(error), error.hint)
+        case SyncdError():
+            return Told(409, "refused", str(error), error.hint)
+    say.error("desk_failed", path=path, exc_info=error)
+    why = f"{type(error).__name__}: a fault of syncd's, please report it; the log has its traceback"
+    return Told(500, "fault", why, "journalctl -u syncd | grep desk_failed")
 
 
 def guarded(handler: Handler) -> Handler:
@@ -50,30 +89,10 @@ def guarded(handler: Handler) -> Handler:
     async def run(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except RefusedError as refused:
-            return refused.response
-        except OwnershipError as error:
-            return refusal(409, "conflict", str(error), error.hint)
-        except DataRefusedError as error:
-            return refusal(400, "usage", str(error), error.hint)
-        except StoreError as error:
-            return refusal(503, "database", str(error), error.hint)
-        except AskedWrongError as error:
-            return refusal(400, "usage", str(error), error.hint)
-        except ConfigError as error:
-            return refusal(422, "configuration", str(error), error.hint)
-        except AuthError as error:
-            return refusal(409, "credential", str(error), error.hint)
-        except (TransientError, RateLimitError, BreakerOpenError) as error:
-            return refusal(503, "later", str(error), error.hint)
-        except SyncdError as error:
-            return refusal(409, "refused", str(error), error.hint)
         except (web.HTTPException, ConnectionError):
             raise  # an answer of the library's own; whoever asked is gone
         except Exception as error:
-            say.exception("desk_failed", path=request.path)
-            why = f"{type(error).__name__}: a fault of syncd's, please report it; the log has its traceback"
-            return refusal(500, "fault", why, "journalctl -u syncd | grep desk_failed")
+            return refusal(*told_of(error, request.path))
 
     return run
 

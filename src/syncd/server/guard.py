@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -17,6 +17,7 @@ from syncd.server.address import is_local, names_this_machine
 from syncd.server.answers import refusal
 from syncd.server.door import Phase
 from syncd.server.doors import Doors
+from syncd.server.ui.sessions import LOGIN, Sessions, is_page
 
 _QUESTIONS = frozenset({"GET", "HEAD"})
 
@@ -74,16 +75,19 @@ def _too_large(request: web.Request, site: str) -> web.Response:
     return refusal(413, "too-large", f"the body is larger than {request.client_max_size} bytes", close=True)
 
 
-def admins_only(address: Address, token: Secret | None) -> Middleware:
-    """The Unix socket is guarded by its file mode, TCP by the token where one is set. At loopback a browser may be made
-    to call us by any page it shows, hence the rules on Host, origin and content type."""
+def admins_only(address: Address, token: Secret | None, sessions: Sessions | None = None) -> Middleware:
+    """The Unix socket is guarded by its file mode, TCP by the token where one is set; of the page by a session of whoever
+    typed it. At loopback a browser may be made to call us by any page it shows, hence the rules on Host, origin and content
+    type."""
 
     @web.middleware
     async def judge(request: web.Request, handler: Handler) -> web.StreamResponse:
         if address.path is None:
             if is_local(address) and not names_this_machine(request.headers.get("Host", "")):
                 return refusal(403, "host", "this site answers to a loopback name only", close=True)
-            if token is not None and not _holds(request, token):
+            if token is not None and not _holds(request, token) and not (sessions and sessions.admits(request)):
+                if sessions is not None and _by_a_person(request):
+                    return _to_login(request)
                 response = refusal(401, "token", "the admin API wants its token", "Authorization: Bearer ...")
                 response.headers["WWW-Authenticate"] = "Bearer"
                 return response
@@ -103,6 +107,16 @@ def _holds(request: web.Request, token: Secret) -> bool:
     return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.reveal().encode())
 
 
+def _by_a_person(request: web.Request) -> bool:
+    """Does a person's browser ask for a page?"""
+    return is_page(request.path) and request.method in _QUESTIONS and "text/html" in request.headers.get("Accept", "")
+
+
+def _to_login(request: web.Request) -> web.Response:
+    where = quote(request.path_qs, safe="/")
+    return web.Response(status=303, headers={"Location": f"{LOGIN}?to={where}"})
+
+
 def _foreign(request: web.Request) -> str:
     """Why this POST may be the work of another site's page; empty if it cannot be."""
     site = request.headers.get("Sec-Fetch-Site", "none")
@@ -111,6 +125,8 @@ def _foreign(request: web.Request) -> str:
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
         return "a page of another origin may not ask for this"
+    if is_page(request.path):
+        return ""  # a form of the page's own: it carries a token, which the page looks at
     if request.content_type != "application/json" and "X-Syncd" not in request.headers:
         return "send application/json, or a header X-Syncd"
     return ""

@@ -1,0 +1,84 @@
+"""`/ui/events`: what changed on the page, as it happens. One rendering serves all; listeners are few, and end with the
+process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from syncd import metrics
+from syncd.clock import Clock
+from syncd.server.answers import refusal
+from syncd.server.ui.front import Board, Front
+from syncd.server.ui.sources import Sources
+from syncd.server.ui.visit import USUAL, Visit
+
+MOST_LISTENERS: Final = 24
+WRITE_SECONDS: Final = 20.0
+"""Who does not take an event within this is let go."""
+RETRY_MILLISECONDS: Final = 3_000
+
+
+class Live:
+    """The stream."""
+
+    def __init__(self, front: Front, sources: Sources, clock: Clock) -> None:
+        self._front = front
+        self._sources = sources
+        self._clock = clock
+        self._listeners = 0
+        metrics.BOUND.labels("page_listeners").set(MOST_LISTENERS)
+
+    async def stream(self, visit: Visit) -> web.StreamResponse:
+        """Events named `board`: title, state, and the parts that are otherwise than those of board `since`. With `parts=no`
+        without parts: of another page than the first."""
+        if self._listeners >= MOST_LISTENERS or self._sources.stopping.is_set():
+            busy = refusal(503, "busy", "too many listen already, or the daemon stops", "the page refreshes itself")
+            busy.headers["Retry-After"] = "5"
+            return busy
+        self._listeners += 1
+        try:
+            return await self._send(visit)
+        finally:
+            self._listeners -= 1
+
+    async def _send(self, visit: Visit) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        await response.prepare(visit.request)
+        wanted = visit.asked("parts") != "no"
+        had = self._front.earlier(visit.asked("since"))
+        every = visit.every or USUAL
+        text = f"retry: {RETRY_MILLISECONDS}\n\n"
+        try:
+            while not self._sources.stopping.is_set():
+                board = await self._front.board()
+                text += f"event: board\nid: {board.id}\ndata: {_told(board, had if wanted else None)}\n\n"
+                had = board.parts
+                async with self._clock.timeout(WRITE_SECONDS):
+                    await response.write(text.encode())
+                text = ""
+                await self._pause(float(every))
+            await response.write(b"event: bye\ndata: {}\n\n")
+            await response.write_eof()
+        except (ConnectionError, TimeoutError):
+            if visit.request.transport is not None:
+                visit.request.transport.abort()
+        return response
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with self._clock.timeout(seconds):
+                await self._sources.stopping.wait()
+        except TimeoutError:
+            pass
+
+
+def _told(board: Board, had: Mapping[str, str] | None) -> str:
+    told: dict[str, object] = {"id": board.id, "state": board.state, "title": board.title, "at": board.at}
+    if had is not None:
+        told["order"] = [f"row:{each['name']}" for each in board.rows]
+        told["parts"] = {name: text for name, text in board.parts.items() if had.get(name) != text}
+    return orjson.dumps(told, option=orjson.OPT_UTC_Z).decode()

@@ -1,0 +1,91 @@
+"""How figures look on the page: numbers as text, bars and lines as the numbers that SVG wants. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from syncd.wording import ago, clock_time, lasting, number, plural
+
+WORDS: Final[Mapping[str, str]] = {
+    "down": "down",
+    "auth_required": "auth required",
+    "degraded": "degraded",
+    "waiting": "waiting",
+    "paused": "paused",
+    "healthy": "healthy",
+}
+"""The states, worst first."""
+TROUBLED: Final = frozenset({"down", "auth_required", "degraded"})
+NEAR: Final = 0.9
+"""From this share of a budget on a bar is shown as nearly full."""
+SPARK_WIDTH, SPARK_HEIGHT, SPARK_POINTS = 96, 20, 32
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def milliseconds(value: float | None) -> str:
+    """`640 ms`, `1.2 s`; a dash for nothing."""
+    if value is None:
+        return "–"
+    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s" if value < 100_000 else lasting(value / 1000)
+
+
+def gauge(used: float, budget: float, scale: float) -> dict[str, Any]:
+    """A bar of a hundred units: how full, and where the ceiling is marked."""
+    whole = max(scale, budget, used) or 1.0
+    return {
+        "full": round(100 * used / whole, 1),
+        "mark": round(100 * budget / whole, 1) if budget else None,
+        "near": bool(budget) and used >= NEAR * budget,
+    }
+
+
+def spark(values: Sequence[float | None]) -> str:
+    """The path of a little line, of at most `SPARK_POINTS` steps; empty where nothing happened."""
+    known = [value or 0.0 for value in values]
+    if not any(known):
+        return ""
+    size = -(-len(known) // SPARK_POINTS)
+    steps = [max(known[at : at + size]) for at in range(0, len(known), size)]
+    top, across = max(steps), SPARK_WIDTH / max(len(steps) - 1, 1)
+    high = SPARK_HEIGHT - 2
+    return "M" + "L".join(
+        f"{at * across:.0f},{SPARK_HEIGHT - 1 - high * each / top:.0f}" for at, each in enumerate(steps)
+    )
+
+
+def pretty(value: Any) -> str:
+    """JSON as people read it."""
+    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode()
+
+
+def compact(value: Any, most: int = 60) -> str:
+    """JSON on one line, cut."""
+    text = orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode()
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def command(action: str) -> str:
+    """The part of an action that can be pasted into a shell; empty where there is none."""
+    at = action.find("syncd ")
+    return action[at:] if at >= 0 else ""
+
+
+FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "ago": ago,
+    "at": clock_time,
+    "command": command,
+    "compact": compact,
+    "lasting": lasting,
+    "ms": milliseconds,
+    "number": number,
+    "percent": percent,
+    "plural": plural,
+    "pretty": pretty,
+    "word": lambda state: WORDS.get(state, str(state).replace("_", " ")),
+}
