@@ -57,13 +57,18 @@ class Breakers:
         store, scope = self._store(), self._running(integration)
         before = [one for one in await self._held(scope) if one.resource == (group or "")]
         await store.controls.set(
-            integration, BREAKER_HOLD, who=who, why=reason, until=until, resource=group or "", detail={"scope": scope}
+            integration,
+            BREAKER_HOLD,
+            who=who,
+            why=reason,
+            until=until,
+            resource=group or "",
+            detail={"scope": scope},
+            action="breaker_held",
         )
         for one in before:  # only now: with none in force for a moment, calls would leave
             if one.integration != integration:
                 await store.controls.clear(one.integration, BREAKER_HOLD, resource=one.resource)
-        after = {"scope": scope, "group": group or "", "reason": reason, "until": until}
-        await store.audit.add(who, "breaker_held", integration=integration, after=after)
         return {
             "scope": scope,
             "integrations": self._sharing(scope),
@@ -77,9 +82,9 @@ class Breakers:
         store, scope = self._store(), self._running(integration)
         gone = [one for one in await self._held(scope) if group is None or one.resource == group]
         for one in gone:
-            if await store.controls.clear(one.integration, BREAKER_HOLD, resource=one.resource):
-                before = {"scope": scope, "group": one.resource, "who": one.who, "reason": one.why, "until": one.until}
-                await store.audit.add(who, "breaker_released", integration=one.integration, before=before)
+            await store.controls.clear(
+                one.integration, BREAKER_HOLD, resource=one.resource, who=who, action="breaker_released"
+            )
         left = [one.resource for one in await self._held(scope)]
         return {"scope": scope, "integrations": self._sharing(scope), "released": len(gone), "still_held": left}
 
@@ -123,9 +128,7 @@ class Breakers:
             ):
                 owner.gate.reset(one.resource or None)
         await store.controls.end(BREAKER_RESET)
-        for over in await store.controls.end(BREAKER_HOLD):
-            before = {"group": over.resource, "who": over.who, "reason": over.why, "until": over.until}
-            await store.audit.add("syncd", "breaker_hold_ended", integration=over.integration, before=before)
+        await store.controls.end(BREAKER_HOLD, action="breaker_hold_ended")
 
     # -- telling
 

@@ -19,6 +19,8 @@ VERBS = {
     "run": "run:run",
     "check": "check:check",
     "status": "status:status",
+    "changes": "changes:changes",
+    "doctor": "doctor:doctor",
     "runbook": "runbook:runbook",
     "sync": "sync:sync",
     "plan": "plan:plan",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from aiohttp import web
 
 from syncd.server.answers import answer
 from syncd.server.desks import PREFIX, RefusedError, guarded, target_of
-from syncd.server.ports import Status
 
 
 class Figures(Protocol):
@@ -19,14 +19,18 @@ class Figures(Protocol):
         ...
 
 
-class Told(Status, Protocol):
-    """An engine that keeps figures."""
+class Named(Protocol):
+    """Who knows the integrations, and what was measured of them."""
 
     @property
     def figures(self) -> Figures: ...
 
+    def names(self) -> Mapping[str, Sequence[str]]:
+        """Every configured integration and its resources."""
+        ...
 
-def routes(engine: Told) -> list[web.RouteDef]:
+
+def routes(engine: Named) -> list[web.RouteDef]:
     async def figures(request: web.Request) -> web.Response:
         name = request.query.get("integration")
         if name is not None:

@@ -1,13 +1,19 @@
-"""Table `audit_log`: what people and reloads did. Callers hand over values without secrets."""
+"""Table `audit_log`: what people, reloads and the daemon itself did. What is known to be a secret is masked in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
+from syncd.redaction import KNOWN
 from syncd.store.database import Database
+
+_INSERT = "INSERT INTO syncd.audit_log (integration, at, actor, action, before, after) VALUES ($1, $2, $3, $4, $5, $6)"
+_COLUMNS = "integration, id, at, actor, action, before, after"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +43,66 @@ class Audit:
         integration: str = "",
         before: Mapping[str, Any] | None = None,
         after: Mapping[str, Any] | None = None,
+        at: datetime | None = None,
     ) -> None:
-        """Note an action. An empty integration means: of the daemon as a whole."""
-        await self._database.execute(
-            "INSERT INTO syncd.audit_log (integration, at, actor, action, before, after) VALUES ($1, $2, $3, $4, $5, $6)",
-            integration,
-            self._database.clock.now(),
-            actor,
-            action,
-            dict(before) if before is not None else None,
-            dict(after) if after is not None else None,
-        )
+        """Note an action. An empty integration means: of the daemon as a whole. `at`: when it was, where not just now."""
+        when = at or self._database.clock.now()
+        await self._database.execute(_INSERT, *_row(integration, when, actor, action, before, after))
 
-    async def list(self, integration: str | None = None, *, limit: int = 100) -> list[AuditEntry]:
-        """Latest first."""
+    async def list(
+        self,
+        integration: str | None = None,
+        *,
+        limit: int = 100,
+        since: datetime | None = None,
+        actions: Sequence[str] | None = None,
+        daemon_too: bool = False,
+    ) -> list[AuditEntry]:
+        """Latest first: of one integration (`daemon_too`: and of the daemon as a whole), or of everything."""
         found = await self._database.fetch(
-            "SELECT integration, id, at, actor, action, before, after FROM syncd.audit_log "
-            "WHERE $1::text IS NULL OR integration = $1 ORDER BY id DESC LIMIT $2",
+            f"SELECT {_COLUMNS} FROM syncd.audit_log "
+            "WHERE ($1::text IS NULL OR integration = $1 OR ($5 AND integration = '')) "
+            "AND ($2::timestamptz IS NULL OR at >= $2) AND ($3::text[] IS NULL OR action = ANY ($3)) "
+            "ORDER BY id DESC LIMIT $4",
             integration,
+            since,
+            list(actions) if actions is not None else None,
             limit,
+            daemon_too,
         )
         return [AuditEntry(**dict(each)) for each in found]
+
+
+async def note(
+    connection: asyncpg.Connection,
+    at: datetime,
+    actor: str,
+    action: str,
+    *,
+    integration: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """The same in the transaction that does what is noted: both, or neither."""
+    await connection.execute(_INSERT, *_row(integration, at, actor, action, before, after))
+
+
+def _row(
+    integration: str,
+    at: datetime,
+    actor: str,
+    action: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> tuple[Any, ...]:
+    return integration, at, KNOWN.mask(actor), action, _masked(before), _masked(after)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return KNOWN.mask(value)
+    if isinstance(value, Mapping):
+        return {key: _masked(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_masked(one) for one in value]
+    return value
