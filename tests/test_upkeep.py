@@ -141,13 +141,13 @@ async def test_what_the_prune_left_undone_is_said_once_shown_and_tried_again_bef
 async def test_orders_that_cannot_be_taken_over_are_tried_again(monkeypatch: pytest.MonkeyPatch):
     asked = 0
 
-    async def active() -> Any:
+    async def active(*_: Any, **__: Any) -> Any:
         nonlocal asked
         asked += 1
         raise KeyError("a defect")
 
     monkeypatch.setattr("syncd.upkeep.CONTROLS_SECONDS", CONTROLS_SECONDS / 1000)
-    keeping = upkeep(FakeClock(), store=SimpleNamespace(controls=SimpleNamespace(active=active)))
+    keeping = upkeep(FakeClock(), store=SimpleNamespace(controls=SimpleNamespace(end=active)))
     async with anyio.create_task_group() as parts:
         parts.start_soon(keeping._controls)
         with anyio.fail_after(10):

@@ -15,8 +15,8 @@ from syncd.engine import Engine
 from syncd.errors import StoreError, SyncdError
 from syncd.explain import State
 from syncd.figures import SAMPLE_SECONDS
-from syncd.history.changes import REFRESH_SECONDS
 from syncd.gauges import CHECK_SECONDS, Gauges
+from syncd.history.changes import REFRESH_SECONDS
 from syncd.model import Lane
 from syncd.sdnotify import Notifier
 from syncd.store import OUTBOX, PAUSE, WISHES, Retention, Store
@@ -125,7 +125,7 @@ class Upkeep:
             self._supervisor.wake()
 
     async def _take_controls(self) -> float:
-        """Have what people ordered obeyed; returns the seconds until it is to be looked at again: when an order ends, at once."""
+        """Have what people ordered obeyed; returns the seconds until the next look: an order ends when it was said to."""
         await self._store.controls.end(PAUSE, action="pause_ended")
         active = await self._store.controls.active()
         pauses = [control for control in active if control.kind == PAUSE]
