@@ -85,6 +85,7 @@ def integration(
         "state": str(one.state),
         "enabled": True,
         "latency_ms": account.health.latency_ms,
+        "clock_skew_seconds": account.session.skew_seconds,
         "explanation": one.told.as_dict() if one.told is not None else None,
         "refuses": one.refuses.as_dict() if one.refuses is not None else None,
         "paused": None

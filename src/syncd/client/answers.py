@@ -20,6 +20,8 @@ from syncd.model import Response
 
 _MOST_COST = 1e9
 _MOST_COSTS = 100
+_HALF_A_SECOND = 0.5
+"""A Date has whole seconds, cut off: on average it is so much behind."""
 Classify = Callable[[Response, datetime], PartnerError | None]
 
 
@@ -37,6 +39,8 @@ class Answers:
         self._costs: dict[str, float] = {}
         """By route: what a call of a weighted limit cost lately, and so may cost again."""
         self._told = told
+        self.skew_seconds: float | None = None
+        """How far the partner's clock was ahead of ours at its latest answer with a Date, to about half a second."""
 
     @property
     def tells_cost(self) -> bool:
@@ -50,6 +54,10 @@ class Answers:
 
     def read(self, trip: Trip, slot: Slot, response: Response) -> PartnerError | None:
         """What is wrong with it, if anything; the gate learns what it says."""
+        theirs = response.date
+        if theirs is not None and theirs.tzinfo is not None and not response.on_purpose:
+            ours = self._clock.now().timestamp() - response.elapsed_seconds / 2
+            self.skew_seconds = theirs.timestamp() + _HALF_A_SECOND - ours
         error = self._judged(trip, response)
         self._price(trip, slot, response)
         self._heed(slot, response)

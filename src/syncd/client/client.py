@@ -100,6 +100,11 @@ class Session:
             )
         )
 
+    @property
+    def skew_seconds(self) -> float | None:
+        """How far the partner's clock was ahead of ours at its latest answer; None before one with a Date."""
+        return self._answers.skew_seconds
+
     def stats(self) -> CallStats:
         """Fresh counters for one run, to be handed to `call`."""
         return CallStats()

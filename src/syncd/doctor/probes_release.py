@@ -1,0 +1,136 @@
+"""Probes of the way in and the way back: artifacts, migrations, the switch, containers, the service's limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+
+from syncd.doctor.facts import Facts, Subject
+from syncd.doctor.model import Answer, beside, failed, later, manual, passed, together, warned
+
+VERIFY_DAYS = 90
+UPGRADES = "docs/operations.md"
+_SETTING = re.compile(r"^(MemoryMax|MemoryHigh|TasksMax|CPUQuota|CPUWeight|LimitNOFILE)=(\S+)", re.MULTILINE)
+
+
+def previous_artifact(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    """The release before this one, ready to be put back."""
+    if facts.machine.previous:
+        return manual(
+            f"beside this one lie {', '.join(facts.machine.previous[:3])}: is one the release before?",
+            f"{facts.machine.previous[0]}/bin/syncd --version",
+        )
+    return manual(
+        "keep the release before this one at hand",
+        "pip download syncd==PREVIOUS -d /opt/syncd-previous; or the image's tag",
+    )
+
+
+def migrations(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    """Each migration says whether the previous release still runs on it."""
+    if facts.database is None:
+        return later(facts.no_database, "syncd check --env")
+    stop = [one for one in facts.database.pending if "stop" in one]
+    if stop:
+        return warned(f"{stop[0]}", "stop the previous release before: docs say how to go back; syncd migrate")
+    if facts.database.pending:
+        first = f"{len(facts.database.pending)} to apply"
+        return passed(f"{first}, the previous release runs on each or there is none")
+    return passed(f"schema {facts.database.applied:04} is this release's; each migration says who still runs on it")
+
+
+def switch(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    """On, and how to switch it off without a deployment."""
+    names = [one.name for one in subjects]
+    first = names[0]
+    if facts.daemon is None:
+        return later(f"syncd pause {first} --reason TEXT works on a running daemon: {facts.no_daemon}", "syncd run")
+    missing = [name for name in names if facts.daemon.integration(name) is None]
+    if missing:
+        return failed(f"the running daemon does not know {missing[0]}", "syncd reload --wait")
+    return passed(f"built in: syncd pause {first} --reason TEXT, at once and over restarts; {len(names)} under it")
+
+
+def documented(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    pages = len(facts.runbooks)
+    return manual(
+        f"how to go back, and what to watch: {UPGRADES} and {pages} runbook pages; whom to notify is yours",
+        "write into your team's page: who is told, by whom, where",
+    )
+
+
+def rollback_tested(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    return manual(
+        "has going back been tried once, with this database?", f"{UPGRADES}: upgrades; then syncd migrate --help"
+    )
+
+
+def image(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    if facts.machine.container:
+        return manual("this is a container: is its image built in stages?", "docker history IMAGE")
+    return beside("no container: installed on the machine itself")
+
+
+def unprivileged(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    """Neither the service nor the container runs as root."""
+    unit = facts.machine.unit
+    if unit.present:
+        if unit.user in {"", "root"}:
+            return failed("the service runs as root", "systemctl edit syncd: [Service] User=syncd")
+        return passed(f"the service runs as {unit.user}")
+    if facts.machine.uid == 0:
+        if facts.machine.container:
+            return failed("this container runs as root", "USER 10001 in the container file")
+        return later("no service is installed here, and this command runs as root", "sudo -u syncd syncd doctor")
+    return passed(f"runs as {facts.machine.user} (uid {facts.machine.uid})")
+
+
+def resource_limits(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    """Memory, and processor time where others live beside it."""
+    unit = facts.machine.unit
+    if unit.present:
+        found = dict(_SETTING.findall(unit.text))
+        shown = {k: v for k, v in {**found, **unit.properties}.items() if k in found or k == "MemoryMax"}
+        if shown.get("MemoryMax") in {None, "infinity"}:
+            return failed("the unit sets no MemoryMax", "systemctl edit syncd: [Service] MemoryMax=1G")
+        return passed(", ".join(f"{key} {value}" for key, value in sorted(shown.items())))
+    if facts.machine.memory_max is not None:
+        return passed(f"at most {facts.machine.memory_max / 1024**2:,.0f} MiB by the control group")
+    return later(
+        "neither a unit nor a control group limits it here", "install systemd/syncd.service; or docker run --memory 1g"
+    )
+
+
+def always_one(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    """Somebody takes webhooks at any time."""
+    unit = facts.machine.unit
+    if unit.present:
+        restart = unit.properties.get("Restart") or ("always" if "Restart=always" in unit.text else "")
+        if restart != "always":
+            return failed(
+                f"the unit's Restart is {restart or 'unset'}", "systemctl edit syncd: [Service] Restart=always"
+            )
+    if facts.daemon is None:
+        return later(facts.no_daemon, "systemctl enable --now syncd")
+    others = len(facts.database.instances) if facts.database is not None else 1
+    return passed(f"one takes webhooks now ({max(others, 1)} {'instance' if others < 2 else 'instances'} with leases)")
+
+
+def verified(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    """`syncd verify` was run, and all of it went well."""
+    if facts.database is None:
+        return later(facts.no_database, "syncd check --env")
+
+    def look(one: Subject) -> Answer:
+        told = facts.database.verified.get(one.name) if facts.database is not None else None
+        if told is None:
+            return failed("it was never run", f"syncd verify {one.name}")
+        at, ok = told
+        if not ok:
+            return failed(f"it failed on {at:%Y-%m-%d %H:%M}Z", f"syncd verify {one.name}")
+        if facts.now - at > timedelta(days=VERIFY_DAYS):
+            return warned(f"it is {(facts.now - at).days} days ago", f"syncd verify {one.name}")
+        return passed(f"all of it went well on {at:%Y-%m-%d %H:%M}Z")
+
+    return together([(one.name, look(one)) for one in subjects])
