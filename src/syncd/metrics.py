@@ -220,6 +220,20 @@ CREDENTIAL_EXPIRY = Gauge(
     ["integration", "kind"],
     registry=REGISTRY,
 )
+CREDENTIAL_EXPIRES = Gauge(
+    "syncd_credential_expires_timestamp_seconds",
+    "When a credential expires that syncd cannot renew by itself.",
+    ["integration", "credential"],
+    registry=REGISTRY,
+)
+CREDENTIAL_AGE = Gauge(
+    "syncd_credential_age_seconds", "How long ago a credential was put there.", ["integration", "credential"],
+    registry=REGISTRY,
+)  # fmt: skip
+MAINTENANCE = Gauge(
+    "syncd_maintenance", "1 while an integration is in a maintenance window: no alert is about it.", ["integration"],
+    registry=REGISTRY,
+)  # fmt: skip
 
 # The process.
 BUILD_INFO = Gauge("syncd_build_info", "Always 1.", ["version", "python"], registry=REGISTRY)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Severity(StrEnum):
@@ -65,6 +66,21 @@ class Alert:
     def told(self) -> bool:
         """It passes on conditions, whose series bring the labels code and severity."""
         return not self.code
+
+    def as_dict(self) -> dict[str, Any]:
+        """An entry of `syncd.alerts/1`."""
+        return {
+            "name": self.name,
+            "about": str(self.about),
+            "severity": str(self.severity),
+            "expression": self.rule,
+            "for": self.hold,
+            "code": self.code or None,
+            "runbook": f"syncd runbook {self.code}" if self.code else None,
+            "cause": self.cause,
+            "action": self.action,
+            "source": self.source or None,
+        }
 
     @property
     def rule(self) -> str:

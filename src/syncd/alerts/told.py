@@ -31,8 +31,8 @@ _SINCE = (
 )
 _DESCRIPTION = (
     f'{_SINCE}{{{{ if eq $labels.subject "integration" }}}}{LAST_AUTH}\n{{{{ end }}}}'
-    f"{{{{ with {_THIS} }}}}{{{{ with . | first | label \"cause\" }}}}Likely cause: {{{{ . }}}}\n{{{{ end }}}}"
-    f"{{{{ with $action := . | first | label \"action\" }}}}Action: {{{{ $action }}}}\n{{{{ end }}}}{{{{ end }}}}"
+    f'{{{{ with {_THIS} }}}}{{{{ with . | first | label "cause" }}}}Likely cause: {{{{ . }}}}\n{{{{ end }}}}'
+    f'{{{{ with $action := . | first | label "action" }}}}Action: {{{{ $action }}}}\n{{{{ end }}}}{{{{ end }}}}'
     "Runbook: syncd runbook {{ $labels.code }}"
 )
 
