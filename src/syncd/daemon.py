@@ -132,6 +132,7 @@ class Daemon:
             directory=options.config,
             loop_lag=self._pulse.worst_lag,
         )
+        self.engine.own.ask(self._memory.trouble)
 
     @property
     def store(self) -> Store | None:

@@ -20,6 +20,7 @@ import structlog
 from syncd import drivers, metrics
 from syncd.clock import Clock, SystemClock
 from syncd.config import Config, PartnerConfig, WebhookConfig
+from syncd.credentials.files import previous_of
 from syncd.errors import StoreError, SyncdError
 from syncd.explain import Explanation
 from syncd.kit import Driver
@@ -244,6 +245,9 @@ class Receivers:
         for ref in hook.secrets if hook is not None else ():
             try:
                 found[ref] = self._vault.resolve(ref)
+                before = previous_of(ref, self._vault)  # during a rotation both are valid
+                if before is not None:
+                    found[before] = self._vault.resolve(before)
             except SyncdError as error:
                 unread.append(_text(error))
         return found, "; ".join(unread)

@@ -233,7 +233,7 @@ def test_credential_list_shows_places_and_hashes_but_no_value(run, directory: Pa
     assert rows[0]["kept"] == "{file: shop/key}"
     assert len(rows[0]["hash"]) == 8
     assert rows[1]["name"] == "access_token"
-    assert rows[1]["kept"] == "database (version 3)"
+    assert rows[1]["kept"] == "database (version 3, key k)"
     assert rows[1]["expires_at"] == "2026-11-01T12:00:00Z"
     assert "rk_live_planted" not in done.output
 
@@ -241,5 +241,5 @@ def test_credential_list_shows_places_and_hashes_but_no_value(run, directory: Pa
 def test_credential_list_does_without_a_database(run, directory: Path, monkeypatch):
     monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", "postgresql://nobody@127.0.0.1:1/none")
     done = run("credential", "list", "shop", "--config", directory)
-    assert "{file: shop/key}" in done.stdout
+    assert "file: shop/key" in done.stdout
     assert "tokens obtained at run time are not shown" in done.stderr

@@ -85,6 +85,7 @@ class Facts:
     early: float = 300.0
     lasts: float | None = None
     timeout: float = 45.0
+    login: object = None
 
 
 class Keeper(Kept):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from syncd.cli.link import Unreachable
+from syncd.cli.output import moment_of
 from syncd.errors import StoreError
 from syncd.explain import Explanation
 from syncd.server.ports import TestReport
@@ -30,10 +31,11 @@ async def tested(app: App, config: Config, name: str, *, make: bool = False) -> 
         told = app.link().post("test", {"integration": name}, seconds=SECONDS)
     except Unreachable:
         return await _alone(app, config, name, make=make)
-    return _report(told)
+    return report_of(told)
 
 
-def _report(told: dict[str, Any]) -> TestReport:
+def report_of(told: dict[str, Any]) -> TestReport:
+    """The daemon's answer as the report it was."""
     why = told.get("explanation")
     words = {key: str(why.get(key) or "") for key in ("code", "reason", "cause", "action")} if why else None
     return TestReport(
@@ -43,6 +45,8 @@ def _report(told: dict[str, Any]) -> TestReport:
         latency_ms=told.get("latency_ms"),
         explanation=None if words is None else Explanation(**words),  # type: ignore[arg-type]
         refused=told.get("refused", False),
+        scopes=told.get("scopes"),
+        expires_at=moment_of(told.get("expires_at")),
     )
 
 

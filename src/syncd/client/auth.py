@@ -14,10 +14,11 @@ from typing import Protocol
 from urllib.parse import parse_qsl, quote
 
 from syncd.client.addresses import encode_params
-from syncd.client.grants import basic
+from syncd.client.grants import Consent, basic
 from syncd.client.tokens import TokenCall, TokenSource
 from syncd.client.transport import Outgoing
 from syncd.errors import AuthError, ConfigError
+from syncd.ports import StoredCredential
 from syncd.secrets import Secret
 
 Secrets = Callable[[str], Secret]
@@ -46,8 +47,18 @@ class Auth:
         """
         return False
 
+    async def consented(self, consent: Consent) -> StoredCredential:
+        """A person has allowed it in a browser: the token that the code is good for, stored and in force.
+
+        Raises ConfigError where nobody has to; else what a call may raise.
+        """
+        raise ConfigError("no person allows this partner's calls in a browser: it has a credential of another kind")
+
     def bind(self, send: TokenCall) -> None:
         """Take the way to a token endpoint; only the OAuth kinds need one."""
+
+    def rest(self, seconds: float) -> None:
+        """Ask for no new token so long: somebody is about to replace what it would be asked with."""
 
     def forget(self) -> None:
         """Hold no token any longer: other credentials are in force, and what is stored now was made from those."""
@@ -219,8 +230,14 @@ class OAuth(Auth):
         await self.source.renew(mark)
         return True
 
+    async def consented(self, consent: Consent) -> StoredCredential:
+        return await self.source.consented(consent)
+
     def bind(self, send: TokenCall) -> None:
         self.source.send = send
+
+    def rest(self, seconds: float) -> None:
+        self.source.rest(seconds)
 
     def forget(self) -> None:
         self.source.held = None

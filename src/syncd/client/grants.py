@@ -51,6 +51,8 @@ class OAuthSpec:
     client_id: str = "client_id"
     client_secret: str | None = "client_secret"  # noqa: S105 - the credential's name
     refresh_token: str = "refresh_token"  # noqa: S105 - the credential's name
+    login: bool = False
+    """May a person allow it in a browser? Then no refresh token has to be configured."""
     budget: str = "token"
     """The budget of the scope's limits that token requests spend."""
     group: str = "token"
@@ -97,6 +99,18 @@ class Granted:
         return value
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Consent:
+    """What a person's browser brought back (RFC 6749, 4.1.2): good once, for a few minutes, and for our client alone."""
+
+    code: Secret
+    redirect_uri: str | None
+    """As it was said to the page; None: this partner's exchange goes without it."""
+    verifier: Secret | None = None
+    """What the page was shown the hash of (RFC 7636)."""
+    extra: Mapping[str, str | int | bool] = field(default_factory=dict)
+
+
 def token_request(spec: OAuthSpec, secrets: Callable[[str], Secret], refresh: Secret | None) -> TokenRequest:
     """The request for a new token."""
     fields: dict[str, str | int | bool] = dict(spec.extra)
@@ -107,6 +121,23 @@ def token_request(spec: OAuthSpec, secrets: Callable[[str], Secret], refresh: Se
         fields["grant_type"] = spec.grant_type or usual
     if spec.scope:
         fields["scope"] = spec.scope
+    return _request(spec, secrets, fields)
+
+
+def code_request(spec: OAuthSpec, secrets: Callable[[str], Secret], consent: Consent) -> TokenRequest:
+    """The request that gives a code for the first token (RFC 6749, 4.1.3)."""
+    fields: dict[str, str | int | bool] = {**consent.extra, "code": consent.code.reveal()}
+    if spec.grant_type != "none":
+        fields["grant_type"] = "authorization_code"
+    if consent.redirect_uri is not None:
+        fields["redirect_uri"] = consent.redirect_uri
+    if consent.verifier is not None:
+        fields["code_verifier"] = consent.verifier.reveal()
+    return _request(spec, secrets, fields)
+
+
+def _request(spec: OAuthSpec, secrets: Callable[[str], Secret], fields: dict[str, str | int | bool]) -> TokenRequest:
+    """With id and secret of the client where the endpoint wants them."""
     headers = {"Accept": "application/json"}
     client_id = secrets(spec.client_id).reveal()
     client_secret = secrets(spec.client_secret).reveal() if spec.client_secret is not None else ""
@@ -175,7 +206,7 @@ def read_grant(response: Response, now: datetime, request: TokenRequest) -> Gran
             )
         raise PayloadError(f"the token endpoint answered without an {request.named}")
     began_at = response.requested_at or now
-    told = body if "expires_in" in body or "expires_at" in body else {"expires_at": _end_of(access)}
+    told = body if "expires_in" in body or "expires_at" in body else {"expires_at": end_of(access)}
     expires_at, life = _expiry(told, began_at, response, request.lasts_seconds)
     refresh = body.get("refresh_token")
     scope = body.get("scope")
@@ -235,7 +266,7 @@ def _expiry(
     return began_at + timedelta(seconds=life_left), max(int(life_left), 1)
 
 
-def _end_of(access: str) -> object:
+def end_of(access: str) -> object:
     """What a token that is a JWT says of its own end (`exp`, RFC 7519): read, not verified, since it is for the partner."""
     parts = access.split(".")
     if len(parts) != 3:

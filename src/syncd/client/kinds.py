@@ -57,6 +57,8 @@ class AuthFacts(Protocol):
     def lasts(self) -> float | None: ...
     @property
     def timeout(self) -> float: ...
+    @property
+    def login(self) -> object: ...
 
 
 def build(
@@ -115,6 +117,7 @@ def build(
                 if secret_name in facts.optional and not given(secrets, secret_name)
                 else secret_name,
                 refresh_token=name("refresh_token"),
+                login=facts.login is not None,
             )
 
             def secret(wanted: str) -> Secret:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
 from syncd import metrics
-from syncd.client.grants import Granted, OAuthSpec, TokenRequest, read_grant, token_request
+from syncd.client.grants import Consent, Granted, OAuthSpec, TokenRequest, code_request, read_grant, token_request
 from syncd.clock import Clock
 from syncd.errors import AuthError, OwnershipError, RateLimitError, StoreError, SyncdError, TransientError
 from syncd.model import Response
@@ -75,6 +75,7 @@ class TokenSource:
         self._clock = clock
         self._turn = turn_of(keeper, integration, spec.kind)
         self._closed = False
+        self._rests_until = float("-inf")
         self._flight: asyncio.Task[SyncdError | None] | None = None
         self._refused: object = None
         self._failure: SyncdError | None = None
@@ -96,7 +97,7 @@ class TokenSource:
         if held is not None:
             now = self._clock.now()
             if held.expires_at is None or now < held.expires_at:
-                due = held.renew_at is not None and now >= held.renew_at
+                due = held.renew_at is not None and now >= held.renew_at and not self._rests
                 if due and self._flight is None and self._clock.monotonic() >= self._not_before:
                     self._start(early=True)  # in the background: this token still serves
                 return held
@@ -111,6 +112,29 @@ class TokenSource:
                 return held
             self.held, self._refused = None, refused
         return await self.ready()
+
+    async def consented(self, consent: Consent) -> StoredCredential:
+        """A person has allowed it: what the code is good for, committed and from here on in force.
+
+        Raises AuthError, TransientError, RateLimitError, OverBudgetError, StoreError. A code is good once: whatever is
+        raised after it was sent, another one is needed.
+        """
+        assert self.send is not None, "bind() comes first"
+        async with self._turn:
+            before = await self._keeper.get(self._integration, self.spec.kind)
+            request = code_request(self.spec, self._secrets, consent)
+            granted = read_grant(await self.send(request), self._clock.now(), request)
+            saved = await self._keeper.put(
+                self._integration,
+                self.spec.kind,
+                granted.value({}, self._made_from()),
+                expires_at=granted.expires_at,
+                replaces=before.version if before is not None else None,
+            )
+            self.held, self._refused, self._unsaved = None, None, None
+            self._succeeded()
+            self._adopt(saved, early=False)
+        return saved
 
     async def aclose(self) -> None:
         """Begin no other flight; let one under way land if it does so soon, since what it was given would be lost."""
@@ -127,8 +151,16 @@ class TokenSource:
 
     # -- the flight
 
+    def rest(self, seconds: float) -> None:
+        """Begin no flight so long; one under way goes on."""
+        self._rests_until = self._clock.monotonic() + seconds
+
+    @property
+    def _rests(self) -> bool:
+        return self._clock.monotonic() < self._rests_until
+
     async def _joined(self) -> Token:
-        if self._closed:
+        if self._closed or (self._rests and self._flight is None):
             raise self._stopped()
         if self._flight is None:
             self._raise_if_held_back()
@@ -143,7 +175,8 @@ class TokenSource:
 
     def _stopped(self) -> TransientError:
         later = self._clock.now() + timedelta(seconds=30)
-        return TransientError("no token: this session is closed", breaks=False, retry_at=later)
+        why = "this session is closed" if self._closed else "its credential is just being replaced"
+        return TransientError(f"no token: {why}", breaks=False, retry_at=later)
 
     def _start(self, *, early: bool) -> None:
         # Owned by this source: `aclose` ends it. A task of its own, because it must outlive whichever caller began it.
@@ -229,7 +262,14 @@ class TokenSource:
         kept = stored.value.get("refresh_token") if stored is not None else None
         if stored is not None and kept and self._ours(stored):
             return Secret(kept)
-        return self._secrets(self.spec.refresh_token)
+        if not self.spec.login:
+            return self._secrets(self.spec.refresh_token)
+        try:
+            return self._secrets(self.spec.refresh_token)
+        except AuthError:
+            told = "nothing renews the token" if stored is not None else "nobody has allowed it yet"
+            hint = f"syncd credential login {self._integration}"
+        raise AuthError(f"{told}, and no refresh token is configured", permanent=True, hint=hint)
 
     def _made_from(self) -> str:
         """Which configured credential a token descends from, as a short hash; empty where none is configured.

@@ -7,6 +7,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from syncd.config.units import Duration
+from syncd.kit.consent import Login
 from syncd.kit.limits import TierText
 from syncd.kit.shapes import Model, OptionValue, Path
 
@@ -37,6 +38,7 @@ _OAUTH_KEYS: Final = frozenset(
         "lasts",
         "timeout",
         "tiers",
+        "login",
     }
 )
 
@@ -93,6 +95,11 @@ class Auth(Model):
     )
     timeout: Duration = Field(45.0, description="oauth2: how long a token request may take.")
     tiers: tuple[TierText, ...] = Field((), description="oauth2: limits of the token endpoint alone, such as 5/d.")
+    login: Login | None = Field(
+        None,
+        description="oauth2_refresh: how a person allows it in a browser, for `syncd credential login`. A refresh token in "
+        "the file is not needed then.",
+    )
     when: dict[str, dict[OptionValue, Auth]] = Field(
         default_factory=dict, description="Option to its value to how calls prove it then, with all keys it needs."
     )
@@ -107,6 +114,8 @@ class Auth(Model):
             raise ValueError("`client: json` writes the token request as JSON: `body: form` contradicts it")
         if unknown := sorted(set(self.send.values()) - set(self.names)):
             raise ValueError(f"`send`: there is no credential {unknown[0]!r}; there are {', '.join(self.names)}")
+        if self.login is not None and self.kind == "oauth2_client":
+            raise ValueError("`login` goes with auth of kind oauth2_refresh: a client alone asks nobody")
         if self.kind.startswith("oauth2"):
             if self.token_path is None:
                 raise ValueError(f"auth of kind {self.kind} needs `token_path`")
@@ -120,7 +129,8 @@ class Auth(Model):
         usual = _NEEDED[self.kind]
         found = [self.credentials.get(name, name) for name in usual]
         found += [other for name, other in self.credentials.items() if name not in usual]
-        return {name: name not in self.optional for name in found}
+        spared = {*self.optional, *(self.replaced if self.login is not None else ())}
+        return {name: name not in spared for name in found}
 
     @property
     def replaced(self) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from syncd.config.units import format_duration
+from syncd.kit.allowed import Asked, Scopes
 from syncd.kit.auth import Auth
 from syncd.kit.by_id import Many, One
+from syncd.kit.consent import Login
 from syncd.kit.deliveries import Answer, Rotation, Webhooks, Whose
 from syncd.kit.failures import Errors
 from syncd.kit.limits import Breaker, Limits, Tier
@@ -26,6 +28,9 @@ from syncd.kit.unsettled import Unsettled
 _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("The top", DriverSpec),
     ("`auth`", Auth),
+    ("`auth.login`", Login),
+    ("`scopes`", Scopes),
+    ("`scopes.told`", Asked),
     ("`limits`", Limits),
     ("One of `limits.tiers`", Tier),
     ("`limits.breaker`", Breaker),

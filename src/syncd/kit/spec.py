@@ -16,8 +16,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from syncd.config.facts import Facts
 from syncd.config.units import Duration
 from syncd.errors import ConfigError
+from syncd.kit.allowed import Scopes
 from syncd.kit.auth import Auth
 from syncd.kit.coherence import check_family
+from syncd.kit.consent import Login
 from syncd.kit.deliveries import Webhooks
 from syncd.kit.failures import Errors
 from syncd.kit.limits import Limits
@@ -103,6 +105,9 @@ class DriverSpec(Model):
         description="Sent with every call. {option.NAME} is an option's value; where it has none, the header is left out.",
     )
     auth: Auth = Field(Auth(), description="How calls prove who we are.")
+    scopes: Scopes = Field(
+        Scopes(), description="What a credential has to be allowed, and how the partner tells what it is."
+    )
     limits: Limits = Field(Limits(), description="What the partner allows.")
     errors: Errors = Field(Errors(), description="How its failures read.")
     xml: Xml = Field(Xml(), description="How its XML is read, where a resource or a push has `format: xml`.")
@@ -144,7 +149,10 @@ class DriverSpec(Model):
         named = [(f"resources.{name}", one.options) for name, one in {**self.resources, **self.alternatives}.items()]
         named += [("limits.tiers", frozenset({*tier.when, *filter(None, [tier.option])})) for tier in self.limits.tiers]
         named += [("headers", frozenset(OPTION.findall(text))) for text in self.headers.values()]
-        named += [("auth", frozenset({*self.auth.when, *OPTION.findall(self.auth.token_path or "")}))]
+        pages = [one.text for one in (self.auth.login, *_logins(self.auth)) if one is not None]
+        named += [
+            ("auth", frozenset({*self.auth.when, *OPTION.findall(" ".join([self.auth.token_path or "", *pages]))}))
+        ]
         if self.webhooks is not None and self.webhooks.account is not None:
             named.append(("webhooks.account", frozenset({self.webhooks.account.option})))
         for where, options in named:
@@ -188,6 +196,10 @@ class DriverSpec(Model):
             account=self.webhooks.account.option if self.webhooks is not None and self.webhooks.account else "",
             queues=any(resource.queue is not None for resource in self.resources.values()),
         )
+
+
+def _logins(auth: Auth) -> list[Login | None]:
+    return [one.login for others in auth.when.values() for one in others.values()]
 
 
 def _passed(given: Mapping[Any, Any], size: Any) -> dict[Any, Any]:

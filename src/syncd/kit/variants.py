@@ -59,12 +59,18 @@ def with_settings(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dic
 def proving(spec: DriverSpec, options: Mapping[str, Any]) -> Auth:
     """How the calls of an integration with these options prove who we are. Raises ConfigError."""
     auth = spec.auth
-    if not auth.when and not OPTION.search(auth.token_path or ""):
+    page = auth.login.text if auth.login is not None else ""
+    if not auth.when and not OPTION.search((auth.token_path or "") + page):
         return auth
     settings = checked(spec, options)
     for name, others in auth.when.items():
         auth = others.get(said(settings[name]), auth)
-    return auth.model_copy(update={"token_path": _filled(auth.token_path, settings)})
+    filled: dict[str, Any] = {"token_path": _filled(auth.token_path, settings)}
+    if auth.login is None:
+        return auth.model_copy(update=filled)
+    named = {"authorize": auth.login.authorize, "scope": auth.login.scope}
+    login = auth.login.model_copy(update={key: _filled(value, settings) for key, value in named.items()})
+    return auth.model_copy(update={**filled, "login": login})
 
 
 def limited(spec: DriverSpec, settings: Mapping[str, Any]) -> Limits:

@@ -14,6 +14,7 @@ from typing import Any
 
 from syncd import codec
 from syncd.client import Auth
+from syncd.client.grants import Consent
 from syncd.client.tokens import TokenCall
 from syncd.client.transport import Outgoing
 from syncd.clock import Clock
@@ -130,8 +131,15 @@ class KeptUp(Auth):
             await self._keys.look()
         return await self._inner.renewed(mark)
 
+    async def consented(self, consent: Consent) -> StoredCredential:
+        await self._keys.ensure()
+        return await self._inner.consented(consent)
+
     def bind(self, send: TokenCall) -> None:
         self._inner.bind(send)
+
+    def rest(self, seconds: float) -> None:
+        self._inner.rest(seconds)
 
     def forget(self) -> None:
         self._inner.forget()

@@ -1,0 +1,133 @@
+"""`syncd credential set`: a new value where the configuration says that this secret is kept. Nothing is tried beforehand."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from syncd.cli.app import App, common, known_integration
+from syncd.cli.credential_steps import noted, reloaded
+from syncd.cli.exits import Exit
+from syncd.cli.output import Failure, say
+
+if TYPE_CHECKING:
+    from syncd.config import Config
+    from syncd.secrets import Ref
+
+MOST_BYTES = 64 * 1024
+WEBHOOK = "webhook"
+
+
+@click.command("set")
+@click.argument("integration")
+@click.argument("name")
+@click.option(
+    "--reload", "reload_now", is_flag=True, help="Have the daemon use it: it is tried first, and must be taken."
+)
+@common(database=True)
+def put(app: App, integration: str, name: str, reload_now: bool) -> Exit:
+    """Put a new value, read from stdin, where the configuration says that this secret is kept.
+
+    Only secrets in files ({file: ...}) can be set: the file is replaced at once, readable by its owner alone. On a
+    terminal the value is asked for without echo. `syncd credential rotate` also tries it before, and goes back if need be.
+    """
+    from syncd.cli.load import vault_of
+    from syncd.errors import ConfigError
+    from syncd.secrets import Secret, fingerprint
+
+    config = app.config()
+    ref = reference(config, integration, name)
+    value = asked(integration, name)
+    vault = vault_of(config)
+    path = vault.path(ref)
+    try:
+        before: str | None = fingerprint(vault.resolve(ref))
+    except ConfigError:
+        before = None
+    _replace(path, value)
+    after = fingerprint(Secret(value.decode("utf-8", "surrogateescape")))
+    say(f"{path} replaced" + (": it is the same secret as before" if before == after else ""))
+    noted(app, config, integration, "credential_set", {} if before is None else {name: before}, {name: after})
+    if reload_now:
+        return reloaded(app, config, integration, name, after)
+    say(f"not in force yet. Use it: syncd reload --wait; see that it works: syncd credential test {integration}")
+    return Exit.OK
+
+
+def reference(config: Config, integration: str, name: str) -> Ref:
+    """Where this secret is kept: a file. Raises Failure for another place, or none."""
+    _, found = known_integration(config, integration)
+    hooks = found.webhook.secrets if found.webhook is not None else ()
+    among = dict(found.credentials) | {(WEBHOOK if not n else f"{WEBHOOK} {n + 1}"): ref for n, ref in enumerate(hooks)}
+    ref = among.get(name)
+    if ref is None:
+        from syncd.config import did_you_mean
+
+        close = did_you_mean(name, among) or f"it has: {', '.join(among) or 'none'}"
+        raise Failure(f"{integration} has no credential {name!r}", do=close, exit=Exit.USAGE)
+    if ref.file is None:
+        raise Failure(
+            f"{integration}.{name} is kept in {ref.text}, which this command cannot write",
+            "only files can be replaced while the daemon runs",
+            _elsewhere(ref, integration, name),
+            exit=Exit.USAGE,
+        )
+    return ref
+
+
+def _elsewhere(ref: Ref, integration: str, name: str) -> str:
+    if ref.env is not None:
+        return f"change {ref.env} in the service's environment and restart it, or keep it as {{file: {integration}/{name}}}"
+    if ref.credential is not None:
+        return "change the file LoadCredential= names, then: systemctl restart syncd"
+    return f"keep it out of the YAML file: {name}: {{file: {integration}/{name}}}"
+
+
+def asked(integration: str, name: str, *, verb: str = "set", file: Path | None = None) -> bytes:
+    """The new value, from a file, a prompt or stdin. Raises Failure for what is none."""
+    if file is not None:
+        try:
+            with file.open("rb") as opened:
+                value = opened.read(MOST_BYTES + 1)
+        except OSError as error:
+            raise Failure(f"{file} cannot be read", error.strerror or str(error), exit=Exit.USAGE) from None
+    elif sys.stdin.isatty():
+        text: str = click.prompt(f"new value of {integration}.{name}", hide_input=True, err=True)
+        value = text.encode()
+    else:
+        value = sys.stdin.buffer.read(MOST_BYTES + 1)
+    value = value.removesuffix(b"\n").removesuffix(b"\r")
+    if not value.strip():
+        do = f"syncd credential {verb} {integration} {name} < file"
+        raise Failure("no value was given", f"{file or 'stdin'} was empty", do, exit=Exit.USAGE)
+    if len(value) > MOST_BYTES or b"\0" in value:
+        raise Failure("that is no secret", "it is larger than 64 KiB or holds a NUL byte", exit=Exit.USAGE)
+    return value
+
+
+def _replace(path: Path, value: bytes) -> None:
+    """All or nothing, mode 0600, owned by whoever owns the directory (so that root can set it for the service)."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = path.parent.stat()
+        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(value + b"\n")
+                file.flush()
+                os.fsync(descriptor)
+                if os.geteuid() == 0:
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise Failure(
+            f"{path} could not be replaced", error.strerror or str(error), f"as its owner: ls -ld {path.parent}"
+        ) from error

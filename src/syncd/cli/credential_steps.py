@@ -1,0 +1,139 @@
+"""What the verbs that replace secrets have in common: asking the daemon, or doing it ourselves where none runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from syncd.cli.app import App, arun
+from syncd.cli.exits import Exit
+from syncd.cli.link import Unreachable, who
+from syncd.cli.output import Failure, paint, result, say
+
+if TYPE_CHECKING:
+    from syncd.config import Config
+    from syncd.server.ports import TestReport
+
+TRY_SECONDS = 120.0
+RELOAD_SECONDS = 180.0
+
+
+def noted(
+    app: App,
+    config: Config,
+    integration: str,
+    action: str,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    reason: str = "",
+) -> None:
+    """Into the audit log, by the daemon or straight; that it could not be is said, and nothing else depends on it."""
+    from syncd.errors import SyncdError
+
+    said: dict[str, Any] = {"integration": integration, "action": action, "before": dict(before), "after": dict(after)}
+    if reason:
+        said["reason"] = reason[:900]
+    try:
+        app.link().post("credentials/ended", said)
+        return
+    except Unreachable:
+        pass
+    except Failure as failure:
+        say(f"not in the audit log: {failure.why or failure.what}")
+        return
+    try:
+        arun(_noted(app, config, integration, action, said))
+    except (SyncdError, Failure) as error:
+        say(f"not in the audit log: {error}")
+
+
+async def _noted(app: App, config: Config, integration: str, action: str, said: Mapping[str, Any]) -> None:
+    from syncd.credentials.desk import ended
+
+    async with app.store(config) as store:
+        await ended(store, integration, action, said, who=who())
+
+
+def reload(app: App) -> dict[str, Any] | None:
+    """The daemon's report; None where none runs: the next start reads the files anyway."""
+    try:
+        return app.link().post("reload", {}, seconds=RELOAD_SECONDS)
+    except Unreachable:
+        return None
+
+
+def refusal(report: Mapping[str, Any], partner: str) -> str:
+    """Why a reload left this partner as it was; empty where it did not."""
+    kept = report.get("kept", {}).get(partner) or report.get("problems") or []
+    return "; ".join(kept)
+
+
+def in_force(app: App, integration: str, name: str) -> str | None:
+    """The short hash of what the daemon works with; None where it cannot be told."""
+    try:
+        found = app.link().get("credentials", {"integration": integration})["integrations"].get(integration, {})
+    except Failure:
+        return None
+    known = (found.get("in_force") or {}).get(name)
+    return None if known is None else str(known)
+
+
+def reloaded(app: App, config: Config, integration: str, name: str, after: str) -> Exit:
+    """Reload, and say whether the new secret is what the daemon works with now."""
+    report = reload(app)
+    if report is None:
+        say("no daemon runs here: the next start reads it")
+        return Exit.OK
+    why = refusal(report, config.integrations[integration][0].name)
+    if why:
+        raise Failure(
+            f"the daemon goes on with the secret it had of {integration}",
+            why,
+            f"put another one in place: syncd credential set {integration} {name} --reload < file",
+            exit=Exit.REFUSED if "refused" in why else Exit.FAILURES,
+        )
+    used = in_force(app, integration, name)
+    if used is not None and used != after:
+        say(f"warning: the daemon works with another value of {name} (#{used}): syncd credential list {integration}")
+        return Exit.FAILURES
+    result(f"{paint('✓', 'green')} {integration}: {name} #{after} is in force")
+    return Exit.OK
+
+
+def try_new(app: App, config: Config, integration: str, name: str) -> TestReport:
+    """One cheap call with NAME.new, through the daemon's gate where one runs. Raises Failure, SyncdError."""
+    from syncd.cli.live import report_of
+
+    try:
+        return report_of(
+            app.link().post("credentials/try", {"integration": integration, "name": name}, seconds=TRY_SECONDS)
+        )
+    except Unreachable:
+        return arun(_try_alone(app, config, integration, name))
+
+
+async def _try_alone(app: App, config: Config, integration: str, name: str) -> TestReport:
+    from syncd.cli.live import alone
+    from syncd.credentials.desk import try_file
+
+    async with alone(
+        app, config, integration, make=True, do=f"syncd credential rotate {integration} {name}"
+    ) as account:
+        return await try_file(account, config, name, app.clock)
+
+
+def step(app: App, config: Config, integration: str, what: str) -> None:
+    """`adopt` or `undo` of tokens. Raises Failure, SyncdError."""
+    try:
+        app.link().post(f"credentials/{what}", {"integration": integration})
+    except Unreachable:
+        arun(_step_alone(app, config, integration, what))
+
+
+async def _step_alone(app: App, config: Config, integration: str, what: str) -> None:
+    from syncd.cli.live import alone
+    from syncd.sync import replacing
+
+    do = f"syncd credential list {integration}"
+    async with alone(app, config, integration, make=True, do=do) as account:
+        await (replacing.adopt(account) if what == "adopt" else replacing.undo(account))

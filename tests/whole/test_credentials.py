@@ -1,0 +1,226 @@
+"""Credentials in the hands of operators: rotated under a running daemon, refused, rolled back, killed halfway, taken up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.whole import warm
+from tests.whole.daemon import Daemon, Rows
+from tests.whole.growing import Growing, growing_partner
+
+OLD, NEW, NEWER, NEWEST = (f"{word}-api-key-{word * 3}" for word in ("old", "new", "newer", "newest"))
+
+
+class Watchful(Growing):
+    """Counts the calls that try a key, and lets some of them wait."""
+
+    def __init__(self, *keys: str) -> None:
+        super().__init__(*keys)
+        self.uses: dict[str, int] = {}
+        """By key: calls of its test it is still good for."""
+        self.held: set[str] = set()
+        """Keys whose test gets no answer until they are taken out."""
+        self.waiting: set[str] = set()
+
+    async def _me(self, request: web.Request) -> web.Response:
+        key = request.headers.get("X-Api-Key", "")
+        while key in self.held:
+            self.waiting.add(key)
+            await asyncio.sleep(0.02)
+        self.waiting.discard(key)
+        if key in self.uses:
+            self.uses[key] -= 1
+            if self.uses[key] < 0:
+                return web.json_response({"error": "unknown key"}, status=401)
+        return await super()._me(request)
+
+
+class Command:
+    """A command that can be killed in the middle."""
+
+    def __init__(self, daemon: Daemon, *words: str, stdin: str = "") -> None:
+        given, log = daemon.folder / "given", daemon.folder / "command.log"
+        given.write_text(stdin)
+        env = {**daemon.env, "SYNCD_CONFIG": str(daemon.config)}
+        with given.open() as read, log.open("ab") as told:
+            files = {"stdin": read.fileno(), "stdout": told.fileno(), "stderr": told.fileno()}
+            self.process = warm.fork("syncd", *words, env=env, **files)
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+
+class Place:
+    """A daemon with one integration whose key is in a file, and its partner."""
+
+    def __init__(self, daemon: Daemon, partner: Watchful, rows: Rows, file: Path) -> None:
+        self.daemon, self.partner, self.rows, self.file = daemon, partner, rows, file
+
+    @property
+    def beside(self) -> list[str]:
+        return sorted(one.name for one in self.file.parent.iterdir() if one != self.file)
+
+    async def run(self, *words: str, stdin: str = "") -> tuple[int, str]:
+        code, out, err = await self.daemon.cli("credential", *words, stdin=stdin.encode())
+        assert not any(key in out + err for key in (OLD, NEW, NEWER, NEWEST)), "a value was shown"
+        return code, out + err
+
+    async def used(self, key: str) -> None:
+        """The daemon's runs go on with this key."""
+        before = self.partner.shown["/v1/items", key]
+
+        async def more() -> bool:
+            return self.partner.shown["/v1/items", key] > before
+
+        await self.daemon.until(more, seconds=20)
+
+    async def audited(self) -> list[str]:
+        found = await self.rows.connection.fetch(
+            "SELECT action FROM syncd.audit_log WHERE action LIKE 'credential%' ORDER BY id"
+        )
+        return [each["action"] for each in found]
+
+    async def listed(self) -> dict[str, Any]:
+        code, out, _ = await self.daemon.cli("credential", "list", "acme", "--json")
+        assert code == 0
+        [row] = [one for one in json.loads(out)["credentials"] if one["name"] == "api_key"]
+        return dict(row)
+
+    async def waits(self, key: str) -> None:
+        async def there() -> bool:
+            return key in self.partner.waiting
+
+        await self.daemon.until(there, seconds=20, every=0.02)
+
+
+@pytest.fixture
+async def place(tmp_path: Path, database: str, rows: Rows) -> AsyncIterator[Place]:
+    partner = Watchful(OLD)
+    folder = tmp_path / "secrets"
+    folder.mkdir(mode=0o700)
+    file = folder / "acme_key"
+    file.touch(mode=0o600)
+    file.write_text(OLD + "\n")
+    body = growing_partner(await partner.start(), "acme", {"file": "acme_key"})
+    daemon = Daemon(tmp_path, database, {"growing": body}, main={"secrets": {"directory": str(folder)}})
+    try:
+        await daemon.start()
+        yield Place(daemon, partner, rows, file)
+    finally:
+        await daemon.stop()
+        await partner.stop()
+
+
+@pytest.mark.timeout(180)
+async def test_a_key_is_rotated_refused_rolled_back_and_taken_up_again_after_kills(place: Place) -> None:
+    daemon, partner, file = place.daemon, place.partner, place.file
+    await place.used(OLD)
+    row = await place.listed()
+    assert (row["age_by"], row["source"], row["ends_with"], row["set_by"]) == ("file time", "file", "dold", None)
+    assert 0 <= row["age_seconds"] < 600
+
+    # Refused when it is tried: nothing is changed.
+    code, said = await place.run("rotate", "acme", stdin=NEW)
+    assert code == 77, said
+    assert "nothing was changed" in said
+    assert (file.read_text().strip(), place.beside) == (OLD, [])
+
+    # Partner away: nothing is changed, and it may be tried again.
+    port = partner.port
+    await partner.stop()
+    code, said = await place.run("rotate", "acme", "api_key", stdin=NEW)
+    assert code == 75, said
+    assert (file.read_text().strip(), place.beside) == (OLD, [])
+    partner.port = port
+    await partner.start()
+    assert (await daemon.cli("breaker", "acme", "reset"))[0] == 0  # it had opened meanwhile
+    await place.used(OLD)
+
+    # Taken: it is in force in the daemon, verified by it, and nothing of the old one is left.
+    partner.keys = {OLD, NEW}
+    code, said = await place.run("rotate", "acme", stdin=NEW)
+    assert code == 0, said
+    assert "is in force; the daemon was answered with it" in said
+    partner.keys = {NEW}
+    await place.used(NEW)
+    assert (file.read_text().strip(), place.beside, file.stat().st_mode & 0o777) == (NEW, [], 0o600)
+    row = await place.listed()
+    assert row["age_by"] == "audit log"
+    assert row["set_by"]
+
+    # Taken on trial and not by the daemon: rolled back, and the daemon goes on with the old one.
+    partner.keys, partner.uses = {NEW, NEWER}, {NEWER: 1}
+    code, said = await place.run("rotate", "acme", stdin=NEWER)
+    assert code == 77, said
+    assert "rolled back" in said
+    assert (file.read_text().strip(), place.beside) == (NEW, [])
+    await place.used(NEW)
+    partner.uses = {}
+    assert await place.audited() == ["credential_rotated", "credential_rotation_undone"]
+
+    # Killed while it is tried: the old one is in force, and what is left is said and taken up.
+    partner.held = {NEWER}
+    command = Command(daemon, "credential", "rotate", "acme", stdin=NEWER)
+    await place.waits(NEWER)
+    await command.kill()
+    assert (file.read_text().strip(), place.beside) == (NEW, ["acme_key.new"])
+    assert "--resume" in (await place.listed())["left"]
+    partner.held = set()
+    partner.waiting.clear()
+    code, said = await place.run("rotate", "acme", "--resume")
+    assert code == 0, said
+    assert (file.read_text().strip(), place.beside) == (NEWER, [])
+    await place.used(NEWER)
+
+    # Killed while the daemon takes it over: either is in force, and another rotation is not begun over it.
+    partner.keys = {NEWER, NEWEST}
+
+    async def cut() -> None:
+        """A rotation that is killed while the daemon's reload tries the new one."""
+        partner.held = set()
+        command = Command(daemon, "credential", "rotate", "acme", stdin=NEWEST)
+        while "acme_key.previous" not in place.beside:
+            assert command.process.returncode is None, "it ended before it could be cut short"
+            if "acme_key.new" in place.beside and partner.shown["/v1/me", NEWEST]:
+                partner.held = {NEWEST}
+            await asyncio.sleep(0.001)
+        await command.kill()
+        partner.held = set()
+
+    await cut()
+    code, said = await place.run("rotate", "acme", stdin=NEW)
+    assert code == 1, said
+    assert "is not over" in said
+    assert "--undo" in said
+    code, said = await place.run("rotate", "acme", "--undo")
+    assert code == 0, said
+    assert (file.read_text().strip(), place.beside) == (NEWER, [])
+    await place.used(NEWER)
+    partner.shown.clear()
+    await cut()
+    code, said = await place.run("rotate", "acme", "--resume")
+    assert code == 0, said
+    assert (file.read_text().strip(), place.beside) == (NEWEST, [])
+    partner.keys = {NEWEST}
+    await place.used(NEWEST)
+
+    # Set by hand: not in force until it is reloaded, which is said; then it is.
+    partner.keys = {NEWEST, OLD}
+    code, said = await place.run("set", "acme", "api_key", stdin=OLD)
+    assert code == 0, said
+    assert "not in force" in (await place.listed())["state"]
+    code, said = await place.run("set", "acme", "api_key", "--reload", stdin=OLD)
+    assert code == 0, said
+    assert "is in force" in said
+    await place.used(OLD)
+    assert (await place.audited())[-2:] == ["credential_set", "credential_set"]
+    told = str(await place.rows.connection.fetch("SELECT before, after FROM syncd.audit_log"))
+    assert not any(key in told + daemon.log() for key in (OLD, NEW, NEWER, NEWEST))
