@@ -133,6 +133,10 @@ class Daemon:
             loop_lag=self._pulse.worst_lag,
         )
         self.engine.own.ask(self._memory.trouble)
+            cannot_store=lambda: self._intake.trouble,
+            refused=self._refusals.view,
+            memory=self._memory,
+            state_directory=options.state_directory,
 
     @property
     def store(self) -> Store | None:

@@ -66,12 +66,13 @@ def queue_stuck(queues: Sequence[str], waiting: int, idle_seconds: float) -> Exp
     )
 
 
-def workers_dead(partners: Mapping[str, tuple[int, int]]) -> Explanation:
+def workers_dead(partners: Mapping[str, tuple[int, int]], since: datetime | None) -> Explanation:
     """Fewer coroutines live than should; by partner how many do, of how many."""
     told = _listed([f"{alive} of {total} of {name}" for name, (alive, total) in sorted(partners.items())])
     return Explanation(
         "workers-dead",
         f"workers have ended: {told} are alive",
+        since,
         cause="a fault in syncd or in a driver: the log has it, as partner_crashed",
         action="systemctl restart syncd",
     )
@@ -89,11 +90,12 @@ def reload_failed(kept: Sequence[str], first: str, more: int, check: str, since:
     )
 
 
-def loop_late(seconds: float, stuck: bool) -> Explanation:
+def loop_late(seconds: float, stuck: bool, since: datetime | None) -> Explanation:
     """The event loop runs its timers so late."""
     return Explanation(
         "loop-late",
         f"the process is late by {_short(seconds)} with everything it does",
+        since,
         cause="something keeps its one thread: a driver that computes for long, or a machine that is too busy",
         action="systemctl restart syncd" if stuck else "journalctl -u syncd --grep loop_step_slow",
     )
@@ -106,7 +108,7 @@ def memory_high(used: int, ceiling: int, narrowed: str, since: datetime | None) 
         f"{_bytes(used)} of memory in use, of {_bytes(ceiling)} it may have" + (f": {narrowed}" if narrowed else ""),
         since,
         cause="large pages or answers, many at once, or something that is kept for too long",
-        action="raise memory.ceiling in syncd.yaml, then: syncd reload --wait",
+        action="syncd memory --trace 60s",
     )
 
 

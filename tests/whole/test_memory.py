@@ -12,6 +12,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from tests.whole.conftest import partner as plain_partner
 from tests.whole.daemon import Daemon, Rows
 
 MIB = 1 << 20
@@ -115,3 +116,46 @@ async def test_under_a_ceiling_it_stays_below_what_it_takes_without_and_ends_all
     )
     assert "memory_narrowed" in log
     assert bound < free * 0.8
+
+
+async def test_a_daemon_above_its_ceiling_says_so_goes_on_and_opens_again(
+    plain: Any, tmp_path: Path, database: str, rows: Rows
+):
+    sim, _ = plain(things=400)
+    main = {"memory": {"ceiling": "64MiB"}}
+    async with Daemon(tmp_path, database, {"plain": plain_partner(sim.base_url)}, main=main) as daemon:
+
+        async def all_stored() -> bool:
+            return await rows.count("acme", "things") == 400
+
+        await daemon.until(all_stored)
+
+        async def said() -> list[dict[str, Any]]:
+            return [one for one in (await daemon.status())["conditions"] if one["code"] == "memory-high"]
+
+        (told,) = await daemon.until(said)
+        assert told["subject"] == "daemon" and "64 MiB" in told["reason"] and "at a time" in told["reason"]
+        assert await daemon.metric("syncd_memory_ceiling_bytes") == 64 * MIB
+        assert await daemon.metric("syncd_memory_narrowing") == 4
+        assert await daemon.metric("syncd_loop_wait_seconds_count") > 0
+
+        code, out, err = await daemon.cli("memory", "--trace", "1s", "--top", "3")
+        assert code == 0 and "GREW" in out and "slower" in err, out + err
+        code, out, _ = await daemon.cli("memory")
+        assert code == 0 and "one answer in hand at a time" in out and "memory.ceiling in syncd.yaml" in out, out
+        status, refused = await daemon.post("memory/trace", {"action": "start", "seconds": 1e9})
+        assert status == 400 and "from 1 to 600" in refused["error"]["message"]
+        actors = await rows.connection.fetch(
+            "SELECT action FROM syncd.audit_log WHERE action LIKE 'memory%' ORDER BY id"
+        )
+        assert [row["action"] for row in actors] == ["memory_trace_started", "memory_trace_stopped"]
+
+        daemon.write_main({"memory": {"ceiling": "off"}})
+        code, _, err = await daemon.cli("reload", "--wait")
+        assert code == 0, err
+
+        async def healed() -> bool:
+            return not await said()
+
+        await daemon.until(healed)
+        assert await daemon.metric("syncd_memory_narrowing") == 0

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from syncd.clock import Clock
 
 MOST_SECONDS = 600.0
+GRACE_SECONDS = 5.0
+"""After so much more the daemon ends it by itself: whoever began it is gone."""
 
 
 @click.command(short_help="How much memory the daemon has, and where it went.")
@@ -61,7 +63,8 @@ def memory(app: App, seconds: float | None, frames: int, top: int, last: bool, s
 
 def _traced(link: Link, clock: Clock, seconds: float, frames: int) -> None:
     """Begin, wait, end. Whatever ends the waiting, the daemon does not go on tracing."""
-    link.post("memory/trace", {"action": "start", "seconds": seconds, "frames": frames}, seconds=60.0)
+    longest = min(seconds + GRACE_SECONDS, MOST_SECONDS)
+    link.post("memory/trace", {"action": "start", "seconds": longest, "frames": frames}, seconds=60.0)
     say(f"tracing for {lasting(seconds)}, and slower for it; Ctrl-C ends it now")
     try:
         arun(clock.sleep(seconds))

@@ -13,8 +13,10 @@ from datetime import datetime
 
 import structlog
 
-from syncd import metrics
+from syncd import metrics, own_troubles
 from syncd.clock import Clock
+from syncd.conditions.own import Trouble
+from syncd.explain import State
 from syncd.memory.ceiling import Ceiling
 from syncd.pulse import resident_bytes
 from syncd.sync.narrowing import LEVELS, NARROWEST, Narrowing
@@ -105,6 +107,13 @@ class Keeper:
         if most is None:
             return ""
         return "one answer in hand at a time" if most == 1 else f"at most {most} answers in hand, none fetched ahead"
+
+    def trouble(self) -> Trouble | None:
+        """What there is to say of it; None: nothing."""
+        if not self.narrowing.level:
+            return None
+        told = own_troubles.memory_high(self.rss, self.ceiling.size, self.told(), self.since)
+        return Trouble(State.DEGRADED, told)
 
     def _see(self, size: int) -> None:
         self.rss = size

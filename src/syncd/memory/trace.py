@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import structlog
 from anyio import to_thread
 
@@ -40,6 +41,7 @@ class Trace:
         self._running: _Running | None = None
         self._begun = asyncio.Event()
         self._last: dict[str, Any] | None = None
+        self._looking = anyio.Lock()
 
     def standing(self) -> dict[str, Any] | None:
         """The one that is under way; None: there is none."""
@@ -72,25 +74,27 @@ class Trace:
 
     async def snapshot(self, top: int) -> dict[str, Any]:
         """What has come since it began, largest first, while it goes on. Without one: what the last one found."""
-        running = self._running
-        if running is None:
-            if self._last is None:
-                raise AskedWrongError("nothing is being traced", hint="begin: syncd memory --trace 60s")
-            return {**self._last, "places": self._last["places"][:top]}
-        snapshot = await to_thread.run_sync(tracemalloc.take_snapshot)
-        return await to_thread.run_sync(lambda: self._told(running, snapshot, top))
+        async with self._looking:
+            running = self._running
+            if running is None:
+                if self._last is None:
+                    raise AskedWrongError("nothing is being traced", hint="begin: syncd memory --trace 60s")
+                return {**self._last, "places": self._last["places"][:top]}
+            snapshot = await to_thread.run_sync(tracemalloc.take_snapshot)
+            return await to_thread.run_sync(lambda: self._told(running, snapshot, top))
 
     async def stop(self, *, why: str = "asked") -> dict[str, Any] | None:
         """End it. None: there was none."""
-        running, self._running = self._running, None
-        if running is None:
-            return None
-        snapshot = await to_thread.run_sync(tracemalloc.take_snapshot)
-        tracemalloc.stop()
-        running.ended.set()
-        self._last = await to_thread.run_sync(lambda: self._told(running, snapshot, MOST_TOP))
-        log.info("memory_trace_ended", who=running.who, reason=why, grown_bytes=self._last["grown_bytes"])
-        return self._last
+        async with self._looking:
+            running, self._running = self._running, None
+            if running is None:
+                return None
+            snapshot = await to_thread.run_sync(tracemalloc.take_snapshot)
+            tracemalloc.stop()
+            running.ended.set()
+            self._last = await to_thread.run_sync(lambda: self._told(running, snapshot, MOST_TOP))
+            log.info("memory_trace_ended", who=running.who, reason=why, grown_bytes=self._last["grown_bytes"])
+            return self._last
 
     async def run(self) -> None:
         """End each when its time is over."""
