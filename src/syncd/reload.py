@@ -56,9 +56,12 @@ class Reloader:
         self._environ = environ
         self._receivers = receivers
         self._strict = strict
+        self._tested: dict[str, str] = {}
+        """What one cheap call with a changed credential showed, by the place of its integration."""
 
     async def reload(self, old: Config, who: str) -> tuple[ReloadReport, Config]:
         """Returns what was done and the configuration now in force. Never raises, whatever the files hold."""
+        self._tested.clear()
         try:
             report, new = await self._apply(old)
         except Exception as error:
@@ -74,6 +77,7 @@ class Reloader:
             kept={name: list(why) for name, why in report.kept.items()},
             problems=list(report.problems),
             changes=list(report.changes),
+            **({} if report.changes or report.kept or report.problems else {"reason": "configuration is unchanged"}),
         )
         return report, new
 
@@ -131,10 +135,17 @@ class Reloader:
         try:
             changes = difference(old, new, before=before, after=self._secrets())
             changes += [f"{line} (in force after a restart)" for line in difference(old, later)]
-            return changes + to_renormalize(old, new)
+            return [self._with_test(line) for line in changes] + to_renormalize(old, new)
         except Exception as error:
             say.exception("config_changes_not_told")
             return [f"what changed cannot be told: a fault in syncd: {type(error).__name__}"]
+
+    def _with_test(self, line: str) -> str:
+        """Beside the line of a changed credential stands what the partner said to it."""
+        for place, result in self._tested.items():
+            if line.startswith(f"{place}.credentials"):
+                return f"{line} ({result})"
+        return line
 
     def _secrets(self) -> dict[Ref, str]:
         return {**self._supervisor.secrets(), **self._receivers.secrets()}
@@ -199,11 +210,14 @@ class Reloader:
         account = built.accounts[name]
         try:
             async with self._clock.timeout(TEST_SECONDS):
-                await account.session.call(account.driver.test(account.options))
+                answer = await account.session.call(account.driver.test(account.options))
+            self._tested[f"{account.partner}.integrations.{name}"] = f"tested {answer.status_code}"
         except AuthError as error:
             return f"the new credential of {name} was refused: {error}"
         except (SyncdError, TimeoutError) as error:
-            say.warning("credential_not_tested", integration=name, reason=str(error))
+            reason = str(error) or f"no answer within {TEST_SECONDS:.0f} s"
+            self._tested[f"{account.partner}.integrations.{name}"] = f"not tested: {reason}"
+            say.warning("credential_not_tested", integration=name, reason=reason)
         return ""
 
     async def _forget_scopes(self, config: Config) -> None:
@@ -219,7 +233,9 @@ def noted(report: ReloadReport) -> dict[str, Any]:
     """What `audit_log` keeps of a reload: bounded, for a file may differ in everything."""
     return {
         "applied": list(report.applied)[:MOST_NOTED],
-        "kept": {name: [_short(line) for line in why[:MOST_NOTED]] for name, why in list(report.kept.items())[:MOST_NOTED]},
+        "kept": {
+            name: [_short(line) for line in why[:MOST_NOTED]] for name, why in list(report.kept.items())[:MOST_NOTED]
+        },
         "problems": [_short(line) for line in report.problems[:MOST_NOTED]],
         "changes": [_short(line) for line in report.changes[:MOST_NOTED]],
         "further": max(len(report.changes) - MOST_NOTED, 0),

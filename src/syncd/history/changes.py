@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +28,7 @@ MOST_RECENT = 300
 """Marks kept in memory for plots, the latest."""
 MOST_WAITING = 200
 RECENT = timedelta(days=1)
-QUIET = frozenset({"sync_asked", "webhook_rehearsed"})
+QUIET = frozenset({"credential_tested", "sync_asked", "webhook_rehearsed"})
 """Too frequent and too small to be marked on a plot; `syncd changes` tells them."""
 
 
@@ -81,7 +82,8 @@ class Changes:
         """Note what has happened, now or as soon as the database is there. Never raises for a database that is away."""
         entry = AuditEntry(integration, 0, self._clock.now(), who, action, before, after)
         self._waiting.append(entry)
-        await self.write()
+        with suppress(StoreError):
+            await self.refresh()
 
     async def write(self) -> None:
         """Write what waits, the oldest first."""

@@ -28,7 +28,7 @@ def kind_of(entry: AuditEntry) -> str:
     if entry.action == "daemon_started":
         was = (entry.before or {}).get("version")
         return "deploy" if was != (entry.after or {}).get("version") else "other"
-    if entry.action.startswith(("credential", "key_")):
+    if entry.action.startswith(("credential", "key_")) and entry.action != "credential_tested":
         return "rotation"
     return _KINDS.get(entry.action, "other")
 
@@ -180,10 +180,15 @@ def _secrets(verb: str) -> Callable[[AuditEntry, Values, Values], str]:
 
     def told(entry: AuditEntry, before: Values, after: Values) -> str:
         names = [name for name in after if name != "reason" and isinstance(after[name], str)]
-        turned = ", ".join(f"{name} …{before.get(name) or '(none)'} → …{after[name]}" for name in names[:MOST_NAMED])
+        turned = ", ".join(f"{name} {_print(before.get(name))} → {_print(after[name])}" for name in names[:MOST_NAMED])
         return f"{verb} by {entry.actor}{_said(turned, after.get('reason'))}"
 
     return told
+
+
+def _print(known: Any) -> str:
+    """A short hash as the files' own changes show it."""
+    return f"#{known}" if known else "(not set)"
 
 
 def _level(entry: AuditEntry, before: Values, after: Values) -> str:

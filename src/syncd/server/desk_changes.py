@@ -39,12 +39,13 @@ class Named(Protocol):
 def routes(engine: Named) -> list[web.RouteDef]:
     async def changes(request: web.Request) -> web.Response:
         name = request.query.get("integration")
-        if name is not None:
-            target_of(engine.names(), {"integration": name})
         since = moment_of(request.query, "since")
         limit = request.query.get("limit", str(_LIMIT))
         if not (limit.isascii() and limit.isdigit() and 1 <= len(limit) <= 4 and 1 <= int(limit) <= _MOST):
             raise RefusedError(400, "usage", f"limit must be a number from 1 to {_MOST:,}")
-        return answer(await engine.changes.list(name, since=since, limit=int(limit)))
+        found = await engine.changes.list(name, since=since, limit=int(limit))
+        if name is not None and all(one["integration"] != name for one in found["changes"]):
+            target_of(engine.names(), {"integration": name})  # what was removed has a past; what never was is a slip
+        return answer(found)
 
     return [web.get(f"{PREFIX}/changes", guarded(changes))]

@@ -1,0 +1,112 @@
+"""Who did what, as the real daemon notes it: every wish by the API, reloads, starts and stops; and pauses from end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.whole.daemon import Daemon, Rows
+from tests.whole.growing import Growing, growing_partner
+
+KEY, OTHER_KEY = "acme-key-000111222", "acme-key-333444555"
+
+
+class Stage:
+    def __init__(self, daemon: Daemon, partner: Growing, secret: Path) -> None:
+        self.daemon = daemon
+        self.partner = partner
+        self.secret = secret
+
+    async def told(self, *words: str) -> list[dict[str, Any]]:
+        """What `syncd changes --json` tells, the oldest first."""
+        code, out, err = await self.daemon.cli("changes", "--json", "--limit", "200", *words)
+        assert code == 0, err
+        return list(reversed(json.loads(out)["changes"]))
+
+    async def texts(self) -> list[str]:
+        return [one["text"] for one in await self.told()]
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, database: str, rows: Rows) -> AsyncIterator[Stage]:
+    partner = Growing(KEY, OTHER_KEY)
+    secret = tmp_path / "acme.key"
+    secret.touch(mode=0o600)
+    secret.write_text(KEY + "\n")
+    files = {"plain": growing_partner(await partner.start(), "acme", {"file": str(secret)})}
+    try:
+        async with Daemon(tmp_path, database, files) as daemon:
+            yield Stage(daemon, partner, secret)
+    finally:
+        await partner.stop()
+
+
+async def test_a_day_of_an_operator_is_told_line_by_line(stage: Stage):
+    daemon = stage.daemon
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    ends = {"integration": "acme", "reason": "they migrate", "until": soon.isoformat()}
+    assert (await daemon.post("pause", ends))[0] == 200
+
+    async def paused() -> bool:
+        return (await daemon.integration("acme"))["state"] == "paused"
+
+    await daemon.until(paused, seconds=10)
+    assert "they migrate" in (await daemon.integration("acme"))["explanation"]["reason"]
+
+    async def over() -> bool:
+        return not await paused()
+
+    await daemon.until(over, seconds=10)
+    assert datetime.now(UTC) - soon < timedelta(seconds=1.5), "it ends when it was said to"
+
+    daemon.write_partner("plain", daemon_file(stage, every="7s"))
+    daemon.hup()
+    await daemon.until(lambda: said(daemon, "config_reloaded", 1), seconds=15)
+    stage.secret.write_text(OTHER_KEY + "\n")
+    code, out, _ = await daemon.cli("reload", "--wait")
+    assert code == 0
+    assert "(tested 200)" in out
+    code, out, _ = await daemon.cli("reload", "--wait")
+    assert (code, out.strip()) == (0, "configuration unchanged")
+    (daemon.config / "partners" / "plain.yaml").write_text("driver: rest\nnonsense: 1\n")
+    code, _, _ = await daemon.cli("reload", "--wait")
+    assert code == 1
+    texts = await stage.texts()
+    for wanted in (
+        "started for the first time on",
+        "paused by ", "pause ended; was ",
+        "reloaded by SIGHUP: plain.resources.items.every",
+        "(tested 200)", ": configuration is unchanged", "reloaded in part by ",
+    ):  # fmt: skip
+        assert any(wanted in text for text in texts), (wanted, texts)
+    whole = "\n".join(texts) + daemon.log()
+    assert KEY not in whole
+    assert OTHER_KEY not in whole
+    _, out, _ = await daemon.cli("changes", "acme", "--limit", "3")
+    assert len(out.strip().splitlines()) == 3
+
+    marks = json.loads((await daemon.get("/api/v1/figures", admin=True))[1])["changes"]
+    assert [one["kind"] for one in marks] == ["deploy", "pause", "resume", "reload", "reload", "reload", "reload"]
+    daemon.write_partner("plain", daemon_file(stage, every="7s"))
+    await daemon.stop()
+    await daemon.start()
+    texts = await stage.texts()
+    assert any(text.endswith("SIGTERM") and " stopped on " in text for text in texts)
+    assert " started again on " in texts[-1]
+
+
+def daemon_file(stage: Stage, every: str) -> dict[str, Any]:
+    base = f"http://127.0.0.1:{stage.partner.port}/v1"
+    found = growing_partner(base, "acme", {"file": str(stage.secret)})
+    return found | {"resources": {**found["resources"], "items": {"every": every, "strategy": "full"}}}
+
+
+async def said(daemon: Daemon, event: str, times: int) -> bool:
+    await asyncio.sleep(0)
+    return daemon.log().count(event) >= times
