@@ -7,20 +7,22 @@ the rest of the configuration is broken.
 from __future__ import annotations
 
 import getpass
-import http.client
 import json
 import os
 import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import click
 
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
 
 DEFAULT_ADMIN = "127.0.0.1:8081"
 DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -82,11 +84,13 @@ class Link:
 
     def serves_syncd(self, path: str) -> bool:
         """Does a syncd answer there, whatever it says?"""
+        from http.client import HTTPException
+
         connection = self._open(2.0)
         try:
             connection.request("GET", path, headers=self._headers())
             return connection.getresponse().getheader("Server") == "syncd"
-        except (OSError, http.client.HTTPException):
+        except (OSError, HTTPException):
             return False
         finally:
             connection.close()
@@ -118,25 +122,31 @@ class Link:
     def _exchange(
         self, method: str, path: str, body: str | bytes | None, headers: Mapping[str, str], seconds: float
     ) -> tuple[int, str]:
+        from http.client import HTTPException  # with all it imports, a fifth of what `syncd --help` costs
+
         connection = self._open(seconds)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, HTTPException) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()
 
-    def _open(self, seconds: float) -> http.client.HTTPConnection:
+    def _open(self, seconds: float) -> HTTPConnection:
+        from http.client import HTTPConnection
+
         if self.address.startswith("unix:"):
-            return _UnixConnection(self.address.removeprefix("unix:"), seconds)
+            from syncd.cli.unix_connection import UnixConnection
+
+            return UnixConnection(self.address.removeprefix("unix:"), seconds)
         host, _, port = self.address.rpartition(":")
         host = host.strip("[]")
         if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - an address to call, not to bind
             host = "127.0.0.1"
         try:
-            return http.client.HTTPConnection(host, int(port), timeout=seconds)
+            return HTTPConnection(host, int(port), timeout=seconds)
         except ValueError:
             raise Failure(
                 f"{self.address!r} is not an address", f"it is {self._said_in}", "syncd check", exit=Exit.CONFIG
@@ -160,17 +170,6 @@ class Link:
             do = "systemctl status syncd; or start one: syncd run"
         why = f"{why} ({self.address} is {self._said_in})" if self._said_in else why
         return Unreachable(f"no daemon answers at {self.address}", why, do, exit=Exit.UNREACHABLE)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, seconds: float) -> None:
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def _read(file: Path) -> dict[str, Any]:
