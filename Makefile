@@ -1,7 +1,7 @@
 # syncd: everything a person or CI does with a checkout. `make` alone prints the list.
 # Each target sets up what it needs by itself: .venv is made from the locked requirements, once.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage check bench conformance soak wheel lock clean
+.PHONY: help demo run test coverage check bench conformance soak systemd docs wheel deb lock clean
 
 PYTHON_BIN := .venv/bin/python
 JOBS ?= 5
@@ -53,15 +53,29 @@ conformance: .venv/.dev .venv-conformance/.made ## Give every "come back later" 
 soak: .venv/.dev ## Long campaigns: many kills, many mutations, hours of simulated weather
 	@$(PYTHON_BIN) -m pytest '$(T)' -m soak $(ARGS)
 
+systemd: deb ## Boot a Debian with a real systemd, install the package there and hold the unit to its word (root; T=..., ARGS=)
+	@tests/systemd/tree .machine/tree
+	@SYNCD_MACHINE_TREE=$$PWD/.machine/tree SYNCD_MACHINE_PACKAGE=$$(ls $$PWD/dist/syncd_*.deb) \
+		$(PYTHON_BIN) -m pytest tests/systemd -rfEs --durations=5 $(ARGS)
+
+docs: .venv-docs/.made ## Build the site of docs/ into site/; fails on a link that leads nowhere
+	@.venv-docs/bin/python -m mkdocs build --quiet --strict --site-dir site
+	@printf 'site/index.html\n'
+
 wheel: .venv/.dev ## Build dist/syncd-*.whl
+	@rm -f dist/syncd-*.whl
 	@$(PYTHON_BIN) -m build --wheel --no-isolation --outdir dist . >/dev/null
 	@ls dist/*.whl
+
+deb: wheel ## Build dist/syncd_*.deb for this machine's release of Debian or Ubuntu
+	@rm -f dist/syncd_*.deb
+	@PIP='$(PYTHON_BIN) -m pip' packaging/debian/build dist/syncd-*.whl dist
 
 lock: ## Resolve requirements/*.txt anew for Python 3.11 to 3.13 (UPGRADE=1 takes newer releases)
 	@requirements/lock $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove environments, caches and built files
-	rm -rf .venv .venv-bench .venv-conformance .venv-lock dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov .state
+	rm -rf .venv .venv-bench .venv-conformance .venv-docs .venv-lock .machine site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov .state
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: the second run is quick, a changed lock is installed. What tests need includes what the demo needs.
@@ -78,6 +92,10 @@ clean: ## Remove environments, caches and built files
 .venv-conformance/.made: requirements/conformance.txt requirements/install
 	@requirements/install .venv-conformance requirements/conformance.txt
 	@touch .venv-conformance/.made
+
+.venv-docs/.made: requirements/docs.txt requirements/install
+	@requirements/install .venv-docs requirements/docs.txt
+	@touch .venv-docs/.made
 
 .venv-bench/.made: requirements/bench.txt requirements/install
 	@requirements/install .venv-bench requirements/bench.txt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import asyncpg
 import pytest
@@ -31,7 +32,20 @@ def test_the_shipped_files_are_in_order_and_say_whether_the_previous_release_run
     files = shipped()
     assert [each.version for each in files] == list(range(1, len(files) + 1))
     for each in files:
-        assert each.previous_release.split()[0] in {"none", "runs", "stop"}
+        assert re.match("none|runs|stop", each.previous_release)
+
+
+FIRST_THAT_SAYS_FROM_WHERE = 20
+
+
+def test_every_file_says_which_older_releases_run_on_what_it_makes_or_why_none_does():
+    """Files before this word was invented cannot: whoever knows less than all of them has never been told to read it."""
+    for each in shipped()[FIRST_THAT_SAYS_FROM_WHERE - 1 :]:
+        promised = each.works_with is not None and 1 <= each.works_with < each.version
+        assert promised or re.fullmatch(r"stop\W+\S.*", each.previous_release), (
+            f"{each.version:04}_{each.name}: write `-- previous release: runs, from NNNN`, the newest schema of the release "
+            "before yours, or `stop` and why"
+        )
 
 
 async def test_looking_changes_nothing(opened: Database):
@@ -76,6 +90,55 @@ async def test_a_newer_schema_is_refused(opened: Database):
         with pytest.raises(StoreError, match="schema 0002, this release knows 0001") as caught:
             await call()
         assert "newer release" in caught.value.hint
+
+
+FROM = "-- previous release: runs, from {:04}\nCREATE TABLE syncd.three (n int);"
+
+
+async def test_a_newer_schema_that_says_so_works_with_an_older_release(opened: Database):
+    three = Migration(3, "three", FROM.format(2))
+    await Migrations(opened, [ONE, TWO, three]).apply()
+    older = Migrations(opened, [ONE, TWO])
+    status = await older.status()
+    assert (status.version, status.current, [each.name for each in status.newer]) == (3, True, ["three"])
+    assert await older.apply() == []
+    with pytest.raises(StoreError, match="this release knows 0001 at most") as caught:
+        await Migrations(opened, [ONE]).status()
+    assert "newer release" in caught.value.hint
+
+
+async def test_one_file_of_many_that_does_not_say_so_is_enough_to_refuse(opened: Database):
+    files = [ONE, TWO, Migration(3, "three", FROM.format(2)), Migration(4, "four", HEAD + "SELECT 1;")]
+    await Migrations(opened, files).apply()
+    with pytest.raises(StoreError, match="schema 0004, this release knows 0002 at most"):
+        await Migrations(opened, [ONE, TWO]).status()
+
+
+async def test_a_table_of_migrations_of_the_time_before_learns_the_word_with_the_next_file(opened: Database):
+    await Migrations(opened, [ONE, TWO]).apply()
+    await opened.execute("ALTER TABLE syncd.schema_migrations DROP COLUMN works_with")
+    assert (await Migrations(opened, [ONE, TWO]).status()).current
+    with pytest.raises(StoreError, match="knows 0001 at most"):
+        await Migrations(opened, [ONE]).status()
+    await Migrations(opened, [ONE, TWO, Migration(3, "three", FROM.format(2))]).apply()
+    assert (await Migrations(opened, [ONE, TWO]).status()).newer
+
+
+@pytest.mark.parametrize(
+    ("head", "goes_on", "starts"),
+    [
+        ("runs, from 0002", True, True),
+        ("runs, from 0003", True, False),
+        ("runs", True, False),
+        ("stop: x", False, False),
+    ],
+)
+async def test_what_is_pending_tells_what_the_release_that_runs_can_do(
+    opened: Database, head: str, goes_on: bool, starts: bool
+):
+    await Migrations(opened, [ONE, TWO]).apply()
+    status = await Migrations(opened, [ONE, TWO, Migration(3, "x", f"-- previous release: {head}\nSELECT 1;")]).status()
+    assert (status.older_goes_on, status.older_starts) == (goes_on, starts)
 
 
 async def test_a_file_changed_after_it_was_applied_is_refused(opened: Database):

@@ -45,8 +45,10 @@ VERBS = {
     "sim": "sim:sim",
     "new": "new:new",
     "healthcheck": "healthcheck:healthcheck",
-}
     "memory": "memory:memory",
+    "man": "man:man",
+    "completion": "completion:completion",
+}
 """Verb -> file:name, in the order of `syncd --help`: first what a newcomer needs, then what an operator needs."""
 
 FAMILIES = frozenset({"schema", "push", "records", "dlq", "credential", "webhook"})
@@ -63,6 +65,10 @@ class Root(click.Group):
         file, _, name = place.partition(":")
         found = getattr(importlib.import_module(f"syncd.cli.{file}"), name)
         assert isinstance(found, click.Command)
+        if "_SYNCD_COMPLETE" in os.environ:
+            from syncd.cli.completion import teach
+
+            teach(found)
         return found
 
     def resolve_command(

@@ -18,6 +18,8 @@ def run(app: App) -> Exit:
 
     A wrong configuration ends it with exit code 78 before anything is opened. SIGHUP reads the configuration anew.
     """
+    import faulthandler
+
     from syncd.cli.app import arun
     from syncd.cli.load import how_to_get_a_database, load_config
     from syncd.daemon import Options
@@ -37,6 +39,8 @@ def run(app: App) -> Exit:
         say(f"  public     http://{config.server.listen}/health, /ready, /metrics")
         say(f"  admin      {config.server.admin}    try: syncd status")
         say(f"  database   {'embedded, in ' + str(app.state_directory(config)) if app.embedded else 'as configured'}")
+    # A watchdog ends what stands still with ABRT: the log then says where it stood, as after a crash in compiled code.
+    faulthandler.enable()
     options = Options(config=directory, embedded=app.embedded, state_directory=app.state_dir)
     return Exit(arun(serve(options), fast=True))
 

@@ -1,7 +1,9 @@
 """Numbered SQL files, each applied once, in order, in one transaction of its own, under an advisory lock.
 
-A file's head says `previous release: runs` (it may go on working while this is applied), `previous release: stop` with the
-reason, or `previous release: none`. Files are never changed once released: their checksums are kept and compared.
+A file's head says `previous release: runs, from NNNN` (a release that knows schema NNNN or a later one goes on working
+while this is applied, and starts on it afterwards), `previous release: stop` with the reason, or `previous release: none`.
+The number is kept in the table: an older release, which has never seen the file, reads there whether it may go on. Files
+are never changed once released: their checksums are kept and compared.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from syncd.store.database import UNHURRIED_SECONDS, Database
 
 _LOCK = 0x73796E6364  # "syncd"
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
-_HEADER = re.compile(r"^-- previous release: (none|runs|stop\b.*)$", re.MULTILINE)
+_HEADER = re.compile(r"^-- previous release: (none|runs(?:, from (\d{4}))?|stop\b.*)$", re.MULTILINE)
 
 _BOOTSTRAP = """
 CREATE SCHEMA IF NOT EXISTS syncd;
@@ -30,6 +32,9 @@ CREATE TABLE IF NOT EXISTS syncd.schema_migrations (
     checksum    bytea NOT NULL,
     applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+ALTER TABLE syncd.schema_migrations ADD COLUMN IF NOT EXISTS works_with integer;
+COMMENT ON COLUMN syncd.schema_migrations.works_with IS
+    'Releases that know this schema run on what the file made; null: only those that know the file do.';
 COMMENT ON SCHEMA syncd IS 'The copy of your partners'' data that syncd keeps.';
 """
 
@@ -48,13 +53,27 @@ class Migration:
 
     @cached_property
     def previous_release(self) -> str:
-        """`none`, `runs`, or `stop` with the reason."""
+        """`none`, `runs`, `runs, from NNNN`, or `stop` with the reason."""
+        return self._head.group(1)
+
+    @property
+    def works_with(self) -> int | None:
+        """Releases that know this schema or a later one run on what this file makes; None: only those that know it."""
+        return int(self._head.group(2)) if self._head.group(2) else None
+
+    @property
+    def goes_on(self) -> bool:
+        """May a release that runs go on working while this is applied?"""
+        return self.previous_release.startswith("runs")
+
+    @cached_property
+    def _head(self) -> re.Match[str]:
         found = _HEADER.search(self.sql)
         if found is None:
             raise StoreError(
                 f"migration {self.version:04} {self.name} does not say whether the previous release still runs"
             )
-        return found.group(1)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +91,8 @@ class SchemaStatus:
 
     applied: tuple[Applied, ...]
     pending: tuple[Migration, ...]
+    newer: tuple[Applied, ...] = ()
+    """Of those applied: what this release does not know, and what says that this release works with it."""
 
     @property
     def version(self) -> int:
@@ -80,6 +101,17 @@ class SchemaStatus:
     @property
     def current(self) -> bool:
         return not self.pending
+
+    @property
+    def older_goes_on(self) -> bool:
+        """May a release that works with the database as it is go on while the pending files are applied, and after it?"""
+        return all(each.goes_on for each in self.pending)
+
+    @property
+    def older_starts(self) -> bool:
+        """... and start on it again afterwards?"""
+        known = self.version
+        return all(each.works_with is not None and each.works_with <= known for each in self.pending)
 
 
 def shipped() -> list[Migration]:
@@ -123,10 +155,12 @@ class Migrations:
                     async with connection.transaction():
                         await connection.execute(migration.sql, timeout=UNHURRIED_SECONDS)
                         await connection.execute(
-                            "INSERT INTO syncd.schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                            "INSERT INTO syncd.schema_migrations (version, name, checksum, works_with) "
+                            "VALUES ($1, $2, $3, $4)",
                             migration.version,
                             migration.name,
                             migration.checksum,
+                            migration.works_with,
                         )
                     done.append(migration)
             finally:
@@ -140,17 +174,24 @@ class Migrations:
         for row in rows:
             file = files.get(row["version"])
             if file is None:
-                raise SchemaError(
-                    f"the database has schema {rows[-1]['version']:04}, this release knows {len(files):04} at most",
-                    hint="run the newer release of syncd, or restore the database from before it",
-                )
+                works_with = row.get("works_with")
+                if works_with is None or works_with > len(files):
+                    wants = "" if works_with is None else f", and {row['name']} wants {works_with:04} at least"
+                    raise SchemaError(
+                        f"the database has schema {rows[-1]['version']:04}, this release knows {len(files):04} at most"
+                        + wants,
+                        hint="run the newer release of syncd, or restore the database from before it",
+                    )
+                continue
             if file.checksum != bytes(row["checksum"]):
                 raise SchemaError(
                     f"schema {file.version:04}_{file.name} was applied with other text than this release's",
                     hint="install a released version of syncd",
                 )
-        done = {row["version"] for row in rows}
+        applied = tuple(Applied(row["version"], row["name"], row["applied_at"]) for row in rows)
+        done = {each.version for each in applied}
         return SchemaStatus(
-            tuple(Applied(row["version"], row["name"], row["applied_at"]) for row in rows),
+            applied,
             tuple(each for each in self._files if each.version not in done),
+            tuple(each for each in applied if each.version not in files),
         )

@@ -1,0 +1,231 @@
+"""The unit under a real systemd, in the order of a service's life. Every line of the unit that says what happens is held here
+by something that happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.systemd.conftest import write_partner
+from tests.systemd.machine import Machine
+
+UNIT = "syncd.service"
+DROP_IN = "/etc/systemd/system/syncd.service.d/test.conf"
+
+
+def ask(machine: Machine, path: str, port: int = 8080) -> tuple[int, str]:
+    """Status and body of one of the daemon's pages; 0 when nobody answers."""
+    code = (
+        "import sys,urllib.request,urllib.error\n"
+        f"try: a=urllib.request.urlopen('http://127.0.0.1:{port}{path}', timeout=5); print(a.status, a.read().decode())\n"
+        "except urllib.error.HTTPError as e: print(e.code, e.read().decode())\n"
+        "except OSError as e: print(0, e)\n"
+    )
+    status, _, body = machine.run("python3", "-c", code).stdout.partition(" ")
+    return int(status), body
+
+
+def started(machine: Machine) -> int:
+    """The daemon runs, whatever the test before left; its process id."""
+    machine.run("systemctl", "reset-failed", UNIT, check=False)
+    machine.run("systemctl", "start", UNIT)
+    return int(machine.show(UNIT, "MainPID")["MainPID"])
+
+
+@pytest.fixture
+def drop_in(machine: Machine) -> Iterator[None]:
+    """Lines of one's own beside the unit, gone after the test."""
+    yield
+    machine.run("rm", "-f", DROP_IN)
+    machine.run("systemctl", "daemon-reload")
+
+
+def test_the_package_leaves_a_service_that_is_enabled_and_not_started(installed: Machine):
+    found = installed.show(UNIT, "LoadState", "UnitFileState", "ActiveState", "Type", "User")
+    assert found == {
+        "LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": "inactive", "Type": "notify", "User": "syncd",
+    }  # fmt: skip
+    assert re.fullmatch(r"syncd \d+\.\d+\.\d+\n", installed.run("syncd", "--version").stdout)
+    modes = installed.run(
+        "stat", "-c", "%n %a %U %G", "/etc/syncd", "/etc/syncd/syncd.yaml", "/etc/syncd/secrets"
+    ).stdout
+    assert modes.splitlines() == [
+        "/etc/syncd 750 root syncd", "/etc/syncd/syncd.yaml 640 root syncd", "/etc/syncd/secrets 700 syncd syncd",
+    ]  # fmt: skip
+
+
+def test_the_package_brings_the_manual_and_the_completion(installed: Machine):
+    assert "syncd.1" in installed.run("man", "-w", "syncd").stdout
+    said = installed.run("man", "--warnings", "syncd")
+    assert said.stderr == ""
+    assert "partners' records" in said.stdout
+    script = "source /usr/share/bash-completion/completions/syncd; COMP_WORDS=(syncd run); COMP_CWORD=1; "
+    asked = installed.run(
+        "bash", "-c", script + "COMP_WORDS=(syncd runb); _syncd_completion syncd; echo ${COMPREPLY[@]}"
+    )
+    assert asked.stdout == "runbook\n"
+
+
+def test_a_configuration_that_is_wrong_is_tried_once(machine: Machine):
+    write_partner(machine, "driver: maintainx\nintegrations: {plant: {no_such_key: 1}}\n")
+    began = machine.run("systemctl", "start", UNIT, check=False)
+    assert began.returncode != 0
+    time.sleep(2.5)  # twice RestartSec
+    found = machine.show(UNIT, "ActiveState", "ExecMainStatus", "NRestarts", "Result")
+    assert found == {"ActiveState": "failed", "ExecMainStatus": "78", "NRestarts": "0", "Result": "exit-code"}
+    assert "no_such_key" in machine.journal(UNIT)
+    write_partner(machine)
+
+
+def test_a_start_is_over_when_syncd_serves(machine: Machine):
+    started(machine)
+    assert ask(machine, "/ready")[0] == 200  # at once: no waiting here
+    found = machine.show(UNIT, "ActiveState", "SubState", "StatusText", "NotifyAccess", "WatchdogUSec")
+    assert (found["ActiveState"], found["SubState"], found["NotifyAccess"]) == ("active", "running", "main")
+    assert found["WatchdogUSec"] == "30s"
+    assert "1 integration" in found["StatusText"], found
+    assert found["StatusText"] in machine.run("systemctl", "status", UNIT).stdout
+    told = machine.run("runuser", "-u", "syncd", "--", "syncd", "status").stdout
+    assert "plant" in told
+
+
+def test_the_log_in_the_journal_is_json_with_a_priority_each(machine: Machine):
+    started(machine)
+    lines = machine.run(
+        "journalctl", "--no-pager", "--output=json", f"--unit={UNIT}", "_COMM=syncd"
+    ).stdout.splitlines()
+    told = [json.loads(json.loads(line)["MESSAGE"]) for line in lines if '{\\"' in line]
+    assert any(line.get("event") == "daemon_started" for line in told), lines[-5:]
+
+
+def test_state_is_the_services_own_and_outlives_it(machine: Machine):
+    started(machine)
+    owner = machine.run("stat", "-c", "%a %U", "/var/lib/syncd", "/run/syncd").stdout.split()
+    assert owner == ["700", "syncd", "750", "syncd"]
+    before = machine.run("sha256sum", "/var/lib/syncd/syncd.key").stdout
+    assert machine.run("stat", "-c", "%a", "/var/lib/syncd/syncd.key").stdout == "600\n"
+    machine.run("systemctl", "restart", UNIT)
+    assert machine.run("sha256sum", "/var/lib/syncd/syncd.key").stdout == before
+
+
+def test_a_reload_is_over_when_it_is_in_force(machine: Machine):
+    pid = started(machine)
+    write_partner(machine, name="works")
+    machine.run("systemctl", "reload", UNIT)
+    assert list(json.loads(ask(machine, "/health")[1])["services"]) == ["works"]  # at once
+    write_partner(machine)
+    machine.run("systemctl", "reload", UNIT)
+    assert list(json.loads(ask(machine, "/health")[1])["services"]) == ["plant"]
+    assert machine.show(UNIT, "MainPID", "ActiveState") == {"MainPID": str(pid), "ActiveState": "active"}
+
+
+def test_a_reload_of_what_is_wrong_fails_and_leaves_all_as_it_was(machine: Machine):
+    pid = started(machine)
+    write_partner(machine, "driver: maintainx\nintegrations: {works: {no_such_key: 1}}\n")
+    refused = machine.run("systemctl", "reload", UNIT, check=False)
+    write_partner(machine)
+    assert refused.returncode != 0
+    assert machine.show(UNIT, "MainPID", "ActiveState") == {"MainPID": str(pid), "ActiveState": "active"}
+    assert list(json.loads(ask(machine, "/health")[1])["services"]) == ["plant"]
+    assert "no_such_key" in machine.journal(UNIT)
+    machine.run("systemctl", "reload", UNIT)
+
+
+def test_a_hangup_reloads_too(machine: Machine):
+    pid = started(machine)
+    write_partner(machine, name="works")
+    machine.run("systemctl", "kill", "--kill-whom=main", "--signal=HUP", UNIT)
+    deadline = time.monotonic() + 20
+    while list(json.loads(ask(machine, "/health")[1])["services"]) != ["works"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    machine.until(UNIT, ActiveState="active", MainPID=str(pid))
+    write_partner(machine)
+    machine.run("systemctl", "reload", UNIT)
+
+
+@pytest.mark.usefixtures("drop_in")
+def test_a_loop_that_is_blocked_is_ended_by_the_watchdog_and_comes_back(machine: Machine):
+    """The loop stands still because a signal's handler does, in the daemon's own thread, as a driver's endless loop would."""
+    machine.put(
+        "/srv/blocking/sitecustomize.py",
+        "import signal, time\nsignal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))\n",
+    )
+    machine.put(DROP_IN, "[Service]\nWatchdogSec=3\nEnvironment=PYTHONPATH=/srv/blocking\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", UNIT)
+    pid = machine.show(UNIT, "MainPID")["MainPID"]
+    time.sleep(4)  # one watchdog interval and more: a daemon that moves is left alone
+    assert machine.show(UNIT, "MainPID", "NRestarts") == {"MainPID": pid, "NRestarts": "0"}
+    machine.run("systemctl", "kill", "--kill-whom=main", "--signal=USR1", UNIT)
+    machine.until(UNIT, NRestarts="1", ActiveState="active", SubState="running")
+    assert machine.show(UNIT, "MainPID")["MainPID"] != pid
+    assert ask(machine, "/ready")[0] == 200
+    said = machine.journal(UNIT)
+    assert "Watchdog timeout" in said
+    assert "sitecustomize.py" in said, "where it stood is not in the journal"
+
+
+def test_a_killed_daemon_comes_back(machine: Machine):
+    pid = started(machine)
+    before = int(machine.show(UNIT, "NRestarts")["NRestarts"])
+    machine.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT)
+    machine.until(UNIT, NRestarts=str(before + 1), ActiveState="active", SubState="running")
+    assert machine.show(UNIT, "MainPID")["MainPID"] != str(pid)
+    assert ask(machine, "/ready")[0] == 200
+
+
+@pytest.mark.usefixtures("drop_in")
+def test_a_key_handed_over_by_systemd_is_used_and_nothing_else_sees_it(machine: Machine):
+    """The line of the unit that is commented out, as docs/install.md has an operator switch it on."""
+    machine.run("systemctl", "stop", UNIT)
+    key = machine.run("cat", "/var/lib/syncd/syncd.key").stdout
+    machine.put("/etc/syncd/key", key, mode="0400")
+    machine.run("rm", "/var/lib/syncd/syncd.key")
+    line = re.search(
+        r"^#(LoadCredential=.*)$", machine.run("cat", "/lib/systemd/system/syncd.service").stdout, re.MULTILINE
+    )
+    assert line is not None
+    machine.put(DROP_IN, f"[Service]\n{line[1]}\n")
+    machine.run("systemctl", "daemon-reload")
+    pid = started(machine)
+    assert machine.run("test", "-e", "/var/lib/syncd/syncd.key", check=False).returncode == 1, (
+        "it made a key of its own"
+    )
+    assert key.strip() not in machine.run("cat", f"/proc/{pid}/environ").stdout
+    handed = machine.run("find", "/run/credentials/syncd.service", "-type", "f", "-printf", "%f %m\n").stdout
+    assert handed in {"syncd.key 400\n", "syncd.key 440\n"}
+    machine.run("systemctl", "stop", UNIT)
+    machine.put("/var/lib/syncd/syncd.key", key, mode="0600", owner="syncd", group="syncd")
+
+
+def test_a_stop_drains_and_ends_well_within_its_time(machine: Machine):
+    started(machine)
+    began = time.monotonic()
+    machine.run("systemctl", "stop", UNIT)
+    assert time.monotonic() - began < 40  # TimeoutStopSec
+    found = machine.show(UNIT, "ActiveState", "Result", "ExecMainStatus", "ExecMainCode")
+    assert found == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0", "ExecMainCode": "1"}
+    assert ask(machine, "/ready")[0] == 0
+
+
+def test_a_restart_at_boot_waits_for_a_database_that_comes_later(machine: Machine):
+    """Neither order nor presence is required: the start goes on while it waits, and says what it waits for."""
+    machine.run("systemctl", "stop", UNIT, "postgresql@15-main")
+    machine.run("systemctl", "start", "--no-block", UNIT)
+    machine.until(UNIT, ActiveState="activating", StatusText="waiting for the database")
+    machine.run("systemctl", "start", "postgresql@15-main")
+    machine.until(UNIT, ActiveState="active", SubState="running")
+
+
+def test_an_upgrade_of_the_package_starts_the_service_again_and_keeps_what_was_changed(machine: Machine):
+    pid = started(machine)
+    machine.run("sed", "-i", "s/^log:/# mine\\nlog:/", "/etc/syncd/syncd.yaml")
+    machine.run("dpkg", "--install", "/root/syncd.deb", seconds=180)
+    machine.until(UNIT, ActiveState="active", SubState="running")
+    assert machine.show(UNIT, "MainPID")["MainPID"] != str(pid)
+    assert "# mine" in machine.run("cat", "/etc/syncd/syncd.yaml").stdout
