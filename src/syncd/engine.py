@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 from anyio import to_thread
 
 from syncd import planning
@@ -17,11 +19,15 @@ from syncd.backfills import Backfills
 from syncd.clock import Clock
 from syncd.comparisons import Comparisons
 from syncd.conditions import Conditions
+from syncd.conditions.database import DatabaseWatch
 from syncd.conditions.gauges import GAUGES
 from syncd.conditions.own import Own
+from syncd.conditions.process import DiskWatch, LoopWatch, WorkerWatch
+from syncd.conditions.queues import QueueWatch
 from syncd.config import Config
 from syncd.contracts import Contracts
 from syncd.credentials.desk import Credentials
+from syncd.credentials.watch import CredentialWatch
 from syncd.depths import Depths
 from syncd.dryrun import DryRuns
 from syncd.explain import Explanation
@@ -32,6 +38,7 @@ from syncd.overview import Overview
 from syncd.pushing import Pushing
 from syncd.replaying import Replaying
 from syncd.server.ports import HealthReport, Progress, ReconcileReport, ReloadReport, TestReport
+from syncd.server.refusals import Refused
 from syncd.store import Store, reached
 from syncd.subscriptions import Subscribers
 from syncd.supervisor import Supervisor
@@ -61,6 +68,9 @@ class Engine:
         reload: Callable[[str], Awaitable[ReloadReport]],
         directory: Path = Path(),
         loop_lag: Callable[[], float] = lambda: 0.0,
+        cannot_store: Callable[[], str] = lambda: "",
+        refused: Callable[[], Mapping[str, Refused]] = dict,
+        state_directory: Path | None = None,
     ) -> None:
         """`directory`: where the configuration lies; `loop_lag`: how late the loop was at worst since it was last asked."""
         self._config = config
@@ -70,6 +80,7 @@ class Engine:
         self._unready = unready
         self._storable = storable
         self._reload = reload
+        self._state_directory = state_directory
         self.breakers = Breakers(self._accounts, self._store, clock)
         self.depths = Depths(store, supervisor, clock, worked=self._worked)
         self.changes = Changes(store, clock)
@@ -107,15 +118,53 @@ class Engine:
             stuck=stuck,
             unready=self.unready,
             refusing=refusing,
+            refused=refused,
             depths=self.depths,
             figures=self.figures,
             pushes=self.pushes,
             backfills=self.backfills,
         )
+        self._aging = CredentialWatch(
+            config=config,
+            accounts=self._accounts,
+            store=store,
+            clock=clock,
+            environ=os.environ,
+            company=self.shown.company,
+        )
+        self.shown.reminders = self._aging.conditions
         self.wishes = Wishes(
             accounts=self._accounts, supervisor=supervisor, store=self._store, clock=clock, woken=self._woken
         )
         GAUGES.use(self.conditions)
+        self._loop = LoopWatch(clock, stuck)
+        self._disks = DiskWatch(self._directories, clock)
+        self._watch(DatabaseWatch(store, cannot_store, clock))
+
+    def _watch(self, database: DatabaseWatch) -> None:
+        """Have everything looked at that may be wrong with the daemon itself."""
+        queues = QueueWatch(self.depths, self._supervisor, self._clock)
+        workers = WorkerWatch(self._supervisor, self._clock)
+        for source in (database.down, database.full, database.slow, workers.trouble, queues.trouble):
+            self.own.ask(source)
+        self.own.ask(self._loop.trouble)
+        self.own.ask(self._disks.trouble)
+
+    def _directories(self) -> dict[str, Path]:
+        """Where files of ours lie."""
+        state = self._state_directory or self._config().state_directory
+        found = {"state directory": state} if state is not None and state.is_dir() else {}
+        for name, (_, settings) in self._config().integrations.items():
+            if settings.media is not None:
+                found[f"media of {name}"] = Path(settings.media.directory)
+        return found
+
+    async def keep_watch(self) -> None:
+        """Look every few seconds at what may be wrong, so that it is said though nobody asks."""
+        async with anyio.create_task_group() as looking:
+            looking.start_soon(partial(self.conditions.run, late=self._loop.beat))
+            looking.start_soon(self._disks.run)
+            looking.start_soon(self._aging.run)
 
     # -- how it is -------------------------------------------------------------------------------------------------
 

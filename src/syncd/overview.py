@@ -10,7 +10,7 @@ from typing import Any
 from syncd import __version__, causes, metrics, standing
 from syncd.backfills import Backfills
 from syncd.clock import Clock
-from syncd.conditions import Conditions
+from syncd.conditions import Condition, Conditions
 from syncd.conditions.ledger import Looked
 from syncd.conditions.of_integrations import of_idle, of_integrations
 from syncd.conditions.own import Own
@@ -21,6 +21,7 @@ from syncd.explain import Explanation, Severity, State
 from syncd.figures import Figures
 from syncd.pushing import Pushing
 from syncd.server.ports import STATUS_SCHEMA, HealthReport, ServiceHealth
+from syncd.server.refusals import Refused
 from syncd.standing import Judged
 from syncd.store import Store
 from syncd.supervisor import Supervisor
@@ -57,6 +58,7 @@ class Overview:
         stuck: Callable[[], list[str]],
         unready: Callable[[], Awaitable[list[str]]],
         refusing: Callable[[], Mapping[str, Explanation]],
+        refused: Callable[[], Mapping[str, Refused]],
         depths: Depths,
         figures: Figures,
         pushes: Pushing,
@@ -70,6 +72,7 @@ class Overview:
         self._stuck = stuck
         self._unready = unready
         self._refusing = refusing
+        self._refused = refused
         self._depths = depths
         self._figures = figures
         self._pushes = pushes
@@ -77,6 +80,8 @@ class Overview:
         self._started_at = clock.now()
         self.conditions = Conditions(lambda: self._looked(self._judged()), clock, authenticated=self._authenticated)
         self.own = Own(clock)
+        self.reminders: Callable[[], Iterable[Condition]] = tuple
+        """What is to be said before it becomes a trouble."""
 
     # -- health ----------------------------------------------------------------------------------------------------
 
@@ -147,7 +152,7 @@ class Overview:
                 seen.ended,
                 seen.counts,
                 now,
-                self._company(one.account.name),
+                self.company(one.account.name),
                 self._figures.hour(one.account.name),
             )
             for one in judged
@@ -198,15 +203,18 @@ class Overview:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _judged(self) -> list[Judged]:
-        now, refusing = self._clock.now(), self._refusing()
-        return [standing.judge(account, now, refusing.get(account.name)) for account in self._accounts()]
+        now, refusing, refused = self._clock.now(), self._refusing(), self._refused()
+        accounts = self._accounts()
+        for account in accounts:
+            account.watch(refused.get(account.name))
+        return [standing.judge(account, now, refusing.get(account.name)) for account in accounts]
 
     def _looked(self, judged: Sequence[Judged]) -> Looked:
         """What is wrong, as the list of conditions takes it."""
         now = self._clock.now()
         idle, coming = of_idle(self._config(), self._broken(), [one.account.name for one in judged])
         own = list(self.own.conditions())
-        found = [*own, *of_integrations(judged, now, self._company), *idle]
+        found = [*own, *of_integrations(judged, now, self.company), *self.reminders(), *idle]
         if any(one.told.code in DATABASE for one in own):  # what comes of it is not said again of everybody
             found = [one for one in found if not one.integration or one.told.code != "database-down"]
         return found, coming
@@ -215,7 +223,8 @@ class Overview:
         supervisor = self._supervisor()
         return supervisor.broken if supervisor is not None else {}
 
-    def _company(self, name: str) -> str:
+    def company(self, name: str) -> str:
+        """Whose account it is, as people call it."""
         _, settings = self._config().integrations.get(name, (None, None))
         return (settings.company if settings is not None else "") or name
 

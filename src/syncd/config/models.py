@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from syncd.config.partner import IntegrationConfig, PartnerConfig
 from syncd.config.settings import DAY, PathText, Settings, mistake
-from syncd.config.units import Address, BaseUrl, Ceiling, Duration, Listen, Size
+from syncd.config.units import Address, BaseUrl, Ceiling, Duration, Listen, Silence, Size
 from syncd.secrets import Ref
 
 
@@ -83,6 +83,17 @@ class SecretsConfig(Settings):
     )
 
 
+class CredentialsConfig(Settings):
+    """When it is time for another credential."""
+
+    remind_after: Silence = Field(
+        90 * DAY,
+        description="A credential that is older is told of, as worth knowing; a third later as something to be done. `off`: "
+        "never. A partner's file, and an integration, may say otherwise.",
+        examples=["90d", "off"],
+    )
+
+
 class LogConfig(Settings):
     """The log, on standard error."""
 
@@ -136,6 +147,9 @@ class Config(Settings):
     database: DatabaseConfig = Field(default_factory=DatabaseConfig, description="The PostgreSQL to use.")
     server: ServerConfig = Field(default_factory=ServerConfig, description="The HTTP listeners.")
     secrets: SecretsConfig = Field(default_factory=SecretsConfig, description="Where secrets are kept.")
+    credentials: CredentialsConfig = Field(
+        default_factory=CredentialsConfig, description="When it is time for another credential."
+    )
     state_directory: PathText = Field(
         Path("/var/lib/syncd"),
         description="Where syncd keeps files of its own (the embedded database, its key). Default: systemd's "
@@ -162,6 +176,14 @@ class Config(Settings):
             return settings.webhook.url
         base = self.server.public_url
         return f"{base}/webhooks/{partner.name}/{integration}" if base else ""
+
+    def remind_after(self, integration: str) -> float:
+        """Seconds after which a credential of it is old; endless where nobody wants to hear of it."""
+        partner, settings = self.integrations[integration]
+        for said in (settings.remind_after, partner.remind_after):
+            if said is not None:
+                return said
+        return self.credentials.remind_after
 
     @property
     def integrations(self) -> dict[str, tuple[PartnerConfig, IntegrationConfig]]:

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from syncd.config.chaos import ChaosConfig
+from syncd.config.maintenance import MaintenanceConfig
 from syncd.config.settings import DAY, Settings, mistake
 from syncd.config.units import BaseUrl, Duration, Origin, RateText, Silence, Size
 from syncd.model import History
@@ -294,6 +295,11 @@ class IntegrationConfig(Settings):
     credentials: Annotated[dict[str, Ref], Empty] = Field(
         default_factory=dict, description="References to its secrets, by the names the driver gives them."
     )
+    remind_after: Silence | None = Field(
+        None,
+        description="A credential that is older is told of; `off`: never. Default: the partner's.",
+        examples=["90d"],
+    )
     webhook: WebhookConfig | None = Field(None, description="Deliveries the partner sends.")
     adapter: str | dict[str, Annotated[float, Field(ge=0, le=100)]] | None = Field(
         None,
@@ -315,6 +321,9 @@ class IntegrationConfig(Settings):
         (), description="Further origins (https://host) that links in its answers may lead to."
     )
     media: MediaConfig | None = Field(None, description="Files of its records; left out: only their links are kept.")
+    maintenance: Annotated[tuple[MaintenanceConfig, ...], Listed, Field(strict=False)] = Field(
+        (), description="Times in which it is not called, beside the partner's. Its webhooks are taken."
+    )
     accept_risk: bool = Field(False, description="true: warnings about this integration are known and meant.")
     chaos: ChaosConfig | None = Field(
         None,
@@ -376,6 +385,11 @@ class PartnerConfig(Settings):
     response_bytes: Size = Field(
         32 * 1024 * 1024, alias="response_size", description="Largest answer accepted, after inflation."
     )
+    remind_after: Silence | None = Field(
+        None,
+        description="A credential that is older is told of; `off`: never. Default: that of the main file.",
+        examples=["90d"],
+    )
     options: Annotated[dict[str, Any], Empty] = Field(
         default_factory=dict, description="The driver's own settings; its README lists them."
     )
@@ -384,6 +398,9 @@ class PartnerConfig(Settings):
     )
     contract: ContractConfig = Field(
         default_factory=ContractConfig, description="Whether it still answers as its driver takes it."
+    )
+    maintenance: Annotated[tuple[MaintenanceConfig, ...], Listed, Field(strict=False)] = Field(
+        (), description="Times in which none of its integrations is called. Webhooks are taken."
     )
     rest: dict[str, Any] | None = Field(
         None, description="With `driver: rest`, the whole description of the partner's API (docs/writing-a-driver.md)."
@@ -408,6 +425,10 @@ class PartnerConfig(Settings):
     def is_enabled(self, integration: str) -> bool:
         """Neither the partner nor this integration is switched off."""
         return self.enabled and self.integrations[integration].enabled
+
+    def maintenance_of(self, integration: str) -> tuple[MaintenanceConfig, ...]:
+        """The partner's windows and its own."""
+        return (*self.maintenance, *self.integrations[integration].maintenance)
 
     def is_addressed_beside(self, integration: str) -> bool:
         """Does another integration in use have a webhook section? One address may bring several accounts' deliveries."""

@@ -1,0 +1,87 @@
+"""What is said of credentials before they become a trouble: one is old, one ends soon and nothing renews it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from syncd.credentials.rows import Row
+from syncd.explain import Explanation, State
+from syncd.wording import clock_time, lasting
+
+DAY: Final = 86_400.0
+SOON_SECONDS: Final = 7 * DAY
+NOW_SECONDS: Final = DAY
+PRESSING: Final = 4 / 3
+"""So many times the age that is worth knowing, and it is something to be done."""
+
+
+class Reminder(NamedTuple):
+    """Of one integration."""
+
+    integration: str
+    partner: str
+    state: State
+    told: Explanation
+
+
+def reminders(rows: Iterable[Row], remind_after: Callable[[str], float], now: datetime) -> Iterator[Reminder]:
+    """At most one of each kind for an integration: the most pressing, and how many others there are."""
+    by_integration: dict[str, list[Row]] = {}
+    for row in rows:
+        by_integration.setdefault(row.integration, []).append(row)
+    for integration, own in by_integration.items():
+        after = remind_after(integration)
+        old = [row for row in own if ages(row) and (row.age_seconds or 0.0) >= after]
+        if old and math.isfinite(after):
+            yield _old(max(old, key=lambda row: row.age_seconds or 0.0), len(old) - 1, after)
+        ending = [row for row in own if ends(row) and (row.expires_at - now).total_seconds() < SOON_SECONDS]  # type: ignore[operator]
+        if ending:
+            yield _ending(min(ending, key=lambda row: row.expires_at or now), len(ending) - 1, now)
+
+
+def ages(row: Row) -> bool:
+    """Is it one that a person replaces, and is its age known?"""
+    return row.source != "database" and row.age_seconds is not None and " before" not in row.name
+
+
+def ends(row: Row) -> bool:
+    """Does it end, and does nothing renew it by itself?"""
+    return row.expires_at is not None and not row.renews
+
+
+def _old(row: Row, others: int, after: float) -> Reminder:
+    age = row.age_seconds or 0.0
+    pressing = age >= after * PRESSING
+    told = Explanation(
+        "credential-old",
+        f"its {row.name} is {lasting(age)} old ({row.age_by}){_besides(others, 'is old too', 'are old too')}",
+        since=row.set_at,
+        cause=f"nobody has replaced it for longer than {lasting(after)}",
+        action=f"get a new one from the partner, then: syncd credential rotate {row.integration} {row.name} < new.txt",
+    )
+    return Reminder(row.integration, row.partner, State.DEGRADED if pressing else State.HEALTHY, told)
+
+
+def _ending(row: Row, others: int, now: datetime) -> Reminder:
+    assert row.expires_at is not None
+    left = (row.expires_at - now).total_seconds()
+    when = f"ends in {lasting(left)}" if left > 0 else f"ended {lasting(-left)} ago"
+    action = (
+        f"syncd credential login {row.integration}"
+        if row.source == "database"
+        else f"get a new one from the partner, then: syncd credential rotate {row.integration} {row.name} < new.txt"
+    )
+    told = Explanation(
+        "credential-expires",
+        f"its {row.name} {when}, at {clock_time(row.expires_at)}{_besides(others, 'ends soon', 'end soon')}",
+        cause="nothing renews it by itself",
+        action=action,
+    )
+    return Reminder(row.integration, row.partner, State.DEGRADED, told)
+
+
+def _besides(others: int, one: str, many: str) -> str:
+    return "" if not others else f"; {others} more {one if others == 1 else many}"
