@@ -12,12 +12,12 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
-MASK = "****"
+MASK, VEIL = "****", "•••"
 SHORTEST = 6
 """A shorter value would mask ordinary words all over the log; nobody should use one as a secret. Also the length of the
 pieces that lines are searched by, since no form is shorter."""
@@ -179,6 +179,17 @@ def redact(value: Any) -> Any:
 def tidy(value: Any) -> Any:
     """As redact(), but short texts are left alone: for a caller who masks the finished line as a whole."""
     return _tidy(value, 0, mask=False)
+
+
+def veiled(value: Any, shown: Collection[str] = ()) -> Any:
+    """A copy that names every key and hides every value but the texts in `shown`: what is in it may be personal."""
+    if isinstance(value, Mapping):
+        return {key: veiled(each, shown) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [veiled(each, shown) for each in value]
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and value in shown):
+        return value
+    return VEIL
 
 
 def _tidy(value: Any, depth: int, *, mask: bool) -> Any:

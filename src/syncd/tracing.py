@@ -16,7 +16,7 @@ from syncd.errors import StoreError, SyncdError
 from syncd.kit import Driver
 from syncd.kit.webhooks import Delivery, Event
 from syncd.model import Headers
-from syncd.redaction import KNOWN
+from syncd.redaction import KNOWN, veiled
 from syncd.store import Store, reached
 from syncd.store.received import ALL, Received, Which
 from syncd.store.rows import fetch_key
@@ -25,7 +25,6 @@ MOST_AT_ONCE: Final = 500
 """Deliveries put back in one transaction."""
 MOST_RECORDS: Final = 20
 """Records of one delivery whose fate is looked up."""
-_HIDDEN: Final = "•••"
 
 
 class Names:
@@ -248,14 +247,4 @@ def _masked(body: bytes, shown: frozenset[str]) -> str:
         value = codec.loads(body)
     except SyncdError:
         return f"{len(body):,} bytes that are no JSON"
-    return codec.dumps(_hidden(value, shown)).decode()
-
-
-def _hidden(value: Any, shown: frozenset[str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _hidden(each, shown) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_hidden(each, shown) for each in value]
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and value in shown):
-        return value
-    return _HIDDEN
+    return codec.dumps(veiled(value, shown)).decode()

@@ -29,7 +29,7 @@ class Actions:
 
     async def sync(self, visit: Visit) -> str:
         integration, resource = self._target(visit)
-        external_id = visit.said("id") or None
+        external_id = visit.said("integration").partition("/")[2].partition("/")[2] or None
         wishes = await self._sources.status.sync(integration, resource, external_id, who=visit.who)
         where = "/".join(each for each in (integration, resource, external_id) if each)
         return f"{where}: {plural(len(wishes), 'run')} asked for; they go ahead of scheduled work"
@@ -67,5 +67,7 @@ class Actions:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _target(self, visit: Visit) -> tuple[str, str | None]:
-        said = {key: text for key in ("integration", "resource") if (text := visit.said(key))}
-        return target_of(self._sources.status.names(), said)
+        """`acme`, `acme/listings` or `acme/listings/64af`, as a button says it; the resource may stand beside it."""
+        integration, resource, *_ = [*visit.said("integration").split("/", 2), "", ""]
+        said = {"integration": integration, "resource": resource or visit.said("resource")}
+        return target_of(self._sources.status.names(), {key: text for key, text in said.items() if text})

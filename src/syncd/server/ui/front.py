@@ -43,6 +43,8 @@ class Board:
     rows: Sequence[Mapping[str, Any]]
     """What the rows were made from, in their order."""
     at: datetime
+    overview: Mapping[str, Any]
+    """What it was made from."""
 
 
 class Front:
@@ -135,7 +137,7 @@ class Front:
             parts[name] = self._paper.render(f"parts/{name}", said)
         state = worst(found, overview)
         number = self._boards[-1].id + 1 if self._boards else int(now.timestamp() * 1000)
-        return Board(number, state, title(found, overview), parts, found, now)
+        return Board(number, state, title(found, overview), parts, found, now, overview)
 
 
 def counts(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

@@ -13,14 +13,19 @@ from syncd.clock import Clock
 from syncd.server.answers import answer, refusal
 from syncd.server.desks import RefusedError, Told, told_of
 from syncd.server.ui.actions import Actions
+from syncd.server.ui.deliveries import Deliveries
 from syncd.server.ui.front import Front
+from syncd.server.ui.integrations import Integrations
+from syncd.server.ui.letters import Letters
 from syncd.server.ui.live import Live
 from syncd.server.ui.paper import Paper
+from syncd.server.ui.reading import Reading
+from syncd.server.ui.records import Records
 from syncd.server.ui.rows import fits
 from syncd.server.ui.sessions import COOKIE, GUEST, LOGIN, PREFIX, SAID, Session, Sessions
 from syncd.server.ui.shown import WORDS
 from syncd.server.ui.sources import Sources
-from syncd.server.ui.visit import DRESS, EVERY, Said, Visit, back, form_of, leads, said_before
+from syncd.server.ui.visit import DRESS, EVERY, Handler, Said, Shown, Visit, back, form_of, leads, said_before
 
 STATIC: Final = Path(__file__).parent / "static"
 KINDS: Final = {
@@ -30,10 +35,6 @@ TITLES: Final = {
     401: "not signed in", 403: "refused", 404: "there is no such page", 409: "not now", 422: "not possible", 429: "too often",
     500: "a fault of syncd's", 503: "not at the moment",
 }  # fmt: skip
-
-Shown = tuple[str, Said]
-"""A template and what is put into it."""
-Handler = Callable[[Visit], Awaitable[Shown | web.StreamResponse]]
 
 
 class Page:
@@ -47,6 +48,13 @@ class Page:
         self._front = Front(sources, self._paper, clock)
         self._live = Live(self._front, sources, clock)
         self._actions = Actions(sources)
+        self._desks = (
+            Integrations(sources, self._front),
+            Letters(sources, self._front),
+            Deliveries(sources),
+            Records(sources),
+            Reading(sources),
+        )
         self._files = {path.name: path for path in STATIC.rglob("*.*") if path.suffix in KINDS}
 
     def routes(self) -> list[web.RouteDef]:
@@ -62,6 +70,11 @@ class Page:
             *(
                 web.post(f"{PREFIX}/do/{name}", self._page(self._doing(act)))
                 for name, act in self._actions.every().items()
+            ),
+            *(
+                web.route(way.method, PREFIX + way.path, self._page(way.handler))
+                for desk in self._desks
+                for way in desk.ways()
             ),
             web.get(f"{PREFIX}/{{rest:.*}}", self._page(_nothing)),
         ]

@@ -53,3 +53,5 @@ class Sources:
     """Pages by name, as Markdown."""
     stopping: anyio.Event
     """Set once the process drains: what streams ends then."""
+    meaning: Callable[[str], str] = lambda text: text.partition(". ")[0]
+    """The first sentence of a runbook."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
 from aiohttp import web
@@ -105,3 +105,15 @@ def said_before(request: web.Request) -> str:
 
 Said = dict[str, Any]
 """What is put into a template."""
+Shown = tuple[str, Said]
+"""A template and what is put into it."""
+Handler = Callable[[Visit], Awaitable[Shown | web.StreamResponse]]
+
+
+class Way(NamedTuple):
+    """One route: a POST's form carries the session's token."""
+
+    method: str
+    path: str
+    """Below /ui."""
+    handler: Handler

@@ -1,0 +1,78 @@
+"""One record: why is this row so? Its values, who wrote them and when, its history, and what the partner sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from syncd.redaction import redact, veiled
+from syncd.server.desks import RefusedError, target_of
+from syncd.server.ui import shown
+from syncd.server.ui.sources import Sources
+from syncd.server.ui.visit import Shown, Visit, Way
+
+LAST: Final = 50
+"""Changes of a record that are shown."""
+
+
+class Records:
+    """Looks records up in the tables."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def ways(self) -> Sequence[Way]:
+        return [Way("GET", "/record", self.show)]
+
+    async def show(self, visit: Visit) -> Shown:
+        names = self._sources.status.names()
+        integration, resource, wanted = visit.asked("integration"), visit.asked("resource"), visit.asked("id")
+        common = {
+            "title": "a record · syncd",
+            "integration": integration,
+            "resource": resource,
+            "id": wanted,
+            "names": names,
+            "resources": sorted({each for found in names.values() for each in found}),
+        }
+        if not (integration and resource and wanted):
+            return "record", {**common, "one": None}
+        target_of(names, {"integration": integration, "resource": resource})
+        store = self._sources.store()
+        found = await store.records.get(integration, resource, wanted)
+        if found is None:
+            hint = f"fetch it now: syncd sync {integration}/{resource} --id {wanted}"
+            raise RefusedError(404, "unknown-record", f"no record {wanted!r} in {integration}/{resource}", hint)
+        changes = await store.changes.of_record(integration, resource, wanted, limit=LAST)
+        data, raw = redact(found.data), redact(found.raw)
+        return "record", {
+            **common,
+            "title": f"{resource} {wanted[:40]} · syncd",
+            "one": found,
+            "written": source(integration, found.cause),
+            "data": shown.pretty(data if visit.show else veiled(data)),
+            "raw": shown.pretty(raw if visit.show else veiled(raw)),
+            "changes": [_change(each, integration, show=visit.show) for each in changes],
+        }
+
+
+def _change(change: Any, integration: str, *, show: bool) -> dict[str, Any]:
+    old, new = redact(change.old), redact(change.new)
+    return {
+        "at": change.changed_at,
+        "kind": change.kind,
+        "field": change.field,
+        "old": shown.compact(old if show else veiled(old)),
+        "new": shown.compact(new if show else veiled(new)),
+        "version": change.row_version,
+        "written": source(integration, change.cause),
+    }
+
+
+def source(integration: str, cause: str) -> dict[str, str]:
+    """Who wrote it, with a link where it was a delivery."""
+    kind, _, rest = cause.partition(" ")
+    number = rest.split(" ")[0].removeprefix("#")
+    is_delivery = kind.rstrip(":") == "webhook" and number
+    return {"text": cause, "link": f"/ui/webhooks/{quote(integration)}/{quote(number, safe='')}" if is_delivery else ""}
