@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from importlib import import_module
@@ -59,7 +60,10 @@ def target(words: list[str]) -> tuple[click.Command, list[str]]:
         if None in found:
             raise LookupError(words[0])
         assert found[0] is not None
-        command, words = found[0], words[1:]
+        command = found[0]
+        words = words[1:] if command.name in alternatives else words  # `push acme/guests` is `push send acme/guests`
+        if command.name not in alternatives:
+            break
     return command, words
 
 
@@ -77,6 +81,76 @@ def test_every_syncd_command_a_document_shows_exists(document: str) -> None:
         options = [re.match(r"-{1,2}[a-z-]+", word) for word in rest if word.startswith("-")]
         wrong += [f"{' '.join(words)}: {option[0]}" for option in options if option and option[0] not in known]
     assert wrong == []
+
+
+MENTION = re.compile(r"[A-Z][A-Z_-]*(?:/[A-Z][A-Z_-]*)?|\.\.\.|<.*>|…")
+"""A word that stands for one: INTEGRATION/RESOURCE."""
+
+
+def unparsed(said: str) -> str:
+    """What the command line says against a command, by its own parser; empty where it would be run."""
+    words = shlex.split(re.split(r" {2}#| [|<>&;]", said)[0])
+    try:
+        command, rest = target(words)
+    except LookupError:
+        return "no such command"
+    if all(word.startswith("-") for word in rest) or any(word in {"--help", "-h", "--version"} for word in rest):
+        return ""  # the verb is named, or an option of it
+    if any(set(word) & set("[]|") for word in rest):
+        return ""  # a synopsis, whose options are looked at above
+    context = click.Context(command, info_name=words[1])
+    parameters = {parameter.name: parameter for parameter in command.params}
+    try:
+        values, extra, _ = command.make_parser(context).parse_args(rest)
+        for name, value in values.items():
+            if isinstance(value, str) and not MENTION.search(value):
+                parameters[name].type_cast_value(context, value)
+    except click.UsageError as error:
+        return error.format_message()
+    wanted = (one.name for one in command.params if isinstance(one, click.Argument) and one.required)
+    missing = [name for name in wanted if not (isinstance(values[name], str | tuple) and values[name])]
+    surplus = [word for word in extra if not (isinstance(command, click.Group) or word == "...")]
+    if missing:
+        return f"wants {missing[0]}"
+    return f"does not want {surplus[0]}" if surplus else ""
+
+
+@pytest.mark.parametrize("document", NAMES)
+def test_every_syncd_command_a_document_shows_would_be_run(document: str) -> None:
+    text = (ROOT / document).read_text("utf-8")
+    lines = [line.strip() for body in blocks(text, "console", "sh", "") for line in body.splitlines()]
+    said = [match[1] for piece in lines + SPAN.findall(FENCE.sub("", text)) if (match := COMMAND.match(piece))]
+    assert [f"{one}: {why}" for one in said if (why := unparsed(one))] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("syncd pause acme --for", "requires an argument"),
+        ("syncd pause acme --for soon", "soon"),
+        ("syncd pause acme guests", "does not want guests"),
+        ("syncd credential set acme", "wants name"),
+        ("syncd breaker acme explode", "explode"),
+        ("syncd explode", "no such command"),
+        ("syncd pause --reasn x acme", "No such option"),
+        ("syncd pause acme --for 1h --reason 'two words'", ""),
+        ("syncd dlq list INTEGRATION | less", ""),
+    ],
+)
+def test_a_command_that_would_not_be_run_is_seen(command: str, why: str) -> None:
+    found = unparsed(command)
+    assert why in found
+    assert bool(found) == bool(why)
+
+
+def test_every_command_an_alert_advises_would_be_run() -> None:
+    from syncd.alerts import ALERTS
+
+    said = [
+        alert.action.replace("{{ $labels.integration }}", "acme").replace("{{ $labels.resource }}", "guests")
+        for alert in ALERTS
+    ]
+    assert [f"{one}: {why}" for one in said if one.startswith("syncd ") and (why := unparsed(one))] == []
 
 
 def test_every_command_is_in_a_document() -> None:

@@ -17,7 +17,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "syncd"
 
 FLOORS = {
     "errors": 0, "model": 0, "ports": 0, "clock": 0, "codec": 0, "markup": 0, "wording": 0,
-    "config": 1, "secrets": 1, "log": 1, "metrics": 1, "explain": 1, "own_troubles": 1, "redaction": 1,
+    "config": 1, "secrets": 1, "log": 1, "metrics": 1, "explain": 1, "own_troubles": 1, "redaction": 1, "runbooks": 1,
     "limits": 2,
     "client": 3, "store": 3,
     "kit": 4, "contract": 4,

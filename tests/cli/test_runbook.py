@@ -5,12 +5,17 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import syncd
-from syncd.cli.runbook import pages
+from syncd.alerts import ALERTS
+from syncd.explain import SEVERITIES
+from syncd.runbooks import PARTS, meaning, pages
 
 HOME = Path(syncd.__file__).parent
 
@@ -43,10 +48,25 @@ def values(node: ast.expr, module: Any) -> Iterator[str]:
     # what is passed on, such as `found.code`, was made elsewhere
 
 
-def test_every_trouble_has_a_runbook_and_no_runbook_is_of_nothing():
-    found = codes()
-    assert len(found) > 15
-    assert set(pages()) == found
+def test_every_trouble_and_every_alert_has_a_runbook_and_no_runbook_is_of_nothing():
+    found = codes() | set(SEVERITIES)
+    assert len(found) > 35
+    assert set(pages()) == found | {alert.code for alert in ALERTS if alert.code}
+
+
+@pytest.mark.parametrize(("name", "page"), pages().items())
+def test_a_runbook_says_what_it_means_what_it_does_how_to_look_and_what_ends_it(name: str, page: str):
+    assert tuple(re.findall(r"^\*\*(\w+)\.\*\*", page, re.MULTILINE)) == PARTS
+    assert all(text.strip() for text in re.split(r"\*\*\w+\.\*\*", page)[1:])
+    assert meaning(page), name
+    assert len(page.splitlines()) <= 30, "longer than a page at night"
+
+
+def test_the_runbook_of_an_alert_is_found_by_its_name(run):
+    assert run("runbook", "SyncdHeartbeatLost").stdout == run("runbook", "workers-dead").stdout
+    wrong = run("runbook", "SyncdHeartbeat")
+    assert wrong.exit_code == 2
+    assert "Did you mean 'SyncdHeartbeatLost'?" in wrong.stderr
 
 
 def test_status_points_to_a_runbook_that_prints(run):

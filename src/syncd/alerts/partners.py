@@ -146,7 +146,7 @@ PARTNERS = (
         hold="5m",
         summary=f"{_PARTNER}: {_PERCENT} of its webhooks are refused or cannot be worked on",
         cause="the signature's secret was replaced at the partner, or strangers knock",
-        action="syncd webhook list",
+        action="syncd status",
         source=f"{LESSONS}, webhooks 4: failure rate > 5 %",
     ),
     Alert(
