@@ -19,9 +19,8 @@ import structlog
 from aiohttp import web
 from anyio.abc import TaskGroup
 
-from syncd import __version__, drivers, log, metrics
+from syncd import __version__, drivers, log, metrics, runbooks
 from syncd.build import Builder
-from syncd.cli import runbook
 from syncd.clock import Clock, SystemClock
 from syncd.config import Config, load, main_file
 from syncd.engine import Engine
@@ -52,6 +51,7 @@ from syncd.server import (
 )
 from syncd.server.app import Server
 from syncd.server.ports import ReloadReport
+from syncd.server.refusals import Refusals
 from syncd.server.ui.page import Page
 from syncd.server.ui.sessions import Sessions
 from syncd.server.ui.sources import Sources
@@ -111,6 +111,7 @@ class Daemon:
         self._vault = Vault(self._config.secrets.directory, self.environ)
         self._opened: OpenedStore | None = None
         self._intake = Intake(None, clock=self.clock)
+        self._refusals = Refusals(self.clock)
         self._receivers = Receivers(self._vault, lambda: self._store, clock=self.clock)
         self._supervisor: Supervisor | None = None
         self._scopes: Scopes | None = None
@@ -131,12 +132,11 @@ class Daemon:
             reload=self._reload,
             directory=options.config,
             loop_lag=self._pulse.worst_lag,
-        )
-        self.engine.own.ask(self._memory.trouble)
             cannot_store=lambda: self._intake.trouble,
             refused=self._refusals.view,
-            memory=self._memory,
             state_directory=options.state_directory,
+        )
+        self.engine.own.ask(self._memory.trouble)
 
     @property
     def store(self) -> Store | None:
@@ -157,7 +157,7 @@ class Daemon:
         self._receivers.load(self._config)
         webhooks = Webhooks(
             lambda: self._receivers.current, self._intake, clock=self.clock, arrived=self._arrived,
-            sure=lambda: self._receivers.ready,
+            sure=lambda: self._receivers.ready, refusals=self._refusals,
         )  # fmt: skip
         server = Server(
             self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks,
@@ -171,7 +171,7 @@ class Daemon:
             await everything.start(self._signals)
             await everything.start(server.run)
             everything.start_soon(self._pulse.run, name="pulse")
-            everything.start_soon(self.engine.conditions.run, name="conditions")
+            everything.start_soon(self.engine.keep_watch, name="watch")
             everything.start_soon(self._memory_trace.run, name="memory trace")
             say.info(
                 "daemon_started",
@@ -368,7 +368,8 @@ class Daemon:
             figures=self.engine.figures,
             changes=self.engine.changes,
             store=lambda: reached(self._store),
-            runbooks=runbook.pages,
+            runbooks=runbooks.pages,
+            meaning=runbooks.meaning,
             stopping=self.stopping,
         )
         return Page(sources, sessions, self.clock)

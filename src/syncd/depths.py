@@ -52,6 +52,8 @@ class _Queue:
     """Not finished, of integrations that are not configured or switched off."""
     by: dict[str, int] = field(default_factory=dict)
     """Not finished, by integration."""
+    due: dict[str, int] = field(default_factory=dict)
+    """Not taken, and their time has come, by integration that is worked on."""
     ended: int = 0
     """What had left it at the last count, in all."""
     rate: float | None = None
@@ -110,6 +112,14 @@ class Depths:
         self._tell()
         await self._look_at_limits()
 
+    def due(self) -> dict[str, dict[str, int]]:
+        """What could be taken as of the last count, by queue and integration."""
+        return {name: queue.due for name, queue in self._queues.items()}
+
+    def under_way(self, queue: str) -> int:
+        """What is taken of a queue, as of the last count."""
+        return self._queues[queue].under_way
+
     def _left(self) -> dict[str, int]:
         """What left each queue since the last count, on this instance."""
         found: dict[str, int] = {}
@@ -133,6 +143,7 @@ class Depths:
         queue.by = {name: count for name, count in unfinished.items() if count}
         queue.waiting = sum(queue.by.values())
         queue.under_way = sum(depth.under_way for depth in depths)
+        queue.due = {depth.integration: depth.due for depth in depths if depth.due and depth.integration in worked}
         queue.left = {name: count for name, count in queue.by.items() if name not in worked}
         queue.oldest_at = min(
             (depth.oldest_at for depth in depths if depth.oldest_at is not None and depth.integration in worked),

@@ -161,7 +161,7 @@ async def test_what_waits_outside_is_counted(store: Store):
     await store.tasks.put("acme", *(NewTask("fetch", lane=lane) for lane in (Lane.HIGH, Lane.LOW, Lane.LOW)))
     [taken] = await store.tasks.take("acme", fence=1, limit=1, lanes=[Lane.LOW])
     depths = {depth.queue: depth for depth in await store.queues.depths()}
-    assert depths["inbox"] == Depth("inbox", "acme", 1, 0, at(0))
+    assert depths["inbox"] == Depth("inbox", "acme", 1, 0, at(0), due=1)
     assert depths["outbox"] == Depth("outbox", "acme", 1, 0, at(1))
     assert depths["tasks high"].waiting == 1
     low = depths["tasks low"]

@@ -66,13 +66,16 @@ class Conditions:
                 _say("condition_began", one)
         return self.current
 
-    async def run(self) -> None:
+    async def run(self, late: Callable[[float], None] = lambda seconds: None) -> None:
+        """`late` is told how many seconds too late each look comes: so late is everything else."""
         while True:
             try:
                 self.look()
             except Exception:
                 log.exception("conditions_not_looked_at")
+            before = self._clock.monotonic()
             await self._clock.sleep(LOOK_SECONDS)
+            late(self._clock.monotonic() - before - LOOK_SECONDS)
 
     def _dated(self, one: Condition, now: datetime) -> Condition:
         """Where nobody knows since when it is: since it was first seen."""

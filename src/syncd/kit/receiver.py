@@ -16,7 +16,7 @@ from typing import Final, Literal, NamedTuple
 from syncd.kit import issuing
 from syncd.kit.driver import Driver
 from syncd.kit.signatures import Verdict
-from syncd.kit.verifying import signs_address
+from syncd.kit.verifying import signature_headers, signs_address
 from syncd.kit.webhooks import KNOWN_BY, Delivery, composite_id
 from syncd.model import Headers
 from syncd.secrets import Secret
@@ -68,8 +68,8 @@ class Receiver:
     """The judge of one integration's deliveries."""
 
     __slots__ = ("_driver", "_event_id", "_event_type", "_issues", "_kept", "_of_route", "_others", "_padding",
-                 "_path", "_signs_url", "_unsure", "_verify", "account", "answer", "cost", "doubted", "integration",
-                 "partner", "per_second", "url")  # fmt: skip
+                 "_path", "_signed_by", "_signs_url", "_unsure", "_verify", "account", "answer", "cost", "doubted",
+                 "integration", "partner", "per_second", "url")  # fmt: skip
 
     def __init__(
         self,
@@ -129,6 +129,7 @@ class Receiver:
         asks = usable and rules is not None and rules.verify == "issued_token"
         self._issues = tuple(secret.reveal() for secret in secrets) if asks else None
         # A scheme of a driver's own may look at anything; of ours three look at the address.
+        self._signed_by = signature_headers(rules) if rules is not None else ()
         self._signs_url = rules is None or signs_address(rules) or type(driver).verify is not Driver.verify
         self._event_id: Callable[[Delivery], str | None] = driver.event_id
         self._event_type: Callable[[Delivery], str] = driver.event_type
@@ -141,6 +142,10 @@ class Receiver:
     def judges(self) -> bool:
         """There is a secret to judge by. Without, everything is refused at once, which takes no time."""
         return self._verify is not None
+
+    def bears_signature(self, delivery: Delivery) -> bool:
+        """Does it show what only its partner, or who pretends to be it, would: a signature in its place?"""
+        return any(delivery.headers.get(header) for header in self._signed_by)
 
     def issues(self, delivery: Delivery) -> bool:
         """Does this ask for a token of ours, and is no delivery?"""

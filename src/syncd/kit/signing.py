@@ -11,16 +11,9 @@ from syncd.errors import ConfigError
 from syncd.kit import issuing, signatures
 from syncd.kit.deliveries import Webhooks
 from syncd.kit.signatures import Algorithm
-from syncd.kit.verifying import URI_SIGNATURE
+from syncd.kit.verifying import URI_SIGNATURE, signature_headers
 from syncd.kit.webhooks import Delivery
 
-_HEADERS: Final = {
-    "attio": "attio-signature",
-    "stripe": "stripe-signature",
-    "maintainx": "x-maintainx-webhook-body-signature",
-    "twilio": "x-twilio-signature",
-}
-"""Where a scheme's signature stands when a description names no header."""
 _FLIPPED_AT: Final = -6
 """The character a forged signature differs in: far enough from the end that base64 gives it no idle bits."""
 
@@ -44,7 +37,7 @@ def signed(rules: Webhooks, delivery: Delivery, secret: str, at: float, *, forge
         seal = signatures.sign_standard(body, identifier, stamp, secret)
         others = {f"{brand}-id": identifier, f"{brand}-timestamp": stamp}
         return {**others, (rules.header or f"{brand}-signature").lower(): _sealed(seal, forged)}
-    header = (rules.header or _HEADERS.get(rules.verify, "")).lower()
+    header = next(iter(signature_headers(rules)), "")
     match rules.verify:
         case "maintainx":
             of_url = signatures.sign_stamped(delivery.url.encode(), stamp, secret)

@@ -7,7 +7,7 @@ the last part of `/webhooks/{partner}/{integration}/{secret}`. Its deliveries sa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from syncd.kit import issuing, signatures
@@ -24,6 +24,23 @@ Verifier = Callable[[Delivery, float], Verdict]
 """Takes a delivery and our clock's Unix seconds. Works on the raw bytes, in constant time."""
 
 
+HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "attio": ("attio-signature", "x-attio-signature"),
+    "stripe": ("stripe-signature",),
+    "maintainx": ("x-maintainx-webhook-body-signature",),
+    "standard": ("webhook-signature", "svix-signature"),
+    "twilio": ("x-twilio-signature",),
+    "airbnb": ("authorization",),
+    "issued_token": ("authorization",),
+}
+"""By scheme: where the signature stands, where the rules name no other place."""
+
+
+def signature_headers(rules: Webhooks) -> tuple[str, ...]:
+    """Where a delivery bears its signature, in lower case; none where it is known by its address alone."""
+    return (rules.header.lower(),) if rules.header else HEADERS.get(rules.verify, ())
+
+
 def verifier(rules: Webhooks, secrets: Sequence[str], *, tolerance_seconds: float | None = None) -> Verifier:
     """What the rules ask for, with these secrets. Without any, nothing is ever let in."""
     held = tuple(secret for secret in secrets if secret)
@@ -33,17 +50,17 @@ def verifier(rules: Webhooks, secrets: Sequence[str], *, tolerance_seconds: floa
         case "hmac_sha256" | "hmac_sha1":
             return _hmac(rules, named or "", held)
         case "attio":
-            return _attio((named,) if named else ("attio-signature", "x-attio-signature"), held)
+            return _attio(signature_headers(rules), held)
         case "stripe":
-            return _stripe(named or "stripe-signature", held, tolerance)
+            return _stripe(signature_headers(rules)[0], held, tolerance)
         case "maintainx":
-            return _maintainx(named or "x-maintainx-webhook-body-signature", held, tolerance, rules.signed_url)
+            return _maintainx(signature_headers(rules)[0], held, tolerance, rules.signed_url)
         case "standard":
             return _standard(named, held, tolerance)
         case "twilio":
-            return _twilio(named or "x-twilio-signature", held)
+            return _twilio(signature_headers(rules)[0], held)
         case "airbnb":
-            return _airbnb(named or "authorization", held, tolerance_seconds)
+            return _airbnb(signature_headers(rules)[0], held, tolerance_seconds)
         case "issued_token":
             return issuing.verifier(held)
         case "none":

@@ -24,6 +24,7 @@ from syncd.clock import Clock
 from syncd.errors import StoreError
 from syncd.kit import Accepted, Delivery, Receiver
 from syncd.model import Headers
+from syncd.server.refusals import Refusals
 from syncd.store.intake import Arrival, IntakeFullError
 
 say = structlog.get_logger()
@@ -79,6 +80,7 @@ class Webhooks:
         clock: Clock,
         arrived: Callable[[str], bool] = lambda _: True,
         sure: Callable[[], bool] = lambda: True,
+        refusals: Refusals | None = None,
     ) -> None:
         """`arrived(integration)` is told of each delivery stored; False says that another instance works on it. While
         `sure()` is False, secrets may be missing and a refusal may be wrong: it is a doubt, and answered 503."""
@@ -87,6 +89,7 @@ class Webhooks:
         self._clock = clock
         self._arrived = arrived
         self._sure = sure
+        self._refusals = refusals or Refusals(clock)
         self._current: Receivers = {}
         self._decoys: dict[str, Receiver] = {}
         """By partner and, for partners there are none of, by "": who judges in the place of those who cannot."""
@@ -144,9 +147,12 @@ class Webhooks:
             if not receiver.judges:
                 self._stand_in(partner, delivery, now)
             why = verdict.reason if self._sure() else "secrets_unread"
+            if receiver.bears_signature(delivery):
+                self._refusals.refused(name, why)
             metrics.WEBHOOK_FAILURES.labels(partner, why).inc()
             self._tell(receiver, "webhooks_refused", why)
             return self._refused()
+        self._refusals.accepted(name)
         wait = self._flood(receiver)
         if wait:
             metrics.WEBHOOK_FAILURES.labels(partner, "flood").inc()

@@ -16,6 +16,7 @@ from syncd.clock import Clock
 from syncd.errors import OwnershipError, StoreError
 from syncd.store import binary
 from syncd.store.pool import Pool
+from syncd.store.vitals import DISK_FULL, Vitals
 
 NOT_OWNED = "SY001"
 """SQLSTATE our functions raise when a fence or a cursor is no longer ours."""
@@ -114,6 +115,8 @@ def _translated(error: asyncpg.PostgresError) -> StoreError:
         return StoreError(f"the database schema is not this release's: {error}", hint="syncd migrate")
     if state == "57014":
         return StoreError("a statement ran longer than it may and was cancelled")
+    if state == DISK_FULL:
+        return StoreError(f"the database has no room left: {error} ({state})", hint="make room on its disk: df -h")
     if state == "53300":
         return StoreError(
             "the database has no connection left", hint="lower database.pool_size or raise max_connections"
@@ -185,6 +188,7 @@ class Database:
     def __init__(self, url: str, *, clock: Clock, pool_size: int) -> None:
         self.url = url
         self.clock = clock
+        self.vitals = Vitals(clock)
         self._pool = Pool(self._connect, pool_size, clock=clock)
 
     @classmethod
@@ -212,6 +216,7 @@ class Database:
         except BaseException:
             connection.terminate()
             raise
+        connection.add_query_logger(self.vitals.heard)
         return connection
 
     async def renew(self) -> None:

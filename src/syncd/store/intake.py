@@ -92,6 +92,11 @@ class Intake:
         """Would a delivery be stored now, as far as known?"""
         return not (self._away or self._readiness.trouble or self._closed)
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be stored, as of the latest look at it; empty while something can."""
+        return "" if self._closed else self._away or self._readiness.trouble
+
     async def ready(self) -> str:
         """Why a delivery that came now would not be stored; empty where it would. Asks the database at most once a second,
         and answers within two."""

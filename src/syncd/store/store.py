@@ -96,6 +96,7 @@ class Store:
         self.views = Views(database)
         self.prune = Prune(database)
         self.waits = Waits(database.clock)
+        self.vitals = database.vitals
 
     @classmethod
     async def open(

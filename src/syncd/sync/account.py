@@ -28,6 +28,8 @@ from syncd.sync.page import PageRead
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.processor import Processor
 from syncd.sync.proofs import Proofs
+from syncd.sync.slowness import Slowness
+from syncd.sync.troubles import RefusedDeliveries, signatures_refused
 
 
 @dataclass(slots=True)
@@ -72,12 +74,14 @@ class Account:
     """What was read because of events, and when."""
     freshness: Freshness = field(init=False)
     """When its records were last read: what asks for no more than that is answered."""
+    slowness: Slowness = field(init=False)
     history: Mapping[str, History] = field(init=False)
     _counters: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.freshness = Freshness(self.store, self.name, self.clock)
         self.coalescing = Coalescing(self.clock)
+        self.slowness = Slowness(self.name)
         self.history = {plan.name: plan.history for plan in self.plans.values()}
 
     @property
@@ -105,6 +109,14 @@ class Account:
         """Is the scope ours, and its credential not just refused?"""
         refused_until = self.health.auth_retry_at
         return self.ownership.held and (refused_until is None or refused_until <= self.clock.now())
+
+    def watch(self, refused: RefusedDeliveries | None) -> None:
+        """Look at what only time tells: how fast the partner answers, and whether any of its deliveries passes."""
+        self.health.slow = self.slowness.look(self.session.pace, self.clock.monotonic(), self.clock.now())
+        self.health.forged = None
+        if refused is not None:
+            repairs = self.driver.subscriptions(self.options) is not None
+            self.health.forged = signatures_refused(self.name, refused, repairs=repairs)
 
     def children(self, resource: str) -> list[str]:
         """The resources listed below this one that are synced."""

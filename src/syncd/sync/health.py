@@ -128,6 +128,10 @@ class Health:
     """The partner answers otherwise than its driver relies on, or than is published."""
     contract_broken: bool = False
     """It is something that the driver relies on."""
+    forged: Explanation | None = None
+    """Its webhooks come and fail verification, and none passes."""
+    slow: Explanation | None = None
+    """It answers, and slowly."""
 
     def of(self, resource: str) -> ResourceHealth:
         return self.resources.setdefault(resource, ResourceHealth())
@@ -295,6 +299,8 @@ class Health:
             return State.DEGRADED, self.silence
         if self.contract is not None and self.contract_broken:
             return State.DEGRADED, self.contract
+        if (told := self.forged or self.slow) is not None:
+            return State.DEGRADED, told
         if breaker is not None:
             return State.PAUSED, breaker
         put_off = [told for name in self.resources if (told := self._put_off(name, now)) is not None]
@@ -317,6 +323,8 @@ class Health:
             (True, self.rotation),
             (self.missed, self.silence),
             (self.contract_broken, self.contract),
+            (True, self.forged),
+            (True, self.slow),
         )
         for troubled, told in judged:
             if told is not None:

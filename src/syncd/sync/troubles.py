@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 from syncd.errors import (
     AuthError,
@@ -108,6 +109,37 @@ def revoked_explanation(integration: str, event_type: str, since: datetime) -> E
         since,
         cause="somebody at the account removed the connection or its grant",
         action=f"connect the account again, then: syncd credential test {integration}",
+    )
+
+
+class RefusedDeliveries(Protocol):
+    """Deliveries of an integration that failed verification since one last passed."""
+
+    @property
+    def since(self) -> datetime: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def stale(self) -> int: ...
+
+
+def signatures_refused(integration: str, refused: RefusedDeliveries, *, repairs: bool) -> Explanation:
+    """What is said while deliveries come and none passes; `repairs`: the driver can subscribe anew."""
+    old = refused.stale * 2 > refused.count
+    anew = f"syncd webhook repair {integration}"
+    by_hand = (
+        f"put the secret that the partner shows into the file of integrations.{integration}.webhook.secrets, then: "
+    )
+    return Explanation(
+        "signatures-refused",
+        "webhooks come and "
+        + ("are signed too long ago" if old else "their signature is not of our secret")
+        + ": all since then were refused",
+        refused.since,
+        cause="a clock is wrong, the partner's or this machine's"
+        if old
+        else "the secret has expired or was changed at the partner, or a proxy changes what it passes on",
+        action="timedatectl" if old else anew if repairs else f"{by_hand}syncd reload --wait",
     )
 
 

@@ -1,0 +1,87 @@
+"""How the database is, told by the store's own statements: how long they take, and whether it has room left.
+
+Nothing is asked of it for that. The library tells of each statement as it ends; a lone addition is made then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from syncd.clock import Clock
+
+SLOW_SECONDS: Final = 0.25
+"""A statement that takes longer is slow. Most take a few milliseconds, pages of records some tens."""
+WINDOW_SECONDS: Final = 30.0
+_SPAN_SECONDS: Final = 5.0
+_SPANS: Final = 12
+LEAST: Final = 3
+"""Of fewer statements nothing is said."""
+SLOW_SHARE, WELL_SHARE = 0.5, 0.25
+"""It is slow from the one share of slow statements on, and well again below the other."""
+_USUAL_WEIGHT: Final = 0.1
+FORGET_SECONDS: Final = 1800.0
+"""A statement for which there was no room and that nobody has tried again: after so long it says nothing any more."""
+_MOST: Final = 100
+
+DISK_FULL: Final = "53100"
+NO_SPACE: Final = "No space left on device"
+
+
+class Vitals:
+    """Of one pool's connections."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._spans: deque[list[float]] = deque(maxlen=_SPANS)
+        """Number of the span, statements, slow ones, their seconds."""
+        self._full: dict[str, float] = {}
+        """Statements that found no room and have not gone through since, and when."""
+        self.full = ""
+        """What the database said when it had no room the last time; empty: there is some, as far as known."""
+        self.slow = False
+        self.usual: float | None = None
+        """Seconds of a statement while all is well."""
+        self.latest = (0, 0, 0.0)
+        """Statements, slow ones and their mean seconds at the last `look`."""
+
+    def heard(self, record: Any) -> None:
+        """A statement has ended: `asyncpg.connection.LoggedQuery`."""
+        number = self._clock.monotonic() // _SPAN_SECONDS
+        if not self._spans or self._spans[-1][0] != number:
+            self._spans.append([number, 0, 0, 0.0])
+        span = self._spans[-1]
+        span[1] += 1
+        span[2] += record.elapsed > SLOW_SECONDS
+        span[3] += record.elapsed
+        if record.exception is not None:
+            self._failed(record.query, record.exception)
+        elif self._full:
+            self._went(record.query)
+
+    def look(self) -> None:
+        """Judge anew; to be called every few seconds."""
+        now = self._clock.monotonic()
+        last = [span for span in self._spans if span[0] >= (now - WINDOW_SECONDS) // _SPAN_SECONDS]
+        total, slow = int(sum(span[1] for span in last)), int(sum(span[2] for span in last))
+        if total >= LEAST:
+            mean = sum(span[3] for span in last) / total
+            self.latest = total, slow, mean
+            self.slow = slow >= total * (WELL_SHARE if self.slow else SLOW_SHARE)
+            if not self.slow:
+                self.usual = mean if self.usual is None else self.usual + (mean - self.usual) * _USUAL_WEIGHT
+        self._full = {query: at for query, at in self._full.items() if now - at < FORGET_SECONDS}
+        self.full = self.full if self._full else ""
+
+    def _failed(self, query: str, error: BaseException) -> None:
+        if getattr(error, "sqlstate", None) != DISK_FULL and NO_SPACE not in str(error):
+            return
+        if query in self._full or len(self._full) < _MOST:
+            self._full[query] = self._clock.monotonic()
+        self.full = str(error)
+
+    def _went(self, query: str) -> None:
+        """There was room for this one now."""
+        self._full.pop(query, None)
+        if not self._full:
+            self.full = ""
