@@ -59,7 +59,7 @@ systemd: deb ## Boot a Debian with a real systemd, install the package there and
 		$(PYTHON_BIN) -m pytest tests/systemd -rfEs --durations=5 $(ARGS)
 
 docs: .venv-docs/.made ## Build the site of docs/ into site/; fails on a link that leads nowhere
-	@.venv-docs/bin/python -m mkdocs build --quiet --strict --site-dir site
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict --site-dir site
 	@printf 'site/index.html\n'
 
 wheel: .venv/.dev ## Build dist/syncd-*.whl
