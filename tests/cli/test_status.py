@@ -197,25 +197,71 @@ def test_held_deletions_name_the_command_that_goes_on():
     assert "40 deletions held by the guard; look, then: syncd reconcile airbnb/rooms --confirm" in page()
 
 
-def test_the_foot_has_queues_dead_letters_and_a_failed_reload():
+def test_the_foot_has_queues_and_dead_letters():
     text = page()
     assert "queues  resources 234 (23 %)" in text
     assert "12 dead letters in 2 causes, 1 rejected record → syncd dlq list" in text
     assert "  11 × airbnb/rooms: answered 403 (no scope); do: syncd dlq show 3fa9c1d2" in text
     assert "1 replay of dead letters under way" in text
-    assert "the last reload was not applied whole" in text
 
 
-def test_old_rows_that_could_not_be_pruned_are_said_with_the_reason():
-    assert "old rows stay" not in page()
-    text = page(retention={"unfinished": {"inbox": "a statement ran too long"}})
-    assert "old rows stay in inbox: a statement ran too long; tried again every 10 minutes" in text
+def condition(**changes: Any) -> dict[str, Any]:
+    return {
+        "subject": "daemon",
+        "integration": "",
+        "partner": "",
+        "company": "",
+        "resource": "",
+        "state": "degraded",
+        "severity": "ticket",
+        "code": "reload-failed",
+        "reason": "the last reload was not applied whole: guesty runs on with the settings of before",
+        "since": "2026-11-21T11:48:00Z",
+        "cause": "partners/guesty.yaml:7:3: unknown key 'clint_id'",
+        "action": "syncd check",
+        "runbook": "syncd runbook reload-failed",
+        **changes,
+    }
 
 
-def test_a_stuck_process_and_a_missing_readiness_are_said():
-    text = page(stuck=["workers of guesty"], ready=["draining"])
-    assert "workers of guesty makes no progress" in text
-    assert "not ready: draining" in text
+def test_what_is_wrong_with_the_daemon_stands_on_top_in_the_shape_of_an_integration():
+    lines = page(conditions=[condition()]).splitlines()
+    [at] = [number for number, line in enumerate(lines) if "syncd    DEGRADED" in line]
+    assert lines[at : at + 3] == [
+        "! syncd    DEGRADED       12m  the last reload was not applied whole: guesty runs on with the settings of before",
+        "           likely: partners/guesty.yaml:7:3: unknown key 'clint_id'",
+        "           do: syncd check    runbook: syncd runbook reload-failed",
+    ]
+    assert at < min(number for number, line in enumerate(lines) if "booking" in line)
+
+
+def test_what_else_is_wrong_with_an_integration_stands_below_what_its_state_is_given_for():
+    also = condition(
+        subject="integration", integration="booking", code="signatures-refused",
+        reason="webhooks come and their signature is not of our secret", action="syncd webhook repair booking",
+    )  # fmt: skip
+    said = condition(subject="integration", integration="booking", code="auth-failed", reason="401 invalid_grant")
+    noted = condition(
+        subject="integration", integration="booking", code="limit-learned", severity="note", reason="500/min"
+    )
+    text = page(conditions=[said, also, noted])
+    line = "also: webhooks come and their signature is not of our secret, 12m; do: syncd webhook repair booking"
+    assert line in text
+    assert text.count("401 invalid_grant") == 1 and "500/min" not in text
+
+
+def test_a_missing_database_is_explained_once():
+    down = condition(
+        code="database-down", state="down", severity="page", reason="the database cannot be used", action="syncd check --env",
+        cause="the database at /run/pg cannot be reached",
+    )  # fmt: skip
+    text = page(conditions=[down], unread="the database at /run/pg cannot be reached", ready=["it cannot be reached"])
+    assert text.count("/run/pg") == 1 and text.count("syncd check --env") == 1
+    assert "what follows is what the process knows by itself" in text and "not ready" in text
+
+
+def test_a_missing_readiness_is_said():
+    assert "not ready: draining" in page(ready=["draining"])
 
 
 def test_an_unknown_state_of_a_newer_daemon_is_shown_first_and_does_not_break_the_page():

@@ -8,12 +8,10 @@ from typing import Any
 
 import click
 
-from syncd.cli import backfill, limits, queues
+from syncd.cli import backfill, limits, queues, troubles
 from syncd.cli.app import App, common
 from syncd.cli.exits import Exit
 from syncd.cli.output import (
-    COLOURS,
-    MARKS,
     ago,
     lasting,
     moment_of,
@@ -54,8 +52,11 @@ def status(app: App, name: str | None, watch: bool, exit_code: bool, verbose: bo
         columns, _ = screen()
         for line in render(found, app.clock.now(), verbose=verbose or name is not None, columns=columns):
             result(line)
-    bad = bool(found.get("stuck") or found.get("ready")) or any(
-        item.get("state") in TROUBLED for item in found.get("integrations", [])
+    own = any(one.get("severity") != "note" for one in troubles.own(found))
+    bad = (
+        own
+        or bool(found.get("stuck") or found.get("ready"))
+        or any(item.get("state") in TROUBLED for item in found.get("integrations", []))
     )
     return Exit.FAILURES if exit_code and bad else Exit.OK
 
@@ -73,6 +74,8 @@ def _narrowed(found: dict[str, Any], name: str | None) -> dict[str, Any]:
         raise Failure(f"no integration or partner {name!r}", do=did_you_mean(name, known), exit=Exit.USAGE)
     names = {item.get("name") for item in chosen}
     scopes = [scope for scope in found.get("scopes", []) if names & set(scope.get("integrations", []))]
+    conditions = [one for one in found.get("conditions") or [] if one.get("integration") in {*names, ""}]
+    found = {**found, "conditions": conditions}
     return {**found, "integrations": chosen, **({"scopes": scopes} if "scopes" in found else {})}
 
 
@@ -111,16 +114,17 @@ def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False, co
     """The whole page as lines, of at most so many columns (0: as long as they are)."""
     integrations = sorted(found.get("integrations", []), key=lambda item: (_rank(item), item.get("name", "")))
     lines = [_headline(found, integrations), ""]
-    stuck = paint("✗ stuck", "red")
+    own = troubles.own(found)
+    names = [item.get("name", "") for item in integrations] + ([troubles.DAEMON] if own else [])
+    width = max(map(len, names), default=0)
+    lines += troubles.render(own, now, width)
     if found.get("unread"):
-        why = paint("✗ no database", "red")
-        lines.append(
-            f"{why}  {found['unread']}; what follows is what the process knows by itself; do: syncd check --env"
-        )
-    lines += [f"{stuck}  {part} makes no progress; do: systemctl restart syncd" for part in found.get("stuck", [])]
-    width = max((len(item.get("name", "")) for item in integrations), default=0)
+        said = any(one["code"] in troubles.DATABASE for one in own)
+        why = "" if said else f"{found['unread']}; "
+        do = "" if said else "; do: syncd check --env"
+        lines.append(f"{paint('✗ no database', 'red')}  {why}what follows is what the process knows by itself{do}")
     for item in integrations:
-        lines += _integration(item, now, width, verbose)
+        lines += _integration(item, now, width, verbose, troubles.besides(found, item, now, " " * (width + 4)))
     if not integrations:
         lines.append("no integrations: put a file into partners/ beside syncd.yaml, then `syncd reload --wait`")
     told = limits.render(found.get("scopes", []), now, verbose=verbose, width=columns or limits.WIDE)
@@ -147,18 +151,18 @@ def _headline(found: Mapping[str, Any], integrations: Sequence[Mapping[str, Any]
         text += f"    oldest work {lasting(oldest)}"
     not_ready = found.get("ready") or []
     if not_ready:
-        text += f"    {paint('not ready', 'yellow')}: {'; '.join(not_ready)}"
+        said = any(one["code"] in troubles.DATABASE for one in troubles.own(found))
+        text += f"    {paint('not ready', 'yellow')}" + ("" if said else f": {'; '.join(not_ready)}")
     return text
 
 
-def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bool) -> list[str]:
+def _integration(
+    item: Mapping[str, Any], now: datetime, width: int, verbose: bool, besides: Sequence[str]
+) -> list[str]:
+    """`besides`: lines on what else is wrong with it."""
     state = item.get("state", "?")
-    colour = COLOURS.get(state)
     name = item.get("name", "?")
     why = item.get("explanation") or {}
-    shown = state.replace("_", " ")
-    shown = shown.upper() if state in TROUBLED else shown
-    first = f"{paint(MARKS.get(state, '?'), colour)} {name:<{width}}  {paint(f'{shown:<13}', colour)}"
     since = ago(why.get("since"), now)
     details = [since] if since and state != "healthy" else []
     noted = state == "healthy" and why.get("reason")  # it goes well: a remark beside what there is, and no alarm
@@ -168,14 +172,14 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
         details.append("disabled in the configuration")
     else:
         details += _healthy(item, now)
-    lines = [f"{first}  {'  '.join(details)}".rstrip()]
+    lines = [troubles.headed(name, state, details, width, loud=state in TROUBLED)]
     indent = " " * (width + 4)
     if noted:
         lines.append(f"{indent}note: {why['reason']}{f', {since} ago' if since else ''}")
     elif why.get("cause"):
         lines.append(f"{indent}likely: {why['cause']}")
     paused = item.get("paused")
-    if paused and why.get("code") != "paused":
+    if paused and why.get("code") not in ("paused", "maintenance"):
         until = moment_of(paused.get("until"))
         end = f"for another {lasting((until - now).total_seconds())}" if until else "until `syncd resume`"
         by = " ".join(
@@ -183,10 +187,8 @@ def _integration(item: Mapping[str, Any], now: datetime, width: int, verbose: bo
         )
         lines.append(f"{indent}paused {end}" + (f" by {by}" if by else ""))
     if why.get("action") and not noted:
-        lines.append(f"{indent}do: {why['action']}" + (f"    runbook: {why['runbook']}" if why.get("runbook") else ""))
-    refuses = item.get("refuses") or {}
-    if refuses and why.get("code") != refuses.get("code"):
-        lines.append(f"{indent}webhooks: {refuses.get('reason')}; do: {refuses.get('action')}")
+        lines.append(troubles.advice(why, indent))
+    lines += besides
     for resource in item.get("resources", []):
         shown = verbose or state != "healthy"
         lines += _resource(name, resource, now, indent, shown=shown, said=str(why.get("reason") or ""))
@@ -306,9 +308,4 @@ def _footer(found: Mapping[str, Any], now: datetime) -> list[str]:
     if dead.get("replays"):
         lines.append(f"{plural(dead['replays'], 'replay')} of dead letters under way")
     lines += [f"backfill  {backfill.line_of(one, now)}" for one in found.get("backfills", [])]
-    reload = found.get("reload") or {}
-    if reload.get("ok") is False:
-        lines.append(paint("the last reload was not applied whole → syncd reload --wait", "yellow"))
-    for table, why in ((found.get("retention") or {}).get("unfinished") or {}).items():
-        lines.append(paint(f"old rows stay in {table}: {why}; tried again every 10 minutes", "yellow"))
     return lines

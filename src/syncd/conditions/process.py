@@ -43,7 +43,7 @@ class LoopWatch:
         """The latest look came so many seconds too late."""
         late = max(late, 0.0)
         self._since = self._hold.look(late > LATE_SECONDS)
-        self._worst = late if self._since is None else max(self._worst, late)
+        self._worst = late if self._since is None and late <= LATE_SECONDS else max(self._worst, late)
 
     def trouble(self) -> Trouble | None:
         stuck = "event loop" in self._stuck()

@@ -33,7 +33,7 @@ class Slowness:
             lately if lately.total >= LEAST else pace.within(3 * NOW_SECONDS, at)
         )  # a quiet partner is probed once a minute
         most = few.total >= LEAST and few.slow * 2 > few.total
-        tail = long.total >= MANY and long.very_slow * ONE_IN > long.total
+        tail = long.total >= MANY and all(each.very_slow * ONE_IN > each.total for each in (long, lately))
         if self.told is None:
             if most or tail:
                 since = now
