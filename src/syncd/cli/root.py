@@ -19,6 +19,7 @@ VERBS = {
     "run": "run:run",
     "check": "check:check",
     "status": "status:status",
+    "top": "top:top",
     "changes": "changes:changes",
     "doctor": "doctor:doctor",
     "runbook": "runbook:runbook",
