@@ -30,6 +30,7 @@ from syncd.upkeep import (
 class Session:
     def __init__(self) -> None:
         self.spent = SimpleNamespace(calls=0)
+        self.shut = None
         self.called = 0
 
     async def call(self, request: object, **_: Any) -> Any:
@@ -59,7 +60,8 @@ def upkeep(clock: FakeClock, *accounts: Any, store: Any = None) -> Upkeep:
         running={"plain": SimpleNamespace(runner=runner)}, open_views=lambda: None, wake=lambda: None
     )
     engine: Any = SimpleNamespace(unpruned={})
-    return Upkeep(store or SimpleNamespace(), supervisor, engine, SimpleNamespace(), clock, lambda: SimpleNamespace())  # type: ignore[arg-type]
+    config = SimpleNamespace(integrations={}, partners={})
+    return Upkeep(store or SimpleNamespace(), supervisor, engine, SimpleNamespace(), clock, lambda: config)  # type: ignore[arg-type]
 
 
 async def test_a_driver_that_cannot_even_say_how_to_test_it_costs_the_others_no_probe():

@@ -116,6 +116,7 @@ class Daemon:
         self._supervisor: Supervisor | None = None
         self._scopes: Scopes | None = None
         self._reloader: Reloader | None = None
+        self._upkeep: Upkeep | None = None
         self._memory = Keeper(Narrowing(self.clock), self.clock)
         self._memory_trace = Trace(self.clock)
         self._slow_steps = SlowSteps(self.clock.monotonic)
@@ -247,6 +248,7 @@ class Daemon:
             receivers=self._receivers, strict=self.options.strict,
         )  # fmt: skip
         upkeep = Upkeep(store, self._supervisor, self.engine, self._notifier, self.clock, lambda: self._config)
+        self._upkeep = upkeep
         await upkeep.begin()
         await self._supervisor.start(self._config)
         everything.start_soon(upkeep.run, name="upkeep")
@@ -393,6 +395,8 @@ class Daemon:
                 self._notifier.ready()
             self._memory.use(found(self._config.memory.ceiling))
             self.engine.own.reloaded(report)
+            if self._upkeep is not None:
+                self._upkeep.look()
             action = "config_reloaded" if report.ok else "config_reload_failed"
             await self.engine.changes.note(who, action, after=noted(report))
         return report

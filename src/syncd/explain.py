@@ -89,8 +89,8 @@ SEVERITIES: Final[Mapping[str, Severity]] = MappingProxyType(
     )
     | dict.fromkeys(
         (
-            "breaker-held", "chaos-on", "disabled", "ids-changed", "limit-learned", "limit-slowed", "not-owner", "paused",
-            "ramping", "unattested",
+            "breaker-held", "chaos-on", "disabled", "ids-changed", "limit-learned", "limit-slowed", "maintenance",
+            "not-owner", "paused", "ramping", "unattested",
         ),
         Severity.NOTE,
     )

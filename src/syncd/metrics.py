@@ -269,6 +269,18 @@ PRUNE_UNFINISHED = Gauge(
     ["table"],
     registry=REGISTRY,
 )
+PAUSED = Gauge(
+    "syncd_paused",
+    "1 while a person has paused an integration, or a resource of it.",
+    ["integration", "resource"],
+    registry=REGISTRY,
+)
+PAUSED_UNTIL = Gauge(
+    "syncd_paused_until_timestamp_seconds",
+    "When a pause ends by itself; +Inf: it does not.",
+    ["integration", "resource"],
+    registry=REGISTRY,
+)
 LEASE_HELD = Gauge("syncd_lease_held", "1 while this instance owns the scope.", ["scope"], registry=REGISTRY)
 HTTP_CONNECTIONS = Gauge("syncd_http_connections", "Open connections of a site.", ["site"], registry=REGISTRY)
 HTTP_CUT = Counter(

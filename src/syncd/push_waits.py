@@ -16,8 +16,8 @@ WAITING = frozenset({"waiting", "unknown"})
 async def held_back(account: Account, store: Store, resource: str, now: datetime) -> str | None:
     """Why nothing of this resource is called at present; None where it is."""
     name = account.name
-    if account.health.paused is not None:
-        return f"{name} is paused: syncd resume {name}"
+    if (told := account.health.paused) is not None:
+        return f"{name} is paused: syncd resume {name}" if told.code == "paused" else f"{name} is {told.reason}"
     paused = await _paused(store, name, resource) if resource else None
     if paused is not None:
         return paused

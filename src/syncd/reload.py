@@ -101,7 +101,7 @@ class Reloader:
             turned = self._turned(fresh)
             if not turned and name not in self._supervisor.broken and _works_alike(fresh, known):
                 if fresh != known:
-                    applied.append(name)  # nothing but what its deliveries are judged by, or its company
+                    applied.append(name)  # nothing but what is asked for when it is needed
                 continue
             trouble = await self._swap(name, fresh, known, turned)
             if trouble:
@@ -208,6 +208,9 @@ class Reloader:
 
     async def _refused(self, built: Built, name: str) -> str:
         account = built.accounts[name]
+        if name in self._supervisor.windows:
+            self._tested[f"{account.partner}.integrations.{name}"] = "not tested: it is in maintenance"
+            return ""
         try:
             async with self._clock.timeout(TEST_SECONDS):
                 answer = await account.session.call(account.driver.test(account.options))
@@ -253,8 +256,8 @@ def tell_warnings(found: Iterable[Problem]) -> None:
 
 
 def _works_alike(one: PartnerConfig | None, other: PartnerConfig | None) -> bool:
-    """Do they differ in nothing but what deliveries are judged by, and names for people? Then its runs, calls and workers
-    need not be cut short."""
+    """Do they differ in nothing but what deliveries are judged by, names for people, and maintenance windows? Then its
+    runs, calls and workers need not be cut short."""
     return one == other or (one is not None and other is not None and _unjudged(one) == _unjudged(other))
 
 
@@ -262,8 +265,9 @@ def _unjudged(partner: PartnerConfig) -> PartnerConfig:
     judged = {"secrets": (), "tolerance": None, "url": None, "per_second": 1}
     integrations = {
         name: one.model_copy(
-            update={"company": ""} | ({} if one.webhook is None else {"webhook": one.webhook.model_copy(update=judged)})
+            update={"company": "", "maintenance": ()}
+            | ({} if one.webhook is None else {"webhook": one.webhook.model_copy(update=judged)})
         )
         for name, one in partner.integrations.items()
     }
-    return partner.model_copy(update={"integrations": integrations})
+    return partner.model_copy(update={"integrations": integrations, "maintenance": ()})

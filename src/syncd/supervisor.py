@@ -18,6 +18,7 @@ from syncd.clock import Clock
 from syncd.config import Config, PartnerConfig
 from syncd.errors import StoreError, SyncdError
 from syncd.holds import in_force
+from syncd.maintaining import shut
 from syncd.secrets import Ref
 from syncd.store import Control
 from syncd.sync.runner import Runner
@@ -46,6 +47,8 @@ class Supervisor:
         self._clock = clock
         self._tasks = tasks
         self._pauses: Mapping[str, Control] = {}
+        self.windows: Mapping[str, Control] = {}
+        """By integration: the maintenance that it is in."""
         self._orders: Sequence[Control] = ()
         self._swapping = anyio.Lock()
         self._draining = False
@@ -111,9 +114,11 @@ class Supervisor:
         self.running.clear()
         return in_time
 
-    def set_pauses(self, controls: Mapping[str, Control]) -> None:
-        self._pauses = controls
+    def set_pauses(self, controls: Mapping[str, Control], windows: Mapping[str, Control]) -> None:
+        """Let exactly these pauses be in force, and nothing leave of the integrations that are in maintenance."""
+        self._pauses, self.windows = controls, windows
         for running in self.running.values():
+            shut(running.built.accounts.values(), windows)
             running.runner.set_pauses(controls)
 
     def set_holds(self, orders: Sequence[Control]) -> None:
@@ -170,6 +175,7 @@ class Supervisor:
     async def _launch(self, name: str, built: Built) -> None:
         built.adopt()
         self._hold(built)
+        shut(built.accounts.values(), self.windows)
         await self._open(name, built)
         runner = self._builder.runner(built)
         runner.set_pauses(self._pauses)

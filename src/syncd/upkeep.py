@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import anyio
 import structlog
 
-from syncd import metrics
+from syncd import maintaining, metrics
 from syncd.clock import Clock
 from syncd.config import Config, RetentionConfig
 from syncd.engine import Engine
@@ -19,7 +19,7 @@ from syncd.gauges import CHECK_SECONDS, Gauges
 from syncd.history.changes import REFRESH_SECONDS
 from syncd.model import Lane
 from syncd.sdnotify import Notifier
-from syncd.store import OUTBOX, PAUSE, WISHES, Retention, Store
+from syncd.store import OUTBOX, PAUSE, WISHES, Control, Retention, Store
 from syncd.store.prune import RULES
 from syncd.store.scribe import INBOX
 from syncd.supervisor import Supervisor
@@ -63,6 +63,8 @@ class Upkeep:
         self._clock = clock
         self._config = config
         self._wished = anyio.Event()
+        self._active: Sequence[Control] = ()
+        self._windows: Mapping[str, Control] = {}
         self._gauges = Gauges()
         self._probed: dict[str, tuple[int, float]] = {}
         self._pruned_on: datetime | None = None
@@ -75,6 +77,10 @@ class Upkeep:
         await self._store.listen(OUTBOX, self._came)
         await self._store.listen(INBOX, self._came)
         await self._take_controls()
+
+    def look(self) -> None:
+        """The configuration is another one: see at once what is held now."""
+        self._wished.set()
 
     async def run(self) -> None:
         async with anyio.create_task_group() as loops:
@@ -126,17 +132,31 @@ class Upkeep:
 
     async def _take_controls(self) -> float:
         """Have what people ordered obeyed; returns the seconds until the next look: an order ends when it was said to."""
+        windows = self._maintain()
         await self._store.controls.end(PAUSE, action="pause_ended")
         active = await self._store.controls.active()
-        pauses = [control for control in active if control.kind == PAUSE]
-        self._supervisor.set_pauses(
-            {control.integration + (f"/{control.resource}" if control.resource else ""): control for control in pauses}
-        )
+        self._obey(active, windows)
+        await maintaining.note(self._store, self._accounts(), active, windows)
         self._supervisor.set_holds(active)
         await self._engine.breakers.carry_out(active)
         now = self._clock.now()
-        ends = [(one.until - now).total_seconds() for one in active if one.until is not None]
-        return min([CONTROLS_SECONDS, *(max(seconds, SOON_SECONDS) for seconds in ends)])
+        turns = [one.until for one in (*active, *windows.values())] + [maintaining.next_turn(self._config(), now)]
+        soon = [(turn - now).total_seconds() for turn in turns if turn is not None]
+        return min([CONTROLS_SECONDS, *(max(seconds, SOON_SECONDS) for seconds in soon)])
+
+    def _maintain(self) -> dict[str, Control]:
+        """Have the maintenance windows obeyed that are open, also while the database is away: they are in the files."""
+        now = self._clock.now()
+        windows = maintaining.in_force(self._config(), now)
+        if windows != self._windows:
+            self._obey([one for one in self._active if one.lasts(now)], windows)
+        return windows
+
+    def _obey(self, active: Sequence[Control], windows: Mapping[str, Control]) -> None:
+        self._active, self._windows = active, windows
+        held = maintaining.pauses(active, windows)
+        self._supervisor.set_pauses(held, windows)
+        maintaining.measure(self._accounts(), held, windows)
 
     def _accounts(self) -> list[Account]:
         return [account for one in self._supervisor.running.values() for account in one.runner.accounts.values()]
@@ -177,6 +197,8 @@ class Upkeep:
                     probes.start_soon(self._probe_one, account)
 
     def _may_probe(self, account: Account, quiet_seconds: float) -> bool:
+        if account.session.shut is not None:
+            return False
         state, _ = account.health.judge(account.gate.view(), self._clock.now(), account.all_needs)
         test = account.driver.spec.test
         every = _probe_seconds(account)

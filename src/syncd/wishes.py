@@ -15,7 +15,7 @@ from syncd.server.ports import Progress, ReconcileReport, TestReport
 from syncd.server.trial import rights_beside, told
 from syncd.store import PAUSE, NewTask, Store
 from syncd.supervisor import Supervisor
-from syncd.sync.account import Account, running_here
+from syncd.sync.account import Account, not_in_maintenance, running_here
 from syncd.sync.rotating import refusal_over
 from syncd.sync.troubles import explain_error
 
@@ -70,6 +70,7 @@ class Wishes:
 
     async def test(self, integration: str) -> TestReport:
         account = self._account(integration)
+        not_in_maintenance(account)
         try:
             with drivers.asking(account.driver.spec.name, "asked for a call that tries the credential"):
                 response = await account.session.call(account.driver.test(account.options), lane=Lane.HIGH)

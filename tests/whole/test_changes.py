@@ -18,8 +18,9 @@ KEY, OTHER_KEY = "acme-key-000111222", "acme-key-333444555"
 
 
 class Stage:
-    def __init__(self, daemon: Daemon, partner: Growing, secret: Path) -> None:
+    def __init__(self, daemon: Daemon, partner: Growing, secret: Path, rows: Rows) -> None:
         self.daemon = daemon
+        self.rows = rows
         self.partner = partner
         self.secret = secret
 
@@ -42,7 +43,7 @@ async def stage(tmp_path: Path, database: str, rows: Rows) -> AsyncIterator[Stag
     files = {"plain": growing_partner(await partner.start(), "acme", {"file": str(secret)})}
     try:
         async with Daemon(tmp_path, database, files) as daemon:
-            yield Stage(daemon, partner, secret)
+            yield Stage(daemon, partner, secret, rows)
     finally:
         await partner.stop()
 
@@ -99,6 +100,55 @@ async def test_a_day_of_an_operator_is_told_line_by_line(stage: Stage):
     texts = await stage.texts()
     assert any(text.endswith("SIGTERM") and " stopped on " in text for text in texts)
     assert " started again on " in texts[-1]
+
+
+async def test_in_a_maintenance_window_no_call_leaves_and_what_waited_follows(stage: Stage):
+    daemon, partner = stage.daemon, stage.partner
+
+    async def state() -> str:
+        return str((await daemon.integration("acme"))["state"])
+
+    began = datetime.now(UTC) - timedelta(minutes=2)
+    window = {"cron": f"{began.minute} {began.hour} * * *", "for": "30m", "reason": "they move house"}
+    daemon.write_partner("plain", daemon_file(stage, every="1s") | {"maintenance": [window]})
+    code, out, _ = await daemon.cli("reload", "--wait")
+    assert code == 0
+    assert "plain.maintenance: (not set) → {cron: " in out, out
+
+    async def maintained() -> bool:
+        return await state() == "paused"
+
+    await daemon.until(maintained, seconds=15)
+    told = (await daemon.integration("acme"))["explanation"]
+    assert (told["code"], told["action"]) == ("maintenance", "nothing to do")
+    assert told["reason"].endswith("UTC: they move house")
+    assert await daemon.metric('syncd_maintenance{integration="acme"}') == 1
+    calls = partner.calls.total()
+    new = partner.add()
+    code, _, err = await daemon.cli("credential", "test", "acme")
+    assert code != 0
+    assert "in maintenance until" in err
+    status, _ = await daemon.post("sync", {"integration": "acme"})
+    assert status == 202, "a wish is a row: it waits"
+    await asyncio.sleep(2.5)
+    assert partner.calls.total() == calls
+    _, out, err = await daemon.cli("check")
+    assert "they move house; open now, until" in out + err
+    conditions = [one["code"] for one in (await daemon.status())["conditions"] if one["integration"] == "acme"]
+    assert conditions == ["maintenance"]
+
+    daemon.write_partner("plain", daemon_file(stage, every="1s"))
+    assert (await daemon.cli("reload", "--wait"))[0] == 0
+
+    async def arrived() -> bool:
+        return new in await stage.rows.live("acme", "items")
+
+    await daemon.until(arrived, seconds=20)
+    assert await daemon.metric('syncd_maintenance{integration="acme"}') == 0
+    texts = [one["text"] for one in await stage.told("acme") if one["kind"] == "maintenance"]
+    assert len(texts) == 2
+    assert texts[0].startswith("maintenance began: they move house, until ")
+    assert texts[1] == "maintenance ended: they move house"
 
 
 def daemon_file(stage: Stage, every: str) -> dict[str, Any]:

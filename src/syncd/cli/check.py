@@ -14,7 +14,7 @@ from syncd.cli.output import paint, plural, result, result_json, say
 
 if TYPE_CHECKING:
     from syncd.cli.probes import Finding
-    from syncd.config import Loaded, Problem
+    from syncd.config import Config, Loaded, Problem
 
 
 @click.command(short_help="Check the configuration, at three depths.")
@@ -97,6 +97,27 @@ def _print(directory: Path, loaded: Loaded, form: str, bad: bool) -> None:
         f"{paint('✓', 'green', err=True)} {directory}: {plural(len(loaded.config.partners), 'partner')}, "
         f"{plural(len(integrations), 'integration')}"
     )
+    for line in _maintenance(loaded.config):
+        say(line)
+
+
+def _maintenance(config: Config) -> list[str]:
+    """Each maintenance window in words: whether it is the one that was meant is easier to see so."""
+    from syncd.clock import SystemClock
+
+    now = SystemClock().now()
+    found = [(name, window) for name, partner in config.partners.items() for window in partner.maintenance]
+    found += [(name, window) for name, (_, one) in config.integrations.items() for window in one.maintenance]
+    lines = []
+    for name, window in found:
+        upcoming = window.next_after(now)
+        when = f"; next {upcoming:%Y-%m-%d %H:%M} UTC" if upcoming is not None else ""
+        said = f": {window.reason}" if window.reason else ""
+        opened = window.open_at(now)
+        if opened is not None:
+            when = f"; open now, until {opened.until:%Y-%m-%d %H:%M} UTC"
+        lines.append(f"  {name}: maintenance {window.sentence}{said}{when}")
+    return lines
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:

@@ -10,7 +10,7 @@ from syncd.client.kinds import AuthFacts, build
 from syncd.client.recent import CLASSES, SPANS, Recent, percentile
 from syncd.client.stats import CallStats
 from syncd.client.transport import USER_AGENT, PartnerTransport, Sink, Timeouts, checked_header
-from syncd.client.trip import Judging, Patience
+from syncd.client.trip import Judging, Patience, Shut
 
 __all__ = [
     "CLASSES",
@@ -29,6 +29,7 @@ __all__ = [
     "Recent",
     "Secrets",
     "Session",
+    "Shut",
     "Sign",
     "Signable",
     "Signature",

@@ -24,9 +24,9 @@ from syncd.client.stats import CallStats
 from syncd.client.teller import CUT, Teller
 from syncd.client.token_call import TokenCaller
 from syncd.client.transport import Answer, LostError, Outgoing, PartnerTransport, Sink
-from syncd.client.trip import AgainError, Judging, Leaving, Patience, Trip, route_of
+from syncd.client.trip import AgainError, Judging, Leaving, Patience, Shut, Trip, route_of
 from syncd.errors import AuthError, PartnerError, RateLimitError, RejectedError, SyncdError, TransientError
-from syncd.limits import Gate, Slot
+from syncd.limits import Gate, OverBudgetError, Slot
 from syncd.limits.backoff import BackoffPolicy, RetryBudget, retrying
 from syncd.limits.dialects import STANDARD, LimitDialect
 from syncd.model import Lane, Request, Response
@@ -67,6 +67,8 @@ class Session:
         self.addresses = Addresses(base_url, origins, homes)
         self.auth = auth or Auth()
         self.patience = patience or Patience()
+        self.shut: Shut | None = None
+        """Until when nothing is sent, whoever asks, and why."""
         self.spent = CallStats()
         """Everything this session ever cost."""
         self.pace = Pace()
@@ -211,6 +213,8 @@ class Session:
         """Through gate and auth to one answer. Errors are returned, so that nothing foreign hangs on to them."""
         request, home = trip.request, trip.target.home
         trip.answered = None
+        if (refused := self._shut()) is not None:
+            return None, refused
         if trip.left <= 0:
             return None, TransientError("the deadline passed before the call could be sent", breaks=False)
         answer: Answer | None = None
@@ -240,6 +244,8 @@ class Session:
             ) as slot:
                 asked = None
                 self._waited(trip, slot.waited_seconds)
+                if (refused := self._shut()) is not None:  # since it came to stand in line
+                    raise refused
                 if home:
                     mark = self.auth.stamp(out, self.clock.now())
                 if trip.leaving is not None:
@@ -263,6 +269,11 @@ class Session:
         if error is None and response.status_code in REDIRECTS and "location" in response.headers:
             return None, self._recovery.redirected(trip, response)
         return (response, None) if error is None else (None, error)
+
+    def _shut(self) -> OverBudgetError | None:
+        if self.shut is None or self.clock.now() >= self.shut.until:
+            return None
+        return OverBudgetError(f"nothing is sent: {self.shut.reason}", retry_at=self.shut.until)
 
     def _waited(self, trip: Trip, seconds: float) -> None:
         trip.stats.waited_seconds += seconds

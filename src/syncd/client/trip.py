@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
 from syncd.client.addresses import Target
@@ -37,6 +38,14 @@ class Patience:
     """So many times may one call be told that the partner counts too many."""
     hops: int = 3
     """Redirects followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """Nothing may leave until then, and why."""
+
+    until: datetime
+    reason: str
 
 
 class Trip:

@@ -157,6 +157,9 @@ def _written(value: Any, path: str, show: Any = None) -> Iterator[tuple[str, Any
 
 def _item(value: Any) -> Any:
     """One of a list as it would be written; null and empty ones too, which alone are nothing that anybody wrote."""
+    if isinstance(value, BaseModel) and not isinstance(value, (Ref, TierConfig)):
+        pairs = [f"{place.removeprefix('.')}: {text}" for place, text in _written(value, "")]
+        return f"{{{', '.join(pairs)}}}"
     return value if isinstance(value, str) else next((text for _, text in _written(value, "")), _plain(value))
 
 

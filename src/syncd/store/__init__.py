@@ -8,7 +8,7 @@ from syncd.store.backfills import Backfill
 from syncd.store.burying import NewDeadLetter
 from syncd.store.changes import CHANGES, Change
 from syncd.store.checkpoints import Stand
-from syncd.store.controls import BREAKER_HOLD, BREAKER_RESET, CONFIRM_DELETIONS, PAUSE, Control
+from syncd.store.controls import BREAKER_HOLD, BREAKER_RESET, CONFIRM_DELETIONS, MAINTENANCE, PAUSE, Control
 from syncd.store.credentials import CredentialNote
 from syncd.store.database import KeyUsedError
 from syncd.store.dead_letters import DeadLetter, Selection, Trouble
@@ -45,6 +45,7 @@ __all__ = [
     "CONFIRM_DELETIONS",
     "KILLED",
     "OUTBOX",
+    "MAINTENANCE",
     "PAUSE",
     "POISON",
     "PULL",

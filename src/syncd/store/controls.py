@@ -14,6 +14,8 @@ from syncd.store.database import Database
 from syncd.store.tasks import WISHES
 
 PAUSE = "pause"
+MAINTENANCE = "maintenance"
+"""A window of the configuration that is open: noted here, so that its begin and end are told once."""
 BREAKER_HOLD = "breaker_hold"
 BREAKER_RESET = "breaker_reset"
 CONFIRM_DELETIONS = "confirm_deletions"

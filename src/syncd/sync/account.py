@@ -185,6 +185,14 @@ def asked(accounts: Iterable[Account], name: str) -> Account:
     """
     account = running_here(accounts, name)
     _ = account.fence
+    not_in_maintenance(account)
     if account.health.paused is not None:
         raise RejectedError(f"{name} is paused", hint=f"syncd resume {name}")
     return account
+
+
+def not_in_maintenance(account: Account) -> None:
+    """Raises RejectedError where nothing may be sent at all, whoever asks."""
+    paused = account.health.paused
+    if paused is not None and paused.code == "maintenance":
+        raise RejectedError(f"{account.name} is {paused.reason}", hint="nothing is sent meanwhile; it ends by itself")

@@ -16,10 +16,10 @@ import structlog
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import OwnershipError, StoreError
-from syncd.explain import Explanation
+from syncd.explain import NOTHING_TO_DO, Explanation
 from syncd.limits import MANY
 from syncd.model import Lane
-from syncd.store import Control, Store, Task
+from syncd.store import MAINTENANCE, Control, Store, Task
 from syncd.sync.account import Account
 from syncd.sync.careful import DEATHS
 from syncd.sync.decide import RetryPolicy
@@ -107,11 +107,24 @@ class Runner:
 
     def set_pauses(self, controls: Mapping[str, Control]) -> None:
         """Take over the pauses now in force; a unit let go is looked at again at once."""
+        before = self.paused
         self.paused = {key: held for key, held in controls.items() if key.split("/")[0] in self.accounts}
         for name, account in self.accounts.items():
-            held = self.paused.get(name)
+            held, was = self.paused.get(name), before.get(name)
+            if was is not None and was.kind == MAINTENANCE and held is None:
+                self._come_back(account)
             account.health.paused = _paused_explanation(name, held) if held is not None else None
         self.wake()
+
+    def _come_back(self, account: Account) -> None:
+        """A maintenance is over: what became due meanwhile runs once, not all in one moment, with a budget that grows."""
+        now = self._clock.now()
+        for unit in self.units.values():
+            if unit.integration == account.name and unit.due(now):
+                unit.barred = True
+        if account.ownership.held:
+            account.gate.ramp()
+        log.info("maintenance_ended", partner=self.partner, integration=account.name)
 
     def is_paused(self, integration: str, resource: str) -> bool:
         return self.why_paused(integration, resource) is not None
@@ -307,6 +320,14 @@ class Runner:
 
 def _paused_explanation(name: str, held: Control) -> Explanation:
     until = f" until {held.until:%Y-%m-%d %H:%M} UTC" if held.until is not None else ""
+    if held.kind == MAINTENANCE:
+        return Explanation(
+            "maintenance",
+            f"in maintenance{until}" + (f": {held.why}" if held.why else ""),
+            since=held.set_at,
+            cause="a window in its file; webhooks are stored meanwhile",
+            action=NOTHING_TO_DO,
+        )
     return Explanation(
         "paused",
         f"paused by {held.who}{until}: {held.why}",
