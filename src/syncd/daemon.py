@@ -20,13 +20,15 @@ from aiohttp import web
 from anyio.abc import TaskGroup
 
 from syncd import __version__, drivers, log, metrics, runbooks
+from syncd.alerts.delivery import Receiver
+from syncd.alerts.push import Pusher
 from syncd.build import Builder
 from syncd.clock import Clock, SystemClock
 from syncd.config import Config, load, main_file
 from syncd.engine import Engine
 from syncd.errors import ConfigError, SchemaError, StoreError, SyncdError
 from syncd.memory import Keeper, MemoryView, Trace, found
-from syncd.opening import OpenedStore, open_store
+from syncd.opening import OpenedStore, key_ring, open_store
 from syncd.pulse import WORK_STUCK_SECONDS, Pulse
 from syncd.receivers import Receivers
 from syncd.rehearsal import Stage
@@ -138,6 +140,14 @@ class Daemon:
             state_directory=options.state_directory,
         )
         self.engine.own.ask(self._memory.trouble)
+        self._pusher = Pusher(
+            config=lambda: self._config.alerts,
+            receiver=lambda: Receiver.of(self._config.alerts, self._vault),
+            conditions=lambda: self.engine.conditions.current,
+            clock=self.clock,
+            directory=lambda: options.state_directory or self._config.state_directory,
+        )
+        self.engine.own.ask(self._pusher.trouble)
 
     @property
     def store(self) -> Store | None:
@@ -173,6 +183,7 @@ class Daemon:
             await everything.start(server.run)
             everything.start_soon(self._pulse.run, name="pulse")
             everything.start_soon(self.engine.keep_watch, name="watch")
+            everything.start_soon(self._pusher.run, name="alerts")
             everything.start_soon(self._memory_trace.run, name="memory trace")
             say.info(
                 "daemon_started",
@@ -394,12 +405,21 @@ class Daemon:
             finally:
                 self._notifier.ready()
             self._memory.use(found(self._config.memory.ceiling))
+            await self._take_keys()
             self.engine.own.reloaded(report)
             if self._upkeep is not None:
                 self._upkeep.look()
             action = "config_reloaded" if report.ok else "config_reload_failed"
             await self.engine.changes.note(who, action, after=noted(report))
         return report
+
+    async def _take_keys(self) -> None:
+        """The keys that seal, as they are in their file now. systemd hands its credentials over at a start only."""
+        state = self.options.state_directory or self._config.state_directory or Path("/var/lib/syncd")
+        try:
+            await self.engine.credentials.take_keys(key_ring(self._config, self._vault, state, self.environ))
+        except (SyncdError, OSError) as error:
+            say.warning("keys_not_taken_over", reason=str(error), action="syncd key rotate --check")
 
 
 async def run(options: Options) -> int:

@@ -106,7 +106,12 @@ class Engine:
             config=config, directory=directory, accounts=self._accounts, clock=clock, names=self.names
         )
         self.credentials = Credentials(
-            config=config, accounts=self._accounts, store=self._store, clock=clock, names=self.names
+            config=config,
+            accounts=self._accounts,
+            store=self._store,
+            clock=clock,
+            names=self.names,
+            sync=self.sync,
         )
         self.dry_runs = DryRuns(accounts=self._accounts, clock=clock, names=self.names)
         self.shown = Overview(

@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from aiohttp import web
 
+from syncd.clock import SystemClock
+from syncd.store import KeyRing, Store
 from tests.whole import warm
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.growing import Growing, growing_partner
@@ -224,3 +227,74 @@ async def test_a_key_is_rotated_refused_rolled_back_and_taken_up_again_after_kil
     assert (await place.audited())[-2:] == ["credential_set", "credential_set"]
     told = str(await place.rows.connection.fetch("SELECT before, after FROM syncd.audit_log"))
     assert not any(key in told + daemon.log() for key in (OLD, NEW, NEWER, NEWEST))
+
+
+@pytest.mark.timeout(120)
+async def test_a_sealing_key_is_rotated_under_a_running_daemon_whatever_is_killed(place: Place, database: str) -> None:
+    daemon, keys = place.daemon, place.daemon.folder / "state" / "syncd.key"
+    before = KeyRing.load_or_create(keys)
+    store = await Store.open(database, clock=SystemClock(), key_ring=before, pool_size=1, migrate=False)
+    for number in range(120):
+        await store.credentials.put("acme", f"kind {number:03}", {"n": str(number)}, expires_at=None, replaces=None)
+
+    async def rotate(*options: str) -> tuple[int, str]:
+        code, out, err = await daemon.cli("key", "rotate", *options)
+        secrets = [line.partition(":")[2] for line in keys.read_text().splitlines() if not line.startswith("#")]
+        assert not any(one in out + err for one in secrets)
+        return code, out + err
+
+    async def in_daemon() -> dict[str, Any]:
+        _, body = await daemon.get("/api/v1/keys", admin=True)
+        return dict(json.loads(body))
+
+    assert (await rotate("--check"))[0] == 0
+
+    # Killed before the new key seals: it is known, nothing is sealed with it.
+    held = await asyncpg.connect(database)
+    locked = held.transaction()
+    await locked.start()
+    await held.execute("LOCK TABLE syncd.leases IN ACCESS EXCLUSIVE MODE")
+    command = Command(daemon, "key", "rotate")
+    while "# next" not in keys.read_text():
+        await asyncio.sleep(0.02)
+    while len((await in_daemon())["ids"]) < 2:
+        await asyncio.sleep(0.05)
+    await command.kill()
+    await locked.rollback()
+    assert (await in_daemon())["current"] == before.current
+    assert await store.credentials.by_key() == {before.current: 120}
+    code, said = await rotate("--check")
+    assert code == 1
+    assert "under way" in said
+
+    # Killed while rows are sealed anew: some are, some are not, and all open.
+    locked = held.transaction()
+    await locked.start()
+    await held.execute("SELECT 1 FROM syncd.credentials WHERE kind = 'kind 070' FOR UPDATE")
+    command = Command(daemon, "key", "rotate")
+    while len(await store.credentials.by_key()) < 2 or (await store.credentials.by_key())[before.current] > 50:
+        await asyncio.sleep(0.02)
+    await command.kill()
+    await locked.rollback()
+    await held.close()
+    after = KeyRing.parse(keys.read_text())
+    assert after.current != before.current
+    rows = await store.credentials.by_key()
+    assert sum(rows.values()) == 120
+    assert rows[after.current] in (70, 71)  # the server may finish the statement that waited for the lock
+    store.credentials.use(after)
+    values = [await store.credentials.get("acme", f"kind {number:03}") for number in range(120)]
+    assert [one.value["n"] for one in values if one is not None] == [str(number) for number in range(120)]
+    assert (await in_daemon())["current"] == after.current
+    assert (await rotate("--forget-old"))[0] == 1
+
+    # The same command goes on; then the old key may go.
+    code, said = await rotate()
+    assert code == 0, said
+    assert await store.credentials.by_key() == {after.current: 120}
+    code, said = await rotate("--forget-old")
+    assert code == 0, said
+    assert KeyRing.parse(keys.read_text()).ids == (after.current,)
+    assert (await in_daemon())["ids"] == [after.current]
+    assert keys.stat().st_mode & 0o777 == 0o600
+    await store.aclose()

@@ -22,6 +22,7 @@ VERBS = {
     "top": "top:top",
     "changes": "changes:changes",
     "doctor": "doctor:doctor",
+    "verify": "verify:verify",
     "runbook": "runbook:runbook",
     "sync": "sync:sync",
     "plan": "plan:plan",
@@ -41,18 +42,21 @@ VERBS = {
     "webhook": "webhook:webhook",
     "dlq": "dlq:dlq",
     "credential": "credential:credential",
+    "key": "key:key",
     "migrate": "migrate:migrate",
     "schema": "schema:schema",
     "sim": "sim:sim",
     "new": "new:new",
-    "healthcheck": "healthcheck:healthcheck",
     "memory": "memory:memory",
+    "healthcheck": "healthcheck:healthcheck",
+    "alerts": "alerts:alerts",
+    "dashboards": "alerts:dashboards",
     "man": "man:man",
     "completion": "completion:completion",
 }
 """Verb -> file:name, in the order of `syncd --help`: first what a newcomer needs, then what an operator needs."""
 
-FAMILIES = frozenset({"schema", "push", "records", "dlq", "credential", "webhook"})
+FAMILIES = frozenset({"schema", "push", "records", "dlq", "credential", "key", "webhook"})
 
 
 class Root(click.Group):

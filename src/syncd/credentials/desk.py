@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -16,7 +16,7 @@ from syncd.errors import AuthError, ConfigError, RejectedError, SyncdError
 from syncd.secrets import Ref, Secret, Vault, fingerprint
 from syncd.server.ports import TestReport
 from syncd.server.trial import failed, told, trial
-from syncd.store import Store
+from syncd.store import KeyRing, Store
 from syncd.sync import replacing
 from syncd.sync.account import Account, running_here
 
@@ -37,7 +37,10 @@ class Credentials:
         store: Callable[[], Store],
         clock: Clock,
         names: Callable[[], Mapping[str, Sequence[str]]],
+        sync: Callable[..., Awaitable[list[int]]],
     ) -> None:
+        """`sync(integration, resource, None, who=...)` has a resource read now."""
+        self._sync = sync
         self._config = config
         self._accounts = accounts
         self._store = store
@@ -70,6 +73,29 @@ class Credentials:
             }  # fmt: skip
         return found
 
+    def keys(self) -> dict[str, Any]:
+        """See the desk. Raises StoreError."""
+        ring = self._store().credentials.ring
+        owner = next((account.ownership.owner for account in self._accounts()), None)
+        return {
+            "ids": list(ring.ids) if ring is not None else [],
+            "current": ring.current if ring is not None else None,
+            "owner": owner,
+        }
+
+    async def take_keys(self, ring: KeyRing) -> None:
+        """Seal and open with these from here on; not where a row could not be opened with them. Raises StoreError."""
+        credentials = self._store().credentials
+        lost = sorted(set(await credentials.by_key()) - set(ring.ids))
+        before = credentials.ring
+        if lost and before is not None and set(lost) & set(before.ids):
+            action = "put them back into the file of keys; syncd key rotate --check says what is sealed with which"
+            say.error("keys_not_taken_over", reason=f"rows are sealed with {', '.join(lost)}", action=action)
+            return
+        credentials.use(ring)
+        if before is None or (before.ids, before.current) != (ring.ids, ring.current):
+            say.info("keys_taken_over", keys=list(ring.ids), seals=ring.current)
+
     async def try_file(self, integration: str, name: str) -> TestReport:
         """See the desk. Raises ConfigError, OwnershipError."""
         account = self._asked(integration)
@@ -92,7 +118,12 @@ class Credentials:
     ) -> TestReport:
         """See the desk. Raises ConfigError, AuthError and what a call may raise."""
         account = self._asked(integration)
-        return await login(account, code, verifier, redirect, who=who, clock=self._clock)
+        report = await login(account, code, verifier, redirect, who=who, clock=self._clock)
+        if report.ok:  # what failed for want of it need not wait for its next turn
+            for resource, known in account.health.resources.items():
+                if known.trouble is not None and known.trouble.code == "auth-failed":
+                    await self._sync(integration, resource, None, who=who)
+        return report
 
     def _asked(self, integration: str) -> Account:
         account = running_here(self._accounts(), integration)

@@ -29,6 +29,10 @@ class CredentialsDesk(Protocol):
         what."""
         ...
 
+    def keys(self) -> dict[str, Any]:
+        """The ids of the sealing keys this process has, which of them seals, and its name in leases."""
+        ...
+
     async def try_file(self, integration: str, name: str) -> TestReport:
         """One cheap call with the secret that lies in NAME.new. Never raises for an answer."""
         ...
@@ -59,6 +63,7 @@ def routes(desk: CredentialsDesk) -> list[web.RouteDef]:
     api = _Api(desk)
     return [
         web.get(f"{PREFIX}/credentials", guarded(api.view)),
+        web.get(f"{PREFIX}/keys", guarded(api.keys)),
         web.post(f"{PREFIX}/credentials/try", guarded(api.try_file)),
         web.post(f"{PREFIX}/credentials/adopt", guarded(api.adopt)),
         web.post(f"{PREFIX}/credentials/undo", guarded(api.undo)),
@@ -76,6 +81,9 @@ class _Api:
         if name is not None:
             target_of(self._desk.names(), {"integration": name})
         return answer({"schema": "syncd.credentials-in-force/1", "integrations": await self._desk.view(name)})
+
+    async def keys(self, request: web.Request) -> web.Response:
+        return answer({"schema": "syncd.keys-in-use/1", **self._desk.keys()})
 
     async def try_file(self, request: web.Request) -> web.Response:
         said = await said_by(request)

@@ -174,26 +174,57 @@ class Credentials:
         )
         return [CredentialNote(**dict(each)) for each in found]
 
-    async def reseal(self) -> int:
-        """Move every credential to the ring's current key; returns how many moved. Versions stay."""
-        ring = self._keys()
-        moved = 0
-        for note in await self.list():
-            if note.key_id == ring.current:
-                continue
-            stored = await self.get(note.integration, note.kind)
-            if stored is None:
-                continue
-            key_id, ciphertext = ring.seal(note.integration, note.kind, stored.value)
-            moved += await self._database.execute(
-                "UPDATE syncd.credentials SET ciphertext = $3, key_id = $4 "
-                "WHERE integration = $1 AND kind = $2 AND version = $5",
-                note.integration,
-                note.kind,
-                ciphertext,
-                key_id,
-                stored.version,
+    @property
+    def ring(self) -> KeyRing | None:
+        """The keys in use; None: nothing can be sealed or opened."""
+        return self._ring
+
+    def use(self, ring: KeyRing) -> None:
+        """Seal and open with these keys from here on."""
+        self._ring = ring
+
+    async def by_key(self) -> dict[str, int]:
+        """How many rows are sealed with each key."""
+        found = await self._database.fetch("SELECT key_id, count(*) FROM syncd.credentials GROUP BY 1 ORDER BY 1")
+        return {each[0]: each[1] for each in found}
+
+    async def reseal(self, *, batch: int = 100) -> int:
+        """Move every credential to the ring's current key; returns how many moved. Versions stay.
+
+        A batch at a time, a row a statement, each only if it is still the one that was read: whoever stores a newer one
+        meanwhile wins, whoever is killed goes on, and several may do it at once. Raises SealError for one that does not open,
+        once all others were moved.
+        """
+        ring, moved = self._keys(), 0
+        after, failed = ("", ""), None
+        while True:
+            found = await self._database.fetch(
+                "SELECT integration, kind, ciphertext, key_id, version FROM syncd.credentials "
+                "WHERE key_id <> $1 AND (integration, kind) > ($2, $3) ORDER BY 1, 2 LIMIT $4",
+                ring.current,
+                *after,
+                batch,
             )
+            if not found:
+                break
+            for row in found:
+                after = row["integration"], row["kind"]
+                try:
+                    value = ring.open(*after, row["key_id"], row["ciphertext"])
+                except SealError as error:
+                    failed = failed or error
+                    continue
+                moved += await self._database.execute(
+                    "UPDATE syncd.credentials SET ciphertext = $3, key_id = $4 "
+                    "WHERE integration = $1 AND kind = $2 AND version = $5 AND key_id = $6",
+                    *after,
+                    ring.seal(*after, value)[1],
+                    ring.current,
+                    row["version"],
+                    row["key_id"],
+                )
+        if failed is not None:
+            raise failed
         return moved
 
     def _keys(self) -> KeyRing:

@@ -49,6 +49,11 @@ class Ownership:
         """Called when the lease is gone although we wanted it."""
 
     @property
+    def owner(self) -> str:
+        """Who we are, as leases name us."""
+        return self._owner
+
+    @property
     def held(self) -> bool:
         return self._fence is not None and self._clock.monotonic() < self._good_until
 

@@ -43,6 +43,8 @@ class Simulator(Account):
     name: ClassVar[str]
     base_path: ClassVar[str] = "/v1"
     token_route: ClassVar[str] = ""
+    consent_route: ClassVar[str] = ""
+    """The page where a person allows it (see `consent.py`)."""
     credentials: ClassVar[Mapping[str, str]] = {}
     """By the name of a credential in an integration's file: the option that has what is accepted."""
     id_field: ClassVar[str] = "id"
@@ -137,7 +139,9 @@ class Simulator(Account):
 
     def budget(self, method: str, route: str) -> str:
         """`read`, `write`, or `token`, which spends from no account-wide tier."""
-        return "token" if self.token_route and route == self.token_route else ("read" if method == "GET" else "write")
+        if route and route in (self.token_route, self.consent_route):
+            return "token"
+        return "read" if method == "GET" else "write"
 
     def sign(self, target: Target, body: bytes, message_id: str) -> Mapping[str, str]:
         """Headers of one webhook delivery."""

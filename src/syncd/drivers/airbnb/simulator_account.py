@@ -13,6 +13,7 @@ from aiohttp import web
 from syncd.drivers.airbnb.simulator_data import Mint, build
 from syncd.testing.base import Answer, Call, Route, Simulator
 from syncd.testing.collection import Raw, World
+from syncd.testing.consent import Consents
 from syncd.testing.dice import Dice
 from syncd.testing.limits_server import Refusal, Seats, Tier
 
@@ -26,9 +27,11 @@ class AirbnbAccount(Simulator):
     name = "airbnb"
     base_path = "/v2"
     token_route = "/v2/oauth2/authorizations"  # noqa: S105 - a path
+    consent_route = "/oauth2/auth"
     id_field = "id_str"
     mutable = ("listings", "reservations", "threads")
     routes: ClassVar[tuple[Route, ...]] = (
+        ("GET", "/oauth2/auth", "consent"),
         ("POST", "/v2/oauth2/authorizations", "token"),
         ("GET", "/v2/oauth2/authorizations/{token}", "token_tested"),
         ("DELETE", "/v2/oauth2/authorizations/{token}", "token_revoked"),
@@ -53,6 +56,7 @@ class AirbnbAccount(Simulator):
         super().__init__(**options)
         self.secrets[str(self.options["client_secret"])] = None
         self.refresh = {str(self.options["refresh_token"])}
+        self.consents = Consents(self.clock, self.dice, client_id=str(self.options["client_id"]), typed=False)
 
     def defaults(self) -> dict[str, Any]:
         return {
@@ -103,6 +107,10 @@ class AirbnbAccount(Simulator):
     def _granted(self, call: Call, answer: Raw) -> web.Response:
         return self.reply(answer if call.query.get("_unwrapped") == "true" else {"oauth2_authorization": answer})
 
+    def consent(self, call: Call) -> web.Response:
+        """The host allows the application; `consents.denies`: not."""
+        return self.consents.page(call)
+
     def token(self, call: Call) -> web.Response:
         """A code or a refresh token in a JSON body; nothing there is called a grant type."""
         secret = self._client(call)
@@ -112,8 +120,9 @@ class AirbnbAccount(Simulator):
             given = None
         if call.request.content_type != "application/json" or not isinstance(given, dict) or "grant_type" in given:
             return self.reply({"status": 400, "error": "Invalid Request"}, 400)
-        fresh = given.get("code") == self.options["code"] or given.get("reset_refresh_token") == 1
-        if given.get("code") != self.options["code"] and given.get("refresh_token") not in self.refresh:
+        allowed = given.get("code") == self.options["code"] or self.consents.spend(given, redirect=False)
+        fresh = allowed or given.get("reset_refresh_token") == 1
+        if not allowed and given.get("refresh_token") not in self.refresh:
             self.counters.count("token_refusals")
             return self.failure(404, call)
         self.counters.count("tokens_issued")

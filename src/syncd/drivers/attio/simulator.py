@@ -20,10 +20,11 @@ TASK_CHANGES = {"deadline_at", "is_completed", "linked_records", "assignees"}
 
 
 class AttioSimulator(AttioTalk):
-    """Options: `token`, `scopes` (space separated), `score_limit` (sum in 10 s), `score_per_query`, `query_budget` (what
-    POST queries count as: read or write), `max_page`, `merge_seconds` (how long originals say merge_in_progress),
-    `custom_objects` ({slug: count}), `history` (days of data), and counts of people, companies, deals, entries (of the
-    list sales_pipeline, resource `entries:sales_pipeline`), tasks, notes, workspace_members."""
+    """Options: `token`, `client_id`, `client_secret` (of an app), `scopes` (space separated), `score_limit` (sum in 10
+    s), `score_per_query`, `query_budget` (what POST queries count as: read or write), `max_page`, `merge_seconds` (how
+    long originals say merge_in_progress), `custom_objects` ({slug: count}), `history` (days of data), and counts of
+    people, companies, deals, entries (of the list sales_pipeline, resource `entries:sales_pipeline`), tasks, notes,
+    workspace_members."""
 
     routes: ClassVar[tuple[Route, ...]] = (
         *AttioTalk.routes,

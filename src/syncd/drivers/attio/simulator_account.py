@@ -8,12 +8,14 @@ import math
 from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from syncd.drivers.attio.simulator_data import NOUNS, Attribute, Mint, Schema, build, stamp
 from syncd.testing.base import Answer, Call, Route, Simulator
 from syncd.testing.collection import Raw, World
+from syncd.testing.consent import Consents
 from syncd.testing.dice import Dice
 from syncd.testing.limits_server import Refusal, Seats, Tier, budget, never
 
@@ -40,9 +42,13 @@ class AttioAccount(Simulator):
 
     name = "attio"
     base_path = "/v2"
+    token_route = "/oauth/token"  # noqa: S105 - a path
+    consent_route = "/authorize"
     mutable = ("people", "companies", "deals", "tasks", "notes", "entries:sales_pipeline")
     routes: ClassVar[tuple[Route, ...]] = (
         ("GET", "/v2/self", "whoami"),
+        ("GET", "/authorize", "consent"),
+        ("POST", "/oauth/token", "token"),
         ("GET", "/v2/objects", "objects"),
         ("GET", "/v2/objects/{object}", "object_one"),
         ("GET", "/v2/objects/{object}/attributes", "attributes"),
@@ -58,9 +64,17 @@ class AttioAccount(Simulator):
 
     credentials: ClassVar[Mapping[str, str]] = {"token": "token"}
 
+    def __init__(self, **options: Any) -> None:
+        self.issued: set[str] = set()
+        """Access tokens that apps were given."""
+        super().__init__(**options)
+        self.consents = Consents(self.clock, self.dice, client_id=str(self.options["client_id"]))
+
     def defaults(self) -> dict[str, Any]:
         return {
             "token": "simulated-attio-token",
+            "client_id": "simulated-client",
+            "client_secret": "simulated-secret",
             "scopes": SCOPES,
             "score_limit": 50_000,
             "score_per_query": 25_000,
@@ -86,6 +100,8 @@ class AttioAccount(Simulator):
         ], []
 
     def budget(self, method: str, route: str) -> str:
+        if route in (self.token_route, self.consent_route):
+            return "token"
         if method == "GET":
             return "read"
         return str(self.options["query_budget"]) if route.endswith("/query") else "write"
@@ -141,7 +157,7 @@ class AttioAccount(Simulator):
         return given if scheme.lower() == "bearer" else ""
 
     def _known(self, token: str) -> bool:
-        return hmac.compare_digest(token.encode(), str(self.options["token"]).encode())
+        return token in self.issued or hmac.compare_digest(token.encode(), str(self.options["token"]).encode())
 
     def authorise(self, call: Call) -> web.Response | None:
         if call.route == "/v2/self":
@@ -157,6 +173,23 @@ class AttioAccount(Simulator):
                 text = f"The token lacks the scope {area}:{level if not number else 'read'}."
                 return self.error(403, "insufficient_scopes", text, "auth_error")
         return None
+
+    def consent(self, call: Call) -> web.Response:
+        """Somebody of the workspace allows the app: its scopes are set there, and no `scope` is asked for."""
+        return self.consents.page(call)
+
+    def token(self, call: Call) -> web.Response:
+        """A code for an access token without an end; nothing refreshes it. A form, as public connectors send it."""
+        given = dict(parse_qsl(call.body.decode("utf-8", "replace")))
+        known = (str(self.options["client_id"]), str(self.options["client_secret"]))
+        shown = (given.get("client_id"), given.get("client_secret"))
+        if shown != known or given.get("grant_type") != "authorization_code":
+            return self.reply({"error": "invalid_client"}, 401)
+        if not self.consents.spend(given, redirect=False):
+            return self.reply({"error": "invalid_grant"}, 400)
+        self.counters.count("tokens_issued")
+        self.issued.add(access := f"attio-{self.dice.code(32)}")
+        return self.reply({"access_token": access, "token_type": "Bearer"})
 
     def whoami(self, call: Call) -> web.Response:
         """200 and `active: false` for an unknown token, 400 for none."""

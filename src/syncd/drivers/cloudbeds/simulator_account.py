@@ -13,11 +13,13 @@ from syncd.drivers.cloudbeds.simulator_data import RESOURCES, Mint, altered, bui
 from syncd.drivers.cloudbeds.simulator_house import local_text, utc_text
 from syncd.testing.base import Answer, Call, Route, Simulator
 from syncd.testing.collection import Collection, Entry, Raw, World
+from syncd.testing.consent import Consents
 from syncd.testing.dice import Dice
 from syncd.testing.limits_server import Refusal, Seats, Tier, everything
 
 DENIED = {"error": "access_denied", "message": "The resource owner or authorization server denied the request."}
 EXPIRED = {"success": False, "message": "Access token is invalid or has expired."}
+EXPIRED_CODE = {"error": "server_error", "error_description": "The authorization code is invalid or has expired."}
 NO_PROPERTY = 'Please specify "propertyID" parameter for this call'
 WRONG_PROPERTY = "None of the included property id's match the access_token user's property id"
 NOT_AVAILABLE = {"error": "access_denied", "message": "Application is not available to be connected."}
@@ -35,10 +37,12 @@ class CloudbedsAccount(Simulator):
     name = "cloudbeds"
     base_path = "/api/v1.3"
     token_route = "/api/v1.3/access_token"  # noqa: S105 - a path
+    consent_route = "/api/v1.3/oauth"
     mutable = ("reservations", "guests", "housekeeping", "room_blocks")
     credentials: ClassVar[Mapping[str, str]] = {"api_key": "api_key"}
     routes: ClassVar[tuple[Route, ...]] = (
         ("POST", "/api/v1.3/access_token", "token"),
+        ("GET", "/api/v1.3/oauth", "consent"),
         ("GET", "/api/v1.3/oauth/metadata", "metadata"),
         ("GET", "/api/v1.3/userinfo", "userinfo"),
     )
@@ -63,6 +67,7 @@ class CloudbedsAccount(Simulator):
         """Properties that were cancelled, or that disconnected the application."""
         super().__init__(**options)
         self.refresh = str(self.options["refresh_token"])
+        self.consents = Consents(self.clock, self.dice, client_id=str(self.options["client_id"]))
         self.deliveries.timeout_seconds = ANSWER_SECONDS
         if options.get("retry_seconds") is None:
             self.deliveries.retry_seconds = TRIES
@@ -183,11 +188,21 @@ class CloudbedsAccount(Simulator):
             return self.reply(DENIED, 401)
         return self.reply(EXPIRED, 401) if self.clock.monotonic() >= ends else None
 
+    def consent(self, call: Call) -> web.Response:
+        """A property's user allows the application; `consents.denies`: not."""
+        return self.consents.page(call)
+
     def token(self, call: Call) -> web.Response:
-        """Only the refresh: consent needs a person. Each use replaces the token; a second one beside it spoils both."""
+        """A code, or a refresh token: each use replaces it; a second one beside it spoils both."""
         given, now = form(call), self.clock.monotonic()
         known = (str(self.options["client_id"]), str(self.options["client_secret"]))
-        if given.get("grant_type") != "refresh_token" or (given.get("client_id"), given.get("client_secret")) != known:
+        if (given.get("client_id"), given.get("client_secret")) != known:
+            return self.reply(DENIED, 401)
+        if given.get("grant_type") == "authorization_code":
+            if not self.consents.spend(given):
+                return self.reply(EXPIRED_CODE, 401)
+            return self._granted(now)
+        if given.get("grant_type") != "refresh_token":
             return self.reply(DENIED, 401)
         told = given.get("refresh_token", "")
         if told != self.refresh:
@@ -197,6 +212,9 @@ class CloudbedsAccount(Simulator):
                 self.counters.count("parallel_refreshes")
             return self.reply({"error": "invalid_request", "message": "The refresh token is invalid."}, 400)
         self.used[told] = now
+        return self._granted(now)
+
+    def _granted(self, now: float) -> web.Response:
         self.counters.count("tokens_issued")
         self.refresh = f"refresh-{self.dice.code(24)}"
         access = f"access-{self.dice.code(32)}"
