@@ -81,9 +81,9 @@ SEVERITIES: Final[Mapping[str, Severity]] = MappingProxyType(
     )
     | dict.fromkeys(
         (
-            "contract-drift", "credential-expires", "credential-old", "database-slow", "deletions-held", "loop-late",
-            "memory-high", "old-rows-stay", "partner-slow", "rate-limited", "reload-failed", "rotation-refused",
-            "signatures-refused", "unacknowledged", "webhook-secret", "webhooks-silent",
+            "alerts-undelivered", "contract-drift", "credential-expires", "credential-old", "database-slow",
+            "deletions-held", "loop-late", "memory-high", "old-rows-stay", "partner-slow", "rate-limited", "reload-failed",
+            "rotation-refused", "signatures-refused", "unacknowledged", "webhook-secret", "webhooks-silent",
         ),
         Severity.TICKET,
     )

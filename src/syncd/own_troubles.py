@@ -23,6 +23,17 @@ def database_down(why: str, since: datetime | None = None) -> Explanation:
     )
 
 
+def alerts_undelivered(why: str, since: datetime) -> Explanation:
+    """The address under `alerts` does not take what it is sent."""
+    return Explanation(
+        "alerts-undelivered",
+        "messages about what is wrong could not be delivered to the address under `alerts`",
+        since,
+        cause=why,
+        action="syncd alerts test",
+    )
+
+
 def database_slow(seconds: float, usual: float | None, slow: int, total: int, since: datetime | None) -> Explanation:
     """Statements take long: `slow` of the last `total` did, on average `seconds` all of them."""
     before = f", usually {_short(usual)}" if usual else ""

@@ -79,7 +79,7 @@ def test_every_text_is_expanded_and_says_who_what_why_and_what_to_run(tmp_path: 
 
 SEED = """\
 Last successful auth: 2h 0m 30s ago
-syncd says: 401 invalid_grant
+Status: 401 invalid_grant
 Likely cause: the customer revoked access, or the secret was rotated
 Action: syncd credential test acme
 Runbook: syncd runbook auth-failed"""

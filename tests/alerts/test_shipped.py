@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from prometheus_client.metrics import MetricWrapperBase
 
 import syncd.conditions.gauges  # noqa: F401  (registers its metrics)
 from syncd import metrics
 from syncd.alerts import ALERTS
 from syncd.alerts.dashboards import DASHBOARDS
+from syncd.alerts.reference import table
 from syncd.alerts.rules import rules_file
 from syncd.cli.root import cli
 
@@ -154,3 +157,42 @@ def test_the_example_for_alertmanager_names_only_alerts_and_labels_there_are():
     assert said <= names
     receivers = {one["name"] for one in example["receivers"]}
     assert {example["route"]["receiver"], *(one["receiver"] for one in example["route"]["routes"])} <= receivers
+
+
+def test_the_table_of_the_page_is_the_generated_one():
+    page = (ROOT / "docs" / "alerts.md").read_text("utf-8")
+    found = re.search(r"<!-- alerts -->\n(.*?)\n<!-- end -->", page, re.DOTALL)
+    assert found
+    assert found[1] == table(), "write it anew: syncd.alerts.reference"
+
+
+def test_a_sample_reaches_the_address_under_alerts_and_what_does_not_is_said(tmp_path: Path):
+    posted: list[bytes] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    def ask(**environ: str) -> Result:
+        return CliRunner().invoke(cli, ["alerts", "test", "--config", str(tmp_path)], env=environ)
+
+    (tmp_path / "syncd.yaml").write_text("alerts: {url: {env: ALERTS_URL}}\n")
+    (tmp_path / "partners").mkdir()
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        done = ask(ALERTS_URL=f"http://127.0.0.1:{server.server_port}/hook")
+        thread.join(10)
+    assert done.exit_code == 0, done.stderr
+    assert "delivered, not signed" in done.stderr
+    assert json.loads(posted[0])["began"][0]["reason"] == "this is a sample: nothing is wrong"
+    refused = ask(ALERTS_URL="http://127.0.0.1:9/hook")
+    assert refused.exit_code == 1
+    assert "cannot be reached" in refused.stderr
+    assert "127.0.0.1:9" not in refused.stderr, "such addresses are secrets"
+    (tmp_path / "syncd.yaml").write_text("{}\n")
+    assert ask().exit_code == 78

@@ -105,6 +105,6 @@ LAST_AUTH = (
 )
 SAYS = (
     '{{ with printf "syncd_condition_info{integration=%q}" $labels.integration | query }}'
-    '\nsyncd says: {{ . | first | label "reason" }}{{ end }}'
+    '\nStatus: {{ . | first | label "reason" }}{{ end }}'
 )
 """What the status says of the integration, where it says something."""

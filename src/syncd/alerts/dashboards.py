@@ -42,7 +42,8 @@ DASHBOARDS: Mapping[str, Callable[[], dict[str, Any]]] = {"overview": overview, 
 
 
 def _dashboard(uid: str, title: str, rows: Rows, variables: list[dict[str, Any]]) -> dict[str, Any]:
-    panels, top = [], 0
+    panels: list[dict[str, Any]] = []
+    top = 0
     for heading, row in rows:
         panels.append(_row(heading, len(panels) + 1, top))
         top, left, tallest = top + 1, 0, 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from syncd.cli.app import App, common
-from syncd.cli.output import result, result_json
+from syncd.cli.app import App, arun, common
+from syncd.cli.exits import Exit
+from syncd.cli.output import Failure, result, result_json, say
 
 
 @click.group(invoke_without_command=True, short_help="Print the alerting rules for Prometheus.")
@@ -34,6 +37,35 @@ def alerts(context: click.Context, app: App, runbook_url: str | None, job: str, 
         result_json({"schema": "syncd.alerts/1", "alerts": [alert.as_dict() for alert in ALERTS]})
     else:
         result(rules_file(ALERTS, runbooks=runbook_url or PAGES, job=job).rstrip())
+
+
+@alerts.command("test", short_help="Post a sample to the address under `alerts`.")
+@common()
+def test(app: App) -> None:
+    """Post a sample to the address under `alerts` in syncd.yaml, as the daemon would, and say what became of it.
+
+    Needs no daemon: files and environment have to say the same here as there.
+    """
+    from syncd.alerts.delivery import Receiver, UndeliveredError
+    from syncd.alerts.message import sample
+    from syncd.secrets import Vault
+
+    config = app.config()
+    receiver = Receiver.of(config.alerts, Vault(config.secrets.directory, os.environ))
+    if receiver is None:
+        raise Failure(
+            "no address is configured: nothing was sent",
+            do="set alerts.url in syncd.yaml, such as: alerts: {url: {file: alerts/url}}",
+            exit=Exit.CONFIG,
+        )
+    at = app.clock.now()
+    identifier = f"alert_{at:%Y%m%dT%H%M%S}_sample"
+    try:
+        arun(receiver.post(sample(receiver.format, identifier, at), identifier, at, app.clock))
+    except UndeliveredError as error:
+        raise Failure("the sample was not delivered", str(error), "mend alerts.url or its receiver") from error
+    signed = "signed" if receiver.secret is not None else "not signed: alerts.secret is not set"
+    say(f"delivered, {signed}")
 
 
 @click.command(short_help="Print a dashboard for Grafana.")

@@ -102,7 +102,7 @@ def subjects(ctx: click.Context, begun: str) -> Iterator[tuple[str, str]]:
 
 
 def runbooks(ctx: click.Context, begun: str) -> Iterator[tuple[str, str]]:
-    from syncd.cli.runbook import pages
+    from syncd.runbooks import pages
 
     for name in pages():
         yield name, ""

@@ -7,6 +7,7 @@ alone understands stays a mapping here. Secrets are references; `syncd.secrets.V
 from syncd.config.facts import DriverFacts, Facts, Finding
 from syncd.config.load import MAIN_FILE, Loaded, load, main_file
 from syncd.config.models import (
+    AlertsConfig,
     Config,
     DatabaseConfig,
     LogConfig,
@@ -31,6 +32,7 @@ from syncd.secrets import Ref
 __all__ = [
     "MAIN_FILE",
     "Address",
+    "AlertsConfig",
     "BreakerConfig",
     "Config",
     "ConfigProblems",

@@ -94,6 +94,30 @@ class CredentialsConfig(Settings):
     )
 
 
+class AlertsConfig(Settings):
+    """Telling an address of yours what begins and ends. Off unless `url` is set; Prometheus has alerts without it."""
+
+    url: Ref | None = Field(
+        None,
+        description="Where messages are posted to. By reference: such addresses are secrets mostly.",
+        examples=[{"file": "alerts/url"}],
+    )
+    secret: Ref | None = Field(
+        None,
+        description="What messages are signed with, as Standard Webhooks has it (`whsec_` and base64, or plain text). "
+        "Default: not signed.",
+    )
+    format: Literal["generic", "slack"] = Field(
+        "generic", description="`generic` is the document `syncd.alert/1`; `slack` a text, as chats take it."
+    )
+    severities: list[Literal["page", "ticket", "note"]] = Field(
+        ["page"], min_length=1, description="Which conditions are told of: `page`, `ticket`, `note`."
+    )
+    repeat_seconds: Duration = Field(
+        4 * 3600.0, alias="repeat", ge=60, description="What lasts is told again after so long; at least 1m."
+    )
+
+
 class LogConfig(Settings):
     """The log, on standard error."""
 
@@ -114,6 +138,24 @@ class MemoryConfig(Settings):
         "webhooks are taken in all the same. Default: 80 % of what the service manager allows (MemoryHigh, MemoryMax), else "
         "half of the machine's memory, 1GiB at most. `off`: nothing is narrowed.",
         examples=["256MiB", "off"],
+    )
+
+
+class TracingConfig(Settings):
+    """Traces to an OpenTelemetry collector; needs the extra `otel`. Read at the start."""
+
+    endpoint: BaseUrl | None = Field(
+        None,
+        description="Where the collector takes OTLP over HTTP; `/v1/traces` is added. Without it nothing is traced.",
+        examples=["http://127.0.0.1:4318"],
+    )
+    headers: dict[str, Ref] = Field(default_factory=dict, description="Sent with every batch, such as `authorization`.")
+    service: str = Field(
+        "syncd", min_length=1, description="`service.name`; the same for all instances that share a database, and no other."
+    )
+    sample: float = Field(1.0, gt=0, le=1, description="Share of all traces that is sent; a trace is sent whole or not.")
+    propagate: bool = Field(
+        False, description="Send partners a `traceparent` header with each call: it tells strangers of your traces."
     )
 
 
@@ -156,7 +198,11 @@ class Config(Settings):
         "StateDirectory, else /var/lib/syncd for root, else ~/.local/state/syncd.",
     )
     log: LogConfig = Field(default_factory=LogConfig, description="The log.")
+    alerts: AlertsConfig = Field(
+        default_factory=AlertsConfig, description="Telling an address of yours what begins and ends."
+    )
     memory: MemoryConfig = Field(default_factory=MemoryConfig, description="How much memory it may have.")
+    tracing: TracingConfig = Field(default_factory=TracingConfig, description="Traces for OpenTelemetry; off by default.")
     mode: Literal["production", "development"] = Field(
         "production",
         description="`development` allows what is dangerous where somebody relies on it: `chaos` under an integration.",

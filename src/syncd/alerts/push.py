@@ -1,0 +1,236 @@
+"""Tells an address of conditions that began and ended, where `alerts.url` names one.
+
+What is to be told is the difference between what is now and what was told last, reckoned anew at each try: however long
+the receiver is away, nothing piles up, and once it is back it hears how things stand. What was told is kept in a file, so a
+restart tells nothing twice. Nothing waits for this, and what it could not deliver it does not tell of by itself.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from syncd import metrics, own_troubles
+from syncd.alerts import message
+from syncd.alerts.delivery import Receiver
+from syncd.clock import Clock
+from syncd.conditions import Condition
+from syncd.conditions.own import Trouble
+from syncd.config import AlertsConfig
+from syncd.errors import SyncdError
+from syncd.explain import State
+
+log = structlog.get_logger()
+
+LOOK_SECONDS: Final = 5.0
+SETTLE_SECONDS: Final = 10.0
+"""For so long a condition has to last, or be gone, before it is told: what comes together is told together."""
+START_SECONDS: Final = 60.0
+"""After a start troubles are met anew: until then none counts as over."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 600.0
+"""After a failed try; each pause is twice the one before."""
+MOST: Final = 500
+"""Conditions remembered and told; a thousand at once are one trouble, and the summary says so."""
+CODE: Final = "alerts-undelivered"
+FILE: Final = "alerts.json"
+QUIET: Final = frozenset({State.PAUSED, State.WAITING})
+
+
+@dataclass(slots=True)
+class _Known:
+    """A condition that was told, or is about to be."""
+
+    as_told: dict[str, Any]
+    seen_at: float
+    """Monotonic; when it came."""
+    gone_at: float | None = None
+    told_at: datetime | None = None
+    """None: not yet."""
+
+
+@dataclass(slots=True)
+class _Difference:
+    began: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    lasting: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.began or self.ended or self.lasting)
+
+
+class Pusher:
+    """`run()` never returns by itself; `trouble()` is what the list of conditions shows of it."""
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], AlertsConfig],
+        receiver: Callable[[], Receiver | None],
+        conditions: Callable[[], Sequence[Condition]],
+        clock: Clock,
+        directory: Callable[[], Path | None] = lambda: None,
+    ) -> None:
+        """`receiver` is asked before each message, so a reload is felt at once; `directory` holds what was told."""
+        self._config = config
+        self._receiver = receiver
+        self._conditions = conditions
+        self._clock = clock
+        self._directory = directory
+        self._known: dict[str, _Known] = {}
+        self._began_at = clock.monotonic()
+        self._pause = FIRST_PAUSE_SECONDS
+        self._not_before = float("-inf")
+        self._failed: tuple[str, datetime] | None = None
+        self._read = False
+        for result in ("delivered", "failed"):
+            metrics.ALERT_PUSHES.labels(result)
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                log.exception("alerts_not_looked_at")
+            await self._clock.sleep(LOOK_SECONDS)
+
+    def trouble(self) -> Trouble | None:
+        """That nothing could be delivered lately."""
+        if self._failed is None or self._config().url is None:
+            return None
+        why, since = self._failed
+        return Trouble(State.DEGRADED, own_troubles.alerts_undelivered(why, since))
+
+    async def look(self) -> None:
+        """One look: tell what there is to tell, if it is time."""
+        if self._config().url is None:
+            self._known.clear()
+            self._failed = None
+            return
+        if not self._read:
+            self._read = True
+            self._recall()
+        self._notice()
+        found = self._difference()
+        if found and self._clock.monotonic() >= self._not_before:
+            await self._tell(found)
+
+    def _notice(self) -> None:
+        now, wanted, there = self._clock.monotonic(), set(self._config().severities), self._conditions()
+        current = {
+            "/".join(one.key): one
+            for one in there
+            if one.severity in wanted and one.state not in QUIET and one.told.code != CODE
+        }
+        paused = {one.integration for one in there if one.state is State.PAUSED and not one.resource}
+        for key, one in list(current.items())[:MOST]:
+            known = self._known.setdefault(key, _Known({}, now))
+            known.as_told, known.gone_at = one.as_dict(), None
+        for key, known in list(self._known.items()):
+            if key in current:
+                continue
+            if known.told_at is None:
+                del self._known[key]  # it went before it was told
+            elif known.as_told["severity"] not in wanted or known.as_told["integration"] in paused:
+                del self._known[key]  # not over: nobody wants to hear of it any more
+            elif known.gone_at is None:
+                known.gone_at = now
+
+    def _difference(self) -> _Difference:
+        now, found = self._clock.monotonic(), _Difference()
+        due = self._clock.now()
+        for key, known in self._known.items():
+            if known.told_at is None:
+                if now - known.seen_at >= SETTLE_SECONDS:
+                    found.began.append(key)
+            elif known.gone_at is not None:
+                if now - known.gone_at >= SETTLE_SECONDS and now - self._began_at >= START_SECONDS:
+                    found.ended.append(key)
+            elif (due - known.told_at).total_seconds() >= self._config().repeat_seconds:
+                found.lasting.append(key)
+        return found
+
+    async def _tell(self, found: _Difference) -> None:
+        at = self._clock.now()
+        identifier = f"alert_{at:%Y%m%dT%H%M%S}_{int(self._clock.random() * 16**8):08x}"
+        try:
+            receiver = self._receiver()
+            if receiver is None:
+                return
+            await receiver.post(self._body(receiver, found, identifier, at), identifier, at, self._clock)
+        except SyncdError as error:
+            self._not_told(str(error), at)
+            return
+        metrics.ALERT_PUSHES.labels("delivered").inc()
+        if self._failed is not None:
+            log.info("alerts_delivered_again")
+        self._failed, self._pause, self._not_before = None, FIRST_PAUSE_SECONDS, float("-inf")
+        for key in found.ended:
+            self._known.pop(key, None)
+        for key in (*found.began, *found.lasting):
+            if key in self._known:
+                self._known[key].told_at = at
+        self._remember()
+
+    def _body(self, receiver: Receiver, found: _Difference, identifier: str, at: datetime) -> bytes:
+        began, ended, lasting = (
+            [self._known[key].as_told for key in keys] for keys in (found.began, found.ended, found.lasting)
+        )
+        ended = [{**one, "ended_at": at} for one in ended]
+        host = socket.gethostname()
+        if receiver.format == "slack":
+            return message.slack(host, began, ended, lasting)
+        return message.generic(identifier, at, host, began, ended, lasting)
+
+    def _not_told(self, why: str, at: datetime) -> None:
+        metrics.ALERT_PUSHES.labels("failed").inc()
+        if self._failed is None:
+            log.warning("alerts_undelivered", reason=why, action="syncd alerts test")
+        self._failed = (why, self._failed[1] if self._failed is not None else at)
+        self._not_before = self._clock.monotonic() + self._pause
+        self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+
+    # -- over a restart --------------------------------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """What was told before the start. A file that cannot be read is none: then all is told once more, in one message."""
+        path = self._path()
+        if path is None:
+            return
+        try:
+            entries = orjson.loads(path.read_bytes())["told"]
+            now = self._clock.monotonic()
+            for key, entry in list(entries.items())[:MOST]:
+                told_at = datetime.fromisoformat(entry["told_at"])
+                self._known[str(key)] = _Known(dict(entry["condition"]), now, None, told_at)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._known.clear()
+            log.warning("alerts_memory_unread", reason=type(error).__name__)
+
+    def _remember(self) -> None:
+        path = self._path()
+        if path is None:
+            return
+        told = {
+            key: {"told_at": known.told_at, "condition": known.as_told}
+            for key, known in self._known.items()
+            if known.told_at is not None
+        }
+        beside = path.with_suffix(".new")
+        try:
+            beside.write_bytes(orjson.dumps({"told": told}, default=str))
+            beside.replace(path)
+        except OSError as error:
+            log.warning("alerts_memory_unwritten", reason=error.strerror)
+
+    def _path(self) -> Path | None:
+        directory = self._directory()
+        return directory / FILE if directory is not None and directory.is_dir() else None
