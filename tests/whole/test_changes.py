@@ -92,8 +92,33 @@ async def test_a_day_of_an_operator_is_told_line_by_line(stage: Stage):
     _, out, _ = await daemon.cli("changes", "acme", "--limit", "3")
     assert len(out.strip().splitlines()) == 3
 
+    acme = {"integration": "acme"}
+    for path, body in (
+        ("sync", acme),
+        ("reconcile", acme),
+        ("reconcile", {**acme, "confirm": True}),
+        ("breaker/hold", {**acme, "reason": "they move"}),
+        ("breaker/release", acme),
+        ("breaker/reset", acme),
+        ("adapters/forget", acme),
+        ("renormalize", acme),
+        ("renormalize/stop", acme),
+        ("memory/trace", {"action": "start"}),
+        ("memory/trace", {"action": "stop"}),
+        ("pause", {**acme, "resource": "items"}),
+        ("resume", {**acme, "resource": "items"}),
+    ):
+        status, told = await daemon.post(path, body)
+        assert status in (200, 202), (path, told)
+    told = await stage.told()
+    actions = {one["action"] for one in told if one["who"] == "admin API"}
+    assert actions >= {
+        "sync_asked", "reconcile_asked", "breaker_held", "breaker_released", "breaker_reset", "trials_forgotten",
+        "renormalize_asked", "memory_trace_started", "memory_trace_stopped", "paused", "resumed",
+    }  # fmt: skip
+
     marks = json.loads((await daemon.get("/api/v1/figures", admin=True))[1])["changes"]
-    assert [one["kind"] for one in marks] == ["deploy", "pause", "resume", "reload", "reload", "reload", "reload"]
+    assert {"deploy", "pause", "resume", "reload"} <= {one["kind"] for one in marks}
     daemon.write_partner("plain", daemon_file(stage, every="7s"))
     await daemon.stop()
     await daemon.start()
