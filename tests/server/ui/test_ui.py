@@ -55,11 +55,11 @@ def overview(**changes: Any) -> dict[str, Any]:
                "action": "syncd credential test shop", "runbook": "syncd runbook auth-failed"}  # fmt: skip
     limits = {"tiers": [{"name": "600/60s", "label": "600/min", "used": 450, "budget": 500, "limit": 600, "stated": 600}],
               "breakers": {"": {"state": "open", "retry_in_seconds": 41.0, "held": None}}}  # fmt: skip
-    common = {"enabled": True, "paused": None, "resources": [], "limits": limits, "hour": HOUR, "latency_ms": 40.0}
+    common = {"enabled": True, "paused": None, "resources": [], "limits": limits, "hour": None, "latency_ms": 40.0}
     return {
         "schema": "syncd.status/1", "summary": "", "ready": [], "unread": None, "stuck": [], "conditions": [],
         "integrations": [
-            {**common, "name": "shop", "partner": "stripe", "state": "auth_required", "explanation": trouble},
+            {**common, "hour": HOUR, "name": "shop", "partner": "stripe", "state": "auth_required", "explanation": trouble},
             {**common, "name": "acme", "partner": "guesty", "state": "healthy", "explanation": None},
         ],
         "scopes": [], "queues": [
@@ -219,6 +219,7 @@ async def test_every_answer_wears_the_policy():
                 assert answer.headers["Cache-Control"] == "no-store"
                 assert answer.headers["Referrer-Policy"] == "same-origin"
                 text = await answer.text()
+                assert "a fault of syncd" not in text, path
                 if answer.content_type == "text/html":
                     assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son[a-z]+=", text), path
 

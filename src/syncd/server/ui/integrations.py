@@ -20,6 +20,7 @@ from syncd.wording import ago, lasting, moment_of
 
 WINDOWS: Final = ("1h", "24h")
 LATEST: Final = 10
+UNMEASURED: Final = {"calls": 0, "success": None, "p50_ms": None, "p95_ms": None, "p99_ms": None, "errors": {}}
 
 
 class Integrations:
@@ -52,7 +53,7 @@ class Integrations:
             "item": item,
             "row": rows.row(item, (), visit.now),
             "resources": [resource(each, visit) for each in item.get("resources") or ()],
-            "hour": item.get("hour") or {},
+            "hour": item.get("hour") or UNMEASURED,
             "scope": scope,
             "tiers": [rows.tier(each) for each in scope.get("tiers") or ()],
             "others": [rows.trouble(each, visit.now) | {"resource": each.get("resource")} for each in conditions

@@ -4,6 +4,7 @@ process."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import orjson
@@ -57,10 +58,9 @@ class Live:
                 board = await self._front.board()
                 text += f"event: board\nid: {board.id}\ndata: {_told(board, had if wanted else None)}\n\n"
                 had = board.parts
-                async with self._clock.timeout(WRITE_SECONDS):
-                    await response.write(text.encode())
+                await self._write(response, text)
                 text = ""
-                await self._pause(float(every))
+                await self._pause(response, every)
             await response.write(b"event: bye\ndata: {}\n\n")
             await response.write_eof()
         except (ConnectionError, TimeoutError):
@@ -68,12 +68,19 @@ class Live:
                 visit.request.transport.abort()
         return response
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with self._clock.timeout(seconds):
-                await self._sources.stopping.wait()
-        except TimeoutError:
-            pass
+    async def _pause(self, response: web.StreamResponse, seconds: int) -> None:
+        """Wait, with a beat each second: of a browser that is gone only a write tells, and its place is wanted."""
+        for second in range(seconds):
+            if second:
+                await self._write(response, ":\n\n")
+            with suppress(TimeoutError):
+                async with self._clock.timeout(1.0):
+                    await self._sources.stopping.wait()
+                return
+
+    async def _write(self, response: web.StreamResponse, text: str) -> None:
+        async with self._clock.timeout(WRITE_SECONDS):
+            await response.write(text.encode())
 
 
 def _told(board: Board, had: Mapping[str, str] | None) -> str:
