@@ -21,6 +21,7 @@ from syncd.secrets import Ref
 if TYPE_CHECKING:
     from syncd.cli.app import App
     from syncd.config import Problem
+    from syncd.store.migrate import SchemaStatus
 
 CONNECTIONS_BESIDE = 2
 """Of a command or a person, beside the daemon's own."""
@@ -134,22 +135,17 @@ def _series(text: str) -> dict[str, list[tuple[Mapping[str, str], float]]]:
 
 async def _database(app: App, config: Config) -> tuple[DatabaseFact | None, str]:
     from syncd.cli.load import database_url
-    from syncd.store.database import Database
     from syncd.store.inspection import inspect
-    from syncd.store.migrate import Migrations
 
     try:
         with database_url(app, config) as url:
             seen = await inspect(url, app.clock)
-            database = await Database.open(url, clock=app.clock, pool_size=1)
-            try:
-                schema = await Migrations(database).status()
-            finally:
-                await database.aclose()
+            schema = await _schema(app, url) if seen.owns_schema or not seen.schema_there else None
     except Failure as failed:
         return None, failed.what
     except SyncdError as error:
         return None, str(error)
+    pending = schema.pending if schema is not None else ()
     return DatabaseFact(
         name=seen.name,
         version=seen.version,
@@ -167,10 +163,8 @@ async def _database(app: App, config: Config) -> tuple[DatabaseFact | None, str]
         used_connections=seen.used_connections,
         needs_connections=config.database.pool_size + seen.own_connections + CONNECTIONS_BESIDE,
         size_bytes=seen.size_bytes,
-        pending=tuple(
-            f"{one.version:04} {one.name}: previous release: {one.previous_release}" for one in schema.pending
-        ),
-        applied=schema.version,
+        pending=tuple(f"{one.version:04} {one.name}: previous release: {one.previous_release}" for one in pending),
+        applied=schema.version if schema is not None else 0,
         inbox_unique=seen.inbox_unique,
         local_free_bytes=service.free_bytes(seen.directory) if seen.directory is not None else None,
         instances=seen.instances,
@@ -179,6 +173,17 @@ async def _database(app: App, config: Config) -> tuple[DatabaseFact | None, str]
         subscribed=seen.subscribed,
         verified=seen.verified,
     ), ""
+
+
+async def _schema(app: App, url: str) -> SchemaStatus:
+    from syncd.store.database import Database
+    from syncd.store.migrate import Migrations
+
+    database = await Database.open(url, clock=app.clock, pool_size=1)
+    try:
+        return await Migrations(database).status()
+    finally:
+        await database.aclose()
 
 
 async def _live(app: App, config: Config, asked: Sequence[Subject]) -> dict[str, LiveFact]:
@@ -212,6 +217,6 @@ def _alerts() -> dict[str, str]:
 
 
 def _runbooks() -> frozenset[str]:
-    from syncd.cli.runbook import pages
+    from syncd.runbooks import pages
 
     return frozenset(pages())

@@ -148,7 +148,7 @@ def state_kept(facts: Facts, subjects: Sequence[Subject]) -> Answer:
         assert database is not None
         count = database.checkpoints.get(one.name, 0)
         if not database.applied:
-            return later("the database is empty yet", "syncd migrate; then start syncd")
+            return later("syncd's schema cannot be seen there yet", "syncd migrate; then start syncd")
         if not count:
             return later("nothing has been read yet", f"syncd sync {one.name}")
         return passed(f"{count} of {len(one.plans)} resources have a stored place in syncd.checkpoints")
@@ -212,7 +212,7 @@ def deduplicated(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     if facts.database is None:
         return later(facts.no_database, "syncd check --env")
     if not facts.database.applied:
-        return later("the database is empty yet", "syncd migrate")
+        return later("syncd's schema cannot be seen there yet", "syncd migrate")
     if not facts.database.inbox_unique:
         return failed("syncd.inbox has lost its key (integration, event_id)", "restore the primary key; syncd migrate")
 

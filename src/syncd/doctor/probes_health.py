@@ -132,6 +132,6 @@ def audited(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     if facts.database is None:
         return later(facts.no_database, "syncd check --env")
     if not facts.database.applied:
-        return later("the database is empty yet", "syncd migrate")
+        return later("syncd's schema cannot be seen there yet", "syncd migrate")
     days = facts.config.retention.audit_log / 86_400
     return passed(f"built in: pauses, reloads, replays, pushes by hand are rows of syncd.audit_log for {days:g} days")

@@ -16,6 +16,7 @@ from syncd.errors import (
 from syncd.kit import coerce, signatures
 from syncd.kit.auth import Auth
 from syncd.kit.by_id import Many, One
+from syncd.kit.canary import Canary
 from syncd.kit.classify import classify, error_for
 from syncd.kit.contact import is_card_number
 from syncd.kit.deliveries import Webhooks
@@ -51,6 +52,7 @@ __all__ = [
     "Auth",
     "AuthError",
     "Breaker",
+    "Canary",
     "Change",
     "Checkpoint",
     "ConfigError",

@@ -13,6 +13,7 @@ from syncd.config.units import format_duration
 from syncd.kit.allowed import Asked, Scopes
 from syncd.kit.auth import Auth
 from syncd.kit.by_id import Many, One
+from syncd.kit.canary import Canary, Step
 from syncd.kit.consent import Login
 from syncd.kit.deliveries import Answer, Rotation, Webhooks, Whose
 from syncd.kit.failures import Errors
@@ -37,6 +38,8 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`errors`", Errors),
     ("`xml`", Xml),
     ("`test`", Probe),
+    ("`verify`", Canary),
+    ("`verify.create` and `verify.close`", Step),
     ("One of `resources`", Resource),
     ("`pages`", Pages),
     ("`each`", Each),

@@ -18,6 +18,7 @@ from syncd.config.units import Duration
 from syncd.errors import ConfigError
 from syncd.kit.allowed import Scopes
 from syncd.kit.auth import Auth
+from syncd.kit.canary import Canary
 from syncd.kit.coherence import check_family
 from syncd.kit.consent import Login
 from syncd.kit.deliveries import Webhooks
@@ -123,6 +124,9 @@ class DriverSpec(Model):
         Probe | None,
         BeforeValidator(lambda v: {"path": v} if isinstance(v, str) else v, json_schema_input_type=str | Probe | None),
     ] = Field(None, description="A cheap call that tells whether the credential is accepted; a path will do.")
+    verify: Canary | None = Field(
+        None, description="A record that `syncd verify` may make and end at once; left out: it only reads."
+    )
     options: dict[str, Option] = Field(default_factory=dict, description="Settings of its own, for Python to read.")
     quality: Quality = Field(Quality(), description="Which rung of the quality ladder it claims.")
 
@@ -159,6 +163,8 @@ class DriverSpec(Model):
             if stray := sorted(options - set(self.options)):
                 raise ValueError(f"{where}: there is no option {stray[0]!r}")
         self._check_variants()
+        if self.verify is not None:
+            self.verify.fits(self.resources)
         return self
 
     def _check_variants(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 
 from syncd.clock import Clock
-from syncd.store.database import CONNECT_SECONDS, border, place_of, prepare, reaching
+from syncd.store.database import CONNECT_SECONDS, border, place_of, reaching
 from syncd.store.intake import WRITERS
 
 ANSWER_SECONDS = 10.0
@@ -31,7 +31,8 @@ SELECT current_setting('server_version_num')::integer AS version,
     (SELECT sum(numbackends)::integer FROM pg_stat_database) AS used,
     pg_database_size(current_database()) AS size,
     inet_server_addr() IS NULL AS same_machine,
-    (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'syncd') AS owns
+    (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'syncd') AS owns,
+    (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'syncd') AS enters
 """
 _KEYED = """
 SELECT EXISTS (
@@ -88,7 +89,6 @@ async def inspect(url: str, clock: Clock) -> Inspection:
         with reaching(url):
             connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=ANSWER_SECONDS)
         try:
-            await prepare(connection)
             return await _seen(connection, url, clock)
         finally:
             await connection.close(timeout=ANSWER_SECONDS)
@@ -98,7 +98,7 @@ async def _seen(connection: asyncpg.Connection, url: str, clock: Clock) -> Inspe
     before = clock.now()
     told = await connection.fetchrow(_SETTINGS)
     ours = before + (clock.now() - before) / 2
-    there = told["owns"] is not None and await connection.fetchval("SELECT to_regclass('syncd.audit_log') IS NOT NULL")
+    there = told["enters"] and await connection.fetchval("SELECT to_regclass('syncd.audit_log') IS NOT NULL")
     found = Inspection(
         name=place_of(url),
         version=told["version"],
