@@ -80,6 +80,8 @@ class Overview:
         self._started_at = clock.now()
         self.conditions = Conditions(lambda: self._looked(self._judged()), clock, authenticated=self._authenticated)
         self.own = Own(clock)
+        self._counted: dict[str, State] = {}
+        """The state of each integration that the metric shows."""
         self.reminders: Callable[[], Iterable[Condition]] = tuple
         """What is to be said before it becomes a trouble."""
 
@@ -94,13 +96,17 @@ class Overview:
         """One line: what `systemctl status` shows too."""
         return self._summary(self.health())
 
-    def _health(self, judged: Iterable[Judged]) -> HealthReport:
+    def _health(self, judged: Sequence[Judged]) -> HealthReport:
         services: dict[str, ServiceHealth] = {}
+        here = {one.account.name for one in judged}
+        self._counted = {name: state for name, state in self._counted.items() if name in here}
         for one in judged:
             name = one.account.name
             services[name] = ServiceHealth(one.state, one.account.health.latency_ms, one.told)
-            for state in State:
-                metrics.HEALTH.labels(name, str(state)).set(1.0 if state is one.state else 0.0)
+            if self._counted.get(name) is not one.state:
+                self._counted[name] = one.state
+                for state in State:
+                    metrics.HEALTH.labels(name, str(state)).set(1.0 if state is one.state else 0.0)
         for partner, reason in self._broken().items():
             for name in self._config().partners[partner].integrations:
                 services[name] = ServiceHealth(State.DOWN, None, standing.not_started(reason))
@@ -225,8 +231,10 @@ class Overview:
 
     def company(self, name: str) -> str:
         """Whose account it is, as people call it."""
-        _, settings = self._config().integrations.get(name, (None, None))
-        return (settings.company if settings is not None else "") or name
+        for partner in self._config().partners.values():
+            if (settings := partner.integrations.get(name)) is not None:
+                return settings.company or name
+        return name
 
     def _authenticated(self) -> dict[str, datetime]:
         found = {account.name: account.session.pace.authenticated_at for account in self._accounts()}

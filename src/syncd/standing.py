@@ -142,7 +142,8 @@ def _resource(
 def _outlasting(account: Account, name: str, runs: Sequence[Run | None], now: datetime) -> str | None:
     """What to say of the first of these runs that lasts longer than its schedule allows."""
     fed = webhook_fed.is_fed(account.health, account.plans[name], now)
-    told = (measured.lagging(account.plans[name], run, now, fed=fed) for run in runs if run is not None)
+    different = {run.id: run for run in runs if run is not None}
+    told = (measured.lagging(account.plans[name], run, now, fed=fed) for run in different.values())
     return next((hint for hint in told if hint is not None), None)
 
 
@@ -153,11 +154,10 @@ def _drift(found: Drift | None) -> dict[str, int] | None:
 def _remarks(account: Account, name: str, live: int, now: datetime) -> list[str]:
     """What is worth knowing of a resource and no trouble, each a sentence."""
     plan, known = account.plans[name], account.health.of(name)
-    by_events = plan.backup is not None or any(name in other.resource.feeds for other in account.plans.values())
-    told = [
-        webhook_fed.remark(account.name, account.health, plan, now),
-        drift.remark(name, known.drift, live, tells_deletions=by_events),
-    ]
+    told = [webhook_fed.remark(account.name, account.health, plan, now)]
+    if known.drift is not None:
+        by_events = plan.backup is not None or any(name in other.resource.feeds for other in account.plans.values())
+        told.append(drift.remark(name, known.drift, live, tells_deletions=by_events))
     return [each for each in told if each is not None]
 
 

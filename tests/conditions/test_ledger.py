@@ -121,7 +121,7 @@ async def test_a_late_look_is_told_of_and_a_fault_in_one_does_not_end_the_others
     import asyncio
 
     task = asyncio.ensure_future(conditions.run(late.append))
-    await clock.advance(7)
+    await clock.advance(16)
     task.cancel()
     assert len(late) == 3 and max(late) == 0.0
     assert {line["event"] for line in said} == {"conditions_not_looked_at"}

@@ -19,7 +19,7 @@ from syncd.explain import Severity, State
 
 log = structlog.get_logger()
 
-LOOK_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 5.0
 _LEVELS: Final[Mapping[Severity, int]] = {Severity.PAGE: 40, Severity.TICKET: 30, Severity.NOTE: 20}
 _DEBUG: Final = 10
 

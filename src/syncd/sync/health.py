@@ -134,7 +134,10 @@ class Health:
     """It answers, and slowly."""
 
     def of(self, resource: str) -> ResourceHealth:
-        return self.resources.setdefault(resource, ResourceHealth())
+        known = self.resources.get(resource)
+        if known is None:
+            known = self.resources[resource] = ResourceHealth()
+        return known
 
     def only(self, resources: Collection[str]) -> list[str]:
         """These are synced from now on: what was known of others troubles nobody. Returns which others were known."""

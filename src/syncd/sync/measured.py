@@ -78,14 +78,12 @@ def lagging(plan: ResourcePlan, run: Run, now: datetime, *, fed: bool = False) -
     took = ((run.ended_at or now) - run.started_at).total_seconds()
     if run.outcome not in (Outcome.DONE, Outcome.RUNNING):
         return None
-    if plan.strategy is Strategy.INCREMENTAL and run.mode == Mode.FULL:
-        allowed, setting = plan.full_every_seconds, f"full_every: {format_duration(plan.full_every_seconds)}"
-    else:
-        schedule = plan.paced(fed=fed)
-        allowed = (schedule.after(run.started_at, 0.0) - run.started_at).total_seconds()
-        setting = written(schedule)
+    whole = plan.strategy is Strategy.INCREMENTAL and run.mode == Mode.FULL
+    schedule = plan.paced(fed=fed)
+    allowed = plan.full_every_seconds if whole else schedule.seconds_after(run.started_at)
     if took <= allowed:
         return None
+    setting = f"full_every: {format_duration(plan.full_every_seconds)}" if whole else written(schedule)
     return f"a run took {format_duration(float(math.ceil(took)))}, longer than {setting}"
 
 

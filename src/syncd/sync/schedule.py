@@ -33,6 +33,10 @@ class Schedule:
             raise ValueError("a schedule needs an interval or a cron expression")
         return regular + timedelta(seconds=self.jitter_seconds * chance)
 
+    def seconds_after(self, moment: datetime) -> float:
+        """How long after this moment the next regular start is."""
+        return self.every_seconds or (self.after(moment, 0.0) - moment).total_seconds()
+
     def first(self, last_started: datetime | None, now: datetime, chance: float) -> datetime:
         """When to run for the first time after a start of the daemon.
 
