@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from syncd import drivers
 from syncd.config import Config, load
+from syncd.credentials.files import Files
 from syncd.errors import StoreError
 from syncd.kit import Accepted, Delivery, Headers, Receiver, Refused, macs, signatures
 from syncd.ports import StoredCredential
@@ -116,6 +117,20 @@ def test_both_secrets_are_valid_while_both_are_listed(site: Site) -> None:
                           ("{file: new}", {"whsec_new"})):  # fmt: skip
         assert receivers.load(site.file(listed)) == {}
         assert {secret for secret in ("whsec_old", "whsec_new") if lets_in(receivers, secret)} == valid
+
+
+def test_during_a_rotation_the_secret_before_is_valid_beside_the_one_in_the_file(site: Site) -> None:
+    site.secret("hook", "whsec_old")
+    receivers = Receivers(site.vault, lambda: None)
+    receivers.load(site.file("{file: hook}"))
+    files = Files(site.directory / "secrets" / "hook")
+    files.draft(b"whsec_new")
+    files.replace()
+    receivers.load(site.file("{file: hook}"))
+    assert [lets_in(receivers, secret) for secret in ("whsec_new", "whsec_old", "whsec_other")] == [True, True, False]
+    files.forget()
+    receivers.load(site.file("{file: hook}"))
+    assert [lets_in(receivers, secret) for secret in ("whsec_new", "whsec_old")] == [True, False]
 
 
 def test_a_secret_that_cannot_be_read_keeps_the_old_receiver_and_says_so(site: Site) -> None:

@@ -1,0 +1,70 @@
+"""What is said of a credential before it is a trouble: tables, no clock."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from syncd.credentials.reminders import reminders
+from syncd.credentials.rows import Row
+from syncd.explain import Severity, State, severity_of
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+DAY = 86_400.0
+
+
+def row(name: str = "token", **more: Any) -> Row:
+    days = more.pop("days", None)
+    found = {"age_seconds": days * DAY, "set_at": NOW - timedelta(days=days), "age_by": "file time"} if days else {}
+    return Row(integration="acme", partner="guesty", name=name, use="credential", source="file", kept="{file: t}",
+               **found, **more)  # fmt: skip
+
+
+def said(*rows: Row, after: float = 90 * DAY) -> list[tuple[str, Severity]]:
+    found = reminders(rows, lambda _: after, NOW)
+    return [(one.told.code, severity_of(one.told.code, one.state)) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (None, []),
+        (89, []),
+        (90, [("credential-old", Severity.NOTE)]),
+        (119, [("credential-old", Severity.NOTE)]),
+        (121, [("credential-old", Severity.TICKET)]),
+    ],
+)
+def test_an_old_credential_is_worth_knowing_and_later_to_be_done(days: int | None, told: list[Any]) -> None:
+    assert said(row(days=days)) == told
+    assert said(row(days=days), after=math.inf) == []
+
+
+def test_what_no_person_replaces_is_never_old() -> None:
+    sealed = Row(integration="acme", partner="guesty", name="oauth2_refresh", use="token", source="database",
+                 kept="database", age_seconds=400 * DAY, renews=True, expires_at=NOW + timedelta(hours=1))  # fmt: skip
+    assert said(sealed) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (timedelta(days=8), []),
+        (timedelta(days=6), [("credential-expires", Severity.TICKET)]),
+        (timedelta(hours=-1), [("credential-expires", Severity.TICKET)]),
+    ],
+)
+def test_one_that_ends_soon_is_to_be_renewed_by_hand(left: timedelta, told: list[Any]) -> None:
+    assert said(row(expires_at=NOW + left)) == told
+    assert said(row(expires_at=NOW + left, renews=True)) == []
+
+
+def test_the_most_pressing_is_named_and_how_many_others_there_are() -> None:
+    [one] = reminders([row("id", days=91), row("secret", days=200), row("key", days=100)], lambda _: 90 * DAY, NOW)
+    assert one.state is State.DEGRADED
+    assert one.told.reason.startswith("its secret is 200d old (file time); 2 more are old too")
+    assert one.told.action.endswith("syncd credential rotate acme secret < new.txt")
+    assert one.told.since == NOW - timedelta(days=200)
