@@ -127,6 +127,7 @@ class Machine:
 
     def journal(self, unit: str) -> str:
         """All the unit has said, and what systemd said of it."""
+        self.run("journalctl", "--sync")
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
     def until(self, unit: str, seconds: float = 30, **wanted: str) -> dict[str, str]:

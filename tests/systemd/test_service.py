@@ -71,6 +71,7 @@ def test_the_package_brings_the_manual_and_the_completion(installed: Machine):
 
 
 def test_a_configuration_that_is_wrong_is_tried_once(machine: Machine):
+    machine.run("systemctl", "stop", UNIT)
     write_partner(machine, "driver: maintainx\nintegrations: {plant: {no_such_key: 1}}\n")
     began = machine.run("systemctl", "start", UNIT, check=False)
     assert began.returncode != 0
