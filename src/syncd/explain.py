@@ -6,7 +6,7 @@ The wording of every known trouble has its home here, beside its runbook name, s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -49,7 +49,14 @@ class Explanation:
         return f"syncd runbook {self.code}"
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "runbook": self.runbook}
+        return {
+            "code": self.code,
+            "reason": self.reason,
+            "since": self.since,
+            "cause": self.cause,
+            "action": self.action,
+            "runbook": self.runbook,
+        }
 
 
 NOTHING_TO_DO = "nothing to do"
