@@ -11,8 +11,9 @@ import pytest
 from syncd.conditions import process
 from syncd.conditions.database import DatabaseWatch
 from syncd.conditions.hold import Hold
-from syncd.conditions.own import Own
+from syncd.conditions.own import Own, Trouble
 from syncd.conditions.process import DiskWatch, LoopWatch, WorkerWatch
+from syncd.explain import Explanation, State
 from syncd.server.ports import ReloadReport
 from syncd.store.vitals import Vitals
 from syncd.testing.clock import FakeClock
@@ -154,6 +155,18 @@ def test_rows_that_retention_left_are_said_until_it_has_come_to_its_end(clock: F
     assert found.told.cause == "a statement ran too long"
     own.pruned({})
     assert list(own.conditions()) == []
+
+
+async def test_what_lasts_keeps_its_words_for_a_while_though_its_figures_change(clock: FakeClock):
+    own, figures, states = Own(clock), iter(range(100)), [State.DEGRADED]
+    own.ask(lambda: Trouble(states[0], Explanation("queue-stuck", f"{next(figures)} waiting")))
+    told = []
+    for seconds in (5, 5, 290, 5, 5):
+        told += [one.told.reason for one in own.conditions()]
+        await clock.advance(seconds)
+    assert told == ["0 waiting"] * 3 + ["3 waiting"] * 2
+    states[0] = State.DOWN
+    assert [(one.state, one.told.reason) for one in own.conditions()] == [(State.DOWN, "5 waiting")]
 
 
 def test_a_fault_in_one_look_costs_no_other(clock: FakeClock):

@@ -81,6 +81,7 @@ class Cutter:
         self.cuts = 0
         self.delay_seconds = 0.0
         """How long each packet is under way, in either direction."""
+        self._away = False
 
     async def __aenter__(self) -> Cutter:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -92,11 +93,23 @@ class Cutter:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def leave(self) -> None:
+        """As a server that is gone: whoever is connected loses that, and nobody connects."""
+        self._away = True
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def come_back(self) -> None:
+        self._away = False
+
     def url(self, user: str, database: str) -> str:
         assert self._server is not None
         return f"postgresql://{user}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}/{database}?sslmode=disable"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._away:
+            writer.transport.abort()
+            return
         try:
             there, back = await asyncio.open_unix_connection(self._socket)
         except OSError:

@@ -122,7 +122,8 @@ def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False, co
         said = any(one["code"] in troubles.DATABASE for one in own)
         why = "" if said else f"{found['unread']}; "
         do = "" if said else "; do: syncd check --env"
-        lines.append(f"{paint('✗ no database', 'red')}  {why}what follows is what the process knows by itself{do}")
+        label = "✗ rows unread" if any(one["code"] == "database-slow" for one in own) else "✗ no database"
+        lines.append(f"{paint(label, 'red')}  {why}what follows is what the process knows by itself{do}")
     for item in integrations:
         lines += _integration(item, now, width, verbose, troubles.besides(found, item, now, " " * (width + 4)))
     if not integrations:

@@ -10,7 +10,8 @@ from syncd.cli.output import COLOURS, MARKS, ago, paint
 
 DAEMON = "syncd"
 """The name the daemon's own conditions go by."""
-DATABASE = frozenset({"database-down", "disk-full", "database-slow"})
+DATABASE = frozenset({"database-down", "disk-full"})
+"""Those that explain why rows are not read."""
 
 
 def own(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -15,6 +15,10 @@ from syncd.explain import Explanation, State
 from syncd.server.ports import ReloadReport
 
 log = structlog.get_logger()
+
+
+REWORD_SECONDS: Final = 300.0
+"""Figures in a reason change with every look. What lasts keeps its words for so long, for whoever compares them."""
 
 
 class Trouble(NamedTuple):
@@ -35,6 +39,8 @@ class Own:
         self._clock = clock
         self._sources: list[Source] = []
         self._told: dict[str, Trouble] = {}
+        self._worded: dict[int, tuple[float, Trouble]] = {}
+        """What each source is quoted with, and since when."""
         self.reloaded_at: datetime | None = None
         self.reload_ok = True
         self.unpruned: Mapping[str, str] = {}
@@ -81,11 +87,17 @@ class Own:
     def conditions(self) -> Iterator[Condition]:
         for trouble in self._told.values():
             yield Condition(trouble.state, trouble.told)
-        for source in self._sources:
+        now, worded = self._clock.monotonic(), self._worded
+        self._worded = {}
+        for number, source in enumerate(self._sources):
             try:
                 found = source()
             except Exception:
                 log.exception("condition_not_looked_at")
                 continue
-            if found is not None:
-                yield Condition(found.state, found.told)
+            if found is None:
+                continue
+            at, before = worded.get(number, (now, found))
+            fresh = before.state is not found.state or now - at >= REWORD_SECONDS
+            self._worded[number] = at, before = (now, found) if fresh else (at, before)
+            yield Condition(before.state, before.told)

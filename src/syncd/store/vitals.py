@@ -68,7 +68,7 @@ class Vitals:
             mean = sum(span[3] for span in last) / total
             self.latest = total, slow, mean
             self.slow = slow >= total * (WELL_SHARE if self.slow else SLOW_SHARE)
-            if not self.slow:
+            if slow < total * WELL_SHARE:
                 self.usual = mean if self.usual is None else self.usual + (mean - self.usual) * _USUAL_WEIGHT
         self._full = {query: at for query, at in self._full.items() if now - at < FORGET_SECONDS}
         self.full = self.full if self._full else ""
