@@ -212,6 +212,9 @@ class Engine:
             found[account.name] = list(account.plans)
         return found
 
+    def partners(self) -> Mapping[str, Sequence[str]]:
+        return {name: list(partner.integrations) for name, partner in self._config().partners.items()}
+
     async def plan(
         self, integration: str | None, resource: str | None, assumed: Mapping[str, int] | None = None
     ) -> dict[str, Any]:

@@ -212,3 +212,14 @@ def test_healthcheck_asks_the_public_site(run, start, directory: Path):
 
 def test_healthcheck_without_a_daemon_is_69(run, directory: Path):
     assert run("healthcheck", "--config", directory).exit_code == 69
+
+
+def test_a_partner_is_paused_with_all_of_its_integrations(run, start, directory: Path):
+    stage = start()
+    done = run("pause", "stripe", "--partner", "--reason", "they move", "--config", directory)
+    assert done.stdout.startswith("stripe (acme, shop) paused until ")
+    assert {call[1] for call in stage.status.asked if call[0] == "pause"} == {"acme", "shop"}
+    assert run("resume", "stripe", "--partner", "--config", directory).stdout == "stripe (acme, shop) resumed\n"
+    nobody = run("pause", "stripy", "--partner", "--config", directory)
+    assert (nobody.exit_code, "stripe" in nobody.stderr) == (2, True)
+    assert run("pause", "stripe/customers", "--partner", "--config", directory).exit_code == 2

@@ -53,6 +53,9 @@ class FakeStatus:
     def names(self) -> Mapping[str, Sequence[str]]:
         return self.known
 
+    def partners(self) -> Mapping[str, Sequence[str]]:
+        return {"plain": ["acme"], "stripe": ["shop", "acme"]}
+
     async def overview(self) -> dict[str, Any]:
         self._note("overview")
         return self.seen

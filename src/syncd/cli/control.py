@@ -19,6 +19,18 @@ def _named(target: tuple[str, str | None]) -> dict[str, Any]:
     return {"integration": integration} if resource is None else {"integration": integration, "resource": resource}
 
 
+def _of_partner(target: tuple[str, str | None]) -> dict[str, Any]:
+    if target[1] is not None:
+        raise click.UsageError("--partner takes a partner's name alone: a resource is one integration's")
+    return {"partner": target[0]}
+
+
+def _paused_names(found: dict[str, Any], target: tuple[str, str | None]) -> str:
+    """What it was done to: of a partner the integrations that it has."""
+    names = found.get("integrations") or []
+    return _text(target) if names in ([], [target[0]]) else f"{_text(target)} ({', '.join(names)})"
+
+
 def _text(target: tuple[str, str | None]) -> str:
     return "/".join(part for part in target if part)
 
@@ -53,10 +65,13 @@ def reconcile(app: App, target: tuple[str, str | None], confirm: bool) -> None:
 @click.option("--for", "lasting", type=Lasting(), default="2h", show_default=True, help="Ends by itself after this.")
 @click.option("--until-resumed", is_flag=True, help="Does not end by itself.")
 @click.option("--reason", default="", metavar="TEXT", help="Shown wherever the pause is shown.")
+@click.option("--partner", is_flag=True, help="The name is a partner's: all of its integrations.")
 @common(json=True)
-def pause(app: App, target: tuple[str, str | None], lasting: float, until_resumed: bool, reason: str) -> None:
+def pause(
+    app: App, target: tuple[str, str | None], lasting: float, until_resumed: bool, reason: str, partner: bool
+) -> None:
     """Stop calling a partner for an integration, or for one resource of it. Survives a restart; ends by itself."""
-    said: dict[str, Any] = {**_named(target)}
+    said: dict[str, Any] = _of_partner(target) if partner else {**_named(target)}
     if reason:
         said["reason"] = reason
     if not until_resumed:
@@ -67,23 +82,24 @@ def pause(app: App, target: tuple[str, str | None], lasting: float, until_resume
         return
     end = "until `syncd resume`" if until_resumed else f"until {clock_time(found.get('until') or said['until'])}"
     again = " (it was paused already; this replaces it)" if found.get("already_paused") else ""
-    result(f"{_text(target)} paused {end}{again}")
+    result(f"{_paused_names(found, target)} paused {end}{again}")
     if not reason:
         say("nobody will know why: next time add --reason")
 
 
 @click.command()
 @click.argument("target", type=Target(), metavar="INTEGRATION[/RESOURCE]")
+@click.option("--partner", is_flag=True, help="The name is a partner's: all of its integrations.")
 @common(json=True)
-def resume(app: App, target: tuple[str, str | None]) -> None:
+def resume(app: App, target: tuple[str, str | None], partner: bool) -> None:
     """End a pause."""
-    found = app.link().post("resume", _named(target))
+    found = app.link().post("resume", _of_partner(target) if partner else _named(target))
     if app.as_json:
         result_json(found)
     elif found.get("already_running"):
         result(f"{_text(target)} was not paused")
     else:
-        result(f"{_text(target)} resumed")
+        result(f"{_paused_names(found, target)} resumed")
 
 
 @click.command(short_help="Have the daemon read its configuration anew.")

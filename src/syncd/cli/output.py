@@ -93,12 +93,20 @@ def screen() -> tuple[int, int]:
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """A line in pieces of at most `width` columns, broken between words, the rest indented a little further."""
+    """A line in pieces of at most `width` columns, the rest indented a little further: broken between groups that two spaces
+    part, and where a group is longer than that between its words."""
     if width <= 0 or len(click.unstyle(line)) <= width:
         return [line]
     indent = " " * min(len(line) - len(line.lstrip()) + 2, width // 3)
+    groups = re.split(r"(  +)", line)
+    room = width // 3
+    words = [
+        part
+        for group in groups
+        for part in ([group] if len(click.unstyle(group)) <= room else re.split(r"( +)", group))
+    ]
     pieces, piece, used = [], "", 0
-    for word in re.split(r"( +)", line):
+    for word in words:
         size = len(click.unstyle(word))
         if used + size > width and piece.strip():
             pieces.append(piece.rstrip())

@@ -157,7 +157,8 @@ def _deliveries(entry: AuditEntry, before: Values, after: Values) -> str:
 
 
 def _registered(entry: AuditEntry, before: Values, after: Values) -> str:
-    done = ", ".join(str(one.get("what") or one.get("action")) for one in after.get("done", ()))
+    steps = [str(one.get("what") or one.get("action")) for one in after.get("done", ())]
+    done = ", ".join(steps[:1]) + (f" and {len(steps) - 1} more" if len(steps) > 1 else "")
     failed = f"; then it failed: {after['failed']}" if after.get("failed") else ""
     return f"webhooks registered by {entry.actor}{_said(done)}{failed}"
 

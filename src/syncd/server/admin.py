@@ -90,17 +90,34 @@ class _Api:
 
     async def pause(self, request: web.Request) -> web.Response:
         said = await said_by(request)
-        integration, resource = target_of(self._status.names(), said)
+        names, resource = self._meant(said)
         until = moment_of(said, "until")
         reason = text_of(said, "reason") or ""
-        fresh = await self._status.pause(integration, resource, who=who_asks(request), reason=reason, until=until)
-        return answer({"schema": "syncd.pause/1", "paused": True, "already_paused": not fresh, "until": until})
+        who = who_asks(request)
+        fresh = [await self._status.pause(name, resource, who=who, reason=reason, until=until) for name in names]
+        told = {"schema": "syncd.pause/1", "paused": True, "already_paused": not all(fresh), "until": until}
+        return answer({**told, "integrations": names})
 
     async def resume(self, request: web.Request) -> web.Response:
         said = await said_by(request)
-        integration, resource = target_of(self._status.names(), said)
-        was = await self._status.resume(integration, resource, who=who_asks(request))
-        return answer({"schema": "syncd.resume/1", "paused": False, "already_running": not was})
+        names, resource = self._meant(said)
+        was = [await self._status.resume(name, resource, who=who_asks(request)) for name in names]
+        told = {"schema": "syncd.resume/1", "paused": False, "already_running": not any(was)}
+        return answer({**told, "integrations": names})
+
+    def _meant(self, said: dict[str, Any]) -> tuple[list[str], str | None]:
+        """One integration, perhaps a resource of it; or all integrations of a partner."""
+        partner = text_of(said, "partner")
+        if partner is None:
+            integration, resource = target_of(self._status.names(), said)
+            return [integration], resource
+        known = self._status.partners()
+        if partner not in known:
+            hint = did_you_mean(partner, known)
+            raise RefusedError(404, "unknown-partner", f"no partner {partner!r}", hint)
+        if "integration" in said or "resource" in said:
+            raise RefusedError(400, "usage", "a partner, or an integration: not both")
+        return sorted(known[partner]), None
 
     async def reconcile(self, request: web.Request) -> web.Response:
         said = await said_by(request)

@@ -158,6 +158,10 @@ class Status(Protocol):
         """Every configured integration and its resources, also the disabled ones."""
         ...
 
+    def partners(self) -> Mapping[str, Sequence[str]]:
+        """Every configured partner and its integrations, also the disabled ones."""
+        ...
+
     async def overview(self) -> dict[str, Any]:
         """Everything `syncd status` and the page show, as JSON-ready data: schema `syncd.status/1` (docs/cli.md).
 
