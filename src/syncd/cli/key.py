@@ -159,6 +159,10 @@ def _rotate(app: App, config: Config, kept: KeyFile, everywhere: bool) -> Exit:
     rows = arun(_rows(app, config))
     if not keys.next and any(count for one, count in rows.items() if one != keys.ids[0]):
         return _sealed(app, config, kept)  # all but the last step is done
+    if not keys.next and len(keys.ids) > 1:
+        result(f"the last rotation is over: everything is sealed with {keys.ids[0]}")
+        result(f"  {', '.join(keys.ids[1:])} may go first: syncd key rotate --forget-old; then another key may follow")
+        return Exit.OK
     if not keys.next:
         keys = keys.with_new()
         kept.write(keys)
