@@ -80,7 +80,7 @@ class Runs:
             "WHERE $1::text IS NULL OR c.integration = $1 ORDER BY r.integration, r.resource",
             integration,
         )
-        return [Run(**dict(each)) for each in found]
+        return [Run(*each) for each in found]
 
     async def telling(self, integrations: Sequence[str], *, each: int) -> Sequence[Run]:
         """What says how much a resource costs, newest first: its latest runs that ended well, so many of each, and all ended
@@ -109,7 +109,7 @@ class Runs:
             list(integrations),
             each,
         )
-        return [Run(**dict(each)) for each in found]
+        return [Run(*each) for each in found]
 
     @again_after_conflict
     async def bury(self, letter: NewDeadLetter, wishes: Sequence[Task]) -> bool:
