@@ -74,7 +74,7 @@ async def measure(config: Path, url: str, repeats: int) -> None:
             if running.done():
                 raise SystemExit(f"the daemon ended: {running.exception() or running.result()}")
             await asyncio.sleep(0.1)
-        await asyncio.sleep(5)  # the first calls fail, breakers open: every row has something to say
+        await asyncio.sleep(20)  # the first calls fail, breakers open: every row has something to say
         try:
             await tell(daemon, repeats)
         finally:
