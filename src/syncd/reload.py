@@ -27,7 +27,7 @@ SWAP_DRAIN_SECONDS = 10.0
 TEST_SECONDS = 20.0
 MOST_NOTED = 100
 LONGEST_NOTED = 500
-FIXED = ("database", "server", "secrets", "state_directory")
+FIXED = ("database", "server", "secrets", "state_directory", "tracing")
 """Sections of the main file that a running process cannot take over."""
 
 

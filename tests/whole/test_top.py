@@ -25,7 +25,7 @@ async def test_top_shows_everything_obeys_keys_and_leaves_the_terminal_as_it_was
         words = ["-m", "syncd", "top", "--config", str(daemon.config)]
 
         async with Terminal([*words, "--control"], daemon.env) as terminal:
-            shown = await terminal.until("AUTH REQUIRED", "✓ healthy", "wrong/things: GET /things", "syncd credential set wrong")
+            shown = await terminal.until("AUTH REQUIRED", "✓ healthy", "wrong/things: GET", "syncd credential set wrong")
             assert shown.index("wrong  ") < shown.rindex("acme  "), "the worst first"
 
             terminal.press("r")
@@ -81,14 +81,14 @@ async def test_top_shows_everything_obeys_keys_and_leaves_the_terminal_as_it_was
 
 BROKEN = """
 import sys
-from syncd.cli import top_screen
-real, count = top_screen.screen, []
+from syncd.cli import top_live
+real, count = top_live.screen, []
 def screen(*given):
     count.append(1)
     if len(count) > 1:
         raise ZeroDivisionError("a fault of ours")
     return real(*given)
-top_screen.screen = screen
+top_live.screen = screen
 sys.argv = ["syncd", "top"]
 from syncd.cli.root import cli
 cli()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from syncd import markup
+from syncd import markup, spans
 from syncd.client import border
 from syncd.client.addresses import Addresses
 from syncd.client.answers import Answers, Classify
@@ -274,6 +274,38 @@ class Session:
         if self.shut is None or self.clock.now() >= self.shut.until:
             return None
         return OverBudgetError(f"nothing is sent: {self.shut.reason}", retry_at=self.shut.until)
+
+    async def _traced(self, trip: Trip, out: Outgoing, slot: Slot) -> tuple[Answer, PartnerError | None]:
+        """`_send`, as one span."""
+        if not spans.on():
+            return await self._send(trip, out, slot)
+        with spans.span(f"{out.method} {trip.route}", "client", self._spanned(trip, out)) as span:
+            if trip.target.home and (parent := spans.traceparent()):
+                out.headers["traceparent"] = parent
+            try:
+                answer, error = await self._send(trip, out, slot)
+            except LostError as lost:
+                span.failed(type(lost.error).__name__)
+                raise
+            if answer.response is not None:
+                span.set("http.response.status_code", answer.response.status_code)
+            if error is not None:
+                span.failed(type(error).__name__)
+            return answer, error
+
+    def _spanned(self, trip: Trip, out: Outgoing) -> dict[str, object]:
+        """What a span says of the call: the route as the driver names it, never an address with ids or a query."""
+        found: dict[str, object] = {
+            "http.request.method": out.method,
+            "url.template": trip.route,
+            "server.address": out.target.origin.host,
+            "server.port": out.target.origin.port,
+            "syncd.partner": self.partner,
+            "syncd.integration": self.integration,
+        }
+        if trip.attempt > 1:
+            found["http.request.resend_count"] = trip.attempt - 1
+        return found
 
     def _waited(self, trip: Trip, seconds: float) -> None:
         trip.stats.waited_seconds += seconds

@@ -151,9 +151,13 @@ class TracingConfig(Settings):
     )
     headers: dict[str, Ref] = Field(default_factory=dict, description="Sent with every batch, such as `authorization`.")
     service: str = Field(
-        "syncd", min_length=1, description="`service.name`; the same for all instances that share a database, and no other."
+        "syncd",
+        min_length=1,
+        description="`service.name`; the same for all instances that share a database, and no other.",
     )
-    sample: float = Field(1.0, gt=0, le=1, description="Share of all traces that is sent; a trace is sent whole or not.")
+    sample: float = Field(
+        1.0, gt=0, le=1, description="Share of all traces that is sent; a trace is sent whole or not."
+    )
     propagate: bool = Field(
         False, description="Send partners a `traceparent` header with each call: it tells strangers of your traces."
     )
@@ -202,7 +206,9 @@ class Config(Settings):
         default_factory=AlertsConfig, description="Telling an address of yours what begins and ends."
     )
     memory: MemoryConfig = Field(default_factory=MemoryConfig, description="How much memory it may have.")
-    tracing: TracingConfig = Field(default_factory=TracingConfig, description="Traces for OpenTelemetry; off by default.")
+    tracing: TracingConfig = Field(
+        default_factory=TracingConfig, description="Traces for OpenTelemetry; off by default."
+    )
     mode: Literal["production", "development"] = Field(
         "production",
         description="`development` allows what is dangerous where somebody relies on it: `chaos` under an integration.",

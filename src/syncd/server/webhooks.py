@@ -19,7 +19,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import Counter
 
-from syncd import metrics
+from syncd import metrics, spans
 from syncd.clock import Clock
 from syncd.errors import StoreError
 from syncd.kit import Accepted, Delivery, Receiver
@@ -59,6 +59,8 @@ class Answer(NamedTuple):
 _ACCEPTED: Final = Answer(202, b'{"status": "accepted"}\n')
 _DUPLICATE: Final = Answer(200, b'{"status": "duplicate"}\n')
 _REFUSED: Final = Answer(401, b'{"status": "refused"}\n')
+ROUTE: Final = "/webhooks/{partner}/{integration}"
+_STORED: Final = {"db.system.name": "postgresql", "db.operation.name": "INSERT", "db.collection.name": "syncd.inbox"}
 _LATER: Final = b'{"status": "try again later"}\n'
 
 
@@ -102,7 +104,7 @@ class Webhooks:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/webhooks/{partner}/{integration}", self.take),
+            web.post(ROUTE, self.take),
             web.post("/webhooks/{partner}/{integration}/{route}", self.take),
         ]
 
@@ -165,7 +167,7 @@ class Webhooks:
         self._count(partner, event_type)
         arrival = Arrival(handed or name, event_id, delivery.route, event_type, kept, delivery.body, now)
         try:
-            self._intake.offer(arrival, partial(self._end, receiver, arrival.integration, answer))
+            self._intake.offer(arrival, partial(self._end, receiver, arrival, answer))
         except StoreError as error:
             return self._doubt(receiver, error)
         return None
@@ -179,8 +181,9 @@ class Webhooks:
         self._tell(receiver, "webhook_tokens_refused", "not with one of its secrets")
         return self._refused()
 
-    def _end(self, receiver: Receiver, name: str, answer: Callable[[Answer], None], outcome: bool | str) -> None:
-        """A delivery to this receiver's address, stored as one of the integration `name`."""
+    def _end(self, receiver: Receiver, arrival: Arrival, answer: Callable[[Answer], None], outcome: bool | str) -> None:
+        """A delivery to this receiver's address, stored as one of the integration the arrival names."""
+        name = arrival.integration
         try:
             if outcome is True:
                 if not self._arrived(name):
@@ -198,6 +201,24 @@ class Webhooks:
             say.exception("intake_failed", partner=receiver.partner, integration=receiver.integration)
             found = self._later()
         answer(found)
+        if spans.on():
+            self._trace(receiver, arrival, outcome, found.status)
+
+    def _trace(self, receiver: Receiver, arrival: Arrival, outcome: bool | str, status: int) -> None:
+        """The delivery's own span, which all that comes of it stands below."""
+        told = {
+            "http.request.method": "POST",
+            "http.route": ROUTE,
+            "http.response.status_code": status,
+            "syncd.partner": receiver.partner,
+            "syncd.integration": arrival.integration,
+            "syncd.outcome": "accepted" if outcome is True else "duplicate" if outcome is False else "in doubt",
+        }
+        key, now = spans.webhook_key(arrival.integration, arrival.event_id), self._clock.now()
+        below: list[tuple[str, spans.Kind, spans.Attributes]] = [("INSERT syncd.inbox", "client", _STORED)]
+        spans.record(
+            f"POST {ROUTE}", "server", told, arrival.received_at, now, trace=key, root=outcome is True, below=below
+        )
 
     def _doubt(self, receiver: Receiver, error: StoreError) -> Answer:
         why = "intake_full" if isinstance(error, IntakeFullError) else "not_stored"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import asyncpg
 
-from syncd import codec
+from syncd import codec, spans
 from syncd.model import History
 from syncd.store import early, erasing
 from syncd.store.binary import RowColumns
@@ -61,6 +62,7 @@ RESTORED_AFTER = timedelta(seconds=30)
 their clocks, without a new stamp. Sooner the answer may come from before."""
 MENDED_AFTER = timedelta(minutes=10)
 """The same for a record that lives: an older stamp on other content is more often an answer out of a cache."""
+_SPAN = {"db.system.name": "postgresql", "db.operation.name": "INSERT", "db.collection.name": "syncd.records"}
 _RESTORED = """
 UPDATE syncd.records SET source_updated_at = NULL, source_version = NULL WHERE ctid = ANY (ARRAY(
     SELECT k.place
@@ -106,7 +108,8 @@ class Pages:
             and not erasing.wanted(page.rows)
         ):
             try:
-                return await self._early(page, before)
+                with _traced(page):
+                    return await self._early(page, before)
             except (ConflictError, DataRefusedError):
                 pass  # not as new, or not as sound, as it looked: the ordinary way finds out
         await asyncio.wait({before})
@@ -154,6 +157,12 @@ class Pages:
         the content in between, must not take its place. And what its own URL still, or again, shows long enough after
         something newer was stored is so, though its own stamp be older: see RESTORED_AFTER and MENDED_AFTER.
         """
+        with _traced(page) as span:
+            result = await self._commit_read(page)
+            span.set("syncd.written", len(result.added) + len(result.updated))
+            return result
+
+    async def _commit_read(self, page: PageWrite) -> PageResult:
         await self.remember(page)
         rows = [row for row in page.rows if not row.deleted]
         async with self._database.transaction() as connection:
@@ -231,6 +240,12 @@ class Pages:
         return result
 
     async def _store(self, page: PageWrite, *, listing: bool) -> PageResult:
+        with _traced(page) as span:
+            result = await self._stored(page, listing=listing)
+            span.set("syncd.written", len(result.added) + len(result.updated))
+            return result
+
+    async def _stored(self, page: PageWrite, *, listing: bool) -> PageResult:
         await self._remember(page.integration, page.partner)
         try:
             return await self._try(page, listing=listing)
@@ -343,6 +358,10 @@ class Pages:
         seen = codec.storable(list(page.seen_ids)) if page.seen_ids is not None else None
         acknowledges = [one.without(refused) for one in page.acknowledges]
         return replace(page, rows=kept, rejects=rejects, seen_ids=seen, acknowledges=acknowledges), refused
+
+
+def _traced(page: PageWrite) -> AbstractContextManager[spans.Span]:
+    return spans.span("INSERT syncd.records", "client", {**_SPAN, "db.operation.batch.size": len(page.rows)})
 
 
 async def remember_partner(database: Database, integration: str, partner: str) -> None:

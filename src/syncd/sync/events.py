@@ -28,6 +28,7 @@ from syncd.sync.derived import Derived
 from syncd.sync.deriving import Deriver
 from syncd.sync.events_told import Telling
 from syncd.sync.part import Looking
+from syncd.sync.traced import deliveries
 
 log = structlog.get_logger()
 
@@ -206,7 +207,7 @@ class Events(Looking):
 
     async def _batch(self, account: Account, taken: Sequence[Taken]) -> None:
         """From deliveries to rows. Raises StoreError, after which they wait as before."""
-        name, began = account.name, self._clock.monotonic()
+        name, began, began_at = account.name, self._clock.monotonic(), self._clock.now()
         try:
             derived = await self._derivers[name].derive(taken)
             await self._hand_credentials(account, derived)
@@ -229,6 +230,7 @@ class Events(Looking):
             return
         self._failures.pop(name, None)
         self._told.ended(account, taken, derived, result, began)
+        deliveries(account, taken, began_at, len(result.added) + len(result.updated) + len(result.deleted))
 
     async def _blame(self, account: Account, taken: Sequence[Taken], error: Exception) -> None:
         """A delivery of the batch cannot be stored: all of them one by one, and that one to the dead letters."""

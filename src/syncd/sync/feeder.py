@@ -25,6 +25,7 @@ from syncd.sync.letters import letter_of_task
 from syncd.sync.pool import Pool
 from syncd.sync.probing import Group, Probing
 from syncd.sync.suspects import poison
+from syncd.sync.traced import traced
 from syncd.sync.work import Worker, batches
 
 log = structlog.get_logger()
@@ -292,7 +293,8 @@ class Feeder:
                 return
             first = batch[0]
             async with self._accounts[first.integration].inflight.narrowing.one(first.lane):
-                await self._workers[first.integration].run(batch)
+                with traced(batch, self._partner):
+                    await self._workers[first.integration].run(batch)
         except OwnershipError:
             raise
         except StoreError as error:

@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 
 import structlog
 
+from syncd import spans
 from syncd.errors import PayloadError, RejectedError, StoreError, SyncdError
 from syncd.limits import OverBudgetError
 from syncd.model import Checkpoint, Lane, Mode, Outcome
@@ -66,6 +67,20 @@ class Pull:
         self.tally = Tally(self.account.name, self.plan.name)
 
     async def run(self) -> Tally:
+        told = {
+            "syncd.partner": self.account.partner,
+            "syncd.integration": self.account.name,
+            "syncd.resource": self.plan.name,
+            "syncd.trigger": self.trigger,
+        }
+        with spans.span(f"pull {self.plan.name}", "internal", told) as span:
+            try:
+                return await self._run()
+            finally:
+                span.set("syncd.run_id", self.tally.run_id)
+                span.set("syncd.records", self.tally.added + self.tally.updated + self.tally.deleted)
+
+    async def _run(self) -> Tally:
         account, plan, tally = self.account, self.plan, self.tally
         before = await account.store.checkpoints.stand(account.name, plan.name)
         fed = is_fed(account.health, plan, account.clock.now())

@@ -13,6 +13,7 @@ from datetime import timedelta
 import anyio
 import structlog
 
+from syncd import spans
 from syncd.errors import (
     AuthError,
     GoneError,
@@ -65,7 +66,15 @@ class Sender:
                     f"handling it has ended the process {max(push.lost, push.suspicion)} times",
                     hint=f"mend the driver, or what it stumbles over: syncd push show {push.integration} {push.id}",
                 )
-            await _Try(self._account, self._policy, push, plan).run()
+            traced = {
+                "syncd.partner": self._account.partner,
+                "syncd.integration": push.integration,
+                "syncd.resource": push.resource,
+                "syncd.push_id": push.id,
+                "syncd.attempt": push.tries,
+            }
+            with spans.span(f"push {push.resource}", "consumer", traced, trace=f"{push.integration}\0push\0{push.id}"):
+                await _Try(self._account, self._policy, push, plan).run()
         except OwnershipError:
             raise
         except (RejectedError, PoisonError) as error:
