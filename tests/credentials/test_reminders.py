@@ -65,6 +65,6 @@ def test_one_that_ends_soon_is_to_be_renewed_by_hand(left: timedelta, told: list
 def test_the_most_pressing_is_named_and_how_many_others_there_are() -> None:
     [one] = reminders([row("id", days=91), row("secret", days=200), row("key", days=100)], lambda _: 90 * DAY, NOW)
     assert one.state is State.DEGRADED
-    assert one.told.reason.startswith("its secret is 200d old (file time); 2 more are old too")
+    assert one.told.reason.startswith("its secret dates from 2026-05-07 (file time); 2 more are old too")
     assert one.told.action.endswith("syncd credential rotate acme secret < new.txt")
     assert one.told.since == NOW - timedelta(days=200)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,7 @@ async def place(tmp_path: Path, database: str, rows: Rows) -> AsyncIterator[Plac
     file = folder / "acme_key"
     file.touch(mode=0o600)
     file.write_text(OLD + "\n")
+    os.utime(file, (time.time() - 100 * 86_400,) * 2)
     body = growing_partner(await partner.start(), "acme", {"file": "acme_key"})
     daemon = Daemon(tmp_path, database, {"growing": body}, main={"secrets": {"directory": str(folder)}})
     try:
@@ -128,7 +131,15 @@ async def test_a_key_is_rotated_refused_rolled_back_and_taken_up_again_after_kil
     await place.used(OLD)
     row = await place.listed()
     assert (row["age_by"], row["source"], row["ends_with"], row["set_by"]) == ("file time", "file", "dold", None)
-    assert 0 <= row["age_seconds"] < 600
+    assert 99 <= row["age_seconds"] / 86_400 < 101
+
+    async def reminded() -> list[str]:
+        found = (await daemon.status())["conditions"]
+        return [f"{one['severity']} {one['code']} {one['action']}" for one in found if one["code"] == "credential-old"]
+
+    [told] = await daemon.until(reminded, seconds=20)
+    assert told.startswith("note credential-old get a new one from the partner")
+    assert await daemon.metric('syncd_credential_age_seconds{credential="api_key",integration="acme"}') > 99 * 86_400
 
     # Refused when it is tried: nothing is changed.
     code, said = await place.run("rotate", "acme", stdin=NEW)

@@ -10,7 +10,7 @@ import click
 
 from syncd.cli.app import App, arun, common, known_integration
 from syncd.cli.exits import Exit
-from syncd.cli.output import Failure, clock_time, harmless, paint, result, result_json, say, table
+from syncd.cli.output import Failure, clock_time, harmless, paint, plural, result, result_json, say, table
 
 if TYPE_CHECKING:
     from syncd.config import Config
@@ -197,8 +197,8 @@ def _age(row: Row) -> str:
     return lasting(row.age_seconds)
 
 
-def scopes_line(told: dict[str, Any], integration: str) -> str:
-    """What a credential may do, in a line; as the partner said it, or that it does not."""
+def scopes_line(told: dict[str, Any], integration: str, *, whole: bool = False) -> str:
+    """What a credential may do, as the partner said it, or that it does not. `whole`: those it holds by name."""
     how = told.get("how", "told")
     if told.get("trouble"):
         return f"scopes could not be asked: {harmless(told['trouble'])}"
@@ -207,8 +207,9 @@ def scopes_line(told: dict[str, Any], integration: str) -> str:
     if how == "not told" or not told.get("told_by"):
         needed = ", ".join(told.get("needed") or [])
         return "scopes not told by this partner" + (f"; needed: {needed}" if needed else "")
-    held = ", ".join(harmless(one) for one in told["held"]) or "none"
-    line = f"scopes held ({told['told_by']}): {held}"
+    held = [harmless(one) for one in told["held"]]
+    line = f"scopes held ({told['told_by']}): " if whole else f"{plural(len(held), 'scope')} held ({told['told_by']})"
+    line += (", ".join(held) or "none") if whole else ""
     if told["missing"]:
         line += "; " + paint(f"missing: {', '.join(told['missing'])}", "red")
     elif told["needed"]:

@@ -9,7 +9,7 @@ import click
 from syncd.cli.app import App, arun, common, known_integration
 from syncd.cli.credential_list import scopes_line
 from syncd.cli.exits import Exit
-from syncd.cli.output import clock_time, paint, result, result_json
+from syncd.cli.output import clock_time, paint, result, result_json, screen, wrapped
 
 if TYPE_CHECKING:
     from syncd.config import IntegrationConfig
@@ -59,7 +59,9 @@ def show(report: TestReport, what: str = "") -> None:
         if why and why.action and not what:
             result(f"  do: {why.action}")
     if report.scopes is not None:
-        result(f"  {scopes_line(dict(report.scopes), name)}")
+        line = scopes_line(dict(report.scopes), name, whole=True)
+        for piece in wrapped(f"  {line}", screen()[0]):
+            result(piece)
         if report.scopes.get("missing"):
             result("  do: give it those at the partner, or switch off what needs them (enabled: false under resources)")
     if report.expires_at is not None:

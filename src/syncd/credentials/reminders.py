@@ -57,7 +57,8 @@ def _old(row: Row, others: int, after: float) -> Reminder:
     pressing = age >= after * PRESSING
     told = Explanation(
         "credential-old",
-        f"its {row.name} is {lasting(age)} old ({row.age_by}){_besides(others, 'is old too', 'are old too')}",
+        f"its {row.name} dates from {'long ago' if row.set_at is None else f'{row.set_at:%Y-%m-%d}'} ({row.age_by})"
+        f"{_besides(others, 'is old too', 'are old too')}",
         since=row.set_at,
         cause=f"nobody has replaced it for longer than {lasting(after)}",
         action=f"get a new one from the partner, then: syncd credential rotate {row.integration} {row.name} < new.txt",
