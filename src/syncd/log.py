@@ -177,6 +177,8 @@ def _finish(logger: object, method: str, event: Mapping[str, Any]) -> str:
         "level": fields.pop("level", method),
         "event": fields.pop("event", ""),
     }
+    if (ids := spans.current()) is not None:
+        fields["trace_id"], fields["span_id"] = ids
     exc_info = fields.pop("exc_info", None)
     exception = _traceback(exc_info) if exc_info else ""
     clean = tidy({**head, **fields})
@@ -195,8 +197,6 @@ def _traceback(exc_info: Any) -> str:
     else:
         error = sys.exc_info()[1]
     if error is None:
-    if (ids := spans.current()) is not None:
-        fields["trace_id"], fields["span_id"] = ids
         return ""
     try:
         return "".join(traceback.format_exception(error)).rstrip()

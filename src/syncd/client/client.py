@@ -250,7 +250,7 @@ class Session:
                     mark = self.auth.stamp(out, self.clock.now())
                 if trip.leaving is not None:
                     await trip.leaving()
-                answer, error = await self._send(trip, out, slot)
+                answer, error = await self._traced(trip, out, slot)
         except LostError as lost:
             return None, lost.error
         except SyncdError as refused:
