@@ -46,6 +46,7 @@ from syncd.server import (
     desk_dryrun,
     desk_figures,
     desk_letters,
+    desk_log,
     desk_memory,
     desk_pushes,
     desk_subscriptions,
@@ -188,6 +189,7 @@ class Daemon:
             await everything.start(self._signals)
             await everything.start(server.run)
             everything.start_soon(self._pulse.run, name="pulse")
+            everything.start_soon(self.engine.log_levels.run, name="log levels")
             everything.start_soon(self.engine.keep_watch, name="watch")
             everything.start_soon(self._pusher.run, name="alerts")
             everything.start_soon(self._memory_trace.run, name="memory trace")
@@ -357,6 +359,7 @@ class Daemon:
             *desk_dryrun.routes(self.engine.dry_runs),
             *desk_figures.routes(self.engine),
             *desk_letters.routes(self.engine.letters),
+            *desk_log.routes(self.engine, self.engine.log_levels, self.clock),
             *desk_memory.routes(
                 MemoryView(
                     self._memory,

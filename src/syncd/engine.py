@@ -34,6 +34,7 @@ from syncd.explain import Explanation
 from syncd.figures import Figures, Instruments
 from syncd.history import Changes
 from syncd.holds import Breakers
+from syncd.log_levels import LogLevels
 from syncd.overview import Overview
 from syncd.pushing import Pushing
 from syncd.replaying import Replaying
@@ -84,6 +85,7 @@ class Engine:
         self.breakers = Breakers(self._accounts, self._store, clock)
         self.depths = Depths(store, supervisor, clock, worked=self._worked)
         self.changes = Changes(store, clock)
+        self.log_levels = LogLevels(self.changes, clock)
         instruments = Instruments(self._accounts, self.depths.view, loop_lag, clock)
         self.figures = Figures(instruments, clock, self.changes.lately)
         self.letters = Replaying(self._accounts, store, clock, known=lambda: self._config().integrations)

@@ -23,6 +23,7 @@ import structlog
 
 from syncd import spans
 from syncd.clock import Clock, SystemClock
+from syncd.levels import Levels
 from syncd.redaction import KNOWN, LONGEST, tidy
 from syncd.redaction import redact as redact  # what others write out by themselves passes it too
 
@@ -48,6 +49,7 @@ class _State:
 
 
 _state = _State()
+_levels = Levels()
 _lock = threading.Lock()
 
 
@@ -154,13 +156,27 @@ def _use_structlog() -> None:
 
 def set_level(level: Level) -> None:
     """Change the level of the running process, for every logger at once."""
-    _state.level = _NUMBERS[level]
+    _levels.configured = _NUMBERS[level]
+    _take_levels()
+
+
+def set_level_for_a_while(integration: str, level: Level | None) -> None:
+    """Beside the configured level another one, of one integration or (empty) of everything; None: no longer."""
+    if level is None:
+        _levels.for_a_while.pop(integration, None)
+    else:
+        _levels.for_a_while[integration] = _NUMBERS[level]
+    _take_levels()
+
+
+def _take_levels() -> None:
+    _state.level = _levels.lowest
     logging.getLogger().setLevel(max(_state.level, logging.INFO))
 
 
 def level() -> str:
-    """The level in force."""
-    return next(name for name, number in _NUMBERS.items() if number == _state.level)
+    """The configured level."""
+    return next(name for name, number in _NUMBERS.items() if number == _levels.configured)
 
 
 def get_logger(**fields: Any) -> Logger:
@@ -171,6 +187,8 @@ def get_logger(**fields: Any) -> Logger:
 
 def _finish(logger: object, method: str, event: Mapping[str, Any]) -> str:
     """The last processor: an event becomes one redacted line."""
+    if _levels.for_a_while and _NUMBERS.get(method, 40) < _levels.of(str(event.get("integration", ""))):
+        raise structlog.DropEvent
     fields = dict(event)
     head: dict[str, Any] = {
         "timestamp": _state.clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -23,6 +23,7 @@ VERBS = {
     "changes": "changes:changes",
     "doctor": "doctor:doctor",
     "verify": "verify:verify",
+    "log-level": "log_level:log_level",
     "runbook": "runbook:runbook",
     "sync": "sync:sync",
     "plan": "plan:plan",
