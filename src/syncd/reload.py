@@ -27,6 +27,8 @@ SWAP_DRAIN_SECONDS = 10.0
 TEST_SECONDS = 20.0
 MOST_NOTED = 100
 LONGEST_NOTED = 500
+CHECK = "syncd check"
+REFUSED = "was refused"
 FIXED = ("database", "server", "secrets", "state_directory", "tracing")
 """Sections of the main file that a running process cannot take over."""
 
@@ -94,6 +96,7 @@ class Reloader:
         }
         partners = dict(wanted.partners)
         applied: list[str] = []
+        refused = False
         for name in sorted({*old.partners, *wanted.partners}):
             if name in kept:
                 continue
@@ -105,6 +108,7 @@ class Reloader:
                 continue
             trouble = await self._swap(name, fresh, known, turned)
             if trouble:
+                refused = refused or any(REFUSED in text for text in trouble)
                 kept[name] = trouble
                 if known is not None:
                     partners[name] = known
@@ -128,7 +132,12 @@ class Reloader:
         changes = self._changes(old, new, later, before)
         touched = {None, *applied, *kept}  # of files nobody changed they were told before
         warnings = [warning.text() for warning in loaded.warnings if warning.partner in touched]
-        return ReloadReport(ok=not kept, applied=applied, kept=kept, changes=changes, warnings=warnings), new
+        # Of what stands in no file each has a look of its own: the world it names, or the partner.
+        check = CHECK if loaded.errors else f"{CHECK} --live" if refused else f"{CHECK} --env"
+        report = ReloadReport(
+            ok=not kept, applied=applied, kept=kept, changes=changes, warnings=warnings, check=check if kept else CHECK
+        )
+        return report, new
 
     def _changes(self, old: Config, new: Config, later: Config, before: Mapping[Ref, str]) -> list[str]:
         """What is told of it. The partners are swapped by now, and a fault in the telling must not deny that."""
@@ -216,7 +225,7 @@ class Reloader:
                 answer = await account.session.call(account.driver.test(account.options))
             self._tested[f"{account.partner}.integrations.{name}"] = f"tested {answer.status_code}"
         except AuthError as error:
-            return f"the new credential of {name} was refused: {error}"
+            return f"the new credential of {name} {REFUSED}: {error}"
         except (SyncdError, TimeoutError) as error:
             reason = str(error) or f"no answer within {TEST_SECONDS:.0f} s"
             self._tested[f"{account.partner}.integrations.{name}"] = f"not tested: {reason}"

@@ -9,6 +9,7 @@ import anyio
 import structlog
 
 from syncd import maintaining, metrics
+from syncd.client.pace import SLOW_SECONDS
 from syncd.clock import Clock
 from syncd.config import Config, RetentionConfig
 from syncd.engine import Engine
@@ -202,6 +203,8 @@ class Upkeep:
         state, _ = account.health.judge(account.gate.view(), self._clock.now(), account.all_needs)
         test = account.driver.spec.test
         every = _probe_seconds(account)
+        if every <= PROBE_SECONDS and (account.health.latency_ms or 0.0) > SLOW_SECONDS * 1000:
+            every = PROBE_LOOK_SECONDS  # one slow answer proves nothing: another look does
         if state is State.PAUSED and test is not None and test.keep_alive is not None:
             every = test.keep_alive  # its credential would die of disuse before anybody resumes it
         elif state in (State.PAUSED, State.WAITING):
