@@ -219,7 +219,9 @@ def test_every_metric_a_document_names_is_declared() -> None:
     named = re.findall(r"\b(?:syncd|integration|webhooks?)_[a-z_]+[a-z](?=[`{])", EVERY)
     missing = {name for name in named if f'"{name.removesuffix("_total")}' not in declared and name not in tables}
     views = {name for name in missing if f"syncd.{name}" in EVERY}  # `syncd.stripe_customers` is no metric
-    assert sorted(missing - views) == []
+    audited = [path.read_text("utf-8") for path in SOURCE.rglob("*.py")]  # nor is what `audit_log` calls an action
+    actions = {name for name in missing if any(f'"{name}"' in text and "audit.add(" in text for text in audited)}
+    assert sorted(missing - views - actions) == []
 
 
 def test_every_environment_variable_a_document_names_is_read() -> None:
