@@ -173,7 +173,7 @@ class Daemon:
         )  # fmt: skip
         server = Server(
             self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks,
-            desks=self._desks(), page=self._page(Sessions(token, self.clock)),
+            desks=self._desks(), page=self._page(token),
         )  # fmt: skip
         traces = telemetry.begin(self._config.tracing, self._vault)
         try:
@@ -381,8 +381,8 @@ class Daemon:
             ),
         ]
 
-    def _page(self, sessions: Sessions) -> Page:
-        """What people look at."""
+    def _page(self, token: Secret | None) -> Page:
+        """What people look at. At a Unix socket its file mode says who may, and no token is asked for."""
         sources = Sources(
             status=self.engine,
             letters=self.engine.letters,
@@ -394,7 +394,8 @@ class Daemon:
             meaning=runbooks.meaning,
             stopping=self.stopping,
         )
-        return Page(sources, sessions, self.clock)
+        asked = token if self._config.server.admin.path is None else None
+        return Page(sources, Sessions(asked, self.clock), self.clock)
 
     def _stuck_workers(self) -> list[str]:
         return self._supervisor.stuck(WORK_STUCK_SECONDS) if self._supervisor is not None else []

@@ -133,14 +133,13 @@ class Server:
         exposition: Callable[[], bytes] = metrics.exposition,
     ) -> None:
         """`admin_token` is what `config.admin_token` resolves to; `webhooks` takes deliveries at the public site, `desks` are
-        further routes of the admin API, `page` what people look at (a Unix socket has none). Raises ConfigError for what must
+        further routes of the admin API, `page` what people look at. Raises ConfigError for what must
         never be served."""
         if not is_local(config.admin) and admin_token is None:
             raise ConfigError(
                 f"the admin API would be open to the network at {config.admin} without a token",
                 hint="set server.admin to 127.0.0.1:8081 or unix:/run/syncd/admin.sock, or give server.admin_token",
             )
-        shown = page if config.admin.path is None else None
         self._public = Site(
             "public",
             config.listen,
@@ -159,12 +158,12 @@ class Server:
         self._admin = Site(
             "admin",
             config.admin,
-            [*admin.routes(status), *desks, *(shown.routes() if shown is not None else ())],
+            [*admin.routes(status), *desks, *(page.routes() if page is not None else ())],
             clock=clock,
             config=config,
             connections=ADMIN_CONNECTIONS,
             body_bytes=ADMIN_BODY_BYTES,
-            guards=[admins_only(config.admin, admin_token, shown.sessions if shown is not None else None)],
+            guards=[admins_only(config.admin, admin_token, page.sessions if page is not None else None)],
         )
         metrics.BOUND.labels("public_connections").set(config.max_connections)
         metrics.BOUND.labels("admin_connections").set(ADMIN_CONNECTIONS)

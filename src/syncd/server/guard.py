@@ -82,15 +82,16 @@ def admins_only(address: Address, token: Secret | None, sessions: Sessions | Non
 
     @web.middleware
     async def judge(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if address.path is None:
-            if is_local(address) and not names_this_machine(request.headers.get("Host", "")):
-                return refusal(403, "host", "this site answers to a loopback name only", close=True)
-            if token is not None and not _holds(request, token) and not (sessions and sessions.admits(request)):
-                if sessions is not None and _by_a_person(request):
-                    return _to_login(request)
-                response = refusal(401, "token", "the admin API wants its token", "Authorization: Bearer ...")
-                response.headers["WWW-Authenticate"] = "Bearer"
-                return response
+        # Also of the Unix socket: `ssh -L` puts it at a port of somebody's own machine, and a browser there.
+        if is_local(address) and not names_this_machine(request.headers.get("Host", "")):
+            return refusal(403, "host", "this site answers to a loopback name only", close=True)
+        known = address.path is not None or token is None or _holds(request, token)
+        if not known and not (sessions and sessions.admits(request)):
+            if sessions is not None and _by_a_person(request):
+                return _to_login(request)
+            response = refusal(401, "token", "the admin API wants its token", "Authorization: Bearer ...")
+            response.headers["WWW-Authenticate"] = "Bearer"
+            return response
         if request.method not in _QUESTIONS:
             why = _foreign(request)
             if why:

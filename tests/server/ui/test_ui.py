@@ -391,14 +391,13 @@ async def test_events_tell_what_changed_since_the_page_and_end_with_the_process(
             assert answer.status == 503, "it is stopping"
 
 
-async def test_a_unix_socket_has_no_page(tmp_path):
+async def test_a_unix_socket_has_the_page_for_who_comes_by_ssh_and_for_no_other_name(tmp_path):
     engine = Engine()
     path = tmp_path / "admin.sock"
-    page = page_of(engine, SystemClock())
-    server = Server(settings(admin=f"unix:{path}"), engine, clock=SystemClock(), page=page)
+    server = Server(settings(admin=f"unix:{path}"), engine, clock=SystemClock(), page=page_of(engine, SystemClock()))
     async with anyio.create_task_group() as group:
         await group.start(server.run)
-        connector = aiohttp.UnixConnector(str(path))
-        async with aiohttp.ClientSession(connector=connector) as client, client.get("http://localhost/ui") as answer:
-            assert answer.status == 404
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as client:
+            assert (await read(client, "http://localhost:8081/ui"))[0] == 200
+            assert (await read(client, "http://rebound.example:8081/ui"))[0] == 403
         group.cancel_scope.cancel()

@@ -20,7 +20,14 @@ from syncd.wording import ago, lasting, moment_of
 
 WINDOWS: Final = ("1h", "24h")
 LATEST: Final = 10
-UNMEASURED: Final = {"calls": 0, "success": None, "p50_ms": None, "p95_ms": None, "p99_ms": None, "errors": {}}
+UNMEASURED: Final[Mapping[str, Any]] = {
+    "calls": 0,
+    "success": None,
+    "p50_ms": None,
+    "p95_ms": None,
+    "p99_ms": None,
+    "errors": {},
+}
 
 
 class Integrations:
