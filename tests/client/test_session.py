@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from syncd import log, metrics
-from syncd.client import CallStats, Patience
+from syncd.client import CallStats, Patience, Shut
 from syncd.client.addresses import Addresses
 from syncd.errors import (
     AuthError,
@@ -89,6 +89,26 @@ async def test_the_credential_goes_to_the_partners_other_hosts_and_to_nobody_els
     addresses = Addresses("https://one.example/api", ["https://media.example"], ["https://two.example"])
     assert addresses.target(Request("https://two.example/x")).home
     assert not addresses.target(Request("https://media.example/x")).home
+
+
+async def test_while_it_is_shut_nothing_leaves_also_of_what_stood_in_line_before(clock: FakeClock) -> None:
+    partner = Partner(ok())
+    session = session_of(partner, clock, gate=Gate("plain/acme", ["1/10s"], clock=clock, share=1.0))
+    await session.call(Request("/first"))
+    waiting = asyncio.create_task(session.call(Request("/second")))
+    await clock.settle()
+    until = clock.now() + timedelta(hours=2)
+    session.shut = Shut(until, "acme is in maintenance")
+    await clock.advance(30)
+    with pytest.raises(OverBudgetError, match="nothing is sent: acme is in maintenance") as refused:
+        await waiting
+    assert refused.value.retry_at == until
+    with pytest.raises(OverBudgetError):
+        await session.call(Request("/third"))
+    assert [each.url.path for each in partner.requests] == ["/v2/first"]
+    await clock.advance(2 * 3600)
+    await session.call(Request("/fourth"))
+    assert len(partner.requests) == 2
 
 
 async def test_a_form_is_sent_as_one(clock: FakeClock) -> None:

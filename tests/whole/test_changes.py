@@ -169,6 +169,7 @@ async def test_in_a_maintenance_window_no_call_leaves_and_what_waited_follows(st
         return new in await stage.rows.live("acme", "items")
 
     await daemon.until(arrived, seconds=20)
+    assert (await daemon.integration("acme"))["limits"]["ramp"] is not None, "carefully: it was away"
     assert await daemon.metric('syncd_maintenance{integration="acme"}') == 0
     texts = [one["text"] for one in await stage.told("acme") if one["kind"] == "maintenance"]
     assert len(texts) == 2
