@@ -69,6 +69,7 @@ def test_every_text_is_expanded_and_says_who_what_why_and_what_to_run(tmp_path: 
         alert = BY_NAME[name]
         assert "error expanding" not in str(said), f"{name}: {said}"
         assert "<no value>" not in str(said), name
+        assert "" not in said["description"].splitlines(), f"{name}: an empty line"
         code = alert.code or "auth-failed"
         assert said["runbook"] == f"syncd runbook {code}", name
         assert said["runbook_url"].endswith(f"/{code}"), name
@@ -87,7 +88,12 @@ Runbook: syncd runbook auth-failed"""
 
 @needs_promtool
 def test_an_alert_reads_as_the_founding_article_wants_it(tmp_path: Path):
-    fires = {'syncd_auth_failures_total{partner="guesty",integration="acme"}': "0x480 1x100"}
+    fires = {
+        'syncd_auth_failures_total{partner="guesty",integration="acme"}': "0x480 1x100",
+        'syncd_condition{integration="acme",code="auth-failed",severity="page"}': "1x600",
+        'syncd_condition{integration="acme",code="limit-learned",severity="note"}': "1x600",
+        'syncd_condition_info{integration="acme",code="limit-learned",reason="no trouble"}': "1x600",
+    }
     said = texts(tmp_path, [("SyncdAuthRefused", fires, "121m30s")])["SyncdAuthRefused"]
     assert said["summary"] == "Guesty API 401/403 errors for integration acme (company: ACME Inc)"
     assert said["description"] == SEED
@@ -118,6 +124,14 @@ def test_a_condition_is_told_in_its_own_words(tmp_path: Path):
     of_daemon = texts(tmp_path, [("SyncdConditionPage", DAEMON, "5m")])["SyncdConditionPage"]
     assert of_daemon["summary"] == "syncd one:8080: PostgreSQL takes 4 s for a commit"
     assert of_daemon["description"] == "Action: syncd check --env\nRunbook: syncd runbook database-slow"
+
+
+@needs_promtool
+def test_a_mere_wait_for_a_limit_is_no_news(tmp_path: Path):
+    waits = {
+        key.replace("auth-failed", "rate-limited"): values for key, values in CASES["SyncdConditionNote"].fires.items()
+    }
+    assert run_tests(tmp_path, [scene("a wait", waits, "SyncdConditionNote", {"45s": 0})]) == ""
 
 
 THRESHOLDS = {

@@ -101,10 +101,11 @@ WHOSE = f"integration {{{{ $labels.integration }}}} (company: {COMPANY})"
 LAST_AUTH = (
     "Last successful auth: "
     '{{ with printf "time() - max(syncd_last_authenticated_timestamp_seconds{integration=%q})" $labels.integration | query }}'
-    "{{ . | first | value | humanizeDuration }} ago{{ else }}none since the daemon started{{ end }}"
+    "{{ . | first | value | humanizeDuration }} ago{{ else }}none since the daemon started{{ end }}\n"
 )
 SAYS = (
-    '{{ with printf "syncd_condition_info{integration=%q}" $labels.integration | query }}'
-    '\nStatus: {{ . | first | label "reason" }}{{ end }}'
+    '{{ with printf "syncd_condition_info{integration=%q} and on (integration, resource, code)'
+    " syncd_condition{severity=~'page|ticket'}\" $labels.integration | query }}"
+    'Status: {{ . | first | label "reason" }}\n{{ end }}'
 )
 """What the status says of the integration, where it says something."""

@@ -57,8 +57,7 @@ def _rule(alert: Alert, runbooks: str, job: str) -> dict[str, Any]:
 
 
 def _description(alert: Alert) -> str:
-    facts = alert.facts + "\n" if alert.facts else ""
-    return f"{facts}Likely cause: {alert.cause}\nAction: {alert.action}\nRunbook: syncd runbook {alert.code}"
+    return f"{alert.facts}Likely cause: {alert.cause}\nAction: {alert.action}\nRunbook: syncd runbook {alert.code}"
 
 
 class _Dumper(yaml.SafeDumper):

@@ -30,20 +30,20 @@ _SINCE = (
     "Since: {{ . | first | value | humanizeDuration }}\n{{ end }}"
 )
 _DESCRIPTION = (
-    f'{_SINCE}{{{{ if eq $labels.subject "integration" }}}}{LAST_AUTH}\n{{{{ end }}}}'
+    f'{_SINCE}{{{{ if eq $labels.subject "integration" }}}}{LAST_AUTH}{{{{ end }}}}'
     f'{{{{ with {_THIS} }}}}{{{{ with . | first | label "cause" }}}}Likely cause: {{{{ . }}}}\n{{{{ end }}}}'
     f'{{{{ with $action := . | first | label "action" }}}}Action: {{{{ $action }}}}\n{{{{ end }}}}{{{{ end }}}}'
     "Runbook: syncd runbook {{ $labels.code }}"
 )
 
 
-def _alert(severity: Severity, name: str) -> Alert:
+def _alert(severity: Severity, name: str, but: str = "") -> Alert:
     return Alert(
         name=name,
         about=About.INTEGRATION,
         severity=severity,
         code="",
-        expr=f'syncd_condition{{severity="{severity}"}}',
+        expr=f'syncd_condition{{severity="{severity}"{but}}}',
         summary=_SUMMARY,
         cause="as syncd found it",
         action="syncd status",
@@ -54,6 +54,6 @@ def _alert(severity: Severity, name: str) -> Alert:
 TOLD = (
     _alert(Severity.PAGE, "SyncdConditionPage"),
     _alert(Severity.TICKET, "SyncdConditionTicket"),
-    _alert(Severity.NOTE, "SyncdConditionNote"),
+    _alert(Severity.NOTE, "SyncdConditionNote", ',code!~"rate-limited|ramping"'),
 )
-"""Conditions of the daemon have no integration, and so nothing mutes them."""
+"""Conditions of the daemon have no integration, so nothing mutes them. A wait for a limit comes and goes: it is no news."""
