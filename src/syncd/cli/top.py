@@ -25,6 +25,6 @@ def top(app: App, control: bool) -> Exit:
             exit=Exit.USAGE,
         )  # fmt: skip
     from syncd.cli.top_live import Top
-    from syncd.cli.top_screen import Seen
+    from syncd.cli.top_seen import Seen
 
     return arun(Top(app, Seen(control=control)).run())

@@ -16,7 +16,8 @@ from rich.text import Text
 from syncd.cli.app import App
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure, lasting, plural
-from syncd.cli.top_screen import Seen, screen
+from syncd.cli.top_screen import screen
+from syncd.cli.top_seen import Seen
 from syncd.cli.top_terminal import Keys
 
 EVERY_SECONDS = 2.0

@@ -3,72 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from rich.text import Text
 
 from syncd.cli import limits, status
-from syncd.cli.output import _COLOUR as COLOUR
-from syncd.cli.output import COLOURS, MARKS, ago, clock_time, harmless, lasting, number, plural, wrapped
+from syncd.cli.output import COLOURS, MARKS, ago, lasting, number, plural
+from syncd.cli.top_pages import page
+from syncd.cli.top_seen import Seen, flat
 
 SEVERITIES: Final = {"page": "red", "ticket": "yellow", "note": "cyan"}
 MOST_CONDITIONS = 5
 _BAR = 10
 _KEYS = "j/k  enter details  r runbook  d letters  / filter  {}? help  q quit"
 _CONTROL = "p pause  s sync  "
-
-
-@dataclass
-class Seen:
-    """All that the screen is made from."""
-
-    found: Mapping[str, Any] | None = None
-    """The latest status."""
-    at: datetime | None = None
-    """When it came."""
-    away: str = ""
-    """Why there is no newer one."""
-    view: str = "all"
-    """all, or a page: details, letters, runbook, help."""
-    page: list[str] = field(default_factory=list)
-    """The lines of the runbook."""
-    name: str = ""
-    """The integration that is chosen: it stays so wherever it moves."""
-    row: int = 0
-    first: int = 0
-    """The first row, or line of a page, that is shown."""
-    filter: str = ""
-    typing: str = ""
-    """What is asked for at the foot of the screen; empty: nothing."""
-    typed: str = ""
-    message: str = ""
-    control: bool = False
-
-    def rows(self) -> list[Mapping[str, Any]]:
-        """The integrations that fit the filter, worst first."""
-        every = (self.found or {}).get("integrations", [])
-        wanted = self.filter.lower()
-        chosen = [one for one in every if not wanted or any(wanted in text.lower() for text in _words(one))]
-        return sorted(chosen, key=lambda one: (_rank(one), str(one.get("name"))))
-
-    def chosen(self) -> Mapping[str, Any] | None:
-        rows = self.rows()
-        self._follow(rows)
-        return rows[self.row] if rows else None
-
-    def move(self, step: int) -> None:
-        """So many rows down, or up."""
-        rows = self.rows()
-        self._follow(rows)
-        self.row = min(max(self.row + step, 0), max(len(rows) - 1, 0))
-        self.name = str(rows[self.row].get("name")) if rows else ""
-
-    def _follow(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The row of the one that is chosen; where it is gone, the one that is in its place."""
-        names = [str(one.get("name")) for one in rows]
-        self.row = names.index(self.name) if self.name in names else min(self.row, max(len(names) - 1, 0))
 
 
 def screen(seen: Seen, now: datetime, width: int, height: int) -> list[Text]:
@@ -82,7 +31,7 @@ def screen(seen: Seen, now: datetime, width: int, height: int) -> list[Text]:
     elif seen.view == "all":
         middle = _all(seen, now, width, room)
     else:
-        middle = _page(seen, now, width, room)
+        middle = page(seen, now, width, room)
     lines = [*head, *middle[:room], *[Text("")] * (room - len(middle)), *foot][:height]
     for line in lines:
         line.no_wrap = True
@@ -118,9 +67,9 @@ def _foot(seen: Seen, width: int) -> Text:
     if seen.typing:
         return Text(f"{seen.typing} {seen.typed}▏", style="bold")
     if seen.message:
-        return Text(_flat(seen.message), style="yellow")
+        return Text(flat(seen.message), style="yellow")
     if seen.away:
-        return Text(_flat(f"asking again: {seen.away}"), style="red")
+        return Text(flat(f"asking again: {seen.away}"), style="red")
     if seen.view != "all":
         return Text("j/k scroll  escape back  q quit", style="dim")
     keys = _KEYS.format(_CONTROL if seen.control else "")
@@ -142,15 +91,15 @@ def _conditions(found: Mapping[str, Any], now: datetime, width: int, most: int) 
     every = [one for one in found.get("conditions") or [] if one.get("state") not in ("waiting", "paused")]
     parts = [f"{part} makes no progress" for part in found.get("stuck") or []] + list(found.get("ready") or [])
     for text in parts[:2]:
-        yield Text(_flat(f"✗ {text}"), style="bold red")
+        yield Text(flat(f"✗ {text}"), style="bold red")
     for one in every[:most]:
         colour = SEVERITIES.get(str(one.get("severity")), "")
         subject = one.get("integration") or "syncd"
         if one.get("resource"):
             subject = f"{subject}/{one['resource']}"
         line = Text(f"{'✗' if one.get('severity') == 'page' else '!'} ", style=colour)
-        line.append(_flat(f"{subject}: {one.get('reason', '')}"), style=colour)
-        since, action = ago(one.get("since"), now), _flat(f"do: {one['action']}" if one.get("action") else "")
+        line.append(flat(f"{subject}: {one.get('reason', '')}"), style=colour)
+        since, action = ago(one.get("since"), now), flat(f"do: {one['action']}" if one.get("action") else "")
         line.append(f"  {since}" if since else "", style="dim")
         if line.cell_len + 2 + len(action) <= width:
             yield line.append(f"  {action}" if action else "")
@@ -193,7 +142,7 @@ def _row(one: Mapping[str, Any], now: datetime, columns: Sequence[Column], width
         if at:
             line.append("  ")
         if why and title == "LIMIT":
-            return line.append(_flat(str(why)))
+            return line.append(flat(str(why)))
         text = cell(one, now)
         text.truncate(size, overflow="ellipsis", pad=True)
         line.append_text(text)
@@ -221,7 +170,7 @@ def _columns(width: int, named: int) -> list[Column]:
 
 
 def _name(one: Mapping[str, Any], now: datetime) -> Text:
-    return Text(_flat(str(one.get("name", "?"))))
+    return Text(flat(str(one.get("name", "?"))))
 
 
 def _state(one: Mapping[str, Any], now: datetime) -> Text:
@@ -285,9 +234,9 @@ def _why(one: Mapping[str, Any], now: datetime) -> Text:
     why = one.get("explanation") or {}
     if why.get("reason"):
         text = str(why["reason"])
-        return Text(_flat(text), style="dim" if one.get("state") == "healthy" else "")
+        return Text(flat(text), style="dim" if one.get("state") == "healthy" else "")
     running = [str(resource.get("name")) for resource in one.get("resources") or [] if resource.get("running")]
-    return Text(_flat(f"reads {', '.join(running)}") if running else "", style="dim")
+    return Text(flat(f"reads {', '.join(running)}") if running else "", style="dim")
 
 
 def _below(found: Mapping[str, Any], width: int) -> Iterator[Text]:
@@ -312,77 +261,3 @@ def _below(found: Mapping[str, Any], width: int) -> Iterator[Text]:
             f"{plural(dead.get('total', 0), 'dead letter')}{causes}, {plural(rejects.get('total', 0), 'rejected record')}",
             style="yellow" if dead.get("total") else "dim",
         )
-
-
-# -- pages -----------------------------------------------------------------------------------------------------------------
-
-
-def _page(seen: Seen, now: datetime, width: int, room: int) -> list[Text]:
-    lines = _lines(seen, now, width)
-    seen.first = min(max(seen.first, 0), max(len(lines) - room, 0))
-    shown = lines[seen.first : seen.first + room]
-    if len(lines) > seen.first + room:
-        shown[-1] = Text(f"… {len(lines) - seen.first - room + 1} more lines", style="dim")
-    return shown
-
-
-def _lines(seen: Seen, now: datetime, width: int) -> list[Text]:
-    if seen.view == "details":
-        return [Text.from_ansi(line) for line in _details(seen, now, width)]
-    if seen.view == "letters":
-        return [Text(line) for line in letters(seen.found or {}, width)]
-    if seen.view == "runbook":
-        return [Text(harmless(piece)) for line in seen.page for piece in wrapped(line, width)]
-    return [Text(line) for line in HELP]
-
-
-def _details(seen: Seen, now: datetime, width: int) -> Sequence[str]:
-    chosen = seen.chosen()
-    if chosen is None or seen.found is None:
-        return ["no such integration any more"]
-    scopes = [each for each in seen.found.get("scopes", []) if chosen.get("name") in each.get("integrations", [])]
-    only = {"integrations": [chosen], "scopes": scopes}
-    return [harmless(line, but=COLOUR) for line in status.render(only, now, verbose=True, columns=width)[2:]]
-
-
-def letters(found: Mapping[str, Any], width: int) -> list[str]:
-    """What lies in the dead letters, by cause."""
-    dead = found.get("dead_letters") or {}
-    if not dead.get("total"):
-        return ["no dead letters"]
-    lines = [f"{plural(dead['total'], 'dead letter')} in {plural(dead.get('causes') or 0, 'cause')}", ""]
-    for one in dead.get("top") or []:
-        lines.append(f"{number(one.get('count'))} x {one.get('where', '')}, since {clock_time(one.get('since'))}")
-        lines += [f"  {piece}" for piece in wrapped(_flat(str(one.get("message") or "")), width - 2)]
-        lines += [f"  do: {one.get('action', '')}", ""]
-    return [harmless(line) for line in [*lines, "all, and what to do about them: syncd dlq list"]]
-
-
-HELP: Final = (
-    "up, down, j, k   move; page up, page down, home, end too",
-    "enter            details of the integration, with its limits and resources",
-    "r                the runbook of what is wrong with it",
-    "d                dead letters by cause",
-    "/                show only what has these letters in it; escape takes it back",
-    "p                pause it, with a reason; of a paused one: resume   (--control)",
-    "s                read all of it now                                 (--control)",
-    "escape           back",
-    "q, Ctrl-C        quit",
-    "",
-    "Without --control nothing can be changed here.",
-)
-
-
-def _flat(text: str) -> str:
-    """On one line, and nothing in it that a terminal would obey."""
-    return harmless(" ".join(text.split()))
-
-
-def _rank(one: Mapping[str, Any]) -> int:
-    state = one.get("state", "")
-    return status.ORDER.index(state) if state in status.ORDER else 0
-
-
-def _words(one: Mapping[str, Any]) -> list[str]:
-    why = one.get("explanation") or {}
-    return [str(one.get(key) or "") for key in ("name", "partner", "company", "state")] + [str(why.get("reason") or "")]
