@@ -111,6 +111,7 @@ async def test_the_day_shows_the_mean_of_rates_and_the_worst_of_levels():
     assert acme["errors"] == [pytest.approx(1 / 301, abs=0.001)]
     assert view["queues"]["inbox"]["waiting"] == [100]
     assert "p95_ms" in acme
+    assert set(figures.view("24h", "acme", series=["calls"])["integrations"]["acme"]) == {"calls", "hour"}
 
 
 async def test_what_a_replaced_session_had_counted_is_not_lost():

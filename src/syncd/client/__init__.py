@@ -7,7 +7,7 @@ from syncd.client.chaos import Chaos
 from syncd.client.classify import classify
 from syncd.client.client import Session
 from syncd.client.kinds import AuthFacts, build
-from syncd.client.recent import CLASSES, SPANS, Recent, percentile
+from syncd.client.recent import CLASSES, SPANS, Recent, percentiles
 from syncd.client.stats import CallStats
 from syncd.client.transport import USER_AGENT, PartnerTransport, Sink, Timeouts, checked_header
 from syncd.client.trip import Judging, Patience, Shut
@@ -40,5 +40,5 @@ __all__ = [
     "classify",
     "fill",
     "origin_of",
-    "percentile",
+    "percentiles",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 
 from syncd.errors import AuthError, RateLimitError
 
@@ -69,16 +70,18 @@ class Recent:
         return sum(self.seconds) + self.errors[_CONNECT]
 
 
-def percentile(seconds: array[int], share: float) -> float | None:
-    """The duration, in seconds, that this share of the counted calls did not exceed; None where none were counted."""
+def percentiles(seconds: array[int], shares: Sequence[float]) -> list[float | None]:
+    """The durations, in seconds, that these shares (the lowest first) of the counted calls did not exceed; None where none
+    were counted."""
     total = sum(seconds)
     if not total:
-        return None
-    wanted, below = share * total, 0
+        return [None] * len(shares)
+    found: list[float | None] = []
+    below, wanted = 0, [share * total for share in shares]
     for place, count in enumerate(seconds):
-        if count and below + count >= wanted:
+        while count and len(found) < len(wanted) and below + count >= wanted[len(found)]:
             high = BOUNDS[min(place, len(BOUNDS) - 1)]
             low = high / STEP if place else 0.0
-            return low + (high - low) * (wanted - below) / count
+            found.append(low + (high - low) * (wanted[len(found)] - below) / count)
         below += count
-    return BOUNDS[-1]
+    return found + [BOUNDS[-1]] * (len(wanted) - len(found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -69,6 +69,8 @@ class Figures:
         self._rings = {name: Rings(*shape) for name, shape in WINDOWS.items()}
         self._hours: dict[str, Hour] = {}
         self._known: dict[str, Recent] = {}
+        self._told: dict[str, tuple[int, dict[str, Any]]] = {}
+        """Sums of the hour as they were asked for since the last sample, and in which minute."""
         self._sampled = clock.monotonic()
         self._longer = _Longer(self._sampled)
         self._deliveries: float | None = None
@@ -80,6 +82,7 @@ class Figures:
         if passed <= 0:
             return
         self._sampled = mono
+        self._told.clear()
         taken = self._take()
         minute = int(mono // 60)
         for name, recent in taken.items():
@@ -149,8 +152,12 @@ class Figures:
         hour = self._hours.get(integration)
         if hour is None:
             return None
-        hour.turn(int(self._clock.monotonic() // 60))
-        return hour.view()
+        minute = int(self._clock.monotonic() // 60)
+        known = self._told.get(integration)
+        if known is None or known[0] != minute:
+            hour.turn(minute)
+            known = self._told[integration] = minute, hour.view()
+        return known[1]
 
     def errors(self) -> dict[str, int]:
         """Errors of the last hour by class, of everything."""
@@ -162,8 +169,10 @@ class Figures:
                 total[place] += count
         return dict(zip(CLASSES, total, strict=True))
 
-    def view(self, window: str = "1h", integration: str | None = None) -> dict[str, Any]:
-        """Everything of a window (`1h`, `24h`), or of one integration alone.
+    def view(
+        self, window: str = "1h", integration: str | None = None, *, series: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """Everything of a window (`1h`, `24h`), or of one integration alone; of integrations these series alone.
 
         Raises KeyError for another window.
         """
@@ -176,9 +185,11 @@ class Figures:
             "window": window,
             "step_seconds": rings.step_seconds,
             "times": rings.times(),
-            "integrations": {name: {**rings.of(f"i {name}"), "hour": self.hour(name)} for name in sorted(names)},
-            "queues": {name: rings.of(f"q {name}", 1) for name in queues},
-            "process": rings.of(PROCESS, 1),
+            "integrations": {
+                name: {**rings.of(f"i {name}", series), "hour": self.hour(name)} for name in sorted(names)
+            },
+            "queues": {name: rings.of(f"q {name}") for name in queues},
+            "process": rings.of(PROCESS),
             "errors": self.errors(),
             "changes": list(self._changes(timedelta(seconds=rings.step_seconds * rings.points), integration)),
         }
@@ -186,12 +197,9 @@ class Figures:
 
 def _calls(recent: Recent, passed: float) -> dict[str, float | None]:
     calls = recent.calls
-    return {
-        "calls": calls / passed,
-        "errors": sum(recent.errors) / calls if calls else None,
-        "p95_ms": milliseconds(recent.seconds, 95),
-        "p99_ms": milliseconds(recent.seconds, 99),
-    }
+    p95, p99 = milliseconds(recent.seconds, 95, 99)
+    errors = sum(recent.errors) / calls if calls else None
+    return {"calls": calls / passed, "errors": errors, "p95_ms": p95, "p99_ms": p99}
 
 
 def _add(to: Recent, more: Recent) -> None:

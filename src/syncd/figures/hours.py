@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
-from syncd.client import CLASSES, SPANS, Recent, percentile
+from syncd.client import CLASSES, SPANS, Recent, percentiles
 
 MINUTES = 60
 _CONNECT = CLASSES.index("connect")
@@ -56,12 +56,12 @@ class Hour:
         return {
             "calls": calls,
             "success": round(1 - sum(self.errors) / calls, 4) if calls else None,
-            **{f"p{share}_ms": milliseconds(self.seconds, share) for share in (50, 95, 99)},
+            **dict(zip(("p50_ms", "p95_ms", "p99_ms"), milliseconds(self.seconds, 50, 95, 99), strict=True)),
             "errors": dict(zip(CLASSES, self.errors, strict=True)),
         }
 
 
-def milliseconds(seconds: array[int], share: int) -> float | None:
-    """A percentile; None where nothing was counted."""
-    found = percentile(seconds, share / 100)
-    return None if found is None else round(found * 1000, 1)
+def milliseconds(seconds: array[int], *shares: int) -> list[float | None]:
+    """Percentiles, the lowest first; None where nothing was counted."""
+    found = percentiles(seconds, [share / 100 for share in shares])
+    return [None if one is None else round(one * 1000, 1) for one in found]

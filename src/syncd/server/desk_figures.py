@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -14,8 +14,10 @@ from syncd.server.desks import PREFIX, RefusedError, guarded, target_of
 class Figures(Protocol):
     """What was measured lately, from memory."""
 
-    def view(self, window: str = "1h", integration: str | None = None) -> dict[str, Any]:
-        """Schema `syncd.figures/1`. Raises KeyError for a window that is not kept."""
+    def view(
+        self, window: str = "1h", integration: str | None = None, *, series: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """Schema `syncd.figures/1`; of integrations these `series` alone. Raises KeyError for a window that is not kept."""
         ...
 
 

@@ -79,7 +79,7 @@ class Engine(FakeStatus):
         self.noted: list[tuple[Any, ...]] = []
         self.away = False
 
-    def view(self, window: str = "1h", integration: str | None = None) -> dict[str, Any]:
+    def view(self, window: str = "1h", integration: str | None = None, **_: Any) -> dict[str, Any]:
         values = {"calls": [0.0, 1.0, None, 3.0], "hour": HOUR}
         return {
             "integrations": {"acme": values, "shop": values},

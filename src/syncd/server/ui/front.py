@@ -85,7 +85,7 @@ class Front:
             asking.start_soon(self._slow, "deliveries", lambda: sources.deliveries.latest(None, ALL, limit=LATEST))
             asking.start_soon(self._slow, "changes", lambda: sources.changes.list(limit=LATEST))
         letters, deliveries, changes = (self._asked[name][1] for name in ("letters", "deliveries", "changes"))
-        return self.render(overview, sources.figures.view("1h"), letters, deliveries, changes)
+        return self.render(overview, sources.figures.view("1h", series=("calls",)), letters, deliveries, changes)
 
     async def _slow(self, name: str, ask: Callable[[], Awaitable[Any]]) -> None:
         """Ask the database, now and then; None is kept while it cannot be asked."""
