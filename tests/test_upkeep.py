@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncd import metrics
+from syncd.conditions.own import Own
 from syncd.config import RetentionConfig
 from syncd.explain import State
 from syncd.store.prune import RULES, Pruned
@@ -59,7 +60,7 @@ def upkeep(clock: FakeClock, *accounts: Any, store: Any = None) -> Upkeep:
     supervisor: Any = SimpleNamespace(
         running={"plain": SimpleNamespace(runner=runner)}, open_views=lambda: None, wake=lambda: None
     )
-    engine: Any = SimpleNamespace(unpruned={})
+    engine: Any = SimpleNamespace(own=Own(clock))
     config = SimpleNamespace(integrations={}, partners={})
     return Upkeep(store or SimpleNamespace(), supervisor, engine, SimpleNamespace(), clock, lambda: config)  # type: ignore[arg-type]
 
@@ -124,13 +125,13 @@ async def test_what_the_prune_left_undone_is_said_once_shown_and_tried_again_bef
     with capture_logs() as lines:
         await keeping._prune()
         assert broom.asked == [every]
-        assert engine.unpruned == {"inbox": "too slow"}
+        assert engine.own.unpruned == {"inbox": "too slow"}
         assert unfinished._value.get() == 1
         await clock.advance(5 * 3600)
         await keeping._prune()
         await keeping._prune()
         assert broom.asked == [every, {"inbox"}, {"inbox"}]
-        assert (engine.unpruned, unfinished._value.get()) == ({}, 0)
+        assert (engine.own.unpruned, unfinished._value.get()) == ({}, 0)
         await keeping._prune()
         assert len(broom.asked) == 3, "all is done until the next night"
     told = [(line["event"], line["log_level"]) for line in lines if line["event"].startswith("prune_")]
@@ -163,7 +164,7 @@ async def test_a_paused_partner_whose_credential_dies_of_disuse_is_asked_now_and
     kept, other = account("kept", region="eu"), account("other", region="eu")
     kept.driver.spec = SimpleNamespace(test=SimpleNamespace(every=60.0, keep_alive=86_400.0))
     for one in (kept, other):
-        one.health = SimpleNamespace(judge=lambda *_: (State.PAUSED, None), probed=lambda *_: None)
+        one.health = SimpleNamespace(judge=lambda *_: (State.PAUSED, None), probed=lambda *_: None, latency_ms=None)
     keeping = upkeep(clock, kept, other)
     for hours in (0, 23, 2, 20, 5):
         await clock.advance(hours * 3600)
@@ -179,7 +180,7 @@ async def test_subscriptions_that_may_vanish_are_looked_at_every_six_hours():
         raise KeyError("a defect")
 
     keeping = upkeep(clock)
-    keeping._engine = SimpleNamespace(unpruned={}, subscribers=SimpleNamespace(keep_up=keep_up))  # type: ignore[assignment]
+    keeping._engine = SimpleNamespace(subscribers=SimpleNamespace(keep_up=keep_up))  # type: ignore[assignment]
     with capture_logs() as logs:
         async with anyio.create_task_group() as parts:
             parts.start_soon(keeping.run)
@@ -188,3 +189,17 @@ async def test_subscriptions_that_may_vanish_are_looked_at_every_six_hours():
                 await clock.advance(SUBSCRIPTIONS_SECONDS)
             parts.cancel_scope.cancel()
     assert len(looks) == 2 and any(one["event"] == "upkeep_crashed" for one in logs)
+
+
+async def test_a_partner_that_answered_slowly_is_asked_again_before_its_time():
+    one = account("acme", region="eu")
+    keeping = upkeep(clock := FakeClock(), one)
+    await keeping._probe()
+    await clock.advance(PROBE_SECONDS)
+    await keeping._probe()
+    await clock.advance(PROBE_LOOK_SECONDS)
+    await keeping._probe()
+    assert one.session.called == 1, "it was quick"
+    one.health.latency_ms = 3500.0
+    await keeping._probe()
+    assert one.session.called == 2
