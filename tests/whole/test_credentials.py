@@ -19,6 +19,8 @@ from syncd.store import KeyRing, Store
 from tests.whole import warm
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.growing import Growing, growing_partner
+from tests.whole.issuer import CLIENT_SECRET, Issuer
+from tests.whole.test_tokens import partner
 
 OLD, NEW, NEWER, NEWEST = (f"{word}-api-key-{word * 3}" for word in ("old", "new", "newer", "newest"))
 
@@ -309,3 +311,51 @@ async def test_a_sealing_key_is_rotated_under_a_running_daemon_whatever_is_kille
     assert (await in_daemon())["ids"] == [after.current]
     assert keys.stat().st_mode & 0o777 == 0o600
     await store.aclose()
+
+
+@pytest.mark.timeout(120)
+async def test_a_client_secret_takes_its_tokens_along_and_costs_one_request(
+    tmp_path: Path, database: str, rows: Rows
+) -> None:
+    """With refresh tokens that each use replaces: the chain is never lost, and what the old secret had is forgotten."""
+    issuer = Issuer(database, tmp_path / "state" / "syncd.key", "oauth2_refresh")
+    folder = tmp_path / "secrets"
+    folder.mkdir(mode=0o700)
+    (folder / "client").touch(mode=0o600)
+    (folder / "client").write_text(CLIENT_SECRET)
+    body = partner("oauth2_refresh", await issuer.start())
+    body["integrations"]["acme"]["credentials"]["client_secret"] = {"file": "client"}
+    daemon = Daemon(tmp_path, database, {"acme": body}, main={"secrets": {"directory": str(folder)}})
+
+    async def goes_on() -> None:
+        before = issuer.calls["ok"]
+
+        async def more() -> bool:
+            return issuer.calls["ok"] > before + 1
+
+        await daemon.until(more, seconds=20)
+
+    async def kinds() -> list[str]:
+        found = await rows.connection.fetch("SELECT kind FROM syncd.credentials ORDER BY kind")
+        return [each["kind"] for each in found]
+
+    try:
+        await daemon.start()
+        await goes_on()
+        before = issuer.token_requests
+        code, out, err = await daemon.cli("credential", "rotate", "acme", stdin=b"wrong-secret-000")
+        assert code == 77, out + err
+        assert (issuer.token_requests, await kinds()) == (before + 1, ["oauth2_refresh"])
+        await goes_on()
+        issuer.client_secrets.add("the-client-secret-0002")
+        code, out, err = await daemon.cli("credential", "rotate", "acme", stdin=b"the-client-secret-0002")
+        assert code == 0, out + err
+        assert (issuer.token_requests, await kinds()) == (before + 2, ["oauth2_refresh"])
+        issuer.client_secrets = {"the-client-secret-0002"}
+        issuer.revoke()
+        await goes_on()
+        assert issuer.token_requests == before + 3
+        assert (issuer.refused_grants, (await daemon.integration("acme"))["state"]) == (1, "healthy")
+    finally:
+        await daemon.stop()
+        await issuer.stop()
