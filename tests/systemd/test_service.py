@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from tests.systemd.conftest import write_partner
 from tests.systemd.machine import Machine
 
 UNIT = "syncd.service"
+ROOT = Path(__file__).parents[2]
+URL = "postgresql:///syncd?host=/run/postgresql"
 DROP_IN = "/etc/systemd/system/syncd.service.d/test.conf"
 
 
@@ -27,6 +30,12 @@ def ask(machine: Machine, path: str, port: int = 8080) -> tuple[int, str]:
     )
     status, _, body = machine.run("python3", "-c", code).stdout.partition(" ")
     return int(status), body
+
+
+def as_service(machine: Machine, *words: str) -> str:
+    """Run a command as the service's user, with its environment; what it printed."""
+    whole = ["runuser", "-u", "syncd", "--", "env", f"SYNCD_DATABASE_URL={URL}", *words]
+    return machine.run(*whole, seconds=90).stdout
 
 
 def started(machine: Machine) -> int:
@@ -94,13 +103,12 @@ def test_a_start_is_over_when_syncd_serves(machine: Machine):
     assert "plant" in told
 
 
-def test_the_log_in_the_journal_is_json_with_a_priority_each(machine: Machine):
+def test_the_log_in_the_journal_is_json_and_has_priorities(machine: Machine):
     started(machine)
-    lines = machine.run(
-        "journalctl", "--no-pager", "--output=json", f"--unit={UNIT}", "_COMM=syncd"
-    ).stdout.splitlines()
-    told = [json.loads(json.loads(line)["MESSAGE"]) for line in lines if '{\\"' in line]
-    assert any(line.get("event") == "daemon_started" for line in told), lines[-5:]
+    lines = machine.run("journalctl", "--no-pager", "--output=json", f"--unit={UNIT}").stdout.splitlines()
+    told = [(json.loads(line)["MESSAGE"], json.loads(line)["PRIORITY"]) for line in lines]
+    events = {json.loads(text)["event"]: priority for text, priority in told if text.startswith('{"')}
+    assert events["daemon_started"] == "6"
 
 
 def test_state_is_the_services_own_and_outlives_it(machine: Machine):
@@ -221,6 +229,48 @@ def test_a_restart_at_boot_waits_for_a_database_that_comes_later(machine: Machin
     machine.until(UNIT, ActiveState="activating", StatusText="waiting for the database")
     machine.run("systemctl", "start", "postgresql@15-main")
     machine.until(UNIT, ActiveState="active", SubState="running")
+
+
+@pytest.mark.usefixtures("drop_in")
+def test_a_start_that_is_to_wait_for_the_schema_waits_for_it(machine: Machine):
+    """The line that docs/upgrade.md has for those who let nothing but a pipeline change the schema."""
+    line = re.search(r"^ExecStartPre=.*$", (ROOT / "docs/upgrade.md").read_text("utf-8"), re.MULTILINE)
+    assert line is not None
+    machine.run("systemctl", "stop", UNIT)
+    machine.run("runuser", "-u", "postgres", "--", "psql", "-qc", "DROP SCHEMA syncd CASCADE", "syncd")
+    machine.put(DROP_IN, f"[Service]\n{line[0]}\n")
+    machine.run("systemctl", "daemon-reload")
+    assert machine.run("systemctl", "start", UNIT, check=False).returncode != 0
+    machine.until(UNIT, SubState="auto-restart")
+    as_service(machine, "syncd", "migrate")
+    machine.until(UNIT, ActiveState="active", SubState="running")
+
+
+def test_the_way_back_by_a_dump_is_as_docs_upgrade_says(machine: Machine):
+    """Its commands, run as they stand there; what happened after the dump is gone, what was before is there."""
+    started(machine)
+    page = (ROOT / "docs/upgrade.md").read_text("utf-8")
+    dump = re.search(r"^pg_dump .*$", page, re.MULTILINE)
+    back = re.search(r"^systemctl stop syncd\npsql .*?^systemctl start syncd$", page, re.MULTILINE | re.DOTALL)
+    assert dump is not None and back is not None
+    records = "SELECT count(*) FROM syncd.records"
+    as_service(machine, "syncd", "sync", "plant")
+    before = int(as_service(machine, "psql", "-Atc", records, URL).strip())
+    assert before > 0
+    there = f"set -e; cd /var/lib/syncd; export SYNCD_DATABASE_URL='{URL}'; "
+    as_service(machine, "sh", "-c", there + dump[0])
+    as_service(machine, "psql", "-qc", "INSERT INTO syncd.schema_migrations VALUES (9999, 'later', '')", URL)
+    machine.run("systemctl", "stop", UNIT)
+    assert machine.run("systemctl", "start", UNIT, check=False).returncode != 0
+    assert machine.show(UNIT, "ExecMainStatus")["ExecMainStatus"] == "78"
+    machine.run("systemctl", "reset-failed", UNIT)
+    for command in back[0].splitlines():
+        if command.startswith("systemctl"):
+            machine.run(*command.split())
+        else:
+            as_service(machine, "sh", "-c", there + command)
+    machine.until(UNIT, ActiveState="active", SubState="running")
+    assert int(as_service(machine, "psql", "-Atc", records, URL).strip()) >= before
 
 
 def test_an_upgrade_of_the_package_starts_the_service_again_and_keeps_what_was_changed(machine: Machine):

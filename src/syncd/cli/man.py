@@ -14,6 +14,11 @@ from syncd import __version__
 from syncd.cli.app import App, common
 from syncd.cli.output import result
 
+EVERYWHERE = {
+    "--config DIR": "Where syncd.yaml and partners/ are; default: SYNCD_CONFIG, ./config, /etc/syncd.",
+    "--debug": "Show the traceback of an error.",
+    "-h, --help": "What the verb does, and its options.",
+}
 FILES = {
     "/etc/syncd/syncd.yaml": "The main configuration.",
     "/etc/syncd/partners/*.yaml": "One file a partner: its integrations, schedules and limits.",
@@ -68,6 +73,7 @@ def page() -> Iterator[str]:
         "\\-\\-help",
     )
     yield from (".SH DESCRIPTION", _text(f"{name}: {rest}"), *_paragraphs(new))
+    yield from (".SH OPTIONS", "Every verb takes", *_terms(EVERYWHERE))
     yield ".SH COMMANDS"
     ctx = click.Context(cli, info_name="syncd")
     for verb in cli.list_commands(ctx):
@@ -97,14 +103,11 @@ def _command(command: click.Command, ctx: click.Context) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(ctx)).replace("[OPTIONS]", "").strip()
     yield f'.SS "{_text(ctx.command_path)}{" " if usage else ""}{_text(usage)}"'
     yield from _paragraphs(command.help or command.short_help or "", first="")
+    common = {term.split()[-1] if "," in term else term.split()[0] for term in EVERYWHERE}
     for param in command.params:
         record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
-        if record is not None and param.name not in _COMMON:
+        if record is not None and param.opts[-1] not in common:
             yield from (".TP", f".B {_text(record[0])}", _text(record[1]))
-
-
-_COMMON = {"config", "debug", "help"}
-"""Every verb has them: `syncd VERB --help` shows them, forty repetitions here would not help."""
 
 
 def _paragraphs(text: str, first: str = ".PP") -> Iterator[str]:
