@@ -34,20 +34,28 @@ class Judged:
     refuses: Explanation | None
     """Why it may refuse its partner's deliveries."""
     resources: Mapping[str, tuple[State, Explanation | None]]
+    needs: Sequence[Sequence[str]]
+    """The endpoint groups that each of its resources needs."""
 
 
 def judge(account: Account, now: datetime, refuses: Explanation | None = None) -> Judged:
     """Look at it. `refuses` says why it may refuse its partner's deliveries, which nothing that is less than a trouble
     hides."""
     view = account.gate.view()
-    resources = {name: account.health.resource_state(name, view, now, account.needs(name)) for name in account.plans}
-    return Judged(account, view, *_judged(account, now, view, refuses), refuses, resources)
+    needs = {name: account.needs(name) for name in account.plans}
+    resources = {name: account.health.resource_state(name, view, now, groups) for name, groups in needs.items()}
+    groups = list(needs.values())
+    return Judged(account, view, *_judged(account, now, view, groups, refuses), refuses, resources, groups)
 
 
 def _judged(
-    account: Account, now: datetime, view: Mapping[str, Any], refuses: Explanation | None
+    account: Account,
+    now: datetime,
+    view: Mapping[str, Any],
+    needs: Sequence[Sequence[str]],
+    refuses: Explanation | None,
 ) -> tuple[State, Explanation | None]:
-    state, told = _working(account, now, view)
+    state, told = _working(account, now, view, needs)
     if account.chaos and refuses is None and state.rank > State.DEGRADED.rank:
         return State.DEGRADED, Explanation(
             "chaos-on", f"faults on purpose: {account.chaos}", cause="`chaos` in its file",
@@ -56,12 +64,14 @@ def _judged(
     return (State.DEGRADED, refuses) if refuses is not None and state.rank > State.DEGRADED.rank else (state, told)
 
 
-def _working(account: Account, now: datetime, view: Mapping[str, Any]) -> tuple[State, Explanation | None]:
+def _working(
+    account: Account, now: datetime, view: Mapping[str, Any], needs: Sequence[Sequence[str]]
+) -> tuple[State, Explanation | None]:
     if not account.ownership.held:
         return State.WAITING, Explanation(
             "not-owner", "another instance works for this scope", action="nothing to do", cause=account.scope
         )
-    return account.health.judge(view, now, account.all_needs)
+    return account.health.judge(view, now, needs)
 
 
 def integration(
@@ -192,7 +202,7 @@ def scopes(judged: Iterable[Judged], now: datetime) -> list[dict[str, Any]]:
             now,
             integrations=[one.account.name for one in members],
             owned=members[0].account.ownership.held,
-            needs=[groups for one in members for groups in one.account.all_needs],
+            needs=[groups for one in members for groups in one.needs],
         )
         for _, members in sorted(sharing.items())
     ]

@@ -126,7 +126,7 @@ def looked(
     )
     state, told = health.judge(GATE, clock.now())
     every = {name: health.resource_state(name, GATE, clock.now()) for name in resources}
-    judged = Judged(account, GATE, state, told, None, every)
+    judged = Judged(account, GATE, state, told, None, every, [("",)])
     return list(of_integrations([judged], clock.now(), lambda name: "ACME Inc"))
 
 

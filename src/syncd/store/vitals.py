@@ -39,6 +39,8 @@ class Vitals:
         """Statements that found no room and have not gone through since, and when."""
         self.full = ""
         """What the database said when it had no room the last time; empty: there is some, as far as known."""
+        self.heard_of = 0
+        """Statements that have ended since the start."""
         self.slow = False
         self.usual: float | None = None
         """Seconds of a statement while all is well."""
@@ -47,6 +49,7 @@ class Vitals:
 
     def heard(self, record: Any) -> None:
         """A statement has ended: `asyncpg.connection.LoggedQuery`."""
+        self.heard_of += 1
         number = self._clock.monotonic() // _SPAN_SECONDS
         if not self._spans or self._spans[-1][0] != number:
             self._spans.append([number, 0, 0, 0.0])
