@@ -9,6 +9,7 @@ from typing import Any
 from syncd import causes
 from syncd.store import Group, Run
 from syncd.sync.account import Account
+from syncd.wording import lasting
 
 _PERIODS = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86_400.0: "day", 604_800.0: "week"}
 _TELLING_SECONDS = 60.0
@@ -94,7 +95,7 @@ def _share(account: Account | None, reads: int, writes: int) -> dict[str, Any]:
             most = rank
             worst = {
                 "share": calls / tier.most,
-                "window": _PERIODS.get(window, f"{window:g} s"),
+                "window": _PERIODS.get(window) or lasting(window),
                 "window_seconds": window,
                 "limit": tier.most,
                 "seconds": seconds,

@@ -39,6 +39,9 @@ async def trouble(daemon: Daemon, partners: dict[str, Control]) -> None:
     await partners["airbnb"].misbehave("status", status=503)
     for name in ("machine", "host"):
         await engine.sync(name, None, None, who="ann@ops")
+    await engine.pause("rentals", None, who="ann@ops", reason="a new key", until=None)
+    await asyncio.sleep(25)
+    await engine.resume("rentals", None, who="ann@ops")
     await partners["attio"].misbehave("status", status=429, retry_after=200, count=1)
 
 
@@ -48,7 +51,7 @@ async def shoot(url: str, folder: Path) -> None:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS, headless=True)
 
         async def take(
-            name: str, path: str, *, width: int = 1180, height: int = 860, dark: bool = False, then: Any = None
+            name: str, path: str, *, width: int = 1180, height: int = 585, dark: bool = False, then: Any = None
         ) -> None:
             context = await browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
@@ -71,7 +74,7 @@ async def shoot(url: str, folder: Path) -> None:
         await take("page", "")
         await take("page-dark", "", dark=True)
         await take("page-phone", "", width=375, height=760)
-        await take("page-integration", "/integrations/crm")
+        await take("page-integration", "/integrations/rentals", height=860)
         await take("page-letters", "/letters", then=first)
         await browser.close()
 

@@ -125,6 +125,7 @@ async def test_values_of_a_letter_a_delivery_and_a_record_are_hidden_until_they_
     await page.goto(f"{stage.url}/record?integration=acme&resource=things&id={first}")
     await expect(page.locator("pre").first).to_contain_text('"name": "•••"')
     await expect(page.locator("main")).not_to_contain_text("document.title")
+    await expect(page.locator('[data-part="deliveries"]')).to_contain_text("thing.updated")
     await page.get_by_role("link", name="Show values").click()
     await expect(page.locator("pre").first).to_contain_text("document.title='owned'")
     await expect(page).not_to_have_title("owned")

@@ -188,7 +188,7 @@ async def test_the_first_page_puts_the_worst_first_with_what_to_do():
     assert "<strong>shop needs you.</strong>" in text
     assert 'data-copy="syncd credential test shop"' in text
     assert "450/500 · 90 %" in text
-    assert "next try in 41s" in text
+    assert 'title="next try in 41s">open <span class="muted">41s</span>' in text
     assert "1.2 s" in text  # p99
     assert "234" in text
     assert "drains in 1m 57s" in text

@@ -183,7 +183,7 @@ def needs(
     return own + [
         each["name"]
         for each in found
-        if each["state"] in shown.TROUBLED and each["why"] and each["why"]["action"] not in {"", rows.NOTHING}
+        if each["state"] in shown.TROUBLED and each["why"] and each["why"]["action"] and not each["why"]["idle"]
     ]
 
 

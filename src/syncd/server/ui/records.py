@@ -11,9 +11,12 @@ from syncd.server.desks import RefusedError, target_of
 from syncd.server.ui import shown
 from syncd.server.ui.sources import Sources
 from syncd.server.ui.visit import Shown, Visit, Way
+from syncd.store.received import ALL
 
 LAST: Final = 50
-"""Changes of a record that are shown."""
+"""Changes of a record, and deliveries about it, that are shown."""
+LOOKED_AT: Final = 1000
+"""The integration's latest deliveries, among which those about a record are looked for."""
 
 
 class Records:
@@ -44,6 +47,7 @@ class Records:
         if found is None:
             hint = f"fetch it now: syncd sync {integration}/{resource} --id {wanted}"
             raise RefusedError(404, "unknown-record", f"no record {wanted!r} in {integration}/{resource}", hint)
+        came = await self._sources.deliveries.latest(integration, ALL, limit=LOOKED_AT)
         changes = await store.changes.of_record(integration, resource, wanted, limit=LAST)
         data, raw = redact(found.data), redact(found.raw)
         return "record", {
@@ -53,6 +57,8 @@ class Records:
             "written": source(integration, found.cause),
             "data": shown.pretty(data if visit.show else veiled(data)),
             "raw": shown.pretty(raw if visit.show else veiled(raw)),
+            "deliveries": [each for each in came if (each["resource"], each["record_id"]) == (resource, wanted)][:LAST],
+            "looked_at": LOOKED_AT,
             "changes": [_change(each, integration, show=visit.show) for each in changes],
         }
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
+from syncd.explain import NOTHING_TO_DO
 from syncd.server.ui import shown
 from syncd.wording import ago, clock_time, lasting, moment_of
-
-NOTHING: Final = "nothing to do"
 
 
 def row(item: Mapping[str, Any], calls: Sequence[float | None], now: datetime) -> dict[str, Any]:
@@ -57,7 +56,8 @@ def trouble(why: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "since": ago(why.get("since"), now),
         "since_at": clock_time(why["since"]) if why.get("since") else "",
         "action": action,
-        "command": shown.command(action),
+        "idle": action.startswith(NOTHING_TO_DO),
+        "pieces": shown.pieces(action),
     }
 
 
@@ -107,14 +107,16 @@ def breaker(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The worst breaker of a scope."""
     for group, told in groups.items():
         if told.get("held"):
-            return {"state": "held", "text": f"by {told['held'].get('who') or 'a person'}", "group": group}
+            by = f"by {told['held'].get('who') or 'a person'}"
+            return {"state": "held", "text": by, "short": by, "group": group}
     for state in ("open", "half_open"):
         for group, told in groups.items():
             if told.get("state") == state:
                 seconds = told.get("retry_in_seconds") or 0.0
                 text = f"next try in {lasting(seconds)}" if seconds >= 1 else "one probe goes ahead"
-                return {"state": state.replace("_", "-"), "text": text, "group": group}
-    return {"state": "closed" if groups else "", "text": "", "group": ""}
+                short = lasting(seconds) if seconds >= 1 else ""
+                return {"state": state.replace("_", "-"), "text": text, "short": short, "group": group}
+    return {"state": "closed" if groups else "", "text": "", "short": "", "group": ""}
 
 
 def in_(moment: datetime, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ WORDS: Final[Mapping[str, str]] = {
 TROUBLED: Final = frozenset({"down", "auth_required", "degraded"})
 NEAR: Final = 0.9
 """From this share of a budget on a bar is shown as nearly full."""
+_COMMAND: Final = re.compile(r"(\bsyncd [a-z][^,;]*[^,;\s])")
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_POINTS = 96, 20, 32
 
 
@@ -70,16 +72,14 @@ def compact(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def command(action: str) -> str:
-    """The part of an action that can be pasted into a shell; empty where there is none."""
-    at = action.find("syncd ")
-    return action[at:] if at >= 0 else ""
+def pieces(action: str) -> list[tuple[bool, str]]:
+    """An action as words and commands, in turn: a command can be pasted into a shell."""
+    return [(bool(at % 2), text) for at, text in enumerate(_COMMAND.split(action)) if text.strip()]
 
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "ago": ago,
     "at": clock_time,
-    "command": command,
     "compact": compact,
     "lasting": lasting,
     "ms": milliseconds,

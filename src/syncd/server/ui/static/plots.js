@@ -58,7 +58,7 @@
       width: box.clientWidth, height: 170,
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [axis({ space: 70, values: (_, splits, __, ___, step) => splits.map((at) => clock(at, step < 60)) }), axis({ size: 44 })],
+      axes: [axis({ space: 70, size: 30, values: (_, splits, __, ___, step) => splits.map((at) => clock(at, step < 60)) }), axis({ size: 44 })],
       series: [{ label: "UTC", value: (_, at) => at === null ? "–" : clock(at, true) }, ...series.map(([label, , name]) => (
         { label, stroke: colour(name), width: 1.5, points: { show: false }, value: (_, value) => value === null ? "–" : value.toFixed(value < 10 ? 2 : 0) }))],
       hooks: { draw: [draw] },
