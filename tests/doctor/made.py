@@ -106,6 +106,7 @@ def daemon(**more: Any) -> DaemonFact:
             ("integration_api_call_duration_seconds_sum", {"partner": partner}, 30.0),
             ("syncd_limit_used", {**scope, "tier": "100/60s"}, 40.0),
             ("syncd_limit_budget", {**scope, "tier": "100/60s"}, 70.0),
+            ("syncd_credential_age_seconds", {"integration": name, "credential": "token"}, 10 * 86_400.0),
             ("syncd_breaker_state", {**scope, "group": "all"}, 0.0),
         ):
             series.setdefault(metric, []).append((labels, value))

@@ -65,6 +65,15 @@ def state(**changed: Any) -> Callable[[Path], Facts]:
     return running(status={"integrations": [integration("crm", **changed), *others], "ready": []})
 
 
+OLD = {"syncd_credential_age_seconds": [({"integration": "plant", "credential": "api_key"}, 100 * 86_400.0)]}
+
+
+def scopes(*held: str, missing: tuple[str, ...] = ()) -> Callable[[Path], Facts]:
+    """The daemon has asked what the Attio token may do."""
+    told = {"told_by": "GET /self", "held": list(held), "needed": ["object:read"], "missing": list(missing)}
+    return running(scopes={"crm": told})
+
+
 def facts(**changed: Any) -> Callable[[Path], Facts]:
     return lambda folder: sound(folder, **changed)
 
@@ -94,6 +103,13 @@ OLD_STAMP = {"plant": {**NO_WEBHOOK["plant"], "webhook": {**HOOK, "tolerance": "
 
 CASES: list[tuple[str, Verdict, str, Callable[[Path], Facts]]] = [
     # credentials
+    ("attio-1.1", MANUAL, "look at Attio", facts()),
+    ("attio-1.1", PASS, "all of it needed", scopes("object:read")),
+    ("attio-1.1", WARN, "object:write", scopes("object:read", "object:write")),
+    ("attio-1.1", FAIL, "lacks object:read", scopes(missing=("object:read",))),
+    ("maintainx-1.4", FAIL, "100 days old", running(metrics=OLD)),
+    ("maintainx-1.4", MANUAL, "it is not", running(metrics={})),
+    ("maintainx-1.4", MANUAL, "no reminder", files(maintainx={"remind_after": "off"})),
     ("attio-1.2", FAIL, "stands in the YAML", secrets(place="crm.token", kind="literal", text="literal #1")),
     ("attio-1.2", FAIL, "0644", secrets(place="crm.token", error="has mode 0644", hint="chmod 600 x")),
     ("attio-1.2", MANUAL, "CRM_TOKEN", secrets(place="crm.token", kind="env", text="{env: CRM_TOKEN}")),

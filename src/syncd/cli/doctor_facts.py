@@ -48,6 +48,7 @@ async def gathered(
     tree = files.work_tree(directory if directory.is_dir() else directory.parent)
     kept = [one.path for one in secrets if one.path]
     loose = files.loose_files(tree, directory if directory.is_dir() else directory.parent, [*ENVIRONMENT_FILES, *kept])
+    called = await _live(app, config, asked) if live else {}  # before the daemon is asked, which then knows more
     daemon, no_daemon = _daemon(app)
     database, no_database = await _database(app, config)
     hosts = None if offline else await network.looked_at(network.named(urls(config, found)), app.clock)
@@ -73,7 +74,7 @@ async def gathered(
         database=database,
         no_database=no_database,
         machine=service.machine(state, embedded=is_embedded(app, config), key_kept=_key_kept(config, state)),
-        live=await _live(app, config, asked) if live else {},
+        live=called,
         alerts=_alerts(),
         runbooks=_runbooks(),
     )
@@ -113,7 +114,9 @@ def _daemon(app: App) -> tuple[DaemonFact | None, str]:
         took = app.clock.monotonic() - began
         ready, _ = public.probe("/ready")
         _, exposed = public.probe("/metrics")
-        return DaemonFact(status, json.loads(health), took, ready == 200, _series(exposed)), ""
+        rights = app.link().get("credentials")["integrations"]
+        scopes = {name: one["scopes"] for name, one in rights.items() if one["scopes"]}
+        return DaemonFact(status, json.loads(health), took, ready == 200, _series(exposed), scopes), ""
     except Unreachable as away:
         return None, f"no daemon answers ({away.what.rpartition(' at ')[2]})"
     except Failure as failed:

@@ -41,7 +41,12 @@ def verify(app: App, integration: str, yes: bool, read_only: bool, dry_run: bool
         return _rehearsed(app, integration, canary)
     if canary is not None and not yes:
         _asked(config, integration, canary)
-    steps, check = arun(_verified(app, config, integration, canary))
+    try:
+        steps, check = arun(_verified(app, config, integration, canary))
+    except KeyboardInterrupt:
+        if canary is not None:
+            say(f"what was made is ended by the daemon, or by the next check: syncd push list {integration}")
+        raise
     wrong = next((step for step in steps if not step.ok), None)
     if app.as_json:
         result_json(_as_json(app, integration, canary, steps, check))
@@ -111,20 +116,16 @@ def _rehearsed(app: App, name: str, canary: Canary | None) -> Exit:
 
 async def _verified(app: App, config: Config, name: str, canary: Canary | None) -> tuple[list[Step], Check]:
     from syncd.cli.link import Link, who
+    from syncd.cli.verify_record import Marked
     from syncd.cli.verify_steps import Check
 
     link = app.link()
     link.get("names")  # without a daemon nothing begins: exit 69
     async with app.store(config) as store:
-        check = Check(
-            link=link,
-            public=Link.of(app.config_directory, public=True),
-            store=store,
-            clock=app.clock,
-            integration=name,
-            canary=canary,
-            mark=secrets.token_hex(4),
-        )
+        marked = None
+        if canary is not None:
+            marked = Marked(link, store, app.clock, name, canary, mark=secrets.token_hex(4))
+        check = Check(link, Link.of(app.config_directory, public=True), app.clock, name, marked)
         steps: list[Step] = []
         async with aclosing(check.run()) as running:
             async for step in running:
@@ -134,7 +135,7 @@ async def _verified(app: App, config: Config, name: str, canary: Canary | None) 
         after = {
             "ok": all(step.ok for step in steps),
             "mode": "canary" if canary is not None else "read-only",
-            "record": check.record,
+            "record": check.marked.record if check.marked is not None else None,
             "failed": [step.name for step in steps if not step.ok],
         }
         await store.audit.add(who(), "verified", integration=name, after=after)
@@ -161,8 +162,8 @@ def _as_json(app: App, name: str, canary: Canary | None, steps: list[Step], chec
         "integration": name,
         "mode": "canary" if canary is not None else "read-only",
         "ok": all(step.ok for step in steps),
-        "mark": check.mark if canary is not None else None,
-        "record": check.record,
+        "mark": check.marked.mark if check.marked is not None else None,
+        "record": check.marked.record if check.marked is not None else None,
         "steps": [
             {
                 "name": one.name,

@@ -156,6 +156,8 @@ class DaemonFact:
     ready: bool
     metrics: Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
     """By name: labels and value."""
+    scopes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By integration: what its credential may do and needs, as it was last asked."""
 
     def integration(self, name: str) -> Mapping[str, Any] | None:
         found = (one for one in self.status.get("integrations", ()) if one["name"] == name)
@@ -194,7 +196,6 @@ class MachineFact:
     """Limit of open files of the daemon where it can be seen, else of this command."""
     descriptors_of: str = "this command"
     memory_max: int | None = None
-    cpus: int = 1
     state_directory: str = ""
     state_free_bytes: int | None = None
     key_kept: str = ""

@@ -10,7 +10,7 @@ from syncd.doctor.facts import Facts, Subject
 from syncd.doctor.model import Answer, beside, failed, later, manual, passed, together, warned
 
 VERIFY_DAYS = 90
-UPGRADES = "docs/operations.md"
+UPGRADES = "docs/upgrade.md"
 _SETTING = re.compile(r"^(MemoryMax|MemoryHigh|TasksMax|CPUQuota|CPUWeight|LimitNOFILE)=(\S+)", re.MULTILINE)
 
 
@@ -22,8 +22,8 @@ def previous_artifact(facts: Facts, subjects: Sequence[Subject]) -> Answer:
             f"{facts.machine.previous[0]}/bin/syncd --version",
         )
     return manual(
-        "keep the release before this one at hand",
-        "pip download syncd==PREVIOUS -d /opt/syncd-previous; or the image's tag",
+        "is the package, lock file or image of the release before this one at hand?",
+        f"syncd --version before each upgrade, and keep what installed it: {UPGRADES}",
     )
 
 
@@ -33,7 +33,7 @@ def migrations(facts: Facts, subjects: Sequence[Subject]) -> Answer:
         return later(facts.no_database, "syncd check --env")
     stop = [one for one in facts.database.pending if "stop" in one]
     if stop:
-        return warned(f"{stop[0]}", "stop the previous release before: docs say how to go back; syncd migrate")
+        return warned(f"{stop[0]}", f"stop every instance first, then: syncd migrate ({UPGRADES})")
     if facts.database.pending:
         first = f"{len(facts.database.pending)} to apply"
         return passed(f"{first}, the previous release runs on each or there is none")
@@ -62,7 +62,7 @@ def documented(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 
 def rollback_tested(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     return manual(
-        "has going back been tried once, with this database?", f"{UPGRADES}: upgrades; then syncd migrate --help"
+        "has going back been tried once, with this database?", f"{UPGRADES}: going back; syncd migrate --check"
     )
 
 

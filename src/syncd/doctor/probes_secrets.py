@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from syncd.doctor.facts import Facts, SecretFact, Subject
 from syncd.doctor.model import Answer, beside, failed, later, manual, passed, together, warned
 
+DAY = 86_400.0
 ROTATION_PAGES = ("auth-failed", "credential-old", "credential-expires")
 
 
@@ -144,12 +146,22 @@ def separate_tokens(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 
 
 def minimal_scopes(facts: Facts, subjects: Sequence[Subject]) -> Answer:
-    """What a token may do is written at the partner."""
-    kinds = sorted({one.driver.spec.title or one.kind for one in subjects})
-    return manual(
-        f"look at {' and '.join(kinds[:3])}: has the token no scope beyond its README's?",
-        f"syncd credential test {subjects[0].name}",
-    )
+    """All that is needed and nothing beyond, where the partner tells; elsewhere it is written at the partner."""
+
+    def look(one: Subject) -> Answer:
+        told = facts.daemon.scopes.get(one.name) if facts.daemon is not None else None
+        ask = f"syncd credential list {one.name} --scopes"
+        if told is None or told["held"] is None:
+            title = one.driver.spec.title or one.kind
+            return manual(f"look at {title}: may it do no more than its README asks for?", ask)
+        if told["missing"]:
+            return failed(f"it lacks {', '.join(told['missing'])}", "grant it at the partner; then: " + ask)
+        beyond = [scope for scope in told["held"] if scope not in told["needed"]]
+        if beyond:
+            return warned(f"beyond what is needed it may {', '.join(beyond[:4])}{' …' if len(beyond) > 4 else ''}", ask)
+        return passed(f"by {told['told_by']}: {', '.join(told['held'])}, all of it needed")
+
+    return together([(one.name, look(one)) for one in subjects])
 
 
 def env_ignored(facts: Facts, subjects: Sequence[Subject]) -> Answer:
@@ -210,14 +222,31 @@ def rotation_documented(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     pages = [page for page in ROTATION_PAGES if page in facts.runbooks]
     if not pages:
         return failed("this release has no page on replacing a credential", "report it")
-    return passed(f"built in: syncd runbook {pages[0]}; syncd credential set {subjects[0].name} NAME < file")
+    return passed(f"built in: syncd runbook {pages[0]}; syncd credential rotate {subjects[0].name} < new.txt")
 
 
 def rotation_schedule(facts: Facts, subjects: Sequence[Subject]) -> Answer:
-    """Every 90 days: the daemon reminds where it knows an age; whose calendar has it only a person knows."""
-    page = "credential-old" in facts.runbooks
-    told = "built in: status and alerts remind after 90 days; who does it?" if page else "no reminder in this release"
-    return manual(told, f"syncd credential list {subjects[0].name}; then write down who rotates, and when")
+    """The daemon knows the age of what lies in files, and reminds."""
+    rows = facts.daemon.metrics.get("syncd_credential_age_seconds", ()) if facts.daemon is not None else ()
+
+    def look(one: Subject) -> Answer:
+        after = facts.config.remind_after(one.name)
+        ages = {said["credential"]: seconds for said, seconds in rows if said.get("integration") == one.name}
+        if not math.isfinite(after):
+            return manual("no reminder is wanted (remind_after: off)", "write down who rotates it, and when")
+        if not ages:
+            return manual(
+                f"a reminder comes after {after / DAY:g} days, where its age is known: it is not",
+                f"syncd credential list {one.name}; write down who rotates it, and when",
+            )
+        name = max(ages, key=lambda each: ages[each])
+        if ages[name] > after:
+            return failed(
+                f"its {name} is {ages[name] / DAY:.0f} days old", f"syncd credential rotate {one.name} < new.txt"
+            )
+        return passed(f"built in: a reminder after {after / DAY:g} days; its {name} is {ages[name] / DAY:.0f} days old")
+
+    return together([(one.name, look(one)) for one in subjects])
 
 
 def authenticated(facts: Facts, subjects: Sequence[Subject]) -> Answer:

@@ -32,7 +32,6 @@ def machine(state: Path, *, embedded: bool, key_kept: str) -> MachineFact:
         descriptors=descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         descriptors_of="the daemon" if descriptors else "this command",
         memory_max=_memory_max(),
-        cpus=os.cpu_count() or 1,
         state_directory=str(state),
         state_free_bytes=free_bytes(state),
         key_kept=key_kept,
