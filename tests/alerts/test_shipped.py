@@ -196,3 +196,11 @@ def test_a_sample_reaches_the_address_under_alerts_and_what_does_not_is_said(tmp
     assert "127.0.0.1:9" not in refused.stderr, "such addresses are secrets"
     (tmp_path / "syncd.yaml").write_text("{}\n")
     assert ask().exit_code == 78
+
+
+def test_the_address_of_alerts_is_among_the_secrets_that_check_looks_for(tmp_path: Path):
+    (tmp_path / "syncd.yaml").write_text("alerts: {url: {env: ALERTS_NOWHERE}}\n")
+    (tmp_path / "partners").mkdir()
+    done = CliRunner().invoke(cli, ["check", "--env", "--embedded", "--config", str(tmp_path)])
+    assert done.exit_code != 0
+    assert "alerts.url" in done.stdout + done.stderr

@@ -48,13 +48,16 @@ def references(config: Config, *, embedded: bool = False) -> Iterator[tuple[str,
         yield "database.url", config.database.url
     if config.server.admin_token is not None:
         yield "server.admin_token", config.server.admin_token
+    for key, ref in (("alerts.url", config.alerts.url), ("alerts.secret", config.alerts.secret)):
+        if ref is not None:
+            yield key, ref
     for name, (partner, integration) in config.integrations.items():
         if not partner.is_enabled(name):
             continue
-        for key, ref in integration.credentials.items():
-            yield f"{name}.{key}", ref
-        for number, ref in enumerate(integration.webhook.secrets if integration.webhook else (), 1):
-            yield f"{name}.webhook.{number}", ref
+        for key, credential in integration.credentials.items():
+            yield f"{name}.{key}", credential
+        for number, secret in enumerate(integration.webhook.secrets if integration.webhook else (), 1):
+            yield f"{name}.webhook.{number}", secret
 
 
 def _secrets(config: Config, *, embedded: bool) -> Iterator[Finding]:
