@@ -197,7 +197,7 @@ class Check:
         if not good:
             raise StepError("nothing has been read yet", f"syncd sync {self.integration}", Exit.TRY_LATER)
         records = sum(one["records"] or 0 for one in mine["resources"])
-        return f"{len(good)} of {len(mine['resources'])} resources were read, {records:,} records; nothing was made"
+        return f"{len(good)} of {len(mine['resources'])} resources read, {records:,} records; nothing is made"
 
     async def _metrics(self) -> str:
         status, body = self.public.probe("/metrics")
