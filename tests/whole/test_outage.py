@@ -199,5 +199,5 @@ async def test_a_hold_by_hand_survives_a_restart_and_ends_by_itself_or_by_releas
 
 
 async def actions(rows: Rows) -> list[str]:
-    found = await rows.connection.fetch("SELECT action FROM syncd.audit_log ORDER BY id")
+    found = await rows.connection.fetch("SELECT action FROM syncd.audit_log WHERE action LIKE 'breaker%' ORDER BY id")
     return [row["action"] for row in found]
