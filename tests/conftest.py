@@ -45,7 +45,7 @@ LONGEST = (
     "test_webhooks_by_default", "test_daemon_life", "test_pushes", "test_deletions", "test_lanes", "test_database_trouble",
     "test_outage", "test_stripe_for_real", "test_isolation", "test_plan", "test_outage_groups", "test_tokens",
     "test_secrets_nowhere", "test_cut_connections", "test_strategies", "test_drift", "test_replay", "test_deadly_listing",
-    "test_alerts", "test_events", "test_rotation", "test_poison", "test_silence", "test_chaos", "test_told_limits",
+    "test_alerts", "test_events", "test_page", "test_rotation", "test_poison", "test_silence", "test_chaos", "test_told_limits",
     "test_backfill",
 )  # fmt: skip
 """Files of whole paths that take longest, so that none of them is begun when there is nothing else left to do."""
@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     whole, crowds, others = [], [], []
     for item in items:
-        kind = whole if "whole" in item.path.parts else crowds if item.path.stem in CROWDS else others
+        kind = whole if _is_whole(item.path) else crowds if item.path.stem in CROWDS else others
         kind.append(item)
     whole.sort(key=turn)
     waiting = iter(sorted(crowds, key=lambda item: (CROWDS.index(item.path.stem), str(item.path))))
@@ -104,7 +104,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Coverage stands still while whole paths are walked (daemons are other processes) and where crowds are."""
     module = sys.modules.get("coverage")
     measuring = module.Coverage.current() if module is not None else None
-    if measuring is None or not ("whole" in item.path.parts or item.path.stem in CROWDS):
+    if measuring is None or not (_is_whole(item.path) or item.path.stem in CROWDS):
         return (yield)
     measuring.stop()
     try:
@@ -112,6 +112,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     finally:
         measuring.start()
         _is_alone()
+
+
+def _is_whole(path: Path) -> bool:
+    """Does it walk whole paths, through daemons and browsers?"""
+    return not {"whole", "browser"}.isdisjoint(path.parts)
 
 
 def _is_alone() -> None:

@@ -1,0 +1,85 @@
+"""How figures are drawn: commands cut out of actions, bars, little lines, breakers, the filter of the table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from syncd.server.ui import rows, shown
+from syncd.server.ui.records import source
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("action", "commands"),
+    [
+        ("nothing to do", []),
+        ("syncd credential test acme", ["syncd credential test acme"]),
+        ("nothing to do, it is tried again by itself; now: syncd breaker acme reset", ["syncd breaker acme reset"]),
+        (
+            "syncd credential set acme NAME < file; then: syncd reload --wait",
+            ["syncd credential set acme NAME < file", "syncd reload --wait"],
+        ),
+        ("wait for syncd", []),
+    ],
+)
+def test_commands_are_told_from_words(action: str, commands: list[str]):
+    pieces = shown.pieces(action)
+    assert [text for is_command, text in pieces if is_command] == commands
+    assert "".join(text for _, text in pieces) == action
+
+
+def test_a_bar_marks_the_ceiling_below_the_partners_own_limit():
+    assert shown.gauge(450, 500, 600) == {"full": 75.0, "mark": 83.3, "near": True}
+    assert shown.gauge(10, 500, 600)["near"] is False
+    assert shown.gauge(700, 500, 600) == {"full": 100.0, "mark": 71.4, "near": True}
+    assert shown.gauge(0, 0, 0) == {"full": 0.0, "mark": None, "near": False}
+
+
+def test_a_little_line_has_few_points_and_none_where_nothing_happened():
+    assert shown.spark([]) == ""
+    assert shown.spark([None, 0.0]) == ""
+    assert shown.spark([float(at) for at in range(360)]).count("L") < shown.SPARK_POINTS
+    assert shown.spark([0.0, 2.0]) == "M0,19L96,1"
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (41.6, "42 ms"), (1234.0, "1.2 s"), (125_000.0, "2m 5s")])
+def test_a_time_is_written_as_short_as_it_is_said(value: float | None, text: str):
+    assert shown.milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("groups", "state", "short"),
+    [
+        ({}, "", ""),
+        ({"": {"state": "closed"}}, "closed", ""),
+        ({"": {"state": "closed"}, "token": {"state": "open", "retry_in_seconds": 41.0}}, "open", "41s"),
+        ({"": {"state": "half_open"}}, "half-open", ""),
+        ({"": {"state": "open"}, "x": {"state": "closed", "held": {"who": "ann"}}}, "held", "by ann"),
+    ],
+)
+def test_the_worst_breaker_is_shown(groups: dict[str, Any], state: str, short: str):
+    told = rows.breaker(groups)
+    assert (told["state"], told["short"]) == (state, short)
+
+
+def test_the_table_is_filtered_by_words_and_state():
+    one = rows.row({"name": "acme", "partner": "guesty", "company": "Acme Inc", "state": "down"}, (), NOW)
+    assert all(
+        rows.fits(one, words, state) for words, state in [("", ""), ("GUESTY", "troubled"), ("acme inc", "down")]
+    )
+    assert not any(rows.fits(one, words, state) for words, state in [("stripe", ""), ("", "healthy")])
+
+
+def test_a_pause_that_is_not_the_state_is_said_beside_it():
+    paused = {"reason": "they move", "who": "ann", "since": NOW, "until": NOW + timedelta(hours=2)}
+    assert rows.pause(paused, NOW) == "paused for another 2h by ann: they move"
+    assert rows.pause({**paused, "until": None, "reason": ""}, NOW) == "paused until somebody resumes it by ann"
+
+
+def test_a_delivery_that_wrote_a_record_is_a_link_whatever_its_id():
+    assert source("acme", "webhook evt_1/../x")["link"] == "/ui/webhooks/acme/evt_1%2F..%2Fx"
+    assert source("acme", "run 17") == {"text": "run 17", "link": ""}
