@@ -14,6 +14,7 @@ import pytest
 
 from syncd.clock import SystemClock
 from syncd.errors import StoreError
+from syncd.explain import Explanation
 from syncd.limits import Gate
 from syncd.replaying import Replaying
 from syncd.server.address import url_of
@@ -344,8 +345,10 @@ async def test_who_watches_is_told_why_it_waits(store: Store):
         return (await letters.replays(key))["replays"][0]["why_waiting"]
 
     assert await why() is None
-    one.health.paused = object()
+    one.health.paused = Explanation("paused", "paused by ann")
     assert await why() == "acme is paused: syncd resume acme"
+    one.health.paused = Explanation("maintenance", "in maintenance until 2026-11-29 03:00 UTC: weekly update")
+    assert await why() == "acme is in maintenance until 2026-11-29 03:00 UTC: weekly update"
     one.health.paused = None
     one.health.auth_retry_at = SystemClock().now() + timedelta(minutes=5)
     assert await why() == "the credential was refused: syncd credential test acme"
