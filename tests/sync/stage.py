@@ -14,6 +14,7 @@ from syncd.model import Lane
 from syncd.store import PULL, Peril, Task
 from syncd.sync.flow import Flow
 from syncd.sync.health import Health
+from syncd.sync.inflight import Inflight
 from syncd.sync.plan import ResourcePlan, Strategy
 from syncd.sync.runner import Runner
 from syncd.sync.schedule import Schedule
@@ -145,6 +146,7 @@ class Stage:
             name="acme", partner="plain", scope="s", gate=self.gate, plans=plans, fence=1, may_call=lambda: True,
             ownership=SimpleNamespace(held=True), needs=lambda name: (plans[name].resource.group,),
             health=Health("acme"), moved=lambda: None, flow=Flow(), processor=SimpleNamespace(watch=None),
+            inflight=Inflight().share(),
         )  # fmt: skip
         self.account = account
         self.checkpoints = Checkpoints()
