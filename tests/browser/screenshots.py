@@ -51,7 +51,7 @@ async def shoot(url: str, folder: Path) -> None:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS, headless=True)
 
         async def take(
-            name: str, path: str, *, width: int = 1180, height: int = 585, dark: bool = False, then: Any = None
+            name: str, path: str, *, width: int = 1180, height: int = 500, dark: bool = False, then: Any = None
         ) -> None:
             context = await browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"

@@ -156,10 +156,14 @@ class Page:
     async def _first(self, visit: Visit) -> Shown:
         board = await self._front.board()
         words, state = visit.asked("q"), visit.asked("state")
-        chosen = [f"row:{each['name']}" for each in board.rows if fits(each, words, state)]
         parts = {name: self._paper.safe(text) for name, text in board.parts.items()}
-        said = {"title": board.title, "icon": board.state, "board": board.id, "parts": parts, "chosen": chosen}
-        return "front", {**said, "words": words, "state": state, "all": len(board.rows)}
+        table, chosen = "", 0
+        for each in board.rows:  # those that do not fit are there too: a script shows them once the filter is cleared
+            text, fit = board.parts[f"row:{each['name']}"], fits(each, words, state)
+            table += text if fit else text.replace("<tbody ", "<tbody hidden ", 1)
+            chosen += fit
+        said = {"title": board.title, "icon": board.state, "board": board.id, "parts": parts, "all": len(board.rows)}
+        return "front", {**said, "table": self._paper.safe(table), "chosen": chosen, "words": words, "state": state}
 
     async def _file(self, visit: Visit) -> web.StreamResponse:
         path = self._files.get(visit.request.match_info["name"])

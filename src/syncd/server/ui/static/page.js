@@ -51,9 +51,9 @@
     if (told.order.some((key, at) => find("#board")?.tBodies[at]?.dataset.key !== key || told.parts[key] !== undefined)
         || told.order.length !== find("#board")?.tBodies.length) rows(told.order, told.parts);
   }
-  async function reread() { // another page than the first: asked for anew, its parts put in place
+  async function reread() { // another page than the first, or no stream is to be had: asked for anew, its parts put in place
     try {
-      const answer = await fetch(location.href, { headers: { "X-Again": "1" } });
+      const answer = await fetch(location.href);
       if (!answer.ok || !answer.headers.get("content-type").startsWith("text/html")) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of document.querySelectorAll("[data-part]")) {
@@ -64,6 +64,8 @@
         part.innerHTML = other.innerHTML;
         if (at) part.querySelector(`[data-key="${CSS.escape(at)}"]`)?.classList.add("at");
       }
+      const bodies = [...fresh.querySelector("#board")?.tBodies ?? []], keyed = bodies.map((body) => [body.dataset.key, body.outerHTML]);
+      if (bodies.length) rows(keyed.map(([key]) => key), Object.fromEntries(keyed));
       heard = Date.now();
       document.dispatchEvent(new Event("reread"));
     } catch { /* away: the banner says so */ }
@@ -76,7 +78,7 @@
     source = new EventSource(`/ui/events?every=${every}&since=${board}&parts=${root.dataset.parts}`);
     source.addEventListener("board", (event) => show(JSON.parse(event.data)));
     source.addEventListener("bye", () => { source?.close(); again = setTimeout(listen, 2000); });
-    source.onerror = () => { if (source?.readyState === EventSource.CLOSED) again = setTimeout(listen, 5000); };
+    source.onerror = () => { if (source?.readyState === EventSource.CLOSED) { reread(); again = setTimeout(listen, 1000 * Math.max(every, 5)); } };
   }
   function tell() {
     const seconds = Math.round((Date.now() - heard) / 1000), late = !paused && seconds > Math.max(3 * every, 10);
