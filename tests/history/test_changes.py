@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -98,6 +99,26 @@ async def test_what_happens_while_the_database_is_away_is_written_when_it_is_bac
     assert found["waiting"] == 0
     assert [one["kind"] for one in changes.lately(timedelta(hours=2), "acme")] == ["reload"], "it is of everybody"
     assert changes.lately(timedelta(minutes=1)) == []
+
+
+async def test_a_database_that_hangs_holds_up_nobody_and_no_row_is_written_twice(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    clock, hangs, add = FakeClock(NOON), [True], store.audit.add
+
+    async def slow(*what: Any, **more: Any) -> None:
+        if hangs[0]:
+            await clock.sleep(3600)
+        await add(*what, **more)
+
+    monkeypatch.setattr(store.audit, "add", slow)
+    changes = Changes(lambda: store, clock)
+    noting = asyncio.create_task(changes.note("SIGHUP", "config_reloaded", after={"changes": []}))
+    await clock.advance(6)
+    await noting
+    hangs[0] = False
+    await asyncio.gather(changes.refresh(), changes.refresh(), changes.note("ann", "resumed"))
+    assert [one.action for one in reversed(await store.audit.list())] == ["config_reloaded", "resumed"]
 
 
 async def test_no_row_holds_a_secret(store: Store):

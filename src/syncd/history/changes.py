@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+import anyio
 import structlog
 
 from syncd.clock import Clock
@@ -27,6 +28,8 @@ REFRESH_SECONDS = 10.0
 MOST_RECENT = 300
 """Marks kept in memory for plots, the latest."""
 MOST_WAITING = 200
+NOTE_SECONDS = 5.0
+"""Longest that who does something waits for its row; after that the row waits by itself."""
 RECENT = timedelta(days=1)
 QUIET = frozenset({"credential_tested", "sync_asked", "webhook_rehearsed"})
 """Too frequent and too small to be marked on a plot; `syncd changes` tells them."""
@@ -39,6 +42,7 @@ class Changes:
         self._store = store
         self._clock = clock
         self._waiting: deque[AuditEntry] = deque(maxlen=MOST_WAITING)
+        self._writing = anyio.Lock()
         self._recent: Sequence[Mapping[str, Any]] = ()
 
     # -- asked
@@ -82,28 +86,30 @@ class Changes:
         """Note what has happened, now or as soon as the database is there. Never raises for a database that is away."""
         entry = AuditEntry(integration, 0, self._clock.now(), who, action, before, after)
         self._waiting.append(entry)
-        with suppress(StoreError):
-            await self.refresh()
+        with suppress(StoreError, TimeoutError):
+            async with self._clock.timeout(NOTE_SECONDS):  # a database that hangs must not hold up a reload
+                await self.refresh()
 
     async def write(self) -> None:
-        """Write what waits, the oldest first."""
+        """Write what waits, the oldest first, each once."""
         store = self._store()
-        while self._waiting and store is not None:
-            entry = self._waiting[0]
-            try:
-                await store.audit.add(
-                    entry.actor,
-                    entry.action,
-                    integration=entry.integration,
-                    before=entry.before,
-                    after=entry.after,
-                    at=entry.at,
-                )
-            except StoreError as error:
-                log.warning("audit_row_waits", action=entry.action, waiting=len(self._waiting), reason=str(error))
-                return
-            if self._waiting and self._waiting[0] is entry:
-                self._waiting.popleft()
+        async with self._writing:
+            while self._waiting and store is not None:
+                entry = self._waiting[0]
+                try:
+                    await store.audit.add(
+                        entry.actor,
+                        entry.action,
+                        integration=entry.integration,
+                        before=entry.before,
+                        after=entry.after,
+                        at=entry.at,
+                    )
+                except StoreError as error:
+                    log.warning("audit_row_waits", action=entry.action, waiting=len(self._waiting), reason=str(error))
+                    return
+                if self._waiting and self._waiting[0] is entry:
+                    self._waiting.popleft()
 
     async def refresh(self) -> None:
         """Write what waits, and read what plots mark. To be called every `REFRESH_SECONDS`; raises StoreError."""
