@@ -126,13 +126,19 @@ def test_giving_back_does_so():
             400,
             "High",
         ),
+        (
+            {"memory/memory.limit_in_bytes": f"{2**63 - 4096}", "memory/system.slice/memory.limit_in_bytes": "500"},
+            400,
+            "limit",
+        ),
         ({"system.slice/memory.max": "600", "system.slice/syncd.service/memory.max": "max"}, 480, "Max"),
     ],
 )
 def test_without_a_configured_ceiling_it_is_a_share_of_what_the_service_manager_allows(
     tmp_path: Path, files: dict[str, str], size: int, told: str
 ):
-    (tmp_path / "own").write_text("0::/system.slice/syncd.service\n")
+    own = "4:cpu,memory:/system.slice/syncd.service\n" if told == "limit" else "0::/system.slice/syncd.service\n"
+    (tmp_path / "own").write_text(own)
     for name, text in files.items():
         file = tmp_path / "cgroup" / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ PAGES = 6
 A_PAGE = 5
 RECORD = 2 * MIB
 ANSWERS_SECONDS = 0.2
+HARD = 400
+"""MiB a control group allows where that is tried."""
 
 
 class Huge:
@@ -88,13 +92,39 @@ def highest(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-async def imported(folder: Path, database: str, rows: Rows, memory: Mapping[str, Any]) -> tuple[float, Huge, str]:
-    """The highest MiB of a daemon that imports all of it, what it asked, and its log."""
+@contextmanager
+def allowed(size: int) -> Iterator[Path | None]:
+    """A control group that may have so many bytes more; what takes more in it is killed. None: no right to make one."""
+    root = Path("/sys/fs/cgroup/memory")  # of version 1; a host with version 2 has its own manager of these
+    group = root / f"syncd-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(size))
+    except OSError:
+        yield None
+        return
+    try:
+        yield group
+    finally:
+        with suppress(OSError):
+            group.rmdir()
+
+
+async def imported(
+    folder: Path, database: str, rows: Rows, memory: Mapping[str, Any], group: Path | None = None
+) -> tuple[float, Huge, str]:
+    """The highest MiB of a daemon that imports all of it, what it asked, and its log; 0 MiB: it was killed."""
+    await rows.connection.execute("DROP SCHEMA IF EXISTS syncd CASCADE")
     huge = Huge()
     async with huge.serving() as url:
         folder.mkdir(exist_ok=True)
         main = {"memory": memory, "log": {"format": "json"}}
-        async with Daemon(folder, database, {"huge": partner(url)}, main=main, cold=True) as daemon:
+        daemon = Daemon(folder, database, {"huge": partner(url)}, main=main, cold=True)
+        await daemon.start(wait=False)
+        if group is not None:
+            (group / "cgroup.procs").write_text(str(daemon.pid))
+        try:
+            await daemon.until_ready()
 
             async def all_stored() -> bool:
                 found = await rows.connection.fetchval("SELECT count(*) FROM syncd.records")
@@ -102,6 +132,12 @@ async def imported(folder: Path, database: str, rows: Rows, memory: Mapping[str,
 
             await daemon.until(all_stored, seconds=300)
             return highest(daemon.pid), huge, daemon.log()
+        except AssertionError:
+            if group is None or daemon.process is None or daemon.process.returncode != -signal.SIGKILL:
+                raise
+            return 0.0, huge, daemon.log()
+        finally:
+            await daemon.stop()
 
 
 @pytest.mark.soak
@@ -109,13 +145,29 @@ async def test_under_a_ceiling_it_stays_below_what_it_takes_without_and_ends_all
     tmp_path: Path, database: str, rows: Rows
 ):
     free, huge, _ = await imported(tmp_path / "free", database, rows, {"ceiling": "off"})
-    await rows.connection.execute("TRUNCATE syncd.records, syncd.checkpoints, syncd.runs CASCADE")
     bound, narrowed, log = await imported(tmp_path / "bound", database, rows, {"ceiling": "160MiB"})
     print(
         f"highest without a ceiling {free:.0f} MiB, {huge.most} calls at once; with 160 MiB {bound:.0f} MiB, {narrowed.most}"
     )
     assert "memory_narrowed" in log
     assert bound < free * 0.8
+
+
+@pytest.mark.soak
+async def test_where_the_system_kills_what_takes_more_the_ceiling_is_what_lets_it_live(
+    tmp_path: Path, database: str, rows: Rows
+):
+    with allowed(HARD * MIB) as group:
+        if group is None:
+            pytest.skip("no right to make a control group")
+        free, _, _ = await imported(tmp_path / "free", database, rows, {"ceiling": "off"}, group)
+        bound, _, log = await imported(tmp_path / "bound", database, rows, {"ceiling": "160MiB"}, group)
+        told, _, _ = await imported(tmp_path / "told", database, rows, {}, group)
+    print(
+        f"with a hard limit of {HARD} MiB: killed without a ceiling, {bound:.0f} MiB with 160 MiB, {told:.0f} MiB by default"
+    )
+    assert free == 0.0, "it was to be killed"
+    assert 0 < bound < HARD and 0 < told < HARD and "memory_narrowed" in log
 
 
 async def test_a_daemon_above_its_ceiling_says_so_goes_on_and_opens_again(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ SHARE = 0.8
 """Of what the service manager allows: the rest is for the answers in hand when the ceiling is reached."""
 MOST_UNTOLD = 1024**3
 """Where nobody says how much there is to use."""
+_NO_LIMIT = 1 << 60
+"""Version 1 says so much where it means none."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 
@@ -34,19 +36,29 @@ def found(configured: int | None, *, cgroups: Path = _CGROUPS, own: Path = _OWN)
 
 
 def _limits(cgroups: Path, own: Path) -> Iterator[tuple[int, str]]:
-    """What the control groups of this process allow it, its own and those above (version 2)."""
+    """What the control groups of this process allow it, its own and those above; of version 2, else of version 1."""
     try:
-        path = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
+        groups = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
         return
-    group = cgroups / path.strip().lstrip("/")
+    for _, controllers, path in groups:
+        if not controllers:
+            yield from _upwards(cgroups, path, {"memory.high": "MemoryHigh", "memory.max": "MemoryMax"})
+        elif "memory" in controllers.split(","):
+            yield from _upwards(cgroups / "memory", path, {"memory.limit_in_bytes": "the memory limit"})
+
+
+def _upwards(root: Path, path: str, files: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    group = root / path.strip().lstrip("/")
     for place in (group, *group.parents):
-        for file, name in (("memory.high", "MemoryHigh"), ("memory.max", "MemoryMax")):
+        for file, name in files.items():
             try:
-                yield int((place / file).read_text()), f"{name} of its control group"
+                found = int((place / file).read_text())
             except (OSError, ValueError):
                 continue  # "max", or there is none here
-        if place == cgroups:
+            if found < _NO_LIMIT:
+                yield found, f"{name} of its control group"
+        if place == root:
             return
 
 
