@@ -1,7 +1,7 @@
 # syncd: everything a person or CI does with a checkout. `make` alone prints the list.
 # Each target sets up what it needs by itself: .venv is made from the locked requirements, once.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage check bench conformance soak systemd docs wheel deb lock clean
+.PHONY: help demo run test coverage check bench conformance soak systemd docs wheel deb lock clean screenshots
 
 PYTHON_BIN := .venv/bin/python
 JOBS ?= 5
@@ -46,6 +46,7 @@ bench: .venv/.dev .venv-bench/.made ## Measure speed and memory against a bare s
 	@$(PYTHON_BIN) -m bench.intake
 	@$(PYTHON_BIN) -m bench.memory
 	@$(PYTHON_BIN) -m bench.retention
+	@$(PYTHON_BIN) -m bench.page 2>/dev/null
 
 conformance: .venv/.dev .venv-conformance/.made ## Give every "come back later" to other tools and measure what they do (ARGS='--only dlt')
 	@$(PYTHON_BIN) -m conformance.run $(ARGS)
@@ -61,6 +62,9 @@ systemd: deb ## Boot a Debian with a real systemd, install the package there and
 docs: .venv-docs/.made ## Build the site of docs/ into site/; fails on a link that leads nowhere
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict --site-dir site
 	@printf 'site/index.html\n'
+
+screenshots: .venv/.dev ## Take the pictures of docs/images/ anew, from the demo's daemon by a real browser (two minutes)
+	@$(PYTHON_BIN) -m tests.browser.screenshots
 
 wheel: .venv/.dev ## Build dist/syncd-*.whl
 	@rm -f dist/syncd-*.whl
