@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncd.cli.app import App, Lasting, arun, common
-from syncd.cli.output import ago, clock_time, lasting, number, paint, result, result_json, say, table
+from syncd.cli.output import ago, clock_time, lasting, number, paint, plural, result, result_json, say, table
 
 if TYPE_CHECKING:
     from syncd.cli.link import Link
@@ -82,7 +82,7 @@ def _print(found: Mapping[str, Any], now: datetime) -> None:
         since = f" for {ago(narrowing['since'], now)}" if narrowing["since"] else ""
         result(paint(f"narrowed   {narrowing['says']}{since}; {narrowing['waiting']} wait for their turn", "yellow"))
     if found.get("given_back"):
-        result(f"given back {found['given_back']} times what was free")
+        result(f"given back what was free, {plural(found['given_back'], 'time')}")
     if found.get("trace"):
         result(paint(f"traced     by {found['trace']['who']} until {clock_time(found['trace']['ends_at'])}", "yellow"))
     step = found.get("slow_step")
@@ -94,6 +94,7 @@ def _print(found: Mapping[str, Any], now: datetime) -> None:
     rows = [
         [_held(one["holds"], one["unit"]), _held(one["most"], one["unit"]), one["unit"], one["name"]]
         for one in found["holds"]
+        if one["most"]
     ]
     result(table(rows, ["HOLDS", "MOST", "OF", "WHAT"], right=frozenset({0, 1})))
     say("where it goes: syncd memory --trace 60s")

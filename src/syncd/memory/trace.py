@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sysconfig
 import tracemalloc
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from syncd.server.desk_memory import MOST_TOP
 
 log = structlog.get_logger()
 
+_LIBRARY = sysconfig.get_path("stdlib") + "/"
 _HERE = str(Path(syncd.__file__).parent.parent) + "/"
 
 
@@ -142,7 +144,7 @@ class Trace:
 
 def _place(frame: tracemalloc.Frame) -> str:
     """A line of code, without where on this machine it lies."""
-    name = frame.filename.removeprefix(_HERE)
+    name = frame.filename.removeprefix(_HERE).removeprefix(_LIBRARY)
     if "site-packages/" in name:
         name = name.rpartition("site-packages/")[2]
     return f"{name}:{frame.lineno}"
