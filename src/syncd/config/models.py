@@ -167,7 +167,7 @@ class RetentionConfig(Settings):
     """How long rows are kept that nothing waits for any more. The nightly prune removes older ones in small batches;
     what is unprocessed is never pruned."""
 
-    changes: Duration = Field(90 * DAY, description="Field-level changes.")
+    changes: Duration = Field(90 * DAY, description="Field-level changes, and what was refused as older.")
     runs: Duration = Field(30 * DAY, description="Finished runs.")
     inbox: Duration = Field(
         7 * DAY, description="Keys of processed webhook deliveries; at least 7d, the window for duplicates."

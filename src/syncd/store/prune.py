@@ -76,6 +76,13 @@ RULES: tuple[WalkRule | type[Tombstones] | type[Passes], ...] = (
         (("integration", "text"), ("resource", "text"), ("external_id", "text")),
         "{t}.last_at < $1",
     ),
+    WalkRule(
+        "refusals",
+        "changes",
+        "refusals",
+        (("integration", "text"), ("resource", "text"), ("external_id", "text")),
+        "{t}.last_at < $1",
+    ),
     WalkRule("dead_letters", "dead_letters", "dead_letters", _ID, "{t}.settled_at < $1 AND {t}.state <> 'open'", "buried_at"),
     WalkRule("replays", "dead_letters", "replays", _OF_EACH, "{t}.ended_at < $1"),
     Tombstones,

@@ -6,6 +6,7 @@ from types import TracebackType
 
 from syncd.clock import Clock
 from syncd.errors import StoreError
+from syncd.store.about import About
 from syncd.store.arrivals import Arrivals
 from syncd.store.audit import Audit
 from syncd.store.backfills import Backfills
@@ -32,6 +33,7 @@ from syncd.store.postponed import Postponed
 from syncd.store.prune import Prune
 from syncd.store.queues import Queues
 from syncd.store.records import Records
+from syncd.store.refusals import RefusalTable
 from syncd.store.rejects import Rejects
 from syncd.store.renormalizations import Renormalizations
 from syncd.store.replays import Replays
@@ -88,6 +90,8 @@ class Store:
         self.schemas = Schemas(database)
         self.trials = Trials(database)
         self.rejects = Rejects(database)
+        self.refusals = RefusalTable(database)
+        self.about = About(database)
         self.changes = Changes(database)
         self.outbox = Outbox(database, self.pages)
         self.queues = Queues(database)
