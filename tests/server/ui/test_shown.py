@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncd.server.ui import rows, shown
-from syncd.server.ui.records import source
+from syncd.server.ui.records import refusal, source
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -83,3 +83,17 @@ def test_a_pause_that_is_not_the_state_is_said_beside_it():
 def test_a_delivery_that_wrote_a_record_is_a_link_whatever_its_id():
     assert source("acme", "webhook evt_1/../x")["link"] == "/ui/webhooks/acme/evt_1%2F..%2Fx"
     assert source("acme", "run 17") == {"text": "run 17", "link": ""}
+
+
+def test_a_version_that_came_too_late_is_told_with_both_stamps():
+    held = {"source_updated_at": "2026-11-01T11:00:00Z", "row_version": 3}
+    told = {
+        "at": NOW,
+        "cause": "webhook evt_1",
+        "source_updated_at": "2026-11-01T10:00:00Z",
+        "gone": False,
+        "held": held,
+    }
+    found = refusal(told, "acme")
+    assert (found["stamp"], found["kept"]) == ("2026-11-01T10:00:00Z", "2026-11-01T11:00:00Z")
+    assert found["written"]["link"] == "/ui/webhooks/acme/evt_1"

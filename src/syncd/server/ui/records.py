@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -11,12 +11,10 @@ from syncd.server.desks import RefusedError, target_of
 from syncd.server.ui import shown
 from syncd.server.ui.sources import Sources
 from syncd.server.ui.visit import Shown, Visit, Way
-from syncd.store.received import ALL
+from syncd.store.about import LOOKED_AT
 
 LAST: Final = 50
-"""Changes of a record, and deliveries about it, that are shown."""
-LOOKED_AT: Final = 1000
-"""The integration's latest deliveries, among which those about a record are looked for."""
+"""Changes of a record that are shown."""
 
 
 class Records:
@@ -47,7 +45,8 @@ class Records:
         if found is None:
             hint = f"fetch it now: syncd sync {integration}/{resource} --id {wanted}"
             raise RefusedError(404, "unknown-record", f"no record {wanted!r} in {integration}/{resource}", hint)
-        came = await self._sources.deliveries.latest(integration, ALL, limit=LOOKED_AT)
+        came = await store.about.deliveries(integration, resource, wanted)
+        refused = await store.refusals.of_record(integration, resource, wanted)
         changes = await store.changes.of_record(integration, resource, wanted, limit=LAST)
         data, raw = redact(found.data), redact(found.raw)
         return "record", {
@@ -57,8 +56,10 @@ class Records:
             "written": source(integration, found.cause),
             "data": shown.pretty(data if visit.show else veiled(data)),
             "raw": shown.pretty(raw if visit.show else veiled(raw)),
-            "deliveries": [each for each in came if (each["resource"], each["record_id"]) == (resource, wanted)][:LAST],
+            "deliveries": came,
             "looked_at": LOOKED_AT,
+            "refused": refused,
+            "stale": [refusal(each, integration) for each in refused.latest] if refused is not None else [],
             "changes": [_change(each, integration, show=visit.show) for each in changes],
         }
 
@@ -73,6 +74,18 @@ def _change(change: Any, integration: str, *, show: bool) -> dict[str, Any]:
         "new": shown.compact(new if show else veiled(new)),
         "version": change.row_version,
         "written": source(integration, change.cause),
+    }
+
+
+def refusal(told: Mapping[str, Any], integration: str) -> dict[str, Any]:
+    """One version that came and was older than the stored one: both stamps, as the row that was kept had them."""
+    held = told.get("held") or {}
+    return {
+        "at": told.get("at"),
+        "written": source(integration, str(told.get("cause") or "")),
+        "stamp": told.get("source_updated_at") or told.get("fetched_at"),
+        "kept": held.get("source_updated_at") or held.get("fetched_at"),
+        "gone": bool(told.get("gone")),
     }
 
 
