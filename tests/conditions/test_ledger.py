@@ -69,6 +69,7 @@ async def test_beginning_and_end_are_said_once_each_with_the_same_keys(seen: See
         ("condition_ended", "info"),
     ]
     began, ended = said
+    assert began["since"] == ended["since"] == "2026-01-01T12:00:00+00:00", "a text that others can read"
     assert ended.keys() - began.keys() == {"lasted_seconds"} and ended["lasted_seconds"] == 30.0
     for key in (
         "subject",

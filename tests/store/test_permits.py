@@ -75,6 +75,20 @@ async def test_who_goes_away_in_the_moment_it_gets_one_leaves_it_to_the_next():
     assert permits.free == 2
 
 
+async def test_who_goes_away_just_before_one_is_given_back_is_passed_over():
+    permits = Permits(1)
+    await permits.take("a")
+    gone = asyncio.ensure_future(permits.take("b"))
+    waits = asyncio.ensure_future(permits.take("c"))
+    await settle()
+    gone.cancel()
+    permits.give("a")
+    await settle()
+    assert gone.cancelled() and waits.done() and permits.waiting == 0
+    permits.give("c")
+    assert permits.free == 1
+
+
 async def test_tasks_begun_within_ask_for_the_same_integration():
     async def look() -> str:
         await asyncio.sleep(0)

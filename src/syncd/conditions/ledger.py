@@ -92,5 +92,5 @@ def _lasted(one: Condition, now: datetime) -> float | None:
 def _say(event: str, one: Condition, **more: object) -> None:
     """A wait comes and goes with the partner's limits: it is no news."""
     level = _DEBUG if one.state is State.WAITING else _LEVELS[one.severity]
-    told = one.as_dict()
+    told = {**one.as_dict(), "since": None if one.since is None else one.since.isoformat()}
     log.log(level if event == "condition_began" else min(level, 20), event, **told, **more)

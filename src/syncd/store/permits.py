@@ -58,7 +58,7 @@ class Permits:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.give(who)  # it came in the moment we went away
-            else:
+            elif entry in self._waiting:  # else it was passed over already, by whoever gave one back in this moment
                 self._waiting.remove(entry)
             raise
 
