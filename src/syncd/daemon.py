@@ -24,6 +24,7 @@ from syncd.alerts.delivery import Receiver
 from syncd.alerts.push import Pusher
 from syncd.build import Builder
 from syncd.clock import Clock, SystemClock
+from syncd.conditions import gauges
 from syncd.config import Config, load, main_file
 from syncd.engine import Engine
 from syncd.errors import ConfigError, SchemaError, StoreError, SyncdError
@@ -49,6 +50,7 @@ from syncd.server import (
     desk_log,
     desk_memory,
     desk_pushes,
+    desk_records,
     desk_subscriptions,
     desk_webhooks,
 )
@@ -173,7 +175,7 @@ class Daemon:
         )  # fmt: skip
         server = Server(
             self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks,
-            desks=self._desks(), page=self._page(token),
+            desks=self._desks(), page=self._page(token), everything=gauges.exposition,
         )  # fmt: skip
         traces = telemetry.begin(self._config.tracing, self._vault)
         try:
@@ -371,6 +373,7 @@ class Daemon:
                 )
             ),
             *desk_pushes.routes(self.engine.pushes),
+            *desk_records.routes(self.engine.records),
             *desk_subscriptions.routes(self.engine.subscribers),
             *desk_webhooks.routes(
                 self.engine,

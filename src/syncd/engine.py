@@ -36,6 +36,7 @@ from syncd.history import Changes
 from syncd.holds import Breakers
 from syncd.log_levels import LogLevels
 from syncd.overview import Overview
+from syncd.provenance import Provenance
 from syncd.pushing import Pushing
 from syncd.replaying import Replaying
 from syncd.server.ports import HealthReport, Progress, ReconcileReport, ReloadReport, TestReport
@@ -86,6 +87,7 @@ class Engine:
         self.depths = Depths(store, supervisor, clock, worked=self._worked)
         self.changes = Changes(store, clock)
         self.log_levels = LogLevels(self.changes, clock)
+        self.records = Provenance(config, store, clock)
         instruments = Instruments(self._accounts, self.depths.view, loop_lag, clock)
         self.figures = Figures(instruments, clock, self.changes.lately)
         self.letters = Replaying(self._accounts, store, clock, known=lambda: self._config().integrations)
@@ -152,7 +154,8 @@ class Engine:
         """Have everything looked at that may be wrong with the daemon itself."""
         queues = QueueWatch(self.depths, self._supervisor, self._clock)
         workers = WorkerWatch(self._supervisor, self._clock)
-        for source in (database.down, database.full, database.slow, workers.trouble, queues.trouble):
+        looked = (database.down, database.full, database.slow, workers.trouble, database.locked, queues.trouble)
+        for source in looked:
             self.own.ask(source)
         self.own.ask(self._loop.trouble)
         self.own.ask(self._disks.trouble)

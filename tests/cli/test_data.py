@@ -72,9 +72,10 @@ def filled(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_show_tells_where_a_record_came_from(run, directory: Path, filled: str):
     done = run("records", "show", "shop/customers", "cus_1", "--config", directory)
     assert done.exit_code == 0
-    assert "fetched_at   2026-11-01 12:00:00Z" in done.stdout
-    assert "cause        run 7" in done.stdout
-    assert '"name": "Ann"' in done.stdout
+    assert "fetched_at    2026-11-01 12:00:00Z" in done.stdout
+    assert "cause         run 7" in done.stdout
+    assert 'name   name  "Ann"' in done.stdout, "the field, and the path in the raw record that it is read from"
+    assert "vip    -     true" in done.stdout, "no mapping tells of it"
     assert '"Anne" → "Ann"  run 8' in done.stdout
     assert "sent" not in done.stdout
     assert '"sent"' in run("records", "show", "shop/customers", "cus_1", "--raw", "--config", directory).stdout
@@ -87,6 +88,51 @@ def test_show_as_json_has_everything(run, directory: Path, filled: str):
     assert found["raw"] == {"sent": found["data"]}
     assert found["changes"][0]["old"] == "Anne"
     assert found["fetched_at"] == "2026-11-01T12:00:00Z"
+    assert {"name": "name", "vip": None}.items() <= {one["name"]: one["from"] for one in found["fields"]}.items()
+    assert (found["found"], found["refused"], found["letters"], found["reject"]) == (True, None, [], None)
+
+
+def test_what_was_refused_and_what_lies_open_is_told_of_a_record(run, directory: Path, filled: str):
+    stamps = {"fetched_at": "2026-11-01T12:00:30+00:00", "source_updated_at": "2026-11-01T11:00:00+00:00"}
+    held = {"fetched_at": "2026-11-01T12:00:00+00:00", "source_updated_at": "2026-11-01T11:30:00+00:00"}
+    one = {"at": "2026-11-01T12:01:00+00:00", "cause": "webhook evt_9", **stamps, "held": held}
+    execute(
+        filled,
+        (
+            "INSERT INTO syncd.refusals VALUES ('shop', 'customers', 'cus_1', 3, $1, $1, $2)",
+            NOON,
+            json.dumps([one]),
+        ),
+        (
+            "INSERT INTO syncd.inbox (integration, event_id, event_type, resource, external_id, state, received_at, reason) "
+            "VALUES ('shop', 'evt_9', 'customer.updated', 'customers', 'cus_1', 'done', $1, 'older than what is stored')",
+            NOON,
+        ),
+        (
+            "INSERT INTO syncd.rejects (integration, resource, external_id, raw, reason, fingerprint, first_at, last_at) "
+            "VALUES ('shop', 'customers', 'cus_8', '\\x7b', 'name is missing', 'f', $1, $1)",
+            NOON,
+        ),
+        ("INSERT INTO syncd.controls VALUES ('shop', '', 'pause', 'ann', 'they move', '{}', $1, NULL)", NOON),
+    )
+    shown = run("records", "show", "shop/customers", "cus_1", "--config", directory).stdout
+    assert "refused as older: 3 times" in shown
+    assert "webhook evt_9 (customer.updated), received 2026-11-01 12:00:00Z" in shown
+    assert "the partner stamped it 2026-11-01 11:00:00Z, and what was stored 2026-11-01 11:30:00Z" in shown
+    assert "it is not brought up to date now: shop is paused by ann: they move" in shown
+    assert "do: syncd resume shop" in shown
+    absent = run("records", "show", "shop/customers", "cus_8", "--config", directory).stderr
+    assert absent.index("name is missing") < absent.index("paused by ann"), "the most telling reason first"
+    found = json.loads(run("records", "show", "shop/customers", "cus_7", "--json", "--config", directory).stdout)
+    assert [each["code"] for each in found["why"]] == ["paused", "not-read-yet"]
+    assert found["read_it"] == "syncd sync shop/customers --id cus_7"
+
+
+def test_a_tombstone_says_what_made_it(run, directory: Path, filled: str):
+    execute(filled, ("UPDATE syncd.records SET cause = 'pass 9' WHERE external_id = 'cus_3'",))
+    shown = run("records", "show", "shop/customers", "cus_3", "--config", directory).stdout
+    assert "deleted 2026-11-01 12:00:00Z: two complete passes did not show it" in shown
+    assert "the complete pass 9 and the one before did not show it" in shown
 
 
 @pytest.mark.parametrize(

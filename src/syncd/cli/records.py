@@ -9,14 +9,12 @@ import click
 
 from syncd.cli.app import App, Target, arun, common, known_integration
 from syncd.cli.exits import Exit
-from syncd.cli.output import Failure, clock_time, plural, result, result_json, say, table
+from syncd.cli.output import Failure, plural, result, result_json, say, screen
 
 if TYPE_CHECKING:
+    from syncd.config import Config
     from syncd.store import Store
     from syncd.store.records import StoredRecord
-
-LAST_CHANGES = 10
-CHANGE_SHOWN = ("id", "changed_at", "kind", "field", "old", "new", "row_version", "cause")
 
 
 @click.group()
@@ -37,63 +35,49 @@ def _both(target: tuple[str, str | None], example: str) -> tuple[str, str]:
 @click.option("--raw", is_flag=True, help="Also what the partner sent.")
 @common(json=True, database=True)
 def show(app: App, target: tuple[str, str | None], external_id: str, raw: bool) -> Exit:
-    """One record: its fields, where they came from and when, and its last ten changes."""
+    """One record: why is it so? Who wrote it and when, what was refused, what changed; or why there is none.
+
+    The daemon is asked, since it remembers its latest calls; where none runs, the database.
+    """
+    from syncd.cli.link import Unreachable
+    from syncd.cli.record_shown import open_about, render
+
     integration, resource = _both(target, f"syncd records show {target[0]}/RESOURCE {external_id}")
-    found, changes = arun(_show(app, integration, resource, external_id))
+    try:
+        told = app.link().get("record", {"integration": integration, "resource": resource, "id": external_id})
+    except Unreachable:
+        told = arun(_story(app, integration, resource, external_id))
     if app.as_json:
-        result_json({"schema": "syncd.record/1", **_told(found, raw=True), "changes": changes})
+        result_json(told)
+        return Exit.OK if told["found"] else Exit.FAILURES
+    if told["found"]:
+        for line in render(told, raw=raw, columns=screen()[0]):
+            result(line)
         return Exit.OK
-    rows = [(key, _shown(value)) for key, value in _facts(found).items() if value is not None]
-    result(table(rows))
-    result("\ndata " + _pretty(found.data))
-    if raw:
-        result("\nraw " + _pretty(found.raw))
-    if changes:
-        result("\nlast changes")
-        result(
-            table(
-                [
-                    (
-                        clock_time(each["changed_at"]),
-                        each["field"] or f"({each['kind']})",
-                        f"{_short(each['old'])} → {_short(each['new'])}",
-                        each["cause"],
-                    )
-                    for each in changes
-                ]
-            )
-        )
-    return Exit.OK
+    why = [f"{each['text']}\n  {each['do']}" for each in told["why"]]
+    more = "\n".join(line for line in open_about(told) if line)
+    raise Failure(
+        f"no record {external_id!r} in {integration}/{resource}", "\n".join([*why, *([more] if more else [])]),
+        f"read it now: {told['read_it']}",
+    )  # fmt: skip
 
 
-async def _show(
-    app: App, integration: str, resource: str, external_id: str
-) -> tuple[StoredRecord, list[dict[str, Any]]]:
+async def _story(app: App, integration: str, resource: str, external_id: str) -> dict[str, Any]:
+    from syncd.provenance import Provenance
+
     config = app.config()
     async with app.store(config) as store:
-        found = await store.records.get(integration, resource, external_id)
-        if found is None:
-            await _say_why(app, config, store, integration, resource, external_id)
-            raise AssertionError("not reached")
-        changes = await store.changes.of_record(integration, resource, external_id, limit=LAST_CHANGES)
-        return found, [{name: getattr(each, name) for name in CHANGE_SHOWN} for each in changes]
+        return await Provenance(lambda: config, lambda: store, app.clock).story(integration, resource, external_id)
 
 
-async def _say_why(app: App, config: Any, store: Store, integration: str, resource: str, external_id: str) -> None:
+async def _nothing_stored(config: Config, store: Store, integration: str, resource: str) -> None:
+    """Raises Failure."""
+    from syncd.config import did_you_mean
+
     counts = await store.records.count(integration)
     if not counts:
         known_integration(config, integration)
-    if resource not in counts:
-        from syncd.config import did_you_mean
-
-        raise Failure(
-            f"nothing is stored of {integration}/{resource}", do=did_you_mean(resource, counts), exit=Exit.USAGE
-        )
-    raise Failure(
-        f"no record {external_id!r} in {integration}/{resource}",
-        f"{plural(counts[resource][0], 'record')} and {plural(counts[resource][1], 'tombstone')} are stored",
-        f"fetch it now: syncd sync {integration}/{resource} --id {external_id}",
-    )
+    raise Failure(f"nothing is stored of {integration}/{resource}", do=did_you_mean(resource, counts), exit=Exit.USAGE)
 
 
 @records.command()
@@ -141,7 +125,7 @@ async def _export(
     count = 0
     async with app.store(config) as store:
         if resource not in await store.records.count(integration):
-            await _say_why(app, config, store, integration, resource, "")
+            await _nothing_stored(config, store, integration, resource)
 
         if form == "jsonl":
             import orjson
@@ -194,19 +178,6 @@ def _told(found: StoredRecord, *, raw: bool, data: bool = True) -> dict[str, Any
     if raw:
         told["raw"] = found.raw
     return told
-
-
-def _shown(value: Any) -> str:
-    return clock_time(value) if hasattr(value, "tzinfo") else str(value)
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _cell(value: Any) -> Any:
