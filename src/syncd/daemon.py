@@ -147,6 +147,7 @@ class Daemon:
             config=lambda: self._config.alerts,
             receiver=lambda: Receiver.of(self._config.alerts, self._vault),
             conditions=lambda: self.engine.conditions.current,
+            starting=lambda: self.engine.conditions.starting,
             clock=self.clock,
             directory=lambda: options.state_directory or self._config.state_directory,
         )

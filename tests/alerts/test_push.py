@@ -67,6 +67,7 @@ class Scene:
     def __init__(self, receiving: Receiving, directory: Path | None = None, **said: Any) -> None:
         self.clock = FakeClock()
         self.now: list[Condition] = []
+        self.starting: set[str] | None = set()
         self.config = AlertsConfig.model_validate({"url": {"env": "URL"}, "secret": {"env": "SECRET"}, **said})
         self.receiver: Callable[[], Receiver | None] = lambda: Receiver(
             Secret(receiving.url), Secret(SECRET), self.config.format
@@ -80,6 +81,7 @@ class Scene:
             config=lambda: self.config,
             receiver=lambda: self.receiver(),
             conditions=lambda: self.now,
+            starting=lambda: self.starting,
             clock=self.clock,
             directory=lambda: self.directory,
         )
@@ -196,6 +198,64 @@ async def test_a_restart_tells_nothing_twice_and_what_ended_meanwhile_once(recei
     assert len(receiving.got) == 2
     assert [one["integration"] for one in receiving.last["ended"]] == ["beta"]
     assert receiving.last["began"] == receiving.last["lasting"] == []
+
+
+async def test_a_start_that_waits_for_its_database_calls_nothing_over(receiving: Receiving, tmp_path: Path):
+    scene = Scene(receiving, tmp_path)
+    scene.now = lasting = [condition("auth-failed"), condition("partner-down", integration="beta")]
+    await scene.pusher.look()
+    await scene.pass_by(SETTLE_SECONDS)
+    assert len(receiving.got) == 1
+    scene.now, scene.starting = [], None
+    scene.begin()
+    await scene.pusher.look()
+    scene.now, scene.starting = [condition("database-down", integration="")], {"acme", "beta"}
+    for _ in range(2 * int(START_SECONDS / 10)):
+        await scene.pass_by(10)
+    assert len(receiving.got) == 2
+    assert receiving.last["ended"] == [], "nobody has looked at them yet"
+    scene.now, scene.starting = [], set()
+    await scene.pass_by(30)
+    scene.now = lasting[:1]
+    for _ in range(6):
+        await scene.pass_by(10)
+    ended = [one["code"] for _, body in receiving.got for one in orjson.loads(body)["ended"]]
+    assert sorted(ended) == ["database-down", "partner-down"]
+
+
+async def test_what_another_instance_works_on_is_neither_over_nor_lasting(receiving: Receiving):
+    scene = Scene(receiving, repeat="1h")
+    trouble = condition("auth-failed")
+    scene.now = [trouble]
+    await scene.pusher.look()
+    await scene.pass_by(START_SECONDS)
+    scene.now = [condition("not-owner", state=State.WAITING)]
+    for _ in range(30):
+        await scene.pass_by(300)
+    assert len(receiving.got) == 1
+    scene.now = []
+    await scene.pass_by(30)
+    scene.now = [trouble]
+    await scene.pass_by(START_SECONDS)
+    assert receiving.last["ended"] == [], "met anew when it came back"
+    scene.now = []
+    await scene.pass_by(5)
+    await scene.pass_by(SETTLE_SECONDS)
+    assert [one["code"] for one in receiving.last["ended"]] == ["auth-failed"]
+
+
+async def test_what_becomes_worse_is_told_once_more(receiving: Receiving):
+    scene = Scene(receiving, severities=["page", "ticket"])
+    scene.now = [condition("partner-down", state=State.DEGRADED)]
+    await scene.pusher.look()
+    await scene.pass_by(SETTLE_SECONDS)
+    assert [one["severity"] for one in receiving.last["began"]] == ["ticket"]
+    for state in (State.DOWN, State.DEGRADED, State.DOWN):
+        scene.now = [condition("partner-down", state=state)]
+        for _ in range(4):
+            await scene.pass_by(5)
+    assert [one["severity"] for one in receiving.last["began"]] == ["page"]
+    assert len(receiving.got) == 2
 
 
 @pytest.mark.parametrize("spoilt", [b"", b"{", b'{"told": {"a": 1}}', b'{"told": []}'])

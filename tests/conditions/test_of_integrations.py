@@ -142,6 +142,17 @@ def test_what_befalls_the_whole_partner_is_one_condition(clock: FakeClock):
     assert (found.company, found.partner, found.severity) == ("ACME Inc", "guesty", Severity.PAGE)
 
 
+def test_it_stays_the_same_condition_as_more_resources_meet_it(clock: FakeClock):
+    from syncd.errors import TransientError
+
+    health = Health("acme")
+    health.failed("r1", TransientError("GET /r1: 503"), clock.now())
+    [first] = looked(clock, health)
+    health.failed("r2", TransientError("GET /r2: 503"), clock.now())
+    [second] = looked(clock, health)
+    assert first.key == second.key == ("acme", "", "partner-down")
+
+
 def test_what_is_of_one_resource_names_it_and_hides_nothing_else(clock: FakeClock):
     from syncd.errors import PayloadError
 

@@ -8,7 +8,7 @@ restart tells nothing twice. Nothing waits for this, and what it could not deliv
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from syncd.conditions import Condition
 from syncd.conditions.own import Trouble
 from syncd.config import AlertsConfig
 from syncd.errors import SyncdError
-from syncd.explain import State
+from syncd.explain import Severity, State
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ LOOK_SECONDS: Final = 5.0
 SETTLE_SECONDS: Final = 10.0
 """For so long a condition has to last, or be gone, before it is told: what comes together is told together."""
 START_SECONDS: Final = 60.0
-"""After a start troubles are met anew: until then none counts as over."""
+"""After a start troubles are met anew, and after another instance had the integration: until then none counts as over."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 600.0
 """After a failed try; each pause is twice the one before."""
 MOST: Final = 500
@@ -41,6 +41,7 @@ MOST: Final = 500
 CODE: Final = "alerts-undelivered"
 FILE: Final = "alerts.json"
 QUIET: Final = frozenset({State.PAUSED, State.WAITING})
+ELSEWHERE: Final = "not-owner"
 
 
 @dataclass(slots=True)
@@ -53,6 +54,14 @@ class _Known:
     gone_at: float | None = None
     told_at: datetime | None = None
     """None: not yet."""
+    told_as: Severity | None = None
+    """How bad it was when it was told, at the worst."""
+    rose_at: float | None = None
+    """When it became worse than that."""
+
+    @property
+    def severity(self) -> Severity:
+        return Severity(self.as_told["severity"])
 
 
 @dataclass(slots=True)
@@ -75,16 +84,21 @@ class Pusher:
         receiver: Callable[[], Receiver | None],
         conditions: Callable[[], Sequence[Condition]],
         clock: Clock,
+        starting: Callable[[], Collection[str] | None] = tuple,
         directory: Callable[[], Path | None] = lambda: None,
     ) -> None:
-        """`receiver` is asked before each message, so a reload is felt at once; `directory` holds what was told."""
+        """`receiver` is asked before each message, so a reload is felt at once; `starting` are the integrations of which the
+        conditions could not tell yet (None: not even of the daemon); `directory` holds what was told."""
         self._config = config
         self._receiver = receiver
         self._conditions = conditions
         self._clock = clock
+        self._starting = starting
         self._directory = directory
         self._known: dict[str, _Known] = {}
         self._began_at = clock.monotonic()
+        self._blind: dict[str, float] = {}
+        """Integrations of which nobody here could tell, and when that was last."""
         self._pause = FIRST_PAUSE_SECONDS
         self._not_before = float("-inf")
         self._failed: tuple[str, datetime] | None = None
@@ -116,12 +130,15 @@ class Pusher:
         if not self._read:
             self._read = True
             self._recall()
-        self._notice()
+        starting = self._starting()
+        if starting is None:
+            return
+        self._notice(starting)
         found = self._difference()
         if found and self._clock.monotonic() >= self._not_before:
             await self._tell(found)
 
-    def _notice(self) -> None:
+    def _notice(self, starting: Collection[str]) -> None:
         now, wanted, there = self._clock.monotonic(), set(self._config().severities), self._conditions()
         current = {
             "/".join(one.key): one
@@ -129,14 +146,20 @@ class Pusher:
             if one.severity in wanted and one.state not in QUIET and one.told.code != CODE
         }
         paused = {one.integration for one in there if one.state is State.PAUSED and not one.resource}
+        elsewhere = {one.integration for one in there if one.told.code == ELSEWHERE}
+        self._blind |= dict.fromkeys((*starting, *elsewhere), now)
         for key, one in list(current.items())[:MOST]:
             known = self._known.setdefault(key, _Known({}, now))
             known.as_told, known.gone_at = one.as_dict(), None
+            worse = known.told_as is not None and one.severity.rank < known.told_as.rank
+            known.rose_at = None if not worse else now if known.rose_at is None else known.rose_at
         for key, known in list(self._known.items()):
             if key in current:
                 continue
             if known.told_at is None:
                 del self._known[key]  # it went before it was told
+            elif self._blind.get(known.as_told["integration"]) == now:
+                known.gone_at = None
             elif known.as_told["severity"] not in wanted or known.as_told["integration"] in paused:
                 del self._known[key]  # not over: nobody wants to hear of it any more
             elif known.gone_at is None:
@@ -146,12 +169,18 @@ class Pusher:
         now, found = self._clock.monotonic(), _Difference()
         due = self._clock.now()
         for key, known in self._known.items():
+            blind_at = self._blind.get(known.as_told["integration"], self._began_at)
             if known.told_at is None:
                 if now - known.seen_at >= SETTLE_SECONDS:
                     found.began.append(key)
             elif known.gone_at is not None:
-                if now - known.gone_at >= SETTLE_SECONDS and now - self._began_at >= START_SECONDS:
+                if now - known.gone_at >= SETTLE_SECONDS and now - blind_at >= START_SECONDS:
                     found.ended.append(key)
+            elif blind_at == now:
+                continue  # nobody knows here whether it lasts
+            elif known.rose_at is not None:
+                if now - known.rose_at >= SETTLE_SECONDS:
+                    found.began.append(key)
             elif (due - known.told_at).total_seconds() >= self._config().repeat_seconds:
                 found.lasting.append(key)
         return found
@@ -174,8 +203,9 @@ class Pusher:
         for key in found.ended:
             self._known.pop(key, None)
         for key in (*found.began, *found.lasting):
-            if key in self._known:
-                self._known[key].told_at = at
+            if (known := self._known.get(key)) is not None:
+                known.told_at, known.rose_at = at, None
+                known.told_as = min(known.severity, known.told_as or known.severity, key=lambda one: one.rank)
         self._remember()
 
     def _body(self, receiver: Receiver, found: _Difference, identifier: str, at: datetime) -> bytes:
@@ -208,7 +238,8 @@ class Pusher:
             now = self._clock.monotonic()
             for key, entry in list(entries.items())[:MOST]:
                 told_at = datetime.fromisoformat(entry["told_at"])
-                self._known[str(key)] = _Known(dict(entry["condition"]), now, None, told_at)
+                known = self._known[str(key)] = _Known(dict(entry["condition"]), now, None, told_at)
+                known.told_as = known.severity
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -40,6 +40,8 @@ class Conditions:
         self._known: dict[Key, Condition] = {}
         self.current: list[Condition] = []
         """As of the latest look, the worst first; each has a `since`."""
+        self.starting: frozenset[str] | None = None
+        """Integrations of which no look could tell so far; None: there was none."""
 
     @property
     def daemon(self) -> list[Condition]:
@@ -57,6 +59,7 @@ class Conditions:
             for key, one in self._known.items():
                 if one.integration in unseen:
                     known.setdefault(key, one)
+        self.starting = frozenset(unseen) if self.starting is None else self.starting.intersection(unseen)
         before, self._known = self._known, known
         for key in before.keys() - known.keys():
             _say("condition_ended", before[key], lasted_seconds=_lasted(before[key], now))

@@ -14,7 +14,8 @@ Found = tuple[State, Explanation, str]
 """The state, why, and the resource ("": all)."""
 
 WHOLE = frozenset({"auth-failed", "breaker-held", "breaker-open", "database-down", "partner-down", "rate-limited"})
-"""What befalls a partner as a whole: said once, in the words of the first, however many resources meet it."""
+"""What befalls a partner as a whole: said once, in the words of the first, and of no resource: with each further one that meets
+it another trouble would seem to end and a new one to begin."""
 
 
 def of_integrations(judged: Iterable[Judged], now: datetime, company: Callable[[str], str]) -> Iterator[Condition]:
@@ -59,5 +60,5 @@ def _told(one: Judged, now: datetime) -> Iterator[Found]:
         alike.setdefault(code if code in WHOLE else f"{code} {each[1].reason}", []).append(each)
     for same in alike.values():
         state, told, _ = min(same, key=lambda each: each[0].rank)
-        resources = {resource for _, _, resource in same if resource}
+        resources = {resource for _, _, resource in same if resource} if told.code not in WHOLE else ()
         yield state, told, next(iter(resources)) if len(resources) == 1 else ""
