@@ -16,6 +16,7 @@ from anyio import to_thread
 from syncd import planning
 from syncd.adapting import Adapting
 from syncd.backfills import Backfills
+from syncd.client.witness import brief
 from syncd.clock import Clock
 from syncd.comparisons import Comparisons
 from syncd.conditions import Conditions
@@ -44,6 +45,7 @@ from syncd.server.refusals import Refused
 from syncd.store import Store, reached
 from syncd.subscriptions import Subscribers
 from syncd.supervisor import Supervisor
+from syncd.support.evidence import Evidence
 from syncd.sync.account import Account
 from syncd.wishes import Wishes
 
@@ -87,7 +89,8 @@ class Engine:
         self.depths = Depths(store, supervisor, clock, worked=self._worked)
         self.changes = Changes(store, clock)
         self.log_levels = LogLevels(self.changes, clock)
-        self.records = Provenance(config, store, clock)
+        self.records = Provenance(config, store, clock, call=self._call_at)
+        self.evidence = Evidence(self._accounts, store, config, clock)
         instruments = Instruments(self._accounts, self.depths.view, loop_lag, clock)
         self.figures = Figures(instruments, clock, self.changes.lately)
         self.letters = Replaying(self._accounts, store, clock, known=lambda: self._config().integrations)
@@ -313,6 +316,11 @@ class Engine:
         if supervisor is None:
             return []
         return [account for one in supervisor.running.values() for account in one.runner.accounts.values()]
+
+    def _call_at(self, integration: str, at: datetime) -> Mapping[str, Any] | None:
+        """The call that brought what was fetched at this moment, while it is remembered."""
+        found = [account.session.witness.begun(at) for account in self._accounts() if account.name == integration]
+        return brief(found[0]) if found and found[0] is not None else None
 
     def _woken(self) -> None:
         supervisor = self._supervisor()

@@ -40,6 +40,7 @@ VERBS = {
     "breaker": "breaker:breaker",
     "reload": "control:reload",
     "records": "records:records",
+    "evidence": "evidence:evidence",
     "webhook": "webhook:webhook",
     "dlq": "dlq:dlq",
     "credential": "credential:credential",

@@ -78,6 +78,8 @@ class Session:
         self._teller = Teller(self.partner, integration)
         self.recent = self._teller.recent
         """What came of its calls since somebody last fetched that."""
+        self.witness = self._teller.witness
+        """Its latest calls."""
         self._departures = Departures(self.clock, self.addresses, self.patience, transport.timeouts, headers or {})
         self._recovery = Recovery(
             self.clock,
@@ -317,7 +319,7 @@ class Session:
         answer: Answer | None = None
         if not self._answers.tells_cost:
             out.heard = slot.answered
-        began = clock.monotonic()
+        began, began_at = clock.monotonic(), clock.now()
         try:
             async with clock.timeout(trip.left):
                 answer = await self.transport.exchange(out)
@@ -353,6 +355,10 @@ class Session:
         if error is not None:
             error = self._teller.complete(error, out.method, trip.route)
         self._teller.line(out.method, trip.route, trip.attempt, seconds, response, error)
+        self.witness.note(
+            (response.requested_at if response is not None else None) or began_at, seconds, method=out.method,
+            route=trip.route, target=trip.target, attempt=trip.attempt, label=answer.label, response=response, error=error,
+        )  # fmt: skip
         if response is None:
             raise LostError(answer, error)
         if trip.target.home and not isinstance(error, AuthError) and response.status_code not in (401, 403):

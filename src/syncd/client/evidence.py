@@ -77,7 +77,7 @@ def evidence_of(request: Request, response: Response | None, *, route: str = "")
         said["body"] = _form(list(request.form.items()))
     elif request.xml is not None:
         said["body"] = body_text(markup.dumps(redact(dict(request.xml))))
-    return {"request": said, "response": _answer(response) if response is not None else None}
+    return {"request": said, "response": answer_of(response) if response is not None else None}
 
 
 @contextmanager
@@ -92,7 +92,8 @@ def witnessed(request: Request, response: Response) -> Iterator[None]:
         raise
 
 
-def _answer(response: Response) -> dict[str, Any]:
+def answer_of(response: Response) -> dict[str, Any]:
+    """What was answered, masked: status, the headers that tell something, size, seconds, the beginning of the body."""
     headers = {
         name: _text(str(value)[:_LONGEST_HEADER])
         for name, value in response.headers.items()

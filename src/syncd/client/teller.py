@@ -14,6 +14,7 @@ from prometheus_client import Counter, Histogram
 from syncd import metrics
 from syncd.client.classify import request_id
 from syncd.client.recent import CLASSES, GOOD, Recent
+from syncd.client.witness import Witness
 from syncd.errors import AuthError, PartnerError, RateLimitError, SyncdError, TransientError
 from syncd.model import Response
 from syncd.redaction import KNOWN
@@ -37,6 +38,8 @@ class Teller:
         self._log = structlog.get_logger("syncd.client").bind(partner=partner, integration=integration)
         self._was_ill = False
         self.recent = Recent()
+        self.witness = Witness()
+        """The latest calls themselves."""
         self.good = self.bad = 0
         """Tries that showed the partner and our credential to be well (it may still have said no), and that did not."""
         self._results = {kind: metrics.CALLS.labels(partner, integration, kind) for kind in (GOOD, *CLASSES)}

@@ -69,7 +69,7 @@ class TokenCaller:
         answer: Answer | None = None
         label = "cut"
         out.heard = slot.answered
-        began = self._clock.monotonic()
+        began, began_at = self._clock.monotonic(), self._clock.now()
         try:
             async with self._clock.timeout(timeout_seconds):
                 answer = await self._transport.exchange(out)
@@ -92,7 +92,12 @@ class TokenCaller:
             self._teller.rate_limited(self._gate.scope)
         else:
             slot.success()
-        self._teller.line("POST", ROUTE, 1, seconds, response, answer.failure.error if answer.failure else None)
+        lost = answer.failure.error if answer.failure else None
+        self._teller.line("POST", ROUTE, 1, seconds, response, lost)
+        self._teller.witness.note(
+            began_at, seconds, method="POST", route=ROUTE, target=out.target, attempt=1, label=label,
+            response=response, error=lost,
+        )  # fmt: skip
         if response is None:
             raise LostError(answer)
         return answer

@@ -40,8 +40,11 @@ _turns: WeakValueDictionary[tuple[int, str, str], asyncio.Lock] = WeakValueDicti
 
 
 def turn_of(keeper: object, integration: str, kind: str) -> asyncio.Lock:
-    """The lock of one stored credential: whoever replaces it, by whatever way, does so alone in this process."""
-    return _turns.setdefault((id(keeper), integration, kind), asyncio.Lock())
+    """The lock of one stored credential: whoever replaces it, by whatever way, does so alone in this process.
+
+    A keeper that lends what another one keeps (`lends`) takes turns with all who use that one.
+    """
+    return _turns.setdefault((id(getattr(keeper, "lends", keeper)), integration, kind), asyncio.Lock())
 
 
 @dataclass(frozen=True, slots=True)
