@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 
 from syncd.client import build
 from syncd.kit import Event
+from syncd.kit.allowed import Scopes
 from syncd.model import Request
 from syncd.secrets import Secret
 from syncd.store import KeyRing, Store
@@ -34,8 +36,9 @@ class Issuer(Partner):
         self.issued = 0
         self.tokens: set[str] = set()
         self.refuses_calls = False
+        self.silent = False
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
+    def answer(self, request: httpx.Request) -> Any:
         if request.url.path.endswith("/oauth/token"):
             asked = dict(parse_qsl(request.content.decode()))
             if asked["client_secret"] != self.secret:
@@ -49,6 +52,8 @@ class Issuer(Partner):
             if asked["grant_type"] == "refresh_token":
                 told["refresh_token"] = self.refresh
             return httpx.Response(200, json=told)
+        if self.silent:
+            return asyncio.Event().wait()
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         good = token in self.tokens and not self.refuses_calls
         return httpx.Response(200 if good else 401, json={})
@@ -78,7 +83,9 @@ class Stage:
 
         account: Any = SimpleNamespace(
             name="acme", keys=keys, ownership=ownership, health=Health("acme"), options={}, tasks_added=lambda: None,
-            driver=SimpleNamespace(test=lambda options: Request("/me"), auth=lambda options: self.facts),
+            driver=SimpleNamespace(test=lambda options: Request("/me"), auth=lambda options: self.facts,
+                                   spec=SimpleNamespace(scopes=Scopes())),
+            store=self.store, clock=self.clock, plans={},
             session=session(keys, self.store.credentials), attempt=session,
         )  # fmt: skip
         self.account = account

@@ -347,15 +347,34 @@ async def test_a_client_secret_takes_its_tokens_along_and_costs_one_request(
         assert code == 77, out + err
         assert (issuer.token_requests, await kinds()) == (before + 1, ["oauth2_refresh"])
         await goes_on()
+
+        # Killed while the token endpoint was asked: the trial's token passes for no other secret, and the chain lives.
         issuer.client_secrets.add("the-client-secret-0002")
+        issuer.held_seconds, issuer.asked = 0.5, asyncio.Event()
+        command = Command(daemon, "credential", "rotate", "acme", stdin="the-client-secret-0002")
+        await asyncio.wait_for(issuer.asked.wait(), 20)
+        await command.kill()
+        issuer.held_seconds = 0.0
+
+        async def given() -> bool:
+            return len(await kinds()) == 2
+
+        await daemon.until(given, seconds=20)
+        code, out, err = await daemon.cli("credential", "rotate", "acme", stdin=b"wrong-secret-000")
+        assert code == 77, out + err
+        assert (issuer.token_requests, await kinds()) == (before + 3, ["oauth2_refresh"])
+        issuer.revoke()
+        await goes_on()
+        assert (issuer.token_requests, issuer.refused_grants) == (before + 4, 2)
+
         code, out, err = await daemon.cli("credential", "rotate", "acme", stdin=b"the-client-secret-0002")
         assert code == 0, out + err
-        assert (issuer.token_requests, await kinds()) == (before + 2, ["oauth2_refresh"])
+        assert (issuer.token_requests, await kinds()) == (before + 5, ["oauth2_refresh"])
         issuer.client_secrets = {"the-client-secret-0002"}
         issuer.revoke()
         await goes_on()
-        assert issuer.token_requests == before + 3
-        assert (issuer.refused_grants, (await daemon.integration("acme"))["state"]) == (1, "healthy")
+        assert issuer.token_requests == before + 6
+        assert (issuer.refused_grants, (await daemon.integration("acme"))["state"]) == (2, "healthy")
     finally:
         await daemon.stop()
         await issuer.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -58,11 +58,12 @@ class TrialKeeper:
     """Keeps a trial's tokens beside the ones in force: committed before they are used, as all are (R10).
 
     The token in force is not shown to it, else it would be that one that is tried; its refresh token is, which may be the
-    only one that lives.
+    only one that lives. Whoever spends that one gets the next of its chain, and the one before is dead by then: so the next
+    one is in force at once, whatever becomes of the trial, and of whoever tries.
     """
 
     def __init__(self, store: Store) -> None:
-        self._credentials = store.credentials
+        self._credentials = self.lends = store.credentials
         self._borrowed = False
 
     async def get(self, integration: str, kind: str) -> StoredCredential | None:
@@ -84,9 +85,22 @@ class TrialKeeper:
         expires_at: datetime | None,
         replaces: int | None,
     ) -> StoredCredential:
+        in_force = await self._credentials.get(integration, kind)
+        if in_force is not None and same_chain(value, in_force.value):
+            await self._credentials.put(integration, kind, value, expires_at=expires_at, replaces=in_force.version)
         return await self._credentials.put(
             integration, kind + TRIAL, value, expires_at=expires_at, replaces=None if self._borrowed else replaces
         )
+
+
+async def forget_chained(store: Store, integration: str, kinds: Iterable[str]) -> None:
+    """Before a trial: the token that an earlier one was given of the chain in force is forgotten. It would pass for a new
+    client secret that nobody has tried. Raises StoreError."""
+    for kind in kinds:
+        trial = await store.credentials.get(integration, kind + TRIAL)
+        in_force = await store.credentials.get(integration, kind) if trial is not None else None
+        if trial is not None and in_force is not None and same_chain(trial.value, in_force.value):
+            await store.credentials.remove(integration, kind + TRIAL, version=trial.version)
 
 
 def kept(stored: StoredCredential) -> dict[str, str]:

@@ -7,14 +7,14 @@ and sealed rows. Each step is one transaction and may be asked again: whoever wa
 from __future__ import annotations
 
 from syncd.client.tokens import turn_of
-from syncd.errors import RejectedError
+from syncd.errors import AuthError, RejectedError
 from syncd.model import Lane
 from syncd.ports import StoredCredential
-from syncd.secrets import Secret, fingerprint
+from syncd.secrets import Secret
 from syncd.store import Store
 from syncd.store.credentials import Put
 from syncd.sync.account import Account
-from syncd.sync.pending import TRIAL, TrialKeeper, same_chain, version_of
+from syncd.sync.pending import TRIAL, TrialKeeper, forget_chained, same_chain, version_of
 from syncd.sync.rights import TOKENS, Rights, rights_of
 from syncd.sync.rotation_steps import PENDING
 
@@ -40,15 +40,17 @@ async def tried(account: Account, name: str, secret: Secret) -> tuple[float, int
         return secret if wanted == name else keys(wanted)
 
     async with turn_of(account.store, account.name, PENDING):
+        await _cleared(account.store, account.name)
         session = account.attempt(read, TrialKeeper(account.store))
         try:
             answer = await session.call(account.driver.test(account.options), lane=Lane.HIGH)
             rights = await rights_of(account, session, token_suffix=TRIAL)
-        except BaseException:
-            await session.aclose()
-            await _forget_trial(account.store, account.name)
+        except (AuthError, RejectedError):
+            await _forget(account.store, account.name, TRIAL)
             raise
-        await session.aclose()
+        finally:
+            await session.aclose()
+            account.session.auth.forget()  # the next of its chain is in force, where the trial was given one
     return answer.elapsed_seconds * 1000, answer.status_code, rights
 
 
@@ -65,12 +67,11 @@ async def adopt(account: Account) -> None:
         trial, now, former = held.get(kind + TRIAL), held.get(kind), held.get(kind + FORMER)
         if trial is None:
             return
-        puts = [
-            Put(kind, trial.value, trial.expires_at, version_of(now)),
-            Put(kind + TRIAL, None, None, trial.version),
-        ]
-        if now is not None and former is None:
-            puts.append(Put(kind + FORMER, now.value, now.expires_at, None))
+        puts = [Put(kind + TRIAL, None, None, trial.version)]
+        if now is None or not same_chain(trial.value, now.value):  # else the chain's newest is in force already
+            puts.append(Put(kind, trial.value, trial.expires_at, version_of(now)))
+            if now is not None and former is None:
+                puts.append(Put(kind + FORMER, now.value, now.expires_at, None))
         await credentials.put_all(name, puts)
 
 
@@ -91,37 +92,26 @@ async def undone(store: Store, name: str) -> None:
                     for one, suffix, each in ((kind, FORMER, former), (kind, TRIAL, trial)) if each is not None]  # fmt: skip
             if former is not None and not (now is not None and same_chain(now.value, former.value)):
                 puts.append(Put(kind, former.value, former.expires_at, version_of(now)))
-            elif trial is not None and now is not None and same_chain(trial.value, now.value):
-                # The trial was given the next refresh token of the chain in force: the one before it may be dead.
-                puts.append(Put(kind, trial.value, trial.expires_at, now.version))
             if puts:
                 await store.credentials.put_all(name, puts)
 
 
 async def done(store: Store, name: str) -> None:
     """What was in force before is let go of. Raises StoreError."""
+    await _forget(store, name, FORMER)
+    await _forget(store, name, TRIAL)
+
+
+async def _cleared(store: Store, name: str) -> None:
+    """What an earlier rotation could not clear away, whose end could not be written down or which was killed. What another
+    secret was given on trial stays: it may be all that lives of a refresh token that was spent, and serves that one alone."""
+    await _forget(store, name, FORMER)
+    await forget_chained(store, name, TOKENS)
+
+
+async def _forget(store: Store, name: str, suffix: str) -> None:
     for kind in TOKENS:
-        await store.credentials.remove(name, kind + FORMER)
-        await store.credentials.remove(name, kind + TRIAL)
-
-
-def short(secret: Secret | None) -> str | None:
-    """How a secret is told of in the audit log."""
-    return None if secret is None else fingerprint(secret)
-
-
-async def _forget_trial(store: Store, name: str) -> None:
-    """Where the trial was given the next refresh token of the chain in force, that one is kept."""
-    for kind in TOKENS:
-        async with turn_of(store.credentials, name, kind):
-            held = await _held(store, name)
-            trial, now = held.get(kind + TRIAL), held.get(kind)
-            if trial is None:
-                continue
-            puts = [Put(kind + TRIAL, None, None, trial.version)]
-            if now is not None and same_chain(trial.value, now.value):
-                puts.append(Put(kind, trial.value, trial.expires_at, now.version))
-            await store.credentials.put_all(name, puts)
+        await store.credentials.remove(name, kind + suffix)
 
 
 async def _held(store: Store, name: str) -> dict[str, StoredCredential]:

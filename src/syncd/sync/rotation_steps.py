@@ -29,7 +29,16 @@ from syncd.store import Store
 from syncd.store.credentials import Put
 from syncd.sync.account import Account
 from syncd.sync.keys import ROTATED, Keys, Rotated
-from syncd.sync.pending import TRIAL, Pending, TrialKeeper, kept, restored, same_chain, version_of
+from syncd.sync.pending import (
+    TRIAL,
+    Pending,
+    TrialKeeper,
+    forget_chained,
+    kept,
+    restored,
+    same_chain,
+    version_of,
+)
 
 log = structlog.get_logger()
 
@@ -80,6 +89,7 @@ class RotationSteps:
         def read(name: str) -> Secret:
             return pending.secrets.get(name) or keys(name)
 
+        await forget_chained(self._store, account.name, TOKENS)
         session = account.attempt(read, TrialKeeper(self._store))
         try:
             await session.call(account.driver.test(account.options), lane=Lane.HIGH)
@@ -89,6 +99,7 @@ class RotationSteps:
             return str(error)
         finally:
             await session.aclose()
+            account.session.auth.forget()  # the next of its chain is in force, where the trial was given one
         return ""
 
     async def _put_in_force(self, account: Account, pending: Pending, version: int) -> StoredCredential:
@@ -105,10 +116,12 @@ class RotationSteps:
             former = {kind: kept(one) for kind, one in held.items() if kind in (ROTATED, *TOKENS)}
             puts = [Put(ROTATED, new.value(), None, version_of(rotated))]
             for kind in TOKENS:
-                trial = held.get(kind + TRIAL)
-                if trial is not None:
-                    puts.append(Put(kind, trial.value, trial.expires_at, version_of(held.get(kind))))
-                    puts.append(Put(kind + TRIAL, None, None, trial.version))
+                trial, now = held.get(kind + TRIAL), held.get(kind)
+                if trial is None:
+                    continue
+                puts.append(Put(kind + TRIAL, None, None, trial.version))
+                if now is None or not same_chain(trial.value, now.value):  # else the chain's newest is in force already
+                    puts.append(Put(kind, trial.value, trial.expires_at, version_of(now)))
             stands = replace(pending, state="stored", former=former)
             puts.append(Put(PENDING, stands.value(), None, version))
             await credentials.put_all(name, puts)
@@ -148,10 +161,6 @@ class RotationSteps:
         """Nothing was in force yet: the secrets and their trial's tokens are forgotten."""
         held = await self._held(account.name)
         puts = [Put(kind, None, None, one.version) for kind, one in held.items() if kind.endswith(TRIAL)]
-        trial, token = held.get("oauth2_refresh" + TRIAL), held.get("oauth2_refresh")
-        if trial is not None and token is not None and same_chain(trial.value, token.value):
-            # The trial was given the next refresh token of the chain in force: the one before it may be dead.
-            puts.append(Put("oauth2_refresh", trial.value, trial.expires_at, token.version))
         puts.append(Put(PENDING, self._over_and_refused(account, pending, reason).value(), None, version))
         await self._store.credentials.put_all(account.name, puts)
         await self._note(account, "credential_rotation_refused", pending, reason)
