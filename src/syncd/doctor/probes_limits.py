@@ -136,7 +136,7 @@ def near_limit(facts: Facts, subjects: Sequence[Subject]) -> Answer:
             if labels.get("scope") == scope
         }
         if not used:
-            return later(f"the daemon shows no limit of {scope}", "syncd status --limits")
+            return later(f"the daemon shows no limit of {scope}", "syncd status --verbose")
         told = ", ".join(
             f"{value:,.0f}/{budget.get(tier, 0):,.0f} of {tier}" for tier, value in sorted(used.items())[:2]
         )

@@ -101,7 +101,7 @@ async def _listing(config: Config, store: Store, asked: Asked) -> Why:
         begun = stand is not None and stand.started_at is not None
         where = f"the first one began {clock_time(stand.started_at)}" if stand is not None and begun else "none began"
         text = f"no complete pass over {resource} has ended yet; {where}"
-        return Why("not-read-yet", text, f"syncd status {name}/{resource}; or at once: {asked.read_it}")
+        return Why("not-read-yet", text, f"syncd status {name}; or at once: {asked.read_it}")
     number, ended_at, showed = passes[0]
     if showed:
         text = (

@@ -111,7 +111,7 @@ class KeyRing:
         except (InvalidTag, ValueError):
             raise SealError(
                 f"the credential {kind} of {integration} does not open: it was changed, or belongs to another row",
-                hint=f"syncd credential set {integration}",
+                hint=f"syncd credential set {integration} NAME < file",
             ) from None
         return {str(name): str(each) for name, each in opened.items()}
 
