@@ -230,6 +230,12 @@ CREDENTIAL_AGE = Gauge(
     "syncd_credential_age_seconds", "How long ago a credential was put there.", ["integration", "credential"],
     registry=REGISTRY,
 )  # fmt: skip
+CREDENTIAL_REMINDER = Gauge(
+    "syncd_credential_reminder_seconds",
+    "The age from which on a credential is old (remind_after); none where no reminder is wanted.",
+    ["integration", "credential"],
+    registry=REGISTRY,
+)
 MAINTENANCE = Gauge(
     "syncd_maintenance", "1 while an integration is in a maintenance window: no alert is about it.", ["integration"],
     registry=REGISTRY,

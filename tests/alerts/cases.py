@@ -85,6 +85,9 @@ def webhooks(taken: str, refused: str, why: str = "signature") -> Series:
 NEVER: Series = {}
 ONE = {'up{job="other"}': "0x200", "syncd_build_info": "1x600"}
 
+AGING = counted("syncd_credential_age_seconds", 'integration="acme",credential="key"', "2591990+15x20")
+"""30 days: what is old is said beside it, of each credential."""
+
 CASES: Mapping[str, Case] = {
     "SyncdConditionPage": Case(condition("page"), condition("ticket"), at="45s", clears="3m"),
     "SyncdConditionTicket": Case(condition("ticket"), condition("page"), at="45s", clears="3m"),
@@ -157,8 +160,8 @@ CASES: Mapping[str, Case] = {
         counted("syncd_credential_expires_timestamp_seconds", 'integration="acme",credential="key"', "90000x100"),
     ),
     "SyncdCredentialOld": Case(
-        counted("syncd_credential_age_seconds", 'integration="acme",credential="key"', "7775990+15x20"),
-        counted("syncd_credential_age_seconds", 'integration="acme",credential="key"', "7000000+15x20"),
+        {**AGING, 'syncd_credential_reminder_seconds{integration="acme",credential="key"}': "2592000x100"},
+        {**AGING, 'syncd_credential_reminder_seconds{integration="acme",credential="key"}': "7776000x100"},
         at="2m",
     ),
     "SyncdDown": Case({'up{job="syncd",instance="one"}': "1x4 0x8 1x100"}, ONE, at="3m", clears="5m"),

@@ -127,10 +127,9 @@ def test_a_condition_is_told_in_its_own_words(tmp_path: Path):
 
 
 @needs_promtool
-def test_a_mere_wait_for_a_limit_is_no_news(tmp_path: Path):
-    waits = {
-        key.replace("auth-failed", "rate-limited"): values for key, values in CASES["SyncdConditionNote"].fires.items()
-    }
+@pytest.mark.parametrize("code", ["rate-limited", "not-owner"])
+def test_a_mere_wait_for_a_limit_and_what_another_instance_has_are_no_news(tmp_path: Path, code: str):
+    waits = {key.replace("auth-failed", code): values for key, values in CASES["SyncdConditionNote"].fires.items()}
     assert run_tests(tmp_path, [scene("a wait", waits, "SyncdConditionNote", {"45s": 0})]) == ""
 
 

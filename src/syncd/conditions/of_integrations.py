@@ -14,8 +14,8 @@ Found = tuple[State, Explanation, str]
 """The state, why, and the resource ("": all)."""
 
 WHOLE = frozenset({"auth-failed", "breaker-held", "breaker-open", "database-down", "partner-down", "rate-limited"})
-"""What befalls a partner as a whole: said once, in the words of the first, and of no resource: with each further one that meets
-it another trouble would seem to end and a new one to begin."""
+"""What befalls a partner as a whole: said once, in the words of the first, and of no resource: with each further one that
+meets it another trouble would seem to end and a new one to begin."""
 
 
 def of_integrations(judged: Iterable[Judged], now: datetime, company: Callable[[str], str]) -> Iterator[Condition]:

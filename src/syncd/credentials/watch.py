@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -49,7 +50,6 @@ class CredentialWatch:
         self._environ = environ
         self._company = company
         self._rows: list[Row] = []
-        self._told: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         """Look now and then, for ever."""
@@ -95,17 +95,17 @@ class CredentialWatch:
         return replace(row, expires_at=rights.expires_at)
 
     def _tell(self) -> None:
-        told: set[tuple[str, str]] = set()
-        for row in self._rows:
-            key = row.integration, row.name
-            if ages(row):
-                told.add(key)
-                metrics.CREDENTIAL_AGE.labels(*key).set(row.age_seconds or 0.0)
-            if ends(row) and row.expires_at is not None:
-                told.add(key)
-                metrics.CREDENTIAL_EXPIRES.labels(*key).set(row.expires_at.timestamp())
-        for key in self._told - told:
-            for gauge in (metrics.CREDENTIAL_AGE, metrics.CREDENTIAL_EXPIRES):
-                with suppress(KeyError):
-                    gauge.remove(*key)
-        self._told = told
+        config = self._config()
+        aging = {(row.integration, row.name): row for row in self._rows if ages(row)}
+        ending = {(row.integration, row.name): row.expires_at for row in self._rows if ends(row) and row.expires_at}
+        after = {key: config.remind_after(key[0]) for key in aging if key[0] in config.integrations}
+        wanted = {key: seconds for key, seconds in after.items() if math.isfinite(seconds)}
+        for key, row in aging.items():
+            metrics.CREDENTIAL_AGE.labels(*key).set(row.age_seconds or 0.0)
+        for key, seconds in wanted.items():
+            metrics.CREDENTIAL_REMINDER.labels(*key).set(seconds)
+        for key, at in ending.items():
+            metrics.CREDENTIAL_EXPIRES.labels(*key).set(at.timestamp())
+        metrics.keep_only(metrics.CREDENTIAL_AGE, aging)
+        metrics.keep_only(metrics.CREDENTIAL_REMINDER, wanted)
+        metrics.keep_only(metrics.CREDENTIAL_EXPIRES, ending)
