@@ -62,3 +62,29 @@ async def test_one_integration_is_logged_in_full_until_its_time_is_over(store: S
         ("log_level_set", "loud", "ann"),
         ("log_level_ended", "acme", "syncd"),
     ]
+
+
+async def test_a_level_set_anew_while_the_end_of_others_is_written_down_stays():
+    clock, writing, go_on = FakeClock(), asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        async def note(self, who: str, action: str, **more: object) -> None:
+            if action == "log_level_ended":
+                writing.set()
+                await go_on.wait()
+
+    levels = LogLevels(Slow(), clock)  # type: ignore[arg-type]
+    keeping = asyncio.create_task(levels.run())
+    try:
+        for name in ("acme", "beta"):
+            await levels.set(name, "debug", until=clock.now() + timedelta(seconds=10), who="ann")
+        await clock.advance(11)
+        await writing.wait()
+        await levels.set("beta", "debug", until=clock.now() + timedelta(seconds=600), who="ann")
+        go_on.set()
+        await clock.advance(5)
+        assert [one["integration"] for one in levels.view()["for_a_while"]] == ["beta"]
+    finally:
+        keeping.cancel()
+        log.set_level_for_a_while("acme", None)
+        log.set_level_for_a_while("beta", None)

@@ -13,12 +13,14 @@ from structlog.testing import capture_logs
 from syncd import metrics
 from syncd.conditions.own import Own
 from syncd.config import RetentionConfig
+from syncd.errors import StoreError, TransientError
 from syncd.explain import State
 from syncd.store.prune import RULES, Pruned
 from syncd.sync.health import Health
 from syncd.testing.clock import FakeClock
 from syncd.upkeep import (
     CONTROLS_SECONDS,
+    MEASURE_SECONDS,
     PROBE_LOOK_SECONDS,
     PROBE_SECONDS,
     PRUNE_HOUR,
@@ -77,6 +79,23 @@ async def test_a_driver_that_cannot_even_say_how_to_test_it_costs_the_others_no_
         assert sound.session.called >= 3, "and upkeep goes on"
         assert sound.health.latency_ms == 250
         assert broken.session.called == 0
+        parts.cancel_scope.cancel()
+
+
+async def test_the_service_manager_is_told_how_it_stands_also_while_the_database_is_away():
+    clock, told = FakeClock(), []
+
+    async def away() -> dict[str, int]:
+        raise StoreError("connection refused")
+
+    keeping = upkeep(clock, store=SimpleNamespace(dead_letters=SimpleNamespace(counts=away)))
+    keeping._supervisor.running.clear()
+    keeping._engine.summary = lambda: "syncd: the database cannot be used"  # type: ignore[method-assign]
+    keeping._notifier.status = told.append  # type: ignore[method-assign]
+    async with anyio.create_task_group() as parts:
+        parts.start_soon(keeping.run)
+        await clock.advance(MEASURE_SECONDS)
+        assert told == ["syncd: the database cannot be used"]
         parts.cancel_scope.cancel()
 
 

@@ -52,6 +52,8 @@ class LogLevels:
             await self._clock.sleep(LOOK_SECONDS)
             now = self._clock.now()
             for one in [each for each in self._set.values() if each.until <= now]:
+                if self._set.get(one.integration) is not one:
+                    continue  # set anew while another's end was written down
                 del self._set[one.integration]
                 log.set_level_for_a_while(one.integration, None)
                 say.warning("log_level_ended", integration=one.integration, level=log.level())

@@ -165,13 +165,13 @@ class Upkeep:
     async def _measure(self) -> None:
         """Queue lengths and ages, lag of each resource, the one line systemd shows."""
         self._gauges.tell(self._config(), self._supervisor.running, self._clock.now())
+        self._notifier.status(self._engine.summary())  # first: it needs no database, and tells that there is none
         letters = await self._store.dead_letters.counts()
         # Also of those that have none any more: a gauge that nobody sets stays where it was.
         for integration in {*letters, *(account.name for account in self._accounts())}:
             metrics.DEAD_LETTERS.labels(integration).set(letters.get(integration, 0))
         await self._engine.depths.measure()
         await self._engine.pushes.standing()
-        self._notifier.status(self._engine.summary())
 
     def _check(self) -> None:
         """Note of each partner whether it is well."""

@@ -56,5 +56,5 @@ TOLD = (
     _alert(Severity.TICKET, "SyncdConditionTicket"),
     _alert(Severity.NOTE, "SyncdConditionNote", ',code!~"rate-limited|ramping|not-owner"'),
 )
-"""Conditions of the daemon have no integration, so nothing mutes them. A wait for a limit comes and goes, and what another instance works on
-is as it should be: that is no news."""
+"""Conditions of the daemon have no integration, so nothing mutes them. A wait for a limit comes and goes, and what
+another instance works on is as it should be: that is no news."""
