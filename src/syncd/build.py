@@ -241,6 +241,11 @@ class Builder:
                 told=driver.limits(options).told,
             )
 
+        def attempt(read: Secrets, keeper: CredentialKeeper) -> Session:
+            beside = session(auth(read, keeper))
+            beside.shut = account.session.shut  # where nothing may leave, no trial does
+            return beside
+
         targets = {
             plan.name: Target(
                 plan.resource,
@@ -285,7 +290,7 @@ class Builder:
             health=health,
             options=options,
             keys=keys,
-            attempt=lambda read, keeper: session(auth(read, keeper)),
+            attempt=attempt,
             moved=self._moved,
             chaos="" if chaos is None else chaos.says,
             depot=_depot(integration),

@@ -18,7 +18,7 @@ from syncd.server.ports import TestReport
 from syncd.server.trial import failed, told, trial
 from syncd.store import KeyRing, Store
 from syncd.sync import replacing
-from syncd.sync.account import Account, running_here
+from syncd.sync.account import Account, not_in_maintenance, running_here
 
 say = structlog.get_logger()
 
@@ -132,7 +132,9 @@ class Credentials:
 
 
 async def try_file(account: Account, config: Config, name: str, clock: Clock) -> TestReport:
-    """One cheap call with what lies in NAME.new. Raises ConfigError where nothing can be read there."""
+    """One cheap call with what lies in NAME.new. Raises ConfigError where nothing can be read there, RejectedError while
+    nothing may be sent at all."""
+    not_in_maintenance(account)
     ref = config.integrations[account.name][1].credentials.get(name)
     if ref is None:
         raise ConfigError(f"{account.name} has no credential {name!r}")
@@ -164,9 +166,10 @@ async def login(
 ) -> TestReport:
     """Exchange the code, keep what it is good for, and see that it works.
 
-    Raises RejectedError where this partner has no such flow, AuthError where it takes the code for nothing, and what a call
-    may raise.
+    Raises RejectedError where this partner has no such flow or nothing may be sent at all, AuthError where it takes the code
+    for nothing, and what a call may raise.
     """
+    not_in_maintenance(account)
     auth = account.driver.auth(account.options)
     if auth.login is None:
         raise RejectedError(
