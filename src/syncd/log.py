@@ -14,9 +14,10 @@ import os
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Hashable, Mapping
 from types import TracebackType
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, ClassVar, Literal, cast
 
 import orjson
 import structlog
@@ -33,6 +34,8 @@ Format = Literal["auto", "json", "console"]
 _NUMBERS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """syslog's, which journald reads from a `<N>` prefix."""
+LATEST = 500
+"""Finished lines that are remembered, for who looks when no journal keeps them."""
 _CHATTY = ("httpx", "httpcore", "aiohttp", "asyncpg", "hpack", "urllib3", "charset_normalizer", "markdown_it")
 
 
@@ -46,6 +49,7 @@ class _State:
     stream: IO[str] | None = None
     clock: Clock = SystemClock()
     lost = 0
+    latest: ClassVar[deque[str]] = deque(maxlen=LATEST)
 
 
 _state = _State()
@@ -97,12 +101,18 @@ class _Output:
 def write(line: str) -> None:
     """Write one finished line. A full disk or a closed pipe loses the line and is counted, it never stops the work."""
     stream = _state.stream or sys.stderr
+    _state.latest.append(line)
     try:
         with _lock:
             stream.write(line + "\n")
             stream.flush()
     except (OSError, ValueError):
         _state.lost += 1
+
+
+def latest_lines() -> list[str]:
+    """The latest finished lines, the oldest first: redacted, as they were written."""
+    return list(_state.latest)
 
 
 def lost_lines() -> int:

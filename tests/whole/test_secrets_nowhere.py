@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -265,9 +266,17 @@ async def test_planted_secrets_are_found_in_no_output_endpoint_table_or_process_
         ("status", "-v"), ("status", "--json"), ("check", "--env"), ("check", "--live", "--json"),
         ("credential", "list"), ("credential", "list", "--json"), ("dlq", "list"), ("dlq", "list", "--json"),
         ("records", "export", "ibasic/items"), ("sync", "iquery", "--debug"),
+        ("evidence", "iquery"), ("evidence", "ibasic", "--json"), ("evidence", "irefresh", "--failed"),
+        ("bundle", "--yes", "-o", str(tmp_path / "bundle.tar.gz")),
         *(("credential", "test", f"i{name}", "--debug") for name in ("query", "basic", "refresh")),
     ]  # fmt: skip
     await run_all(daemon, seen, commands, "with the daemon")
+    with tarfile.open(tmp_path / "bundle.tar.gz") as bundle:
+        for entry in bundle.getmembers():
+            content = bundle.extractfile(entry)
+            seen.add(f"bundle {entry.name}", b"" if content is None else content.read())
+    held = {entry.removeprefix("bundle syncd-bundle/") for entry, text in seen.texts if entry.startswith("bundle ")}
+    assert {"status.json", "log.txt", "metrics.txt", "dead-letters.json", "config/partners/pquery.yaml"} <= held
     letters = await rows.connection.fetch("SELECT id FROM syncd.dead_letters LIMIT 3")
     for letter in letters:
         _, out, err = await daemon.cli("dlq", "show", str(letter["id"]))

@@ -41,6 +41,7 @@ VERBS = {
     "reload": "control:reload",
     "records": "records:records",
     "evidence": "evidence:evidence",
+    "bundle": "bundle:bundle",
     "webhook": "webhook:webhook",
     "dlq": "dlq:dlq",
     "credential": "credential:credential",

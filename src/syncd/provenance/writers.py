@@ -16,7 +16,7 @@ from syncd.store.received import Received
 from syncd.store.runs import Run
 from syncd.wording import clock_time, plural
 
-_LINK = re.compile(r"(task|run|push|pass|backfill|renormalize) (\d+)(?:: |$)")
+_LINK = re.compile(r"(task|run|push|pass|backfill|renormalize) (\d+)(?: page (\d+))?(?:: |$)")
 _LISTED = "listing below "
 _GONE = ": gone at the partner"
 
@@ -60,7 +60,8 @@ async def _first_cause(store: Store, integration: str, rest: str, told: dict[str
     if kind == "run":
         run = await store.runs.get(integration, number)
         if run is not None:
-            told |= {"text": _run_text(run) + (f": {more}" if more else ""), "run": _run(run)}
+            page = f"page {found[3]} of " if found[3] else ""
+            told |= {"text": page + _run_text(run) + (f": {more}" if more else ""), "run": _run(run)}
     elif kind == "pass":
         way = "and the one before did not show it" if deleted else "did not show it"
         told["text"] = f"the complete pass {number} {way}" + ("; it went with its parent" if more == "parent" else "")

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, cast
 from aiohttp import web
 
 from syncd.clock import Clock
+from syncd.log import latest_lines
 from syncd.server.answers import answer
 from syncd.server.desks import PREFIX, RefusedError, guarded, moment_of, said_by, target_of, text_of, who_asks
 
@@ -55,4 +56,11 @@ def routes(engine: Named, levels: LevelDesk, clock: Clock) -> list[web.RouteDef]
         await levels.set(integration, cast(Level, level), until=until, who=who_asks(request))
         return answer(levels.view())
 
-    return [web.get(f"{PREFIX}/log-level", guarded(look)), web.post(f"{PREFIX}/log-level", guarded(put))]
+    async def lines(request: web.Request) -> web.Response:
+        return answer({"schema": "syncd.log-lines/1", "lines": latest_lines()})
+
+    return [
+        web.get(f"{PREFIX}/log-level", guarded(look)),
+        web.post(f"{PREFIX}/log-level", guarded(put)),
+        web.get(f"{PREFIX}/log-lines", guarded(lines)),
+    ]

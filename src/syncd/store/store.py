@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 from syncd.clock import Clock
 from syncd.errors import StoreError
@@ -40,6 +41,7 @@ from syncd.store.replays import Replays
 from syncd.store.runs import Runs
 from syncd.store.schemas import Schemas
 from syncd.store.sealing import KeyRing
+from syncd.store.sizes import table_sizes
 from syncd.store.sweeps import Sweeps
 from syncd.store.tasks import Tasks
 from syncd.store.trials import Trials
@@ -147,6 +149,10 @@ class Store:
         started = self._database.clock.monotonic()
         await self._database.fetchval("SELECT 1")
         return self._database.clock.monotonic() - started
+
+    async def sizes(self) -> dict[str, Any]:
+        """How large the tables are: the server's version, and of each table rows_about, bytes, dead_rows."""
+        return await table_sizes(self._database)
 
     async def aclose(self) -> None:
         """Let go of everything: leases of this process may be taken by others at once."""

@@ -59,7 +59,12 @@ _DEEPEST: Final = 12
 
 def words(text: str) -> str:
     """A text without credentials and without what names a person."""
-    return _NUMBER.sub(VEIL, _EMAIL.sub(VEIL, body_text(text.encode("utf-8", "replace"))))
+    return persons(body_text(text.encode("utf-8", "replace")))
+
+
+def persons(text: str) -> str:
+    """A text without what looks like somebody's address or number."""
+    return _NUMBER.sub(VEIL, _EMAIL.sub(VEIL, text))
 
 
 def body(content: bytes, size: int | None = None) -> str:
