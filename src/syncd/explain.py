@@ -27,7 +27,10 @@ class State(StrEnum):
     @property
     def rank(self) -> int:
         """0 is worst; lists are sorted by it."""
-        return list(State).index(self)
+        return _RANKS[self]
+
+
+_RANKS: Final[Mapping[State, int]] = {state: rank for rank, state in enumerate(State)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,8 +231,8 @@ class Config(Settings):
 
     def remind_after(self, integration: str) -> float:
         """Seconds after which a credential of it is old; endless where nobody wants to hear of it."""
-        partner, settings = self.integrations[integration]
-        for said in (settings.remind_after, partner.remind_after):
+        partner = next(each for each in self.partners.values() if integration in each.integrations)
+        for said in (partner.integrations[integration].remind_after, partner.remind_after):
             if said is not None:
                 return said
         return self.credentials.remind_after

@@ -81,7 +81,8 @@ class CredentialWatch:
     def conditions(self) -> Iterator[Condition]:
         """What is to be reminded of now."""
         now, config = self._clock.now(), self._config()
-        rows = [row for row in self._rows if row.integration in config.integrations]
+        there = config.integrations
+        rows = [row for row in self._rows if row.integration in there]
         for one in reminders(rows, config.remind_after, now):
             yield Condition(one.state, one.told, one.integration, one.partner, self._company(one.integration))
 
@@ -95,10 +96,10 @@ class CredentialWatch:
         return replace(row, expires_at=rights.expires_at)
 
     def _tell(self) -> None:
-        config = self._config()
+        config, there = self._config(), self._config().integrations
         aging = {(row.integration, row.name): row for row in self._rows if ages(row)}
         ending = {(row.integration, row.name): row.expires_at for row in self._rows if ends(row) and row.expires_at}
-        after = {key: config.remind_after(key[0]) for key in aging if key[0] in config.integrations}
+        after = {key: config.remind_after(key[0]) for key in aging if key[0] in there}
         wanted = {key: seconds for key, seconds in after.items() if math.isfinite(seconds)}
         for key, row in aging.items():
             metrics.CREDENTIAL_AGE.labels(*key).set(row.age_seconds or 0.0)

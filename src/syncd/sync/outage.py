@@ -19,7 +19,8 @@ _A_DAY = timedelta(hours=20)
 
 def blocked(view: Mapping[str, Any], group: str) -> Mapping[str, Any] | None:
     """What the gate says of a group for which calls do not go freely; None where they do."""
-    known: Mapping[str, Any] = dict(view.get("breakers") or {}).get(group) or {}
+    breakers: Mapping[str, Mapping[str, Any]] = view.get("breakers") or {}
+    known = breakers.get(group) or {}
     if view.get("held"):
         return {**known, "state": "open", "held": view["held"]}
     return known if known.get("state") in ("open", "half_open") or known.get("held") else None
