@@ -183,12 +183,43 @@ async def test_a_paused_partner_whose_credential_dies_of_disuse_is_asked_now_and
     kept, other = account("kept", region="eu"), account("other", region="eu")
     kept.driver.spec = SimpleNamespace(test=SimpleNamespace(every=60.0, keep_alive=86_400.0))
     for one in (kept, other):
-        one.health = SimpleNamespace(judge=lambda *_: (State.PAUSED, None), probed=lambda *_: None, latency_ms=None)
+        one.health = SimpleNamespace(
+            judge=lambda *_: (State.PAUSED, None), probed=lambda *_: None, latency_ms=None, slow=None
+        )
     keeping = upkeep(clock, kept, other)
     for hours in (0, 23, 2, 20, 5):
         await clock.advance(hours * 3600)
         await keeping._probe()
     assert (kept.session.called, other.session.called) == (2, 0)
+
+
+async def test_a_quiet_partner_that_does_not_answer_is_asked_again_soon_and_one_whose_probes_are_dear_is_not():
+    clock = FakeClock()
+    cheap, dear = account("cheap", region="eu"), account("dear", region="eu")
+    dear.driver.spec = SimpleNamespace(test=SimpleNamespace(every=900.0, keep_alive=None))
+    asked: list[str] = []
+
+    def away(name: str) -> Any:
+        async def call(*_: Any, **__: Any) -> Any:
+            asked.append(name)
+            raise TransientError("503")
+
+        return call
+
+    for one in (cheap, dear):
+        one.session.call = away(one.name)
+        one.health = SimpleNamespace(
+            judge=lambda *_: (State.HEALTHY, None), probed=lambda *_: None, latency_ms=None, slow=None
+        )
+    keeping = upkeep(clock, cheap, dear)
+    for _ in range(12):
+        await keeping._probe()
+        await clock.advance(PROBE_LOOK_SECONDS)
+    assert asked.count("cheap") >= 5, "five in a row open a breaker, within a minute"
+    for _ in range(180):
+        await keeping._probe()
+        await clock.advance(PROBE_LOOK_SECONDS)
+    assert asked.count("dear") == 1
 
 
 async def test_subscriptions_that_may_vanish_are_looked_at_every_six_hours():

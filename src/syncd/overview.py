@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,7 @@ from syncd import __version__, causes, metrics, standing
 from syncd.backfills import Backfills
 from syncd.clock import Clock
 from syncd.conditions import Condition, Conditions
+from syncd.conditions.gauges import OF_DATABASE
 from syncd.conditions.ledger import Looked
 from syncd.conditions.of_integrations import of_idle, of_integrations
 from syncd.conditions.own import Own
@@ -27,7 +29,8 @@ from syncd.store import Store
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
 
-DATABASE = frozenset({"database-down", "database-slow", "disk-full"})
+LOST_SECONDS = 15.0
+"""A lease that was ours so lately is likely to be ours again."""
 STORE_SECONDS = 5.0
 """Longest that a status waits for the database."""
 
@@ -80,6 +83,8 @@ class Overview:
         self._started_at = clock.now()
         self.conditions = Conditions(lambda: self._looked(self._judged()), clock, authenticated=self._authenticated)
         self.own = Own(clock)
+        self._held_at: dict[str, float] = {}
+        """When each integration's scope was seen to be ours the last time."""
         self._counted: dict[str, State] = {}
         """The state of each integration that the metric shows."""
         self.reminders: Callable[[], Iterable[Condition]] = tuple
@@ -219,11 +224,26 @@ class Overview:
         """What is wrong, as the list of conditions takes it."""
         now = self._clock.now()
         idle, coming = of_idle(self._config(), self._broken(), [one.account.name for one in judged])
+        coming |= self._just_lost(judged)
+        judged = [one for one in judged if one.account.name not in coming]
         own = list(self.own.conditions())
         found = [*own, *of_integrations(judged, now, self.company), *self.reminders(), *idle]
-        if any(one.told.code in DATABASE for one in own):  # what comes of it is not said again of everybody
+        if any(one.told.code in OF_DATABASE for one in own):  # what comes of it is not said again of everybody
             found = [one for one in found if not one.integration or one.told.code != "database-down"]
         return found, coming
+
+    def _just_lost(self, judged: Sequence[Judged]) -> frozenset[str]:
+        """Those whose lease was ours until a moment ago: with a database that falters it is ours again in a moment, and
+        nothing that is wrong with them has ended meanwhile."""
+        now = self._clock.monotonic()
+        for one in judged:
+            if one.account.ownership.held:
+                self._held_at[one.account.name] = now
+        return frozenset(
+            one.account.name
+            for one in judged
+            if not one.account.ownership.held and now - self._held_at.get(one.account.name, -math.inf) < LOST_SECONDS
+        )
 
     def _broken(self) -> Mapping[str, str]:
         supervisor = self._supervisor()

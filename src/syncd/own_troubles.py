@@ -63,7 +63,7 @@ def disk_full(what: str, path: str, free: int, size: int) -> Explanation:
         "disk-full",
         f"the disk of the {what} is full: {_bytes(free)} of {_bytes(size)} left",
         cause=f"it is that of {path}",
-        action=f"make room there: df -h {path}",
+        action="make room there: df -h",
     )
 
 
@@ -74,6 +74,17 @@ def queue_stuck(queues: Sequence[str], waiting: int, idle_seconds: float) -> Exp
         f"{waiting:,} waiting in {_listed(queues)} could be done, and nothing has been for {lasting(idle_seconds)}",
         cause="a worker hangs or has ended, or rows are locked by somebody else",
         action="systemctl restart syncd",
+    )
+
+
+def tables_locked(tables: Sequence[str], since: datetime | None) -> Explanation:
+    """Statements have waited for a lock until they gave up."""
+    return Explanation(
+        "queue-stuck",
+        f"nothing can be written to {_listed(tables)}: another session in the database holds a lock on it",
+        since,
+        cause="somebody alters the table, builds an index, or has left a transaction open in another window",
+        action=LOOK,
     )
 
 

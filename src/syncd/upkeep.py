@@ -13,7 +13,7 @@ from syncd.client.pace import SLOW_SECONDS
 from syncd.clock import Clock
 from syncd.config import Config, RetentionConfig
 from syncd.engine import Engine
-from syncd.errors import StoreError, SyncdError
+from syncd.errors import StoreError, SyncdError, TransientError
 from syncd.explain import State
 from syncd.figures import SAMPLE_SECONDS
 from syncd.gauges import CHECK_SECONDS, Gauges
@@ -34,8 +34,10 @@ SOON_SECONDS = 0.05
 """Least time between two looks at orders that end."""
 MEASURE_SECONDS = 5.0
 REMEMBER_SECONDS = 2.0
-PROBE_LOOK_SECONDS = 10.0
-PROBE_SECONDS = 60.0
+PROBE_LOOK_SECONDS = 5.0
+PROBE_SECONDS = 30.0
+CHEAP_SECONDS = 60.0
+"""A partner that may be probed so often may be probed more often for a while, to be sure."""
 VIEWS_SECONDS = 60.0
 SUBSCRIPTIONS_SECONDS = 6 * 3600.0
 """Between two looks at subscriptions that a partner may drop without a word."""
@@ -68,6 +70,8 @@ class Upkeep:
         self._windows: Mapping[str, Control] = {}
         self._gauges = Gauges()
         self._probed: dict[str, tuple[int, float]] = {}
+        self._unanswered: set[str] = set()
+        """Whose latest probe got no answer, or a 5xx."""
         self._pruned_on: datetime | None = None
         self._unpruned: set[str] = set()
         """Rules of the prune that are due."""
@@ -203,24 +207,34 @@ class Upkeep:
         state, _ = account.health.judge(account.gate.view(), self._clock.now(), account.all_needs)
         test = account.driver.spec.test
         every = _probe_seconds(account)
-        if every <= PROBE_SECONDS and (account.health.latency_ms or 0.0) > SLOW_SECONDS * 1000:
-            every = PROBE_LOOK_SECONDS  # one slow answer proves nothing: another look does
+        if every <= CHEAP_SECONDS:
+            every = min(every, self._soon(account))
         if state is State.PAUSED and test is not None and test.keep_alive is not None:
             every = test.keep_alive  # its credential would die of disuse before anybody resumes it
         elif state in (State.PAUSED, State.WAITING):
             return False
         return account.ownership.held and quiet_seconds >= every
 
+    def _soon(self, account: Account) -> float:
+        """One answer that is slow, or fails, proves nothing: others do, and so they do that it is over."""
+        if account.health.slow is not None:
+            return PROBE_LOOK_SECONDS * 2
+        unsure = account.name in self._unanswered or (account.health.latency_ms or 0.0) > SLOW_SECONDS * 1000
+        return PROBE_LOOK_SECONDS if unsure else CHEAP_SECONDS
+
     async def _probe_one(self, account: Account) -> None:
         try:
             response = await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
         except SyncdError as error:
             account.health.probed(error, self._clock.now())
+            if isinstance(error, TransientError):
+                self._unanswered.add(account.name)
             return
         except Exception:
             # A defect of one driver costs the others neither their probes nor anything else that is done here.
             log.exception("upkeep_crashed", work="probe", integration=account.name)
             return
+        self._unanswered.discard(account.name)
         account.health.latency_ms = response.elapsed_seconds * 1000
         account.health.probed(None, self._clock.now())
 

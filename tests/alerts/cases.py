@@ -43,6 +43,11 @@ def calls(**results: str) -> Series:
     return {f'syncd_calls_total{{{OF},result="{result.strip("_")}"}}': values for result, values in results.items()}
 
 
+def refused(count: str) -> Series:
+    """Calls that ended in a refused credential, whatever was tried."""
+    return counted("syncd_auth_failures_total", OF, count)
+
+
 def lag(age: str, interval: str) -> Series:
     of = 'integration="acme",resource="guests"'
     return {f"syncd_sync_lag_seconds{{{of}}}": age, f"syncd_sync_interval_seconds{{{of}}}": interval}
@@ -121,8 +126,8 @@ CASES: Mapping[str, Case] = {
         clears="6m",
     ),
     "SyncdErrorRatio": Case(
-        calls(ok="0+100x200", _5xx="0+6x200"),
-        calls(ok="0+100x200", _5xx="0+5x200", _404="0+50x200", _429="0+9x200"),
+        calls(ok="0+100x200", _5xx="0+4x200", _401="0+2x200") | refused("0+2x200"),
+        calls(ok="0+100x200", _5xx="0+5x200", _401="0+9x200", _404="0+50x200", _429="0+9x200") | refused("0x200"),
         at="20m",
     ),
     "SyncdCallsSlow": Case(latency("0+90x200"), latency("0+96x200"), at="20m"),
@@ -180,7 +185,7 @@ CASES: Mapping[str, Case] = {
         clears="4m",
     ),
     "SyncdQueueLong": Case(queue("1100+20x40 0x300"), queue("1500-30x50 0x100"), at="10m", quiet_at="8m", clears="35m"),
-    "SyncdQueueBackedUp": Case(queue("6000x70 0x100"), queue("4900x200"), at="17m", clears="25m"),
+    "SyncdQueueBackedUp": Case(queue("9000-50x70 0x100"), queue("4900x200"), at="17m", clears="25m"),
     "SyncdMemoryGrows": Case(memory("510000000x50 1000x100"), memory("490000000x200"), at="12m", clears="14m"),
     "SyncdMemoryHigh": Case(memory("1050000000x40 1000x100"), memory("950000000x200"), at="7m", clears="12m"),
     "SyncdLoopLate": Case(

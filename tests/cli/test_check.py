@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from syncd.cli.load import load_config
+from syncd.config import ConfigProblems
 from syncd.explain import Explanation
 from syncd.server.ports import TestReport
 from syncd.testing.process import spawn
@@ -127,7 +130,7 @@ def test_env_is_content_with_a_sound_machine(run, directory: Path, database: str
     done = run("check", "--env", "--config", directory)
     assert done.exit_code == 0, done.output
     assert "✓ secrets: 2 secrets resolved" in done.stdout
-    assert "answers, schema 0" in done.stdout
+    assert re.search(r"answers in \d+ ms, schema 0", done.stdout)
     assert "server.admin: 127.0.0.1:" in done.stdout
     assert "is free" in done.stdout
 
@@ -162,7 +165,7 @@ def test_with_a_database_of_its_own_the_one_in_the_file_is_not_asked_for(
     free_ports(directory)
     done = run("check", "--env", "--embedded", "--config", directory)
     assert done.exit_code == 0, done.output
-    assert "database.url" not in done.stdout and "answers, schema 0" in done.stdout
+    assert "database.url" not in done.stdout and re.search(r"answers in \d+ ms, schema 0", done.stdout)
 
 
 def test_who_has_no_database_of_the_file_hears_of_the_daemons_own(run, directory: Path, monkeypatch):
@@ -433,3 +436,15 @@ def test_sim_serves_until_it_is_told_to_stop():
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_a_mistake_in_one_partners_file_keeps_nobody_from_looking_after_the_others(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+):
+    sound = set(load_config(directory).partners)
+    (directory / "partners" / "broken.yaml").write_text("driver: resst\n")
+    assert set(load_config(directory).partners) == sound
+    assert "left out, for its file is wrong: broken. See: syncd check" in capsys.readouterr().err
+    (directory / "syncd.yaml").write_text("server: {listn: '127.0.0.1:8080'}\n")
+    with pytest.raises(ConfigProblems):
+        load_config(directory)

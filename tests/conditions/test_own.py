@@ -117,6 +117,34 @@ async def test_no_room_left_is_said_at_once_and_over_when_the_same_statement_goe
     assert database.watch.full() is None
 
 
+class Locked(Exception):
+    """What PostgreSQL says when a lock was not to be had."""
+
+    sqlstate = "55P03"
+    context = 'while updating tuple (0,1) in relation "tasks"'
+
+
+async def test_a_table_somebody_else_has_locked_is_a_stuck_queue_and_over_when_it_is_written_again(clock: FakeClock):
+    database = Watched(clock)
+    database.vitals.heard(statement(20.0, "SELECT syncd.finish($1)", Locked()))
+    found = database.watch.locked()
+    assert found is not None and found.told.code == "queue-stuck" and "tasks" in found.told.reason
+    assert found.told.action == "syncd check --env", "it names who holds the lock"
+    database.vitals.heard(statement(0.01, "SELECT * FROM syncd.tasks"))
+    assert database.watch.locked() is not None, "what is only read proves nothing"
+    database.vitals.heard(statement(0.01, "UPDATE syncd.tasks SET state = 'done'"))
+    assert database.watch.locked() is None
+
+
+async def test_a_lock_that_no_statement_has_met_for_a_while_is_gone(clock: FakeClock):
+    database = Watched(clock)
+    database.vitals.heard(statement(20.0, "INSERT INTO syncd.inbox VALUES ($1)", Locked()))
+    assert database.watch.locked() is not None
+    await clock.advance(31)
+    database.vitals.look()
+    assert database.watch.locked() is None
+
+
 async def test_intake_that_finds_no_room_is_a_full_disk_and_no_database_that_is_away(clock: FakeClock):
     database = Watched(clock)
     database.why = "deliveries cannot be stored now: could not extend file: No space left on device (53100)"
@@ -219,8 +247,8 @@ async def test_a_disk_is_full_below_its_least_and_well_again_with_half_as_much_m
     watch = DiskWatch(lambda: {"state directory": tmp_path}, clock)
     await watch.look()
     found = watch.trouble()
-    assert found is not None and found.told.code == "disk-full" and found.told.action.endswith(str(tmp_path))
-    assert str(tmp_path) not in found.told.reason
+    assert found is not None and found.told.code == "disk-full" and found.told.cause.endswith(str(tmp_path))
+    assert str(tmp_path) not in found.told.reason + found.told.action, "those are read by everybody"
     free[0] = process.least(size) + 1
     await watch.look()
     assert watch.trouble() is not None

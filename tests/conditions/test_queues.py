@@ -55,8 +55,8 @@ def stage() -> Stage:
 
 
 async def test_work_that_nobody_takes_is_said_within_a_minute_and_heals_with_the_first_that_leaves(stage: Stage):
-    assert await stage.seconds(40) is None
-    told = await stage.seconds(15)
+    assert await stage.seconds(20) is None
+    told = await stage.seconds(5)
     assert told is not None and told.code == "queue-stuck"
     assert told.reason.startswith("3 waiting in inbox could be done") and told.action == "systemctl restart syncd"
     assert await stage.seconds(1, leaving=1) is None
@@ -64,7 +64,7 @@ async def test_work_that_nobody_takes_is_said_within_a_minute_and_heals_with_the
 
 async def test_a_queue_that_flows_however_slowly_is_not_stuck(stage: Stage):
     for _ in range(10):
-        assert await stage.seconds(20) is None
+        assert await stage.seconds(19) is None
         assert await stage.seconds(1, leaving=1) is None
 
 
@@ -72,7 +72,7 @@ async def test_what_was_empty_until_now_has_not_waited(stage: Stage):
     stage.due = {"inbox": {}}
     assert await stage.seconds(200) is None
     stage.due = {"inbox": {"acme": 1}}
-    assert await stage.seconds(35) is None
+    assert await stage.seconds(19) is None
 
 
 def paused(stage: Stage) -> None:

@@ -132,7 +132,8 @@ def settings(**changes: Any) -> ServerConfig:
 @asynccontextmanager
 async def serving(status: FakeStatus, *, clock: Any, **changes: Any) -> AsyncIterator[Server]:
     token, desks = changes.pop("admin_token", None), changes.pop("desks", ())
-    server = Server(settings(**changes), status, clock=clock, admin_token=token, desks=desks)
+    more = {"everything": changes.pop("everything")} if "everything" in changes else {}
+    server = Server(settings(**changes), status, clock=clock, admin_token=token, desks=desks, **more)
     async with anyio.create_task_group() as group:
         await group.start(server.run)
         try:

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from syncd.clock import SystemClock
+from syncd.conditions import Condition, Conditions, gauges
 from syncd.explain import Explanation, State
 from syncd.server.address import url_of
 from syncd.server.ports import ServiceHealth
@@ -129,3 +130,24 @@ async def test_probes_answer_head_requests_too():
         client.head(url_of(server.public) + "/health") as response,
     ):
         assert response.status == 200
+
+
+async def test_metrics_at_the_admin_site_tell_what_the_public_one_leaves_out(monkeypatch: pytest.MonkeyPatch):
+    clock = FakeClock()
+    where = "the database at db7.internal cannot be reached"
+    daemon = Condition(State.DOWN, Explanation("database-down", "it cannot be used", NOON, where, "syncd check --env"))
+    away = Explanation("partner-down", "it does not answer", NOON, "the partner is down", "syncd sync acme")
+    conditions = Conditions(lambda: ([daemon, Condition(State.DOWN, away, "acme", "plain")], ()), clock)
+    monkeypatch.setattr(gauges.GAUGES, "_conditions", lambda: conditions)
+    async with (
+        serving(FakeStatus(), clock=SystemClock(), everything=gauges.exposition) as server,
+        aiohttp.ClientSession() as client,
+    ):
+        said = {}
+        for site in (server.public, server.admin):
+            async with client.get(url_of(site) + "/metrics") as response:
+                said[site] = await response.text()
+    everybody, admins = said.values()
+    assert "db7.internal" not in everybody and where in admins
+    for text in said.values():
+        assert "the partner is down" in text and 'reason="it cannot be used"' in text and "syncd check --env" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from syncd.model import Lane, Outcome
@@ -19,7 +20,9 @@ from syncd.store import (
     Reject,
     Retention,
     Store,
+    locks,
 )
+from syncd.store.locks import holders
 from syncd.store.queues import Depth
 
 from .parts import Desk, at, row
@@ -149,6 +152,34 @@ async def test_known_finds_by_key_in_a_table_that_grew_since_it_was_analyzed(des
     assert len(await desk.store.records.known("acme", "things", ["1-1", "9-499", "x"])) == 2
 
 
+async def test_of_the_pushes_of_one_record_only_the_oldest_is_due_and_none_whose_time_has_not_come(store: Store):
+    for key, record, state, later in (
+        ("k1", "r1", "waiting", "0 s"), ("k2", "r1", "waiting", "0 s"), ("k3", "r2", "waiting", "1 hour"),
+        ("k4", "r2", "waiting", "0 s"), ("k5", "r3", "taken", "0 s"), ("k6", "r3", "waiting", "0 s"),
+    ):  # fmt: skip
+        await store._database.execute(
+            "INSERT INTO syncd.outbox (integration, idempotency_key, resource, external_id, operation, payload, created_at,"
+            " state, not_before) VALUES ('acme', $1, 'things', $2, 'update', '{}', $3, $4, now() + $5::text::interval)",
+            key, record, at(1), state, later,
+        )  # fmt: skip
+    [outbox] = await store.queues.depths()
+    assert (outbox.waiting, outbox.under_way, outbox.due) == (5, 1, 1)
+
+
+async def test_who_else_holds_a_lock_is_named_with_what_and_for_how_long(store: Store, monkeypatch: pytest.MonkeyPatch):
+    database = store._database
+    assert await holders(database) == []
+    monkeypatch.setattr(locks, "_HOLDERS", locks._HOLDERS.replace("interval '5 seconds'", "interval '0 seconds'"))
+    other = await asyncpg.connect(database.url, server_settings={"application_name": "psql"})
+    try:
+        await other.execute("BEGIN; LOCK TABLE syncd.tasks IN SHARE MODE")
+        [one] = await holders(database)
+        assert (one.pid, one.program, one.tables, one.is_idle) == (other.get_server_pid(), "psql", ["tasks"], True)
+        assert one.seconds > 0
+    finally:
+        await other.close()
+
+
 async def test_what_waits_outside_is_counted(store: Store):
     await store._database.execute(
         "INSERT INTO syncd.inbox (integration, event_id, received_at) VALUES ('acme', 'e1', $1)", at(0)
@@ -162,7 +193,7 @@ async def test_what_waits_outside_is_counted(store: Store):
     [taken] = await store.tasks.take("acme", fence=1, limit=1, lanes=[Lane.LOW])
     depths = {depth.queue: depth for depth in await store.queues.depths()}
     assert depths["inbox"] == Depth("inbox", "acme", 1, 0, at(0), due=1)
-    assert depths["outbox"] == Depth("outbox", "acme", 1, 0, at(1))
+    assert depths["outbox"] == Depth("outbox", "acme", 1, 0, at(1), due=1)
     assert depths["tasks high"].waiting == 1
     low = depths["tasks low"]
     assert (low.waiting, low.under_way, low.oldest_at) == (1, 1, taken.created_at)

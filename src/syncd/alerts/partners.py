@@ -17,8 +17,9 @@ _PARTNER = "{{ $labels.partner | title }}"
 _EACH = "sum by (partner, integration)"
 _A_MINUTE = '{{ $value | printf "%.1f" }} a minute'
 _PERCENT = "{{ $value | humanizePercentage }}"
-_WRONG = '{result!~"ok|404|429"}'
-"""A record that is gone is no error, and what is refused for its number has an alert of its own."""
+_WRONG = '{result!~"ok|401|403|404|429"}'
+"""A record that is gone is no error, and what is refused for its number has an alert of its own. A refused credential counts
+once a call has ended so: a 401 that a renewed token mended is none."""
 _REFUSED = 'sum by (partner) (rate(webhook_failures_total{error_type!~"address|unknown|flood"}[10m]))'
 """Not: what is taken all the same, what nobody here has, what shall come later for its number."""
 _TAKEN = "sum by (partner) (rate(webhooks_received_total[10m]))"
@@ -104,7 +105,8 @@ PARTNERS = (
         about=About.INTEGRATION,
         severity=Severity.TICKET,
         code="error-ratio",
-        expr=f"{_EACH} (rate(syncd_calls_total{_WRONG}[5m])) / {_EACH} (rate(syncd_calls_total[5m])) > 0.05",
+        expr=f"({_EACH} (rate(syncd_calls_total{_WRONG}[5m])) + {_EACH} (rate(syncd_auth_failures_total[5m])))"
+        f" / {_EACH} (rate(syncd_calls_total[5m])) > 0.05",
         hold="10m",
         summary=f"{_PARTNER} API: {_PERCENT} of the calls of {WHOSE} fail",
         cause="an outage of a part of the partner's API, a missing right, or a changed API",

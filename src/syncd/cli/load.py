@@ -51,8 +51,18 @@ def read_config(directory: Path, *, strict: bool = False, forecast: bool = False
 
 
 def load_config(directory: Path) -> Config:
-    """The configuration, sound as a whole. Raises ConfigProblems."""
-    return read_config(directory).require()
+    """The configuration, with every partner whose file is sound: a mistake in one file must not keep a person from looking
+    after the others. Raises ConfigProblems where anything else is wrong, or none is left."""
+    loaded = read_config(directory)
+    config, broken = loaded.config, loaded.broken_partners
+    elsewhere = any(problem.partner not in broken for problem in loaded.errors)
+    if config is None or not config.partners or not broken or elsewhere:
+        return loaded.require()
+    from syncd.cli.output import paint, say
+
+    names = ", ".join(sorted(broken))
+    say(f"{paint('warning:', 'yellow')} left out, for its file is wrong: {names}. See: syncd check")
+    return config
 
 
 def vault_of(config: Config) -> Vault:

@@ -13,6 +13,7 @@ from syncd.cli.exits import Exit, exit_of
 from syncd.cli.link import Link, Unreachable
 from syncd.cli.output import Failure, plural
 from syncd.errors import SyncdError
+from syncd.wording import lasting
 
 if TYPE_CHECKING:
     from syncd.cli.app import App
@@ -77,7 +78,9 @@ def _secrets(config: Config, *, embedded: bool) -> Iterator[Finding]:
 async def _database(app: App, config: Config) -> AsyncIterator[Finding]:
     from syncd.cli.load import database_url, how_to_get_a_database
     from syncd.store.database import Database
+    from syncd.store.locks import holders
     from syncd.store.migrate import Migrations
+    from syncd.store.vitals import SLOW_SECONDS
 
     if config.database.url is None and not app.embedded:
         yield Finding("database", False, "none is configured", how_to_get_a_database(app).splitlines()[0], Exit.CONFIG)
@@ -87,13 +90,33 @@ async def _database(app: App, config: Config) -> AsyncIterator[Finding]:
             database = await Database.open(url, clock=app.clock, pool_size=2)
             try:
                 status = await Migrations(database).status()
+                began = app.clock.monotonic()
+                others = await holders(database)
+                took = app.clock.monotonic() - began
             finally:
                 await database.aclose()
     except SyncdError as error:
         yield Finding("database", False, str(error), error.hint or "is PostgreSQL running?", exit_of(error))
         return
     pending = f", {plural(len(status.pending), 'migration')} to apply at the next start" if status.pending else ""
-    yield Finding("database", True, f"{database.name} answers, schema {status.version:04}{pending}")
+    slow = took > SLOW_SECONDS
+    yield Finding(
+        "database",
+        not slow,
+        f"{database.name} answers in {took * 1000:.0f} ms, schema {status.version:04}{pending}",
+        "look at its machine (load, memory, disk) and at the way there" if slow else "",
+        Exit.TRY_LATER if slow else Exit.OK,
+    )
+    for one in others:
+        idle = ", with nothing done in it," if one.is_idle else ""
+        yield Finding(
+            "locks",
+            False,
+            f"{one.program} of {one.usename} (session {one.pid}) holds {', '.join(one.tables)}: its transaction is open"
+            f"{idle} for {lasting(one.seconds)}",
+            f"let it end, or end it: psql -c 'SELECT pg_terminate_backend({one.pid})'",
+            Exit.TRY_LATER,
+        )
 
 
 def _address(what: str, address: Address, app: App, *, public: bool) -> Finding:

@@ -1,4 +1,4 @@
-"""The database as the daemon meets it: away, slow, or without room."""
+"""The database as the daemon meets it: away, slow, without room, or kept from writing by a lock."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class DatabaseWatch:
         self._down = Hold(clock, DOWN_SECONDS, 0.0)
         self._slow = Hold(clock, SLOW_SECONDS, SLOW_SECONDS)
         self._full = Hold(clock, 0.0, 0.0)
+        self._locked = Hold(clock, 0.0, 0.0)
 
     def down(self) -> Trouble | None:
         why = self._cannot_store()
@@ -52,6 +53,12 @@ class DatabaseWatch:
             return None
         total, slow, seconds = vitals.latest
         return Trouble(State.DEGRADED, own_troubles.database_slow(seconds, vitals.usual, slow, total, since))
+
+    def locked(self) -> Trouble | None:
+        store = self._store()
+        tables = store.vitals.locked if store is not None else frozenset()
+        since = self._locked.look(bool(tables) and not self._cannot_store())
+        return Trouble(State.DOWN, own_troubles.tables_locked(sorted(tables), since)) if since is not None else None
 
 
 def _without_room(why: str) -> bool:

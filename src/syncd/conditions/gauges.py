@@ -1,15 +1,25 @@
-"""Conditions as metrics, read when scraped: a series lasts as long as its trouble."""
+"""Conditions as metrics, read when scraped: a series lasts as long as its trouble.
+
+At the public site everybody reads them. What the daemon says of itself names hosts, users and paths in its causes, so those
+stay out there; who may see the admin site gets them too.
+"""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from syncd import metrics
 from syncd.conditions.ledger import Conditions
+
+OF_DATABASE: Final = frozenset({"database-down", "database-slow", "disk-full"})
+"""Codes of which the daemon itself speaks for everybody, and whose causes quote PostgreSQL."""
+_ALL: Final = ContextVar("everything may be shown", default=False)
 
 
 class Gauges(Collector):
@@ -38,7 +48,8 @@ class Gauges(Collector):
             )
             if told.since is not None:
                 since.add_metric(whose, told.since.timestamp())
-            info.add_metric([*whose, told.reason, told.cause, told.action], 1.0)
+            cause = told.cause if _ALL.get() or (one.integration and told.code not in OF_DATABASE) else ""
+            info.add_metric([*whose, told.reason, cause, told.action], 1.0)
         for name, at in conditions.authenticated().items() if conditions is not None else ():
             authenticated.add_metric([name], at.timestamp())
         yield from found
@@ -57,3 +68,12 @@ def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily
 
 GAUGES = Gauges()
 metrics.REGISTRY.register(GAUGES)
+
+
+def exposition() -> bytes:
+    """All metrics in the Prometheus text format, for those who may see everything; `metrics.exposition` is for everybody."""
+    token = _ALL.set(True)
+    try:
+        return metrics.exposition()
+    finally:
+        _ALL.reset(token)

@@ -18,7 +18,7 @@ from syncd.supervisor import Running, Supervisor
 from syncd.sync import outage
 from syncd.sync.account import Account
 
-IDLE_SECONDS: Final = 40.0
+IDLE_SECONDS: Final = 20.0
 """So long nothing has left a queue although something in it could be done, and nobody is at it."""
 HANGING_SECONDS: Final = 90.0
 """So long those who are at it have made no progress. Longer than any call may take."""

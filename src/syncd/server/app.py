@@ -131,10 +131,11 @@ class Server:
         desks: Sequence[web.RouteDef] = (),
         page: Page | None = None,
         exposition: Callable[[], bytes] = metrics.exposition,
+        everything: Callable[[], bytes] = metrics.exposition,
     ) -> None:
         """`admin_token` is what `config.admin_token` resolves to; `webhooks` takes deliveries at the public site, `desks` are
-        further routes of the admin API, `page` what people look at. Raises ConfigError for what must
-        never be served."""
+        further routes of the admin API, `page` what people look at; `exposition` is what `/metrics` tells everybody,
+        `everything` what it tells at the admin site. Raises ConfigError for what must never be served."""
         if not is_local(config.admin) and admin_token is None:
             raise ConfigError(
                 f"the admin API would be open to the network at {config.admin} without a token",
@@ -158,7 +159,7 @@ class Server:
         self._admin = Site(
             "admin",
             config.admin,
-            [*admin.routes(status), *desks, *(page.routes() if page is not None else ())],
+            [*admin.routes(status), health.metrics(everything), *desks, *(page.routes() if page is not None else ())],
             clock=clock,
             config=config,
             connections=ADMIN_CONNECTIONS,

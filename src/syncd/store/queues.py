@@ -53,12 +53,18 @@ FROM (
     ) c
 ) d
 UNION ALL
-SELECT 'outbox', d.integration, 0::smallint, d.waiting, 0,
+SELECT 'outbox', d.integration, 0::smallint, d.waiting, d.taken,
        (SELECT o.created_at FROM syncd.outbox o
-        WHERE o.integration = d.integration AND o.id = d.first AND o.state IN ('waiting', 'taken', 'unknown')), 0
+        WHERE o.integration = d.integration AND o.id = d.first AND o.state IN ('waiting', 'taken', 'unknown')), d.due
 FROM (
-    SELECT integration, count(*) AS waiting, min(id) AS first FROM syncd.outbox
-    WHERE state IN ('waiting', 'taken', 'unknown') GROUP BY integration
+    SELECT integration, count(*) FILTER (WHERE state <> 'taken') AS waiting, count(*) FILTER (WHERE state = 'taken') AS taken,
+           min(id) AS first, count(*) FILTER (
+               WHERE is_first AND state <> 'taken' AND (not_before IS NULL OR not_before <= now())) AS due
+    FROM (
+        SELECT integration, id, state, not_before,  -- of one record's pushes only the oldest may go
+               row_number() OVER (PARTITION BY integration, resource, record_key ORDER BY id) = 1 AS is_first
+        FROM syncd.outbox WHERE state IN ('waiting', 'taken', 'unknown')
+    ) one GROUP BY integration
 ) d
 UNION ALL
 SELECT 'tasks', d.integration, d.lane, d.waiting, 0,

@@ -5,6 +5,7 @@ Nothing is asked of it for that. The library tells of each statement as it ends;
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any, Final
 
@@ -12,7 +13,8 @@ from syncd.clock import Clock
 
 SLOW_SECONDS: Final = 0.25
 """A statement that takes longer is slow. Most take a few milliseconds, pages of records some tens."""
-WINDOW_SECONDS: Final = 30.0
+WINDOW_SECONDS: Final = 15.0
+"""Looked at: short, so that what is slow is said, and what is fast again no longer, within a minute on every surface."""
 _SPAN_SECONDS: Final = 5.0
 _SPANS: Final = 12
 LEAST: Final = 3
@@ -26,6 +28,11 @@ _MOST: Final = 100
 
 DISK_FULL: Final = "53100"
 NO_SPACE: Final = "No space left on device"
+LOCKED: Final = "55P03"
+LOCKED_SECONDS: Final = 30.0
+"""While a lock is held, statements give up every 20 s: where none has for so long, it is gone."""
+_TABLE: Final = re.compile(r'\bsyncd\.(\w+)\b(?!\s*\()|relation "(\w+)"')
+"""In a statement, or in what PostgreSQL says of where it waited."""
 
 
 class Vitals:
@@ -39,6 +46,8 @@ class Vitals:
         """Statements that found no room and have not gone through since, and when."""
         self.full = ""
         """What the database said when it had no room the last time; empty: there is some, as far as known."""
+        self._locked: dict[str, tuple[float, str]] = {}
+        """Statements that waited for a lock in vain and have not gone through since: when that was, and for which table."""
         self.heard_of = 0
         """Statements that have ended since the start."""
         self.slow = False
@@ -59,7 +68,7 @@ class Vitals:
         span[3] += record.elapsed
         if record.exception is not None:
             self._failed(record.query, record.exception)
-        elif self._full:
+        elif self._full or self._locked:
             self._went(record.query)
 
     def look(self) -> None:
@@ -74,9 +83,18 @@ class Vitals:
             if slow < total * WELL_SHARE:
                 self.usual = mean if self.usual is None else self.usual + (mean - self.usual) * _USUAL_WEIGHT
         self._full = {query: at for query, at in self._full.items() if now - at < FORGET_SECONDS}
+        self._locked = {query: met for query, met in self._locked.items() if now - met[0] < LOCKED_SECONDS}
         self.full = self.full if self._full else ""
 
+    @property
+    def locked(self) -> frozenset[str]:
+        """Tables on which somebody else holds a lock that keeps us from writing, as far as statements have met it."""
+        return frozenset(table for _, table in self._locked.values())
+
     def _failed(self, query: str, error: BaseException) -> None:
+        if getattr(error, "sqlstate", None) == LOCKED and len(self._locked) < _MOST:
+            found = _TABLE.search(f"{getattr(error, 'context', None) or ''} {query}")
+            self._locked[query] = self._clock.monotonic(), found[1] or found[2] if found is not None else "a table"
         if getattr(error, "sqlstate", None) != DISK_FULL and NO_SPACE not in str(error):
             return
         if query in self._full or len(self._full) < _MOST:
@@ -84,7 +102,11 @@ class Vitals:
         self.full = str(error)
 
     def _went(self, query: str) -> None:
-        """There was room for this one now."""
+        """There was room for this one now, and no lock in its way."""
         self._full.pop(query, None)
+        self._locked.pop(query, None)
+        if self._locked and not query.lstrip().startswith("SELECT"):
+            written = {found[1] for found in _TABLE.finditer(query)}
+            self._locked = {lost: met for lost, met in self._locked.items() if met[1] not in written}
         if not self._full:
             self.full = ""

@@ -7,7 +7,7 @@ the process (held deletions, pauses) live in rows and are told again after a sta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 DOWN_AFTER = 3
 """Runs of one resource failing in a row, with no success of any other since, before the integration is called down."""
+ACCEPTED_SECONDS = 300.0
+"""So often at most the cheap probe has everything tried that was refused: there are credentials that may do one thing and not
+the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,9 @@ class Health:
     """Its webhooks come and fail verification, and none passes."""
     slow: Explanation | None = None
     """It answers, and slowly."""
+    accepted: Callable[[], None] = lambda: None
+    """Called when a credential that was refused is taken again, as far as the cheap probe tells."""
+    _accepted_at: datetime | None = None
 
     def of(self, resource: str) -> ResourceHealth:
         known = self.resources.get(resource)
@@ -237,7 +243,11 @@ class Health:
     def probed(self, error: BaseException | None, now: datetime) -> None:
         """The cheap probe answered, or did not."""
         if error is None:
-            self.auth = self.auth_retry_at = None
+            refused, self.auth, self.auth_retry_at = self.auth, None, None
+            lately = self._accepted_at is not None and (now - self._accepted_at).total_seconds() < ACCEPTED_SECONDS
+            if refused is not None and not lately:
+                self._accepted_at = now
+                self.accepted()
         elif isinstance(error, AuthError) and self.auth is None:
             self.auth = explain_error(self.integration, "", error, now)
 

@@ -38,6 +38,14 @@ class Returning:
         self._store = store
         self._clock = clock
 
+    def accepted(self, name: str) -> None:
+        """A credential that was refused is taken again: what waited for that is due."""
+        now, health = self._clock.now(), self._accounts[name].health
+        for (integration, resource), unit in self._units.items():
+            trouble = health.of(resource).trouble if integration == name else None
+            if trouble is not None and trouble.code == "auth-failed":
+                unit.due_at = min(unit.due_at, now)
+
     async def look(self, names: Collection[str]) -> bool:
         """When all units of these integrations are due. True: one of them is overdue. Raises StoreError.
 

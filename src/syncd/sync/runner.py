@@ -83,6 +83,7 @@ class Runner:
         """What works beside the feeder."""
         for account in self.accounts.values():
             account.tasks_added = self._wake.set
+            account.health.accepted = partial(self._accepted, account.name)
 
     # -- what others call ------------------------------------------------------------------------------------------
 
@@ -114,6 +115,10 @@ class Runner:
             if was is not None and was.kind == MAINTENANCE and held is None:
                 self._come_back(account)
             account.health.paused = _paused_explanation(name, held) if held is not None else None
+        self.wake()
+
+    def _accepted(self, integration: str) -> None:
+        self._returning.accepted(integration)
         self.wake()
 
     def _come_back(self, account: Account) -> None:

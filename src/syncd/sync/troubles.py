@@ -50,7 +50,7 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
                 text,
                 since,
                 cause="the partner's answer no longer has the shape the driver expects",
-                action=hint or f"syncd dlq list {integration}",
+                action=hint or f"syncd dryrun {where}",
             )
         case PoisonError():
             return Explanation(
@@ -66,7 +66,7 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
                 text,
                 since,
                 cause="the partner refuses the request itself: a missing right, or a changed API",
-                action=hint or f"syncd dlq list {integration}",
+                action=hint or f"syncd dryrun {where}",
             )
         case PartnerError():
             return Explanation(
