@@ -28,8 +28,12 @@ async def test_the_first_page_says_how_everything_is(opened: Opener, stage: Stag
     await expect(acme.locator(".fig")).to_have_text(re.compile(r"[\d,]+/2,000 · \d+ %"))
     await expect(acme.locator(".breaker")).to_contain_text("closed")
     await expect(page.locator(".gauges li")).to_have_count(5)
+    await expect(page.locator(".gauges li").first).to_contain_text("no bound")
     await expect(page.locator(".pools")).to_contain_text("workers alive 16/16")
     await expect(page.locator(".errors")).to_contain_text("429 0")
+    await expect(acme.locator(".spark")).to_be_visible(timeout=30_000)  # the figures are taken every ten seconds
+    await page.set_viewport_size({"width": 375, "height": 800})
+    await expect(acme.locator(".spark")).to_be_visible()
 
 
 async def test_a_partner_that_goes_down_and_heals_changes_its_row_without_a_reload(opened: Opener, stage: Stage):
@@ -121,7 +125,9 @@ async def test_values_of_a_letter_a_delivery_and_a_record_are_hidden_until_they_
     await page.locator("tbody.row a").first.click()
     await expect(page.locator("pre")).to_contain_text('"at":"•••"')
     await page.get_by_role("link", name="Show values").click()
-    await expect(page.locator("pre")).not_to_contain_text("•••")
+    await expect(page.locator("pre").first).not_to_contain_text("•••")
+    await page.get_by_text("As curl").click()
+    await expect(page.locator("details pre")).to_contain_text('curl -X POST "$URL"')
     await page.goto(f"{stage.url}/record?integration=acme&resource=things&id={first}")
     await expect(page.locator("pre").first).to_contain_text('"name": "•••"')
     await expect(page.locator("main")).not_to_contain_text("document.title")
@@ -135,6 +141,27 @@ async def test_values_of_a_letter_a_delivery_and_a_record_are_hidden_until_they_
     await page.get_by_role("link", name="Show values").click()
     await expect(page.locator("main")).to_contain_text("onerror")
     await expect(page.locator("img")).to_have_count(0)
+
+
+async def test_a_version_that_came_too_late_is_on_its_records_page(opened: Opener, stage: Stage):
+    late = (await stage.acme.truth_ids("things"))[7]
+    ahead = "UPDATE syncd.records SET source_updated_at = now() + $2::float8 * interval '1 hour' WHERE external_id = $1"
+    await stage.rows.connection.execute(ahead, late, 1.0)  # as if a newer version had been stored meanwhile
+    await stage.acme.update("things", late, {"number": 4712})
+
+    async def refused() -> bool:
+        return bool(
+            await stage.rows.connection.fetchval("SELECT count(*) FROM syncd.refusals WHERE external_id = $1", late)
+        )
+
+    await stage.daemon.until(refused, seconds=60)
+    page = await opened(f"/record?integration=acme&resource=things&id={late}")
+    stale = page.locator('[data-part="stale"]')
+    await expect(stale).to_contain_text("came older than the one stored")
+    await expect(stale.locator("tbody").first).to_contain_text(
+        re.compile(r"is of [-:\d ]+Z; the stored one is of [-:\d ]+Z")
+    )
+    await stage.rows.connection.execute(ahead, late, -1.0)
 
 
 async def test_keys_walk_filter_pause_and_help(opened: Opener, stage: Stage):
@@ -191,6 +218,9 @@ async def test_a_phone_needs_no_sideways_scroll_on_any_page_and_no_page_breaks_i
     page = await opened(width=375, color_scheme="dark" if dark else "light")
     for path in PAGES:
         await page.goto(stage.url + path)
+        await page.evaluate(
+            "document.querySelectorAll('.limits td:first-child').forEach((td) => td.textContent = 'x'.repeat(30))"
+        )
         wide = await page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 375, f"{path} is {wide} wide"
     wrong[:] = [each for each in wrong if "404" not in each]  # a browser says so of the page that is not there

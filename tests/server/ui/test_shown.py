@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from syncd.server.ui import rows, shown
+from syncd.server.ui import front, rows, shown
+from syncd.server.ui.deliveries import as_curl
 from syncd.server.ui.records import refusal, source
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -44,6 +46,32 @@ def test_a_little_line_has_few_points_and_none_where_nothing_happened():
     assert shown.spark([None, 0.0]) == ""
     assert shown.spark([float(at) for at in range(360)]).count("L") < shown.SPARK_POINTS
     assert shown.spark([0.0, 2.0]) == "M0,19L96,1"
+
+
+def test_a_little_line_is_marked_where_something_was_changed():
+    times = [NOW.timestamp() + 10 * at for at in range(11)]
+    assert shown.strokes(times, [times[0], times[5], times[5], times[10]]) == "M0,0V20M48,0V20M96,0V20"
+    assert shown.strokes(times, [times[0] - 1, times[10] + 1]) == ""
+    assert shown.strokes(times[:1], times[:1]) == ""
+    changes = [{"at": NOW + timedelta(seconds=50), "integration": "acme"}, {"at": NOW, "integration": ""}]
+    marks = front.Marks({"times": times, "changes": changes})
+    assert (marks.of("acme"), marks.of("shop")) == ("M0,0V20M48,0V20", "M0,0V20"), "a reload is everybody's"
+
+
+def test_a_queue_without_a_bound_is_not_full_with_a_few():
+    told = front.gauge(
+        {"name": "inbox", "waiting": 50, "capacity": None, "rate_per_second": 1.0, "drains_in_seconds": 50}
+    )
+    assert (told["full"], told["share"]) == (1.0, "")
+
+
+def test_a_delivery_as_curl_is_one_command_whatever_it_holds():
+    body = '{"name": "it\'s $(reboot)"}'
+    command = as_curl({"body": body, "headers": {"x-note": "a'; reboot", "content-type": "application/json"}})
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words == ["curl", "-X", "POST", "$URL", "-H", "content-type: application/json", "-H", "x-note: a'; reboot",
+                     "--data-raw", body]  # fmt: skip
+    assert as_curl({"body": None, "headers": {}}) == as_curl({"body": "x" * 200_000, "headers": {}}) == ""
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (41.6, "42 ms"), (1234.0, "1.2 s"), (125_000.0, "2m 5s")])

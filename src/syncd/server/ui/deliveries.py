@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from aiohttp import web
 from prometheus_client import Counter
@@ -15,6 +16,8 @@ from syncd.server.ui.visit import Shown, Visit, Way, leads
 from syncd.store.received import Which
 
 MOST: Final = 200
+LONGEST_CURL: Final = 100_000
+"""Bytes of a body that fit into a command line."""
 STATES: Final = ("waiting", "done", "dropped", "buried")
 
 
@@ -57,7 +60,8 @@ class Deliveries:
         if found is None:
             hint = "what was refused is not stored, and what is done goes after retention.inbox"
             raise RefusedError(404, "unknown-delivery", f"{integration} has no delivery {wanted[:60]!r}", hint)
-        return "delivery", {"title": f"delivery {found['id']} · syncd", "one": found}
+        curl = as_curl(found) if visit.show else ""
+        return "delivery", {"title": f"delivery {found['id']} · syncd", "one": found, "curl": curl}
 
     async def replay(self, visit: Visit) -> web.StreamResponse:
         said = {"integration": visit.said("integration")}
@@ -68,6 +72,15 @@ class Deliveries:
         done = await self._sources.deliveries.replay(integration, [int(number)], who=visit.who)
         told = "it waits to be worked on once more" if done else "it waits already, or its body is no longer kept"
         return leads(f"/ui/webhooks/{integration}/{number}", told)
+
+
+def as_curl(delivery: Mapping[str, Any]) -> str:
+    """A shell's command that sends it to `$URL` as it is shown, known secrets as dots; empty where no shell could take it."""
+    body = delivery["body"]
+    if body is None or len(body.encode()) > LONGEST_CURL or "\0" in body:
+        return ""
+    headers = [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in sorted(delivery["headers"].items())]
+    return " \\\n  ".join(['curl -X POST "$URL"', *headers, f"--data-raw {shlex.quote(body)}"])
 
 
 def verdicts() -> list[tuple[str, int]]:

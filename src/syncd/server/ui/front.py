@@ -28,6 +28,8 @@ KEPT: Final = 16
 """Boards remembered, so that a listener is sent what changed since the page it has."""
 LATEST: Final = 8
 CAUSES: Final = 6
+LONG: Final = 5_000
+"""A queue without a bound fills its bar with so many: the alerts call it too long then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,9 @@ class Front:
     ) -> Board:
         """Everything at once, without a question to anybody."""
         now = self._clock.now()
-        measured = figures["integrations"]
+        measured, marks = figures["integrations"], Marks(figures)
         found = [
-            rows.row(item, (measured.get(item["name"]) or {}).get("calls") or (), now)
+            rows.row(item, (measured.get(item["name"]) or {}).get("calls") or (), now, marks.of(item["name"]))
             for item in overview["integrations"]
         ]
         conditions = [rows.trouble(each, now) | dict(each) for each in overview.get("conditions") or ()]
@@ -138,6 +140,21 @@ class Front:
         state = worst(found, overview)
         number = self._boards[-1].id + 1 if self._boards else int(now.timestamp() * 1000)
         return Board(number, state, title(found, overview), parts, found, now, overview)
+
+
+class Marks:
+    """Where the little lines are marked: changes of one integration on its own, those of the whole daemon on all."""
+
+    def __init__(self, figures: Mapping[str, Any]) -> None:
+        self._times: Sequence[float] = figures["times"]
+        self._own: dict[str, list[float]] = {}
+        for change in figures["changes"]:
+            self._own.setdefault(change["integration"], []).append(change["at"].timestamp())
+        self._all = shown.strokes(self._times, self._own.get("", ()))
+
+    def of(self, name: str) -> str:
+        own = self._own.get(name)
+        return self._all if own is None else shown.strokes(self._times, [*own, *self._own.get("", ())])
 
 
 def counts(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
@@ -197,7 +214,7 @@ def gauge(queue: Mapping[str, Any]) -> dict[str, Any]:
         "waiting": waiting,
         "capacity": capacity,
         "share": shown.percent(waiting / capacity) if capacity else "",
-        **shown.gauge(waiting, 0.0, capacity or max(waiting, 1)),
+        **shown.gauge(waiting, 0.0, capacity or LONG),
         "oldest": lasting(queue["oldest_seconds"]) if (queue.get("oldest_seconds") or 0) >= 1 else "",
         "drains": ""
         if not waiting

@@ -11,8 +11,8 @@ from syncd.server.ui import shown
 from syncd.wording import ago, clock_time, lasting, moment_of
 
 
-def row(item: Mapping[str, Any], calls: Sequence[float | None], now: datetime) -> dict[str, Any]:
-    """One integration. `calls`: a second, within the last hour."""
+def row(item: Mapping[str, Any], calls: Sequence[float | None], now: datetime, marks: str = "") -> dict[str, Any]:
+    """One integration. `calls`: a second, within the last hour; `marks`: strokes where something was changed meanwhile."""
     why = item.get("explanation") or {}
     state = item.get("state", "down")
     limits = item.get("limits") or {}
@@ -40,6 +40,7 @@ def row(item: Mapping[str, Any], calls: Sequence[float | None], now: datetime) -
         "success": shown.percent(hour.get("success"), 1),
         "calls": hour.get("calls") or 0,
         "spark": shown.spark(calls),
+        "marks": marks,
         "last": ago(max(good), now) if good else "",
         "next": in_(min(coming), now) if coming else "",
         "words": f"{name} {item.get('partner', '')} {company}".lower(),
@@ -94,7 +95,7 @@ def tier(each: Mapping[str, Any]) -> dict[str, Any]:
         "text": f"{used:,.0f}/{budget:,.0f}",
         "share": shown.percent(used / budget) if budget else "–",
         "label": each.get("label") or each.get("name") or "",
-        "ceiling": each.get("limit"),
+        "limit": each.get("limit"),
         "stated": each.get("stated"),
         "observed": each.get("observed"),
         "frees": lasting(each["frees_in_seconds"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -50,15 +52,30 @@ def gauge(used: float, budget: float, scale: float) -> dict[str, Any]:
 def spark(values: Sequence[float | None]) -> str:
     """The path of a little line, of at most `SPARK_POINTS` steps; empty where nothing happened."""
     known = [value or 0.0 for value in values]
-    if not any(known):
-        return ""
     size = -(-len(known) // SPARK_POINTS)
-    steps = [max(known[at : at + size]) for at in range(0, len(known), size)]
-    top, across = max(steps), SPARK_WIDTH / max(len(steps) - 1, 1)
-    high = SPARK_HEIGHT - 2
+    steps = [max(known[at : at + size]) for at in range(0, len(known), size or 1)]
+    top = max(steps, default=0.0)
+    if not top:
+        return ""
+    high = (SPARK_HEIGHT - 2) / top
     return "M" + "L".join(
-        f"{at * across:.0f},{SPARK_HEIGHT - 1 - high * each / top:.0f}" for at, each in enumerate(steps)
+        [f"{x}{SPARK_HEIGHT - 1 - high * each:.0f}" for x, each in zip(_across(len(steps)), steps, strict=True)]
     )
+
+
+@cache  # of as many lengths as a line has steps
+def _across(steps: int) -> Sequence[str]:
+    wide = SPARK_WIDTH / max(steps - 1, 1)
+    return [f"{at * wide:.0f}," for at in range(steps)]
+
+
+def strokes(times: Sequence[float], moments: Iterable[float]) -> str:
+    """The path of upright strokes across a little line, where something was changed. All in Unix seconds."""
+    if len(times) < 2:
+        return ""
+    wide = SPARK_WIDTH / (len(times) - 1)
+    places = {round(bisect_left(times, at) * wide) for at in moments if times[0] <= at <= times[-1]}
+    return "".join(f"M{x},0V{SPARK_HEIGHT}" for x in sorted(places))
 
 
 def pretty(value: Any) -> str:
