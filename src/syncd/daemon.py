@@ -56,6 +56,7 @@ from syncd.server import (
     desk_webhooks,
 )
 from syncd.server.app import Server
+from syncd.server.kept import Kept
 from syncd.server.ports import ReloadReport
 from syncd.server.refusals import Refusals
 from syncd.server.ui.page import Page
@@ -177,7 +178,8 @@ class Daemon:
         )  # fmt: skip
         server = Server(
             self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks,
-            desks=self._desks(), page=self._page(token), everything=gauges.exposition,
+            desks=self._desks(), page=self._page(token), exposition=Kept(metrics.exposition, self.clock),
+            everything=Kept(gauges.exposition, self.clock),
         )  # fmt: skip
         traces = telemetry.begin(self._config.tracing, self._vault)
         try:
@@ -395,6 +397,7 @@ class Daemon:
             deliveries=Tracing(lambda: self._config, lambda: self._store),
             figures=self.engine.figures,
             changes=self.engine.changes,
+            records=self.engine.records,
             store=lambda: reached(self._store),
             runbooks=runbooks.pages,
             meaning=runbooks.meaning,

@@ -140,8 +140,8 @@ def page_of(engine: Engine, clock: Any, token: Secret | None = None, stopping: a
 
     pages = {"auth-failed": f"**Meaning.** Refused.\n\n1. `syncd status` {HOSTILE}"}
     sources = Sources(
-        status=any_, letters=any_, deliveries=any_, figures=any_, changes=any_, store=store, runbooks=lambda: pages,
-        stopping=stopping or anyio.Event(),
+        status=any_, letters=any_, deliveries=any_, figures=any_, changes=any_, records=any_, store=store,
+        runbooks=lambda: pages, stopping=stopping or anyio.Event(),
     )  # fmt: skip
     return Page(sources, Sessions(token, clock), clock)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -40,40 +40,52 @@ class Records:
         if not (integration and resource and wanted):
             return "record", {**common, "one": None}
         target_of(names, {"integration": integration, "resource": resource})
-        store = self._sources.store()
-        found = await store.records.get(integration, resource, wanted)
-        if found is None:
-            hint = f"fetch it now: syncd sync {integration}/{resource} --id {wanted}"
-            raise RefusedError(404, "unknown-record", f"no record {wanted!r} in {integration}/{resource}", hint)
-        came = await store.about.deliveries(integration, resource, wanted)
-        refused = await store.refusals.of_record(integration, resource, wanted)
-        changes = await store.changes.of_record(integration, resource, wanted, limit=LAST)
-        data, raw = redact(found.data), redact(found.raw)
+        told = await self._sources.records.story(integration, resource, wanted, changes=LAST)
+        if not told["found"]:
+            why = "; ".join(each["text"] for each in told["why"])
+            message = f"no record {wanted!r} in {integration}/{resource}" + (f": {why}" if why else "")
+            raise RefusedError(404, "unknown-record", message, f"read it now: {told['read_it']}")
+        data, raw, refused = redact(told["data"]), redact(told["raw"]), told["refused"]
         return "record", {
             **common,
             "title": f"{resource} {wanted[:40]} · syncd",
-            "one": found,
-            "written": source(integration, found.cause),
+            "one": told,
+            "written": {**source(integration, told["cause"]), "text": told["written"]["text"]},
+            "open": [*_open(told, integration)],
             "data": shown.pretty(data if visit.show else veiled(data)),
             "raw": shown.pretty(raw if visit.show else veiled(raw)),
-            "deliveries": came,
+            "deliveries": told["deliveries"],
             "looked_at": LOOKED_AT,
             "refused": refused,
-            "stale": [refusal(each, integration) for each in refused.latest] if refused is not None else [],
-            "changes": [_change(each, integration, show=visit.show) for each in changes],
+            "stale": [refusal(each, integration) for each in refused["latest"]] if refused is not None else [],
+            "changes": [_change(each, integration, show=visit.show) for each in told["changes"]],
         }
 
 
-def _change(change: Any, integration: str, *, show: bool) -> dict[str, Any]:
-    old, new = redact(change.old), redact(change.new)
+def _open(told: Mapping[str, Any], integration: str) -> Iterator[tuple[str, str]]:
+    """What lies open about it, each with the command that shows more."""
+    if (reject := told["reject"]) is not None:
+        yield f"refused as a record: {reject['reason']}", f"syncd dlq list {integration}"
+    for each in told["letters"]:
+        yield f"dead letter {each['id']}: {each['message']}", f"syncd dlq show {each['id']}"
+    for each in told["tasks"]:
+        yield f"task {each['id']} is to {each['kind']} it", f"syncd status {integration}"
+    for each in told["pushes"]:
+        if each["state"] not in ("done", "dropped"):
+            text = f"push {each['id']} ({each['operation']}) is {each['state']}"
+            yield text, f"syncd push show {integration} {each['id']}"
+
+
+def _change(change: Mapping[str, Any], integration: str, *, show: bool) -> dict[str, Any]:
+    old, new = redact(change["old"]), redact(change["new"])
     return {
-        "at": change.changed_at,
-        "kind": change.kind,
-        "field": change.field,
+        "at": change["changed_at"],
+        "kind": change["kind"],
+        "field": change["field"],
         "old": shown.compact(old if show else veiled(old)),
         "new": shown.compact(new if show else veiled(new)),
-        "version": change.row_version,
-        "written": source(integration, change.cause),
+        "version": change["row_version"],
+        "written": source(integration, change["cause"]),
     }
 
 

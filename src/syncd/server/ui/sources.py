@@ -38,6 +38,14 @@ class ChangeLog(Protocol):
         ...
 
 
+class Story(Protocol):
+    """Why a record is so."""
+
+    async def story(self, integration: str, resource: str, external_id: str, *, changes: int = 10) -> dict[str, Any]:
+        """Schema `syncd.record/1`: what `syncd records show` prints. Raises StoreError, AskedWrongError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Everything the page asks."""
@@ -47,6 +55,7 @@ class Sources:
     deliveries: Deliveries
     figures: Figures
     changes: ChangeLog
+    records: Story
     store: Callable[[], Store]
     """Raises StoreError while the database was not reached."""
     runbooks: Callable[[], Mapping[str, str]]
