@@ -137,11 +137,13 @@ class RateLimitError(PartnerError):
 
 
 class AuthError(PartnerError):
-    """The credential was refused. `permanent` means no refresh can help: a person has to act."""
+    """The credential was refused. `permanent` means no refresh can help: a person has to act. `cause` is the likely reason,
+    in words, where the answer tells one."""
 
-    def __init__(self, message: str, *, permanent: bool = False, **known: object) -> None:
+    def __init__(self, message: str, *, permanent: bool = False, cause: str = "", **known: object) -> None:
         super().__init__(message, **known)  # type: ignore[arg-type]
         self.permanent = permanent
+        self.cause = cause
 
 
 class RejectedError(PartnerError):

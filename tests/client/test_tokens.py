@@ -28,6 +28,7 @@ from syncd.limits.backoff import BackoffPolicy
 from syncd.model import Request, Response
 from syncd.ports import StoredCredential
 from syncd.secrets import fingerprint
+from syncd.sync.troubles import explain_error
 from syncd.testing.clock import FakeClock
 from tests.client.parts import Credentials, Facts, Keeper, Partner, auth_of, failure, session_of
 
@@ -251,7 +252,7 @@ async def test_a_new_refresh_token_from_a_person_ends_the_old_chain(clock: FakeC
     setup.issuer.refresh, setup.issuer.good = "refresh-by-person", "revoked"
     error = await failure(setup.call())
     assert isinstance(error, AuthError) and error.permanent
-    assert "authorise" in error.hint
+    assert "authorise" in error.cause
     setup.secrets.change(refresh_token="refresh-by-person")
     assert (await setup.call()).json() == {"token": "token-2"}
     assert setup.stored is not None
@@ -357,24 +358,25 @@ async def test_a_refresh_nobody_waits_for_any_more_is_kept(both: Setup) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "hint"),
+    ("answer", "cause"),
     [
         (httpx.Response(400, json={"error": "invalid_grant"}), "authorise"),
         (httpx.Response(401, json={"error": "invalid_client"}), "client id"),
-        (httpx.Response(403, json={"message": "no"}), "check client id"),
+        (httpx.Response(403, json={"message": "no"}), "client id or secret"),
         (httpx.Response(200, json={"error": "invalid_client", "error_description": "no"}), "client id"),
         (httpx.Response(404, html="<html>"), "address"),
     ],
 )
 async def test_a_refusal_of_the_token_endpoint_is_for_a_person_and_costs_one_request(
-    clock: FakeClock, answer: httpx.Response, hint: str
+    clock: FakeClock, answer: httpx.Response, cause: str
 ) -> None:
     setup = Setup(clock)
     setup.issuer.token_answers = [answer]
     for _ in range(20):
         error = await failure(setup.call())
         assert isinstance(error, AuthError) and error.permanent
-        assert hint in error.hint
+        assert cause in error.cause
+        assert explain_error("acme", "things", error, clock.now()).action == "syncd credential test acme"
         assert str(error).startswith("GET /things: the token endpoint")
         await clock.advance(10)
     assert setup.issuer.asked == 1

@@ -188,7 +188,7 @@ async def test_a_word_of_permission_from_the_test_is_of_the_credential_and_keeps
     of_two_yards(desk.account, raising(answer))
     with pytest.raises(AuthError, match="no right") as told:
         await let_in.ask(desk.account, desk.account.proofs.refused(), Lane.NORMAL)
-    assert told.value.permanent and "lacks all rights" in told.value.hint
+    assert told.value.permanent and "lacks all rights" in told.value.cause
     assert {name: getattr(told.value, name) for name in known} == known
     assert told.value.evidence == answer.evidence
 

@@ -227,15 +227,17 @@ def _refusal(error: PartnerError) -> PartnerError:
     if isinstance(error, TransientError | RateLimitError):
         error.args = (f"the token endpoint {error}",)
         return error
-    hint = _HINTS.get(error.code or "", "check client id, secret and the token endpoint's address")
-    return AuthError(f"the token endpoint {error}", permanent=True, hint=hint, **known)
+    cause = _CAUSES.get(
+        error.code or "", "client id or secret is wrong or revoked, or the token endpoint's address is wrong"
+    )
+    return AuthError(f"the token endpoint {error}", permanent=True, cause=cause, **known)
 
 
-_HINTS = {
-    "invalid_grant": "the refresh token is no longer valid: authorise the integration again and give it the new one",
-    "invalid_client": "the partner does not know this client id and secret: check or rotate them",
-    "unauthorized_client": "this client may not use this grant: look at its settings at the partner",
-    "invalid_scope": "the partner refuses a scope asked for: compare with what the client was given",
+_CAUSES = {
+    "invalid_grant": "the refresh token is no longer valid: the integration has to be authorised again",
+    "invalid_client": "the partner does not know this client id and secret: revoked, rotated or mistyped",
+    "unauthorized_client": "this client may not use this grant: its settings at the partner say so",
+    "invalid_scope": "the partner refuses a scope asked for: the client was given others",
 }
 
 

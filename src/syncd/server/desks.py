@@ -73,7 +73,7 @@ def told_of(error: Exception, path: str) -> Told:
         case ConfigError():
             return Told(422, "configuration", str(error), error.hint)
         case AuthError():
-            return Told(409, "credential", str(error), error.hint)
+            return Told(409, "credential", str(error), error.hint or error.cause)
         case TransientError() | RateLimitError() | BreakerOpenError():
             return Told(503, "later", str(error), error.hint)
         case SyncdError():

@@ -23,7 +23,7 @@ async def _test(account: Account, lane: Lane) -> None:
             raise
         told = AuthError(  # a word of permission is there no matter of one call, but of all
             str(error),
-            hint="the credential lacks all rights: give them back at the partner, or another credential",
+            cause="the credential lacks all rights: the partner has to give them back, or another credential",
             permanent=True,
             status=error.status,
             code=error.code,

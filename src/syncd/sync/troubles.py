@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -27,12 +28,12 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
     text = str(error) or type(error).__name__
     hint = getattr(error, "hint", "")
     match error:
-        case AuthError():
+        case AuthError(cause=told):
             return Explanation(
                 "auth-failed",
                 text,
                 since,
-                cause="the credential was revoked, rotated or lacks rights",
+                cause=told or "the credential was revoked, rotated or lacks rights",
                 action=hint or f"syncd credential test {integration}",
             )
         case RateLimitError():
@@ -88,6 +89,14 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
                 cause="a fault in syncd or in a driver",
                 action=f"syncd dlq list {integration}",
             )
+
+
+def explain_test(integration: str, error: BaseException, since: datetime) -> Explanation:
+    """Of a credential that was just tested: what else there is to do."""
+    told = explain_error(integration, "", error, since)
+    if told.action != f"syncd credential test {integration}":
+        return told
+    return replace(told, action=f"give it a valid credential: syncd credential set {integration} NAME < file")
 
 
 def held_explanation(integration: str, resource: str, sweep: Sweep, since: datetime) -> Explanation:
