@@ -176,10 +176,13 @@ class Daemon:
             lambda: self._receivers.current, self._intake, clock=self.clock, arrived=self._arrived,
             sure=lambda: self._receivers.ready, refusals=self._refusals,
         )  # fmt: skip
+        plain, whole = (
+            Kept(every, self.clock, lambda: self.engine.conditions.turns)
+            for every in (metrics.exposition, gauges.exposition)
+        )
         server = Server(
             self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks,
-            desks=self._desks(), page=self._page(token), exposition=Kept(metrics.exposition, self.clock),
-            everything=Kept(gauges.exposition, self.clock),
+            desks=self._desks(), page=self._page(token), exposition=plain, everything=whole,
         )  # fmt: skip
         traces = telemetry.begin(self._config.tracing, self._vault)
         try:

@@ -40,6 +40,7 @@ from syncd.overview import Overview
 from syncd.provenance import Provenance
 from syncd.pushing import Pushing
 from syncd.replaying import Replaying
+from syncd.server.kept import Kept
 from syncd.server.ports import HealthReport, Progress, ReconcileReport, ReloadReport, TestReport
 from syncd.server.refusals import Refused
 from syncd.store import Store, reached
@@ -145,6 +146,7 @@ class Engine:
             company=self.shown.company,
         )
         self.shown.reminders = self._aging.conditions
+        self._health = Kept(self.shown.health, clock, lambda: self.conditions.turns)
         self.wishes = Wishes(
             accounts=self._accounts, supervisor=supervisor, store=self._store, clock=clock, woken=self._woken
         )
@@ -192,7 +194,8 @@ class Engine:
         return self.shown.own
 
     def health(self) -> HealthReport:
-        return self.shown.health()
+        """For everybody, who may ask as often as they like."""
+        return self._health()
 
     def summary(self) -> str:
         """One line: what `systemctl status` shows too."""

@@ -40,6 +40,8 @@ class Conditions:
         self._known: dict[Key, Condition] = {}
         self.current: list[Condition] = []
         """As of the latest look, the worst first; each has a `since`."""
+        self.turns = 0
+        """How often one began or ended."""
         self.starting: frozenset[str] | None = None
         """Integrations of which no look could tell so far; None: there was none."""
 
@@ -61,6 +63,7 @@ class Conditions:
                     known.setdefault(key, one)
         self.starting = frozenset(unseen) if self.starting is None else self.starting.intersection(unseen)
         before, self._known = self._known, known
+        self.turns += before.keys() != known.keys()
         for key in before.keys() - known.keys():
             _say("condition_ended", before[key], lasted_seconds=_lasted(before[key], now))
         self.current = sorted(known.values(), key=lambda one: one.order)
