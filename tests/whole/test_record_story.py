@@ -119,3 +119,4 @@ async def test_the_story_of_a_record_is_told_right_to_its_end(tmp_path: Path, da
         evidence = json.loads(out)
         assert [each["status"] for each in evidence["failed"]] == [404]
         assert all(one in each["url"] for each in evidence["calls"])
+        assert [each["label"] for each in evidence["limits"]][:1] == ["400/0.2s"]

@@ -33,6 +33,7 @@ LOG_LINES = 2000
 COMMAND_SECONDS = 120.0
 _SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "KEY", "URL")
 _OURS = "credentials, persons (mail addresses, long numbers), ids of records"
+_LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 - names, nothing listens
 _ASKED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("status", "status", {}, "what syncd status shows, with limits and conditions"),
     ("changes", "changes", {"limit": 500}, "what people, reloads and the daemon did lately"),
@@ -79,8 +80,11 @@ def _named(value: Any) -> Iterator[tuple[str, str]]:
             yield from (("integration", str(name)) for name in item)
         if key == "company" and isinstance(item, str):
             yield "company", item
-        if isinstance(item, str) and "://" in item and (host := urlsplit(item).hostname):
-            yield "host", host
+        if isinstance(item, str) and "://" in item:
+            with suppress(ValueError):  # a broken URL names no host that could be told
+                host = urlsplit(item).hostname or ""
+                if host not in _LOOPBACK:
+                    yield "host", host
         yield from _named(item)
 
 

@@ -54,7 +54,7 @@ def show(app: App, target: tuple[str, str | None], external_id: str, raw: bool) 
         for line in render(told, raw=raw, columns=screen()[0]):
             result(line)
         return Exit.OK
-    why = [f"{each['text']}\n  {each['do']}" for each in told["why"]]
+    why = [each["text"] + (f"\n  {each['do']}" if each["do"] != told["read_it"] else "") for each in told["why"]]
     more = "\n".join(line for line in open_about(told) if line)
     raise Failure(
         f"no record {external_id!r} in {integration}/{resource}", "\n".join([*why, *([more] if more else [])]),

@@ -166,7 +166,8 @@ def order(found: StoredRecord) -> str:
         first = f"The partner changed it {clock_time(changed)}; it {came} {later} later"
     if asked > stored + _AHEAD:
         return f"{first}. Nothing had changed since it was stored {clock_time(stored)}"
-    return f"{first} and stored {lasting((stored - asked).total_seconds())} after that"
+    seconds = max((stored - asked).total_seconds(), 0.0)
+    return f"{first} and stored {lasting(seconds) if seconds >= 1 else f'{seconds * 1000:.0f} ms'} after that"
 
 
 def fields(found: StoredRecord, plan: ResourcePlan | None) -> list[dict[str, Any]]:

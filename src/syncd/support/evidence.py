@@ -19,6 +19,7 @@ from syncd.store import Store
 from syncd.store.dead_letters import DeadLetter
 from syncd.support import masking
 from syncd.sync.account import Account
+from syncd.sync.scope import label, observed
 
 EVIDENCE_SCHEMA = "syncd.evidence/1"
 MOST_LETTERS = 10
@@ -109,7 +110,7 @@ class Evidence:
 
         found["origin"] = str(account.session.addresses.home)
         found["limits"] = [
-            {name: tier.get(name) for name in ("label", "used", "limit", "configured", "observed")}
+            {"label": label(tier), "observed": observed(tier) or None, "used": tier["used"], "limit": tier["limit"]}
             for tier in gate["tiers"]
         ]
         found["paused_until"] = gate["paused_until"]
