@@ -243,7 +243,7 @@ class Builder:
 
         def attempt(read: Secrets, keeper: CredentialKeeper) -> Session:
             beside = session(auth(read, keeper))
-            beside.shut = account.session.shut  # where nothing may leave, no trial does
+            beside.shut = account.session.shut  # where nothing may leave, no trial does that no person asks for
             return beside
 
         targets = {

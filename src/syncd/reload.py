@@ -18,7 +18,7 @@ from syncd.errors import AuthError, StoreError, SyncdError
 from syncd.receivers import Receivers
 from syncd.scopes import Scopes
 from syncd.secrets import Ref, Vault, fingerprint
-from syncd.server.ports import ReloadReport
+from syncd.server.ports import ReloadReport, judged_as_before
 from syncd.supervisor import Supervisor
 
 say = structlog.get_logger()
@@ -127,7 +127,7 @@ class Reloader:
             say.warning("parked_not_tried_again", reason=str(error))
         for name, why in self._receivers.load(new).items():
             partner = new.integrations[name][0].name
-            kept.setdefault(partner, []).append(f"webhooks of {name} are judged as before: {why}")
+            kept.setdefault(partner, []).append(judged_as_before(name) + why)
         later = old.model_copy(update={name: getattr(wanted, name) for name in restart})
         changes = self._changes(old, new, later, before)
         touched = {None, *applied, *kept}  # of files nobody changed they were told before

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from syncd.cli import credential_steps as steps
+from syncd.cli.link import Link as RealLink
+from syncd.cli.link import Unreachable
+from syncd.server.ports import judged_as_before
 from tests.cli.conftest import Run
 
 HOOKED = """\
@@ -73,6 +80,73 @@ def test_a_token_that_says_when_it_ends_is_believed(
     assert (key["expires_at"], key["renews"]) == ("2030-01-01T00:00:00Z", False)
 
 
+def test_the_second_secret_of_a_webhook_is_rotated_by_the_commands_that_are_printed(
+    run: Run, directory: Path, hook: Path
+) -> None:
+    two = HOOKED.replace("[{file: pay/hook}]", "[{file: pay/hook}, {file: pay/second}]")
+    (directory / "partners" / "stripe.yaml").write_text(two)
+    second = hook.with_name("second")
+    second.touch(mode=0o600)
+    second.write_text("whsec_second\n")
+    done = run("credential", "rotate", "pay", "webhook 2", "--config", directory, stdin="whsec_2new\n")
+    assert done.exit_code == 0, done.output
+    printed = shlex.split(done.stdout.splitlines()[-1])
+    assert printed[0] == "syncd"
+    assert run(*printed[1:], "--config", directory).exit_code == 0
+    assert sorted(one.name for one in hook.parent.iterdir()) == ["hook", "second"]
+    assert second.read_text() == "whsec_2new\n"
+
+
+class Link:
+    """A daemon that answers as it is told to."""
+
+    def __init__(self, used: str | None, error: Unreachable | None = None) -> None:
+        self.used, self.error = used, error
+
+    def get(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return {"integrations": {"acme": {"in_force": {"key": self.used} if self.used else None}}}
+
+    def post(self, *_: Any, **__: Any) -> dict[str, Any]:
+        assert self.error is not None
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("kept", "used", "why"),
+    [
+        ([], "new", ""),
+        (["webhooks of other are judged as before: secret file /s does not exist"], "new", ""),
+        (["the new credential of other was refused"], "old", "the new credential of other was refused"),
+        ([], "old", "it works with another value of it (#old) all the same"),
+        (["no base_url"], None, "no base_url"),
+        ([], None, ""),
+    ],
+)
+def test_whether_a_secret_was_taken_is_what_the_daemon_works_with(kept: list[str], used: str | None, why: str) -> None:
+    """Not what else its reload had to say of the partner: the secret of somebody's webhook that cannot be read, say."""
+    config: Any = SimpleNamespace(integrations={"acme": (SimpleNamespace(name="guesty"), None)})
+    app: Any = SimpleNamespace(link=lambda: Link(used))
+    report = {"kept": {"guesty": kept} if kept else {}, "problems": []}
+    assert steps.not_taken(app, config, "acme", "key", "new", report) == why
+
+
+def test_whether_a_webhooks_secret_was_taken_is_no_matter_of_a_credential() -> None:
+    own = judged_as_before("acme") + "secret file /s does not exist"
+    report = {"kept": {"guesty": ["the new credential of acme was refused", judged_as_before("other") + "x"]}}
+    assert steps.refusal(report, "guesty", webhooks_of="acme") == ""
+    report["kept"]["guesty"].append(own)
+    assert steps.refusal(report, "guesty", webhooks_of="acme") == own
+
+
+def test_a_daemon_that_says_nothing_is_not_taken_for_none() -> None:
+    """Who reads that no daemon runs believes that the next start will do."""
+    link = RealLink("127.0.0.1:1")
+    nobody, silent = link._unreachable(ConnectionRefusedError(111, "refused")), link._unreachable(TimeoutError())
+    assert steps.reload(SimpleNamespace(link=lambda: Link(None, nobody))) is None  # type: ignore[arg-type]
+    with pytest.raises(Unreachable):
+        steps.reload(SimpleNamespace(link=lambda: Link(None, silent)))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "exit_code", "said"),
     [
@@ -84,12 +158,14 @@ def test_a_token_that_says_when_it_ends_is_believed(
         (("rotate", "pay", "webhook", "--resume"), "", 0, "nothing to resume"),
         (("rotate", "pay", "webhook", "--undo"), "", 0, "nothing to undo"),
         (("rotate", "pay"), "x", 2, "name it"),
+        (("rotate", "pay", "webhook"), b"\xff\xfe", 2, "no UTF-8 text"),
+        (("set", "pay", "webhook"), b"\xff\xfe", 2, "no UTF-8 text"),
         (("login", "pay"), "", 2, "not allowed in a browser"),
         (("login", "pay", "--redirect", "https://x"), "", 2, "goes with --paste"),
     ],
 )
 def test_what_cannot_be_done_says_what_to_do(
-    run: Run, directory: Path, hook: Path, words: tuple[str, ...], stdin: str, exit_code: int, said: str
+    run: Run, directory: Path, hook: Path, words: tuple[str, ...], stdin: str | bytes, exit_code: int, said: str
 ) -> None:
     done = run("credential", *words, "--config", directory, stdin=stdin)
     assert (done.exit_code, said in done.output) == (exit_code, True), done.output

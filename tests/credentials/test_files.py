@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.credentials.files import Files, Left, left_of, previous_of
+from syncd.credentials.files import Files, Left, files_of, left_of, previous_of
 from syncd.credentials.keyfile import KeyFile, Keys
 from syncd.errors import OwnershipError
 from syncd.secrets import Ref, SecretError, Vault
@@ -72,6 +72,28 @@ def test_the_secret_before_is_valid_beside_the_new_one_only_while_both_are_there
     files.forget()
     assert previous_of(ref, vault) is None
     assert left_of(Ref.model_validate({"env": "NAME"}), vault) is Left.NOTHING
+
+
+def test_the_secret_before_is_found_beside_the_file_that_a_symbolic_link_names(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir(mode=0o700)
+    real, link = tmp_path / "kept" / "hook", tmp_path / "hook"
+    real.touch(mode=0o600)
+    real.write_text("old\n")
+    link.symlink_to(real)
+    ref, vault = Ref.model_validate({"file": "hook"}), Vault(tmp_path, {})
+    files = files_of(ref, vault)
+    files.draft(b"new")
+    files.replace()
+    before = previous_of(ref, vault)
+    assert before is not None
+    assert (vault.resolve(ref).reveal(), vault.resolve(before).reveal()) == ("new", "old")
+
+
+@pytest.mark.parametrize("left", [Left.DRAFT, Left.REPLACED, Left.BACK])
+def test_what_is_to_be_run_names_the_secret_as_a_shell_wants_it(left: Left) -> None:
+    for webhook in (False, True):
+        _, do = left.told("pay", "webhook 2", webhook=webhook)
+        assert "syncd credential rotate pay 'webhook 2' --" in do
 
 
 def test_a_key_that_is_to_seal_is_marked_until_it_does(tmp_path: Path) -> None:

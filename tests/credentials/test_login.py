@@ -62,7 +62,8 @@ def test_a_whole_address_or_a_code_alone_may_be_pasted() -> None:
     one = asked()
     assert one.code_pasted(f" {REDIRECT}?code=c%2F1&state={one.state}\n").reveal() == "c/1"
     assert one.code_pasted(f"code=c&state={one.state}").reveal() == "c"
-    assert one.code_pasted("c-1").reveal() == "c-1"
+    for code in ("c-1", "Yy9iYXNlNjQ=", "YQ=="):
+        assert one.code_pasted(f"{code}\n").reveal() == code
     for text in ("", "two words", "x" * 9000, f"{REDIRECT}?code=c&state=other"):
         with pytest.raises(AskedWrongError):
             one.code_pasted(text)

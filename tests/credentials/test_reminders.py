@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from syncd.credentials.reminders import reminders
-from syncd.credentials.rows import Row
+from syncd.credentials.rows import RENEWED, Row, sealed
 from syncd.explain import Severity, State, severity_of
+from syncd.store.credentials import CredentialNote
+from syncd.sync.pending import TRIAL
+from syncd.sync.replacing import FORMER
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 DAY = 86_400.0
@@ -47,6 +51,34 @@ def test_what_no_person_replaces_is_never_old() -> None:
     sealed = Row(integration="acme", partner="guesty", name="oauth2_refresh", use="token", source="database",
                  kept="database", age_seconds=400 * DAY, renews=True, expires_at=NOW + timedelta(hours=1))  # fmt: skip
     assert said(sealed) == []
+
+
+def test_the_tokens_of_a_rotation_that_is_not_over_end_without_a_word() -> None:
+    """They are an hour's, and nobody has to log in for them."""
+    config: Any = SimpleNamespace(integrations={"acme": (SimpleNamespace(name="guesty"), None)})
+    notes = [
+        CredentialNote("acme", kind + suffix, "k1", 1, NOW + timedelta(hours=1), NOW)
+        for kind in RENEWED for suffix in ("", FORMER, TRIAL)
+    ]  # fmt: skip
+    rows = sealed(config, notes, NOW)
+    assert said(*rows) == []
+    assert all("not over" in one.state for one in rows if " " in one.name)
+
+
+@pytest.mark.parametrize(
+    ("source", "kept", "do"),
+    [
+        ("file", "{file: t}", "syncd credential rotate acme token < new.txt"),
+        ("env", "{env: ACME}", "{env: ACME} comes from, then: systemctl restart syncd"),
+        ("credential", "{credential: acme}", "{credential: acme} comes from, then: systemctl restart syncd"),
+        ("literal", "literal #1234abcd", "the file of guesty, then: syncd reload --wait"),
+    ],
+)
+def test_what_is_to_be_done_is_what_can_be_done_where_it_is_kept(source: str, kept: str, do: str) -> None:
+    one = Row(integration="acme", partner="guesty", name="token", use="credential", source=source, kept=kept,
+              expires_at=NOW + timedelta(days=1))  # fmt: skip
+    [reminder] = reminders([one], lambda _: math.inf, NOW)
+    assert reminder.told.action.endswith(do)
 
 
 @pytest.mark.parametrize(

@@ -153,12 +153,6 @@ async def test_in_a_maintenance_window_no_call_leaves_and_what_waited_follows(st
     code, _, err = await daemon.cli("credential", "test", "acme")
     assert code != 0
     assert "in maintenance until" in err
-    beside = stage.secret.with_name("acme.key.new")
-    beside.touch(mode=0o600)
-    beside.write_text(OTHER_KEY)
-    status, refused = await daemon.post("credentials/try", {"integration": "acme", "name": "api_key"})
-    beside.unlink()
-    assert (status, "in maintenance until" in str(refused)) == (409, True), refused
     status, _ = await daemon.post("sync", {"integration": "acme"})
     assert status == 202, "a wish is a row: it waits"
     await asyncio.sleep(2.5)

@@ -7,11 +7,13 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+import yaml
 from aiohttp import web
 
 from syncd.clock import SystemClock
@@ -35,6 +37,14 @@ class Watchful(Growing):
         self.held: set[str] = set()
         """Keys whose test gets no answer until they are taken out."""
         self.waiting: set[str] = set()
+        self.narrow: set[str] = set()
+        """Keys that may read nothing of what is needed."""
+
+    async def _listing(self, request: web.Request) -> web.Response:
+        if request.path != "/v1/extras":
+            return await super()._listing(request)
+        held = [] if request.headers.get("X-Api-Key") in self.narrow else ["items:read"]
+        return self._refused(request) or web.json_response({"scopes": held})
 
     async def _me(self, request: web.Request) -> web.Response:
         key = request.headers.get("X-Api-Key", "")
@@ -118,6 +128,8 @@ async def place(tmp_path: Path, database: str, rows: Rows) -> AsyncIterator[Plac
     file.write_text(OLD + "\n")
     os.utime(file, (time.time() - 100 * 86_400,) * 2)
     body = growing_partner(await partner.start(), "acme", {"file": "acme_key"})
+    asked = {"told": {"path": "/extras", "scopes": "scopes"}, "always": ["items:read"]}
+    body["rest"] = {**body["rest"], "scopes": asked}
     daemon = Daemon(tmp_path, database, {"growing": body}, main={"secrets": {"directory": str(folder)}})
     try:
         await daemon.start()
@@ -181,6 +193,37 @@ async def test_a_key_is_rotated_refused_rolled_back_and_taken_up_again_after_kil
     await place.used(NEW)
     partner.uses = {}
     assert await place.audited() == ["credential_rotated", "credential_rotation_undone"]
+
+    # One that lacks what is needed changes nothing, unless that is meant; and no window keeps a person from it.
+    partner.narrow = {NEWER}
+    code, said = await place.run("rotate", "acme", stdin=NEWER)
+    assert code == 77, said
+    assert "it lacks items:read" in said
+    assert (file.read_text().strip(), place.beside) == (NEW, [])
+    written = (daemon.config / "partners" / "growing.yaml").read_text()
+    began = datetime.now(UTC) - timedelta(minutes=2)
+    window = {"cron": f"{began.minute} {began.hour} * * *", "for": "30m", "reason": "they move house"}
+    daemon.write_partner("growing", yaml.safe_load(written) | {"maintenance": [window]})
+    assert (await daemon.cli("reload", "--wait"))[0] == 0
+
+    async def maintained() -> bool:
+        return (await daemon.integration("acme"))["state"] == "paused"
+
+    await daemon.until(maintained, seconds=15)
+    listed = partner.calls["/v1/items"]
+    code, said = await place.run("rotate", "acme", "--anyway", stdin=NEWER)
+    assert code == 0, said
+    assert "they move house; this was sent all the same" in said
+    assert "missing: items:read" in said
+    assert (file.read_text().strip(), place.beside) == (NEWER, [])
+    assert partner.calls["/v1/items"] == listed
+    daemon.write_partner("growing", written)
+    assert (await daemon.cli("reload", "--wait"))[0] == 0
+    partner.narrow = set()
+    await place.used(NEWER)
+    code, said = await place.run("rotate", "acme", stdin=NEW)
+    assert code == 0, said
+    await place.used(NEW)
 
     # Killed while it is tried: the old one is in force, and what is left is said and taken up.
     partner.held = {NEWER}

@@ -97,15 +97,17 @@ async def _stored(app: App, config: Config, names: list[str]) -> dict[str, dict[
     """Raises SyncdError."""
     from syncd.cli.load import is_embedded
     from syncd.credentials.desk import AUDIT_ROWS
+    from syncd.credentials.rows import SET
 
     if config.database.url is None and not is_embedded(app, config):
         return {}
     async with app.store(config) as store:
         notes = await store.credentials.list()
+        entries = await store.audit.list(names[0] if len(names) == 1 else None, limit=AUDIT_ROWS, actions=SET)
         return {
             name: {
                 "sealed": [note for note in notes if note.integration == name],
-                "set": await store.audit.list(name, limit=AUDIT_ROWS),
+                "set": [entry for entry in entries if entry.integration == name],
             }
             for name in names
         }

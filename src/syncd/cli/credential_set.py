@@ -50,7 +50,7 @@ def put(app: App, integration: str, name: str, reload_now: bool) -> Exit:
     except ConfigError:
         before = None
     _replace(path, value)
-    after = fingerprint(Secret(value.decode("utf-8", "surrogateescape")))
+    after = fingerprint(Secret(value.decode()))
     say(f"{path} replaced" + (": it is the same secret as before" if before == after else ""))
     noted(app, config, integration, "credential_set", {} if before is None else {name: before}, {name: after})
     if reload_now:
@@ -105,9 +105,19 @@ def asked(integration: str, name: str, *, verb: str = "set", file: Path | None =
     if not value.strip():
         do = f"syncd credential {verb} {integration} {name} < file"
         raise Failure("no value was given", f"{file or 'stdin'} was empty", do, exit=Exit.USAGE)
-    if len(value) > MOST_BYTES or b"\0" in value:
-        raise Failure("that is no secret", "it is larger than 64 KiB or holds a NUL byte", exit=Exit.USAGE)
+    if len(value) > MOST_BYTES or b"\0" in value or not _is_text(value):
+        raise Failure(
+            "that is no secret", "it is larger than 64 KiB, holds a NUL byte, or is no UTF-8 text", exit=Exit.USAGE
+        )
     return value
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _replace(path: Path, value: bytes) -> None:

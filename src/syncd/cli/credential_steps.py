@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,15 @@ from syncd.cli.app import App, arun
 from syncd.cli.exits import Exit
 from syncd.cli.link import Unreachable, who
 from syncd.cli.output import Failure, paint, result, say
+from syncd.server.ports import judged_as_before
 
 if TYPE_CHECKING:
     from syncd.config import Config
     from syncd.server.ports import TestReport
 
 TRY_SECONDS = 120.0
+STEP_SECONDS = 90.0
+"""It waits for a token request under way, and a partner may take most of a minute for that."""
 RELOAD_SECONDS = 180.0
 
 
@@ -55,17 +59,23 @@ async def _noted(app: App, config: Config, integration: str, action: str, said: 
 
 
 def reload(app: App) -> dict[str, Any] | None:
-    """The daemon's report; None where none runs: the next start reads the files anyway."""
+    """The daemon's report; None where none runs: the next start reads the files anyway. Raises Failure for one that says
+    nothing, or that this user may not ask."""
     try:
         return app.link().post("reload", {}, seconds=RELOAD_SECONDS)
-    except Unreachable:
+    except Unreachable as failure:
+        if failure.there:
+            raise
         return None
 
 
-def refusal(report: Mapping[str, Any], partner: str) -> str:
-    """Why a reload left this partner as it was; empty where it did not."""
-    kept = report.get("kept", {}).get(partner) or report.get("problems") or []
-    return "; ".join(kept)
+def refusal(report: Mapping[str, Any], partner: str, *, webhooks_of: str = "") -> str:
+    """Why a reload left this partner as it was; empty where it did not. `webhooks_of`: an integration, and only what its
+    deliveries are judged by is asked about, which no trouble of another kind keeps back."""
+    kept = list(report.get("kept", {}).get(partner) or ())
+    if webhooks_of:
+        kept = [line for line in kept if line.startswith(judged_as_before(webhooks_of))]
+    return "; ".join(kept or report.get("problems") or [])
 
 
 def in_force(app: App, integration: str, name: str) -> str | None:
@@ -78,24 +88,34 @@ def in_force(app: App, integration: str, name: str) -> str | None:
     return None if known is None else str(known)
 
 
+def not_taken(
+    app: App, config: Config, integration: str, name: str, after: str | None, report: Mapping[str, Any]
+) -> str:
+    """Why the daemon works with another secret after its reload; empty: it has this one, whatever else it had to say."""
+    used = in_force(app, integration, name)
+    if used is not None and used == after:
+        return ""
+    why = refusal(report, config.integrations[integration][0].name)
+    return why or (f"it works with another value of it (#{used}) all the same" if used is not None else "")
+
+
 def reloaded(app: App, config: Config, integration: str, name: str, after: str) -> Exit:
     """Reload, and say whether the new secret is what the daemon works with now."""
     report = reload(app)
     if report is None:
         say("no daemon runs here: the next start reads it")
         return Exit.OK
-    why = refusal(report, config.integrations[integration][0].name)
+    if name not in config.integrations[integration][1].credentials:
+        why = refusal(report, config.integrations[integration][0].name, webhooks_of=integration)
+    else:
+        why = not_taken(app, config, integration, name, after, report)
     if why:
         raise Failure(
             f"the daemon goes on with the secret it had of {integration}",
             why,
-            f"put another one in place: syncd credential set {integration} {name} --reload < file",
+            f"put another one in place: syncd credential set {integration} {shlex.quote(name)} --reload < file",
             exit=Exit.REFUSED if "refused" in why else Exit.FAILURES,
         )
-    used = in_force(app, integration, name)
-    if used is not None and used != after:
-        say(f"warning: the daemon works with another value of {name} (#{used}): syncd credential list {integration}")
-        return Exit.FAILURES
     result(f"{paint('✓', 'green')} {integration}: {name} #{after} is in force")
     return Exit.OK
 
@@ -117,7 +137,7 @@ async def _try_alone(app: App, config: Config, integration: str, name: str) -> T
     from syncd.credentials.desk import try_file
 
     async with alone(
-        app, config, integration, make=True, do=f"syncd credential rotate {integration} {name}"
+        app, config, integration, make=True, do=f"syncd credential rotate {integration} {shlex.quote(name)}"
     ) as account:
         return await try_file(account, config, name, app.clock)
 
@@ -125,7 +145,7 @@ async def _try_alone(app: App, config: Config, integration: str, name: str) -> T
 def step(app: App, config: Config, integration: str, what: str) -> None:
     """`adopt` or `undo` of tokens. Raises Failure, SyncdError."""
     try:
-        app.link().post(f"credentials/{what}", {"integration": integration})
+        app.link().post(f"credentials/{what}", {"integration": integration}, seconds=STEP_SECONDS)
     except Unreachable:
         arun(_step_alone(app, config, integration, what))
 

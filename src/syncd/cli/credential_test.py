@@ -64,6 +64,8 @@ def show(report: TestReport, what: str = "") -> None:
             result(piece)
         if report.scopes.get("missing"):
             result("  do: give it those at the partner, or switch off what needs them (enabled: false under resources)")
+    if report.remark:
+        result(f"  {report.remark}")
     if report.expires_at is not None:
         result(f"  ends: {clock_time(report.expires_at)}")
 

@@ -35,6 +35,9 @@ _CODES = {"credential": Exit.REFUSED}
 class Unreachable(Failure):
     """Nobody answers."""
 
+    there = False
+    """Somebody is there all the same: it took the connection and said nothing, or this user may not ask it."""
+
 
 class Link:
     def __init__(self, address: str, *, token: str | None = None, said_in: str = "") -> None:
@@ -169,7 +172,9 @@ class Link:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             do = "systemctl status syncd; or start one: syncd run"
         why = f"{why} ({self.address} is {self._said_in})" if self._said_in else why
-        return Unreachable(f"no daemon answers at {self.address}", why, do, exit=Exit.UNREACHABLE)
+        failure = Unreachable(f"no daemon answers at {self.address}", why, do, exit=Exit.UNREACHABLE)
+        failure.there = isinstance(error, TimeoutError | PermissionError)
+        return failure
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 SECONDS = 90.0
 
 
-async def tested(app: App, config: Config, name: str, *, make: bool = False) -> TestReport:
+async def tested(app: App, config: Config, name: str, *, make: bool = False, anyway: bool = False) -> TestReport:
     """What the call showed. `make`: without a daemon, in an empty database, the schema that its limits need is made first.
-    Raises SyncdError where no call could be made at all."""
+    `anyway`: in a maintenance window too. Raises SyncdError where no call could be made at all."""
     try:
-        told = app.link().post("test", {"integration": name}, seconds=SECONDS)
+        told = app.link().post("credentials/verify" if anyway else "test", {"integration": name}, seconds=SECONDS)
     except Unreachable:
         return await _alone(app, config, name, make=make)
     return report_of(told)
@@ -47,6 +47,7 @@ def report_of(told: dict[str, Any]) -> TestReport:
         refused=told.get("refused", False),
         scopes=told.get("scopes"),
         expires_at=moment_of(told.get("expires_at")),
+        remark=told.get("remark") or "",
     )
 
 

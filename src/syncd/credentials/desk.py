@@ -12,18 +12,20 @@ from syncd.client.grants import Consent
 from syncd.clock import Clock
 from syncd.config import Config
 from syncd.credentials.files import NEW, files_of
+from syncd.credentials.rows import SET
 from syncd.errors import AuthError, ConfigError, RejectedError, SyncdError
 from syncd.secrets import Ref, Secret, Vault, fingerprint
 from syncd.server.ports import TestReport
-from syncd.server.trial import failed, told, trial
+from syncd.server.trial import TRIAL_SECONDS, failed, remark, told, trial, unanswered
 from syncd.store import KeyRing, Store
 from syncd.sync import replacing
-from syncd.sync.account import Account, not_in_maintenance, running_here
+from syncd.sync.account import Account, running_here
 
 say = structlog.get_logger()
 
-AUDIT_ROWS = 200
+AUDIT_ROWS = 1_000
 """How far back it is looked who put a secret in place."""
+ASKED = "asked for a call that tries the credential"
 
 
 class Credentials:
@@ -52,11 +54,11 @@ class Credentials:
         running = {account.name: account for account in self._accounts()}
         wanted = [integration] if integration is not None else list(self._config().integrations)
         notes = await self._store().credentials.list(integration)
+        entries = await self._store().audit.list(integration, limit=AUDIT_ROWS, actions=SET)
         found = {}
         for name in wanted:
             account = running.get(name)
             rights = account.health.rights if account is not None else None
-            entries = await self._store().audit.list(name, limit=AUDIT_ROWS)
             found[name] = {
                 "in_force": _in_force(account),
                 "scopes": rights.as_dict() if rights is not None else None,
@@ -68,7 +70,7 @@ class Credentials:
                 ],
                 "set": [
                     {"at": one.at, "actor": one.actor, "action": one.action, "after": dict(one.after or {})}
-                    for one in entries if one.action.startswith("credential")
+                    for one in entries if one.integration == name
                 ],
             }  # fmt: skip
         return found
@@ -101,6 +103,15 @@ class Credentials:
         account = self._asked(integration)
         return await try_file(account, self._config(), name, self._clock)
 
+    async def verify(self, integration: str) -> TestReport:
+        """See the desk. Raises OwnershipError."""
+        account = self._asked(integration)
+        with drivers.asking(account.driver.spec.name, ASKED):
+            report = await trial(account, self._clock)
+        if report.ok:
+            account.health.probed(None, self._clock.now())
+        return report
+
     async def adopt(self, integration: str) -> None:
         """See the desk. Raises StoreError."""
         await replacing.adopt(self._asked(integration))
@@ -132,9 +143,8 @@ class Credentials:
 
 
 async def try_file(account: Account, config: Config, name: str, clock: Clock) -> TestReport:
-    """One cheap call with what lies in NAME.new. Raises ConfigError where nothing can be read there, RejectedError while
-    nothing may be sent at all."""
-    not_in_maintenance(account)
+    """One cheap call with what lies in NAME.new, in a maintenance window too. Raises ConfigError where nothing can be read
+    there."""
     ref = config.integrations[account.name][1].credentials.get(name)
     if ref is None:
         raise ConfigError(f"{account.name} has no credential {name!r}")
@@ -142,11 +152,16 @@ async def try_file(account: Account, config: Config, name: str, clock: Clock) ->
     secret = Vault(None, {}).resolve(Ref.model_validate({"file": f"{path}{NEW}"}))
     began = clock.monotonic()
     try:
-        with drivers.asking(account.driver.spec.name, "asked for a call that tries the credential"):
-            took, status, rights = await replacing.tried(account, name, secret)
+        async with clock.timeout(TRIAL_SECONDS):
+            with drivers.asking(account.driver.spec.name, ASKED):
+                took, status, rights = await replacing.tried(account, name, secret)
+    except TimeoutError:
+        return unanswered(account)
     except SyncdError as error:
         return failed(account, error, clock, began)
-    return TestReport(integration=account.name, ok=True, status=status, latency_ms=took, **told(rights))
+    return TestReport(
+        integration=account.name, ok=True, status=status, latency_ms=took, remark=remark(account), **told(rights)
+    )
 
 
 async def ended(store: Store, integration: str, action: str, names: Mapping[str, Any], *, who: str) -> None:
@@ -156,7 +171,7 @@ async def ended(store: Store, integration: str, action: str, names: Mapping[str,
     if reason:
         after["reason"] = str(reason)
     await store.audit.add(who, action, integration=integration, before=before, after=after)
-    if action != "credential_set":
+    if action in ("credential_rotated", "credential_rotation_undone"):
         await replacing.done(store, integration)
     say.info(action, integration=integration, names=sorted({*before, *after} - {"reason"}), who=who)
 
@@ -166,10 +181,9 @@ async def login(
 ) -> TestReport:
     """Exchange the code, keep what it is good for, and see that it works.
 
-    Raises RejectedError where this partner has no such flow or nothing may be sent at all, AuthError where it takes the code
-    for nothing, and what a call may raise.
+    In a maintenance window too: the code does not keep until its end. Raises RejectedError where this partner has no such
+    flow, AuthError where it takes the code for nothing, and what a call may raise.
     """
-    not_in_maintenance(account)
     auth = account.driver.auth(account.options)
     if auth.login is None:
         raise RejectedError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,21 +33,24 @@ class Left(Enum):
     BACK = "back"
     """The old one is in the file again; whoever runs may have the new one still."""
 
-    def told(self, integration: str, name: str, *, webhook: bool = False) -> str:
-        """What that means, and what to run."""
-        command = f"syncd credential rotate {integration} {name}"
+    def told(self, integration: str, name: str, *, webhook: bool = False) -> tuple[str, str]:
+        """What that means, and what to run; empty where there is nothing to say."""
+        command = f"syncd credential rotate {integration} {shlex.quote(name)}"
         if webhook and self is Left.REPLACED:
-            return f"the one before it is valid too; once the partner signs with the new one alone: {command} --finish"
+            return (
+                "the one before it is valid too",
+                f"once the partner signs with the new one alone: {command} --finish",
+            )
         match self:
             case Left.NOTHING:
-                return ""
+                return "", ""
             case Left.DRAFT:
                 what = "a rotation was cut short before its new secret was in force; the old one is in use"
             case Left.REPLACED:
                 what = "a rotation was cut short: the new secret is in its file and not verified"
             case Left.BACK:
                 what = "a rotation was cut short while it was undone: the old secret is in its file again"
-        return f"{what}. On with it: {command} --resume; back: {command} --undo"
+        return what, f"on with it: {command} --resume; back: {command} --undo"
 
 
 def left_of(ref: Ref, vault: Vault) -> Left:
@@ -63,7 +67,9 @@ def previous_of(ref: Ref, vault: Vault) -> Ref | None:
     """The reference to the secret that was in the file before, while it lies beside it."""
     if ref.file is None or left_of(ref, vault) is not Left.REPLACED:
         return None
-    return Ref.model_validate({"file": f"{ref.file}{PREVIOUS}"})
+    return Ref.model_validate(
+        {"file": str(Files(vault.path(ref)).previous)}
+    )  # not beside a symbolic link, but its target
 
 
 class Files:

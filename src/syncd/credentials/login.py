@@ -85,9 +85,10 @@ class Asked:
         A code alone comes without a state: who pastes it says that it is theirs.
         """
         text = text.strip()
-        if "?" in text or "=" in text:
-            query = urlsplit(text).query or text.partition("?")[2] or text
-            return self.code_in({name: values[0] for name, values in parse_qs(query).items()})
+        query = urlsplit(text).query or text.partition("?")[2] or text
+        brought = {name: values[0] for name, values in parse_qs(query).items()}
+        if "?" in text or brought.keys() & {"code", "state", "error"}:
+            return self.code_in(brought)
         if not text or len(text) > _LONGEST or not text.isascii() or " " in text:
             raise AskedWrongError(
                 "that is neither an address nor a code", hint="paste the whole address of the last page"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -61,7 +62,7 @@ def _old(row: Row, others: int, after: float) -> Reminder:
         f"{_besides(others, 'is old too', 'are old too')}",
         since=row.set_at,
         cause=f"nobody has replaced it for longer than {lasting(after)}",
-        action=f"get a new one from the partner, then: syncd credential rotate {row.integration} {row.name} < new.txt",
+        action=_replacing(row),
     )
     return Reminder(row.integration, row.partner, State.DEGRADED if pressing else State.HEALTHY, told)
 
@@ -70,19 +71,28 @@ def _ending(row: Row, others: int, now: datetime) -> Reminder:
     assert row.expires_at is not None
     left = (row.expires_at - now).total_seconds()
     when = f"ends in {lasting(left)}" if left > 0 else f"ended {lasting(-left)} ago"
-    action = (
-        f"syncd credential login {row.integration}"
-        if row.source == "database"
-        else f"get a new one from the partner, then: syncd credential rotate {row.integration} {row.name} < new.txt"
-    )
     told = Explanation(
         "credential-expires",
         f"its {row.name} {when}, at {clock_time(row.expires_at)}{_besides(others, 'ends soon', 'end soon')}",
         cause="nothing renews it by itself",
-        action=action,
+        action=_replacing(row),
     )
     return Reminder(row.integration, row.partner, State.DEGRADED, told)
 
 
 def _besides(others: int, one: str, many: str) -> str:
     return "" if not others else f"; {others} more {one if others == 1 else many}"
+
+
+def _replacing(row: Row) -> str:
+    """What to run, as it is where this one is kept."""
+    new = "get a new one from the partner"
+    match row.source:
+        case "database":
+            return f"syncd credential login {row.integration}"
+        case "file":
+            return f"{new}, then: syncd credential rotate {row.integration} {shlex.quote(row.name)} < new.txt"
+        case "literal":
+            return f"{new}, write it into the file of {row.partner}, then: syncd reload --wait"
+        case _:
+            return f"{new}, put it where {row.kept} comes from, then: systemctl restart syncd"

@@ -20,14 +20,27 @@ from syncd.kit.coerce import epoch_moment
 from syncd.secrets import Ref, Secret, Vault, fingerprint
 from syncd.store.audit import AuditEntry
 from syncd.store.credentials import CredentialNote
+from syncd.sync.pending import TRIAL
+from syncd.sync.replacing import FORMER
 
 LEAST_LENGTH: Final = 20
 """Of a secret whose last four characters are shown: of a shorter one they would be too much of it."""
-SET: Final = ("credential_set", "credential_rotated", "credential_logged_in", "credential_rotation_undone")
+SET: Final = (
+    "credential_set",
+    "credential_rotated",
+    "credential_logged_in",
+    "credential_rotation_undone",
+    "secret_of_webhook_added",
+    "secret_of_webhook_undone",
+)
 """Actions of the audit log that put a secret in place; `after` has its short hash by its name."""
 WEBHOOK: Final = "webhook"
+RENEWED: Final = ("oauth2_client", "oauth2_refresh")
+"""Kinds of tokens; a rotation that is not over keeps some more beside them, by the same word and another."""
 STATES: Final = {
     "rotated": "handed over by the partner: in force instead of the file's as long as the file has the one it replaced",
+    **{f"{kind}{FORMER}": "of a rotation that is not over: what it may go back to" for kind in RENEWED},
+    **{f"{kind}{TRIAL}": "of a rotation that is not over: given to the new secret" for kind in RENEWED},
     "rotation": "announced by the partner: being tried, or refused and not in force (syncd status says which)",
     WEBHOOK: "given by the partner when its webhooks were registered",
 }
@@ -93,7 +106,7 @@ def sealed(config: Config, notes: Iterable[CredentialNote], now: datetime) -> li
     for note in notes:
         partner = config.integrations[note.integration][0]
         over = note.expires_at is not None and note.expires_at <= now
-        renews = note.kind in ("oauth2_client", "oauth2_refresh")
+        renews = note.kind.startswith(RENEWED)
         rows.append(
             Row(
                 integration=note.integration,
@@ -102,7 +115,9 @@ def sealed(config: Config, notes: Iterable[CredentialNote], now: datetime) -> li
                 use=WEBHOOK if note.kind == WEBHOOK else "token",
                 source="database",
                 kept=f"database (version {note.version}, key {note.key_id})",
-                state="expired, renewed at the next call" if over and renews else STATES.get(note.kind, "sealed"),
+                state="expired, renewed at the next call"
+                if over and note.kind in RENEWED
+                else STATES.get(note.kind, "sealed"),
                 set_at=note.stored_at,
                 age_seconds=(now - note.stored_at).total_seconds(),
                 age_by="stored then",
@@ -140,7 +155,7 @@ def _row(
     found |= told_age(ref, vault, name, found["hash"], entries, now)
     left = left_of(ref, vault)
     if left is not Left.NOTHING:
-        found["left"] = left.told(integration, name, webhook=use == WEBHOOK)
+        found["left"] = "; ".join(left.told(integration, name, webhook=use == WEBHOOK))
     return Row(**found)
 
 

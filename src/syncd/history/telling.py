@@ -28,7 +28,7 @@ def kind_of(entry: AuditEntry) -> str:
     if entry.action == "daemon_started":
         was = (entry.before or {}).get("version")
         return "deploy" if was != (entry.after or {}).get("version") else "other"
-    if entry.action.startswith(("credential", "key_")) and entry.action != "credential_tested":
+    if entry.action.startswith(("credential", "key_", "secret_of_webhook")) and entry.action != "credential_tested":
         return "rotation"
     return _KINDS.get(entry.action, "other")
 
@@ -229,6 +229,11 @@ _TOLD: Mapping[str, Callable[[AuditEntry, Values, Values], str]] = {
     "backfill_asked": _range("backfill"),
     "backfill_stopped": _range("backfill stopped"),
     "credential_rotated": _secrets("credentials rotated"),
+    "credential_set": _secrets("credential set"),
+    "credential_rotation_undone": _secrets("rotation undone"),
+    "secret_of_webhook_added": _secrets("webhook's secret added"),
+    "secret_of_webhook_undone": _secrets("webhook's secret put back"),
+    "secret_of_webhook_ended": _secrets("webhook's secret before is valid no longer, ended"),
     "credential_rotation_refused": _secrets("announced credentials refused"),
     "credential_rotation_rolled_back": _secrets("announced credentials rolled back"),
     "log_level_set": _level,

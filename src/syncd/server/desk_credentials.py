@@ -37,6 +37,11 @@ class CredentialsDesk(Protocol):
         """One cheap call with the secret that lies in NAME.new. Never raises for an answer."""
         ...
 
+    async def verify(self, integration: str) -> TestReport:
+        """One cheap call with what is in force, in a maintenance window too: a rotation cannot wait. Never raises for an
+        answer."""
+        ...
+
     async def adopt(self, integration: str) -> None:
         """The tokens of the trial are in force; those before are kept."""
         ...
@@ -56,7 +61,16 @@ class CredentialsDesk(Protocol):
         ...
 
 
-ACTIONS = frozenset({"credential_set", "credential_rotated", "credential_rotation_undone", "webhook_secret_rotated"})
+ACTIONS = frozenset(
+    {
+        "credential_set",
+        "credential_rotated",
+        "credential_rotation_undone",
+        "secret_of_webhook_added",
+        "secret_of_webhook_undone",
+        "secret_of_webhook_ended",
+    }
+)
 
 
 def routes(desk: CredentialsDesk) -> list[web.RouteDef]:
@@ -65,6 +79,7 @@ def routes(desk: CredentialsDesk) -> list[web.RouteDef]:
         web.get(f"{PREFIX}/credentials", guarded(api.view)),
         web.get(f"{PREFIX}/keys", guarded(api.keys)),
         web.post(f"{PREFIX}/credentials/try", guarded(api.try_file)),
+        web.post(f"{PREFIX}/credentials/verify", guarded(api.verify)),
         web.post(f"{PREFIX}/credentials/adopt", guarded(api.adopt)),
         web.post(f"{PREFIX}/credentials/undo", guarded(api.undo)),
         web.post(f"{PREFIX}/credentials/ended", guarded(api.ended)),
@@ -89,6 +104,10 @@ class _Api:
         said = await said_by(request)
         integration, name = self._asked(said), _named(said)
         return answer({"schema": "syncd.test/1", **fields_of(await self._desk.try_file(integration, name))})
+
+    async def verify(self, request: web.Request) -> web.Response:
+        integration = self._asked(await said_by(request))
+        return answer({"schema": "syncd.test/1", **fields_of(await self._desk.verify(integration))})
 
     async def adopt(self, request: web.Request) -> web.Response:
         integration = self._asked(await said_by(request))

@@ -90,6 +90,11 @@ class Progress:
     """Of a failed run."""
 
 
+def judged_as_before(integration: str) -> str:
+    """How a line of `ReloadReport.kept` begins that is about nothing but what deliveries are verified with."""
+    return f"webhooks of {integration} are judged as before: "
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadReport:
     """What a reload did. `kept` maps a partner with a broken new file to its problems: it runs on with the old one."""
@@ -141,6 +146,8 @@ class TestReport:
     asked). None where nothing was asked, since the call itself got no answer."""
     expires_at: datetime | None = None
     """When the credential itself ends, where the partner says so."""
+    remark: str = ""
+    """What else is to be known of it, such as that it was made in a maintenance window."""
 
 
 class Status(Protocol):
