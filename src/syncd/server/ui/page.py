@@ -192,7 +192,14 @@ class Page:
 
     async def _form(self, visit: Visit, wrong: str = "", status: int = 200) -> web.StreamResponse:
         guest = self.sessions.guest(visit.request)
-        said = {"live": False, "mark": self.sessions.guest_mark(guest), "wrong": wrong, "to": back(visit.asked("to"))}
+        to = back(visit.said("to") or visit.asked("to"))
+        said = {
+            "live": False,
+            "mark": self.sessions.guest_mark(guest),
+            "wrong": wrong,
+            "to": to,
+            "named": visit.said("name"),
+        }
         response = await self._shown(visit, ("login", said), status=status)
         response.set_cookie(GUEST, guest, path=LOGIN, httponly=True, samesite="Strict")
         return response
