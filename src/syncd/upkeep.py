@@ -217,9 +217,8 @@ class Upkeep:
 
     def _soon(self, account: Account) -> float:
         """One answer that is slow, or fails, proves nothing: others do, and so they do that it is over."""
-        if account.health.slow is not None:
-            return PROBE_LOOK_SECONDS * 2
-        unsure = account.name in self._unanswered or (account.health.latency_ms or 0.0) > SLOW_SECONDS * 1000
+        slow = account.health.slow is not None or (account.health.latency_ms or 0.0) > SLOW_SECONDS * 1000
+        unsure = slow or account.name in self._unanswered
         return PROBE_LOOK_SECONDS if unsure else CHEAP_SECONDS
 
     async def _probe_one(self, account: Account) -> None:

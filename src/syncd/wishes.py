@@ -17,7 +17,7 @@ from syncd.store import PAUSE, NewTask, Store
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account, not_in_maintenance, running_here
 from syncd.sync.rotating import refusal_over
-from syncd.sync.troubles import explain_error
+from syncd.sync.troubles import explain_test
 
 
 class Wishes:
@@ -80,7 +80,7 @@ class Wishes:
                 integration=integration,
                 ok=False,
                 status=getattr(error, "status", None),
-                explanation=explain_error(integration, "", error, self._clock.now()),
+                explanation=explain_test(integration, error, self._clock.now()),
                 refused=isinstance(error, AuthError),
                 **told(await rights_beside(account, error)),
             )

@@ -598,5 +598,5 @@ async def test_a_401_without_another_credential_is_for_a_person(clock: FakeClock
     error = await failure(session_of(partner, clock).call(GET))
     assert isinstance(error, AuthError)
     assert error.permanent
-    assert "syncd credential set acme/one" in error.hint
+    assert error.hint == "syncd credential test acme/one"
     assert len(partner.requests) == 1

@@ -96,7 +96,9 @@ async def test_a_database_that_is_away_is_down_and_not_slow_and_back_at_once(clo
     database = Watched(clock)
     database.why = "the database at /run/pg/.s.PGSQL.5432, database syncd cannot be reached: refused"
     assert database.watch.down() is None
-    await clock.advance(4)
+    await clock.advance(8)
+    assert database.watch.down() is None, "a server that is started anew is no news"
+    await clock.advance(3)
     found = database.watch.down()
     assert found is not None and found.told.code == "database-down"
     assert "/run/pg" in found.told.cause and "/run/pg" not in found.told.reason, "the reason is told to everybody"

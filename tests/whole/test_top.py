@@ -25,7 +25,7 @@ async def test_top_shows_everything_obeys_keys_and_leaves_the_terminal_as_it_was
         words = ["-m", "syncd", "top", "--config", str(daemon.config)]
 
         async with Terminal([*words, "--control"], daemon.env) as terminal:
-            shown = await terminal.until("AUTH REQUIRED", "✓ healthy", "wrong/things: GET", "syncd credential set wrong")
+            shown = await terminal.until("AUTH REQUIRED", "✓ healthy", "wrong: GET", "syncd credential test wrong")
             assert shown.index("wrong  ") < shown.rindex("acme  "), "the worst first"
 
             terminal.press("r")

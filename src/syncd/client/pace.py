@@ -30,19 +30,22 @@ class Answered(NamedTuple):
 class Pace:
     """Of one integration's calls. Only what was answered counts: what was not is the breaker's business."""
 
-    __slots__ = ("_spans", "authenticated_at", "last_at")
+    __slots__ = ("_spans", "authenticated_at", "last_at", "quick")
 
     def __init__(self) -> None:
         self._spans: deque[list[float]] = deque(maxlen=SPANS)
         """Number of the span, answers, slow ones, very slow ones, their seconds."""
         self.last_at: float | None = None
         """When the latest answer came, by the monotonic clock."""
+        self.quick = 0
+        """Answers in a row, up to the latest, that were not slow."""
         self.authenticated_at: datetime | None = None
         """When the partner last answered a call that bore our credential, and did not refuse it."""
 
     def note(self, at: float, seconds: float) -> None:
         """A complete answer came at this moment, after so many seconds."""
         self.last_at = at
+        self.quick = 0 if seconds > SLOW_SECONDS else self.quick + 1
         number = at // SPAN_SECONDS
         if not self._spans or self._spans[-1][0] != number:
             self._spans.append([number, 0, 0, 0, 0.0])

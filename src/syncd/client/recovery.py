@@ -124,7 +124,7 @@ class Recovery:
             except SyncdError as trouble:
                 return trouble
         error.permanent = True
-        error.hint = error.hint or f"give it a valid credential: syncd credential set {self._integration} NAME < file"
+        error.hint = error.hint or f"syncd credential test {self._integration}"
         return error
 
     def redirected(self, trip: Trip, response: Response) -> SyncdError:

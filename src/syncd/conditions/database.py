@@ -13,7 +13,7 @@ from syncd.explain import State
 from syncd.store import Store
 from syncd.store.vitals import DISK_FULL, NO_SPACE
 
-DOWN_SECONDS: Final = 3.0
+DOWN_SECONDS: Final = 10.0
 """So long nothing can be stored before it is said: a server that restarts at once is no news."""
 SLOW_SECONDS: Final = 10.0
 """It is slow, or is not, for so long before it is said."""

@@ -14,6 +14,7 @@ QUIET_SECONDS: Final = 180.0
 """Looked at where less than two answers came just now: a quiet partner is probed every half a minute."""
 FRESH_SECONDS: Final = 20.0
 """Looked at for whether it is over."""
+FEW: Final = 4
 LEAST: Final = 2
 """Answers of which most have to be slow before anything is said: one may have met a hiccup."""
 LONG_SECONDS: Final = 600.0
@@ -75,6 +76,8 @@ class Slowness:
 
 
 def _is_fast(pace: Pace, at: float) -> bool:
-    """As the newest answers tell."""
+    """As the newest answers tell: most of them, or where they come seldom, two in a row."""
     fresh = pace.within(FRESH_SECONDS, at)
-    return fresh.total >= LEAST and fresh.slow * 4 < fresh.total
+    if fresh.total <= FEW:
+        return pace.quick >= LEAST
+    return fresh.slow * 4 < fresh.total
