@@ -100,7 +100,7 @@ SEVERITIES: Final[Mapping[str, Severity]] = MappingProxyType(
     | dict.fromkeys(
         (
             "breaker-held", "chaos-on", "disabled", "ids-changed", "limit-learned", "limit-slowed", "maintenance",
-            "not-owner", "paused", "ramping", "unattested",
+            "not-owner", "paused", "ramping", "starting", "unattested",
         ),
         Severity.NOTE,
     )

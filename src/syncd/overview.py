@@ -112,8 +112,8 @@ class Overview:
                 self._counted[name] = one.state
                 for state in State:
                     metrics.HEALTH.labels(name, str(state)).set(1.0 if state is one.state else 0.0)
-        for partner, reason in self._broken().items():
-            for name in self._config().partners[partner].integrations:
+        for name, (partner, _) in self._config().integrations.items():
+            if (reason := self._broken().get(partner.name)) is not None and partner.is_enabled(name):
                 services[name] = ServiceHealth(State.DOWN, None, standing.not_started(reason))
         own = [one.told for one in self.conditions.daemon if one.severity is not Severity.NOTE]
         return HealthReport(services, self._clock.now(), self._stuck(), own)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from syncd.config import Config
-from syncd.explain import Explanation, State
+from syncd.explain import NOTHING_TO_DO, Explanation, State
 from syncd.model import Outcome
 from syncd.store import Run
 from syncd.supervisor import Supervisor
@@ -215,7 +215,7 @@ def idle(config: Config, broken: Mapping[str, str], running: Sequence[str]) -> l
         if name in running:
             continue
         enabled = partner.is_enabled(name)
-        state, told = not_running(enabled, broken.get(partner.name, "it has not been started"))
+        state, told = not_running(enabled, broken.get(partner.name, ""))
         found.append(
             {
                 "name": name,
@@ -235,11 +235,20 @@ def idle(config: Config, broken: Mapping[str, str], running: Sequence[str]) -> l
 
 
 def not_running(enabled: bool, reason: str) -> tuple[State, Explanation]:
-    """Of an integration that is configured and does not run; `reason`: why not, where it is switched on."""
-    if enabled:
+    """Of an integration that is configured and does not run; `reason`: why it could not be started, where that is so."""
+    if not enabled:
+        return State.PAUSED, Explanation(
+            "disabled",
+            "switched off in its file or by the environment",
+            action="enabled: true, then syncd reload --wait",
+        )
+    if reason:
         return State.DOWN, not_started(reason)
-    return State.PAUSED, Explanation(
-        "disabled", "switched off in its file or by the environment", action="enabled: true, then syncd reload --wait"
+    return State.WAITING, Explanation(
+        "starting",
+        "it is about to start",
+        cause="the daemon starts, which needs its database, or a reload puts new settings in force",
+        action=NOTHING_TO_DO,
     )
 
 

@@ -71,15 +71,18 @@ class Supervisor:
         built = self._builder.build(partner) if partner is not None and wanted else None
         async with self._swapping:
             old = self.running.pop(name, None)
-            if old is not None:
-                await self._stop(old, drain_seconds)
-            self.broken.pop(name, None)
-            if built is None:
-                return
-            if self._draining:
-                await built.aclose()
-                return
-            await self._launch(name, built)
+            try:
+                if old is not None:
+                    await self._stop(old, drain_seconds)
+                self.broken.pop(name, None)
+                if built is not None and self._draining:
+                    await built.aclose()
+                elif built is not None:
+                    await self._launch(name, built)
+            except Exception as error:
+                # Neither of the two runs: that is said, and the next reload tries again.
+                self.broken[name] = f"{type(error).__name__}: {error}"
+                raise
 
     def secrets(self) -> dict[Ref, str]:
         """Short hashes of the secrets in force: what a refused or unreadable new one leaves as it was."""
