@@ -164,7 +164,7 @@ async def test_a_reload_that_failed_names_the_first_problem_until_one_succeeds(c
     began = clock.now()
     own.reloaded(report(kept={"guesty": ["partners/guesty.yaml:7:3: unknown key", "and another"]}))
     await clock.advance(60)
-    own.reloaded(report(kept={"guesty": ["partners/guesty.yaml:9:3: another mistake"]}))
+    own.reloaded(report(kept={"guesty": ["partners/guesty.yaml:9:3: another mistake\n  9 | evry: 1m\n    | ^"]}))
     [found] = own.conditions()
     told = found.told
     assert (told.code, told.since, told.action) == ("reload-failed", began, "syncd check")

@@ -69,7 +69,7 @@ class Own:
         problems = [*report.problems, *(text for texts in report.kept.values() for text in texts)]
         told = own_troubles.reload_failed(
             sorted(report.kept) if not report.problems else [],
-            problems[0] if problems else "the log has why",
+            problems[0].splitlines()[0] if problems else "the log has why",  # without the lines of the file below it
             len(problems) - 1,
             report.check,
             now if before is None or before.told.since is None else before.told.since,

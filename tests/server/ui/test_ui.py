@@ -194,6 +194,19 @@ async def test_the_first_page_puts_the_worst_first_with_what_to_do():
     assert "drains in 1m 57s" in text
 
 
+async def test_a_trouble_of_the_daemon_says_for_how_long_it_lasts():
+    engine = Engine()
+    told = {"code": "reload-failed", "reason": "it was not taken over", "since": NOON - timedelta(minutes=4), "cause": None,
+            "action": "syncd check", "runbook": "syncd runbook reload-failed"}  # fmt: skip
+    own = {"subject": "daemon", "integration": "", "state": "degraded", "severity": "ticket", **told}
+    engine.seen = overview(conditions=[own])
+    async with visiting(engine) as (client, url):
+        _, text = await read(client, f"{url}/ui")
+    assert "The daemon, shop need you." in text
+    assert re.search(r">for \d+[dhms][\d dhms]*</span>", text), "a span, not the moment"
+    assert "likely: None" not in text
+
+
 async def test_whatever_others_sent_is_text():
     async with visiting(Engine()) as (client, url):
         for path in ("", "/letters", "/letters/7", "/letters/7?show=1", "/changes", "/runbooks/auth-failed"):

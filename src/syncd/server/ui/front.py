@@ -116,7 +116,7 @@ class Front:
             rows.row(item, (measured.get(item["name"]) or {}).get("calls") or (), now, marks.of(item["name"]))
             for item in overview["integrations"]
         ]
-        conditions = [rows.trouble(each, now) | dict(each) for each in overview.get("conditions") or ()]
+        conditions = [dict(each) | rows.trouble(each, now) for each in overview.get("conditions") or ()]
         said = {
             "now": now,
             "overview": overview,
@@ -194,9 +194,9 @@ def oldest(overview: Mapping[str, Any]) -> str:
 def needs(
     found: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[str, Any]], overview: Mapping[str, Any]
 ) -> list[str]:
-    """Who needs a person: names, and "the daemon"."""
+    """Who needs a person: names, and "The daemon" before them, since a sentence begins so."""
     daemon = any(each["subject"] == "daemon" and each.get("severity") in {"page", "ticket"} for each in conditions)
-    own = ["the daemon"] if daemon or overview.get("stuck") or overview.get("unread") else []
+    own = ["The daemon"] if daemon or overview.get("stuck") or overview.get("unread") else []
     return own + [
         each["name"]
         for each in found
