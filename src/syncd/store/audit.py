@@ -14,6 +14,11 @@ from syncd.store.database import Database
 
 _INSERT = "INSERT INTO syncd.audit_log (integration, at, actor, action, before, after) VALUES ($1, $2, $3, $4, $5, $6)"
 _COLUMNS = "integration, id, at, actor, action, before, after"
+_EACH = (
+    "unnest(${asked}::text[]) AS asked(it) CROSS JOIN LATERAL (SELECT * FROM syncd.audit_log "
+    "WHERE {key} = asked.it AND {where} ORDER BY id DESC LIMIT $1) AS found"
+)
+"""The latest rows of each of some integrations, or actions, by its index: as one condition it may mean a look at all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +64,23 @@ class Audit:
         daemon_too: bool = False,
     ) -> list[AuditEntry]:
         """Latest first: of one integration (`daemon_too`: and of the daemon as a whole), or of everything."""
+        terms, values = ["true"], [limit]
+        source = "syncd.audit_log"
+        if since is not None:
+            values.append(since)
+            terms.append(f"at >= ${len(values)}")
+        if actions is not None:
+            values.append(list(actions))
+            terms.append(f"action = ANY (${len(values)})")
+        where = " AND ".join(terms)
+        if integration is not None:
+            values.append([integration, ""] if daemon_too else [integration])
+            source = _EACH.format(asked=len(values), key="integration", where=where)
+        elif actions is not None:
+            values.append(list(actions))
+            source = _EACH.format(asked=len(values), key="action", where=where)
         found = await self._database.fetch(
-            f"SELECT {_COLUMNS} FROM syncd.audit_log "
-            "WHERE ($1::text IS NULL OR integration = $1 OR ($5 AND integration = '')) "
-            "AND ($2::timestamptz IS NULL OR at >= $2) AND ($3::text[] IS NULL OR action = ANY ($3)) "
-            "ORDER BY id DESC LIMIT $4",
-            integration,
-            since,
-            list(actions) if actions is not None else None,
-            limit,
-            daemon_too,
+            f"SELECT {_COLUMNS} FROM {source} WHERE {where} ORDER BY at DESC, id DESC LIMIT $1", *values
         )
         return [AuditEntry(**dict(each)) for each in found]
 
