@@ -64,8 +64,8 @@ class Audit:
         daemon_too: bool = False,
     ) -> list[AuditEntry]:
         """Latest first: of one integration (`daemon_too`: and of the daemon as a whole), or of everything."""
-        terms, values = ["true"], [limit]
-        source = "syncd.audit_log"
+        terms, source = ["true"], "syncd.audit_log"
+        values: list[Any] = [limit]
         if since is not None:
             values.append(since)
             terms.append(f"at >= ${len(values)}")
