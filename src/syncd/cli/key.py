@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from syncd.cli import key_lost
 from syncd.cli.app import App, arun, common
 from syncd.cli.exits import Exit
+from syncd.cli.link import who
 from syncd.cli.output import Failure, paint, plural, result, result_json, say, table
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ def key() -> None:
 @key.command()
 @click.option("--check", is_flag=True, help="Only say how many rows are sealed with which key, and what is left to do.")
 @click.option("--forget-old", is_flag=True, help="Take keys out of the file that no row is sealed with any more.")
+@click.option(
+    "--forget-lost", is_flag=True, help="Remove what is sealed with a key that is lost, so that new ones can be got."
+)
 @click.option("--everywhere", is_flag=True, help="All other instances have this file's keys as well: go on.")
 @click.option(
     "--file",
@@ -36,7 +41,7 @@ def key() -> None:
     help="The file of keys, where systemd hands it over (the one that LoadCredential= names).",
 )
 @common(json=True, database=True)
-def rotate(app: App, check: bool, forget_old: bool, everywhere: bool, file: Path | None) -> Exit:
+def rotate(app: App, check: bool, forget_old: bool, forget_lost: bool, everywhere: bool, file: Path | None) -> Exit:
     """Make a new sealing key, and seal everything with it.
 
     Four steps, each of which may be cut short, and is gone on with by the same command: a new key is known and does not seal;
@@ -44,6 +49,8 @@ def rotate(app: App, check: bool, forget_old: bool, everywhere: bool, file: Path
     """
     from syncd.credentials import keyfile
 
+    if check + forget_old + forget_lost > 1:
+        raise click.UsageError("one of --check, --forget-old and --forget-lost")
     config = app.config()
     path, where = _place(app, config, file)
     try:
@@ -58,7 +65,9 @@ def rotate(app: App, check: bool, forget_old: bool, everywhere: bool, file: Path
             )
         kept = keyfile.KeyFile(path)
         with kept.alone():
-            return _forget(app, config, kept) if forget_old else _rotate(app, config, kept, everywhere)
+            if forget_lost:
+                return key_lost.forget_lost(app, config, kept, _running(app))
+            return _forget(app, config, kept, everywhere) if forget_old else _rotate(app, config, kept, everywhere)
     except OSError as error:
         told = error.strerror or str(error)
         raise Failure(f"{path} cannot be used", told, f"as its owner: ls -l {path}", exit=Exit.FAILURES) from error
@@ -135,7 +144,8 @@ def _pending(keys: Keys | None) -> bool:
 def _due(keys: Keys | None, left: int, rows: dict[str, int], unknown: list[str]) -> str:
     if unknown:
         count = plural(sum(rows[one] for one in unknown), "row")
-        return f"{count} cannot be opened: put {', '.join(unknown)} back into the file"
+        back = f"put {', '.join(unknown)} back into the file"
+        return f"{count} cannot be opened: {back}; lost for good: syncd key rotate --forget-lost"
     if _pending(keys):
         return "a rotation is under way: syncd key rotate goes on with it"
     if left:
@@ -173,6 +183,7 @@ def _rotate(app: App, config: Config, kept: KeyFile, everywhere: bool) -> Exit:
         return Exit.TRY_LATER
     new = keys.next
     kept.write(keys.promoted())
+    arun(_noted(app, config, "key_turned", keys.ids[:1], [new]))
     say(f"{kept.path}: {new} seals from now on")
     _taken_over(app)
     return _sealed(app, config, kept)
@@ -187,12 +198,16 @@ def _everybody_has(app: App, config: Config, new: str, everywhere: bool) -> bool
             "on each machine: put this file in place, then systemctl restart syncd; then here: syncd key rotate, as before"
         )
         return False
+    return everywhere or _alone(app, config, running, "syncd key rotate --everywhere")
+
+
+def _alone(app: App, config: Config, running: dict[str, Any] | None, then: str) -> bool:
+    """Does nobody else work with this database? Else that is said, and what to run `then`."""
     others = arun(_others(app, config, running))
-    if others and not everywhere:
+    if others:
         say(f"other instances work with this database: {', '.join(others)}")
-        say("give each of them this file, and reload or restart it; then: syncd key rotate --everywhere")
-        return False
-    return True
+        say(f"give each of them this file, and reload or restart it; then: {then}")
+    return not others
 
 
 def _taken_over(app: App) -> dict[str, Any] | None:
@@ -210,6 +225,11 @@ def _running(app: App) -> dict[str, Any] | None:
         return app.link().get("keys")
     except Unreachable:
         return None
+
+
+async def _noted(app: App, config: Config, action: str, before: list[str], after: list[str]) -> None:
+    async with app.store(config) as store:
+        await store.audit.add(who(), action, before={"keys": before}, after={"keys": after} if after else None)
 
 
 async def _others(app: App, config: Config, running: dict[str, Any] | None) -> list[str]:
@@ -249,7 +269,7 @@ async def _reseal(app: App, config: Config, keys: Keys) -> tuple[int, dict[str, 
         return moved, rows
 
 
-def _forget(app: App, config: Config, kept: KeyFile) -> Exit:
+def _forget(app: App, config: Config, kept: KeyFile, everywhere: bool) -> Exit:
     keys, rows = kept.read(), arun(_rows(app, config))
     if keys.next:
         raise Failure("a rotation is under way", f"{keys.next} does not seal yet", "syncd key rotate")
@@ -268,7 +288,10 @@ def _forget(app: App, config: Config, kept: KeyFile) -> Exit:
             f"the running daemon still seals with {running['current']}",
             "systemctl restart syncd; then: syncd key rotate",
         )
+    if not everywhere and not _alone(app, config, running, "syncd key rotate --forget-old --everywhere"):
+        return Exit.TRY_LATER  # one that has not read it since would seal with the old key what nobody else opens
     kept.write(keys.without(old))
+    arun(_noted(app, config, "key_forgotten", old, []))
     _taken_over(app)
     result(f"{paint('✓', 'green')} {', '.join(old)} taken out of {kept.path}; {keys.ids[0]} seals and opens everything")
     return Exit.OK

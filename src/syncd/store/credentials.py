@@ -188,6 +188,16 @@ class Credentials:
         found = await self._database.fetch("SELECT key_id, count(*) FROM syncd.credentials GROUP BY 1 ORDER BY 1")
         return {each[0]: each[1] for each in found}
 
+    async def lost(self) -> Sequence[CredentialNote]:
+        """Those that no key there is opens."""
+        found = []
+        for note in await self.list():
+            try:
+                await self.get(note.integration, note.kind)
+            except SealError:
+                found.append(note)
+        return found
+
     async def reseal(self, *, batch: int = 100) -> int:
         """Move every credential to the ring's current key; returns how many moved. Versions stay.
 

@@ -22,6 +22,7 @@ from syncd.errors import StoreError
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
 _FORMAT = b"syncd1"
+_LOST = "put the key back (syncd key rotate --check); where it is lost: syncd key rotate --forget-lost"
 HOW_TO_MAKE_A_KEY = "this makes a key: (printf k1:; head -c 32 /dev/urandom | base64) > FILE; chmod 600 FILE"
 
 
@@ -103,7 +104,7 @@ class KeyRing:
         if key is None:
             raise SealError(
                 f"the credential {kind} of {integration} is sealed with key {key_id}, which is not in the key ring",
-                hint="put that key back, or store the credential again",
+                hint=_LOST,
             )
         nonce, sealed = ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:]
         try:
@@ -111,7 +112,7 @@ class KeyRing:
         except (InvalidTag, ValueError):
             raise SealError(
                 f"the credential {kind} of {integration} does not open: it was changed, or belongs to another row",
-                hint=f"syncd credential set {integration} NAME < file",
+                hint=_LOST,
             ) from None
         return {str(name): str(each) for name, each in opened.items()}
 

@@ -18,7 +18,7 @@ from syncd.errors import (
 )
 from syncd.explain import NOTHING_TO_DO, Explanation
 from syncd.kit import Resource
-from syncd.store import KILLED, Sweep
+from syncd.store import KILLED, SealError, Sweep
 from syncd.sync import outage
 
 
@@ -76,6 +76,14 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
                 since,
                 cause="the partner or the way to it is down",
                 action=hint or f"{NOTHING_TO_DO}, it is tried again by itself; now: syncd sync {where}",
+            )
+        case SealError():
+            return Explanation(
+                "auth-failed",
+                text,
+                since,
+                cause="the key it was sealed with is not among those there are, or the row was changed",
+                action=hint,
             )
         case StoreError():
             return Explanation(
