@@ -212,7 +212,8 @@ class Vault:
             value = self._env.get(ref.env)
             if value is None:
                 raise SecretError(
-                    f"environment variable {ref.env} is not set", hint=f"set {ref.env} for the syncd process"
+                    f"environment variable {ref.env} is not set",
+                    hint=f"set {ref.env} where syncd is started; one that runs sees it after a restart",
                 )
             return Secret(_sound(value, f"environment variable {ref.env}"))
         if ref.credential is not None:

@@ -210,6 +210,17 @@ def test_live_asks_each_partner_once_through_the_daemon(
     assert said in alone.stdout
 
 
+def test_one_that_the_daemon_has_not_read_yet_is_told_from_a_refused_one(
+    run, start, directory: Path, database: str, monkeypatch
+):
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", database)
+    plant_key(directory)
+    start().status.known = {"other": ["customers"]}
+    done = run("check", "--live", "--config", directory)
+    assert done.exit_code == 78
+    assert "✗ shop: the daemon that runs does not know it\n  do: syncd reload --wait" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("key", "code", "said"),
     [(KEY, 0, "✓ shop: authenticated in"), ("plain-api-key-wrong", 77, "✗ shop: GET /me: answered 401")],

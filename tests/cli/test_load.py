@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,3 +53,17 @@ def test_a_database_of_the_file_comes_before_one_that_is_kept(directory: Path, k
     assert not is_embedded(app, app.config())
     app.embedded = True
     assert is_embedded(app, app.config())
+
+
+def test_one_that_runs_is_meant_where_the_variable_of_the_file_is_not_set(
+    directory: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App(config=str(directory), state_dir=str(kept))
+    monkeypatch.delenv("SYNCD_TEST_CLI_DATABASE", raising=False)
+    assert not is_embedded(app, app.config()), "it was tried once, and does not run"
+    data = kept / "postgres" / "data"
+    with subprocess.Popen(["/bin/sh", "-c", "read line", "postgres", str(data)], stdin=subprocess.PIPE) as server:
+        (data / "postmaster.pid").write_text(f"{server.pid}\n")
+        assert is_embedded(app, app.config())
+        monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", "postgresql://elsewhere/syncd")
+        assert not is_embedded(app, app.config())

@@ -81,9 +81,10 @@ async def gathered(
 
 
 def _references(app: App, config: Config) -> Iterator[tuple[str, Ref]]:
+    from syncd.cli.load import is_embedded
     from syncd.cli.probes import references
 
-    yield from references(config, embedded=app.embedded)
+    yield from references(config, embedded=is_embedded(app, config))
     if config.secrets.key is not None:
         yield "secrets.key", config.secrets.key
 

@@ -70,12 +70,16 @@ def vault_of(config: Config) -> Vault:
 
 
 def is_embedded(app: App, config: Config) -> bool:
-    """Is the database syncd's own? It was asked for; or none is configured, and `syncd run --embedded` has left one."""
-    if app.embedded or config.database.url is not None:
-        return app.embedded
+    """Is the database syncd's own? It was asked for; or none is configured, and `syncd run --embedded` has left one; or the
+    configured variable is not set, and that one runs right now (one that was only tried long ago is not meant)."""
+    if app.embedded:
+        return True
     from syncd.store import embedded
 
-    return embedded.is_kept(app.state_directory(config))
+    url = config.database.url
+    if url is None:
+        return embedded.is_kept(app.state_directory(config))
+    return url.env is not None and url.env not in os.environ and embedded.is_running(app.state_directory(config))
 
 
 @contextmanager

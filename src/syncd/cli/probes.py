@@ -162,6 +162,11 @@ async def _partners(app: App, config: Config) -> AsyncIterator[Finding]:
         except (SyncdError, Unreachable) as error:
             yield Finding(name, False, str(error), getattr(error, "hint", ""), exit_of(error))
             continue
+        except Failure as error:  # what the daemon does not know keeps nobody from looking at the others
+            if error.exit_code != Exit.USAGE:
+                raise
+            yield Finding(name, False, "the daemon that runs does not know it", "syncd reload --wait", Exit.CONFIG)
+            continue
         took = "" if report.latency_ms is None else f" in {report.latency_ms:.0f} ms"
         if report.ok:
             yield Finding(name, True, f"authenticated{took}")

@@ -136,6 +136,11 @@ def is_kept(state_directory: Path) -> bool:
     return os.path.exists(state_directory / "postgres" / "data" / "PG_VERSION")  # noqa: PTH110 - no error for a closed door
 
 
+def is_running(state_directory: Path) -> bool:
+    """Does the embedded server of this directory run right now, whoever started it? False where we may not look."""
+    return _postmaster(state_directory.resolve() / "postgres" / "data") is not None
+
+
 def start(state_directory: Path, *, settings: Mapping[str, str] = DURABLE) -> EmbeddedServer:
     """Start the server of this state directory, or join the one that runs there. Creates all it needs.
 
@@ -165,7 +170,8 @@ def _join(home: Path) -> EmbeddedServer:
         fcntl.flock(starting, fcntl.LOCK_SH)
     if _postmaster(data) is None:
         raise StoreError(
-            f"another process holds {home}, but no server runs there", hint="wait a moment, or end the other process"
+            f"another process holds {home}, but no server runs there",
+            hint="wait a moment; where it lasts, its server has died: restart that process",
         )
     return EmbeddedServer(home, _socket_directory(home), None)
 
