@@ -15,7 +15,7 @@ import structlog.testing
 from syncd.contract.judging import Drift, Findings
 from syncd.contracts import FIRST_SECONDS, Contracts
 from syncd.errors import ConfigError, RejectedError, StoreError, TransientError
-from syncd.explain import State
+from syncd.explain import Explanation, State
 from syncd.sync.health import Health
 from syncd.testing.clock import FakeClock
 
@@ -207,6 +207,6 @@ async def test_who_asks_hears_why_nothing_could_be_asked(clock: FakeClock) -> No
     with pytest.raises(RejectedError, match="404") as caught:
         await contracts.contract("shop")
     assert caught.value.hint == "syncd status shop"
-    account.health.paused = object()  # type: ignore[assignment]
+    account.health.paused = Explanation("paused", "paused by ann")
     with pytest.raises(RejectedError, match="paused"):
         await contracts.contract("shop")

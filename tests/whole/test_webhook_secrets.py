@@ -166,7 +166,7 @@ async def test_a_secret_that_cannot_be_read_after_a_start_is_said_everywhere_unt
         async def behind_the_outage() -> bool:
             code, out, _ = await daemon.cli("status", "shop")
             assert code == 0 and "answered 503" in out, out
-            return "webhooks: deliveries" in out  # once its partner was found not to answer
+            return "also: deliveries" in out  # once its partner was found not to answer
 
         await daemon.until(behind_the_outage, seconds=40, every=0.5)
         code, out, _ = await daemon.cli("status", "one", "--exit-code")

@@ -40,7 +40,7 @@ def run(app: App) -> Exit:
         say(f"  admin      {config.server.admin}    try: syncd status")
         say(f"  database   {'embedded, in ' + str(app.state_directory(config)) if app.embedded else 'as configured'}")
     # A watchdog ends what stands still with ABRT: the log then says where it stood, as after a crash in compiled code.
-    faulthandler.enable()
+    faulthandler.enable(sys.__stderr__ or sys.stderr)
     options = Options(config=directory, embedded=app.embedded, state_directory=app.state_dir)
     return Exit(arun(serve(options), fast=True))
 
