@@ -75,7 +75,7 @@ class CredentialWatch:
                 sealed = kept.sealed(config, notes, now)
         vault = Vault(config.secrets.directory, self._environ)
         found = await to_thread.run_sync(kept.configured, config, names, vault, audit, now)
-        self._rows = [self._ended(row) for row in found] + [row for row in sealed if not row.renews]
+        self._rows = [self._known(row) for row in found] + [row for row in sealed if not row.renews]
         self._tell()
 
     def conditions(self) -> Iterator[Condition]:
@@ -86,12 +86,17 @@ class CredentialWatch:
         for one in reminders(rows, config.remind_after, now):
             yield Condition(one.state, one.told, one.integration, one.partner, self._company(one.integration))
 
-    def _ended(self, row: Row) -> Row:
-        """With the end that its partner told when it was last tested, where the integration has one credential."""
+    def _known(self, row: Row) -> Row:
+        """With the end that its partner told when it was tested, where the integration has one credential. Without an age
+        where that asks nobody for anything."""
         account = next((one for one in self._accounts() if one.name == row.integration), None)
-        rights = account.health.rights if account is not None else None
-        single = account is not None and account.keys is not None and list(account.keys.configured) == [row.name]
-        if row.expires_at is not None or rights is None or rights.expires_at is None or not single:
+        if account is None or account.keys is None or row.name not in account.keys.configured:
+            return row
+        keys, rights = account.keys, account.health.rights
+        handed = keys(row.name) != keys.configured[row.name]  # by the partner, which will do so again
+        if handed or row.name in account.driver.auth(account.options).ageless:
+            row = replace(row, set_at=None, age_seconds=None, age_by="nobody replaces it for its age")
+        if row.expires_at is not None or rights is None or list(keys.configured) != [row.name]:
             return row
         return replace(row, expires_at=rights.expires_at)
 

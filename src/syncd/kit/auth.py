@@ -138,6 +138,16 @@ class Auth(Model):
         return (self.credentials.get("refresh_token", "refresh_token"),) if self.kind == "oauth2_refresh" else ()
 
     @property
+    def ageless(self) -> tuple[str, ...]:
+        """Names under `credentials:` of what nobody replaces because it is old: it only says who calls, or the partner itself
+        replaces it."""
+        usual = {"oauth2_client": "client_id", "oauth2_refresh": "client_id", "basic": "username"}.get(self.kind)
+        alone = (
+            self.kind == "basic" and self.credentials.get("password", "password") in self.optional
+        )  # it is the key then
+        return (*((self.credentials.get(usual, usual),) if usual and not alone else ()), *self.replaced)
+
+    @property
     def required(self) -> tuple[str, ...]:
         """Names an integration must have under `credentials:`."""
         return tuple(name for name, must in self.names.items() if must)
