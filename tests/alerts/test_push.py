@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -312,3 +314,26 @@ async def test_the_signature_is_that_of_standard_webhooks(receiving: Receiving):
     await scene.pass_by(SETTLE_SECONDS)
     headers, body = receiving.got[0]
     Webhook(SECRET).verify(body, {key.lower(): value for key, value in headers.items()})
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [("a plain secret, no base64", b"a plain secret, no base64"), (SECRET, b"synthetic alerts secret")],
+)
+async def test_no_message_is_signed_with_a_key_that_everybody_has(receiving: Receiving, secret: str, key: bytes):
+    scene = Scene(receiving)
+    vault = Vault(None, {"URL": receiving.url, "SECRET": secret})
+    scene.receiver = lambda: Receiver.of(scene.config, vault)
+    scene.now = [condition("auth-failed")]
+    await scene.pusher.look()
+    await scene.pass_by(SETTLE_SECONDS)
+    [(headers, body)] = receiving.got
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    wanted = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+    assert headers["webhook-signature"] == f"v1,{wanted}"
+
+
+def test_a_secret_that_is_none_is_refused(receiving: Receiving):
+    config = AlertsConfig.model_validate({"url": {"env": "URL"}, "secret": {"env": "SECRET"}})
+    with pytest.raises(ConfigError, match="no base64 after whsec_"):
+        Receiver.of(config, Vault(None, {"URL": receiving.url, "SECRET": "whsec_!not base64!"}))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from syncd import own_troubles
 from syncd.conditions import process
 from syncd.conditions.database import DatabaseWatch
 from syncd.conditions.hold import Hold
@@ -264,3 +267,37 @@ async def test_a_directory_that_is_not_there_is_no_trouble(clock: FakeClock, tmp
     watch = DiskWatch(lambda: {"media": tmp_path / "none"}, clock)
     await watch.look()
     assert watch.trouble() is None
+
+
+async def test_a_share_that_hangs_hides_no_other_disk_and_holds_one_thread(
+    clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    hanging, asked = threading.Event(), []
+
+    def space(path: Path) -> tuple[int, int]:
+        asked.append(path.name)
+        if path.name == "share":
+            hanging.wait(20)
+        return 10, 1_000
+
+    monkeypatch.setattr(process, "_space", space)
+    watch = DiskWatch(lambda: {"media": tmp_path / "share", "state directory": tmp_path / "state"}, clock)
+    try:
+        for _ in range(3):
+            looking = asyncio.ensure_future(watch.look())
+            while not looking.done():
+                await asyncio.sleep(0.01)
+                await clock.advance(1)
+        found = watch.trouble()
+        assert found is not None and "state directory" in found.told.reason
+        assert asked.count("share") == 1
+    finally:
+        hanging.set()
+
+
+async def test_another_trouble_of_the_same_part_has_its_own_words(clock: FakeClock):
+    own, full = Own(clock), "media"
+    own.ask(lambda: Trouble(State.DEGRADED, own_troubles.disk_full(full, f"/srv/{full}", 1, 1_000)))
+    assert "disk of the media" in next(one.told.reason for one in own.conditions())
+    full = "state"
+    assert "disk of the state" in next(one.told.reason for one in own.conditions()), "the other one has room again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -42,7 +43,7 @@ class Receiver:
             raise ConfigError(
                 "the address under `alerts` is no http(s) URL", hint="mend the file that alerts.url names"
             )
-        return cls(url, vault.resolve(config.secret) if config.secret is not None else None, config.format)
+        return cls(url, _signing(vault.resolve(config.secret)) if config.secret is not None else None, config.format)
 
     async def post(self, body: bytes, identifier: str, at: datetime, clock: Clock) -> None:
         """Raises UndeliveredError."""
@@ -63,3 +64,15 @@ class Receiver:
             raise UndeliveredError(f"the receiver of alerts did not answer within {POST_SECONDS:.0f} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise UndeliveredError(f"the receiver of alerts cannot be reached: {type(error).__name__}") from None
+
+
+def _signing(secret: Secret) -> Secret:
+    """The same as Standard Webhooks writes it. No base64 is a plain text, whose bytes are the key. Raises ConfigError."""
+    text = secret.reveal().strip()
+    if signatures.standard_keys([text]):
+        return secret
+    if not text or text.startswith("whsec_"):
+        raise ConfigError(
+            "the secret under `alerts` has no base64 after whsec_", hint="mend the file that alerts.secret names"
+        )
+    return Secret("whsec_" + base64.b64encode(text.encode()).decode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -19,6 +20,9 @@ log = structlog.get_logger()
 
 REWORD_SECONDS: Final = 300.0
 """Figures in a reason change with every look. What lasts keeps its words for so long, for whoever compares them."""
+
+
+_FIGURES: Final = re.compile(r"\d+")
 
 
 class Trouble(NamedTuple):
@@ -98,6 +102,12 @@ class Own:
             if found is None:
                 continue
             at, before = worded.get(number, (now, found))
-            fresh = before.state is not found.state or now - at >= REWORD_SECONDS
+            fresh = _kind(before) != _kind(found) or now - at >= REWORD_SECONDS
             self._worded[number] = at, before = (now, found) if fresh else (at, before)
             yield Condition(before.state, before.told)
+
+
+def _kind(trouble: Trouble) -> tuple[object, ...]:
+    """What has to be told anew where it is another: all but figures."""
+    told = trouble.told
+    return trouble.state, told.code, told.action, _FIGURES.sub("", told.cause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ FREE_SHARE, FREE_BYTES = 0.02, 2**30
 WELL: Final = 1.5
 """Times as much has to be free before it is well again."""
 LOOK_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 5.0
+"""A disk that does not say so soon how full it is, is asked again once it has."""
 
 
 class LoopWatch:
@@ -79,6 +82,10 @@ class DiskWatch:
         self._directories = directories
         self._clock = clock
         self._full: dict[str, tuple[Path, int, int]] = {}
+        self._asked: set[Path] = set()
+        """Those that have not answered yet."""
+        self._spaces: dict[Path, tuple[int, int] | None] = {}
+        """What each told last."""
 
     async def run(self) -> None:
         while True:
@@ -88,10 +95,26 @@ class DiskWatch:
     async def look(self) -> None:
         full: dict[str, tuple[Path, int, int]] = {}
         for what, path in self._directories().items():
-            found = await to_thread.run_sync(_space, path, abandon_on_cancel=True)
+            if path not in self._asked:  # each question that hangs holds a thread: one is enough
+                await self._ask(path)
+            found = self._spaces.get(path)
             if found is not None and found[0] < least(found[1]) * (WELL if what in self._full else 1.0):
                 full[what] = (path, *found)
         self._full = full
+
+    async def _ask(self, path: Path) -> None:
+        """Not for long, so that one share that hangs hides no other disk. What it told last is believed meanwhile."""
+        self._asked.add(path)
+
+        def ask() -> None:
+            try:
+                self._spaces[path] = _space(path)
+            finally:
+                self._asked.discard(path)
+
+        with suppress(TimeoutError):
+            async with self._clock.timeout(ANSWER_SECONDS):
+                await to_thread.run_sync(ask, abandon_on_cancel=True)
 
     def trouble(self) -> Trouble | None:
         for what, (path, free, size) in self._full.items():
