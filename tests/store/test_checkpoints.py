@@ -7,6 +7,7 @@ import pytest
 from syncd.errors import OwnershipError
 from syncd.model import Mode, Outcome
 from syncd.store import Stand
+from syncd.sync.health import Health
 
 from .parts import Desk, at, row
 
@@ -108,6 +109,20 @@ async def test_only_complete_and_good_runs_count_as_passes(desk: Desk):
         await desk.finish(outcome, complete=complete)
         assert (await stand(desk)).checkpoint.passes == passes
     assert (await stand(desk)).passed_at is not None
+
+
+async def test_the_last_run_that_ended_well_is_told_beside_the_last_complete_pass(desk: Desk):
+    ended = []
+    for outcome, complete in ((Outcome.DONE, True), (Outcome.DONE, False), (Outcome.FAILED, False)):
+        await desk.begin()
+        await desk.finish(outcome, complete=complete)
+        ended.append((await desk.store.runs.list("acme"))[0].ended_at)
+    [told] = await desk.store.checkpoints.list("acme")
+    assert told.passed_at is not None and told.good_at == ended[1]
+    assert told.passed_at < ended[1]
+    health = Health("acme")
+    health.recall("things", told)
+    assert health.of("things").last_success_at == ended[1], "a restart makes no copy older than it is"
 
 
 async def test_nobody_begins_or_ends_what_is_not_theirs(desk: Desk):

@@ -116,6 +116,7 @@ class Checkpoints:
                 ),
                 updated_at=at,
                 passed_at=at if self.passed else None,
+                good_at=None,
                 held=None,
             )
             for resource, at in self.began.items()

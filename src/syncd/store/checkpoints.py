@@ -34,6 +34,8 @@ class Stand:
     held: Mapping[str, Any] | None
     """Deletions that wait for a person: missed, live, limit, reason, since, examples."""
     updated_at: datetime
+    good_at: datetime | None = None
+    """When the last run that ended well ended, complete or not; known from `list` alone."""
 
 
 class Checkpoints:
@@ -57,7 +59,10 @@ class Checkpoints:
     async def list(self, integration: str | None = None) -> list[Stand]:
         """All of an integration, or of everything."""
         found = await self._database.fetch(
-            "SELECT * FROM syncd.checkpoints WHERE $1::text IS NULL OR integration = $1 ORDER BY integration, resource",
+            "SELECT c.*, good.ended_at AS good_at FROM syncd.checkpoints c LEFT JOIN LATERAL ("
+            "SELECT ended_at FROM syncd.runs WHERE integration = c.integration AND resource = c.resource "
+            "AND outcome = 'done' ORDER BY id DESC LIMIT 1) good ON true "
+            "WHERE $1::text IS NULL OR c.integration = $1 ORDER BY c.integration, c.resource",
             integration,
         )
         return [_stand(each) for each in found]
@@ -271,4 +276,5 @@ def _stand(row: asyncpg.Record) -> Stand:
         row["passed_at"],
         row["held"],
         row["updated_at"],
+        row.get("good_at"),
     )

@@ -267,8 +267,7 @@ class Health:
     def recall(self, resource: str, stand: Stand) -> None:
         """After a time in which others called for it: what the rows say of that."""
         known = self.of(resource)
-        if stand.passed_at is not None:
-            known.last_success_at = stand.passed_at
+        known.last_success_at = max(filter(None, (stand.good_at, stand.passed_at)), default=known.last_success_at)
         if stand.held is not None:
             missed, live = int(stand.held["missed"]), int(stand.held["live"])
             since = datetime.fromisoformat(str(stand.held["since"]))
