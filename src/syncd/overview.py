@@ -29,6 +29,8 @@ from syncd.store import Store
 from syncd.supervisor import Supervisor
 from syncd.sync.account import Account
 
+AFTER_SECONDS = 60.0
+"""The database is well again; what it made fail is tried again within so long."""
 LOST_SECONDS = 15.0
 """A lease that was ours so lately is likely to be ours again."""
 STORE_SECONDS = 5.0
@@ -83,6 +85,7 @@ class Overview:
         self._started_at = clock.now()
         self.conditions = Conditions(lambda: self._looked(self._judged()), clock, authenticated=self._authenticated)
         self.own = Own(clock)
+        self._database_ill_at = -math.inf
         self._held_at: dict[str, float] = {}
         """When each integration's scope was seen to be ours the last time."""
         self._counted: dict[str, State] = {}
@@ -228,7 +231,11 @@ class Overview:
         judged = [one for one in judged if one.account.name not in coming]
         own = list(self.own.conditions())
         found = [*own, *of_integrations(judged, now, self.company), *self.reminders(), *idle]
-        if any(one.told.code in OF_DATABASE for one in own):  # what comes of it is not said again of everybody
+        if any(one.told.code in OF_DATABASE for one in own):
+            self._database_ill_at = self._clock.monotonic()
+        if (
+            self._clock.monotonic() - self._database_ill_at < AFTER_SECONDS
+        ):  # what comes of it is not said again of everybody
             found = [one for one in found if not one.integration or one.told.code != "database-down"]
         return found, coming
 

@@ -86,8 +86,13 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
                 action=hint,
             )
         case StoreError():
+            # /health quotes the reason to everybody: what names hosts and users is the cause.
             return Explanation(
-                "database-down", text, since, cause="PostgreSQL refused or is away", action=hint or "syncd check --env"
+                "database-down",
+                "the database refused, or is away",
+                since,
+                cause=text,
+                action=hint or "syncd check --env",
             )
         case _:
             return Explanation(
