@@ -245,5 +245,9 @@ async def test_without_scripts_pages_refresh_themselves_and_buttons_work(opened:
     assert page.url.endswith("?q=acme"), "it leads back to where the button stood"
     after = await stage.rows.connection.fetchval("SELECT count(*) FROM syncd.audit_log WHERE action = 'sync_asked'")
     assert after == before + 1
+    await expect(row(page, "acme").locator(".spark")).to_be_visible(timeout=30_000)  # of itself: it is loaded anew
     await row(page, "acme").get_by_role("button", name="Test").click()
     await expect(page.locator(".flash").first).to_contain_text("the credential works")
+    await page.goto(f"{stage.url}/integrations/acme")
+    await expect(page.locator(".spark.tall")).to_be_visible()
+    await expect(page.locator("#plots")).to_be_hidden()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from syncd.server.ui import front, rows, shown
 from syncd.server.ui.deliveries import as_curl
+from syncd.server.ui.paper import Paper
 from syncd.server.ui.records import refusal, source
+from syncd.testing.clock import FakeClock
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -54,8 +57,25 @@ def test_a_little_line_is_marked_where_something_was_changed():
     assert shown.strokes(times, [times[0] - 1, times[10] + 1]) == ""
     assert shown.strokes(times[:1], times[:1]) == ""
     changes = [{"at": NOW + timedelta(seconds=50), "integration": "acme"}, {"at": NOW, "integration": ""}]
-    marks = front.Marks({"times": times, "changes": changes})
-    assert (marks.of("acme"), marks.of("shop")) == ("M0,0V20M48,0V20", "M0,0V20"), "a reload is everybody's"
+    lines = front.Lines({"times": times, "changes": changes, "integrations": {"acme": {"calls": [0.0, 2.0]}}})
+    assert lines.of("acme") == {"spark": "M0,19L96,1", "marks": "M0,0V20M48,0V20"}
+    assert lines.of("shop") == {"spark": "", "marks": "M0,0V20"}, "a reload is everybody's"
+
+
+def test_calls_are_asked_for_only_when_something_was_measured_since():
+    asked, times = [], [1.0, 2.0]
+
+    def view(window: str, *, series: tuple[str, ...]) -> dict[str, Any]:
+        asked.append(series)
+        return {"times": [*times], "changes": [], "integrations": {"acme": {"calls": [0.0, 2.0]} if series else {}}}
+
+    sources: Any = SimpleNamespace(figures=SimpleNamespace(view=view))
+    made = front.Front(sources, Paper(), FakeClock())
+    for _ in range(2):
+        made.lines(made.figures())
+        assert made.lines(made.figures()).of("acme")["spark"]
+        times.append(times[-1] + 10)
+    assert asked == [(), ("calls",), (), (), ("calls",), ()]
 
 
 def test_a_queue_without_a_bound_is_not_full_with_a_few():
@@ -95,7 +115,7 @@ def test_the_worst_breaker_is_shown(groups: dict[str, Any], state: str, short: s
 
 
 def test_the_table_is_filtered_by_words_and_state():
-    one = rows.row({"name": "acme", "partner": "guesty", "company": "Acme Inc", "state": "down"}, (), NOW)
+    one = rows.row({"name": "acme", "partner": "guesty", "company": "Acme Inc", "state": "down"}, NOW)
     assert all(
         rows.fits(one, words, state) for words, state in [("", ""), ("GUESTY", "troubled"), ("acme inc", "down")]
     )

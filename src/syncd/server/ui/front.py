@@ -60,6 +60,7 @@ class Front:
         self._made = float("-inf")
         self._boards: deque[Board] = deque(maxlen=KEPT)
         self._asked: dict[str, tuple[float, Any]] = {}
+        self._lines: Lines | None = None
 
     async def board(self) -> Board:
         """The latest; a new one where that is older than a second."""
@@ -87,7 +88,19 @@ class Front:
             asking.start_soon(self._slow, "deliveries", lambda: sources.deliveries.latest(None, ALL, limit=LATEST))
             asking.start_soon(self._slow, "changes", lambda: sources.changes.list(limit=LATEST))
         letters, deliveries, changes = (self._asked[name][1] for name in ("letters", "deliveries", "changes"))
-        return self.render(overview, sources.figures.view("1h", series=("calls",)), letters, deliveries, changes)
+        return self.render(overview, self.figures(), letters, deliveries, changes)
+
+    def figures(self) -> dict[str, Any]:
+        """Of the last hour: the calls of each integration only where its line has to be drawn anew."""
+        found = self._sources.figures.view("1h", series=())
+        if self._lines is not None and self._lines.drawn_from == _sample(found):
+            return found
+        return self._sources.figures.view("1h", series=("calls",))
+
+    def lines(self, figures: Mapping[str, Any]) -> Lines:
+        if self._lines is None or self._lines.drawn_from != _sample(figures):
+            self._lines = Lines(figures)
+        return self._lines
 
     async def _slow(self, name: str, ask: Callable[[], Awaitable[Any]]) -> None:
         """Ask the database, now and then; None is kept while it cannot be asked."""
@@ -111,11 +124,9 @@ class Front:
     ) -> Board:
         """Everything at once, without a question to anybody."""
         now = self._clock.now()
-        measured, marks = figures["integrations"], Marks(figures)
-        found = [
-            rows.row(item, (measured.get(item["name"]) or {}).get("calls") or (), now, marks.of(item["name"]))
-            for item in overview["integrations"]
-        ]
+        measured = figures["integrations"]
+        lines = self.lines(figures)
+        found = [rows.row(item, now, lines.of(item["name"])) for item in overview["integrations"]]
         conditions = [dict(each) | rows.trouble(each, now) for each in overview.get("conditions") or ()]
         said = {
             "now": now,
@@ -142,19 +153,34 @@ class Front:
         return Board(number, state, title(found, overview), parts, found, now, overview)
 
 
-class Marks:
-    """Where the little lines are marked: changes of one integration on its own, those of the whole daemon on all."""
+class Lines:
+    """The little lines of one sample of the figures, each drawn when it is first asked for.
+
+    Changes of one integration are marked on its own, those of the whole daemon on all.
+    """
 
     def __init__(self, figures: Mapping[str, Any]) -> None:
-        self._times: Sequence[float] = figures["times"]
-        self._own: dict[str, list[float]] = {}
+        self.drawn_from = _sample(figures)
+        self._figures = figures
+        self._drawn: dict[str, dict[str, str]] = {}
+        self._changed: dict[str, list[float]] = {}
         for change in figures["changes"]:
-            self._own.setdefault(change["integration"], []).append(change["at"].timestamp())
-        self._all = shown.strokes(self._times, self._own.get("", ()))
+            self._changed.setdefault(change["integration"], []).append(change["at"].timestamp())
 
-    def of(self, name: str) -> str:
-        own = self._own.get(name)
-        return self._all if own is None else shown.strokes(self._times, [*own, *self._own.get("", ())])
+    def of(self, name: str) -> dict[str, str]:
+        found = self._drawn.get(name)
+        if found is None:
+            calls = (self._figures["integrations"].get(name) or {}).get("calls") or ()
+            moments = [*self._changed.get(name, ()), *self._changed.get("", ())]
+            marks = shown.strokes(self._figures["times"], moments)
+            found = self._drawn[name] = {"spark": shown.spark(calls), "marks": marks}
+        return found
+
+
+def _sample(figures: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What is another one once something was measured or changed."""
+    changes = figures["changes"]
+    return figures["times"][-1:], len(changes), changes[-1]["at"] if changes else None
 
 
 def counts(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

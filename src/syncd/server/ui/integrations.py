@@ -12,7 +12,7 @@ from syncd.server.answers import answer
 from syncd.server.desks import RefusedError, target_of
 from syncd.server.ui import rows
 from syncd.server.ui.actions import PAUSES, USUAL_PAUSE
-from syncd.server.ui.front import Front
+from syncd.server.ui.front import Board, Front
 from syncd.server.ui.sources import Sources
 from syncd.server.ui.visit import Shown, Visit, Way
 from syncd.store.received import ALL
@@ -58,7 +58,7 @@ class Integrations:
             "title": f"{name} · syncd",
             "icon": board.state,
             "item": item,
-            "row": rows.row(item, (), visit.now),
+            "row": rows.row(item, visit.now, self._line(board, name)),
             "resources": [resource(each, visit) for each in item.get("resources") or ()],
             "hour": item.get("hour") or UNMEASURED,
             "scope": scope,
@@ -82,6 +82,13 @@ class Integrations:
         return answer(self._sources.figures.view(self._window(visit), self._name(visit)))
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _line(board: Board, name: str) -> Mapping[str, str]:
+        """The little line of the first page, for who has no scripts."""
+        return next(
+            ({key: row[key] for key in rows.NO_LINE} for row in board.rows if row["name"] == name), rows.NO_LINE
+        )
 
     def _name(self, visit: Visit) -> str:
         return target_of(self._sources.status.names(), {"integration": visit.request.match_info["name"]})[0]

@@ -50,7 +50,15 @@ def _load() -> Environment:
 
     from syncd.server.ui import shown
 
-    environment = Environment(
+    class Plain(Environment):
+        """What is put into templates are plain mappings, mostly: their keys come first, without an exception for each."""
+
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            if type(obj) is dict and attribute in obj:
+                return obj[attribute]
+            return super().getattr(obj, attribute)
+
+    environment = Plain(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         auto_reload=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +10,11 @@ from syncd.explain import NOTHING_TO_DO
 from syncd.server.ui import shown
 from syncd.wording import ago, clock_time, lasting, moment_of
 
+NO_LINE: Mapping[str, str] = {"spark": "", "marks": ""}
 
-def row(item: Mapping[str, Any], calls: Sequence[float | None], now: datetime, marks: str = "") -> dict[str, Any]:
-    """One integration. `calls`: a second, within the last hour; `marks`: strokes where something was changed meanwhile."""
+
+def row(item: Mapping[str, Any], now: datetime, line: Mapping[str, str] = NO_LINE) -> dict[str, Any]:
+    """One integration. `line`: its calls of the last hour, drawn, and strokes where something was changed meanwhile."""
     why = item.get("explanation") or {}
     state = item.get("state", "down")
     limits = item.get("limits") or {}
@@ -39,8 +41,7 @@ def row(item: Mapping[str, Any], calls: Sequence[float | None], now: datetime, m
         "p99": shown.milliseconds(hour.get("p99_ms")),
         "success": shown.percent(hour.get("success"), 1),
         "calls": hour.get("calls") or 0,
-        "spark": shown.spark(calls),
-        "marks": marks,
+        **line,
         "last": ago(max(good), now) if good else "",
         "next": in_(min(coming), now) if coming else "",
         "words": f"{name} {item.get('partner', '')} {company}".lower(),
