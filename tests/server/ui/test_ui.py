@@ -290,6 +290,21 @@ async def test_a_pause_needs_a_reason_and_names_who_asked():
         assert engine.noted == [("ann (page)", "credential_tested", "acme")]
 
 
+async def test_a_tab_left_open_overnight_can_still_be_used():
+    engine = Engine()
+    async with visiting(engine) as (client, url):
+        mark = await marked(client, url)  # the tab
+        await send(client, f"{url}/ui/do/name", {"csrf": mark, "name": "ann"})  # in another one
+        assert (await send(client, f"{url}/ui/do/sync", {"csrf": mark, "integration": "acme"}))[0] == 303
+    clock = FakeClock()
+    sessions = Sessions(Secret(TOKEN), clock)
+    session = sessions.begin("ann")
+    await clock.advance(7 * 3600)
+    assert sessions.is_old(session)
+    later = sessions.renewed(session, session.name)
+    assert (sessions.mark(later), later.name, sessions.is_old(later)) == (sessions.mark(session), "ann", False)
+
+
 async def test_a_replay_states_its_price_and_a_discard_needs_a_reason():
     engine = Engine()
     async with visiting(engine) as (client, url):

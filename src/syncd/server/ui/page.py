@@ -149,7 +149,7 @@ class Page:
         if known is None:
             self.sessions.keep(response, visit.session, visit.request)
         elif self.sessions.is_old(known):
-            self.sessions.keep(response, self.sessions.begin(known.name), visit.request)
+            self.sessions.keep(response, self.sessions.renewed(known, known.name), visit.request)
 
     # -- pages -----------------------------------------------------------------------------------------------------
 
@@ -221,7 +221,7 @@ class Page:
         return response
 
     async def _rename(self, visit: Visit) -> web.StreamResponse:
-        session = self.sessions.begin(visit.said("name"))
+        session = self.sessions.renewed(visit.session, visit.said("name"))
         response = leads(back(visit.said("to")), f"the audit log calls you {session.who}")
         self.sessions.keep(response, session, visit.request)
         return response

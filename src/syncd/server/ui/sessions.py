@@ -63,8 +63,12 @@ class Sessions:
         return self._token is not None
 
     def begin(self, name: str = "") -> Session:
+        return self.renewed(Session(0, secrets.token_urlsafe(18)), name)
+
+    def renewed(self, session: Session, name: str) -> Session:
+        """The same for as long again: forms of it that lie open in other tabs go on to fit."""
         expires = int((self._clock.now() + LASTS).timestamp())
-        return Session(expires, secrets.token_urlsafe(18), tidy_name(name))
+        return Session(expires, session.nonce, tidy_name(name))
 
     def of(self, request: web.Request) -> Session | None:
         """What its cookie says; None where there is none of ours, or no longer."""
