@@ -14,30 +14,13 @@ from typing import Any
 import click
 import pytest
 
+from tests.documented import COMMAND, DOCUMENTS, FENCE, ROOT, SOURCE, SPAN, blocks
 from tests.test_floors import FLOORS
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "src" / "syncd"
-DOCUMENTS = sorted(
-    [
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").rglob("*.md"),
-        *(SOURCE / "drivers").glob("*/README.md"),
-        SOURCE / "runbooks.md",
-    ],
-    key=lambda path: path.as_posix(),
-)
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 EVERY = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
 
-FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
-SPAN = re.compile(r"`([^`\n]+)`")
-COMMAND = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ +)*(syncd [a-z].*)$")
 MAKE = re.compile(r"\bmake(?: [A-Z]+=\S+)* ([a-z]+)")
-
-
-def blocks(text: str, *kinds: str) -> Iterator[str]:
-    return (match["body"] for match in FENCE.finditer(text) if match["kind"] in kinds)
 
 
 def said_commands(text: str) -> Iterator[list[str]]:

@@ -272,6 +272,8 @@ def test_what_a_replay_came_to_is_said_with_what_was_dropped_and_what_could_not_
         {**ROW, "state": "canary", "waiting": 10, "why_waiting": "booking is paused: syncd resume booking"}
     )
     assert waits.endswith("10 behind it; waits: booking is paused: syncd resume booking")
+    alone = progress({**ROW, "state": "canary", "canary": None, "waiting": 1})
+    assert alone.endswith("the canary waits, 0 behind it")
     stepped = {
         **ROW,
         "state": "following",

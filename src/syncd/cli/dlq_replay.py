@@ -198,8 +198,10 @@ def progress(row: Row) -> str:
     if row.get("put_off") and row.get("put_off_for") != row.get("why_waiting"):
         why = f", {row['put_off']:,} stepped over for now: {row['put_off_for']}{why}"
     if row["state"] == "canary":
-        what = f"canary {row['canary']} is ahead" if row.get("canary") else "the canary waits"
-        return f"{where}: {what}, {row['waiting']:,} behind it{why}"
+        ahead = row.get("canary")
+        what = f"canary {ahead} is ahead" if ahead else "the canary waits"
+        behind = row["waiting"] if ahead else max(row["waiting"] - 1, 0)  # as long as it waits it is one of them
+        return f"{where}: {what}, {behind:,} behind it{why}"
     failed = f", {row['failed']:,} failed" if row["failed"] else ""
     return f"{where}: {row['done']:,} of {row['total']:,} done, {row['in_flight']:,} under way{failed}{why}"
 
