@@ -233,11 +233,9 @@ class Overview:
         found = [*own, *of_integrations(judged, now, self.company), *self.reminders(), *idle]
         if any(one.told.code in OF_DATABASE for one in own):
             self._database_ill_at = self._clock.monotonic()
-        if (
-            self._clock.monotonic() - self._database_ill_at < AFTER_SECONDS
-        ):  # what comes of it is not said again of everybody
-            found = [one for one in found if not one.integration or one.told.code != "database-down"]
-        return found, coming
+        ill = self._clock.monotonic() - self._database_ill_at < AFTER_SECONDS
+        # What comes of it is not said again of everybody; nor is a server that was started anew, before it is tried again.
+        return [one for one in found if not _of_database(one) or not (ill or _is_fresh(one, now))], coming
 
     def _just_lost(self, judged: Sequence[Judged]) -> frozenset[str]:
         """Those whose lease was ours until a moment ago: with a database that falters it is ours again in a moment, and
@@ -266,3 +264,12 @@ class Overview:
     def _authenticated(self) -> dict[str, datetime]:
         found = {account.name: account.session.pace.authenticated_at for account in self._accounts()}
         return {name: at for name, at in found.items() if at is not None}
+
+
+def _of_database(one: Condition) -> bool:
+    """Is it only that an integration's work could not be stored?"""
+    return one.integration != "" and one.told.code == "database-down"
+
+
+def _is_fresh(one: Condition, now: datetime) -> bool:
+    return one.since is None or (now - one.since).total_seconds() < AFTER_SECONDS
