@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from syncd import drivers
 from syncd.config import Problem
-from syncd.doctor import Facts, Result, Verdict, examined
+from syncd.doctor import Facts, Result, Verdict, examined, probes_errors
 from syncd.doctor.facts import Certificate, EnvFile, HostFact, LiveFact, SecretFact, UnitFact
 from tests.doctor.made import DATABASE, FILES, HOOK, MACHINE, NOW, UNIT, daemon, integration, secret, sound
 
@@ -276,3 +277,19 @@ def test_the_go_live_probes_ask_the_driver_in_use(tmp_path: Path) -> None:
     results = {one.id: one for one in examined(replace(facts_found, subjects=(broken,)), (broken,))}
     for line in ("maintainx-2.1", "maintainx-2.2", "maintainx-3.5", "maintainx-8.2"):
         assert results[line].verdict is FAIL, line
+
+
+@pytest.mark.parametrize("name", [name for name in drivers.names() if name != "rest"])
+def test_no_shipped_driver_is_told_to_be_at_fault(tmp_path: Path, name: str):
+    facts = sound(tmp_path)
+    usual = facts.subjects[0]
+    one = replace(usual, name=name, partner=usual.partner.model_copy(update={"name": name}), driver=drivers.load(name))
+    for probe in (
+        probes_errors.every_status,
+        probes_errors.retryable,
+        probes_errors.server_errors_retried,
+        probes_errors.backoff_with_jitter,
+        probes_errors.retry_after,
+    ):
+        verdict = probe(facts, [one])
+        assert "fault of the driver" not in str(verdict), verdict

@@ -32,6 +32,12 @@ def answered(facts: Facts, one: Subject, status: int, headers: dict[str, str] | 
     return one.driver.classify(Response(status, Headers(sent), b'{"message": "asked by syncd doctor"}'), facts.now)
 
 
+def waits(error: PartnerError | None) -> bool:
+    """Does a 429 wait? As a limit; or as trouble of that one call alone, where its partner names every limit in a header
+    (Stripe) and this one has none."""
+    return isinstance(error, RateLimitError) or (isinstance(error, TransientError) and not error.breaks)
+
+
 def every_status(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """No status of a failure passes for a sound answer."""
 
@@ -54,7 +60,6 @@ def _seen(facts: Facts, one: Subject) -> str:
 def retryable(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """429 waits, 5xx is tried again, the rest is told apart from both."""
     wanted: dict[int, type[PartnerError] | tuple[type[PartnerError], ...]] = {
-        429: RateLimitError,
         500: TransientError,
         502: TransientError,
         503: (TransientError, RateLimitError),
@@ -65,6 +70,8 @@ def retryable(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     }
 
     def look(one: Subject) -> Answer:
+        if not waits(error := answered(facts, one, 429)):
+            return failed(f"429 is a {type(error).__name__} to its driver", "a fault of the driver: report it")
         for status, kind in wanted.items():
             error = answered(facts, one, status)
             if not isinstance(error, kind):
@@ -101,9 +108,12 @@ def backoff_with_jitter(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     shown = ", ".join(f"{step:g}" for step in steps)
 
     def look(one: Subject) -> Answer:
-        if not isinstance(answered(facts, one, 429), RateLimitError):
+        if not waits(error := answered(facts, one, 429)):
             return failed("429 is no limit to its driver", "a fault of the driver: report it")
-        return passed(f"built in: up to {shown} s at random, at most {policy.attempts} tries; a 429 pauses all calls")
+        whom = (
+            "a 429 pauses all calls" if isinstance(error, RateLimitError) else "a 429 that names no limit waits alone"
+        )
+        return passed(f"built in: up to {shown} s at random, at most {policy.attempts} tries; {whom}")
 
     return _each(subjects, look)
 
@@ -122,7 +132,7 @@ def retry_after(facts: Facts, subjects: Sequence[Subject]) -> Answer:
         }
         for form, headers in told.items():
             error = answered(facts, one, 429, headers)
-            until = error.retry_at if isinstance(error, RateLimitError) else None
+            until = error.retry_at if isinstance(error, RateLimitError | TransientError) and waits(error) else None
             if until is None or abs((until - facts.now).total_seconds() - WAIT_SECONDS) > 3:
                 return failed(
                     f"Retry-After as {form} is not honoured by its driver", "a fault of the driver: report it"
