@@ -81,7 +81,7 @@ class Supervisor:
                     await self._launch(name, built)
             except Exception as error:
                 # Neither of the two runs: that is said, and the next reload tries again.
-                self.broken[name] = f"{type(error).__name__}: {error}"
+                self.broken[name] = str(error) if isinstance(error, SyncdError) else f"{type(error).__name__}: {error}"
                 raise
 
     def secrets(self) -> dict[Ref, str]:

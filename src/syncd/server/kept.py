@@ -1,4 +1,4 @@
-"""An answer that everybody may ask for and that takes its time: made anew only so often that this cannot be felt."""
+"""An answer that everybody may ask for and that takes its time: now and then it is fresh, and a flood is not felt."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from syncd.clock import Clock
 Answer = TypeVar("Answer")
 
 SHARE: Final = 20.0
-"""Making it takes at most one part in so many of the one thread's time, however often and by whomever it is asked for."""
+"""In the long run making it takes at most one part in so many of the one thread's time, by whomever it is asked for."""
+AHEAD_SECONDS: Final = 10.0
+"""So far ahead of that it may be: a few are made at once where nobody asked for a while."""
 LONGEST_SECONDS: Final = 5.0
 """No answer is older, whatever held up its making."""
 
 
 class Kept(Generic[Answer]):
-    """What was made last, as long as it is fresh enough: for twenty times as long as the making took, and no longer than
-    nothing has `turned`."""
+    """Made anew for each who asks, until that was too often: then what was made last, for a moment, where nothing has
+    `turned`."""
 
     def __init__(self, make: Callable[[], Answer], clock: Clock, turned: Callable[[], int] = lambda: 0) -> None:
         """`turned`: how often something has begun or ended that has to be told at once."""
@@ -26,13 +28,15 @@ class Kept(Generic[Answer]):
         self._turned = turned
         self._turn = 0
         self._made: Answer | None = None
-        self._until = float("-inf")
+        self._paid_until = float("-inf")
+        """So long what was made so far may take of the time."""
 
     def __call__(self) -> Answer:
         now = self._clock.monotonic()
-        if self._made is None or now >= self._until or self._turned() != self._turn:
+        if self._made is None or self._paid_until <= now + AHEAD_SECONDS or self._turned() != self._turn:
             self._made = self._make()
             self._turn = self._turned()
-            ended = self._clock.monotonic()
-            self._until = ended + min((ended - now) * SHARE, LONGEST_SECONDS)
+            took = self._clock.monotonic() - now
+            due = max(self._paid_until, now) + took * SHARE
+            self._paid_until = min(due, now + took + AHEAD_SECONDS + LONGEST_SECONDS)
         return self._made
