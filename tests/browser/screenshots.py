@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ async def trouble(daemon: Daemon, partners: dict[str, Control]) -> None:
     for each in (await partners["stripe"].truth_ids("customers"))[:6]:
         await engine.sync("shop", "customers", each, who="ann@ops")
     await engine.pause(
-        "office", None, who="ann@ops", reason="their number is being moved", until=daemon.clock.now().replace(minute=59)
+        "office",
+        None,
+        who="ann@ops",
+        reason="their number is being moved",
+        until=daemon.clock.now() + timedelta(hours=2),
     )
     await partners["bookingcom"].misbehave("status", status=401)
     await partners["airbnb"].misbehave("status", status=503)
@@ -51,7 +56,7 @@ async def shoot(url: str, folder: Path) -> None:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS, headless=True)
 
         async def take(
-            name: str, path: str, *, width: int = 1180, height: int = 500, dark: bool = False, then: Any = None
+            name: str, path: str, *, width: int = 1280, height: int = 460, dark: bool = False, then: Any = None
         ) -> None:
             context = await browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
