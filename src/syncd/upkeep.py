@@ -224,6 +224,8 @@ class Upkeep:
     async def _probe_one(self, account: Account) -> None:
         try:
             response = await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
+            if response.elapsed_seconds > SLOW_SECONDS and account.health.slow is None:  # a hiccup, or is it slow?
+                response = await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
         except SyncdError as error:
             account.health.probed(error, self._clock.now())
             if isinstance(error, TransientError):

@@ -6,6 +6,7 @@ Nothing is said that was not planted.
 from __future__ import annotations
 
 import asyncio
+import math
 import warnings
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.alerts.promtool import PROMTOOL, ask
-from tests.whole.illnesses import COMMAND, ILLNESSES
+from tests.whole.illnesses import COMMAND, ILLNESSES, Illness
 from tests.whole.planting import World
 from tests.whole.prom import prometheus
 from tests.whole.watching import Trouble, Watch
@@ -23,6 +24,9 @@ from tests.whole.watching import Trouble, Watch
 WITHIN_SECONDS = 60.0
 QUIET_SECONDS = 16.0
 """Before anything is planted: a start is no news."""
+QUIET_ALERT_SECONDS = 75.0
+"""Until the alert of a partner that nobody calls: the next probe comes within half a minute, and a scrape and an evaluation,
+15 s each, after it."""
 CONSEQUENCES = {"rate-limited", "limit-slowed", "limit-learned", "ramping"}
 
 
@@ -45,21 +49,27 @@ async def test_each_planted_trouble_is_named_by_every_surface_within_a_minute_an
         for name, illness in illnesses.items():
             troubles[name].plant()
             await illness.plant(world)
-        await watch.until("named", troubles.values(), WITHIN_SECONDS)
+        await watch.until("named", troubles.values(), QUIET_ALERT_SECONDS)
         if PROMTOOL is not None:
             linted = ask("check", "metrics", stdin=(await world.daemons["main"].get("/metrics"))[1])
             assert linted.returncode == 0, (linted.stdout + linted.stderr).decode()
         texts = {name: " ".join((await one.cli("status"))[1].split()) for name, one in world.daemons.items()}
 
-        for name, illness in illnesses.items():
+        at_once = asyncio.Semaphore(4)
+
+        async def see_to(name: str, illness: Illness) -> None:
+            """As the person who was called: read the line, run its command, mend it."""
             trouble = troubles[name]
             reason, action = trouble.told.get("reason", ""), trouble.told.get("action", "")
             if trouble.told and trouble.told["severity"] != "note":
                 assert any(" ".join(said.split()) in texts[illness.daemon] for said, _ in trouble.said["status"]), name
-            printed = await run(world, illness.daemon, action)
-            assert illness.tells in printed, (name, reason, action, printed)
-            trouble.heal()
-            await illness.heal(world, action, printed)
+            async with at_once:
+                printed = await run(world, illness.daemon, action)
+                assert illness.tells in printed, (name, reason, action, printed)
+                trouble.heal()
+                await illness.heal(world, action, printed)
+
+        await asyncio.gather(*(see_to(name, illness) for name, illness in illnesses.items()))
         await watch.until("cleared", troubles.values(), WITHIN_SECONDS)
         print(f"\n{watch.table(troubles)}")
         judge(watch, troubles)
@@ -104,7 +114,8 @@ def judge(watch: Watch, troubles: Mapping[str, Trouble]) -> None:
         for name, trouble in troubles.items()
         for what in ("named", "cleared")
         for surface in watch.surfaces
-        if not getattr(trouble, what).get(surface, WITHIN_SECONDS + 1) <= WITHIN_SECONDS
+        if getattr(trouble, what).get(surface, math.inf)
+        > (QUIET_ALERT_SECONDS if "quiet" in name and (what, surface) == ("named", "alert") else WITHIN_SECONDS)
     }
     assert late == {}
     for name, trouble in troubles.items():
