@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd.cli import status as verb
+from syncd.cli.output import MARKS
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -224,7 +225,7 @@ def condition(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_what_is_wrong_with_the_daemon_stands_on_top_in_the_shape_of_an_integration():
+def test_what_is_wrong_with_the_daemon_stands_among_the_integrations_by_how_bad_it_is():
     lines = page(conditions=[condition()]).splitlines()
     [at] = [number for number, line in enumerate(lines) if "syncd    DEGRADED" in line]
     assert lines[at : at + 3] == [
@@ -232,7 +233,11 @@ def test_what_is_wrong_with_the_daemon_stands_on_top_in_the_shape_of_an_integrat
         "           likely: partners/guesty.yaml:7:3: unknown key 'clint_id'",
         "           do: syncd check    runbook: syncd runbook reload-failed",
     ]
-    assert at < min(number for number, line in enumerate(lines) if "booking" in line)
+    heads = [line[11:25].strip().lower().replace(" ", "_") for line in lines if line[:1] and line[0] in MARKS.values()]
+    assert heads == sorted(heads, key=verb.ORDER.index) and "degraded" in heads
+    assert at > next(number for number, line in enumerate(lines) if "booking" in line), "who is down comes first"
+    down = page(conditions=[condition(state="down", severity="page")]).splitlines()
+    assert "syncd" in next(line for line in down if line.startswith("✗")), "of those that are down, the daemon's own"
 
 
 def test_what_else_is_wrong_with_an_integration_stands_below_what_its_state_is_given_for():

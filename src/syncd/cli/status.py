@@ -117,15 +117,19 @@ def render(found: Mapping[str, Any], now: datetime, *, verbose: bool = False, co
     own = troubles.own(found)
     names = [item.get("name", "") for item in integrations] + ([troubles.DAEMON] if own else [])
     width = max(map(len, names), default=0)
-    lines += troubles.render(own, now, width)
+    worst = [one for one in own if _rank(one) == 0]
+    lines += troubles.render(worst, now, width)
     if found.get("unread"):
         said = any(one["code"] in troubles.DATABASE for one in own)
         why = "" if said else f"{found['unread']}; "
         do = "" if said else "; do: syncd check --env"
         label = "✗ rows unread" if any(one["code"] == "database-slow" for one in own) else "✗ no database"
         lines.append(f"{paint(label, 'red')}  {why}what follows is what the process knows by itself{do}")
+    shown = [(_rank(one), troubles.render([one], now, width)) for one in own if one not in worst]
     for item in integrations:
-        lines += _integration(item, now, width, verbose, troubles.besides(found, item, now, " " * (width + 4)))
+        besides = troubles.besides(found, item, now, " " * (width + 4))
+        shown.append((_rank(item), _integration(item, now, width, verbose, besides)))
+    lines += [line for _, part in sorted(shown, key=lambda pair: pair[0]) for line in part]
     if not integrations:
         lines.append("no integrations: put a file into partners/ beside syncd.yaml, then `syncd reload --wait`")
     told = limits.render(found.get("scopes", []), now, verbose=verbose, width=columns or limits.WIDE)

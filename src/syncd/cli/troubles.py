@@ -1,4 +1,4 @@
-"""How conditions are shown in the status: the daemon's own on top, in the shape of an integration; others below theirs."""
+"""How conditions are shown in the status: the daemon's own in the shape of an integration; others below theirs."""
 
 from __future__ import annotations
 
