@@ -135,7 +135,8 @@ async def test_a_hold_whose_time_is_over_goes_and_that_is_noted_once(here: Insta
     await here.obey()
     await Instance(store).obey()
     assert here.takes() == MANY
-    assert [action for _, action, _ in await audited(store)] == ["breaker_held", "breaker_hold_ended"]
+    # Its end is noted for the moment it was to end, here before it was ordered.
+    assert sorted(action for _, action, _ in await audited(store)) == ["breaker_held", "breaker_hold_ended"]
     assert await store.controls.end(BREAKER_HOLD) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 import pytest
 from playwright.async_api import Page, expect
@@ -79,8 +80,8 @@ async def test_a_pause_has_a_reason_and_an_end_and_is_taken_back(opened: Opener,
     await expect(page.locator(".timeline")).to_contain_text("they move house")
 
 
-async def test_a_replay_sends_a_canary_first_and_the_others_when_it_is_done(opened: Opener, stage: Stage):
-    ids = (await stage.acme.truth_ids("things"))[:5]
+async def given_up(stage: Stage, ids: Sequence[str]) -> None:
+    """Reads of these records are refused, with a body that no page may obey, until they are dead letters."""
     await stage.acme.misbehave("status", match="/v1/things/{id}", status=403, body=json.dumps({"why": "no " + HOSTILE}))
     tasks = [
         {"kind": "fetch", "resource": "things", "external_id": each, "dedupe_key": f"fetch:things:{each}", "lane": 1}
@@ -93,6 +94,10 @@ async def test_a_replay_sends_a_canary_first_and_the_others_when_it_is_done(open
         return bool(found == len(ids))
 
     await stage.daemon.until(buried, seconds=60)
+
+
+async def test_a_replay_sends_a_canary_first_and_the_others_when_it_is_done(opened: Opener, stage: Stage):
+    await given_up(stage, (await stage.acme.truth_ids("things"))[:5])
     page = await opened("/letters?every=2")
     await page.locator("tbody.row").get_by_role("link", name="Replay…").click()
     await expect(page.locator("main")).to_contain_text("5 jobs, about 5 calls")
@@ -135,7 +140,12 @@ async def test_values_of_a_letter_a_delivery_and_a_record_are_hidden_until_they_
     await page.get_by_role("link", name="Show values").click()
     await expect(page.locator("pre").first).to_contain_text("document.title='owned'")
     await expect(page).not_to_have_title("owned")
-    letter = await stage.rows.connection.fetchval("SELECT max(id) FROM syncd.dead_letters")
+    newest = "SELECT max(id) FROM syncd.dead_letters"
+    letter = await stage.rows.connection.fetchval(newest)
+    if letter is None:  # the one about replays has not run here
+        await given_up(stage, [first])
+        await stage.acme.behave()
+        letter = await stage.rows.connection.fetchval(newest)
     await page.goto(f"{stage.url}/letters/{letter}")
     await expect(page.locator("main")).to_contain_text("GET /things/{id} → 403")
     await page.get_by_role("link", name="Show values").click()

@@ -64,6 +64,11 @@ class Terminal:
     def shown(self) -> str:
         return _CODES.sub("", self.output[self._mark :])
 
+    @property
+    def frames(self) -> list[str]:
+        """The same by screen: each begins where the cursor was sent to the upper left corner."""
+        return [_CODES.sub("", frame) for frame in self.output[self._mark :].split("\x1b[H")]
+
     def press(self, keys: str) -> None:
         self._mark = len(self.output)
         os.write(self._master, keys.encode())
