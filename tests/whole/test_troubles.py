@@ -21,6 +21,9 @@ from tests.whole.planting import World
 from tests.whole.prom import prometheus
 from tests.whole.watching import Trouble, Watch
 
+pytestmark = pytest.mark.xdist_group("feed")
+"""A transaction that stays open anywhere in the server holds the feed back: who holds one does not run beside its tests."""
+
 WITHIN_SECONDS = 60.0
 QUIET_SECONDS = 16.0
 """Before anything is planted: a start is no news."""
