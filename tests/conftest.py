@@ -41,7 +41,8 @@ sys.dont_write_bytecode = False
 """Daemons and commands are started hundreds of times, and every worker imports every test: all compiled once is minutes."""
 
 LONGEST = (
-    "test_troubles", "test_documented_commands", "test_limits", "test_demo", "test_adaptive", "test_kills", "test_kill_campaign", "test_clocks", "test_registering",
+    "test_troubles", "test_documented_commands", "test_limits", "test_demo", "test_adaptive",
+    "test_kills", "test_kill_campaign", "test_clocks", "test_registering",
     "test_webhooks_by_default", "test_daemon_life", "test_pushes", "test_deletions", "test_lanes", "test_database_trouble",
     "test_outage", "test_stripe_for_real", "test_isolation", "test_plan", "test_outage_groups", "test_tokens",
     "test_secrets_nowhere", "test_cut_connections", "test_strategies", "test_drift", "test_replay", "test_deadly_listing",
