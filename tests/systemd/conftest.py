@@ -32,8 +32,8 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 @pytest.fixture(scope="session")
 def installed(booted: Machine) -> Machine:
     """... with our package."""
-    booted.bring(Path(os.environ[PACKAGE]), "/root/syncd.deb")
-    booted.run("dpkg", "--install", "/root/syncd.deb", seconds=180)
+    booted.bring(Path(os.environ[PACKAGE]), "/srv/syncd.deb")
+    booted.run("dpkg", "--install", "/srv/syncd.deb", seconds=180)
     return booted
 
 

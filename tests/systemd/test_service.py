@@ -276,7 +276,7 @@ def test_the_way_back_by_a_dump_is_as_docs_upgrade_says(machine: Machine):
 def test_an_upgrade_of_the_package_starts_the_service_again_and_keeps_what_was_changed(machine: Machine):
     pid = started(machine)
     machine.run("sed", "-i", "s/^log:/# mine\\nlog:/", "/etc/syncd/syncd.yaml")
-    machine.run("dpkg", "--install", "/root/syncd.deb", seconds=180)
+    machine.run("dpkg", "--install", "/srv/syncd.deb", seconds=180)
     machine.until(UNIT, ActiveState="active", SubState="running")
     assert machine.show(UNIT, "MainPID")["MainPID"] != str(pid)
     assert "# mine" in machine.run("cat", "/etc/syncd/syncd.yaml").stdout
