@@ -15,7 +15,7 @@ from syncd.model import Lane
 from syncd.server.ports import TestReport
 from syncd.sync.account import Account
 from syncd.sync.rights import Rights, rights_of
-from syncd.sync.troubles import explain_error
+from syncd.sync.troubles import explain_test
 
 TRIAL_SECONDS = 60.0
 
@@ -81,7 +81,7 @@ def failed(account: Account, error: SyncdError, clock: Clock, began: float) -> T
         ok=False,
         status=getattr(error, "status", None),
         latency_ms=(clock.monotonic() - began) * 1000,
-        explanation=_why(account.name, error, clock),
+        explanation=explain_test(account.name, error, clock.now()),
         refused=isinstance(error, AuthError) or (isinstance(error, RejectedError) and error.status == 403),
         remark=remark(account),
     )
@@ -103,12 +103,3 @@ async def rights_beside(
 def told(rights: Rights | None) -> dict[str, Any]:
     """The same as fields of a report."""
     return {} if rights is None else {"scopes": rights.as_dict(), "expires_at": rights.expires_at}
-
-
-def _why(integration: str, error: SyncdError, clock: Clock) -> Explanation:
-    """The same words as everywhere; only that this command need not be told again."""
-    found = explain_error(integration, "", error, clock.now())
-    if found.action != f"syncd credential test {integration}":
-        return found
-    action = f"put a new one in place: syncd credential set {integration} NAME < file; then: syncd reload --wait"
-    return Explanation(found.code, found.reason, found.since, found.cause, action)

@@ -109,7 +109,8 @@ def explain_test(integration: str, error: BaseException, since: datetime) -> Exp
     told = explain_error(integration, "", error, since)
     if told.action != f"syncd credential test {integration}":
         return told
-    return replace(told, action=f"give it a valid credential: syncd credential set {integration} NAME < file")
+    action = f"put a new one in place: syncd credential set {integration} NAME < file; then: syncd reload --wait"
+    return replace(told, action=action)
 
 
 def held_explanation(integration: str, resource: str, sweep: Sweep, since: datetime) -> Explanation:
