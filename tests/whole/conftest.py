@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from syncd.testing.control import Control
 from syncd.testing.process import Spawned
 from tests.whole.daemon import MADE, Rows
 from tests.whole.plain import KEY, WEBHOOK_SECRET
+from tests.whole.postgres import Postgres
 from tests.whole.warm import spawn
 
 PLAIN: dict[str, Any] = {
@@ -111,6 +113,17 @@ def started(module: str) -> Iterator[Callable[..., tuple[Spawned, Control]]]:
     yield start
     for spawned in running:
         spawned.stop()
+
+
+@pytest.fixture
+async def postgres(tmp_path: Path) -> AsyncIterator[Postgres]:
+    """A server of the test's own: to be stopped, frozen, filled up, or kept away from all others."""
+    server = Postgres(tmp_path / "pg")
+    (tmp_path / "pg").mkdir()
+    tmp_path.chmod(0o755)
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -34,10 +34,9 @@ class World:
     """Four daemons: `main`, whose partners fall ill; `held`, whose tables somebody locks; `far`, to whose database packets
     can be delayed; `full`, whose database lies on a disk of its own."""
 
-    def __init__(self, folder: Path, postgres: str, template: str, stack: AsyncExitStack) -> None:
+    def __init__(self, folder: Path, postgres: str, stack: AsyncExitStack) -> None:
         self._folder = folder
         self._postgres = postgres
-        self._template = template
         self._stack = stack
         self.served: dict[str, Served] = {}
         self.cutter: Cutter | None = None
@@ -58,7 +57,7 @@ class World:
 
     async def database(self, more: str = "") -> str:
         name = f"syncd_trouble_{uuid.uuid4().hex[:12]}"
-        await _administer(self._postgres, f"CREATE DATABASE {name} TEMPLATE {self._template} {more}")
+        await _administer(self._postgres, f"CREATE DATABASE {name} {more}")
         self._stack.push_async_callback(_administer, self._postgres, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         return database_url(self._postgres, name)
 

@@ -17,9 +17,6 @@ import pytest
 from tests.whole.conftest import only, partner
 from tests.whole.daemon import Daemon, Rows
 
-pytestmark = pytest.mark.xdist_group("feed")
-"""A transaction that stays open anywhere in the server holds the feed back: who holds one does not run beside its tests."""
-
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "changes.md").read_text()
 CONSUMER = re.search(r"```python\n# consumer\.py\n(.*?)```", PAGE, re.DOTALL)[1]
 TABLES, REPORT, START = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)

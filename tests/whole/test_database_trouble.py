@@ -115,16 +115,6 @@ async def stored(url: str) -> set[str]:
     return {row[0] for row in rows}
 
 
-@pytest.fixture
-async def postgres(tmp_path: Path) -> AsyncIterator[Postgres]:
-    server = Postgres(tmp_path / "pg")
-    (tmp_path / "pg").mkdir()
-    tmp_path.chmod(0o755)
-    await server.start()
-    yield server
-    await server.stop()
-
-
 Trouble = Callable[[Postgres, float], Awaitable[None]]
 
 

@@ -108,15 +108,11 @@ async def test_nobody_outside_reads_what_the_database_says_of_itself(tmp_path: P
     await daemon.stop()
 
 
-async def test_without_its_database_the_status_says_so_and_the_log_says_it_once(tmp_path: Path):
-    server = Postgres(tmp_path / "pg")
-    (tmp_path / "pg").mkdir()
-    tmp_path.chmod(0o755)
-    await server.start()
-    socket = server.socket
+async def test_without_its_database_the_status_says_so_and_the_log_says_it_once(tmp_path: Path, postgres: Postgres):
+    socket = postgres.socket
     partners = {f"acme{n}": {**acme(), "integrations": {f"one{n}": {"webhook": {"secrets": [KEY]}}}} for n in range(3)}
-    async with Daemon(tmp_path, server.url, partners) as daemon:
-        await server.stop()
+    async with Daemon(tmp_path, postgres.url, partners) as daemon:
+        await postgres.stop()
         deadline = time.monotonic() + 30
         while (await daemon.get("/ready"))[0] != 503 or "feeders_wait" not in daemon.log():
             assert time.monotonic() < deadline, daemon.log()
@@ -127,11 +123,10 @@ async def test_without_its_database_the_status_says_so_and_the_log_says_it_once(
             assert "not ready" in out and "no database" in out and socket in out and "one2" in out, out
         assert (await daemon.cli("status", "--exit-code"))[0] == 1
         assert daemon.log().count('"event":"feeders_wait"') == 1
-        await server.start()
+        await postgres.start()
         deadline = time.monotonic() + 30
         while "feeders_resumed" not in daemon.log() or (await daemon.get("/ready"))[0] != 200:
             assert time.monotonic() < deadline, daemon.log()
             await asyncio.sleep(0.2)
         code, out, _ = await daemon.cli("status")
         assert code == 0 and "not ready" not in out and "no database" not in out, out
-    await server.stop()

@@ -25,7 +25,8 @@ async def test_top_shows_everything_obeys_keys_and_leaves_the_terminal_as_it_was
     async with Daemon(tmp_path, database, {"plain": partner(sim.base_url, integrations=integrations)}) as daemon:
         words = ["-m", "syncd", "top", "--config", str(daemon.config)]
 
-        async with Terminal([*words, "--control"], daemon.env) as terminal:
+        exported = {"COLUMNS": "80", "LINES": "24"}
+        async with Terminal([*words, "--control"], {**daemon.env, **exported}) as terminal:
             shown = await terminal.until("AUTH REQUIRED", "✓ healthy", "wrong: GET", "syncd credential test wrong")
             assert shown.index("wrong  ") < shown.rindex("acme  "), "the worst first"
 

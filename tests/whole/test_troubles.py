@@ -11,18 +11,15 @@ import warnings
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.alerts.promtool import PROMTOOL, ask
 from tests.whole.illnesses import COMMAND, ILLNESSES, Illness
 from tests.whole.planting import World
+from tests.whole.postgres import Postgres
 from tests.whole.prom import prometheus
 from tests.whole.watching import Trouble, Watch
-
-pytestmark = pytest.mark.xdist_group("feed")
-"""A transaction that stays open anywhere in the server holds the feed back: who holds one does not run beside its tests."""
 
 WITHIN_SECONDS = 60.0
 QUIET_SECONDS = 16.0
@@ -35,11 +32,13 @@ CONSEQUENCES = {"rate-limited", "limit-slowed", "limit-learned", "ramping"}
 
 @pytest.mark.timeout(400)
 async def test_each_planted_trouble_is_named_by_every_surface_within_a_minute_and_clears_within_one(
-    tmp_path: Path, postgres_url: str, template_database: str
+    tmp_path: Path, postgres: Postgres
 ):
+    """On a server of its own: a transaction held open holds back the feed of every database beside it, and a full disk their
+    checkpoints."""
     async with AsyncExitStack() as stack:
-        world, watch = World(tmp_path, postgres_url, template_database, stack), Watch()
-        await started(world, watch, parse_qs(urlsplit(postgres_url).query)["host"][0] + "/.s.PGSQL.5432")
+        world, watch = World(tmp_path, postgres.url, stack), Watch()
+        await started(world, watch, postgres.socket)
         ports = [daemon.port for daemon in world.daemons.values()]
         watch.prometheus = await stack.enter_async_context(prometheus(tmp_path / "prometheus", ports))
         await stack.enter_async_context(watch.watching())

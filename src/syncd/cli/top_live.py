@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from datetime import timedelta
@@ -88,7 +89,8 @@ class Top:
         while True:
             if seen.message and clock.monotonic() > self._said_until:
                 seen.message = ""
-            width, height = live.console.size
+            # The terminal's own word: what COLUMNS and LINES say was true when a shell exported them.
+            live.console.size = width, height = os.get_terminal_size(live.console.file.fileno())
             lines = screen(seen, clock.now(), width, height)
             live.update(Text("\n").join(lines), refresh=True)
             self._dirty.clear()
