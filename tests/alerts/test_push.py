@@ -260,6 +260,32 @@ async def test_what_becomes_worse_is_told_once_more(receiving: Receiving):
     assert len(receiving.got) == 2
 
 
+async def test_what_is_less_bad_than_anybody_wants_to_hear_of_has_eased_and_is_not_over(
+    receiving: Receiving, tmp_path: Path
+):
+    scene = Scene(receiving, tmp_path, severities=["page"])
+    page, ticket = condition("partner-down"), condition("partner-down", state=State.DEGRADED)
+
+    async def lasts(*now: Condition) -> dict[str, Any]:
+        scene.now = list(now)
+        for _ in range(4):
+            await scene.pass_by(SETTLE_SECONDS)
+        told = receiving.last
+        return {key: [one["severity"] for one in told[key]] for key in ("began", "ended", "eased", "lasting")}
+
+    nothing: dict[str, list[str]] = {"began": [], "ended": [], "eased": [], "lasting": []}
+    assert await lasts(page) == nothing | {"began": ["page"]}
+    assert await lasts(ticket) == nothing | {"eased": ["ticket"]}
+    assert receiving.last["summary"] == "1 eased"
+    scene.begin()
+    assert await lasts(ticket) == nothing | {"eased": ["ticket"]}
+    assert len(receiving.got) == 2, "once, whatever is started anew"
+    assert await lasts(page) == nothing | {"began": ["page"]}
+    assert await lasts(ticket) == nothing | {"eased": ["ticket"]}
+    assert await lasts() == nothing | {"ended": ["page"]}
+    assert len(receiving.got) == 5
+
+
 @pytest.mark.parametrize("spoilt", [b"", b"{", b'{"told": {"a": 1}}', b'{"told": []}'])
 async def test_a_memory_that_cannot_be_read_costs_one_message_and_no_more(
     receiving: Receiving, tmp_path: Path, spoilt: bytes

@@ -21,9 +21,16 @@ Told = Mapping[str, Any]
 
 
 def generic(
-    identifier: str, at: datetime, host: str, began: Sequence[Told], ended: Sequence[Told], lasting: Sequence[Told]
+    identifier: str,
+    at: datetime,
+    host: str,
+    began: Sequence[Told],
+    ended: Sequence[Told],
+    eased: Sequence[Told],
+    lasting: Sequence[Told],
 ) -> bytes:
-    """The document. `lasting` are those that were told of before and still are there."""
+    """The document. `eased` are those that were told of before, last, and are less bad than is to be told; `lasting` those
+    that still are there."""
     return orjson.dumps(
         {
             "schema": SCHEMA,
@@ -31,9 +38,10 @@ def generic(
             "at": at,
             "host": host,
             "version": __version__,
-            "summary": summary(began, ended, lasting),
+            "summary": summary(began, ended, eased, lasting),
             "began": list(began),
             "ended": list(ended),
+            "eased": list(eased),
             "lasting": list(lasting),
         },
         option=orjson.OPT_UTC_Z,
@@ -41,10 +49,17 @@ def generic(
     )
 
 
-def slack(host: str, began: Sequence[Told], ended: Sequence[Told], lasting: Sequence[Told]) -> bytes:
+def slack(
+    host: str, began: Sequence[Told], ended: Sequence[Told], eased: Sequence[Told], lasting: Sequence[Told]
+) -> bytes:
     """The text as Slack's incoming webhooks, and chats that copy them, take it."""
-    lines = [f"*syncd on {_plain(host)}*: {summary(began, ended, lasting)}"]
-    groups = ((":red_circle:", began), (":white_check_mark: over:", ended), (":red_circle: still:", lasting))
+    lines = [f"*syncd on {_plain(host)}*: {summary(began, ended, eased, lasting)}"]
+    groups = (
+        (":red_circle:", began),
+        (":white_check_mark: over:", ended),
+        (":large_yellow_circle: not over, but less bad:", eased),
+        (":red_circle: still:", lasting),
+    )
     told = [f"{mark} {_line(one)}" for mark, group in groups for one in group]
     lines += told[:MOST_LINES]
     if len(told) > MOST_LINES:
@@ -60,12 +75,12 @@ def sample(kind: Literal["generic", "slack"], identifier: str, at: datetime) -> 
         "cause": "somebody ran syncd alerts test", "action": NOTHING_TO_DO, "runbook": "syncd runbook watchdog",
     }  # fmt: skip
     host = socket.gethostname()
-    return slack(host, [told], [], []) if kind == "slack" else generic(identifier, at, host, [told], [], [])
+    return slack(host, [told], [], [], []) if kind == "slack" else generic(identifier, at, host, [told], [], [], [])
 
 
-def summary(began: Sequence[Told], ended: Sequence[Told], lasting: Sequence[Told]) -> str:
+def summary(began: Sequence[Told], ended: Sequence[Told], eased: Sequence[Told], lasting: Sequence[Told]) -> str:
     """`2 began, 1 ended`."""
-    counted = ((len(began), "began"), (len(ended), "ended"), (len(lasting), "still there"))
+    counted = ((len(began), "began"), (len(ended), "ended"), (len(eased), "eased"), (len(lasting), "still there"))
     return ", ".join(f"{count} {word}" for count, word in counted if count) or "nothing has changed"
 
 

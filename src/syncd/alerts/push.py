@@ -58,6 +58,10 @@ class _Known:
     """How bad it was when it was told, at the worst."""
     rose_at: float | None = None
     """When it became worse than that."""
+    eased_as: dict[str, Any] | None = None
+    """How it is, where it lasts and is less bad than anybody wants to hear of."""
+    eased_at: float | None = None
+    eased_told: bool = False
 
     @property
     def severity(self) -> Severity:
@@ -68,10 +72,11 @@ class _Known:
 class _Difference:
     began: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    eased: list[str] = field(default_factory=list)
     lasting: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.began or self.ended or self.lasting)
+        return bool(self.began or self.ended or self.eased or self.lasting)
 
 
 class Pusher:
@@ -140,17 +145,15 @@ class Pusher:
 
     def _notice(self, starting: Collection[str]) -> None:
         now, wanted, there = self._clock.monotonic(), set(self._config().severities), self._conditions()
-        current = {
-            "/".join(one.key): one
-            for one in there
-            if one.severity in wanted and one.state not in QUIET and one.told.code != CODE
-        }
+        loud = {"/".join(one.key): one for one in there if one.state not in QUIET and one.told.code != CODE}
+        current = {key: one for key, one in loud.items() if one.severity in wanted}
         paused = {one.integration for one in there if one.state is State.PAUSED and not one.resource}
         elsewhere = {one.integration for one in there if one.told.code == ELSEWHERE}
         self._blind |= dict.fromkeys((*starting, *elsewhere), now)
         for key, one in list(current.items())[:MOST]:
             known = self._known.setdefault(key, _Known({}, now))
             known.as_told, known.gone_at = one.as_dict(), None
+            known.eased_as, known.eased_at, known.eased_told = None, None, False
             worse = known.told_as is not None and one.severity.rank < known.told_as.rank
             known.rose_at = None if not worse else now if known.rose_at is None else known.rose_at
         for key, known in list(self._known.items()):
@@ -158,6 +161,9 @@ class Pusher:
                 continue
             if known.told_at is None:
                 del self._known[key]  # it went before it was told
+            elif key in loud and known.as_told["severity"] in wanted:
+                known.eased_as, known.gone_at = loud[key].as_dict(), None
+                known.eased_at = now if known.eased_at is None else known.eased_at
             elif self._blind.get(known.as_told["integration"]) == now:
                 known.gone_at = None
             elif known.as_told["severity"] not in wanted or known.as_told["integration"] in paused:
@@ -178,6 +184,9 @@ class Pusher:
                     found.ended.append(key)
             elif blind_at == now:
                 continue  # nobody knows here whether it lasts
+            elif known.eased_at is not None:
+                if not known.eased_told and now - known.eased_at >= SETTLE_SECONDS:
+                    found.eased.append(key)
             elif known.rose_at is not None:
                 if now - known.rose_at >= SETTLE_SECONDS:
                     found.began.append(key)
@@ -206,6 +215,9 @@ class Pusher:
             if (known := self._known.get(key)) is not None:
                 known.told_at, known.rose_at = at, None
                 known.told_as = min(known.severity, known.told_as or known.severity, key=lambda one: one.rank)
+        for key in found.eased:
+            if (known := self._known.get(key)) is not None and known.eased_as is not None:
+                known.eased_told, known.told_as = True, Severity(known.eased_as["severity"])
         self._remember()
 
     def _body(self, receiver: Receiver, found: _Difference, identifier: str, at: datetime) -> bytes:
@@ -213,10 +225,11 @@ class Pusher:
             [self._known[key].as_told for key in keys] for keys in (found.began, found.ended, found.lasting)
         )
         ended = [{**one, "ended_at": at} for one in ended]
+        eased = [told for key in found.eased if (told := self._known[key].eased_as) is not None]
         host = socket.gethostname()
         if receiver.format == "slack":
-            return message.slack(host, began, ended, lasting)
-        return message.generic(identifier, at, host, began, ended, lasting)
+            return message.slack(host, began, ended, eased, lasting)
+        return message.generic(identifier, at, host, began, ended, eased, lasting)
 
     def _not_told(self, why: str, at: datetime) -> None:
         metrics.ALERT_PUSHES.labels("failed").inc()
@@ -239,7 +252,8 @@ class Pusher:
             for key, entry in list(entries.items())[:MOST]:
                 told_at = datetime.fromisoformat(entry["told_at"])
                 known = self._known[str(key)] = _Known(dict(entry["condition"]), now, None, told_at)
-                known.told_as = known.severity
+                known.eased_told = bool(entry.get("eased"))
+                known.told_as = Severity(entry["eased"]) if known.eased_told else known.severity
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -251,7 +265,7 @@ class Pusher:
         if path is None:
             return
         told = {
-            key: {"told_at": known.told_at, "condition": known.as_told}
+            key: {"told_at": known.told_at, "condition": known.as_told, "eased": _eased(known)}
             for key, known in self._known.items()
             if known.told_at is not None
         }
@@ -265,3 +279,8 @@ class Pusher:
     def _path(self) -> Path | None:
         directory = self._directory()
         return directory / FILE if directory is not None and directory.is_dir() else None
+
+
+def _eased(known: _Known) -> str | None:
+    """As how bad it was told last, where that was less than anybody wants to hear of."""
+    return str(known.told_as) if known.eased_told and known.told_as is not None else None
