@@ -113,7 +113,7 @@ def test_a_queue_without_what_it_needs_is_refused(wrong: dict[str, Any]) -> None
 
 
 def test_a_file_cannot_make_a_queue_a_listing_whose_silence_deletes() -> None:
-    from syncd.config.partner import ResourceConfig
+    from syncd.config.resource import ResourceConfig
     from syncd.plans import resource_plan
 
     plan = resource_plan(Queue().resource, ResourceConfig(strategy="full"), "v1")

@@ -5,6 +5,8 @@ alone understands stays a mapping here. Secrets are references; `syncd.secrets.V
 """
 
 from syncd.config.facts import DriverFacts, Facts, Finding
+from syncd.config.integration import IntegrationConfig, WebhookConfig
+from syncd.config.limits import BreakerConfig, LimitsConfig, TierConfig
 from syncd.config.load import MAIN_FILE, Loaded, load, main_file
 from syncd.config.models import (
     AlertsConfig,
@@ -15,17 +17,9 @@ from syncd.config.models import (
     SecretsConfig,
     ServerConfig,
 )
-from syncd.config.partner import (
-    BreakerConfig,
-    GuardConfig,
-    IntegrationConfig,
-    LimitsConfig,
-    PartnerConfig,
-    ResourceConfig,
-    TierConfig,
-    WebhookConfig,
-)
+from syncd.config.partner import PartnerConfig
 from syncd.config.problems import ConfigProblems, Problem, did_you_mean, render
+from syncd.config.resource import GuardConfig, ResourceConfig
 from syncd.config.units import Address, Rate, format_duration, parse_duration, parse_rate, parse_size
 from syncd.secrets import Ref
 

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from syncd.config.document import Document
 from syncd.config.facts import DriverFacts
-from syncd.config.partner import IntegrationConfig, PartnerConfig
+from syncd.config.integration import IntegrationConfig
+from syncd.config.partner import PartnerConfig
 from syncd.secrets import Ref
 
 

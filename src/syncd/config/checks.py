@@ -10,9 +10,10 @@ from syncd.config.chaos import MODE_HELP
 from syncd.config.document import Document
 from syncd.config.elsewhere import check_addresses, check_plain_http
 from syncd.config.facts import DriverFacts, Facts
+from syncd.config.integration import IntegrationConfig
 from syncd.config.loosening import check_limits
 from syncd.config.models import Config
-from syncd.config.partner import IntegrationConfig, PartnerConfig
+from syncd.config.partner import PartnerConfig
 from syncd.config.problems import Severity, did_you_mean
 from syncd.secrets import REF_HELP
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from syncd.config.limits import TierConfig
 from syncd.config.models import Config
-from syncd.config.partner import PartnerConfig, TierConfig
+from syncd.config.partner import PartnerConfig
 from syncd.config.units import Rate, unit_of
 from syncd.redaction import KNOWN
 from syncd.secrets import Ref

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from syncd.config.document import Document
 from syncd.config.facts import Elsewhere, Facts
-from syncd.config.partner import IntegrationConfig, PartnerConfig
+from syncd.config.integration import IntegrationConfig
+from syncd.config.partner import PartnerConfig
 
 _PORTS = {"http": 80, "https": 443}
 

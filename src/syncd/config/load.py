@@ -20,8 +20,9 @@ from syncd.config.checks import check_files, check_main, check_mode, check_partn
 from syncd.config.document import Document, read
 from syncd.config.facts import DriverFacts, Finding
 from syncd.config.models import Config
-from syncd.config.partner import NAME_HELP, NAME_PATTERN, PartnerConfig
+from syncd.config.partner import PartnerConfig
 from syncd.config.problems import ConfigProblems, Problem
+from syncd.config.settings import NAME_HELP, NAME_PATTERN
 from syncd.config.switches import Switches
 from syncd.config.wording import note_all, type_name
 

@@ -10,7 +10,7 @@ import math
 
 from syncd.config.document import Document
 from syncd.config.facts import Facts, KnownTier
-from syncd.config.partner import LimitsConfig, TierConfig
+from syncd.config.limits import LimitsConfig, TierConfig
 from syncd.config.units import Rate
 
 HELP = "or accept_risk: true under limits if your contract allows it"

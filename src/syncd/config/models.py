@@ -11,7 +11,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from syncd.config.partner import IntegrationConfig, PartnerConfig
+from syncd.config.integration import IntegrationConfig
+from syncd.config.partner import PartnerConfig
 from syncd.config.settings import DAY, PathText, Settings, mistake
 from syncd.config.units import Address, BaseUrl, Ceiling, Duration, Listen, Silence, Size
 from syncd.secrets import Ref

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from syncd.config.document import Document
-from syncd.config.partner import NAME_HELP
 from syncd.config.problems import did_you_mean
+from syncd.config.settings import NAME_HELP
 from syncd.config.units import describe
 from syncd.secrets import Ref
 

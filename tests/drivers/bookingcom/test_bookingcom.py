@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from syncd import drivers
 from syncd.config.document import Document
+from syncd.config.limits import LimitsConfig
 from syncd.config.loosening import check_limits
-from syncd.config.partner import LimitsConfig
 from syncd.drivers.bookingcom.driver import ROOTS
 from syncd.kit import Change, Checkpoint, ConfigError, PayloadError, RejectedError
 from syncd.kit.resource import Resource
