@@ -116,6 +116,10 @@ class Depths:
         """What could be taken as of the last count, by queue and integration."""
         return {name: queue.due for name, queue in self._queues.items()}
 
+    def overdue_seconds(self) -> float:
+        """For how long a count has been due that has not come; 0 before the first."""
+        return 0.0 if self._measured is None else max(self._clock.monotonic() - self._next, 0.0)
+
     def under_way(self, queue: str) -> int:
         """What is taken of a queue, as of the last count."""
         return self._queues[queue].under_way

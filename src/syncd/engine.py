@@ -157,7 +157,7 @@ class Engine:
 
     def _watch(self, database: DatabaseWatch) -> None:
         """Have everything looked at that may be wrong with the daemon itself."""
-        queues = QueueWatch(self.depths, self._supervisor, self._clock)
+        queues = QueueWatch(self.depths, self._supervisor, self._clock, cannot_store=database.cannot_store)
         workers = WorkerWatch(self._supervisor, self._clock)
         looked = (database.down, database.full, database.slow, workers.trouble, database.locked, queues.trouble)
         for source in looked:

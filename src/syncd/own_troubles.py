@@ -100,12 +100,20 @@ def workers_dead(partners: Mapping[str, tuple[int, int]], since: datetime | None
     )
 
 
-def reload_failed(kept: Sequence[str], first: str, more: int, check: str, since: datetime) -> Explanation:
-    """The files were not taken over; `kept`: partners that run on with their old settings, none where all do."""
-    what = f"{_listed(kept)} {'runs' if len(kept) == 1 else 'run'} on" if kept else "everything runs on"
+def reload_failed(
+    kept: Sequence[str], idle: Sequence[str], first: str, more: int, check: str, since: datetime
+) -> Explanation:
+    """The files were not taken over; `kept`: partners that run on with their old settings, `idle`: those of which nothing
+    runs. Neither: everything runs on."""
+    what = []
+    if kept or not idle:
+        who = f"{_listed(kept)} {'runs' if len(kept) == 1 else 'run'}" if kept else "everything runs"
+        what.append(f"{who} on with the settings of before")
+    if idle:
+        what.append(f"{_listed(idle)} {'does' if len(idle) == 1 else 'do'} not run")
     return Explanation(
         "reload-failed",
-        f"the last reload was not applied whole: {what} with the settings of before",
+        f"the last reload was not applied whole: {', and '.join(what)}",
         since,
         cause=first + (f" (and {more} more)" if more else ""),
         action=check,

@@ -135,7 +135,13 @@ class Reloader:
         # Of what stands in no file each has a look of its own: the world it names, or the partner.
         check = CHECK if loaded.errors else f"{CHECK} --live" if refused else f"{CHECK} --env"
         report = ReloadReport(
-            ok=not kept, applied=applied, kept=kept, changes=changes, warnings=warnings, check=check if kept else CHECK
+            ok=not kept,
+            applied=applied,
+            kept=kept,
+            idle=sorted(name for name in kept if name not in self._supervisor.running),
+            changes=changes,
+            warnings=warnings,
+            check=check if kept else CHECK,
         )
         return report, new
 
@@ -248,6 +254,7 @@ def noted(report: ReloadReport) -> dict[str, Any]:
         "kept": {
             name: [_short(line) for line in why[:MOST_NOTED]] for name, why in list(report.kept.items())[:MOST_NOTED]
         },
+        "idle": list(report.idle)[:MOST_NOTED],
         "problems": [_short(line) for line in report.problems[:MOST_NOTED]],
         "changes": [_short(line) for line in report.changes[:MOST_NOTED]],
         "further": max(len(report.changes) - MOST_NOTED, 0),

@@ -43,7 +43,7 @@ def judge(account: Account, now: datetime, refuses: Explanation | None = None) -
     hides."""
     view = account.gate.view()
     needs = {name: account.needs(name) for name in account.plans}
-    resources = {name: account.health.resource_state(name, view, now, groups) for name, groups in needs.items()}
+    resources = account.health.resource_states(view, now, needs)
     groups = list(needs.values())
     return Judged(account, view, *_judged(account, now, view, groups, refuses), refuses, resources, groups)
 

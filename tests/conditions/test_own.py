@@ -176,6 +176,12 @@ async def test_a_reload_that_failed_names_the_first_problem_until_one_succeeds(c
     own.reloaded(report(problems=["syncd.yaml:1:1: it is empty", "more"]))
     [found] = own.conditions()
     assert found.told.cause == "syncd.yaml:1:1: it is empty (and 1 more)" and "everything runs on" in found.told.reason
+    own.reloaded(report(kept={"acme": ["partners/acme.yaml: x"], "guesty": ["y"]}, idle=["acme"]))
+    [found] = own.conditions()
+    assert found.told.reason.endswith("whole: guesty runs on with the settings of before, and acme does not run")
+    own.reloaded(report(kept={"acme": ["partners/acme.yaml: x"]}, idle=["acme"]))
+    [found] = own.conditions()
+    assert found.told.reason.endswith("whole: acme does not run"), "nobody knows settings of before of it"
     own.reloaded(ReloadReport(ok=True))
     assert list(own.conditions()) == []
 

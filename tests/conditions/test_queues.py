@@ -36,8 +36,11 @@ class Stage:
         runner: Any = SimpleNamespace(pool=self.pool, paused={}, accounts={"acme": self.account})
         self.paused = runner.paused
         running: Any = SimpleNamespace(running={"plain": SimpleNamespace(runner=runner)})
-        depths: Any = SimpleNamespace(due=lambda: self.due, under_way=lambda queue: self.taken)
-        self.watch = QueueWatch(depths, lambda: running, self.clock)
+        self.overdue, self.away = 0.0, ""
+        depths: Any = SimpleNamespace(
+            due=lambda: self.due, under_way=lambda queue: self.taken, overdue_seconds=lambda: self.overdue
+        )
+        self.watch = QueueWatch(depths, lambda: running, self.clock, cannot_store=lambda: self.away)
 
     async def seconds(self, count: int, *, leaving: int = 0) -> Explanation | None:
         """What is said after so many seconds, in each of which so many leave the inbox."""
@@ -136,3 +139,19 @@ async def test_what_was_taken_into_memory_and_finds_no_hand_there_is_stuck_too(s
     stage.pool.stuck, stage.pool.waiting = (lambda after: True), 7
     told = await stage.seconds(1)
     assert told is not None and "7 waiting in the pool of plain" in told.reason
+
+
+async def test_while_the_database_is_away_no_queue_is_called_stuck_and_later_by_what_was_seen_since(stage: Stage):
+    stage.away = "connection refused"
+    stage.pool.stuck = lambda after: True
+    assert await stage.seconds(60) is None
+    stage.away, stage.pool.stuck = "", lambda after: False
+    assert await stage.seconds(20) is None, "what waited for the database has had no time yet"
+    assert await stage.seconds(5) is not None
+
+
+async def test_a_count_that_is_long_overdue_says_nothing(stage: Stage):
+    stage.overdue = 30.0
+    assert await stage.seconds(60) is None
+    stage.overdue = 0.0
+    assert await stage.seconds(25) is not None

@@ -88,6 +88,8 @@ def test_a_resource_is_down_although_no_run_of_it_failed_yet():
     health = Health("acme")
     seen = view({"": opened(), "reports": CLOSED})
     state, told = health.resource_state("customers", seen, NOW, ("",))
+    every = health.resource_states(seen, NOW, {"customers": [""], "orders": [""], "reports": ["reports"]})
+    assert every["customers"] == (state, told) and every["orders"][1] is every["customers"][1], "worded once"
     assert (state, told.code) == (State.DOWN, "breaker-open")
     assert health.resource_state("reports", seen, NOW, ("reports",)) == (State.HEALTHY, None)
 

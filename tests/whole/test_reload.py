@@ -209,12 +209,16 @@ async def test_a_broken_partner_file_keeps_its_old_settings_while_anothers_chang
         resources={name: {"every": "1s", "strategy": "full"} for name in ("items", "extras")},
     )
     two.daemon.write_partner("other", changed)
+    two.daemon.write_partner("fresh", {"driver": "rest", "base_ulr": "http://127.0.0.1"})
     used_before = await used(two, "beta")
     connections = set(two.guesty.connections)
     report = await two.reload()
     assert not report["ok"]
     assert report["applied"] == ["other"]
-    assert list(report["kept"]) == ["guesty"]
+    assert sorted(report["kept"]) == ["fresh", "guesty"]
+    assert report["idle"] == ["fresh"], "a new one never ran"
+    [told] = [one for one in (await two.daemon.status())["conditions"] if one["code"] == "reload-failed"]
+    assert told["reason"].endswith("guesty runs on with the settings of before, and fresh does not run")
     assert place in report["kept"]["guesty"][0]
     assert any("other.resources.extras" in line for line in report["changes"]), report["changes"]
     assert not any(line.startswith("guesty") for line in report["changes"]), report["changes"]

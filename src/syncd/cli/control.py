@@ -129,7 +129,8 @@ def _print_reload(found: dict[str, Any]) -> None:
         result(f"  {line}")
     kept: dict[str, list[str]] = found.get("kept") or {}
     for partner, problems in kept.items():
-        say(f"{paint('not applied', 'yellow', err=True)} {partner}: what ran of it goes on as it was")
+        left = "nothing of it runs" if partner in found.get("idle", ()) else "what ran of it goes on as it was"
+        say(f"{paint('not applied', 'yellow', err=True)} {partner}: {left}")
         for problem in problems:
             say(problem)
     for problem in [*(found.get("problems") or []), *(found.get("warnings") or [])]:

@@ -25,19 +25,19 @@ class DatabaseWatch:
     def __init__(self, store: Callable[[], Store | None], cannot_store: Callable[[], str], clock: Clock) -> None:
         """`cannot_store`: why a delivery could not be stored now, as far as known; empty while it could."""
         self._store = store
-        self._cannot_store = cannot_store
+        self.cannot_store = cannot_store
         self._down = Hold(clock, DOWN_SECONDS, 0.0)
         self._slow = Hold(clock, SLOW_SECONDS, SLOW_SECONDS)
         self._full = Hold(clock, 0.0, 0.0)
         self._locked = Hold(clock, 0.0, 0.0)
 
     def down(self) -> Trouble | None:
-        why = self._cannot_store()
+        why = self.cannot_store()
         since = self._down.look(bool(why) and not _without_room(why))
         return Trouble(State.DOWN, own_troubles.database_down(why, since)) if since is not None and why else None
 
     def full(self) -> Trouble | None:
-        store, why = self._store(), self._cannot_store()
+        store, why = self._store(), self.cannot_store()
         said = why if _without_room(why) else store.vitals.full if store is not None else ""
         since = self._full.look(bool(said))
         return Trouble(State.DOWN, own_troubles.disk_full_database(said, since)) if since is not None else None
@@ -48,7 +48,7 @@ class DatabaseWatch:
             return None
         vitals = store.vitals
         vitals.look()
-        since = self._slow.look(vitals.slow and not self._cannot_store())
+        since = self._slow.look(vitals.slow and not self.cannot_store())
         if since is None:
             return None
         total, slow, seconds = vitals.latest
@@ -57,7 +57,7 @@ class DatabaseWatch:
     def locked(self) -> Trouble | None:
         store = self._store()
         tables = store.vitals.locked if store is not None else frozenset()
-        since = self._locked.look(bool(tables) and not self._cannot_store())
+        since = self._locked.look(bool(tables) and not self.cannot_store())
         return Trouble(State.DOWN, own_troubles.tables_locked(sorted(tables), since)) if since is not None else None
 
 

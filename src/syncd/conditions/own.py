@@ -72,7 +72,8 @@ class Own:
         before = self._told.get("reload-failed")
         problems = [*report.problems, *(text for texts in report.kept.values() for text in texts)]
         told = own_troubles.reload_failed(
-            sorted(report.kept) if not report.problems else [],
+            sorted(set(report.kept) - set(report.idle)) if not report.problems else [],
+            sorted(report.idle),
             problems[0].splitlines()[0] if problems else "the log has why",  # without the lines of the file below it
             len(problems) - 1,
             report.check,

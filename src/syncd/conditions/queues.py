@@ -22,6 +22,8 @@ IDLE_SECONDS: Final = 20.0
 """So long nothing has left a queue although something in it could be done, and nobody is at it."""
 HANGING_SECONDS: Final = 90.0
 """So long those who are at it have made no progress. Longer than any call may take."""
+OVERDUE_SECONDS: Final = 25.0
+"""So long a count that was due has not come, it says nothing of what waits now."""
 MANY: Final = 5_000
 """A queue as long as this, of which nothing leaves, is stuck whoever is at it."""
 
@@ -31,7 +33,16 @@ _FREE: Final = frozenset({State.HEALTHY, State.DEGRADED})
 class QueueWatch:
     """Compares what each queue holds with what has left it since."""
 
-    def __init__(self, depths: Depths, supervisor: Callable[[], Supervisor | None], clock: Clock) -> None:
+    def __init__(
+        self,
+        depths: Depths,
+        supervisor: Callable[[], Supervisor | None],
+        clock: Clock,
+        *,
+        cannot_store: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`cannot_store`: why nothing can be stored now, as far as known: that is the trouble then, and no queue."""
+        self._cannot_store = cannot_store
         self._depths = depths
         self._supervisor = supervisor
         self._clock = clock
@@ -44,6 +55,9 @@ class QueueWatch:
         running = self._running()
         stuck: dict[str, int] = {}
         since = now
+        blind = bool(self._cannot_store())
+        if blind or self._depths.overdue_seconds() > OVERDUE_SECONDS:
+            self._idle_since.clear()  # nobody knows what left meanwhile, and whether it could have
         ended = self._ended_now(running)
         for queue, due in self._depths.due().items():
             ready = [one for one in running if self._takes(one, due)]
@@ -56,7 +70,7 @@ class QueueWatch:
                 stuck[queue] = waiting
                 since = min(since, self._idle_since[queue])
         self._ended = ended
-        for one in running:  # what was taken into memory and finds no hand there
+        for one in () if blind else running:  # what was taken into memory and finds no hand there
             if one.runner.pool.stuck(IDLE_SECONDS):
                 stuck[f"the pool of {one.runner.pool.partner}"] = one.runner.pool.waiting
                 since = min(since, one.runner.pool.moved_at)

@@ -18,13 +18,14 @@ _KINDS = {
     **dict.fromkeys(("breaker_released", "breaker_hold_ended", "breaker_reset"), "release"),
     **dict.fromkeys(("maintenance_began", "maintenance_ended"), "maintenance"),
     **dict.fromkeys(("dead_letters_replayed", "webhooks_replayed", "replay_cancelled"), "replay"),
+    **dict.fromkeys(("sync_asked", "reconcile_asked", "backfill_asked", "backfill_stopped"), "sync"),
     **dict.fromkeys(("schema_accepted", "webhooks_registered", "log_level_set", "log_level_ended"), "settings"),
 }
 MOST_NAMED = 3
 
 
 def kind_of(entry: AuditEntry) -> str:
-    """Its mark: reload, deploy, pause, resume, rotation, hold, release, maintenance, replay, settings or other."""
+    """Its mark: reload, deploy, pause, resume, rotation, hold, release, maintenance, replay, sync, settings or other."""
     if entry.action == "daemon_started":
         was = (entry.before or {}).get("version")
         return "deploy" if was != (entry.after or {}).get("version") else "other"
@@ -97,9 +98,11 @@ def _reloaded(entry: AuditEntry, before: Values, after: Values) -> str:
     told = "; ".join(lines[:MOST_NAMED]) + (f"; and {len(lines) - MOST_NAMED} more" if len(lines) > MOST_NAMED else "")
     text = f"reloaded by {entry.actor}: {told or 'configuration is unchanged'}"
     if kept:
-        text = f"reloaded in part by {entry.actor}{_said(told)}; kept as before: " + "; ".join(
-            f"{name} ({_first(why)})" for name, why in kept.items()
-        )
+        text = f"reloaded in part by {entry.actor}{_said(told)}"
+        idle = {name for name in after.get("idle") or () if name in kept}
+        for what, names in (("kept as before", kept.keys() - idle), ("not running", idle)):
+            if names:
+                text += f"; {what}: " + "; ".join(f"{name} ({_first(kept[name])})" for name in kept if name in names)
     return text
 
 

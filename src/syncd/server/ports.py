@@ -87,7 +87,7 @@ class Progress:
     """Records the partner said there are, where it says so."""
     eta_seconds: float | None = None
     explanation: Explanation | None = None
-    """Of a failed run."""
+    """Of a failed run; of one that waits for the end of a pause, a hold or an open breaker, not of one that waits for a limit."""
 
 
 def judged_as_before(integration: str) -> str:
@@ -97,13 +97,16 @@ def judged_as_before(integration: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadReport:
-    """What a reload did. `kept` maps a partner with a broken new file to its problems: it runs on with the old one."""
+    """What a reload did. `kept` maps a partner whose file was not taken over to its problems: it runs on with the old one,
+    unless it is among `idle`."""
 
     ok: bool
     """True when everything was applied."""
     applied: Sequence[str] = ()
     """Partners whose settings changed and are in force."""
     kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    idle: Sequence[str] = ()
+    """Partners of `kept` of which nothing runs: they are new, switched off, or could not be started."""
     problems: Sequence[str] = ()
     """Whole-configuration problems (syncd.yaml itself): nothing was applied."""
     changes: Sequence[str] = ()

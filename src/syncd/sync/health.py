@@ -349,16 +349,30 @@ class Health:
         for told in scope.remarks(gate, now):
             yield State.HEALTHY, told, ""
 
+    def resource_states(
+        self, gate: Mapping[str, Any], now: datetime, needs: Mapping[str, Sequence[str]]
+    ) -> dict[str, tuple[State, Explanation | None]]:
+        """The state of each resource and why, by the endpoint groups it needs: an outage is worded once for all of one."""
+        worded = {
+            groups: outage.worst(self.integration, gate, groups, now)
+            for groups in {tuple(one) for one in needs.values()}
+        }
+        return {name: self._resource_state(name, now, worded[tuple(groups)]) for name, groups in needs.items()}
+
     def resource_state(
         self, resource: str, gate: Mapping[str, Any], now: datetime, groups: Sequence[str] = ("",)
     ) -> tuple[State, Explanation | None]:
         """One resource's state and why; `groups` are the endpoint groups it needs."""
+        return self.resource_states(gate, now, {resource: groups})[resource]
+
+    def _resource_state(
+        self, resource: str, now: datetime, breaker: Explanation | None
+    ) -> tuple[State, Explanation | None]:
         known = self.of(resource)
         if self.paused is not None:
             return State.PAUSED, self.paused
         if self.auth is not None:
             return State.AUTH_REQUIRED, self.auth
-        breaker = outage.worst(self.integration, gate, groups, now)
         if breaker is not None:
             return (State.DOWN if breaker.code == outage.OPEN else State.PAUSED), breaker
         if known.trouble is not None:

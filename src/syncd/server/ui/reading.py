@@ -14,7 +14,7 @@ from syncd.server.ui.sources import Sources
 from syncd.server.ui.visit import Shown, Visit, Way
 
 KINDS: Final = (
-    "deploy", "reload", "pause", "resume", "hold", "release", "rotation", "maintenance", "replay", "settings", "other"
+    "deploy", "reload", "pause", "resume", "hold", "release", "rotation", "maintenance", "replay", "sync", "settings", "other"
 )  # fmt: skip
 SINCE: Final = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7), "all": None}
 MOST: Final = 200
