@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
 
@@ -38,6 +39,54 @@ async def test_one_at_a_time():
     with pytest.raises(AskedWrongError, match="anna is tracing already"):
         await trace.start(who="ben", seconds=60, frames=1)
     await trace.stop()
+
+
+async def test_of_two_who_begin_in_the_same_moment_one_does():
+    trace = Trace(FakeClock())
+    found = await asyncio.gather(
+        *(trace.start(who=who, seconds=60, frames=1) for who in ("anna", "ben")), return_exceptions=True
+    )
+    assert [type(one) for one in found] == [dict, AskedWrongError]
+    await trace.stop()
+
+
+async def test_who_is_cut_off_while_it_begins_or_ends_leaves_nothing_traced():
+    trace = Trace(FakeClock())
+    beginning = asyncio.ensure_future(trace.start(who="anna", seconds=60, frames=1))
+    while not tracemalloc.is_tracing():
+        await asyncio.sleep(0)
+    beginning.cancel()
+    await asyncio.gather(beginning, return_exceptions=True)
+    assert not tracemalloc.is_tracing() and trace.standing() is None
+
+    await trace.start(who="anna", seconds=60, frames=1)
+    ending = asyncio.ensure_future(trace.stop())
+    for _ in range(4):
+        await asyncio.sleep(0)
+    ending.cancel()
+    await asyncio.gather(ending, return_exceptions=True)
+    assert tracemalloc.is_tracing() == (trace.standing() is not None), "what is traced, somebody knows of"
+
+
+async def test_where_no_memory_is_left_to_look_it_ends_in_time_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    clock = FakeClock()
+    trace = Trace(clock)
+    async with anyio.create_task_group() as group:
+        group.start_soon(trace.run)
+        await trace.start(who="anna", seconds=60, frames=1)
+
+        def none_left() -> None:
+            raise MemoryError
+
+        monkeypatch.setattr(tracemalloc, "take_snapshot", none_left)
+        await clock.advance(61)
+        with anyio.fail_after(10):
+            while tracemalloc.is_tracing():
+                await anyio.sleep(0.01)
+        monkeypatch.undo()
+        await trace.start(who="ben", seconds=60, frames=1)
+        group.cancel_scope.cancel()
+    assert await trace.stop() is not None
 
 
 async def test_nobody_has_to_end_it():

@@ -30,6 +30,8 @@ class _Running:
     who: str
     began_at: datetime
     ends_at: datetime
+    ends: float
+    """The same as the monotonic clock says it."""
     frames: int
     before: tracemalloc.Snapshot
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -61,18 +63,25 @@ class Trace:
 
     async def start(self, *, who: str, seconds: float, frames: int) -> dict[str, Any]:
         """Begin. From here on every piece of memory that Python hands out is noted: the process is slower, and larger."""
-        if self._running is not None:
-            raise AskedWrongError(
-                f"{self._running.who} is tracing already, until {self._running.ends_at:%H:%M:%S} UTC",
-                hint="wait for it, or end it: syncd memory --stop",
+        async with self._looking:
+            if self._running is not None:
+                raise AskedWrongError(
+                    f"{self._running.who} is tracing already, until {self._running.ends_at:%H:%M:%S} UTC",
+                    hint="wait for it, or end it: syncd memory --stop",
+                )
+            tracemalloc.start(frames)
+            try:
+                before = await to_thread.run_sync(tracemalloc.take_snapshot)
+            except BaseException:
+                tracemalloc.stop()  # nobody would end what nobody knows of
+                raise
+            now, ends = self._clock.now(), self._clock.monotonic() + seconds
+            self._running = _Running(who, now, now + timedelta(seconds=seconds), ends, frames, before)
+            log.warning(
+                "memory_trace_started", who=who, seconds=seconds, frames=frames, reason="slower until it has ended"
             )
-        tracemalloc.start(frames)
-        before = await to_thread.run_sync(tracemalloc.take_snapshot)
-        now = self._clock.now()
-        self._running = _Running(who, now, now + timedelta(seconds=seconds), frames, before)
-        log.warning("memory_trace_started", who=who, seconds=seconds, frames=frames, reason="slower until it has ended")
-        self._begun.set()
-        return self.standing() or {}
+            self._begun.set()
+            return self.standing() or {}
 
     async def snapshot(self, top: int) -> dict[str, Any]:
         """What has come since it began, largest first, while it goes on. Without one: what the last one found."""
@@ -88,12 +97,15 @@ class Trace:
     async def stop(self, *, why: str = "asked") -> dict[str, Any] | None:
         """End it. None: there was none."""
         async with self._looking:
-            running, self._running = self._running, None
+            running = self._running
             if running is None:
                 return None
-            snapshot = await to_thread.run_sync(tracemalloc.take_snapshot)
-            tracemalloc.stop()
-            running.ended.set()
+            try:
+                snapshot = await to_thread.run_sync(tracemalloc.take_snapshot)
+            finally:  # it ends, even where there is no memory left to see what it found
+                tracemalloc.stop()
+                self._running = None
+                running.ended.set()
             self._last = await to_thread.run_sync(lambda: self._told(running, snapshot, MOST_TOP))
             log.info("memory_trace_ended", who=running.who, reason=why, grown_bytes=self._last["grown_bytes"])
             return self._last
@@ -107,13 +119,16 @@ class Trace:
             if running is None:
                 continue
             await self._until(running)
-            if self._running is running:
+            if self._running is not running:
+                continue
+            try:
                 await self.stop(why="its time is over")
+            except Exception as error:  # it has ended; the daemon goes on
+                log.warning("memory_trace_ended", who=running.who, reason=f"nothing could be found out: {error!r}")
 
     async def _until(self, running: _Running) -> None:
-        left = (running.ends_at - self._clock.now()).total_seconds()
         try:
-            async with self._clock.timeout(max(left, 0.0)):
+            async with self._clock.timeout(max(running.ends - self._clock.monotonic(), 0.0)):
                 await running.ended.wait()
         except TimeoutError:
             return
