@@ -79,6 +79,22 @@ def test_no_screen_is_too_small(width: int, height: int, view: str, first: int, 
     lines(seen, width, height)
 
 
+def test_the_figures_stay_beside_long_names_which_are_told_apart():
+    found = shown()
+    for at in range(2):
+        found["integrations"].append({**found["integrations"][0], "name": f"{'portfolio_' * 5}north_{at:02d}"})
+    for width in (40, 60, 72, 80, 100, 110, 120, 200):
+        table = [line for line in lines(Seen(found=found), width, 30) if "_00 " in line or "_01 " in line]
+        assert len(set(table)) == 2, table
+        (head,) = [line for line in lines(Seen(found=found), width, 30) if "INTEGRATION" in line]
+        assert "…" not in head and ("OK" in head) == (width >= 80)
+
+
+def test_the_end_of_a_long_line_that_is_typed_is_seen():
+    seen = Seen(found=shown(), typing="pause guesty for 2h, because (escape: no):", typed="a " * 60 + "the end")
+    assert lines(seen)[-1].endswith("the end▏")
+
+
 @pytest.mark.parametrize(
     ("text", "length"), [("a", 1), ("\x1b", 0), ("\x1b[", 0), ("\x1b[5~x", 4), ("\x1bOAx", 3), ("\x1bq", 1)]
 )

@@ -30,6 +30,7 @@ class Terminal:
         self.output = ""
         self._mark = 0
         self._came = asyncio.Event()
+        self._there = True
 
     async def __aenter__(self) -> Terminal:
         self._master, self.slave = os.openpty()
@@ -46,12 +47,18 @@ class Terminal:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.get_running_loop().remove_reader(self._master)
         if self.process.poll() is None:
             self.process.kill()
             await asyncio.to_thread(self.process.wait)
-        os.close(self._master)
-        os.close(self.slave)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """The terminal is closed: what runs in it can neither read nor write any more."""
+        if self._there:
+            self._there = False
+            asyncio.get_running_loop().remove_reader(self._master)
+            os.close(self._master)
+            os.close(self.slave)
 
     def _read(self) -> None:
         try:

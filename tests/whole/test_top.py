@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,11 @@ async def test_top_shows_everything_obeys_keys_and_leaves_the_terminal_as_it_was
             terminal.press("\x1b")
             await terminal.until("acme", "wrong")
 
-            terminal.press("\x1b[Bpthe bridge is closed\r")
+            pasted = "the bridge is closed, " * 6 + "see the ticket"
+            terminal.press(f"\x1b[Bp{pasted}\r")
             await terminal.until("acme paused for 2h")
             paused = await rows.connection.fetchrow("SELECT * FROM syncd.controls WHERE kind = 'pause'")
-            assert paused is not None and paused["why"] == "the bridge is closed"
+            assert paused is not None and paused["why"] == pasted
             await terminal.until("‖ paused")
             terminal.press("p")
             await terminal.until("resume acme? y/n")
@@ -106,9 +108,28 @@ async def test_a_fault_of_ours_leaves_the_terminal_as_it_was_too(tmp_path: Path)
         assert await terminal.ended() == 1 and terminal.restored
 
 
-async def test_ctrl_c_quits(tmp_path: Path):
-    words = ["-m", "syncd", "top"]
-    async with Terminal(words, {"SYNCD_ADMIN": "127.0.0.1:1", "SYNCD_CONFIG": str(tmp_path)}) as terminal:
-        await terminal.until("no daemon")
-        terminal.process.send_signal(signal.SIGINT)
-        assert await terminal.ended() == 0 and terminal.restored
+PATIENT = """
+import sys
+from syncd.cli import top_live
+top_live.ASK_SECONDS = 60.0
+sys.argv = ["syncd", "top", "--control"]
+from syncd.cli.root import cli
+cli()
+"""
+
+
+async def test_quitting_waits_for_no_daemon_that_is_silent_and_a_closed_terminal_is_no_fault(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = {"SYNCD_ADMIN": f"127.0.0.1:{silent.getsockname()[1]}", "SYNCD_CONFIG": str(tmp_path)}
+        for way in ("q", "ctrl-c", "closed"):
+            async with Terminal(["-c", PATIENT], env) as terminal:
+                await terminal.until("no daemon: asking")
+                if way == "closed":
+                    terminal.hang_up()
+                    assert await terminal.ended() == 130
+                    continue
+                if way == "q":
+                    terminal.press("q")
+                else:
+                    terminal.process.send_signal(signal.SIGINT)
+                assert await terminal.ended() == 0 and terminal.restored

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.live import Live
@@ -16,7 +19,7 @@ from rich.text import Text
 
 from syncd.cli.app import App
 from syncd.cli.exits import Exit
-from syncd.cli.output import Failure, lasting, plural
+from syncd.cli.output import Failure, lasting, plural, say
 from syncd.cli.top_screen import screen
 from syncd.cli.top_seen import Seen
 from syncd.cli.top_terminal import Keys
@@ -25,6 +28,9 @@ EVERY_SECONDS = 2.0
 MESSAGE_SECONDS = 6.0
 PAUSE_SECONDS = 2 * 3600.0
 ASK_SECONDS = 4.0
+LAST_SECONDS = 2.0
+"""Longest that quitting waits for the answer to what was asked for."""
+T = TypeVar("T")
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10, "home": -100_000, "end": 100_000}
 
 
@@ -39,6 +45,7 @@ class Top:
         self._asked: Callable[[str], None] | None = None
         """What is done with the line that is being typed."""
         self._under_way: set[asyncio.Task[None]] = set()
+        """Wishes that have no answer yet, each named by what is wished for."""
         self._said_until = 0.0
         self._ended: asyncio.Future[Exit] | None = None
 
@@ -49,6 +56,22 @@ class Top:
             code = Exit.OK if number == signal.SIGINT else Exit.INTERRUPTED
             loop.add_signal_handler(number, self._end, code)
         loop.add_signal_handler(signal.SIGWINCH, self._dirty.set)
+        try:
+            await self._live()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            # The terminal is gone; nothing must be flushed into it at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.INTERRUPTED
+        for wish in self._under_way:
+            say(f"no answer yet to: {wish.get_name()}; syncd status shows whether it was done")
+            wish.cancel()
+        return self._ended.result() if self._ended.done() else Exit.OK
+
+    async def _live(self) -> None:
+        """The screen, until somebody ends it."""
+        assert self._ended is not None
         console = Console(highlight=False)
         async with Keys() as keys:
             with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
@@ -57,13 +80,13 @@ class Top:
                     waited: list[asyncio.Future[Any]] = [self._ended, *tasks]
                     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                 finally:
-                    for task in [*tasks, *self._under_way]:
+                    for task in tasks:
                         task.cancel()
                     found = await asyncio.gather(*tasks, return_exceptions=True)
-        faults = [one for one in found if isinstance(one, Exception)]
-        if faults:
+        if faults := [one for one in found if isinstance(one, Exception)]:
             raise faults[0]
-        return self._ended.result() if self._ended.done() else Exit.OK
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=LAST_SECONDS)
 
     def _end(self, code: Exit) -> None:
         if self._ended is not None and not self._ended.done():
@@ -76,7 +99,7 @@ class Top:
         clock, seen = self._app.clock, self._seen
         while True:
             try:
-                seen.found = await asyncio.to_thread(self._link.get, "status", seconds=ASK_SECONDS)
+                seen.found = await _aside(lambda: self._link.get("status", seconds=ASK_SECONDS))
                 seen.at, seen.away = clock.now(), ""
             except Failure as failure:
                 seen.away = f"{failure.what}: {failure.why}"
@@ -225,11 +248,36 @@ class Top:
 
         async def work() -> None:
             try:
-                self._say(told(await asyncio.to_thread(self._link.post, path, said)))
-                self._seen.found = await asyncio.to_thread(self._link.get, "status", seconds=ASK_SECONDS)
+                self._say(told(await _aside(lambda: self._link.post(path, said))))
+                self._seen.found = await _aside(lambda: self._link.get("status", seconds=ASK_SECONDS))
             except Failure as failure:
                 self._say(f"{failure.what}: {failure.why}")
 
-        task = asyncio.create_task(work())
+        task = asyncio.create_task(work(), name=f"{path} {said['integration']}")
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
+
+
+async def _aside(work: Callable[[], T]) -> T:
+    """In a thread that nobody waits for at the end, as is done for those of `asyncio.to_thread`: a daemon may be silent."""
+    loop, answer = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+
+    def settle(found: Any, error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(found)
+        else:
+            answer.set_exception(error)
+
+    def run() -> None:
+        try:
+            found: tuple[Any, Exception | None] = work(), None
+        except Exception as error:
+            found = None, error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
+            loop.call_soon_threadsafe(settle, *found)
+
+    threading.Thread(target=run, name="ask", daemon=True).start()
+    result: T = await answer
+    return result

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from syncd.cli import limits, status
@@ -65,7 +66,11 @@ def _no_daemon(seen: Seen) -> list[str]:
 
 def _foot(seen: Seen, width: int) -> Text:
     if seen.typing:
-        return Text(f"{seen.typing} {seen.typed}▏", style="bold")
+        room = max(width - cell_len(seen.typing) - 2, 8)  # where it does not fit, its end: that is where somebody types
+        typed = seen.typed
+        while cell_len(typed) > room:
+            typed = f"…{typed[2:]}"
+        return Text(f"{seen.typing} {typed}▏", style="bold")
     if seen.message:
         return Text(flat(seen.message), style="yellow")
     if seen.away:
@@ -112,9 +117,8 @@ def _conditions(found: Mapping[str, Any], now: datetime, width: int, most: int) 
 
 def _table(seen: Seen, now: datetime, width: int, room: int) -> Iterator[Text]:
     rows = seen.rows()
-    named = max([len(str(one.get("name", ""))) for one in rows] + [11])
-    named = min(named, max(width // 3, 8))
-    columns = _columns(width, named)
+    named = max([cell_len(flat(str(one.get("name", "")))) for one in rows] + [11])
+    columns = _columns(width, min(named, max(width // 3, 8)))
     head = Text("  " + "  ".join(f"{title[:size]:<{size}}" for title, size, _ in columns), style="bold dim")
     yield head
     if not rows:
@@ -144,6 +148,8 @@ def _row(one: Mapping[str, Any], now: datetime, columns: Sequence[Column], width
         if why and title == "LIMIT":
             return line.append(flat(str(why)))
         text = cell(one, now)
+        if title == "INTEGRATION" and text.cell_len > size:
+            text = _shortened(text.plain, size)
         text.truncate(size, overflow="ellipsis", pad=True)
         line.append_text(text)
     line.truncate(width, overflow="ellipsis", pad=True)
@@ -154,7 +160,8 @@ Column = tuple[str, int, Callable[[Mapping[str, Any], datetime], Text]]
 
 
 def _columns(width: int, named: int) -> list[Column]:
-    found: list[Column] = [("INTEGRATION", named, _name), ("STATE", 15, _state)]
+    """What fits beside each other. `named`: how wide the names would like to be."""
+    found: list[Column] = [("STATE", 15, _state)]
     if width >= 60:
         found.append(("SINCE", 7, _since))
     if width >= 100:
@@ -166,7 +173,17 @@ def _columns(width: int, named: int) -> list[Column]:
     elif width >= 80:
         found += [("P95", 6, _p95), ("OK", 6, _success)]
     left = width - 2 - sum(size + 2 for _, size, _ in found)
+    found.insert(0, ("INTEGRATION", named := min(named, max(left, 8)), _name))
+    left -= named + 2
     return [*found, ("WHY", left, _why)] if left >= 8 else found
+
+
+def _shortened(name: str, size: int) -> Text:
+    """What tells names apart stands at their ends as often as not."""
+    tail = name[-(size // 3) :]
+    head = Text(name)
+    head.truncate(max(size - cell_len(tail) - 1, 0))
+    return head.append(f"…{tail}")
 
 
 def _name(one: Mapping[str, Any], now: datetime) -> Text:

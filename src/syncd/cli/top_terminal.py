@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import os
 import sys
 import termios
@@ -18,7 +19,8 @@ _NAMED: Final = {
 }  # fmt: skip
 ESCAPE_SECONDS = 0.05
 """What follows an escape so soon belongs to it."""
-_MOST = 64
+_MOST = 4096
+"""Keys that may wait: what is pasted comes in one piece."""
 
 
 class Keys:
@@ -42,7 +44,8 @@ class Keys:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         asyncio.get_running_loop().remove_reader(self._file)
-        termios.tcsetattr(self._file, termios.TCSAFLUSH, self._before)
+        with contextlib.suppress(termios.error):  # it is gone
+            termios.tcsetattr(self._file, termios.TCSAFLUSH, self._before)
 
     async def next(self) -> str:
         """The next key; "gone" once the terminal is."""
