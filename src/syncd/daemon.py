@@ -407,7 +407,10 @@ class Daemon:
             stopping=self.stopping,
         )
         asked = token if self._config.server.admin.path is None else None
-        return Page(sources, Sessions(asked, self.clock), self.clock)
+        return Page(sources, Sessions(asked, self.clock, self._state_directory), self.clock)
+
+    def _state_directory(self) -> Path | None:
+        return self.options.state_directory or self._config.state_directory
 
     def _stuck_workers(self) -> list[str]:
         return self._supervisor.stuck(WORK_STUCK_SECONDS) if self._supervisor is not None else []

@@ -6,20 +6,27 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import anyio
 import pytest
+from yarl import URL
 
 from syncd.clock import SystemClock
 from syncd.errors import StoreError
 from syncd.secrets import Secret
 from syncd.server.address import url_of
 from syncd.server.app import Server
+from syncd.server.ui.ended import FILE as ENDED_FILE
+from syncd.server.ui.ended import MOST as MOST_ENDED
+from syncd.server.ui.ended import Ended
 from syncd.server.ui.page import Page
 from syncd.server.ui.sessions import COOKIE, Sessions
 from syncd.server.ui.sources import Sources
+from syncd.server.ui.tries import MOST_PLACES, Tries, place_of
 from syncd.server.ui.visit import POLICY, back
 from syncd.testing.clock import FakeClock
 from tests.server.fakes import NOON, FakeStatus, settings
@@ -132,7 +139,13 @@ class Engine(FakeStatus):
         self.noted.append((who, action, more["integration"]))
 
 
-def page_of(engine: Engine, clock: Any, token: Secret | None = None, stopping: anyio.Event | None = None) -> Page:
+def page_of(
+    engine: Engine,
+    clock: Any,
+    token: Secret | None = None,
+    stopping: anyio.Event | None = None,
+    directory: Path | None = None,
+) -> Page:
     any_: Any = engine
 
     def store() -> Any:
@@ -143,15 +156,20 @@ def page_of(engine: Engine, clock: Any, token: Secret | None = None, stopping: a
         status=any_, letters=any_, deliveries=any_, figures=any_, changes=any_, records=any_, store=store,
         runbooks=lambda: pages, stopping=stopping or anyio.Event(),
     )  # fmt: skip
-    return Page(sources, Sessions(token, clock), clock)
+    return Page(sources, Sessions(token, clock, lambda: directory), clock)
 
 
 @asynccontextmanager
 async def visiting(
-    engine: Engine, *, token: Secret | None = None, stopping: anyio.Event | None = None, **changes: Any
+    engine: Engine,
+    *,
+    token: Secret | None = None,
+    stopping: anyio.Event | None = None,
+    directory: Path | None = None,
+    **changes: Any,
 ) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
     clock = SystemClock()
-    page = page_of(engine, clock, token, stopping)
+    page = page_of(engine, clock, token, stopping, directory)
     server = Server(settings(**changes), engine, clock=clock, admin_token=token, page=page)
     async with anyio.create_task_group() as group:
         await group.start(server.run)
@@ -367,13 +385,75 @@ async def test_with_a_token_nothing_is_served_but_the_form_that_asks_for_it():
         assert (await send(client, f"{url}/ui/do/leave", {"csrf": mark_now}))[1] == "/ui/login"
 
 
-async def test_wrong_tokens_are_not_looked_at_for_ever():
+def comes(peer: str, forwarded: str = "") -> Any:
+    return SimpleNamespace(remote=peer, headers={"X-Forwarded-For": forwarded} if forwarded else {})
+
+
+async def test_wrong_tokens_are_not_looked_at_for_ever_and_lock_out_nobody_else():
     clock = FakeClock()
     sessions = Sessions(Secret(TOKEN), clock)
-    assert [sessions.accepts("wrong") for _ in range(10)] == [False] * 10
-    assert sessions.accepts(TOKEN) is None
+    attacker = comes("203.0.113.9")
+    assert [sessions.accepts("wrong", attacker) for _ in range(10)] == [False] * 10
+    assert sessions.accepts(TOKEN, attacker) is None
+    assert sessions.accepts(TOKEN, comes("198.51.100.7")) is True, "the operator comes from elsewhere"
     await clock.advance(61)
-    assert sessions.accepts(TOKEN) is True
+    assert sessions.accepts(TOKEN, attacker) is True
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        (comes("2001:db8::1"), comes("2001:db8::ffff:2"), True),
+        (comes("2001:db8::1"), comes("2001:db8:0:1::1"), False),
+        (comes("127.0.0.1", "203.0.113.9"), comes("127.0.0.1", "198.51.100.7"), False),
+        (comes("127.0.0.1", "10.0.0.1, 203.0.113.9"), comes("127.0.0.1", "203.0.113.9"), True),
+        (comes("203.0.113.9", "10.0.0.1"), comes("203.0.113.9", "10.0.0.2"), True),
+    ],
+)
+def test_a_place_is_what_one_machine_has(first: Any, second: Any, same: bool):
+    assert (place_of(first) == place_of(second)) is same
+
+
+def test_places_that_were_wrong_are_remembered_in_a_bounded_table():
+    tries = Tries(FakeClock())
+    for number in range(2 * MOST_PLACES):
+        tries.wrong(f"place {number}")
+    assert len(tries._wrong) == MOST_PLACES
+
+
+async def test_who_leaves_ends_the_session_and_its_stream_also_over_a_restart(tmp_path: Path):
+    token = Secret(TOKEN)
+    async with visiting(Engine(), token=token, admin="127.0.0.3:0", directory=tmp_path) as (client, url):
+        _, form = await read(client, f"{url}/ui/login")
+        mark = MARK.search(form)
+        assert mark is not None
+        await send(client, f"{url}/ui/login", {"csrf": mark[1], "to": "/ui", "token": TOKEN, "name": "ann"})
+        stolen = {COOKIE: next(each for each in client.cookie_jar if each.key == COOKIE).value}
+        async with aiohttp.ClientSession(cookies=stolen, headers={"Accept": "text/html"}) as other:
+            other.cookie_jar.update_cookies(stolen, URL(url))
+            assert (await read(other, f"{url}/ui", allow_redirects=False))[0] == 200
+            async with other.get(f"{url}/ui/events?every=60") as events:
+                await events.content.readuntil(b"\n\n")
+                await send(client, f"{url}/ui/do/leave", {"csrf": await marked(client, url)})
+                with anyio.fail_after(10):
+                    assert b"event: bye" in await events.content.read()
+            assert (await read(other, f"{url}/ui", allow_redirects=False))[0] == 303
+            assert (await read(other, f"{url}/ui/events", headers={"Accept": "text/event-stream"}))[0] == 401
+    again = Sessions(token, SystemClock(), lambda: tmp_path)
+    assert again.of(SimpleNamespace(cookies=stolen)) is None, "nor after a restart"
+    assert Sessions(token, SystemClock()).of(SimpleNamespace(cookies=stolen)) is not None
+
+
+def test_ended_sessions_are_bounded_and_more_of_them_end_all(tmp_path: Path):
+    clock = FakeClock()
+    ended, now = Ended(clock, 100.0, lambda: tmp_path), clock.now().timestamp()
+    for number in range(MOST_ENDED):
+        ended.add(f"session {number}")
+    assert ended.has("session 0", now + 50) and not ended.has("another", now + 50)
+    ended.add("one more")
+    assert ended.has("another", now + 50) and not ended.has("a later one", now + 101)
+    (tmp_path / ENDED_FILE).write_text("{")
+    assert not Ended(clock, 100.0, lambda: tmp_path).has("another", now + 50)
 
 
 @pytest.mark.parametrize(

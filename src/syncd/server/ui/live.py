@@ -1,5 +1,5 @@
-"""`/ui/events`: what changed on the page, as it happens. One rendering serves all; listeners are few, and end with the
-process."""
+"""`/ui/events`: what changed on the page, as it happens. One rendering serves all; listeners are few, and end with their
+session and with the process."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from syncd import metrics
 from syncd.clock import Clock
 from syncd.server.answers import refusal
 from syncd.server.ui.front import Board, Front
+from syncd.server.ui.sessions import Sessions
 from syncd.server.ui.sources import Sources
 from syncd.server.ui.visit import USUAL, Visit
 
@@ -26,9 +27,10 @@ RETRY_MILLISECONDS: Final = 3_000
 class Live:
     """The stream."""
 
-    def __init__(self, front: Front, sources: Sources, clock: Clock) -> None:
+    def __init__(self, front: Front, sources: Sources, sessions: Sessions, clock: Clock) -> None:
         self._front = front
         self._sources = sources
+        self._sessions = sessions
         self._clock = clock
         self._listeners = 0
         metrics.BOUND.labels("page_listeners").set(MOST_LISTENERS)
@@ -54,13 +56,13 @@ class Live:
         every = visit.every or USUAL
         text = f"retry: {RETRY_MILLISECONDS}\n\n"
         try:
-            while not self._sources.stopping.is_set():
+            while self._goes_on(visit):
                 board = await self._front.board()
                 text += f"event: board\nid: {board.id}\ndata: {_told(board, had if wanted else None)}\n\n"
                 had = board.parts
                 await self._write(response, text)
                 text = ""
-                await self._pause(response, every)
+                await self._pause(visit, response, every)
             await response.write(b"event: bye\ndata: {}\n\n")
             await response.write_eof()
         except (ConnectionError, TimeoutError):
@@ -68,9 +70,14 @@ class Live:
                 visit.request.transport.abort()
         return response
 
-    async def _pause(self, response: web.StreamResponse, seconds: int) -> None:
+    def _goes_on(self, visit: Visit) -> bool:
+        return not self._sources.stopping.is_set() and self._sessions.lasts(visit.session)
+
+    async def _pause(self, visit: Visit, response: web.StreamResponse, seconds: int) -> None:
         """Wait, with a beat each second: of a browser that is gone only a write tells, and its place is wanted."""
         for second in range(seconds):
+            if not self._goes_on(visit):
+                return
             if second:
                 await self._write(response, ":\n\n")
             with suppress(TimeoutError):

@@ -46,7 +46,7 @@ class Page:
         self._clock = clock
         self._paper = Paper()
         self._front = Front(sources, self._paper, clock)
-        self._live = Live(self._front, sources, clock)
+        self._live = Live(self._front, sources, sessions, clock)
         self._actions = Actions(sources)
         self._desks = (
             Integrations(sources, self._front),
@@ -208,7 +208,7 @@ class Page:
         guest = visit.request.cookies.get(GUEST, "")
         if not guest or not self.sessions.fits_guest(guest, visit.said("csrf")):
             raise RefusedError(403, "form", "this form was not made for you", "load the page again")
-        fits = self.sessions.accepts(visit.said("token"))
+        fits = self.sessions.accepts(visit.said("token"), visit.request)
         if not fits:
             why = (
                 "that is not the token of server.admin_token"
@@ -227,6 +227,7 @@ class Page:
         return response
 
     async def _leave(self, visit: Visit) -> web.StreamResponse:
+        self.sessions.end(visit.session)
         response = leads(LOGIN)
         response.del_cookie(COOKIE, path=PREFIX)
         return response

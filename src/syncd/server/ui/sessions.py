@@ -1,7 +1,8 @@
 """Who is at the page: a signed cookie, and the token that every form carries against other sites' pages.
 
-Nothing is kept in memory. With an admin token the cookie proves that its holder typed it, and is signed by a key made of it:
-another token ends all sessions, a restart none. Without one (loopback) the cookie only binds forms to a browser.
+With an admin token the cookie proves that its holder typed it, and is signed by a key made of it: another token ends all
+sessions, a restart none; nothing is remembered but which ones were ended. Without one (loopback) the cookie only binds forms
+to a browser.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from aiohttp import web
 
 from syncd.clock import Clock
 from syncd.secrets import Secret
+from syncd.server.ui.ended import Ended
+from syncd.server.ui.tries import Tries, place_of
 
 PREFIX = "/ui"
 LOGIN = f"{PREFIX}/login"
@@ -27,8 +32,6 @@ LASTS = timedelta(hours=12)
 RENEWED = timedelta(hours=6)
 """A cookie with less than this left is replaced by a fresh one."""
 LONGEST_NAME = 60
-TRIES, TRY_SECONDS = 10, 60.0
-"""So many wrong tokens are looked at in so long, from everybody together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,14 @@ class Session:
 class Sessions:
     """Signs cookies and reads them."""
 
-    def __init__(self, token: Secret | None, clock: Clock) -> None:
-        """`token`: the admin token; None where whoever reaches the site may use it."""
+    def __init__(self, token: Secret | None, clock: Clock, directory: Callable[[], Path | None] = lambda: None) -> None:
+        """`token`: the admin token; None where whoever reaches the site may use it. `directory` remembers what was ended."""
         self._token = token
         self._clock = clock
         key = token.reveal().encode() if token is not None else secrets.token_bytes(32)
         self._key = hashlib.sha256(b"syncd page\0" + key).digest()
-        self._wrong: list[float] = []
+        self._tries = Tries(clock)
+        self._ended = Ended(clock, LASTS.total_seconds(), directory)
 
     @property
     def asks(self) -> bool:
@@ -76,9 +80,16 @@ class Sessions:
         said = f"{expires}.{nonce}.{name}"
         if not (expires.isascii() and expires.isdigit() and len(expires) < 16 and self._sealed(f"c.{said}", seal)):
             return None
-        if int(expires) <= self._clock.now().timestamp():
-            return None
-        return Session(int(expires), nonce, base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode())
+        known = Session(int(expires), nonce, base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode())
+        return known if self.lasts(known) else None
+
+    def lasts(self, session: Session) -> bool:
+        """Neither past its time nor ended by its owner?"""
+        return session.expires > self._clock.now().timestamp() and not self._ended.has(session.nonce, session.expires)
+
+    def end(self, session: Session) -> None:
+        """Its owner leaves: no copy of its cookie opens anything any more."""
+        self._ended.add(session.nonce)
 
     def keep(self, response: web.StreamResponse, session: Session, request: web.Request) -> None:
         """Hand the session to the browser."""
@@ -120,16 +131,15 @@ class Sessions:
         """May this request go on without the token in its head?"""
         return request.path in OPEN or (is_page(request.path) and self.of(request) is not None)
 
-    def accepts(self, given: str) -> bool | None:
-        """Is it the admin token? None: too many wrong ones came lately, this one was not looked at."""
-        now = self._clock.monotonic()
-        self._wrong = [at for at in self._wrong if now - at < TRY_SECONDS]
-        if len(self._wrong) >= TRIES:
+    def accepts(self, given: str, request: web.Request) -> bool | None:
+        """Is it the admin token? None: too many wrong ones came from there lately, this one was not looked at."""
+        place = place_of(request)
+        if not self._tries.may(place):
             return None
         expected = self._token.reveal() if self._token is not None else ""
         if hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), expected.encode()):
             return True
-        self._wrong.append(now)
+        self._tries.wrong(place)
         return False
 
     def _seal(self, text: str) -> str:
