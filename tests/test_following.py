@@ -47,6 +47,7 @@ async def test_a_wish_for_something_paused_says_by_whom_and_why(taken: bool, res
         stage.runner._wish(asked)
     told = await progress(stage, asked)
     assert (told.state, told.waiting_reason) == (RunState.WAITING, "paused by ann: they move house")
+    assert told.explanation.action.startswith("syncd resume acme")
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -56,4 +57,16 @@ async def test_a_wish_for_something_beside_what_is_paused_is_queued(taken: bool)
     if taken:
         stage.runner._wish(asked)
     told = await progress(stage, asked)
-    assert (told.state, told.waiting_reason) == (RunState.QUEUED, "")
+    assert (told.state, told.waiting_reason, told.explanation) == (RunState.QUEUED, "", None)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_wish_behind_an_open_breaker_says_when_it_is_tried_again(taken: bool):
+    stage, asked = Stage(FakeClock()), task(1, "r1", kind="sync", lane=Lane.HIGH)
+    stage.runner.accounts["acme"].gate.breakers.of("").resume(5, 0, 1.0, 20.0, stage.clock.monotonic())
+    if taken:
+        stage.runner._wish(asked)
+    told = await progress(stage, asked)
+    assert (told.state, told.waiting_reason) == (RunState.WAITING, "the breaker is open")
+    assert told.resumes_at > stage.clock.now()
+    assert (told.explanation.code, told.explanation.reason[:12]) == ("breaker-open", "next try at ")

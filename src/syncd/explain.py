@@ -63,6 +63,7 @@ class Explanation:
 
 
 NOTHING_TO_DO = "nothing to do"
+NOT_RUNNING = "syncd status says why: it is about to start, is switched off, or could not be started"
 
 
 class Severity(StrEnum):

@@ -21,10 +21,12 @@ def of_run(account: Account, wish_id: int, wish: Wish, now: datetime, *, paused:
     unit, tally = wish.unit, wish.tally or Tally(wish.unit.integration, wish.unit.plan.name)
     state = RunState.QUEUED if wish.tally is None else RunState(str(tally.outcome))
     waiting, resumes_at = "", None
+    barred: Explanation | None = None
     if not state.ended or (state is RunState.FAILED and unit.wishes):
         waiting, resumes_at = _held_by(account, unit, now, paused)
         if waiting:
             state = RunState.WAITING
+            barred = _barred(account, unit.plan.name, now, paused)
     told = account.health.of(unit.plan.name).trouble if state is RunState.FAILED else None
     return Progress(
         wish_id=wish_id,
@@ -44,7 +46,7 @@ def of_run(account: Account, wish_id: int, wish: Wish, now: datetime, *, paused:
         resumes_at=resumes_at,
         total=tally.total,
         eta_seconds=tally.eta_seconds(now),
-        explanation=told,
+        explanation=told or barred,
     )
 
 
@@ -63,7 +65,15 @@ def of_row(account: Account | None, task: Task, now: datetime, *, paused: Explan
         state=RunState.WAITING if waiting else RunState.QUEUED,
         waiting_reason=waiting,
         resumes_at=resumes_at,
+        explanation=_barred(account, task.resource, now, paused) if waiting else None,
     )
+
+
+def _barred(account: Account | None, resource: str, now: datetime, paused: Explanation | None) -> Explanation | None:
+    """Who or what keeps everything of this resource back: a pause, a hold, an open breaker. None: it waits for its turn."""
+    if paused is not None or account is None:
+        return paused
+    return outage.worst(account.name, account.gate.view(), account.needs(resource), now)
 
 
 def _held_by(account: Account, unit: Unit, now: datetime, paused: Explanation | None) -> tuple[str, datetime | None]:

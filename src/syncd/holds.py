@@ -13,6 +13,7 @@ import structlog
 
 from syncd.clock import Clock
 from syncd.errors import StoreError
+from syncd.explain import NOT_RUNNING
 from syncd.limits import Hold
 from syncd.store import BREAKER_HOLD, BREAKER_RESET, Control, Store
 from syncd.sync import outage
@@ -163,8 +164,7 @@ class Breakers:
         """The scope of an integration that runs here. Raises StoreError."""
         scope = self._scope(integration, "?")
         if scope == "?":
-            hint = "enable it in its file, then: syncd reload --wait"
-            raise StoreError(f"{integration} is not running on this instance", hint=hint)
+            raise StoreError(f"{integration} does not run here now", hint=NOT_RUNNING)
         return scope
 
     def _scope(self, integration: str, otherwise: str = "") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from syncd import drivers, metrics
 from syncd.config import did_you_mean
 from syncd.errors import RejectedError, StoreError, SyncdError
+from syncd.explain import NOT_RUNNING
 from syncd.kit import STATE, Change
 from syncd.push_waits import reasons
 from syncd.redaction import redact
@@ -158,10 +159,7 @@ class Pushing:
         """The account, the change, and whether its record is stored. Raises InvalidPushError for what may not be sent."""
         account = self._account(integration)
         if account is None:
-            raise StoreError(
-                f"{integration} is not running on this instance",
-                hint="enable it in its file, then: syncd reload --wait",
-            )
+            raise StoreError(f"{integration} does not run here now", hint=NOT_RUNNING)
         plan = account.plans[resource]
         with drivers.asking(account.driver.spec.name, "asked what may be pushed"):
             kinds = account.driver.push_kinds(plan.resource)

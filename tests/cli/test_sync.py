@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +255,80 @@ def test_the_live_screen_draws_every_state():
         screen.remark("the daemon is away")
     finally:
         screen.close()
+
+
+BARRED = Explanation(
+    "breaker-open",
+    "next try at 12:04:00 UTC: the partner does not answer",
+    action="nothing to do, it is tried again by itself; now: syncd breaker shop reset",
+)
+
+
+def waiting(seconds: float | None) -> Progress:
+    until = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+    return row(state=RunState.WAITING, waiting_reason="the breaker is open", resumes_at=until, explanation=BARRED)
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(240.0, 0), (None, 0), (3.0, 10)])
+def test_what_an_open_breaker_bars_ends_by_itself_and_says_when_to_try_again(
+    run, start, directory: Path, hurry, seconds: float | None, looks: int
+):
+    stage = start()
+    slept = hurry()
+
+    async def progress(wishes):
+        return [waiting(seconds)]
+
+    stage.status.progress = progress
+    stage.status.known = {"shop": ["customers"]}
+    done = run("sync", "shop/customers", "--config", directory)
+    assert done.exit_code == Exit.TRY_LATER
+    assert len(slept) >= looks
+    assert sum(slept) < 15
+    assert "  next try at 12:04:00 UTC: the partner does not answer\n  do: nothing to do, it is tried" in done.stdout
+    assert "it is kept, and goes by itself then" in done.stdout
+
+
+def test_one_that_waits_for_a_limit_is_not_given_up(run, start, directory: Path, hurry):
+    stage = start()
+    slept = hurry()
+
+    async def progress(wishes):
+        limited = row(
+            state=RunState.WAITING, waiting_reason="600/min", resumes_at=datetime.now(UTC) + timedelta(hours=1)
+        )
+        return [limited if sum(slept) < 100 else row(state=RunState.DONE)]
+
+    stage.status.progress = progress
+    stage.status.known = {"shop": ["customers"]}
+    assert run("sync", "shop/customers", "--config", directory).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "exit_code"), [("starting", 3, 0), ("starting", 999, 75), ("disabled", 999, 75)]
+)
+def test_an_integration_that_is_about_to_start_is_waited_for(
+    run, start, directory: Path, hurry, code: str, asked: int, exit_code: int
+):
+    stage = start()
+    hurry()
+    stage.status.known = {"shop": []}
+    standing = {"code": code, "reason": f"it is {code}", "action": "enabled: true, then syncd reload --wait"}
+    stage.status.seen["integrations"] = [{"name": "shop", "explanation": standing}]
+    view, looks = stage.status.overview, []
+
+    async def overview():
+        looks.append(1)
+        if len(looks) >= asked:
+            stage.status.known = {"shop": ["customers"]}
+        return await view()
+
+    async def progress(wishes):
+        return [row(state=RunState.DONE)]
+
+    stage.status.overview, stage.status.progress = overview, progress
+    done = run("sync", "shop/customers", "--config", directory)
+    assert done.exit_code == exit_code, done.output
+    assert done.stderr.count("about to start shop: waiting") == (1 if code == "starting" else 0)
+    if exit_code:
+        assert f"why: it is {code}\n  do:  enabled: true" in done.stderr

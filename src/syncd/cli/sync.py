@@ -24,7 +24,12 @@ at once."""
 MISSES = 10
 """Looks at which the daemon may leave a run out before it counts as ended. A single record is a row from before its wish is
 answered until it was dealt with: left out once, it has ended."""
+BARRED_SECONDS = 10.0
+"""So long the end of a pause, a hold or an open breaker is waited for; whoever asked has more to do than that."""
 ENDED = frozenset({"done", "failed", "cut", "unknown"})
+
+NOT_RUNNING = ("starting", "disabled", "not-started")
+"""What the status calls an integration that does not run; its words are of more use than that."""
 
 Row = dict[str, Any]
 
@@ -38,7 +43,8 @@ def sync(app: App, targets: Sequence[tuple[str, str | None]], external_id: str |
     """Bring an integration up to date now, ahead of its schedule, and show how it goes.
 
     Of a whole integration what seldom changes (`ttl`: users, teams) is left alone while its copy serves; name it to read it.
-    Ctrl-C detaches: the daemon goes on. Exit 1 when a run failed, 75 when one was cut short by a stop of the daemon.
+    Ctrl-C detaches: the daemon goes on. Exit 1 when a run failed; 75 when one was cut short by a stop of the daemon, or
+    waits for the end of a pause, a hold or an open breaker: it is told why, and the daemon goes on with it then.
     """
     if external_id is not None and (len(targets) != 1 or targets[0][1] is None):
         raise click.UsageError("--id needs one INTEGRATION/RESOURCE")
@@ -46,7 +52,7 @@ def sync(app: App, targets: Sequence[tuple[str, str | None]], external_id: str |
     wishes: list[int] = []
     for integration, resource in targets:
         said = {"integration": integration, "resource": resource, "id": external_id}
-        wishes += link.post("sync", {key: value for key, value in said.items() if value is not None})["wishes"]
+        wishes += arun(wished(app, link, {key: value for key, value in said.items() if value is not None}))
     if no_wait:
         if app.as_json:
             result_json({"schema": "syncd.wishes/1", "wishes": wishes})
@@ -88,7 +94,7 @@ def _place(targets: Sequence[tuple[str, str | None]], external_id: str | None) -
 async def follow(app: App, link: Link, board: Board, screen: Screen) -> list[Row]:
     """Show progress until every wish has ended. A daemon that restarts meanwhile is waited for."""
     rows: list[Row] = []
-    shown_at = seen_at = app.clock.monotonic()
+    shown_at = seen_at = barred_at = app.clock.monotonic()
     away = False
     pause = FIRST_LOOK_SECONDS
     try:
@@ -104,7 +110,10 @@ async def follow(app: App, link: Link, board: Board, screen: Screen) -> list[Row
                 if not away:
                     screen.remark("the daemon is away; the wish is stored and waits for it")
                 away = True
-            if len(rows) == len(board.wishes) and all(row.get("state") in ENDED for row in rows):
+            over = len(rows) == len(board.wishes) and all(is_barred(row) or row.get("state") in ENDED for row in rows)
+            if not over:
+                barred_at = now
+            elif now - barred_at >= BARRED_SECONDS or not any(soon(row, app.clock.now()) for row in rows):
                 screen.show(rows, app.clock.now())
                 return rows
             if now - shown_at >= screen.every_seconds:
@@ -114,6 +123,46 @@ async def follow(app: App, link: Link, board: Board, screen: Screen) -> list[Row
             pause = min(pause * 1.5, LOOK_SECONDS)
     finally:
         screen.close()
+
+
+def is_barred(row: Row) -> bool:
+    """Does it wait for what no time of its own ends: a pause, a hold, an open breaker?"""
+    return row.get("state") == "waiting" and bool(row.get("explanation"))
+
+
+def soon(row: Row, now: datetime) -> bool:
+    """Is what bars it to be over within moments?"""
+    until = moment_of(row.get("resumes_at")) if is_barred(row) else None
+    return until is not None and (until - now).total_seconds() < BARRED_SECONDS
+
+
+async def wished(app: App, link: Link, said: Row) -> list[int]:
+    """Ask for it; a daemon that is about to start this integration is waited for. Raises Failure."""
+    began, waited = app.clock.monotonic(), False
+    while True:
+        try:
+            return list(link.post("sync", said)["wishes"])
+        except Failure as failure:
+            if failure.exit_code != Exit.TRY_LATER:
+                raise
+            why = _standing(link, said["integration"])
+            if why.get("code") != "starting" or not may_return(failure, app.clock.monotonic() - began):
+                if why.get("code") in NOT_RUNNING:
+                    failure.why, failure.do = why["reason"], why["action"]
+                raise
+        if not waited:
+            say(f"the daemon is about to start {said['integration']}: waiting for it")
+        waited = True
+        await app.clock.sleep(LOOK_SECONDS)
+
+
+def _standing(link: Link, integration: str) -> Row:
+    """Why the status says it is as it is; empty where nothing is to be said, or nobody says it."""
+    try:
+        found = link.get("status")["integrations"]
+    except Failure:
+        return {}
+    return next((one.get("explanation") or {} for one in found if one.get("name") == integration), {})
 
 
 class Board:
@@ -177,6 +226,8 @@ def summary(row: Row) -> str:
     text = f"{place}  {line_of(row, None)}"
     if why.get("reason"):
         text += f"\n  {why['reason']}" + (f"\n  do: {why['action']}" if why.get("action") else "")
+    if is_barred(row):
+        text += f"\n  it is kept, and goes by itself then; nobody has to wait: syncd status {row.get('integration')}"
     if row.get("state") == "unknown":
         text += "\n  the daemon was restarted meanwhile and no longer knows how it ended: syncd status"
     if row.get("rejected"):
@@ -188,7 +239,7 @@ def verdict(rows: Sequence[Row]) -> Exit:
     states = {row.get("state") for row in rows if not (row.get("external_id") and row.get("state") == "unknown")}
     if "failed" in states:
         return Exit.FAILURES
-    return Exit.TRY_LATER if states & {"cut", "unknown"} else Exit.OK
+    return Exit.TRY_LATER if states & {"cut", "unknown", "waiting"} else Exit.OK
 
 
 class LineScreen:

@@ -26,7 +26,7 @@ from syncd.errors import (
     SyncdError,
     TransientError,
 )
-from syncd.explain import Explanation
+from syncd.explain import NOT_RUNNING, Explanation
 from syncd.server.answers import refusal
 from syncd.store.database import DataRefusedError
 
@@ -105,6 +105,8 @@ def target_of(names: Mapping[str, Sequence[str]], said: Mapping[str, Any]) -> tu
     if integration not in names:
         hint = did_you_mean(integration, names)
         raise RefusedError(404, "unknown-integration", f"no integration {integration!r}", hint)
+    if resource is not None and not names[integration]:
+        raise RefusedError(503, "not-running", f"{integration} does not run here now", NOT_RUNNING)
     if resource is not None and resource not in names[integration]:
         hint = did_you_mean(resource, names[integration])
         raise RefusedError(404, "unknown-resource", f"{integration} has no resource {resource!r}", hint)

@@ -87,7 +87,7 @@ class Progress:
     """Records the partner said there are, where it says so."""
     eta_seconds: float | None = None
     explanation: Explanation | None = None
-    """Of a failed run; of one that waits for the end of a pause, a hold or an open breaker, not of one that waits for a limit."""
+    """Of a failed run, and of one that a pause, a hold or an open breaker keeps back; not of one that waits for a limit."""
 
 
 def judged_as_before(integration: str) -> str:

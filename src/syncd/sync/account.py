@@ -11,6 +11,7 @@ from syncd import metrics
 from syncd.client import Secrets, Session
 from syncd.clock import Clock
 from syncd.errors import RejectedError, StoreError
+from syncd.explain import NOT_RUNNING
 from syncd.kit import Driver
 from syncd.limits import Gate
 from syncd.model import History
@@ -174,7 +175,7 @@ def running_here(accounts: Iterable[Account], name: str) -> Account:
     for account in accounts:
         if account.name == name:
             return account
-    raise StoreError(f"{name} is not running on this instance", hint="enable it in its file, then: syncd reload --wait")
+    raise StoreError(f"{name} does not run here now", hint=NOT_RUNNING)
 
 
 def asked(accounts: Iterable[Account], name: str) -> Account:
