@@ -264,3 +264,17 @@ def test_colour_follows_the_environment(monkeypatch, variables: dict[str, str], 
 )
 def test_durations_are_two_units_at_most(seconds: float, text: str):
     assert output.lasting(seconds) == text
+
+
+GROUPS = ["", *(name for name, command in commands().items() if isinstance(command, click.Group))]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_line_of_help_is_a_whole_sentence_and_one_line_at_80_columns(group: str, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    known = root.cli if not group else commands()[group]
+    assert isinstance(known, click.Group)
+    _, _, listed = run(*group.split(), "--help").stdout.partition("Commands:\n")
+    lines = listed.partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines] == known.list_commands(click.Context(known))
+    assert [line for line in lines if line[-1] not in ".?" or line.endswith("..") or len(line) > 80] == []

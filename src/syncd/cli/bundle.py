@@ -12,7 +12,7 @@ from syncd.cli.exits import Exit
 from syncd.cli.output import Failure, result, result_json, say, table
 
 
-@click.command(short_help="A file for syncd's makers: state, figures, log, configuration without secrets.")
+@click.command(short_help="A file for syncd's makers: state, log, no secrets.")
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Where it goes.")
 @click.option("--anonymous", is_flag=True, help="Other names for integrations, companies, hosts and users.")
 @click.option("--yes", is_flag=True, help="Write it without asking.")

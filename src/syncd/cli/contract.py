@@ -31,7 +31,7 @@ LINE_SECONDS = 30.0
 """So long after a line the next one says anew until when a limit is waited for: others may have gone first."""
 
 
-@click.command(short_help="Compare what a partner answers today with what its driver relies on.")
+@click.command(short_help="Compare a partner's answers with what its driver relies on.")
 @click.argument("target", type=Target(), metavar="[INTEGRATION[/RESOURCE]]", required=False)
 @click.option(
     "--spec", "specs", type=click.Path(path_type=Path), metavar="FILE", multiple=True,

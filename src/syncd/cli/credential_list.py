@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from syncd.credentials.rows import Row
 
 
-@click.command("list")
+@click.command("list", short_help="Every secret: where it is kept, how old it is, when it ends.")
 @click.argument("integration", required=False)
 @click.option(
     "--scopes", "ask", is_flag=True, help="Ask each partner that tells what a credential may do: a call or two each."

@@ -23,7 +23,7 @@ PASTED_AT = "http://127.0.0.1:1/callback"
 LOGIN_SECONDS = 150.0
 
 
-@click.command()
+@click.command(short_help="Allow syncd to call for an account, in a browser.")
 @click.argument("integration")
 @click.option(
     "--paste", is_flag=True, help="No browser here: open the page anywhere, and paste the address it ends on."

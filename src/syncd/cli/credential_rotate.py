@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from syncd.config import Config
 
 
-@click.command()
+@click.command(short_help="Replace a secret: the new one is tried, or the old one stays.")
 @click.argument("integration")
 @click.argument("name", required=False)
 @click.option(

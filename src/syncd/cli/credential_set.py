@@ -23,7 +23,7 @@ MOST_BYTES = 64 * 1024
 WEBHOOK = "webhook"
 
 
-@click.command("set")
+@click.command("set", short_help="Put a new value where this secret is kept, untried.")
 @click.argument("integration")
 @click.argument("name")
 @click.option(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from syncd.server.ports import TestReport
 
 
-@click.command()
+@click.command(short_help="Make one cheap call: does the credential work?")
 @click.argument("integration")
 @common(json=True, database=True)
 def test(app: App, integration: str) -> Exit:

@@ -37,7 +37,7 @@ dlq.add_command(discard)
 dlq.add_command(purge)
 
 
-@dlq.command("list")
+@dlq.command("list", short_help="Causes, most frequent first: how many, and since when.")
 @click.argument("integration", required=False)
 @common(json=True, database=True)
 def listed(app: App, integration: str | None) -> Exit:
@@ -74,7 +74,7 @@ def listed(app: App, integration: str | None) -> Exit:
     return Exit.OK
 
 
-@dlq.command()
+@dlq.command(short_help="One dead letter whole, or the latest of one cause.")
 @click.argument("target", metavar="LETTER|CAUSE")
 @click.option("--limit", type=click.IntRange(1, MOST_SHOWN), default=5, show_default=True, help="At most so many.")
 @click.option("--raw", is_flag=True, help="Of a cause: also what the partner sent, or the request and the answer.")

@@ -16,12 +16,12 @@ PAGINATIONS = ("cursor", "offset", "page", "next", "link", "none")
 WEBHOOKS = ("none", "hmac_sha256", "hmac_sha1", "standard", "stripe", "attio", "maintainx", "twilio", "unsigned")
 
 
-@click.group()
+@click.group(short_help="Begin a driver for a partner nobody has written one for.")
 def new() -> None:
     """Begin something: a driver for a partner nobody has written one for."""
 
 
-@new.command()
+@new.command(short_help="Write a driver: description, samples, simulator, tests.")
 @click.argument("name")
 @click.option("--auth", type=click.Choice(AUTHS), help="What proves who calls.  [default: bearer]")
 @click.option("--pagination", type=click.Choice(PAGINATIONS), help="How a listing goes on.  [default: cursor]")

@@ -37,7 +37,7 @@ class Assumed(click.ParamType):  # type: ignore[type-arg]
         return resource, int(records)
 
 
-@click.command(short_help="Whether the schedules fit the limits, and how long a complete pass takes.")
+@click.command(short_help="Whether schedules fit the limits; the time of a complete pass.")
 @click.argument("target", required=False, type=Target(), metavar="[INTEGRATION[/RESOURCE]]")
 @click.option("--files", "files_only", is_flag=True, help="From the configuration alone: no daemon, no database.")
 @click.option("--assume", multiple=True, type=Assumed(), metavar="RESOURCE=RECORDS", help="As if there were so many.")

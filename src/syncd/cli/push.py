@@ -46,7 +46,7 @@ class Pushes(click.Group):
         formatter.write_usage(ctx.command_path, usage)
 
 
-@click.group(cls=Pushes)
+@click.group(cls=Pushes, short_help="Bring a change of yours to a partner, once in effect.")
 def push() -> None:
     """Bring a change of yours to a partner, once in effect, and see what became of it.
 
@@ -154,7 +154,7 @@ def listed(app: App, target: tuple[str, str | None] | None, states: tuple[str, .
     return Exit.OK
 
 
-@push.command()
+@push.command(short_help="One push whole: its data, its tries, what the partner said.")
 @click.argument("integration", metavar="INTEGRATION")
 @click.argument("push_id", type=click.IntRange(1), metavar="PUSH")
 @common(json=True, database=True)

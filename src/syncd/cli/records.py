@@ -29,7 +29,7 @@ def _both(target: tuple[str, str | None], example: str) -> tuple[str, str]:
     return integration, resource
 
 
-@records.command()
+@records.command(short_help="One record: why is it so? Or why is there none?")
 @click.argument("target", type=Target(), metavar="INTEGRATION/RESOURCE")
 @click.argument("external_id", metavar="ID")
 @click.option("--raw", is_flag=True, help="Also what the partner sent.")
@@ -80,7 +80,7 @@ async def _nothing_stored(config: Config, store: Store, integration: str, resour
     raise Failure(f"nothing is stored of {integration}/{resource}", do=did_you_mean(resource, counts), exit=Exit.USAGE)
 
 
-@records.command()
+@records.command(short_help="Every record of a resource on stdout, as JSON lines or CSV.")
 @click.argument("target", type=Target(), metavar="INTEGRATION/RESOURCE")
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
 @click.option(

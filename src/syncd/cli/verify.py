@@ -23,7 +23,7 @@ WIDTH = 80
 NAME_COLUMNS = 10
 
 
-@click.command(short_help="The check after a deployment, with a test record where the partner allows one.")
+@click.command(short_help="The check after a deployment, with a test record.")
 @click.argument("integration", metavar="INTEGRATION")
 @click.option("--yes", is_flag=True, help="Make the test record without asking.")
 @click.option("--read-only", is_flag=True, help="Make no test record.")

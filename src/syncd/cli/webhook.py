@@ -27,7 +27,7 @@ for command in (deliveries, show, replay, types, send):
     webhook.add_command(command)
 
 
-@webhook.command("list")
+@webhook.command("list", short_help="The subscriptions at INTEGRATION's partner, sound or not.")
 @click.argument("integration")
 @common(json=True)
 def listed(app: App, integration: str) -> Exit:
@@ -44,7 +44,7 @@ def listed(app: App, integration: str) -> Exit:
     return Exit.FAILURES if found.get("steps") else Exit.OK
 
 
-@webhook.command()
+@webhook.command(short_help="Make the subscription that is missing at the partner.")
 @click.argument("integration")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; ask the partner, change nothing.")
 @common(json=True)
@@ -57,7 +57,7 @@ def register(app: App, integration: str, dry_run: bool) -> Exit:
     return _changed(app, integration, "register", dry_run=dry_run)
 
 
-@webhook.command()
+@webhook.command(short_help="Mend the subscriptions at the partner.")
 @click.argument("integration")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; ask the partner, change nothing.")
 @common(json=True)

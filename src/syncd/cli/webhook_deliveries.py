@@ -94,7 +94,7 @@ def deliveries(
     return Exit.OK
 
 
-@click.command()
+@click.command(short_help="One delivery: what it says, and all it caused.")
 @click.argument("integration")
 @click.argument("delivery", metavar="ID")
 @click.option("--body", is_flag=True, help="The body as it came, without what is known to be a secret.")
@@ -132,7 +132,7 @@ def show(app: App, integration: str, delivery: str, body: bool) -> Exit:
     return Exit.OK
 
 
-@click.command()
+@click.command(short_help="Work on deliveries once more, by ID or range of time.")
 @click.argument("integration")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--since", type=Moment(), metavar="TIME", help="All received since then: a time, or how long ago (2h).")
@@ -200,7 +200,7 @@ def replay(
     return Exit.OK
 
 
-@click.command()
+@click.command(short_help="The kinds of events that came, and what is done for them.")
 @click.argument("integration", required=False)
 @click.option("--unknown", is_flag=True, help="Only those nothing is done for.")
 @common(json=True, database=True)

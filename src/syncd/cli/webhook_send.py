@@ -34,7 +34,7 @@ LATER = {
 SAME = "an outsider sees the same 401, whatever was wrong and whether the integration exists"
 
 
-@click.command()
+@click.command(short_help="Post a rightly signed sample to ourselves and follow it.")
 @click.argument("integration")
 @click.argument("kind", metavar="[TYPE]", required=False)
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="A value in its body; JSON or text.")
