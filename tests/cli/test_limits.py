@@ -119,6 +119,18 @@ def test_unused_tiers_are_named_in_one_line_unless_asked_for():
     assert "customers 25/s  ░" in shown(scope(tiers=tiers), verbose=True)
 
 
+@pytest.mark.parametrize("columns", [0, 80])
+def test_many_unused_tiers_fit_80_columns_in_a_pipe_too_and_none_is_torn_apart(columns):
+    tiers = [tier(label=f"kind-{number} of things 25/s", used=0.0) for number in range(20)]
+    found = {"integrations": [], "scopes": [scope(tiers=tiers)], "queues": []}
+    lines = status.render(found, NOW, columns=columns)
+    assert max(map(len, lines)) <= 80
+    told = [line for line in lines if "things" in line]
+    assert [part.strip(" ,") for line in told for part in line.strip().removeprefix("unused:").split(", ")] == [
+        f"kind-{number} of things 25/s" for number in range(20)
+    ]
+
+
 def test_fewer_seats_than_configured_are_explained():
     assert "at once" not in shown(scope())
     assert "0/2 calls at once" in shown(scope(), verbose=True)

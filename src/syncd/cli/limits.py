@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,12 +42,20 @@ def _scope(scope: Mapping[str, Any], now: datetime, *, verbose: bool, width: int
         yield f"  {_tier(tier, labels, width - 2)}"
     unused = [_label(tier) for tier in tiers if tier not in shown]
     if unused:
-        yield f"  unused: {', '.join(unused)}"
+        yield from _listed("  unused: ", unused, width)
     yield from (f"  {line}" for line in _seats(scope.get("seats") or {}, verbose=verbose))
     for tier in tiers:
         yield from (f"  {line}" for line in _lessons(tier, now))
     for line in (*_breakers(scope, now), *_history(scope)):
         yield f"  {line}"
+
+
+def _listed(head: str, labels: Sequence[str], width: int) -> list[str]:
+    """Many short names in as few lines as fit, none of them torn apart."""
+    whole = ", ".join(label.replace(" ", "\N{NO-BREAK SPACE}") for label in labels)
+    indent = " " * (len(head) - len(head.lstrip()) + 2)
+    lines = textwrap.wrap(head + whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _next_call(scope: Mapping[str, Any], now: datetime) -> str:
