@@ -110,6 +110,12 @@ def test_short_values_are_left_alone():
         ("basic authentication was refused", "basic authentication was refused"),
         ("https://x.example/a:b/c@d?token_kind=x", "https://x.example/a:b/c@d?token_kind=x"),
         ("http://127.0.0.1:8080/health", "http://127.0.0.1:8080/health"),
+        ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjg-_R8U is over", "jwt **** is over"),
+        ("after=eyJpZCI6MTIzfQ==&x=1", "after=eyJpZCI6MTIzfQ==&x=1"),
+        ("a -----BEGIN RSA " "PRIVATE KEY-----\nMII\nabc=\n-----END RSA PRIVATE KEY----- b", "a **** b"),
+        ('"-----BEGIN ' 'PRIVATE KEY-----\\nMIIE\\nabcd…', '"****…'),
+        ("no such key: sk_" + "live_4eC39HqLyjWDarjt", "no such key: ****"),
+        ("risk_test_something and task_live_something", "risk_test_something and task_live_something"),
     ],
 )
 def test_what_stands_where_a_credential_stands_is_masked_though_unknown(text, masked):

@@ -44,6 +44,18 @@ _TELLING = re.compile(
     r"|(?P<user>://)[^/\s:@\"']*:[^/\s@\"']+@"
     r"|(?P<param>[?&](?:access_token|refresh_token|api_?key|token|client_secret|password|signature|sig)=)[^&\s\"'#]+"
 )
+# What betrays one by its own look: errors of partners and of libraries quote them, of whomever they are.
+_LOOKS = ("eyJ", "PRIVATE KEY", "k_live_", "k_test_", "whsec_", "AKIA", "ghp_", "xox")
+_SHAPED = re.compile(
+    r"\beyJ[\w-]{5,}\.eyJ[\w-]{5,}(?:\.[\w-]*)?"
+    r"|-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----(?:[\s\S]*?-----END [A-Z0-9 ]{0,30}PRIVATE KEY-----|[\w+/=\s\\]*)"
+    r"|\b[sr]k_(?:live|test)_\w{8,}|\bwhsec_[\w+/=]{8,}|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{20,}|\bxox[abeprs]-[\w-]{8,}"
+)
+
+_EMAIL = re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+_PHONE = re.compile(
+    r"(?<![\w.:/-])(?!\d{4}-\d\d-\d\d)(?:\+\d[\d ().-]{6,}\d|\(?\d{2,4}\)?[ .-]\d{3,4}[ .-]\d{3,5})(?![\w-])"
+)
 
 
 def _replace(found: re.Match[str]) -> str:
@@ -117,6 +129,8 @@ class KnownSecrets:
             text = form.mask(text)
         if "://" in text or "=" in text or "earer" in text or "asic" in text:
             text = _TELLING.sub(_replace, text)
+        if any(look in text for look in _LOOKS):
+            text = _SHAPED.sub(MASK, text)
         return text
 
     def _rebuild(self) -> None:
@@ -168,6 +182,16 @@ def _cores(value: str) -> Iterator[str]:
 
 KNOWN = KnownSecrets()
 """The process's one registry."""
+
+
+def without_persons(text: str) -> str:
+    """A text without what looks like a mail address or a telephone number. Bare numbers stay: they may be ids."""
+    return _PHONE.sub(VEIL, without_addresses(text))
+
+
+def without_addresses(text: str) -> str:
+    """A text without mail addresses."""
+    return _EMAIL.sub(VEIL, text)
 
 
 def redact(value: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import resource
 import stat
 import tarfile
 from datetime import UTC, datetime
@@ -12,7 +14,9 @@ from urllib.parse import quote
 
 import pytest
 
-from syncd.support.redacted import Pseudonyms, configuration, document
+from syncd.cli.bundle_parts import everybody
+from syncd.support.bundle import Part, write
+from syncd.support.redacted import Pseudonyms, configuration, document, log_line, sample
 from tests.cli.test_data import execute
 
 NOON = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -153,6 +157,43 @@ def test_documents_keep_figures_and_lose_ids_and_persons():
     assert document(told) == {
         "bytes": 12345678901, "record": "•••", "token": "****", "text": "mail to •••", "access_token": "****",
     }  # fmt: skip
+
+
+def test_a_line_of_the_log_is_cleaned_key_by_key_and_one_of_the_metrics_keeps_its_figure():
+    line = '<4>{"event":"call_failed","record_id":"64af0c","reason":"password=planted Cookie: a=planted","bytes":12345678901}'
+    told = json.loads(log_line(line).removeprefix("<4>"))
+    assert "planted" not in str(told)
+    assert (told["event"], told["record_id"], told["bytes"]) == ("call_failed", "•••", 12345678901)
+    assert log_line("warning: token=planted {not json") == "warning: token=**** {not json"
+    was = 'syncd_condition_info{reason="ada@example.com said token=planted",credential="api_key"} 12345678901.0'
+    assert sample(was) == 'syncd_condition_info{reason="••• said token=****",credential="api_key"} 12345678901.0'
+
+
+def test_who_did_something_is_named_otherwise_too():
+    def part(name: str, told: object) -> Part:
+        return Part(name, "", "", json.dumps(told))
+
+    parts = [
+        part("status.json", {"integrations": [{"name": "gone-shop", "company": "Old Ltd"}]}),
+        part("changes.json", {"changes": [{"who": "ann@web1", "integration": ""}, {"who": "page"}, {"who": "Bob"}]}),
+        Part("health.json", "", "", missing="no daemon"),
+    ]
+    found = everybody({"integration": ["shop"], "company": [], "host": ["api.example"], "user": []}, parts)
+    assert Pseudonyms(found)("paused by ann@web1, Bob and page: gone-shop of Old Ltd, shop") == (
+        "paused by user-1@host-2, user-2 and page: integration-2 of company-1, integration-1"
+    )
+
+
+def test_half_a_bundle_does_not_stay(tmp_path: Path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "b.tar.gz"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write(path, {"a": os.urandom(5000)}, NOON)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not path.exists()
 
 
 def test_other_names_are_the_same_each_time_and_take_whole_words():

@@ -44,3 +44,11 @@ def test_a_wait_that_the_dialect_assumes_was_told_by_nobody():
     error = classify(Response(429, Headers(), b""), NOW, dialect=WaitDialect(missing_seconds=5.0))
     assert isinstance(error, RateLimitError)
     assert (error.told_by, error.retry_at) == ("", NOW + timedelta(seconds=5))
+
+
+def test_what_a_partner_says_of_a_person_is_not_said_to_everybody():
+    body = (
+        b'{"message": "guest ada@example.com (+44 20 7946 0958) of 442079460958 has no key rk_test_4eC39HqLyjWDarjt"}'
+    )
+    found = classify(Response(422, Headers({}), body), NOW)
+    assert str(found) == "answered 422 (guest ••• (•••) of 442079460958 has no key ****)"

@@ -67,6 +67,24 @@ def test_a_secret_nobody_knows_is_masked_by_the_name_of_its_key():
     assert "unheard-of" not in str(html)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://x/f?sig=planted", "https://x/f?sig=****"),
+        ("https://x/f?X-Amz-Signature=planted&X-Amz-Credential=planted", "https://x/f?X-Amz-Signature=****&X-Amz-Credential=****"),
+        ("https://x/f?hapikey=planted&key=planted&monkey=1", "https://x/f?hapikey=****&key=****&monkey=1"),
+        ("https://x/guests/+442079460958?q=%2B44%2020%207946%200958&id=442079460958", "https://x/guests/•••?q=•••&id=442079460958"),
+    ],
+)  # fmt: skip
+def test_a_url_is_no_key_to_a_file_and_nobodys_number(url: str, shown: str):
+    assert masking.url(url) == shown
+
+
+def test_a_route_is_masked_as_its_url_is():
+    witness, _ = seen("/v1/bad?api_key=planted")
+    assert "planted" not in str(call(witness.failed[0]._replace(route="/bad?api_key=planted")))
+
+
 def test_persons_are_hidden_and_what_tells_of_the_fault_stays():
     said = (
         b'{"code": "invalid_guest", "message": "guest ada@example.com (+44 20 7946 0958) is no guest", "request_id": "r-7",'

@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -22,9 +22,9 @@ from syncd.cli.app import App, arun
 from syncd.cli.link import Link
 from syncd.cli.output import Failure
 from syncd.errors import SyncdError
-from syncd.redaction import KNOWN
+from syncd.redaction import KNOWN, VEIL
 from syncd.support.bundle import Part, as_json
-from syncd.support.redacted import Pseudonyms, clean, configuration, literals
+from syncd.support.redacted import Pseudonyms, clean, configuration, literals, log_line, sample
 
 if TYPE_CHECKING:
     from syncd.config import Config
@@ -33,6 +33,7 @@ LOG_LINES = 2000
 COMMAND_SECONDS = 120.0
 _SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "KEY", "URL")
 _OURS = "credentials, persons (mail addresses, long numbers), ids of records"
+_NOBODY = frozenset({"", "root", "syncd", "page", "admin API", "SIGHUP", "the configuration", "the partner"})
 _LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 - names, nothing listens
 _ASKED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ("status", "status", {}, "what syncd status shows, with limits and conditions"),
@@ -154,7 +155,25 @@ def gathered(app: App, say: Callable[[str], None]) -> tuple[list[Part], Pseudony
     say("syncd doctor")
     parts.append(_doctor(app))
     parts += _log(link)
-    return parts, Pseudonyms(files.names())
+    return parts, Pseudonyms(everybody(files.names(), parts))
+
+
+def everybody(names: Mapping[str, list[str]], parts: Sequence[Part]) -> Mapping[str, list[str]]:
+    """The names in files, those of integrations that are in none any more, and of people who did something."""
+    told = {
+        part.name: json.loads(part.text) for part in parts if part.name in ("status.json", "changes.json") and part.text
+    }
+    found = {kind: [*known] for kind, known in names.items()}
+    for one in told.get("status.json", {}).get("integrations", ()):
+        found["integration"].append(str(one.get("name") or ""))
+        found["company"].append(str(one.get("company") or ""))
+    for one in told.get("changes.json", {}).get("changes", ()):
+        found["integration"].append(str(one.get("integration") or ""))
+        user, _, host = str(one.get("who") or "").partition("@")
+        if user not in _NOBODY:
+            found["user"].append(user)
+        found["host"].append(host)
+    return found
 
 
 def _version() -> dict[str, Any]:
@@ -185,6 +204,10 @@ def _asked(link: Link, name: str, path: str, query: Mapping[str, Any], about: st
         return Part(file, about, _OURS, missing=f"{error.what}: {error.why}")
     for cause in found.get("causes", ()) if path == "dlq" else ():
         cause.pop("examples", None)
+    for one in found.get("changes", ()) if path == "changes" else ():
+        wanted = (one.get("after") or {}).get("id")
+        if isinstance(wanted, str):  # the id of a record that somebody wanted to have read
+            one["after"]["id"], one["text"] = VEIL, one["text"].replace(" ".join(wanted.split()), VEIL)
     return Part(file, about, _OURS, as_json(found))
 
 
@@ -196,7 +219,8 @@ def _probed(link: Link, path: str, kind: str) -> Part:
         return Part(f"{path}.{kind}", about, _OURS, missing=f"{error.what}: {error.why}")
     if status >= 500 and path == "metrics":
         return Part(f"{path}.{kind}", about, _OURS, missing=f"it answered {status}")
-    return Part(f"{path}.{kind}", about, _OURS, text if path == "metrics" else _as_json(text))
+    cleaned = "\n".join(map(sample, text.split("\n"))) if path == "metrics" else _as_json(text)
+    return Part(f"{path}.{kind}", about, _OURS, cleaned)
 
 
 def _database(app: App, config: Config | None) -> Part:
@@ -237,9 +261,7 @@ def _log(link: Link) -> list[Part]:
     parts = []
     try:
         lines = link.get("log-lines", seconds=20.0)["lines"]
-        parts.append(
-            Part("log.txt", "the latest log lines the daemon remembers", _OURS, clean("\n".join(lines) + "\n"))
-        )
+        parts.append(Part("log.txt", "the latest log lines the daemon remembers", _OURS, _lines(lines)))
     except Failure as error:
         parts.append(Part("log.txt", "the latest log lines the daemon remembers", _OURS, missing=error.what))
     journal = shutil.which("journalctl")
@@ -248,8 +270,12 @@ def _log(link: Link) -> list[Part]:
     else:
         words = [journal, "-u", "syncd", "-n", str(LOG_LINES), "--no-pager", "-o", "short-iso"]
         text, missing = _said(words)
-        parts.append(Part("journal.txt", about, _OURS, clean(text), missing))
+        parts.append(Part("journal.txt", about, _OURS, _lines(text.splitlines()), missing))
     return parts
+
+
+def _lines(found: Sequence[str]) -> str:
+    return "".join(log_line(line) + "\n" for line in found)
 
 
 def _said(words: list[str]) -> tuple[str, str]:

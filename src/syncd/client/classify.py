@@ -25,7 +25,7 @@ from syncd.errors import (
 from syncd.limits.moments import date
 from syncd.limits.waits import DEFAULT, Wait, WaitDialect, read_wait, retry_at
 from syncd.model import Response
-from syncd.redaction import KNOWN
+from syncd.redaction import KNOWN, without_persons
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REQUEST_IDS = (
@@ -153,8 +153,9 @@ def said(response: Response) -> tuple[str, str | None]:
 
 
 def quoted(text: str) -> str:
-    """Somebody else's words made fit for a message: one line, short, without anything known to be secret."""
-    text = KNOWN.mask(_CONTROL.sub(" ", text[: 4 * _WORDS])).strip()
+    """Somebody else's words made fit for a message, which ends in logs, alerts and the public /health: one line, short,
+    without credentials, mail addresses and telephone numbers. The evidence beside the error has them as they came."""
+    text = without_persons(KNOWN.mask(_CONTROL.sub(" ", text[: 4 * _WORDS]))).strip()
     return text if len(text) <= _WORDS else text[: _WORDS - 1] + "…"
 
 

@@ -179,12 +179,16 @@ def _hidden(found: re.Match[str]) -> str:
     return f"{found['key']}{quote[0]}{MASK}{closing}"
 
 
+def without_credentials(text: str) -> str:
+    """A text in which the known ones are masked, and whatever stands where a credential does: after its name, its scheme."""
+    masked = _SCHEMED.sub(lambda found: f"{found[1]} {MASK}", KNOWN.mask(text))
+    masked = _KEYED.sub(_hidden, masked)
+    return _TAGGED.sub(lambda found: found["key"] + MASK, masked)
+
+
 def _text(text: str, *, whole: int = 0) -> str:
     """One text, masked and then cut: never the first half of what would have been masked."""
-    masked = KNOWN.mask(_CONTROL.sub(" ", text[: 2 * _MOST_TEXT]))
-    masked = _KEYED.sub(_hidden, masked)
-    masked = _TAGGED.sub(lambda found: found["key"] + MASK, masked)
-    masked = _SCHEMED.sub(lambda found: f"{found[1]} {MASK}", masked)
+    masked = without_credentials(_CONTROL.sub(" ", text[: 2 * _MOST_TEXT]))
     if len(masked) <= MOST_BODY and whole <= _MOST_TEXT:
         return masked
     size = f" bytes, {whole:,} in all" if whole else ""

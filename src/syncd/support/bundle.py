@@ -75,6 +75,10 @@ def write(path: Path, files: dict[str, bytes], at: datetime) -> int:
             entry.size, entry.mode, entry.mtime = len(content), 0o600, int(at.timestamp())
             tar.addfile(entry, io.BytesIO(content))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(packed.getvalue())
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(packed.getvalue())
+    except OSError:
+        path.unlink(missing_ok=True)  # half of one would only keep the next one from being written
+        raise
     return len(packed.getvalue())

@@ -135,7 +135,7 @@ def call(one: Seen) -> dict[str, Any]:
     found: dict[str, Any] = {
         "at": one.at,
         "method": one.method,
-        "route": one.route,
+        "route": masking.url(one.route),
         "url": masking.url(one.target.url),
         "status": int(one.label) if one.label.isdigit() else None,
         "outcome": one.label,
@@ -168,7 +168,7 @@ def _letter(each: DeadLetter) -> dict[str, Any]:
             for one in each.history
         ],
         "method": request.get("method"),
-        "route": request.get("route"),
+        "route": masking.url(str(request["route"])) if request.get("route") else None,
         "status": response.get("status"),
         "headers": masking.headers(response.get("headers") or {}),
         "body": masking.body(str(body).encode("utf-8", "replace")) if body else "",

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from syncd import codec
 from syncd.client.evidence import body_text
 from syncd.errors import SyncdError
-from syncd.redaction import KNOWN, VEIL, redact
+from syncd.redaction import KNOWN, MASK, VEIL, redact, without_addresses, without_persons
 
 MOST: Final = 1024
 """Characters of a body that are shown."""
@@ -49,11 +49,15 @@ _TELLING: Final = frozenset(
     }
 )
 """Keys whose values stay readable: what partners call a fault by."""
-_EMAIL: Final = re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
-_NUMBER: Final = re.compile(
-    r"(?<![\w.:/-])(?!\d{4}-\d\d-\d\d)(?:\+\d[\d ().-]{6,}\d|\(?\d{2,4}\)?[ .-]\d{3,4}[ .-]\d{3,5}|\d{9,19})(?![\w-])"
-)
+_LONG: Final = re.compile(r"(?<![\w.:/-])\d{9,19}(?![\w-])")
+_CALLED: Final = re.compile(r"\+\d[\d ().-]{6,}\d")
 _PERSONAL: Final = re.compile(r"mail|phone|mobile|name|address|birth|passport|iban|card", re.IGNORECASE)
+_CREDENTIAL: Final = re.compile(
+    r"authori[sz]ation|passw|pwd|secret|token|cookie|api_?key|hapikey|private|signature|credential|jwt|session"
+    r"|^(?:key|sig|auth|sid)$",
+    re.IGNORECASE,
+)
+"""Parameters that carry one: a signed address of a file is a credential too, until it ends."""
 _DEEPEST: Final = 12
 
 
@@ -64,7 +68,7 @@ def words(text: str) -> str:
 
 def persons(text: str) -> str:
     """A text without what looks like somebody's address or number."""
-    return _NUMBER.sub(VEIL, _EMAIL.sub(VEIL, text))
+    return _LONG.sub(VEIL, without_persons(text))
 
 
 def body(content: bytes, size: int | None = None) -> str:
@@ -101,21 +105,23 @@ def _veiled(value: Any, *, tells: bool = False, depth: int = 0) -> Any:
 def url(text: str) -> str:
     """A URL without credentials in it and without persons; ids stay, for the partner has to find what is meant."""
     base, _, query = text.partition("?")
-    shown = _EMAIL.sub(VEIL, KNOWN.mask(base))
+    shown = _CALLED.sub(VEIL, without_addresses(KNOWN.mask(base)))
     if not query:
         return shown
     pairs = []
     for key, value in parse_qsl(query, keep_blank_values=True):
         masked = redact({key: value})[key]
-        if _PERSONAL.search(key) and masked == value:
-            masked = VEIL
-        pairs.append(f"{quote(key)}={quote(str(masked), safe='*•,:;/@+ ')}")
-    return f"{shown}?{_EMAIL.sub(VEIL, KNOWN.mask('&'.join(pairs)))}".replace(" ", "+")
+        if masked == value and _CREDENTIAL.search(key.replace("-", "_")):
+            masked = MASK
+        if masked == value:
+            masked = VEIL if _PERSONAL.search(key) else _CALLED.sub(VEIL, without_addresses(value))
+        pairs.append(f"{quote(key)}={quote(str(masked), safe='*,:;/@+ ')}")
+    return f"{shown}?{without_addresses(KNOWN.mask('&'.join(pairs)))}".replace(" ", "+").replace(quote(VEIL), VEIL)
 
 
 def headers(found: Mapping[str, str]) -> dict[str, str]:
     """Header values without credentials and persons."""
-    return {name: _EMAIL.sub(VEIL, KNOWN.mask(str(value))) for name, value in redact(dict(found)).items()}
+    return {name: without_addresses(KNOWN.mask(str(value))) for name, value in redact(dict(found)).items()}
 
 
 def is_about(target: str, external_id: str) -> bool:

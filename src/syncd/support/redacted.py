@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from syncd.client.evidence import without_credentials
 from syncd.redaction import KNOWN, MASK, VEIL, redact
 from syncd.support.masking import persons
 
@@ -18,6 +20,7 @@ _SECRET: Final = re.compile(
 _THEIRS: Final = frozenset({"options", "headers", "params", "body", "chaos"})
 """Below these keys stands what a person wrote for a partner: nobody knows what is in it."""
 _USER_INFO: Final = re.compile(r"(\w://)[^/\s@\"']+@")
+_LABEL: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _RECORD: Final = re.compile(r"(\"?\b(?:record_id|external_id|record)\"?\s*[:=]\s*)(\"[^\"]*\"|[^\s,}\"]+)")
 
 
@@ -63,13 +66,30 @@ def literals(value: Any, *, secret: bool = False) -> Iterator[str]:
 
 def clean(text: str) -> str:
     """A text without credentials, persons, user names in URLs and ids of records."""
-    masked = persons(without_secrets(text))
+    masked = persons(without_credentials(without_secrets(text)))
     return _RECORD.sub(lambda found: f'{found[1]}"{VEIL}"', masked)
 
 
 def without_secrets(text: str) -> str:
     """A text without credentials and user names in URLs; figures stay."""
     return KNOWN.mask(_USER_INFO.sub(rf"\1{MASK}@", text))
+
+
+def log_line(line: str) -> str:
+    """A line of the log: what a journal puts before it, and its own document, key by key."""
+    before, brace, after = line.partition("{")
+    if brace:
+        try:
+            told = json.loads(brace + after)
+        except (ValueError, RecursionError):
+            return clean(line)
+        return clean(before) + json.dumps(document(told), ensure_ascii=False)
+    return clean(line)
+
+
+def sample(line: str) -> str:
+    """A line of /metrics: its figure stays, what was said is cleaned."""
+    return _LABEL.sub(lambda found: f'"{clean(found[1])}"', line)
 
 
 def document(value: Any) -> Any:
