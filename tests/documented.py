@@ -67,7 +67,7 @@ def in_the_program() -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(SOURCE.rglob("*.py")):
         if "scaffold" not in path.parts:
-            for text in _texts(ast.parse(path.read_text("utf-8"))):
+            for text in texts(ast.parse(path.read_text("utf-8"))):
                 for command in _sentences(text):
                     _note(found, command, path)
     return found
@@ -84,7 +84,7 @@ def in_comments() -> Mapping[str, list[str]]:
     return found
 
 
-def _texts(tree: ast.AST) -> Iterator[str]:
+def texts(tree: ast.AST) -> Iterator[str]:
     """Every text but docstrings and parts of other texts."""
     inner: set[int] = set()
     for node in ast.walk(tree):

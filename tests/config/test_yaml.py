@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncd.config import compose
 from syncd.config.compose import MOST_DEPTH
 from syncd.config.document import MOST_BYTES, read
 from syncd.config.scalars import resolve
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def document(tmp_path, text):
@@ -196,3 +200,22 @@ def test_whatever_pyyaml_writes_with_texts_quoted_is_read_back(value):
         found = document(Path(directory), yaml.dump({"v": value}, Dumper=Quoting, allow_unicode=True))
     assert found.problems == []
     assert found.data == {"v": value}
+
+
+def test_the_quick_reader_reads_every_file_of_ours_as_the_slow_one_does() -> None:
+    def reading(text: str, parser: object) -> object:
+        noted: list[object] = []
+        try:
+            return repr(compose._Composer(lambda *mistake: noted.append(mistake)).run(text, parser)), noted
+        except (yaml.YAMLError, compose.RefusedError):
+            return None
+
+    folders = (ROOT / "src" / "syncd" / "drivers", ROOT / "config", ROOT / "tests" / "config" / "bad")
+    files = [path for folder in folders for path in folder.rglob("*") if {".yaml", ".example"} & set(path.suffixes)]
+    texts = {path: path.read_bytes().decode("utf-8", "replace") for path in files}
+    assert len(texts) > 100
+    assert compose._QUICK is not yaml.SafeLoader, "PyYAML is installed without libyaml"
+    quick = {path: reading(text, compose._QUICK) for path, text in texts.items()}
+    assert {
+        path: found for path, found in quick.items() if found and found != reading(texts[path], yaml.SafeLoader)
+    } == {}

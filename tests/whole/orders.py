@@ -139,6 +139,7 @@ LASTS = re.compile(r"status .*--watch|sim \w+")
 STEPS = (
     r"webhook register|push (?!list|show)",
     r"webhook send",
+    r"renormalize",
     r"memory --trace",
     r"dlq (?:list|show)|push (?:list|show)",
     r"",

@@ -7,9 +7,10 @@ loaded is one error that names it, raised when that driver is asked for: it hurt
 from __future__ import annotations
 
 import inspect
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -80,13 +81,28 @@ class Source:
 def sources(registered: Iterable[EntryPoint] | None = None) -> dict[str, Source]:
     """Every driver that can be found, by name, sorted. Nothing is imported. Our own folders win over a registration."""
     found: dict[str, Source] = {}
-    for entry in entry_points(group=GROUP) if registered is None else registered:
+    for entry in _registered(_installed()) if registered is None else registered:
         package = entry.dist.name if entry.dist is not None else ""
         found[entry.name] = Source(entry.name, entry.module, entry.attr or "", package)
     for folder in _HERE.iterdir():
         if (folder / "driver.yaml").is_file() or (folder / "driver.py").is_file():
             found[folder.name] = Source(folder.name, f"{__name__}.{folder.name}")
     return dict(sorted(found.items()))
+
+
+@lru_cache(maxsize=1)
+def _registered(installed: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """Of all packages: dozens of files are read for it, so once until one is installed or removed."""
+    return tuple(entry_points(group=GROUP))
+
+
+def _installed() -> tuple[tuple[str, int], ...]:
+    """Where packages lie, and when one last came or went there."""
+    found = []
+    for place in sys.path:
+        with suppress(OSError):
+            found.append((place, Path(place).stat().st_mtime_ns))
+    return tuple(found)
 
 
 def names() -> list[str]:
