@@ -28,11 +28,11 @@ FLOORS = {
     "cli": 8, "daemon": 8, "supervisor": 8, "sdnotify": 8, "demo": 8, "__main__": 8,
     "adapting": 8, "alerts": 8, "backfills": 8, "build": 8, "causes": 8, "comparisons": 8, "conditions": 8,
     "contracts": 8, "credentials": 8, "depths": 8, "doctor": 8, "dryrun": 8, "engine": 8, "figures": 8, "following": 8,
-    "gauges": 8, "history": 8, "holds": 8, "log_levels": 8, "maintaining": 8, "memory": 8, "opening": 8, "overview": 8,
-    "planning": 8, "plans": 8, "provenance": 8, "pulse": 8, "push_waits": 8, "pushing": 8, "receivers": 8,
+    "gauges": 8, "history": 8, "holds": 8, "log_levels": 8, "loops": 8, "maintaining": 8, "memory": 8, "opening": 8,
+    "overview": 8, "planning": 8, "plans": 8, "provenance": 8, "pulse": 8, "push_waits": 8, "pushing": 8, "receivers": 8,
     "rehearsal": 8, "reload": 8, "replay_carrying": 8, "replay_price": 8, "replaying": 8, "scaffold": 8,
-    "scopes": 8, "slow_steps": 8, "standing": 8,
-    "subscriptions": 8, "support": 8, "telemetry": 8, "tracing": 8, "upkeep": 8, "wishes": 8,
+    "scopes": 8, "signals": 8, "slow_steps": 8, "standing": 8,
+    "subscriptions": 8, "support": 8, "surroundings": 8, "telemetry": 8, "tracing": 8, "upkeep": 8, "wishes": 8,
 }  # fmt: skip
 STRANGERS = {("client", "store"), ("store", "client")}
 """On one floor, and still not to see each other."""

@@ -6,11 +6,11 @@ import gc
 import os
 import platform
 import secrets
-import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -28,8 +28,9 @@ from syncd.conditions import gauges
 from syncd.config import Config, load, main_file
 from syncd.engine import Engine
 from syncd.errors import ConfigError, SchemaError, StoreError, SyncdError
+from syncd.loops import lasting
 from syncd.memory import Keeper, MemoryView, Trace, found
-from syncd.opening import OpenedStore, key_ring, open_store
+from syncd.opening import OpenedStore, keep_alive, key_ring, open_store
 from syncd.pulse import WORK_STUCK_SECONDS, Pulse
 from syncd.receivers import Receivers
 from syncd.rehearsal import Stage
@@ -53,6 +54,7 @@ from syncd.server import (
     desk_pushes,
     desk_records,
     desk_subscriptions,
+    desk_surroundings,
     desk_webhooks,
 )
 from syncd.server.app import Server
@@ -63,10 +65,12 @@ from syncd.server.ui.page import Page
 from syncd.server.ui.sessions import Sessions
 from syncd.server.ui.sources import Sources
 from syncd.server.webhooks import Webhooks
+from syncd.signals import Signals
 from syncd.slow_steps import SlowSteps
 from syncd.store import Store, reached
 from syncd.store.intake import Intake
 from syncd.supervisor import Supervisor
+from syncd.surroundings import Surroundings
 from syncd.sync.narrowing import Narrowing
 from syncd.tracing import Tracing
 from syncd.upkeep import Upkeep
@@ -79,8 +83,11 @@ RELEASE_SECONDS = 3.0
 """Longest that giving leases back may take at a stop; what is not given back runs out by itself."""
 CLOSE_SECONDS = 7.0
 """What connections, and an embedded server, are given to close in; a database that hangs would keep us from stopping."""
-INTERRUPTED = 130
-"""The exit code after a second signal."""
+MORE_SECONDS = 30.0
+"""So much more time is asked for, three times as often, while a start or a stop goes on: a schema may be large, a drain long.
+A loop that stands still asks for nothing, and is ended by whoever started us."""
+STOP_SERVER_SECONDS = 90.0
+"""What an embedded server may take to write down what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,8 @@ class Daemon:
         self._why = ""
         self._draining = False
         self._started = False
+        self._server_trouble = ""
+        """Why an embedded server that died cannot be started again."""
         self._reloading = anyio.Lock()
         self._notifier = Notifier(self.environ, clock=self.clock)
         loaded = load(options.config, drivers=drivers.facts(), env=self.environ, strict=options.strict)
@@ -140,7 +149,7 @@ class Daemon:
             reload=self._reload,
             directory=options.config,
             loop_lag=self._pulse.worst_lag,
-            cannot_store=lambda: self._intake.trouble,
+            cannot_store=lambda: self._server_trouble or self._intake.trouble,
             refused=self._refusals.view,
             state_directory=options.state_directory,
         )
@@ -195,13 +204,18 @@ class Daemon:
 
     async def _run(self, server: Server) -> int:
         async with anyio.create_task_group() as everything:
-            await everything.start(self._signals)
+            await everything.start(Signals(self._stop, self._reload).run)
             await everything.start(server.run)
-            everything.start_soon(self._pulse.run, name="pulse")
-            everything.start_soon(self.engine.log_levels.run, name="log levels")
-            everything.start_soon(self.engine.keep_watch, name="watch")
-            everything.start_soon(self._pusher.run, name="alerts")
-            everything.start_soon(self._memory_trace.run, name="memory trace")
+
+            def begin(name: str, work: Callable[[], Awaitable[None]]) -> None:
+                everything.start_soon(lasting, name, work, self.clock, name=name)
+
+            begin("pulse", self._pulse.run)
+            begin("more time", self._ask_for_time)
+            begin("log levels", self.engine.log_levels.run)
+            begin("watch", self.engine.keep_watch)
+            begin("alerts", self._pusher.run)
+            begin("memory trace", self._memory_trace.run)
             say.info(
                 "daemon_started",
                 version=__version__,
@@ -212,9 +226,16 @@ class Daemon:
                 pid=os.getpid(),
             )
             if await self._open_store(self._config):
-                self._intake.use(self._opened.url if self._opened is not None else "")
-                everything.start_soon(self._receivers.keep, self.clock, name="receivers")
-                await self._start_partners(everything)
+                assert self._opened is not None
+                self._intake.use(self._opened.url)
+                if (server_of_ours := self._opened.server) is not None:
+                    begin("embedded server", partial(keep_alive, server_of_ours, self.clock, self._server_told))
+                begin("receivers", partial(self._receivers.keep, self.clock))
+                upkeep = await self._start_partners(everything)
+                begin("upkeep", upkeep.run)
+                begin("comparisons", self.engine.comparisons.run)
+                begin("contracts", self.engine.contracts.run)
+                begin("replays", self.engine.letters.run)
                 self._started = True
                 await self._note_start()
                 self._notifier.ready()
@@ -253,13 +274,12 @@ class Daemon:
                 if not said:
                     say.warning("database_waited_for", reason=str(error), action=error.hint or "syncd check --env")
                 said = True
-            self._notifier.extend(DATABASE_PAUSE_SECONDS + 30.0)
             self._notifier.status("waiting for the database")
             with anyio.move_on_after(DATABASE_PAUSE_SECONDS):
                 await self.stopping.wait()
         return False
 
-    async def _start_partners(self, everything: TaskGroup) -> None:
+    async def _start_partners(self, everything: TaskGroup) -> Upkeep:
         store = self._store
         assert store is not None
         # One life of one process: a restart is another owner, which takes over once this one is proven dead.
@@ -279,10 +299,7 @@ class Daemon:
         self._upkeep = upkeep
         await upkeep.begin()
         await self._supervisor.start(self._config)
-        everything.start_soon(upkeep.run, name="upkeep")
-        everything.start_soon(self.engine.comparisons.run, name="comparisons")
-        everything.start_soon(self.engine.contracts.run, name="contracts")
-        everything.start_soon(self.engine.letters.run, name="replays")
+        return upkeep
 
     async def _note_start(self) -> None:
         """In the audit log: this version begins, and which one was there before."""
@@ -301,6 +318,7 @@ class Daemon:
         remembered."""
         self._draining = True
         self._notifier.stopping()
+        self._notifier.extend(MORE_SECONDS)
         seconds, began = self._config.drain_seconds, self.clock.monotonic()
         say.info("drain_started", seconds=seconds)
         await self._intake.aclose()  # two seconds at most, and they count
@@ -327,29 +345,25 @@ class Daemon:
         opened, self._opened = self._opened, None
         if opened is None:
             return
+        self._notifier.extend(MORE_SECONDS if opened.server is None else STOP_SERVER_SECONDS)
         with anyio.move_on_after(CLOSE_SECONDS) as patience:
             await opened.aclose()
         if patience.cancelled_caught:
             say.warning("store_not_closed", reason="the database does not answer", waited_seconds=CLOSE_SECONDS)
 
-    async def _signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """TERM and INT: drain; a second one: leave at once. HUP: reload, during which the others are still heard."""
-        async with anyio.create_task_group() as reloads:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-                task_status.started()
-                async for number in received:
-                    self._received(signal.Signals(number), reloads)
+    def _stop(self, why: str) -> None:
+        self._why = why
+        self.stopping.set()
 
-    def _received(self, number: signal.Signals, reloads: TaskGroup) -> None:
-        if number == signal.SIGHUP:
-            reloads.start_soon(self._reload, "SIGHUP", name="reload")
-        elif self.stopping.is_set():
-            say.warning("daemon_hurried", signal=number.name)
-            os._exit(INTERRUPTED)
-        else:
-            say.info("daemon_stopping", signal=number.name)
-            self._why = number.name
-            self.stopping.set()
+    async def _ask_for_time(self) -> None:
+        """Of the service manager, while a start or a stop goes on."""
+        while True:
+            if self._draining or not self._started:
+                self._notifier.extend(MORE_SECONDS)
+            await self.clock.sleep(MORE_SECONDS / 3)
+
+    def _server_told(self, trouble: str) -> None:
+        self._server_trouble = trouble
 
     # -- asked by others -------------------------------------------------------------------------------------------
 
@@ -383,6 +397,7 @@ class Daemon:
             *desk_pushes.routes(self.engine.pushes),
             *desk_records.routes(self.engine.records),
             *desk_subscriptions.routes(self.engine.subscribers),
+            *desk_surroundings.routes(Surroundings(self.options.config, self.environ, embedded=self.options.embedded)),
             *desk_webhooks.routes(
                 self.engine,
                 Tracing(lambda: self._config, lambda: self._store),
@@ -421,6 +436,8 @@ class Daemon:
         return [] if self._started else ["starting"]
 
     async def _reload(self, who: str) -> ReloadReport:
+        if self.stopping.is_set():
+            return ReloadReport(ok=False, problems=["stopping: nothing is reloaded any more"])
         if self._reloader is None:
             return ReloadReport(ok=False, problems=["still starting: nothing to reload yet"])
         async with self._reloading:

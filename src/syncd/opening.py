@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+from anyio import to_thread
+
 from syncd.clock import Clock
 from syncd.config import MAIN_FILE, Config
-from syncd.errors import ConfigError
+from syncd.errors import ConfigError, StoreError
 from syncd.secrets import Ref, SecretError, Vault
 from syncd.store import KeyRing, Store
 from syncd.store.embedded import EmbeddedServer, start
 
+say = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+"""Between two looks whether the embedded server lives."""
+LONGEST_PAUSE_SECONDS = 60.0
+"""Between two tries to start it again, at most: where its disk is full, only a person can help."""
 KEY_CREDENTIAL = "syncd.key"
 """The name under which systemd's LoadCredential hands over the key."""
 KEY_FILE = "syncd.key"
@@ -39,6 +48,33 @@ class OpenedStore:
         await self.store.aclose()
         if self.server is not None:
             await asyncio.to_thread(self.server.stop)
+
+
+async def keep_alive(server: EmbeddedServer, clock: Clock, told: Callable[[str], None]) -> None:
+    """Start the embedded server again whenever it has died: nobody else would. Until cancelled.
+
+    `told` hears why it cannot be started, and the empty string once it was.
+    """
+    pause, trouble = LOOK_SECONDS, ""
+    while True:
+        await clock.sleep(pause)
+        if server.pid is not None or not server.owned:
+            pause = LOOK_SECONDS
+            continue
+        try:
+            # A start that has begun is waited for, also while we stop: nobody would end a server that comes up later.
+            await to_thread.run_sync(server.revive)
+        except (StoreError, OSError) as error:
+            if str(error) != trouble:
+                say.error(
+                    "embedded_server_not_restarted", reason=str(error), action=getattr(error, "hint", "") or "df -h"
+                )
+            trouble = str(error)
+        else:
+            say.warning("embedded_server_restarted", pid=server.pid, reason="it had ended without being asked to")
+            trouble = ""
+        told(trouble)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
 async def open_store(

@@ -36,6 +36,7 @@ def test_run_hands_its_options_over_and_ends_with_the_daemons_code(
 
 def test_run_finds_its_configuration_by_the_environment(run, directory: Path, served: list[Any], monkeypatch):
     monkeypatch.setenv("SYNCD_CONFIG", str(directory))
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", "postgresql:///syncd")
     run("run")
     assert served[0][0].config == directory
     assert served[0][0].embedded is False
@@ -43,11 +44,22 @@ def test_run_finds_its_configuration_by_the_environment(run, directory: Path, se
 
 def test_on_a_terminal_run_says_first_what_it_is_about_to_do(run, directory: Path, served: list[Any], monkeypatch):
     monkeypatch.setattr("syncd.cli.run._on_a_terminal", lambda: True)
+    monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", "postgresql:///syncd")
     done = run("run", "--config", directory)
     assert "partners   plain (1 integration)" in done.stderr
     assert "public     http://127.0.0.1:9/health" in done.stderr
     assert "admin      127.0.0.1:10" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_database_that_nothing_names_is_said_before_anything_begins_and_so_is_the_way_without_one(
+    run, directory: Path, served: list[Any]
+):
+    done = run("run", "--config", directory)
+    assert (done.exit_code, served) == (78, [])
+    assert "SYNCD_TEST_CLI_DATABASE is not set" in done.stderr
+    assert "syncd run --embedded" in done.stderr
+    assert "daemon_started" not in done.stderr
 
 
 def test_the_demo_names_the_extra_it_needs(run, monkeypatch):

@@ -163,6 +163,39 @@ def test_a_long_state_directory_gets_its_socket_elsewhere_and_removes_it(state: 
     assert not sockets.exists()
 
 
+def test_a_server_that_died_is_started_again_with_what_was_committed(state: Path):
+    with start(state) as server, start(state) as joined:
+        ask(server.url, "CREATE TABLE kept AS SELECT 7 AS n")
+        ask(server.url, "CHECKPOINT")
+        assert not server.revive(), "it lives"
+        before = server.pid
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        assert gone(before)
+        assert not joined.revive(), "that is for the process that started it"
+        assert server.revive()
+        assert server.pid not in (None, before)
+        assert ask(joined.url, "SELECT n FROM kept") == 7
+
+
+def test_a_server_that_cannot_be_started_again_says_why_in_the_same_words_each_time(state: Path):
+    with start(state) as server:
+        pid = server.pid
+        assert pid is not None
+        with (state / "postgres/data/postgresql.conf").open("a") as file:
+            file.write("nonsense = 1\n")
+        os.kill(pid, signal.SIGKILL)
+        assert gone(pid)
+        said = set()
+        for _ in range(2):
+            with pytest.raises(StoreError) as caught:
+                server.revive()
+            said.add(str(caught.value))
+        [words] = said
+        assert 'did not start: LOG:  unrecognized configuration parameter "nonsense"' in words
+        assert "FATAL:  configuration file" in words
+
+
 def test_a_server_that_cannot_start_says_why(state: Path):
     with pytest.raises(StoreError, match="shared_buffers") as caught:
         embedded.start(state, settings={"shared_buffers": "nonsense"})

@@ -35,7 +35,8 @@ VARIABLES = {
 }
 SIGNALS = {
     "TERM, INT": "Drain and stop: held work ends or is given back, exit code 0. A second one stops at once, exit code 130.",
-    "HUP": "Read the configuration anew. syncd reload --wait does the same and says how it went.",
+    "HUP": "Read the configuration anew. syncd reload --wait does the same and says how it went. From a terminal that was "
+    "closed: drain and stop, unless hangups were ignored at the start (nohup).",
 }
 
 

@@ -16,20 +16,28 @@ from syncd.cli.output import Failure, plural, say
 def run(app: App) -> Exit:
     """Run the daemon in the foreground; logs go to stderr. Ctrl-C or TERM drains and stops, a second one stops at once.
 
-    A wrong configuration ends it with exit code 78 before anything is opened. SIGHUP reads the configuration anew.
+    A wrong configuration ends it with exit code 78 before anything is opened. SIGHUP reads the configuration anew; where it
+    comes because the terminal was closed, it ends the daemon (nohup and setsid let it go on).
     """
     import faulthandler
 
     from syncd.cli.app import arun
-    from syncd.cli.load import how_to_get_a_database, load_config
+    from syncd.cli.load import how_to_get_a_database, load_config, vault_of
     from syncd.daemon import Options
     from syncd.daemon import run as serve
+    from syncd.secrets import SecretError
 
     directory = app.config_directory
     config = load_config(directory)
     if config.database.url is None and not app.embedded:
         how = how_to_get_a_database(app)
         raise Failure("no database is configured", "database.url is not set", how, exit=Exit.CONFIG)
+    if config.database.url is not None and not app.embedded:
+        try:
+            vault_of(config).resolve(config.database.url)
+        except SecretError as error:
+            own = "or let syncd keep a PostgreSQL of its own: syncd run --embedded"
+            raise SecretError(str(error), hint=f"{error.hint}\n{own}") from None
     if _on_a_terminal():
         from syncd import __version__
 

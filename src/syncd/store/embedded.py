@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -33,6 +34,8 @@ _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_LIMIT = 103
 """Bytes a Unix socket's name may have on every system we run on (Linux: 107, others 103)."""
 _START_SECONDS = 60
+_SAID = re.compile(r"^.*? (?=(LOG|FATAL|PANIC|ERROR|HINT|DETAIL):)")
+"""What stands before the words in a line of the server's log."""
 
 DURABLE: Mapping[str, str] = {
     "max_connections": "60",
@@ -58,11 +61,13 @@ DISPOSABLE: Mapping[str, str] = {
 class EmbeddedServer:
     """A running private server. `url` is for the Store; `stop()` ends it where this process started (or adopted) it."""
 
-    def __init__(self, home: Path, sockets: Path, lock: IO[str] | None) -> None:
+    def __init__(self, home: Path, sockets: Path, lock: IO[str] | None, settings: Mapping[str, str] = DURABLE) -> None:
         self._home = home
         self._sockets = sockets
         self._lock = lock
+        self._settings = settings
         self._guardian: subprocess.Popen[bytes] | None = None
+        self._doomed: Path | None = None
         self.url = _url(sockets, DATABASE)
 
     @property
@@ -79,6 +84,17 @@ class EmbeddedServer:
         """The URL of another database on the same server."""
         return _url(self._sockets, database)
 
+    def revive(self) -> bool:
+        """Start the server again if it has died, as after any crash: what was committed is there. False: it lives, or is
+        another process's to start. Raises StoreError, with the end of the server's log, when it does not come up."""
+        if self._lock is None or self.pid is not None:
+            return False
+        _bring_up(self._home, self._settings)
+        if self._guardian is not None:
+            self._dismiss()
+            self.guard(self._doomed)
+        return True
+
     def stop(self) -> None:
         """Stop the server, rolling open transactions back. Twice is as good as once."""
         if self._lock is None:
@@ -86,9 +102,7 @@ class EmbeddedServer:
         try:
             _stop(self._home / "data")
         finally:
-            if self._guardian is not None:
-                self._guardian.kill()
-                self._guardian.communicate()
+            self._dismiss()
             if not self._sockets.is_relative_to(self._home):
                 shutil.rmtree(self._sockets, ignore_errors=True)
             self._lock.close()
@@ -100,6 +114,7 @@ class EmbeddedServer:
         A small shell waits at the end of a pipe that only we hold open, and the pipe closes however we end. For
         disposable data only: the server is not given time to write a checkpoint.
         """
+        self._doomed = remove
         doomed = [str(remove)] if remove is not None else []
         if not self._sockets.is_relative_to(self._home):
             doomed.append(str(self._sockets))
@@ -112,6 +127,11 @@ class EmbeddedServer:
             env=ENVIRONMENT,
             cwd="/",
         )
+
+    def _dismiss(self) -> None:
+        if self._guardian is not None:
+            self._guardian.kill()
+            self._guardian.communicate()
 
     def __enter__(self) -> EmbeddedServer:
         return self
@@ -157,7 +177,7 @@ def start(state_directory: Path, *, settings: Mapping[str, str] = DURABLE) -> Em
         lock.close()
         return _join(home)
     try:
-        return _start(home, lock, settings)
+        return EmbeddedServer(home, _bring_up(home, settings), lock, settings)
     except BaseException:
         lock.close()
         raise
@@ -176,7 +196,8 @@ def _join(home: Path) -> EmbeddedServer:
     return EmbeddedServer(home, _socket_directory(home), None)
 
 
-def _start(home: Path, lock: IO[str], settings: Mapping[str, str]) -> EmbeddedServer:
+def _bring_up(home: Path, settings: Mapping[str, str]) -> Path:
+    """Have a server on this home, which is ours by its lock; returns the folder of its socket."""
     with (home / "starting.lock").open("a") as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
         data, sockets = home / "data", _socket_directory(home)
@@ -190,7 +211,7 @@ def _start(home: Path, lock: IO[str], settings: Mapping[str, str]) -> EmbeddedSe
             if not version.exists():
                 _initialize(home, binaries, runner, lasting=settings.get("fsync") != "off")
             _launch(home, sockets, binaries, runner, settings)
-        return EmbeddedServer(home, sockets, lock)
+        return sockets
 
 
 def _initialize(home: Path, binaries: Binaries, runner: Runner, *, lasting: bool) -> None:
@@ -227,6 +248,7 @@ def _launch(home: Path, sockets: Path, binaries: Binaries, runner: Runner, setti
     if log.exists() and log.stat().st_size > 10_000_000:
         log.replace(home / "postgres.log.1")
     log.touch(mode=0o600)
+    before = log.stat().st_size
     runner.give(home)
     if _postmaster(data) is None:
         _clear_stale_locks(data, sockets)
@@ -246,9 +268,17 @@ def _launch(home: Path, sockets: Path, binaries: Binaries, runner: Runner, setti
         timeout=_START_SECONDS + 10,
     )
     if done.returncode != 0:
-        told = log.read_text(errors="replace").strip()[-800:]
+        told = _last_words(log, before)
         raise StoreError(f"the embedded PostgreSQL did not start: {told or done.stdout.strip()}", hint=f"see {log}")
     _create_database(binaries, runner, sockets)
+
+
+def _last_words(log: Path, before: int) -> str:
+    """What the server said of this start, without times and numbers: the same trouble reads the same at each try."""
+    with log.open("rb") as file:
+        file.seek(before)
+        said = file.read().decode(errors="replace")
+    return "; ".join(_SAID.sub("", line) for line in said.strip().splitlines())[-800:]
 
 
 def _create_database(binaries: Binaries, runner: Runner, sockets: Path) -> None:
