@@ -15,6 +15,7 @@ from syncd.conditions.own import Own
 from syncd.config import RetentionConfig
 from syncd.errors import StoreError, TransientError
 from syncd.explain import State
+from syncd.limits.tiers import TierSpec
 from syncd.store.prune import RULES, Pruned
 from syncd.sync.health import Health
 from syncd.testing.clock import FakeClock
@@ -53,7 +54,7 @@ def account(name: str, **options: Any) -> Any:
     return SimpleNamespace(
         name=name, scope=name, options=options, driver=Driver(), session=Session(), health=Health(name),
         all_needs=[],
-        gate=SimpleNamespace(view=dict, unsaved=False), ownership=SimpleNamespace(held=True),
+        gate=SimpleNamespace(view=dict, unsaved=False, book=SimpleNamespace(tiers=[])), ownership=SimpleNamespace(held=True),
     )  # fmt: skip
 
 
@@ -239,6 +240,27 @@ async def test_subscriptions_that_may_vanish_are_looked_at_every_six_hours():
                 await clock.advance(SUBSCRIPTIONS_SECONDS)
             parts.cancel_scope.cancel()
     assert len(looks) == 2 and any(one["event"] == "upkeep_crashed" for one in logs)
+
+
+def limited(*rates: str) -> Any:
+    tiers = [SimpleNamespace(spec=TierSpec.parse(rate)) for rate in rates]
+    return SimpleNamespace(view=dict, unsaved=False, book=SimpleNamespace(tiers=tiers))
+
+
+async def test_probes_take_a_twentieth_of_the_tightest_limit_at_the_most_together_for_all_who_share_it():
+    wide, day, shared, too = (account(name, region="eu") for name in ("wide", "day", "shared", "too"))
+    wide.gate, day.gate = limited("100/min", "10/s"), limited("10/s", "4800/24h")
+    shared.gate = too.gate = limited("20/min")
+    too.scope = shared.scope
+    keeping = upkeep(clock := FakeClock(), wide, day, shared, too)
+    for _ in range(3600 // int(PROBE_LOOK_SECONDS)):
+        await keeping._probe()
+        await clock.advance(PROBE_LOOK_SECONDS)
+    assert wide.session.called == pytest.approx(3600 / PROBE_SECONDS, abs=2), (
+        "a trouble of a quiet partner is told within a minute"
+    )
+    assert day.session.called == pytest.approx(3600 / 360, abs=2)
+    assert shared.session.called == too.session.called == pytest.approx(3600 / 120, abs=2)
 
 
 async def test_a_partner_that_answered_slowly_is_asked_again_before_its_time():

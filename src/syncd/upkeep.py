@@ -35,7 +35,14 @@ SOON_SECONDS = 0.05
 MEASURE_SECONDS = 5.0
 REMEMBER_SECONDS = 2.0
 PROBE_LOOK_SECONDS = 5.0
-PROBE_SECONDS = 30.0
+SOON_AGAIN_SECONDS = 2.0
+"""Least time between a probe that leaves it open whether a partner is well, and the next one."""
+PROBE_SECONDS = 15.0
+"""So soon that a trouble is told within a minute by whoever is told last: a scrape takes up to 15 s more."""
+PROBE_SHARE = 0.05
+"""Of each of a partner's limits; no more is spent on asking whether it is there."""
+READS = frozenset({"", "read", "GET"})
+"""Budgets of which a probe is one call, mostly."""
 CHEAP_SECONDS = 60.0
 """A partner that may be probed so often may be probed more often for a while, to be sure."""
 VIEWS_SECONDS = 60.0
@@ -206,7 +213,7 @@ class Upkeep:
             return False
         state, _ = account.health.judge(account.gate.view(), self._clock.now(), account.all_needs)
         test = account.driver.spec.test
-        every = _probe_seconds(account)
+        every = self._probe_seconds(account)
         if every <= CHEAP_SECONDS:
             every = min(every, self._soon(account))
         if state is State.PAUSED and test is not None and test.keep_alive is not None:
@@ -215,13 +222,29 @@ class Upkeep:
             return False
         return account.ownership.held and quiet_seconds >= every
 
+    def _probe_seconds(self, account: Account) -> float:
+        """How long a partner may go without a call before it is probed: the driver's word, for reads may be dear there, and
+        what its limits say, together for all who share them."""
+        test = account.driver.spec.test
+        stated = test.every if test is not None else PROBE_SECONDS
+        specs = [tier.spec for tier in account.gate.book.tiers if tier.spec.budget in READS]
+        apart = max((spec.window_seconds / spec.limit for spec in specs), default=0.0)
+        sharing = sum(one.scope == account.scope for one in self._accounts()) if apart else 1
+        return max(stated, apart * sharing / PROBE_SHARE)
+
     def _soon(self, account: Account) -> float:
         """One answer that is slow, or fails, proves nothing: others do, and so they do that it is over."""
         slow = account.health.slow is not None or (account.health.latency_ms or 0.0) > SLOW_SECONDS * 1000
         unsure = slow or account.name in self._unanswered
-        return PROBE_LOOK_SECONDS if unsure else CHEAP_SECONDS
+        return SOON_AGAIN_SECONDS if unsure else CHEAP_SECONDS
 
     async def _probe_one(self, account: Account) -> None:
+        try:
+            await self._ask(account)
+        finally:  # its own calls are none that somebody else made meanwhile
+            self._probed[account.name] = (account.session.spent.calls, self._clock.monotonic())
+
+    async def _ask(self, account: Account) -> None:
         try:
             response = await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
             if response.elapsed_seconds > SLOW_SECONDS and account.health.slow is None:  # a hiccup, or is it slow?
@@ -274,12 +297,6 @@ class Upkeep:
         for account in self._accounts():
             if account.ownership.held and (removed := await clear(account)):
                 log.info("media_removed", integration=account.name, count=removed)
-
-
-def _probe_seconds(account: Account) -> float:
-    """How long a partner may go without a call before it is probed: the driver's word, for reads may be dear there."""
-    test = account.driver.spec.test
-    return test.every if test is not None else PROBE_SECONDS
 
 
 def _retention(keep: RetentionConfig) -> Retention:

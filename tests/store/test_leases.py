@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from syncd.clock import SystemClock
 from syncd.store import Store
+from syncd.store.rows import NewTask
 
 OWNER = Path(__file__).parent / "owner.py"
 SOURCE = Path(__file__).parents[2] / "src"
@@ -68,6 +70,21 @@ async def test_a_living_owner_keeps_its_scope_from_others(database: str, store: 
     [lease] = await store.leases.list()
     assert (lease.scope, lease.owner, lease.fence, lease.live) == ("acme", "a", 1, True)
     await other.aclose()
+
+
+async def test_a_lock_that_everybody_else_waits_for_costs_no_lease(database: str, store: Store):
+    assert await store.leases.acquire("acme", "a", 60) == 1
+    hand = await asyncpg.connect(database)
+    await hand.execute("BEGIN; LOCK TABLE syncd.tasks IN SHARE MODE")
+    waiting = [asyncio.create_task(store.tasks.put(f"i{number}", NewTask("fetch"))) for number in range(30)]
+    try:
+        async with asyncio.timeout(10):
+            while store._database._pool._permits.free:
+                await asyncio.sleep(0.02)
+            assert await store.leases.renew("acme", "a", 1, 60)
+    finally:
+        await hand.close()
+        await asyncio.gather(*waiting)
 
 
 async def test_an_expired_lease_may_be_taken_and_its_owner_is_told(database: str, store: Store):

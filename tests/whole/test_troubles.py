@@ -24,9 +24,6 @@ from tests.whole.watching import Trouble, Watch
 WITHIN_SECONDS = 60.0
 QUIET_SECONDS = 16.0
 """Before anything is planted: a start is no news."""
-QUIET_ALERT_SECONDS = 75.0
-"""Until the alert of a partner that nobody calls: the next probe comes within half a minute, and a scrape and an evaluation,
-15 s each, after it."""
 CONSEQUENCES = {"rate-limited", "limit-slowed", "limit-learned", "ramping"}
 
 
@@ -51,7 +48,7 @@ async def test_each_planted_trouble_is_named_by_every_surface_within_a_minute_an
         for name, illness in illnesses.items():
             troubles[name].plant()
             await illness.plant(world)
-        await watch.until("named", troubles.values(), QUIET_ALERT_SECONDS)
+        await watch.until("named", troubles.values(), WITHIN_SECONDS)
         if PROMTOOL is not None:
             linted = ask("check", "metrics", stdin=(await world.daemons["main"].get("/metrics"))[1])
             assert linted.returncode == 0, (linted.stdout + linted.stderr).decode()
@@ -116,8 +113,7 @@ def judge(watch: Watch, troubles: Mapping[str, Trouble]) -> None:
         for name, trouble in troubles.items()
         for what in ("named", "cleared")
         for surface in watch.surfaces
-        if getattr(trouble, what).get(surface, math.inf)
-        > (QUIET_ALERT_SECONDS if "quiet" in name and (what, surface) == ("named", "alert") else WITHIN_SECONDS)
+        if getattr(trouble, what).get(surface, math.inf) > WITHIN_SECONDS
     }
     assert late == {}
     for name, trouble in troubles.items():

@@ -12,8 +12,8 @@ from syncd.alerts.process import JOB
 
 PAGES = "/ui/runbooks"
 """Where the daemon's own page has the runbooks, on the admin site."""
-EVERY = "15s"
-"""How often rules are evaluated: with a scrape every 15 s a trouble is an alert well within a minute."""
+EVERY = "5s"
+"""How often rules are evaluated: with a scrape every 15 s a trouble is an alert 20 s after it is known at the latest."""
 HEAD = """\
 # Alerting rules of syncd, printed by `syncd alerts`: they fit the version that printed them. Not to be edited by hand.
 # Severities: critical and page wake somebody, ticket waits for the day, note is worth knowing. `syncd alerts --alertmanager`

@@ -52,7 +52,11 @@ class Probe(Model):
     method: Literal["GET", "POST"] = Field("GET", description="How it is asked.")
     params: dict[str, Any] = Field(default_factory=dict, description="Query parameters.")
     body: dict[str, Any] | None = Field(None, description="JSON body.")
-    every: Duration = Field(30.0, description="How long the partner may go uncalled before health asks with this call.")
+    every: Duration = Field(
+        15.0,
+        description="How long the partner may go uncalled before health asks with this call; longer where that would take "
+        "more than a twentieth of its limits.",
+    )
     keep_alive: Duration | None = Field(
         None, description="It is made so often even while the integration is paused: the credential dies of disuse."
     )

@@ -185,10 +185,10 @@ def reaching(url: str) -> Iterator[None]:
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str, *, clock: Clock, pool_size: int) -> None:
+    def __init__(self, url: str, *, clock: Clock, pool_size: int, vitals: Vitals | None = None) -> None:
         self.url = url
         self.clock = clock
-        self.vitals = Vitals(clock)
+        self.vitals = vitals or Vitals(clock)
         self._pool = Pool(self._connect, pool_size, clock=clock)
 
     @classmethod
@@ -218,6 +218,11 @@ class Database:
             raise
         connection.add_query_logger(self.vitals.heard)
         return connection
+
+    def beside(self, pool_size: int) -> Database:
+        """Further connections to the same, for what must not wait for those: opened when they are needed, closed by
+        themselves."""
+        return Database(self.url, clock=self.clock, pool_size=pool_size, vitals=self.vitals)
 
     async def renew(self) -> None:
         """Close idle connections: the next ones learn what the schema is now."""

@@ -16,6 +16,7 @@ import asyncpg
 from syncd.clock import Clock
 from syncd.store.database import CONNECT_SECONDS, border, place_of, reaching
 from syncd.store.intake import WRITERS
+from syncd.store.leases import KEEPING
 
 ANSWER_SECONDS = 10.0
 _PROBE_LOCK = 0x646F63746F72
@@ -71,7 +72,7 @@ class Inspection:
     max_connections: int
     used_connections: int
     own_connections: int
-    """Those of webhook intake and the wire, beside the pool's."""
+    """Those of webhook intake, of leases and the wire, beside the pool's."""
     size_bytes: int
     directory: Path | None
     """Where its data lie, if on this machine and shown to this role."""
@@ -114,7 +115,7 @@ async def _seen(connection: asyncpg.Connection, url: str, clock: Clock) -> Inspe
         timezone=told["timezone"],
         max_connections=told["most"],
         used_connections=told["used"] or 0,
-        own_connections=WRITERS + 2,
+        own_connections=WRITERS + KEEPING + 2,
         size_bytes=told["size"],
         directory=await _directory(connection) if told["same_machine"] else None,
     )

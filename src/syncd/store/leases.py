@@ -18,6 +18,8 @@ from datetime import datetime
 from syncd.store.database import Database
 from syncd.store.wire import LIFE_KEY, Wire
 
+KEEPING = 2
+"""Connections for leases alone: while all others wait for a lock that somebody holds, however long, none is lost."""
 GRACE_SECONDS = 0.3
 """How long a free life lock must stay free before its owner is believed dead."""
 

@@ -21,7 +21,7 @@ from syncd.store.database import Database
 from syncd.store.dead_letters import DeadLetters
 from syncd.store.deliveries import Deliveries
 from syncd.store.inbox import Inbox
-from syncd.store.leases import Leases
+from syncd.store.leases import KEEPING, Leases
 from syncd.store.limit_state import LimitState
 from syncd.store.losses import Losses
 from syncd.store.media import Media
@@ -64,6 +64,7 @@ class Store:
     def __init__(self, database: Database, wire: Wire, key_ring: KeyRing | None) -> None:
         self._database = database
         self._wire = wire
+        self._keeping = database.beside(KEEPING)
         self.migrations = Migrations(database)
         self.records = Records(database)
         self.pages = Pages(database)
@@ -76,7 +77,7 @@ class Store:
         self.perils = Perils(database)
         self.validators = Validators(database)
         self.media = Media(database)
-        self.leases = Leases(database, wire)
+        self.leases = Leases(self._keeping, wire)
         self.tasks = Tasks(database)
         self.losses = Losses(database)
         self.postponed = Postponed(database)
@@ -157,6 +158,7 @@ class Store:
     async def aclose(self) -> None:
         """Let go of everything: leases of this process may be taken by others at once."""
         await self._wire.aclose()
+        await self._keeping.aclose()
         await self._database.aclose()
 
     async def __aenter__(self) -> Store:
