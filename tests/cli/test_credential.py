@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from syncd.cli import credential_steps as steps
+from syncd.cli.app import App
 from syncd.cli.link import Link as RealLink
 from syncd.cli.link import Unreachable
 from syncd.server.ports import judged_as_before
@@ -157,7 +159,9 @@ def test_a_daemon_that_says_nothing_is_not_taken_for_none() -> None:
         (("rotate", "pay", "--undo", "--resume"), "", 2, "one of"),
         (("rotate", "pay", "webhook", "--resume"), "", 0, "nothing to resume"),
         (("rotate", "pay", "webhook", "--undo"), "", 0, "nothing to undo"),
-        (("rotate", "pay"), "x", 2, "name it"),
+        (("rotate", "pay"), "x", 2, "set SYNCD_TEST_PAY_KEY where the service has it from"),
+        (("set", "pay", "api_key"), "x", 2, "then: systemctl restart syncd; then: syncd credential test pay"),
+        (("set", "pay", "api_key"), "x", 2, "write {file: pay/api_key} as api_key of pay in partners/stripe.yaml"),
         (("rotate", "pay", "webhook"), b"\xff\xfe", 2, "no UTF-8 text"),
         (("set", "pay", "webhook"), b"\xff\xfe", 2, "no UTF-8 text"),
         (("login", "pay"), "", 2, "not allowed in a browser"),
@@ -170,3 +174,47 @@ def test_what_cannot_be_done_says_what_to_do(
     done = run("credential", *words, "--config", directory, stdin=stdin)
     assert (done.exit_code, said in done.output) == (exit_code, True), done.output
     assert [one.name for one in hook.parent.iterdir()] == ["hook"]
+
+
+OAUTH = """\
+driver: rest
+rest:
+  auth: {kind: %s, token_path: /token}
+  test: {path: /me}
+  resources:
+    customers: {path: /customers, records: data, id: id, pages: {kind: none}, fields: {name: name}}
+integrations:
+  shop:
+    base_url: http://127.0.0.1:9/v1
+    credentials: {client_id: {file: id}, client_secret: {file: secret}%s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "name", "untried"),
+    [
+        ("oauth2_refresh", ", refresh_token: {file: token}", "client_secret", True),
+        ("oauth2_refresh", ", refresh_token: {file: token}", "refresh_token", False),
+        ("oauth2_client", "", "client_secret", False),
+    ],
+)
+def test_a_clients_secret_that_no_call_has_tried_is_told_as_that(
+    directory: Path, kind: str, more: str, name: str, untried: bool
+) -> None:
+    (directory / "partners" / "plain.yaml").write_text(OAUTH % (kind, more))
+    config = App(config=str(directory)).config()
+    told = steps.untried(config, "shop", name)
+    assert ("not with this secret" in told, "syncd credential list shop" in told) == (untried, untried)
+
+
+def test_what_the_daemon_has_read_once_is_at_least_as_old_as_the_daemon(
+    run: Run, directory: Path, hook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [key, _] = json.loads(run("credential", "list", "pay", "--json", "--config", directory).stdout)["credentials"]
+    since = (datetime.now(UTC) - timedelta(days=3, minutes=5)).isoformat()
+    told = {"in_force": {"api_key": key["hash"]}, "running_since": since, "sealed": [], "set": [], "scopes": None}
+    monkeypatch.setattr(App, "link", lambda _: SimpleNamespace(get=lambda *_: {"integrations": {"pay": told}}))
+    done = run("credential", "list", "pay", "--config", directory)
+    assert "3d or more" in done.stdout
+    told["in_force"] = {"api_key": "another"}
+    assert "not known" in run("credential", "list", "pay", "--config", directory).stdout

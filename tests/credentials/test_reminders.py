@@ -66,6 +66,21 @@ def test_the_tokens_of_a_rotation_that_is_not_over_end_without_a_word() -> None:
 
 
 @pytest.mark.parametrize(
+    ("refreshes", "configured", "renews"),
+    [(True, {}, True), (False, {}, False), (False, {"refresh_token": "{file: t}"}, True), (None, {}, True)],
+)
+def test_a_token_without_a_refresh_token_is_not_renewed(
+    refreshes: bool | None, configured: dict[str, str], renews: bool
+) -> None:
+    settings = SimpleNamespace(credentials=configured)
+    config: Any = SimpleNamespace(integrations={"acme": (SimpleNamespace(name="guesty"), settings)})
+    note = CredentialNote("acme", "oauth2_refresh", "k1", 1, NOW + timedelta(hours=1), NOW, refreshes)
+    [found] = sealed(config, [note], NOW)
+    assert (found.renews, "syncd credential login acme" in found.state) == (renews, not renews)
+    assert said(found) == ([] if renews else [("credential-expires", Severity.TICKET)])
+
+
+@pytest.mark.parametrize(
     ("source", "kept", "do"),
     [
         ("file", "{file: t}", "syncd credential rotate acme token < new.txt"),

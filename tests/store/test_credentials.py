@@ -35,6 +35,19 @@ async def test_what_was_put_comes_back_and_the_database_never_saw_it(store: Stor
     assert "secret" not in repr(stored)
 
 
+@pytest.mark.parametrize(("kind", "value", "refreshes"), [
+    ("oauth2_refresh", SECRET, True),
+    ("oauth2_refresh", {"access_token": "t"}, False),
+    ("oauth2_client", SECRET, None),
+])  # fmt: skip
+async def test_what_may_be_shown_of_a_token_has_whether_a_refresh_token_lies_with_it(
+    store: Store, kind: str, value: dict[str, str], refreshes: bool | None
+):
+    await store.credentials.put("acme", kind, value, expires_at=None, replaces=None)
+    [note] = await store.credentials.list()
+    assert note.refreshes is refreshes
+
+
 async def test_a_version_is_replaced_only_by_who_has_seen_it(store: Store):
     put = store.credentials.put
     await put("acme", "oauth2", SECRET, expires_at=None, replaces=None)

@@ -10,11 +10,27 @@ import click
 
 from syncd.cli.app import App, arun, common, known_integration
 from syncd.cli.exits import Exit
-from syncd.cli.output import Failure, clock_time, harmless, paint, plural, result, result_json, say, table
+from syncd.cli.output import (
+    Failure,
+    clock_time,
+    harmless,
+    lasting,
+    moment_of,
+    paint,
+    plural,
+    result,
+    result_json,
+    say,
+    table,
+)
 
 if TYPE_CHECKING:
     from syncd.config import Config
     from syncd.credentials.rows import Row
+
+
+READ_ONCE = ("env", "credential")
+"""What the daemon reads when it starts, and not again."""
 
 
 @click.command("list", short_help="Every secret: where it is kept, how old it is, when it ends.")
@@ -41,7 +57,7 @@ def listed(app: App, integration: str | None, ask: bool) -> Exit:
         _ask(app, config, names, told)
     audit = {name: one["set"] for name, one in told.items()}
     rows = shown.configured(config, names, vault_of(config), audit, now)
-    rows = [_in_use(row, told) for row in rows]
+    rows = [_aged(_in_use(row, told), told, now) for row in rows]
     rows += shown.sealed(config, [note for one in told.values() for note in one["sealed"]], now)
     scopes = {name: _scopes(config, name, told.get(name, {})) for name in names}
     if app.as_json:
@@ -82,7 +98,13 @@ def _read(name: str, told: dict[str, Any]) -> dict[str, Any]:
         "running": True,
         "sealed": [
             CredentialNote(
-                name, one["kind"], one["key_id"], one["version"], moment(one["expires_at"]), moment(one["stored_at"])
+                name,
+                one["kind"],
+                one["key_id"],
+                one["version"],
+                moment(one["expires_at"]),
+                moment(one["stored_at"]),
+                one.get("refreshes"),
             )
             for one in told["sealed"]
         ],
@@ -140,6 +162,16 @@ def _in_use(row: Row, told: dict[str, dict[str, Any]]) -> Row:
     return replace(row, state=f"not in force: the daemon works with #{used}. Do: syncd reload --wait")
 
 
+def _aged(row: Row, told: dict[str, dict[str, Any]], now: datetime) -> Row:
+    """A row whose age nobody tells, with how old it is at least: the daemon reads these once, when it starts."""
+    known = told.get(row.integration, {})
+    since = moment_of(known.get("running_since"))
+    if since is None or row.source not in READ_ONCE or (known.get("in_force") or {}).get(row.name) != row.hash:
+        return row
+    least = lasting((now - since).total_seconds())
+    return replace(row, age_by=f"{least} or more: not known, in use since the daemon's start at {clock_time(since)}")
+
+
 def _scopes(config: Config, name: str, told: dict[str, Any]) -> dict[str, Any]:
     """What is held and missing; `how`: whether this partner tells at all."""
     from syncd import drivers
@@ -186,14 +218,12 @@ def _show(rows: list[Row], scopes: dict[str, dict[str, Any]], now: datetime) -> 
 
 def _remarks(row: Row) -> list[str]:
     found = [] if row.state in {"readable", "sealed"} or (row.ok and row.source == "database") else [row.state]
-    if row.source == "database" and row.state.startswith("expired"):
+    if row.source == "database" and row.state.startswith(("expired", "nothing renews")):
         found.append(row.state)
     return found + ([row.left] if row.left else [])
 
 
 def _age(row: Row) -> str:
-    from syncd.wording import lasting
-
     if row.age_seconds is None:
         return row.age_by.partition(":")[0]
     return lasting(row.age_seconds)

@@ -70,5 +70,10 @@ def _only(config: Config, integration: str) -> str:
     files = [name for name, ref in found.items() if ref.file is not None]
     if len(files) == 1:
         return files[0]
+    if not files and len(found) == 1:
+        return next(iter(found))  # which says where it is kept, and how it is replaced there
     do = f"name it: syncd credential rotate {integration} {'|'.join(files or found) or 'NAME'}"
+    if not files:
+        kept = ", ".join(f"{name} in {ref.text}" for name, ref in found.items()) or "it has none"
+        raise Failure(f"no secret of {integration} is kept in a file", kept, do, exit=Exit.USAGE)
     raise Failure(f"{integration} has {len(files)} secrets in files", "one is rotated at a time", do, exit=Exit.USAGE)

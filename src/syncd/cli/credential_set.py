@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -27,7 +28,7 @@ WEBHOOK = "webhook"
 @click.argument("integration")
 @click.argument("name")
 @click.option(
-    "--reload", "reload_now", is_flag=True, help="Have the daemon use it: it is tried first, and must be taken."
+    "--reload", "reload_now", is_flag=True, help="Have the daemon use it: one call is made first, and must be answered."
 )
 @common(database=True)
 def put(app: App, integration: str, name: str, reload_now: bool) -> Exit:
@@ -61,7 +62,7 @@ def put(app: App, integration: str, name: str, reload_now: bool) -> Exit:
 
 def reference(config: Config, integration: str, name: str) -> Ref:
     """Where this secret is kept: a file. Raises Failure for another place, or none."""
-    _, found = known_integration(config, integration)
+    partner, found = known_integration(config, integration)
     hooks = found.webhook.secrets if found.webhook is not None else ()
     among = dict(found.credentials) | {(WEBHOOK if not n else f"{WEBHOOK} {n + 1}"): ref for n, ref in enumerate(hooks)}
     ref = among.get(name)
@@ -73,19 +74,38 @@ def reference(config: Config, integration: str, name: str) -> Ref:
     if ref.file is None:
         raise Failure(
             f"{integration}.{name} is kept in {ref.text}, which this command cannot write",
-            "only files can be replaced while the daemon runs",
-            _elsewhere(ref, integration, name),
+            _why_not(ref),
+            elsewhere(ref, integration, name, partner.name),
             exit=Exit.USAGE,
         )
     return ref
 
 
-def _elsewhere(ref: Ref, integration: str, name: str) -> str:
+def _why_not(ref: Ref) -> str:
     if ref.env is not None:
-        return f"change {ref.env} in the service's environment and restart it, or keep it as {{file: {integration}/{name}}}"
+        return "the daemon has its environment from whoever starts it, and reads it once"
     if ref.credential is not None:
-        return "change the file LoadCredential= names, then: systemctl restart syncd"
-    return f"keep it out of the YAML file: {name}: {{file: {integration}/{name}}}"
+        return "systemd hands it over when the daemon starts, and not again"
+    return "it stands in the YAML file itself"
+
+
+def elsewhere(ref: Ref, integration: str, name: str, partner: str) -> str:
+    """How a secret that is in no file is replaced: once by hand, and how it goes without a restart from then on."""
+    file = f"{{file: {integration}/{name.replace(' ', '-')}}}"
+    entry = f"under {integration}'s webhook.secrets" if name.startswith(WEBHOOK) else f"as {name} of {integration}"
+    write = f"syncd credential set {integration} {shlex.quote(name)} < new.txt; then: syncd reload --wait"
+    keep = f"keep it in a file: write {file} {entry} in partners/{partner}.yaml; {write}"
+    if ref.env is not None:
+        place = "/etc/syncd/environment with the shipped systemd unit, else where the service is started"
+        now = f"set {ref.env} where the service has it from ({place})"
+    elif ref.credential is not None:
+        now = f"replace the file that LoadCredential={ref.credential}:... names (systemctl cat syncd)"
+    else:
+        return keep
+    return (
+        f"{now};\n  then: systemctl restart syncd; then: syncd credential test {integration}\n"
+        f"or, so that no restart is needed from now on, {keep}"
+    )
 
 
 def asked(integration: str, name: str, *, verb: str = "set", file: Path | None = None) -> bytes:

@@ -117,7 +117,26 @@ def reloaded(app: App, config: Config, integration: str, name: str, after: str) 
             exit=Exit.REFUSED if "refused" in why else Exit.FAILURES,
         )
     result(f"{paint('✓', 'green')} {integration}: {name} #{after} is in force")
+    if told := untried(config, integration, name):
+        say(told)
     return Exit.OK
+
+
+def untried(config: Config, integration: str, name: str) -> str:
+    """What the reload's call has not shown: with tokens that are refreshed, a client's secret serves at the next renewal."""
+    from syncd import drivers
+
+    partner, found = config.integrations[integration]
+    if name not in found.credentials:
+        return ""
+    driver = drivers.load(partner.driver, rest=partner.rest, partner=partner.name)
+    auth = drivers.of_integration(partner, integration, driver).auth(partner.options_for(integration))
+    if auth.kind != "oauth2_refresh" or name in auth.replaced:
+        return ""
+    return (
+        f"the call was made with the token in use, not with this secret: that is used when the token is renewed.\n"
+        f"see when it ends: syncd credential list {integration}; syncd credential rotate tries a secret before it is in force"
+    )
 
 
 def try_new(app: App, config: Config, integration: str, name: str) -> TestReport:

@@ -47,6 +47,7 @@ class Credentials:
         self._accounts = accounts
         self._store = store
         self._clock = clock
+        self._since = clock.now()
         self.names = names
 
     async def view(self, integration: str | None) -> dict[str, Any]:
@@ -61,11 +62,12 @@ class Credentials:
             rights = account.health.rights if account is not None else None
             found[name] = {
                 "in_force": _in_force(account),
+                "running_since": self._since,
                 "scopes": rights.as_dict() if rights is not None else None,
                 "expires_at": rights.expires_at if rights is not None else None,
                 "sealed": [
                     {"kind": one.kind, "key_id": one.key_id, "version": one.version, "expires_at": one.expires_at,
-                     "stored_at": one.stored_at}
+                     "stored_at": one.stored_at, "refreshes": one.refreshes}
                     for one in notes if one.integration == name
                 ],
                 "set": [

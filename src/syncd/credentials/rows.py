@@ -37,6 +37,8 @@ SET: Final = (
 WEBHOOK: Final = "webhook"
 RENEWED: Final = ("oauth2_client", "oauth2_refresh")
 """Kinds of tokens; a rotation that is not over keeps some more beside them, by the same word and another."""
+REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - the credential's name
+"""A configured one renews what was stored without."""
 STATES: Final = {
     "rotated": "handed over by the partner: in force instead of the file's as long as the file has the one it replaced",
     **{f"{kind}{FORMER}": "of a rotation that is not over: what it may go back to" for kind in RENEWED},
@@ -104,9 +106,11 @@ def sealed(config: Config, notes: Iterable[CredentialNote], now: datetime) -> li
     """What was obtained at run time, from what may be told without opening it."""
     rows = []
     for note in notes:
-        partner = config.integrations[note.integration][0]
+        partner, settings = config.integrations[note.integration]
         over = note.expires_at is not None and note.expires_at <= now
-        renews = note.kind.startswith(RENEWED)
+        renews = note.kind.startswith(RENEWED) and (
+            note.refreshes is not False or REFRESH_TOKEN in settings.credentials
+        )
         rows.append(
             Row(
                 integration=note.integration,
@@ -116,7 +120,9 @@ def sealed(config: Config, notes: Iterable[CredentialNote], now: datetime) -> li
                 source="database",
                 kept=f"database (version {note.version}, key {note.key_id})",
                 state="expired, renewed at the next call"
-                if over and note.kind in RENEWED
+                if over and renews and note.kind in RENEWED
+                else f"nothing renews it: syncd credential login {note.integration}"
+                if note.kind in RENEWED and not renews
                 else STATES.get(note.kind, "sealed"),
                 set_at=note.stored_at,
                 age_seconds=(now - note.stored_at).total_seconds(),

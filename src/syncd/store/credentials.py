@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 from syncd.errors import OwnershipError
 from syncd.ports import StoredCredential
 from syncd.store.database import Database, affected
 from syncd.store.sealing import HOW_TO_MAKE_A_KEY, KeyRing, SealError
+
+REFRESHED: Final = "oauth2_refresh"
+"""The kind of what a refresh token may lie with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,8 @@ class CredentialNote:
     version: int
     expires_at: datetime | None
     stored_at: datetime
+    refreshes: bool | None = None
+    """Of a token that a person allowed: does a refresh token lie with it? None: another kind, or it does not open here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +173,23 @@ class Credentials:
         return {each[0] for each in found}
 
     async def list(self, integration: str | None = None) -> list[CredentialNote]:
-        """What is stored, without opening anything."""
+        """What is stored, and of it only what may be shown."""
         found = await self._database.fetch(
-            "SELECT integration, kind, key_id, version, expires_at, stored_at FROM syncd.credentials "
+            "SELECT integration, kind, key_id, version, expires_at, stored_at, "
+            "CASE kind WHEN $2 THEN ciphertext END AS ciphertext FROM syncd.credentials "
             "WHERE $1::text IS NULL OR integration = $1 ORDER BY 1, 2",
             integration,
+            REFRESHED,
         )
-        return [CredentialNote(**dict(each)) for each in found]
+        return [self._note(dict(each)) for each in found]
+
+    def _note(self, row: dict[str, Any]) -> CredentialNote:
+        ciphertext, refreshes = row.pop("ciphertext"), None
+        if ciphertext is not None and self._ring is not None:
+            with suppress(SealError):
+                value = self._ring.open(row["integration"], row["kind"], row["key_id"], ciphertext)
+                refreshes = bool(value.get("refresh_token"))
+        return CredentialNote(**row, refreshes=refreshes)
 
     @property
     def ring(self) -> KeyRing | None:
