@@ -32,7 +32,15 @@ class Listener(Protocol):
     """Takes spans."""
 
     def span(
-        self, name: str, kind: Kind, attributes: Attributes, *, trace: str, links: Sequence[Span], apart: bool
+        self,
+        name: str,
+        kind: Kind,
+        attributes: Attributes,
+        *,
+        trace: str,
+        root: bool,
+        links: Sequence[Span],
+        apart: bool,
     ) -> AbstractContextManager[Span]: ...
 
     def within(self, span: Span) -> AbstractContextManager[Span]: ...
@@ -89,17 +97,19 @@ def span(
     attributes: Attributes | None = None,
     *,
     trace: str = "",
+    root: bool = False,
     links: Sequence[Span] = (),
     apart: bool = False,
 ) -> AbstractContextManager[Span]:
     """Round a piece of work: below the span that is current, or in the trace of this key. What it raises is noted.
 
-    `apart`: it stands below none, nor anything below it unless that goes on `within` it.
+    `root`: it stands below none in that trace, which may have several that do. `apart`: it stands below none, nor anything
+    below it unless that goes on `within` it.
     """
     listener = _State.listener
     if listener is None:
         return _NOTHING
-    return listener.span(name, kind, attributes or {}, trace=trace, links=links, apart=apart)
+    return listener.span(name, kind, attributes or {}, trace=trace, root=root, links=links, apart=apart)
 
 
 def within(span: Span) -> AbstractContextManager[Span]:
@@ -125,7 +135,7 @@ def record(
 
 
 def current() -> tuple[str, str] | None:
-    """The ids of trace and span that are current, in hexadecimal."""
+    """The ids of trace and span that are current, in hexadecimal; None also where they are not among those sent."""
     return None if _State.listener is None else _State.listener.current()
 
 

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+import pytest
+
 from tests.whole.collector import collecting
-from tests.whole.conftest import hooked, only
+from tests.whole.conftest import hooked, only, started
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.plain import KEY, WEBHOOK_SECRET
+from tests.whole.written import PUSHES
 
 SERVER, CLIENT, CONSUMER = 2, 3, 5
 
 
-async def test_a_delivery_its_work_its_call_and_its_row_are_one_trace_also_across_a_kill(
-    plain: Any, tmp_path: Path, database: str, rows: Rows
+@pytest.fixture
+def written() -> Iterator[Any]:
+    """Start plain APIs that take writes; they end with the test."""
+    yield from started("tests.whole.written")
+
+
+async def test_a_delivery_its_work_its_call_and_its_row_are_one_trace_also_across_a_kill_and_so_are_a_push_and_its_call(
+    written: Any, tmp_path: Path, database: str, rows: Rows
 ):
-    sim, control = plain(things=3)
+    sim, control = written(things=3)
     async with collecting() as collector:
         tracing = {"endpoint": collector.url, "headers": {"x-tenant": {"env": "TENANT"}}, "service": "syncd-test"}
-        body = hooked(sim.base_url, resources=only("things", every="1h"))
+        body = copy.deepcopy(hooked(sim.base_url, resources=only("things", every="1h")))
+        things = body["rest"]["resources"]["things"]
+        things["pushes"], things["fields"]["state"] = PUSHES, "state"
         main, env = {"tracing": tracing, "log": {"level": "debug"}}, {"TENANT": "the tenant's secret"}
         async with Daemon(tmp_path, database, {"plain": body}, main=main, env=env) as daemon:
 
@@ -68,8 +82,19 @@ async def test_a_delivery_its_work_its_call_and_its_row_are_one_trace_also_acros
             assert below == {"GET /things", "INSERT syncd.records"}
             lines = [json.loads(line) for line in daemon.log().splitlines() if intake.trace in line]
             assert any(line["event"] == "call_answered" and line["span_id"] == call.id for line in lines)
+
+            number = await rows.connection.fetchval(
+                "SELECT syncd.push('acme', 'things', 'create', $1::jsonb, idempotency_key => 'order-4711')",
+                orjson.dumps({"name": "Anna Example"}).decode(),
+            )
+            push = (await collector.until(lambda: collector.named("push things")))[0]
+            assert push.above == "" and push.kind == CONSUMER and not push.failed
+            assert push.attributes["syncd.push_id"] == number and push.attributes["syncd.integration"] == "acme"
+            (sent,) = [span for span in collector.named("POST /things") if span.trace == push.trace]
+            assert sent.above == push.id and sent.attributes["http.response.status_code"] == 200
         everything = repr(collector.spans)
-        assert one not in everything and KEY not in everything and "told by webhook" not in everything
+        for said in (one, KEY, WEBHOOK_SECRET, "told by webhook", "Anna Example", "order-4711"):
+            assert said not in everything
 
 
 async def test_a_collector_that_is_away_costs_the_spans_and_nothing_else(

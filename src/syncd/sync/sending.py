@@ -73,7 +73,8 @@ class Sender:
                 "syncd.push_id": push.id,
                 "syncd.attempt": push.tries,
             }
-            with spans.span(f"push {push.resource}", "consumer", traced, trace=f"{push.integration}\0push\0{push.id}"):
+            key = f"{push.integration}\0push\0{push.id}"
+            with spans.span(f"push {push.resource}", "consumer", traced, trace=key, root=True):
                 await _Try(self._account, self._policy, push, plan).run()
         except OwnershipError:
             raise

@@ -68,9 +68,9 @@ class Otel:
     @contextlib.contextmanager
     def span(
         self, name: str, kind: spans.Kind, attributes: spans.Attributes, *,
-        trace: str, links: Sequence[spans.Span], apart: bool,
+        trace: str, root: bool, links: Sequence[spans.Span], apart: bool,
     ) -> Iterator[spans.Span]:  # fmt: skip
-        begun = _Span(self._begin(name, kind, attributes, trace, links, apart))
+        begun = _Span(self._begin(name, kind, attributes, trace, root, links, apart))
         try:
             if apart:
                 yield begun
@@ -98,11 +98,8 @@ class Otel:
     ) -> None:  # fmt: skip
         began, ended = _nanoseconds(began_at), _nanoseconds(ended_at)
         if root:
-            token = _wanted.set(self._ids(trace))
-            try:
+            with _wanting(self._ids(trace)):
                 whole = self._start(name, kind, attributes, otel_context.Context(), began)
-            finally:
-                _wanted.reset(token)
         else:
             whole = self._start(name, kind, attributes, self._of(trace), began)
         for each, its_kind, its in below:
@@ -112,9 +109,8 @@ class Otel:
 
     def current(self) -> tuple[str, str] | None:
         span = _current.get()
-        if span is None:
-            return None
-        ids = span.get_span_context()
+        if span is None or not (ids := span.get_span_context()).trace_flags.sampled:
+            return None  # a trace that is not sent is named to nobody
         return f"{ids.trace_id:032x}", f"{ids.span_id:016x}"
 
     def _begin(
@@ -123,10 +119,14 @@ class Otel:
         kind: spans.Kind,
         attributes: spans.Attributes,
         key: str,
+        root: bool,
         links: Sequence[spans.Span],
         apart: bool,
     ) -> trace.Span:
         linked = [Link(one.span.get_span_context()) for one in links if isinstance(one, _Span)]
+        if root:
+            with _wanting((self._ids(key)[0], 0)):
+                return self._start(name, kind, attributes, otel_context.Context(), None, linked)
         above = self._of(key) if key else _below(None if apart else _current.get())
         return self._start(name, kind, attributes, above, None, linked)
 
@@ -189,7 +189,16 @@ class _Ids(IdGenerator):
 
     def generate_span_id(self) -> int:
         wanted = _wanted.get()
-        return wanted[1] if wanted is not None else self._random.generate_span_id()
+        return (wanted[1] if wanted is not None else 0) or self._random.generate_span_id()
+
+
+@contextlib.contextmanager
+def _wanting(ids: tuple[int, int]) -> Iterator[None]:
+    token = _wanted.set(ids)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
 
 
 def _below(span: trace.Span | None) -> otel_context.Context:

@@ -20,6 +20,8 @@ AT_ONCE = 512
 EVERY_SECONDS = 2.0
 LAST_SECONDS = 3.0
 """Longest that a stop waits for what is left."""
+LOST_SECONDS = 0.2
+"""The same, where the collector did not take what came before."""
 
 
 class Sending(SpanProcessor):
@@ -46,10 +48,13 @@ class Sending(SpanProcessor):
             self._wake.set()
 
     async def aclose(self) -> None:
-        """Hand over what is left."""
+        """Hand over what is left. A collector that is away keeps nobody."""
         self._over = True
         self._wake.set()
-        await to_thread.run_sync(self._thread.join, LAST_SECONDS, abandon_on_cancel=True)
+        if self._failing:
+            self._exporter.shutdown()  # it is not tried again
+        longest = LOST_SECONDS if self._failing else LAST_SECONDS
+        await to_thread.run_sync(self._thread.join, longest, abandon_on_cancel=True)
 
     def _run(self) -> None:
         while not self._over or self._waiting:
