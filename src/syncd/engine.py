@@ -159,11 +159,11 @@ class Engine:
         """Have everything looked at that may be wrong with the daemon itself."""
         queues = QueueWatch(self.depths, self._supervisor, self._clock, cannot_store=database.cannot_store)
         workers = WorkerWatch(self._supervisor, self._clock)
-        looked = (database.down, database.full, database.slow, workers.trouble, database.locked, queues.trouble)
+        self.own.ask(database.full, self._disks.trouble)
+        looked = (database.down, database.slow, workers.trouble, database.locked, queues.trouble)
         for source in looked:
             self.own.ask(source)
         self.own.ask(self._loop.trouble)
-        self.own.ask(self._disks.trouble)
 
     def _directories(self) -> dict[str, Path]:
         """Where files of ours lie."""

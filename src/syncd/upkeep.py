@@ -45,6 +45,8 @@ READS = frozenset({"", "read", "GET"})
 """Budgets of which a probe is one call, mostly."""
 CHEAP_SECONDS = 60.0
 """A partner that may be probed so often may be probed more often for a while, to be sure."""
+ROOM_SECONDS = 10.0
+"""Between two looks whether a disk of the database that was full has room again."""
 VIEWS_SECONDS = 60.0
 SUBSCRIPTIONS_SECONDS = 6 * 3600.0
 """Between two looks at subscriptions that a partner may drop without a word."""
@@ -102,6 +104,7 @@ class Upkeep:
             loops.start_soon(self._every, REFRESH_SECONDS, lambda: self._engine.changes.refresh())
             loops.start_soon(self._every, PROBE_LOOK_SECONDS, self._probe)
             loops.start_soon(self._every, CHECK_SECONDS, self._check)
+            loops.start_soon(self._every, ROOM_SECONDS, lambda: self._store.try_room())
             loops.start_soon(self._every, REMEMBER_SECONDS, self._remember)
             loops.start_soon(self._every, PRUNE_LOOK_SECONDS, self._prune)
             loops.start_soon(self._every, SUBSCRIPTIONS_SECONDS, lambda: self._engine.subscribers.keep_up())
@@ -246,9 +249,9 @@ class Upkeep:
 
     async def _ask(self, account: Account) -> None:
         try:
-            response = await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
+            response = await self._test(account)
             if response.elapsed_seconds > SLOW_SECONDS and account.health.slow is None:  # a hiccup, or is it slow?
-                response = await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
+                response = await self._test(account)
         except SyncdError as error:
             account.health.probed(error, self._clock.now())
             if isinstance(error, TransientError):
@@ -261,6 +264,10 @@ class Upkeep:
         self._unanswered.discard(account.name)
         account.health.latency_ms = response.elapsed_seconds * 1000
         account.health.probed(None, self._clock.now())
+
+    async def _test(self, account: Account) -> Response:
+        async with account.inflight.narrowing.one(Lane.LOW):  # where nothing cheaper is known it is a page of a listing
+            return await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
 
     async def _prune(self) -> None:
         now = self._clock.now()

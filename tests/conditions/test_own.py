@@ -122,6 +122,30 @@ async def test_no_room_left_is_said_at_once_and_over_when_the_same_statement_goe
     assert database.watch.full() is None
 
 
+async def test_a_disk_that_was_tried_and_has_room_is_full_no_longer(clock: FakeClock):
+    database = Watched(clock)
+    database.vitals.heard(statement(0.01, "INSERT INTO syncd.records", Refused("could not extend file: No space left")))
+    assert database.watch.full() is not None
+    database.vitals.has_room()
+    assert database.watch.full() is None
+
+
+async def test_two_full_disks_are_one_trouble_that_names_both_and_neither_hides_the_end_of_the_other(clock: FakeClock):
+    own, database = Own(clock), Watched(clock)
+    there: list[Trouble] = [Trouble(State.DEGRADED, own_troubles.disk_full("state directory", "/var", 1, 10))]
+    own.ask(database.watch.full, lambda: there[0] if there else None)
+    database.vitals.heard(statement(0.01, "INSERT INTO syncd.records", Refused("could not extend file: No space left")))
+    [found] = own.conditions()
+    assert found.state is State.DOWN and found.told.code == "disk-full"
+    assert "disk of the database" in found.told.reason and "disk of the state directory" in found.told.reason
+    assert "could not extend" in found.told.cause and "/var" in found.told.cause
+    database.vitals.has_room()
+    [found] = own.conditions()
+    assert found.state is State.DEGRADED and "database" not in found.told.reason
+    there.clear()
+    assert list(own.conditions()) == []
+
+
 class Locked(Exception):
     """What PostgreSQL says when a lock was not to be had."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,6 +17,7 @@ from syncd.errors import OwnershipError, StoreError
 from syncd.store import Store, embedded
 from syncd.store.database import ConflictError, Database, DataRefusedError, affected, again_after_conflict, border
 from syncd.store.pool import Pool
+from syncd.store.vitals import NO_SPACE
 from syncd.testing.clock import FakeClock
 
 from .parts import Desk, row
@@ -283,3 +285,15 @@ async def test_a_database_that_cannot_be_reached_is_named_without_its_password(u
     assert f"the database at {place} cannot be reached" in str(caught.value)
     assert caught.value.hint == hint
     assert "hidden" not in str(caught.value) + caught.value.hint
+
+
+async def test_whether_there_is_room_again_is_tried_and_nothing_of_it_stays(store: Store):
+    vitals = store.vitals
+    heard = vitals.heard_of
+    await store.try_room()
+    assert vitals.heard_of == heard, "where nothing was amiss nothing is tried"
+    vitals.heard(SimpleNamespace(query="INSERT INTO syncd.records", elapsed=0.1, exception=OSError(NO_SPACE)))
+    assert vitals.full
+    await store.try_room()
+    assert not vitals.full
+    assert await store._database.fetchval("SELECT to_regclass('pg_temp.syncd_room')") is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -41,7 +42,7 @@ class Own:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._sources: list[Source] = []
+        self._sources: list[Sequence[Source]] = []
         self._told: dict[str, Trouble] = {}
         self._worded: dict[int, tuple[float, Trouble]] = {}
         """What each source is quoted with, and since when."""
@@ -50,9 +51,10 @@ class Own:
         self.unpruned: Mapping[str, str] = {}
         """Tables whose latest prune did not come to its end, and why."""
 
-    def ask(self, source: Source) -> None:
-        """Have this one looked at from now on."""
-        self._sources.append(source)
+    def ask(self, *sources: Source) -> None:
+        """Have this one looked at from now on. Several that tell of one code are told as one trouble: its code is all that
+        tells one from another."""
+        self._sources.append(sources)
 
     def tell(self, told: Explanation, state: State = State.DEGRADED) -> None:
         """Something is wrong, until it is said to be `over`. It began when it was first told."""
@@ -94,18 +96,38 @@ class Own:
             yield Condition(trouble.state, trouble.told)
         now, worded = self._clock.monotonic(), self._worded
         self._worded = {}
-        for number, source in enumerate(self._sources):
-            try:
-                found = source()
-            except Exception:
-                log.exception("condition_not_looked_at")
-                continue
+        for number, sources in enumerate(self._sources):
+            found = together([one for source in sources if (one := _looked(source)) is not None])
             if found is None:
                 continue
             at, before = worded.get(number, (now, found))
             fresh = _kind(before) != _kind(found) or now - at >= REWORD_SECONDS
             self._worded[number] = at, before = (now, found) if fresh else (at, before)
             yield Condition(before.state, before.told)
+
+
+def together(found: Sequence[Trouble]) -> Trouble | None:
+    """Several of one code as one: as bad as the worst, with all reasons and causes and the first one's action."""
+    if len(found) < 2:
+        return found[0] if found else None
+    told = [one.told for one in found]
+    return Trouble(
+        min((one.state for one in found), key=lambda state: state.rank),
+        replace(
+            told[0],
+            reason="; ".join(dict.fromkeys(one.reason for one in told)),
+            since=min((one.since for one in told if one.since is not None), default=None),
+            cause="; ".join(dict.fromkeys(one.cause for one in told if one.cause)),
+        ),
+    )
+
+
+def _looked(source: Source) -> Trouble | None:
+    try:
+        return source()
+    except Exception:
+        log.exception("condition_not_looked_at")
+        return None
 
 
 def _kind(trouble: Trouble) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from anyio import to_thread
 from syncd import own_troubles
 from syncd.clock import Clock
 from syncd.conditions.hold import Hold
-from syncd.conditions.own import Trouble
+from syncd.conditions.own import Trouble, together
 from syncd.explain import State
 from syncd.supervisor import Supervisor
 
@@ -117,9 +117,12 @@ class DiskWatch:
                 await to_thread.run_sync(ask, abandon_on_cancel=True)
 
     def trouble(self) -> Trouble | None:
-        for what, (path, free, size) in self._full.items():
-            return Trouble(State.DEGRADED, own_troubles.disk_full(what, str(path), free, size))
-        return None
+        return together(
+            [
+                Trouble(State.DEGRADED, own_troubles.disk_full(what, str(path), free, size))
+                for what, (path, free, size) in self._full.items()
+            ]
+        )
 
 
 def least(size: int) -> int:

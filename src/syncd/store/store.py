@@ -47,6 +47,7 @@ from syncd.store.tasks import Tasks
 from syncd.store.trials import Trials
 from syncd.store.validators import Validators
 from syncd.store.views import Views
+from syncd.store.vitals import ROOM, TRY_ROOM
 from syncd.store.waits import Waits
 from syncd.store.wire import Listener, Wire
 
@@ -150,6 +151,16 @@ class Store:
         started = self._database.clock.monotonic()
         await self._database.fetchval("SELECT 1")
         return self._database.clock.monotonic() - started
+
+    async def try_room(self) -> None:
+        """See whether there is room again, where a statement has found none: it may be long until that one is tried again.
+        Raises StoreError where there is not, or where it cannot be tried."""
+        if not self.vitals.full:
+            return
+        async with self._database.transaction() as connection:
+            await connection.execute(ROOM)
+            await connection.execute(TRY_ROOM)
+        self.vitals.has_room()
 
     async def sizes(self) -> dict[str, Any]:
         """How large the tables are: the server's version, and of each table rows_about, bytes, dead_rows."""

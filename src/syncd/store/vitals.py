@@ -23,7 +23,13 @@ SLOW_SHARE, WELL_SHARE = 0.5, 0.25
 """It is slow from the one share of slow statements on, and well again below the other."""
 _USUAL_WEIGHT: Final = 0.1
 FORGET_SECONDS: Final = 1800.0
-"""A statement for which there was no room and that nobody has tried again: after so long it says nothing any more."""
+"""A statement for which there was no room: after so long it says nothing any more, though nobody has tried it again and
+whether there is room cannot be tried (see `TRY_ROOM`)."""
+ROOM: Final = "CREATE TEMP TABLE syncd_room (filler bytea) ON COMMIT DROP"
+TRY_ROOM: Final = """
+INSERT INTO syncd_room SELECT string_agg(sha512(int8send(n)), '') FROM generate_series(1, 65536) n
+"""
+"""Writes 4 MiB where the database's tables lie, and into no table of ours; nothing of it stays."""
 _MOST: Final = 100
 
 DISK_FULL: Final = "53100"
@@ -85,6 +91,11 @@ class Vitals:
         self._full = {query: at for query, at in self._full.items() if now - at < FORGET_SECONDS}
         self._locked = {query: met for query, met in self._locked.items() if now - met[0] < LOCKED_SECONDS}
         self.full = self.full if self._full else ""
+
+    def has_room(self) -> None:
+        """It was tried, and there is."""
+        self._full.clear()
+        self.full = ""
 
     @property
     def locked(self) -> frozenset[str]:
