@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from syncd.server.ui import front, rows, shown
+from syncd.server.ui import front, integrations, rows, shown
 from syncd.server.ui.deliveries import as_curl
 from syncd.server.ui.paper import Paper
 from syncd.server.ui.records import refusal, source
@@ -49,6 +49,20 @@ def test_a_little_line_has_few_points_and_none_where_nothing_happened():
     assert shown.spark([None, 0.0]) == ""
     assert shown.spark([float(at) for at in range(360)]).count("L") < shown.SPARK_POINTS
     assert shown.spark([0.0, 2.0]) == "M0,19L96,1"
+
+
+def test_who_has_no_scripts_sees_each_plot_that_was_measured_with_its_latest_and_its_largest_value():
+    measured = {"calls": [0.0, 2.0], "p95_ms": [None, None], "p99_ms": [640.0, None], "errors": [0.0, 0.0]}
+    times = [NOW.timestamp(), NOW.timestamp() + 10]
+    figures = {"times": times, "integrations": {"acme": measured}, "changes": [{"at": NOW}]}
+    found = {each["title"]: each for each in integrations.drawn(figures, "acme")}
+    assert list(found) == ["calls a second", "p99", "errors"]
+    assert found["calls a second"] == {
+        "title": "calls a second", "path": "M0,19L96,1", "marks": "M0,0V20", "latest": "2.00", "most": "2.00",
+    }  # fmt: skip
+    assert (found["p99"]["latest"], found["errors"]["most"]) == ("640 ms", "0.0 %")
+    assert found["errors"]["path"] == "M0,19H96", "nothing at all is a line too"
+    assert integrations.drawn({"times": [], "integrations": {}, "changes": []}, "acme") == []
 
 
 def test_a_little_line_is_marked_where_something_was_changed():

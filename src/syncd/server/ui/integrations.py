@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -10,9 +10,9 @@ from aiohttp import web
 from syncd.errors import StoreError
 from syncd.server.answers import answer
 from syncd.server.desks import RefusedError, target_of
-from syncd.server.ui import rows
+from syncd.server.ui import rows, shown
 from syncd.server.ui.actions import PAUSES, USUAL_PAUSE
-from syncd.server.ui.front import Board, Front
+from syncd.server.ui.front import Front
 from syncd.server.ui.sources import Sources
 from syncd.server.ui.visit import Shown, Visit, Way
 from syncd.store.received import ALL
@@ -58,7 +58,8 @@ class Integrations:
             "title": f"{name} · syncd",
             "icon": board.state,
             "item": item,
-            "row": rows.row(item, visit.now, self._line(board, name)),
+            "row": rows.row(item, visit.now),
+            "drawn": drawn(self._sources.figures.view(self._window(visit), name), name),
             "resources": [resource(each, visit) for each in item.get("resources") or ()],
             "hour": item.get("hour") or UNMEASURED,
             "scope": scope,
@@ -82,13 +83,6 @@ class Integrations:
         return answer(self._sources.figures.view(self._window(visit), self._name(visit)))
 
     # -- inside ----------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _line(board: Board, name: str) -> Mapping[str, str]:
-        """The little line of the first page, for who has no scripts."""
-        return next(
-            ({key: row[key] for key in rows.NO_LINE} for row in board.rows if row["name"] == name), rows.NO_LINE
-        )
 
     def _name(self, visit: Visit) -> str:
         return target_of(self._sources.status.names(), {"integration": visit.request.match_info["name"]})[0]
@@ -116,6 +110,32 @@ class Integrations:
         except StoreError:
             return None
         return found
+
+
+DRAWN: Final[Sequence[tuple[str, str, Callable[[float], str]]]] = (
+    ("calls a second", "calls", lambda value: f"{value:.2f}"),
+    ("p95", "p95_ms", shown.milliseconds),
+    ("p99", "p99_ms", shown.milliseconds),
+    ("errors", "errors", lambda share: shown.percent(share, 1)),
+    ("limit used", "limit_share", shown.percent),
+    ("lag: how old the copy is", "lag_seconds", lasting),
+)
+"""The plots for who has no scripts: what each shows, its name among the figures, and how a value of it is written."""
+
+
+def drawn(figures: Mapping[str, Any], name: str) -> list[dict[str, str]]:
+    """Those of which something was measured, as lines with their latest and their largest value."""
+    found, times = figures["integrations"].get(name) or {}, figures["times"]
+    marks = shown.strokes(times, [change["at"].timestamp() for change in figures["changes"]])
+    lines = []
+    for title, key, written in DRAWN:
+        known = [value for value in found.get(key) or () if value is not None]
+        path = shown.spark(found[key]) if known else ""
+        if known:
+            low = f"M0,{shown.SPARK_HEIGHT - 1}H{shown.SPARK_WIDTH}"  # it was measured, and was nothing all the time
+            told = {"latest": written(known[-1]), "most": written(max(known))}
+            lines.append({"title": title, "path": path or low, "marks": marks, **told})
+    return lines
 
 
 def resource(item: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
