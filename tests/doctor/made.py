@@ -16,7 +16,7 @@ import yaml
 from syncd.cli.load import read_config
 from syncd.config import Config
 from syncd.doctor import Facts
-from syncd.doctor.facts import DaemonFact, DatabaseFact, MachineFact, SecretFact, Subject, UnitFact
+from syncd.doctor.facts import DaemonFact, DatabaseFact, MachineFact, SecretFact, Subject, UnitFact, Verified
 from syncd.doctor.subjects import subjects
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -80,7 +80,8 @@ DATABASE = DatabaseFact(
     temp=True, listen=True, advisory=True, read_only=False, isolation="read committed", timezone="Etc/UTC",
     max_connections=97, used_connections=20, needs_connections=16, size_bytes=5 * 1024**3, applied=20, inbox_unique=True,
     local_free_bytes=50 * 1024**3, instances=("host-1",), passes=dict.fromkeys(("crm", "plant", "flats"), NOW - HOUR),
-    checkpoints={"crm": 9, "plant": 16, "flats": 3}, verified=dict.fromkeys(("crm", "plant", "flats"), (NOW - HOUR, True)),
+    checkpoints={"crm": 9, "plant": 16, "flats": 3},
+    verified=dict.fromkeys(("crm", "plant", "flats"), Verified(NOW - HOUR, True)),
 )  # fmt: skip
 
 
@@ -108,6 +109,7 @@ def daemon(**more: Any) -> DaemonFact:
             ("syncd_limit_budget", {**scope, "tier": "100/60s"}, 70.0),
             ("syncd_credential_age_seconds", {"integration": name, "credential": "token"}, 10 * 86_400.0),
             ("syncd_breaker_state", {**scope, "group": "all"}, 0.0),
+            ("syncd_last_authenticated_timestamp_seconds", {"integration": name}, NOW.timestamp() - 60),
         ):
             series.setdefault(metric, []).append((labels, value))
     series["syncd_intake_commit_seconds_count"] = [({}, 40.0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from syncd.doctor import acknowledging, files, service
 from syncd.errors import ConfigError
 from syncd.secrets import Ref, Vault
+from syncd.surroundings import user_of
 from tests.doctor.made import NOW
 
 TOKEN = "a-token-that-nobody-should-see-4711"
@@ -30,7 +32,7 @@ def test_a_file_is_told_by_mode_and_owner_and_never_by_its_value(tmp_path: Path)
     (tmp_path / "token").chmod(0o600)
     found = looked(tmp_path, ref(file="token"))
     assert (found.kind, found.mode, found.error, found.leaks) == ("file", 0o600, "", False)
-    assert found.owner == files.user_of((tmp_path / "token").stat().st_uid)
+    assert found.owner == user_of((tmp_path / "token").stat().st_uid)
     assert TOKEN not in repr(found)
 
 
@@ -81,9 +83,37 @@ def test_an_env_file_in_a_work_tree_is_told_whether_a_commit_would_take_it(tree:
 
 
 def test_a_hook_against_secrets_is_found(tree: Path) -> None:
-    assert files.hook(str(tree)) == ""
+    assert files.hook(str(tree)) == ("", False)
     (tree / ".pre-commit-config.yaml").write_text("repos: [{repo: gitleaks}]\n")
-    assert files.hook(str(tree)).startswith("gitleaks in .pre-commit-config.yaml")
+    assert files.hook(str(tree)) == ("gitleaks in .pre-commit-config.yaml", False)
+    (tree / ".git" / "hooks" / "pre-commit").write_text("#!/bin/sh\nexec pre-commit\n")
+    assert files.hook(str(tree)) == ("gitleaks in .pre-commit-config.yaml", True)
+
+
+def test_one_deep_in_the_work_tree_is_found_and_committed_or_not_is_told(tree: Path) -> None:
+    (tree / "deploy" / "eu").mkdir(parents=True)
+    (tree / "deploy" / "eu" / ".env").write_text("A=1\n")
+    (tree / "deploy" / "tls.key").write_text("x")
+    (tree / ".gitignore").write_text("*.key\n")
+    assert {name: one.tracked for name, one in loose(tree).items()} == {".env": False}
+    subprocess.run(["git", "-C", str(tree), "add", "-f", "deploy"], check=True)
+    assert {name: one.tracked for name, one in loose(tree).items()} == {".env": True, "tls.key": True}
+
+
+def test_a_work_tree_that_git_says_nothing_of_is_still_one(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "config" / ".env").write_text("A=1\n")
+    monkeypatch.setenv("PATH", str(tree / "empty"))
+    assert files.work_tree(tree / "config") == str(tree)
+    assert files.git_silent(str(tree)) == "git is not installed here"
+    assert loose(tree)[".env"].unseen == "git is not installed here"
+
+
+def test_another_users_work_tree_is_told_as_that(tree: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a directory away")
+    for place in (tree, tree / ".git"):
+        os.chown(place, 65534, 65534)
+    assert "another user's" in files.git_silent(str(tree))
 
 
 def test_outside_of_a_work_tree_there_is_none(tmp_path: Path) -> None:

@@ -167,3 +167,27 @@ def test_only_hosts_that_are_named_are_looked_at_each_once() -> None:
         "x.example:443": (("a", "b"), True),
         "y.example:8080": (("c",), False),
     }
+
+
+async def test_hosts_that_hang_are_waited_for_at_the_same_time(authority: Authority, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(network, "CONNECT_SECONDS", 0.3)
+    asked: list[int] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(1)
+        await reader.read()  # its greeting; nothing is said to it
+        writer.close()
+
+    server = await asyncio.start_server(silent, HOST, 0)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        hosts = {str(number): HostFact(HOST, port, (f"a{number}",), True) for number in range(21)}
+        clock = SystemClock()
+        began = clock.monotonic()
+        found = await network.looked_at(hosts, clock, trust=authority.trusted)
+        took = clock.monotonic() - began
+    finally:
+        server.close()
+    assert [one.connect_error for one in found.values()] == ["no answer within 0.3 s"] * 21
+    assert len(asked) == 21
+    assert took < 21 * 0.3 / 2

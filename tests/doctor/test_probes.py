@@ -13,7 +13,7 @@ import pytest
 from syncd import drivers
 from syncd.config import Problem
 from syncd.doctor import Facts, Result, Verdict, examined, probes_errors
-from syncd.doctor.facts import Certificate, EnvFile, HostFact, LiveFact, SecretFact, UnitFact
+from syncd.doctor.facts import Certificate, EnvFile, HostFact, LiveFact, SecretFact, UnitFact, Verified
 from tests.doctor.made import DATABASE, FILES, HOOK, MACHINE, NOW, UNIT, daemon, integration, secret, sound
 
 FAIL, WARN, LATER, MANUAL, PASS, NONE = (
@@ -96,6 +96,34 @@ def days(left: float | None, *, trusted: bool = True, why: str = "flats") -> Cal
 
 LOOSE = EnvFile("/srv/app/.env", "/srv/app", ignored=False, names=frozenset({"CRM_TOKEN"}))
 PROBLEM = Problem(severity="warning", message="looser than stated", file="x.yaml", line=1, column=1)
+
+
+def ran(**changed: Any) -> Callable[[Path], Facts]:
+    """The last `syncd verify plant` was so; the daemon is of release 0.2."""
+    told = replace(Verified(NOW, True), **changed)
+    told_by = daemon(status={"version": "0.2", "integrations": [integration("plant")], "ready": []})
+    return lambda folder: sound(folder, database=replace(DATABASE, verified={"plant": told}), daemon=told_by)
+
+
+def lacking(metric: str) -> Callable[[Path], Facts]:
+    """The daemon's metrics without one of them."""
+    return running(metrics={name: rows for name, rows in daemon().metrics.items() if name != metric})
+
+
+def seen_in(metric: str, value: float, **labels: str) -> Callable[[Path], Facts]:
+    return running(metrics={**daemon().metrics, metric: [(labels, value)]})
+
+
+LET_IN = "syncd_last_authenticated_timestamp_seconds"
+VARIABLES = EnvFile("/etc/syncd/environment", names=frozenset({"DB_URL"}), mode=0o644)
+
+
+def variables(*held: EnvFile) -> Callable[[Path], Facts]:
+    """The database's URL comes in a variable."""
+    url = SecretFact("database.url", "", "env", "{env: DB_URL}", mark="m")
+    return lambda folder: replace(sound(folder), secrets=(*sound(folder).secrets, url), env_files=held)
+
+
 SLOW_PASS = {"crm": NOW, "plant": NOW - timedelta(days=3), "flats": NOW}
 SLEEPY = {**FILES["maintainx"]["integrations"]["plant"], "resources": {"assets": {"full_every": "7d"}}}
 NO_WEBHOOK = {"plant": {"credentials": {"api_key": {"file": "plant"}}}}
@@ -119,16 +147,24 @@ CASES: list[tuple[str, Verdict, str, Callable[[Path], Facts]]] = [
     ("attio-1.4", FAIL, "not ignored", facts(env_files=(LOOSE,))),
     ("attio-1.4", FAIL, "committed", facts(env_files=(replace(LOOSE, ignored=True, tracked=True),))),
     ("attio-1.4", PASS, "all ignored", facts(env_files=(replace(LOOSE, ignored=True),))),
+    ("attio-1.4", LATER, "another user's", facts(env_files=(replace(LOOSE, ignored=True, unseen="it is another user's"),))),
+    ("attio-1.4", LATER, "not installed", facts(work_tree="/srv/app", git_silent="git is not installed here")),
+    ("attio-1.5", LATER, "no secret", lambda folder: replace(sound(folder), secrets=(secret("crm.token", mark=""),))),
     ("attio-1.5", FAIL, "too short", secrets(place="crm.token", leaks=True)),
     ("attio-1.6", FAIL, "no page", facts(runbooks=frozenset())),
     ("attio-1.7", FAIL, "refused", state(state="auth_required", explanation={"reason": "401: refused", "action": "x"})),
     ("attio-1.7", LATER, "not called", state(latency_ms=None)),
     ("attio-1.7", LATER, "is away", state(state="down", explanation={"reason": "it is away", "action": ""})),
+    ("attio-1.7", LATER, "paused", state(state="paused")),
+    ("attio-1.7", LATER, "no call in yet", lacking(LET_IN)),
+    ("attio-1.7", LATER, "2d ago", seen_in(LET_IN, NOW.timestamp() - 2 * 86_400, integration="crm")),
     ("attio-1.7", PASS, "one call made", facts(daemon=None, live={"crm": LiveFact(True, "one call made: 200")})),
     ("attio-1.7", FAIL, "401", facts(live={"crm": LiveFact(False, "401", "x", refused=True)})),
     ("attio-1.7", LATER, "refused the connection", facts(live={"crm": LiveFact(False, "refused the connection")})),
     ("maintainx-1.3", FAIL, "no hook", facts(work_tree="/srv/app")),
     ("maintainx-1.3", PASS, "gitleaks", facts(work_tree="/srv/app", hook="gitleaks in .pre-commit-config.yaml")),
+    ("maintainx-1.3", WARN, "not installed", facts(work_tree="/srv/app", hook="gitleaks in x", hook_installed=False)),
+    ("maintainx-1.3", LATER, "not installed", facts(work_tree="/srv/app", git_silent="git is not installed here")),
     # limits
     ("attio-3.2", FAIL, "20 calls", files(attio={"limits": {"concurrency": 20, "accept_risk": True}})),
     ("maintainx-5.5", WARN, "above the stated", files(maintainx={"limits": {"tiers": ["300/60s"], "accept_risk": True}})),
@@ -158,6 +194,7 @@ CASES: list[tuple[str, Verdict, str, Callable[[Path], Facts]]] = [
     ("attio-6.7", FAIL, "warning", files({"log": {"level": "warning"}})),
     ("maintainx-4.1", FAIL, "console", files({"log": {"format": "console"}})),
     ("maintainx-4.2", FAIL, "answers nothing", running(metrics={})),
+    ("maintainx-4.2", FAIL, "how long they took", lacking("integration_api_call_duration_seconds_count")),
     ("maintainx-8.7", LATER, "schema", database(applied=0)),
     # webhooks
     ("attio-8.1", FAIL, "not https", files({"server": {"public_url": "http://sync.example.com"}})),
@@ -176,26 +213,38 @@ CASES: list[tuple[str, Verdict, str, Callable[[Path], Facts]]] = [
     ("attio-9.3", FAIL, "does not know crm", running(status={"integrations": []})),
     ("maintainx-6.2", FAIL, "as root", unit("[Service]\n", user="root")),
     ("maintainx-6.2", FAIL, "container runs as root", machine(unit=UnitFact(), container=True, uid=0)),
+    ("maintainx-6.2", FAIL, "daemon is root's", machine(daemon_uid=0, daemon_user="root")),
+    ("maintainx-6.2", PASS, "daemon runs as syncd", machine(unit=UnitFact(), uid=0, daemon_uid=990, daemon_user="syncd")),
+    ("maintainx-6.2", LATER, "nothing says", machine(unit=UnitFact())),
     ("maintainx-6.3", FAIL, "MemoryMax", unit("[Service]\nUser=syncd\n")),
     ("maintainx-6.3", PASS, "1,024 MiB", machine(unit=UnitFact(), memory_max=1024**3)),
     ("maintainx-6.4", FAIL, "Restart is no", unit(properties={"Restart": "no"})),
     ("maintainx-7.1", FAIL, "never run", database(verified={})),
-    ("maintainx-7.1", FAIL, "failed on", database(verified={"plant": (NOW, False)})),
-    ("maintainx-7.1", WARN, "100 days", database(verified={"plant": (NOW - timedelta(days=100), True)})),
+    ("maintainx-7.1", FAIL, "failed on", ran(ok=False)),
+    ("maintainx-7.1", WARN, "100 days", ran(at=NOW - timedelta(days=100))),
+    ("maintainx-7.1", WARN, "--read-only", ran(mode="read-only")),
+    ("maintainx-7.1", WARN, "release 0.1", ran(version="0.1")),
+    ("maintainx-7.1", PASS, "all of it", ran(version="0.2")),
     # this installation
     ("host-1.1", WARN, "looser", facts(problems=(PROBLEM,))),
     ("host-1.2", FAIL, "cannot be read", secrets(place="crm.token", error="cannot be read", hint="ls -l x")),
     ("host-1.3", FAIL, "the service runs as syncd", secrets(place="crm.token", owner="root")),
     ("host-1.4", FAIL, "crm.token", secrets(place="crm.token", kind="literal")),
-    ("host-1.5", FAIL, "not read it again", secrets(place="crm.token", kind="credential", text="{credential: crm}")),
+    ("host-1.5", FAIL, "not again on reload", secrets(place="crm.token", kind="credential", text="{credential: crm}")),
+    ("host-1.5", FAIL, "not again on reload", secrets(place="crm.token", path="/run/credentials/syncd.service/crm")),
     ("host-1.6", FAIL, "one credential for", shared_credential),
     ("host-1.8", WARN, "other machines", files({"server": {"admin": "0.0.0.0:8081", "admin_token": {"file": "t"}}})),
     ("host-1.9", MANUAL, "passed on", files({"server": {"listen": "0.0.0.0:8080"}})),
     ("host-1.10", FAIL, "not https", files({"server": {"public_url": "http://sync.example.com"}})),
+    ("host-1.11", FAIL, "0644", variables(VARIABLES)),
+    ("host-1.11", PASS, "nobody else", variables(replace(VARIABLES, mode=0o600))),
+    ("host-1.11", MANUAL, "DB_URL", variables()),
+    ("host-1.11", NONE, "no secret", facts()),
     ("host-2.1", WARN, "5.0 s behind", database(skew_seconds=5.0)),
     ("host-2.1", FAIL, "90.0 s ahead", database(skew_seconds=-90.0)),
     ("host-2.1", WARN, "no time server", machine(synchronized=False)),
     ("host-2.2", FAIL, "420.0 s", state(clock_skew_seconds=-420.0)),
+    ("host-2.2", LATER, "crm: no answer had a Date", state(clock_skew_seconds=None)),
     ("host-2.3", MANUAL, "2 instances", database(instances=("a", "b"))),
     ("host-2.4", FAIL, "not found", host(resolve_error="its name is not found")),
     ("host-2.5", PASS, "90 days", days(90)),
@@ -210,6 +259,10 @@ CASES: list[tuple[str, Verdict, str, Callable[[Path], Facts]]] = [
     ("host-3.2", FAIL, "TEMP", database(temp=False)),
     ("host-3.2", FAIL, "LISTEN, advisory", database(listen=False, advisory=False)),
     ("host-3.2", FAIL, "another role", database(owns_schema=False)),
+    ("host-3.2", FAIL, "checkpoints and 1 more", database(barred=("checkpoints", "inbox"))),
+    ("host-3.3", LATER, "may not read", database(schema_read=False, applied=0)),
+    ("host-3.1", LATER, "not given", facts(database=None, no_database="this command was not given the address")),
+    ("host-3.10", FAIL, "0644", machine(key_file="/var/lib/syncd/syncd.key", key_mode=0o644)),
     ("host-3.2", FAIL, "no schema", database(schema_there=False, can_create=False)),
     ("host-3.3", FAIL, "empty", database(schema_there=False)),
     ("host-3.3", WARN, "1 migration", database(pending=("0021 more: previous release: runs",))),
@@ -226,6 +279,7 @@ CASES: list[tuple[str, Verdict, str, Callable[[Path], Facts]]] = [
     ("host-4.2", FAIL, "has not read", unit(properties={"NeedDaemonReload": "yes"})),
     ("host-4.2", NONE, "no systemd", machine(unit=UnitFact())),
     ("host-4.5", FAIL, "1,024", machine(descriptors=1024)),
+    ("host-4.5", LATER, "cannot be seen", machine(descriptors_of="this command")),
 ]  # fmt: skip
 
 

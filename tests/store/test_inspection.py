@@ -59,6 +59,30 @@ async def test_a_role_that_may_do_little_is_seen_as_that(database: str) -> None:
     assert found.listen
 
 
+async def test_tables_of_another_role_are_told_though_the_schema_is_ours(database: str) -> None:
+    """A restore by another role leaves them so: nothing can be written, and the schema looks sound."""
+    owner = await asyncpg.connect(database)
+    try:
+        if not await owner.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+            pytest.skip("the tests' role may give nothing away")
+        assert (await inspect(database, SystemClock())).barred == ()
+        await owner.execute(f"DROP ROLE IF EXISTS {ROLE}")
+        await owner.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'doctor'")
+        us = await owner.fetchval("SELECT current_user")
+        await owner.execute(f"ALTER SCHEMA syncd OWNER TO {ROLE}")
+        parts = urlsplit(database)
+        host = parts.netloc.rpartition("@")[2]
+        try:
+            found = await inspect(urlunsplit(parts._replace(netloc=f"{ROLE}:doctor@{host}")), SystemClock())
+        finally:
+            await owner.execute(f'ALTER SCHEMA syncd OWNER TO "{us}"')
+            await owner.execute(f"DROP ROLE {ROLE}")
+    finally:
+        await owner.close()
+    assert found.owns_schema
+    assert {"inbox", "checkpoints"} <= set(found.barred)
+
+
 async def test_one_that_is_away_is_an_error_of_ours() -> None:
     with pytest.raises(StoreError) as raised:
         await inspect("postgresql://127.0.0.1:9/nothing", SystemClock())

@@ -121,6 +121,28 @@ async def test_the_checklists_and_the_check_after_a_deployment(tmp_path: Path, d
             assert found["maintainx-7.1"]["do"] == "syncd verify plant"
             assert "200 " not in found["attio-1.7"]["detail"] or TOKEN not in str(found)
 
+            # Whose eyes: the daemon has the database's address and this command not, or another one.
+            address = daemon.env.pop("SYNCD_TEST_DB")
+            for given in ({}, {"SYNCD_TEST_DB": "postgresql://127.0.0.1:9/another"}):
+                daemon.env.update(given)
+                code, out, _ = await daemon.cli("check", "--env", "--json")
+                looked = {one["what"]: one for one in orjson.loads(out)["findings"]}
+                assert code == 0, out
+                assert "by the running daemon" in looked["secrets"]["detail"]
+                assert "the daemon says: ready" in looked["database"]["detail"]
+            _, found = await verdicts(daemon)
+            assert [found[line]["verdict"] for line in ("host-1.2", "host-3.1", "host-4.1")] == [
+                "pass",
+                "later",
+                "pass",
+            ]
+            assert "EnvironmentFile" in found["host-3.1"]["do"]
+            daemon.env["SYNCD_TEST_DB"] = address
+            (tmp_path / "plant").chmod(0o644)
+            code, out, _ = await daemon.cli("check", "--env")
+            assert code == 78 and "✗ plant.api_key: secret file" in out
+            (tmp_path / "plant").chmod(0o600)
+
             # What would be made is shown, and not made; without a person or --yes it is refused.
             code, out, _ = await daemon.cli("verify", "plant", "--dry-run")
             assert code == 0 and "POST /workorders" in out and "Post-deploy verification test" in out
@@ -143,6 +165,11 @@ async def test_the_checklists_and_the_check_after_a_deployment(tmp_path: Path, d
             assert copied == "DONE"
             _, found = await verdicts(daemon, "plant")
             assert found["maintainx-7.1"]["verdict"] == "pass"
+
+            # Without the record it is not what the checklist asks for.
+            assert (await verified(daemon, "plant", "--read-only"))[0] == 0
+            _, found = await verdicts(daemon, "plant")
+            assert found["maintainx-7.1"]["verdict"] == "warn" and "--read-only" in found["maintainx-7.1"]["detail"]
 
             # A partner that refuses it: nothing is left, and the checklist remembers.
             await control.misbehave("status", match="POST /v1/workorders", status=422, count=1)

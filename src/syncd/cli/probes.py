@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from syncd.cli.exits import Exit, exit_of
 from syncd.cli.link import Link, Unreachable
 from syncd.cli.output import Failure, plural
+from syncd.cli.surroundings import Around, around, theirs
 from syncd.errors import SyncdError
+from syncd.surroundings import references
 from syncd.wording import lasting
 
 if TYPE_CHECKING:
     from syncd.cli.app import App
     from syncd.config import Address, Config
-    from syncd.secrets import Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,9 @@ class Finding:
 
 async def probe(app: App, config: Config, *, live: bool) -> list[Finding]:
     """Everything, however much of it fails."""
-    found = list(_secrets(config, embedded=app.embedded))
-    found += [finding async for finding in _database(app, config)]
+    seen = around(app)
+    found = list(_secrets(config, seen, embedded=app.embedded))
+    found += [finding async for finding in _database(app, config, seen)]
     found += [_address("server.listen", config.server.listen, app, public=True)]
     found += [_address("server.admin", config.server.admin, app, public=False)]
     if live and all(finding.ok for finding in found if finding.exit is Exit.CONFIG):
@@ -43,40 +45,30 @@ async def probe(app: App, config: Config, *, live: bool) -> list[Finding]:
     return found
 
 
-def references(config: Config, *, embedded: bool = False) -> Iterator[tuple[str, Ref]]:
-    """Every secret the configuration names, with the place that names it; `embedded`: whose database has no need of any."""
-    if config.database.url is not None and not embedded:
-        yield "database.url", config.database.url
-    if config.server.admin_token is not None:
-        yield "server.admin_token", config.server.admin_token
-    for key, ref in (("alerts.url", config.alerts.url), ("alerts.secret", config.alerts.secret)):
-        if ref is not None:
-            yield key, ref
-    for name, (partner, integration) in config.integrations.items():
-        if not partner.is_enabled(name):
-            continue
-        for key, credential in integration.credentials.items():
-            yield f"{name}.{key}", credential
-        for number, secret in enumerate(integration.webhook.secrets if integration.webhook else (), 1):
-            yield f"{name}.webhook.{number}", secret
-
-
-def _secrets(config: Config, *, embedded: bool) -> Iterator[Finding]:
+def _secrets(config: Config, seen: Around, *, embedded: bool) -> Iterator[Finding]:
+    """As the running daemon can read them: another user or shell finds other files and variables."""
     from syncd.cli.load import vault_of
 
     vault = vault_of(config)
     count = 0
     for place, ref in references(config, embedded=embedded):
-        try:
-            vault.resolve(ref)
+        error: SyncdError | None = None
+        if (place, ref.text) in seen.secrets:
+            error = seen.secrets[place, ref.text]
+        else:
+            try:
+                vault.resolve(ref)
+            except SyncdError as failed:
+                error = failed
+        if error is None:
             count += 1
-        except SyncdError as error:
+        else:
             yield Finding(place, False, str(error), error.hint, Exit.CONFIG)
-    yield Finding("secrets", True, f"{plural(count, 'secret')} resolved")
+    yield Finding("secrets", True, f"{plural(count, 'secret')} resolved, {seen.eyes}")
 
 
-async def _database(app: App, config: Config) -> AsyncIterator[Finding]:
-    from syncd.cli.load import database_url, how_to_get_a_database
+async def _database(app: App, config: Config, seen: Around) -> AsyncIterator[Finding]:
+    from syncd.cli.load import database_url, how_to_get_a_database, is_embedded
     from syncd.store.database import Database
     from syncd.store.locks import holders
     from syncd.store.migrate import Migrations
@@ -84,6 +76,9 @@ async def _database(app: App, config: Config) -> AsyncIterator[Finding]:
 
     if config.database.url is None and not app.embedded:
         yield Finding("database", False, "none is configured", how_to_get_a_database(app).splitlines()[0], Exit.CONFIG)
+        return
+    if not is_embedded(app, config) and theirs(config, seen):
+        yield _told_database(app)
         return
     try:
         with database_url(app, config) as url:
@@ -119,6 +114,18 @@ async def _database(app: App, config: Config) -> AsyncIterator[Finding]:
         )
 
 
+def _told_database(app: App) -> Finding:
+    """What the daemon says of the database whose address this command was not given."""
+    own = "this command was given another address than the running daemon, or none; the daemon says:"
+    try:
+        why = app.link().get("status")["ready"]
+    except Failure as failed:
+        return Finding("database", False, f"{own} nothing ({failed.why or failed.what})", failed.do, Exit.TRY_LATER)
+    if why:
+        return Finding("database", False, f"{own} {why[0]}", "syncd status", Exit.TRY_LATER)
+    return Finding("database", True, f"{own} ready, a webhook sent now would be stored")
+
+
 def _address(what: str, address: Address, app: App, *, public: bool) -> Finding:
     """Free, or held by the daemon that runs with this configuration."""
     if address.path is not None:
@@ -152,21 +159,20 @@ def _is_ours(app: App, *, public: bool) -> bool:
 
 
 async def _partners(app: App, config: Config) -> AsyncIterator[Finding]:
-    from syncd.cli.live import tested
+    from syncd.cli.live import tested_each
 
-    for name, (partner, _) in config.integrations.items():
-        if not partner.is_enabled(name):
+    names = [name for name, (partner, _) in config.integrations.items() if partner.is_enabled(name)]
+    for name, report in (await tested_each(app, config, names)).items():
+        if isinstance(report, SyncdError | Unreachable):
+            yield Finding(name, False, str(report), getattr(report, "hint", ""), exit_of(report))
             continue
-        try:
-            report = await tested(app, config, name)
-        except (SyncdError, Unreachable) as error:
-            yield Finding(name, False, str(error), getattr(error, "hint", ""), exit_of(error))
-            continue
-        except Failure as error:  # what the daemon does not know keeps nobody from looking at the others
-            if error.exit_code != Exit.USAGE:
-                raise
+        if isinstance(report, Failure):  # what the daemon does not know keeps nobody from looking at the others
+            if report.exit_code != Exit.USAGE:
+                raise report
             yield Finding(name, False, "the daemon that runs does not know it", "syncd reload --wait", Exit.CONFIG)
             continue
+        if isinstance(report, Exception):
+            raise report
         took = "" if report.latency_ms is None else f" in {report.latency_ms:.0f} ms"
         if report.ok:
             yield Finding(name, True, f"authenticated{took}")

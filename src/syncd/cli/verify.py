@@ -120,7 +120,7 @@ async def _verified(app: App, config: Config, name: str, canary: Canary | None) 
     from syncd.cli.verify_steps import Check
 
     link = app.link()
-    link.get("names")  # without a daemon nothing begins: exit 69
+    release = str(link.get("status").get("version", ""))  # without a daemon nothing begins: exit 69
     async with app.store(config) as store:
         marked = None
         if canary is not None:
@@ -135,6 +135,7 @@ async def _verified(app: App, config: Config, name: str, canary: Canary | None) 
         after = {
             "ok": all(step.ok for step in steps),
             "mode": "canary" if canary is not None else "read-only",
+            "release": release,
             "record": check.marked.record if check.marked is not None else None,
             "failed": [step.name for step in steps if not step.ok],
         }

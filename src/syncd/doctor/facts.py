@@ -77,6 +77,9 @@ class EnvFile:
     tracked: bool = False
     names: frozenset[str] = frozenset()
     """Variables it sets."""
+    mode: int | None = None
+    unseen: str = ""
+    """Why git did not say whether a commit would take it along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,18 @@ class HostFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """One `syncd verify`."""
+
+    at: datetime
+    ok: bool
+    mode: str = "canary"
+    """`canary`: a test record was made and ended; `read-only`: none was."""
+    version: str = ""
+    """The release that was running; empty: not written down."""
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseFact:
     """The database, asked by a connection of our own."""
 
@@ -126,6 +141,10 @@ class DatabaseFact:
     used_connections: int
     needs_connections: int
     size_bytes: int
+    barred: tuple[str, ...] = ()
+    """Tables and sequences of the schema that the role may not read and write, or does not own."""
+    schema_read: bool = True
+    """Could it be seen which migrations are applied?"""
     pending: tuple[str, ...] = ()
     """Migrations that the next start applies, each with what it says of the previous release."""
     applied: int = 0
@@ -141,8 +160,8 @@ class DatabaseFact:
     """By integration: resources with a stored place."""
     subscribed: frozenset[str] = frozenset()
     """Integrations with a secret of a subscription of ours."""
-    verified: Mapping[str, tuple[datetime, bool]] = field(default_factory=dict)
-    """By integration: the last `syncd verify`, and whether it went well."""
+    verified: Mapping[str, Verified] = field(default_factory=dict)
+    """By integration: the last `syncd verify`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +214,17 @@ class MachineFact:
     descriptors: int = 0
     """Limit of open files of the daemon where it can be seen, else of this command."""
     descriptors_of: str = "this command"
+    daemon_user: str = ""
+    """Of the running daemon, as it says itself; empty: none runs, or it does not tell."""
+    daemon_uid: int | None = None
     memory_max: int | None = None
     state_directory: str = ""
     state_free_bytes: int | None = None
     key_kept: str = ""
     """Where the sealing key comes from."""
+    key_file: str = ""
+    """Its own file, where it has one that is there."""
+    key_mode: int | None = None
     embedded: bool = False
     synchronized: bool | None = None
     """Does systemd say that the clock is kept by a time server? None: not known."""
@@ -242,13 +267,22 @@ class Facts:
     """Names of variables that secrets may come from and that a file on disk sets."""
     work_tree: str = ""
     """The git work tree the configuration lies in; empty: none."""
+    git_silent: str = ""
+    """Why git says nothing of it; empty: it does."""
     hook: str = ""
     """The pre-commit configuration or hook that was found there."""
+    hook_installed: bool = True
+    """Does git run it in this clone?"""
     hosts: Mapping[str, HostFact] | None = None
     daemon: DaemonFact | None = None
     no_daemon: str = ""
+    see_daemon: str = "start it, then again: syncd doctor"
+    """What to do so that it can be asked."""
+    seen_by: str = "by this command"
+    """Who resolved the secrets."""
     database: DatabaseFact | None = None
     no_database: str = ""
+    see_database: str = "syncd check --env"
     machine: MachineFact = MachineFact()
     live: Mapping[str, LiveFact] = field(default_factory=dict)
     alerts: Mapping[str, str] | None = None

@@ -26,6 +26,7 @@ MACHINE = Checklist(
                 Line("host-1.8", "Admin address closed", machine.admin_exposed),
                 Line("host-1.9", "Public address behind a proxy", machine.public_exposed),
                 Line("host-1.10", "public_url is https", machine.public_url),
+                Line("host-1.11", "Files of variables closed to others", secrets.variables_closed),
             ),
         ),
         Group(

@@ -105,7 +105,7 @@ def input_checked(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 def references_checked(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """Records named in a push by the partner's id: those that are in the copy have been seen at the partner."""
     if facts.database is None:
-        return later(facts.no_database, "syncd check --env")
+        return later(facts.no_database, facts.see_database)
 
     def look(one: Subject) -> Answer:
         by_id = [f"{name}.{kind}" for (name, kind), push in _pushes(one).items() if push.needs_id]
@@ -141,7 +141,7 @@ def _passes(facts: Facts, one: Subject) -> str:
 
 def state_kept(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     if facts.database is None:
-        return later(facts.no_database, "syncd check --env")
+        return later(facts.no_database, facts.see_database)
 
     def look(one: Subject) -> Answer:
         database = facts.database
@@ -210,7 +210,7 @@ def deduplicated(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     if kept < SHORTEST_KEYS:
         return failed(f"keys are kept for {kept / DAY:g} days", "retention: {inbox: 7d}")
     if facts.database is None:
-        return later(facts.no_database, "syncd check --env")
+        return later(facts.no_database, facts.see_database)
     if not facts.database.applied:
         return later("syncd's schema cannot be seen there yet", "syncd migrate")
     if not facts.database.inbox_unique:

@@ -14,7 +14,9 @@ SPARE_CONNECTIONS = 3
 def _of(look: Callable[[DatabaseFact], Answer]) -> Probe:
     def probe(facts: Facts, subjects: Sequence[Subject]) -> Answer:
         if facts.database is None:
-            return (failed if look is _version else later)(facts.no_database, "syncd check --env")
+            # What the daemon says of it is told by /ready; that this command cannot look is no fault of the database.
+            known = look is _version and not (facts.daemon is not None and facts.daemon.ready)
+            return (failed if known else later)(facts.no_database, facts.see_database)
         return look(facts.database)
 
     return probe
@@ -38,6 +40,12 @@ def privileges(found: DatabaseFact) -> Answer:
         return failed("schema syncd belongs to another role", "ALTER SCHEMA syncd OWNER TO role-of-database.url")
     if not found.schema_there and not found.can_create:
         return failed("its role may create no schema", "GRANT CREATE ON DATABASE name TO role")
+    if found.barred:
+        others = f" and {len(found.barred) - 1} more" if len(found.barred) > 1 else ""
+        return failed(
+            f"{found.barred[0]}{others} of schema syncd belong to another role: nothing can be written or migrated there",
+            "psql as their owner: ALTER TABLE syncd.NAME OWNER TO role-of-database.url, for each",
+        )
     lacking = [
         name
         for name, held in (("TEMP", found.temp), ("LISTEN", found.listen), ("advisory locks", found.advisory))
@@ -54,6 +62,8 @@ def privileges(found: DatabaseFact) -> Answer:
 def schema(found: DatabaseFact) -> Answer:
     if not found.schema_there:
         return failed("the database is empty", "syncd migrate")
+    if not found.schema_read:
+        return later("its role may not read what is applied", "see Privileges; then: syncd migrate --check")
     if found.pending:
         return warned(f"{len(found.pending)} migrations to apply: {found.pending[0]}", "syncd migrate")
     return passed(f"schema {found.applied:04}, nothing to apply")

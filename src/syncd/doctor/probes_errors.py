@@ -212,7 +212,7 @@ def _breaker_now(facts: Facts, one: Subject) -> str:
 def degrades(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """A partner's outage leaves /health at 200, what was copied readable and work waiting in rows."""
     if facts.daemon is None:
-        return later(facts.no_daemon, "start it, then again: syncd doctor")
+        return later(facts.no_daemon, facts.see_daemon)
     stuck = facts.daemon.health.get("stuck")
     if stuck:
         return failed(f"the process is stuck: {', '.join(stuck)}", "systemctl restart syncd")

@@ -119,7 +119,7 @@ def near_limit(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     if facts.config.log.level == "error":
         return failed("log.level is error: the warning limit_near is not written", "log: {level: info}")
     if facts.daemon is None:
-        return later(facts.no_daemon, "start it, then again: syncd doctor")
+        return later(facts.no_daemon, facts.see_daemon)
 
     def look(one: Subject) -> Answer:
         scope = one.partner.scope_for(one.name)
@@ -162,7 +162,7 @@ def sliding_points(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 def keep_alive(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """One client a partner keeps its connections; what that saves shows in how fast calls are."""
     if facts.daemon is None:
-        return later(facts.no_daemon, "start it, then again: syncd doctor")
+        return later(facts.no_daemon, facts.see_daemon)
 
     def look(one: Subject) -> Answer:
         daemon = facts.daemon

@@ -28,7 +28,7 @@ def _skew(seconds: float, whose: str) -> Answer:
 
 def clock_of_database(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     if facts.database is None:
-        return later(facts.no_database, "syncd check --env")
+        return later(facts.no_database, facts.see_database)
     found = _skew(facts.database.skew_seconds, "the database's")
     if facts.machine.synchronized is False and found.verdict is Verdict.PASS:
         return warned(f"{found.detail}, but no time server keeps it", "timedatectl set-ntp true")
@@ -38,23 +38,23 @@ def clock_of_database(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 def clock_of_partners(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """By the Date of their latest answers, as the running daemon saw them."""
     if facts.daemon is None:
-        return later(facts.no_daemon, "start it, then again: syncd doctor")
+        return later(facts.no_daemon, facts.see_daemon)
     found = []
     for one in subjects:
         told = facts.daemon.integration(one.name) or {}
         skew = told.get("clock_skew_seconds")
-        if skew is not None:
+        if skew is None:
+            found.append((one.name, later("no answer had a Date yet", f"syncd credential test {one.name}")))
+        else:
             # A Date has whole seconds, and the answer took a while.
             found.append((one.name, _skew(0.0 if abs(skew) <= SKEW_WARN_SECONDS else skew, "its partner's")))
-    if not found and subjects:
-        return later("no answer of a partner had a Date yet", f"syncd credential test {subjects[0].name}")
     return together(found)
 
 
 def instances(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """Leases are by the database's clock, so several instances may differ among themselves; each is held to it."""
     if facts.database is None:
-        return later(facts.no_database, "syncd check --env")
+        return later(facts.no_database, facts.see_database)
     count = len(facts.database.instances)
     if not count:
         return later("no instance holds a lease now", "syncd run")
@@ -130,6 +130,8 @@ def descriptors(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     told = f"{facts.machine.descriptors:,} for {facts.machine.descriptors_of}, about {wanted:,} wanted"
     if facts.machine.descriptors < wanted:
         return failed(told, "systemctl edit syncd: [Service] LimitNOFILE=8192")
+    if facts.machine.descriptors_of != "the daemon":
+        return later(f"{told}; the daemon's own cannot be seen", "start it, then again: syncd doctor")
     return passed(told)
 
 
@@ -169,6 +171,9 @@ def public_url(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 
 
 def sealing_key(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    mode, path = facts.machine.key_mode, facts.machine.key_file
+    if mode is not None and mode & 0o077:
+        return failed(f"{path} has mode {mode:04o}: others may read it, and syncd refuses it", f"chmod 600 {path}")
     return manual(
         f"{facts.machine.key_kept}: is there a copy elsewhere? Without it stored tokens cannot be opened",
         "copy it to where your other keys are kept, apart from the database's backup",
@@ -177,7 +182,7 @@ def sealing_key(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 
 def backup(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     if facts.database is None:
-        return later(facts.no_database, "syncd check --env")
+        return later(facts.no_database, facts.see_database)
     return manual(
         f"{facts.database.name}, {_size(facts.database.size_bytes)}: is it backed up, was one restored?",
         "pg_dump -n syncd",
@@ -239,7 +244,7 @@ def disk(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     low = {name: free for name, free in known.items() if free < LEAST_FREE_BYTES}
     told = ", ".join(f"{name} {_size(free)} free" for name, free in known.items())
     if low:
-        return failed(told, "make room, or shorten retention:")
+        return failed(told, "syncd runbook disk-full")
     if "database" not in known:
         return manual(f"{told}; the database's disk cannot be seen from here", "df -h where PostgreSQL keeps its data")
     return passed(told)

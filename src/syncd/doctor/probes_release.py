@@ -30,7 +30,7 @@ def previous_artifact(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 def migrations(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """Each migration says whether the previous release still runs on it."""
     if facts.database is None:
-        return later(facts.no_database, "syncd check --env")
+        return later(facts.no_database, facts.see_database)
     stop = [one for one in facts.database.pending if "stop" in one]
     if stop:
         return warned(f"{stop[0]}", f"stop every instance first, then: syncd migrate ({UPGRADES})")
@@ -74,7 +74,12 @@ def image(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 
 def unprivileged(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """Neither the service nor the container runs as root."""
-    unit = facts.machine.unit
+    unit, running = facts.machine.unit, facts.machine.daemon_uid
+    if running is not None:
+        if running == 0:
+            do = "USER 10001 in the container file" if facts.machine.container else "run it as a user of its own"
+            return failed("the running daemon is root's", do)
+        return passed(f"the daemon runs as {facts.machine.daemon_user} (uid {running})")
     if unit.present:
         if unit.user in {"", "root"}:
             return failed("the service runs as root", "systemctl edit syncd: [Service] User=syncd")
@@ -83,7 +88,9 @@ def unprivileged(facts: Facts, subjects: Sequence[Subject]) -> Answer:
         if facts.machine.container:
             return failed("this container runs as root", "USER 10001 in the container file")
         return later("no service is installed here, and this command runs as root", "sudo -u syncd syncd doctor")
-    return passed(f"runs as {facts.machine.user} (uid {facts.machine.uid})")
+    if facts.machine.container:
+        return passed(f"the container runs as {facts.machine.user} (uid {facts.machine.uid})")
+    return later("no daemon runs and no service is installed: nothing says who will run it", "syncd run")
 
 
 def resource_limits(facts: Facts, subjects: Sequence[Subject]) -> Answer:
@@ -120,17 +127,23 @@ def always_one(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 def verified(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """`syncd verify` was run, and all of it went well."""
     if facts.database is None:
-        return later(facts.no_database, "syncd check --env")
+        return later(facts.no_database, facts.see_database)
 
     def look(one: Subject) -> Answer:
         told = facts.database.verified.get(one.name) if facts.database is not None else None
         if told is None:
             return failed("it was never run", f"syncd verify {one.name}")
-        at, ok = told
-        if not ok:
-            return failed(f"it failed on {at:%Y-%m-%d %H:%M}Z", f"syncd verify {one.name}")
+        at, do = told.at, f"syncd verify {one.name}"
+        if not told.ok:
+            return failed(f"it failed on {at:%Y-%m-%d %H:%M}Z", do)
+        if told.mode == "read-only" and one.driver.spec.verify is not None:
+            return warned(f"on {at:%Y-%m-%d %H:%M}Z it was --read-only: no test record was made", do)
         if facts.now - at > timedelta(days=VERIFY_DAYS):
-            return warned(f"it is {(facts.now - at).days} days ago", f"syncd verify {one.name}")
-        return passed(f"all of it went well on {at:%Y-%m-%d %H:%M}Z")
+            return warned(f"it is {(facts.now - at).days} days ago", do)
+        running = str(facts.daemon.status.get("version", "")) if facts.daemon is not None else ""
+        if running and told.version and running != told.version:
+            return warned(f"the last was of release {told.version}, and {running} runs now", do)
+        what = "all of it" if told.mode != "read-only" else "all that its driver can (it makes no record)"
+        return passed(f"{what} went well on {at:%Y-%m-%d %H:%M}Z")
 
     return together([(one.name, look(one)) for one in subjects])

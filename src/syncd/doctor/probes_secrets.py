@@ -7,8 +7,12 @@ from collections.abc import Sequence
 
 from syncd.doctor.facts import Facts, SecretFact, Subject
 from syncd.doctor.model import Answer, beside, failed, later, manual, passed, together, warned
+from syncd.wording import lasting
 
 DAY = 86_400.0
+HANDED_OVER = "/run/credentials/"
+"""Where systemd shows a service what `LoadCredential=` names."""
+LONGEST_UNSEEN_SECONDS = DAY
 ROTATION_PAGES = ("auth-failed", "credential-old", "credential-expires")
 
 
@@ -68,7 +72,7 @@ def resolved(facts: Facts, subjects: Sequence[Subject]) -> Answer:
         more = f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         return failed(f"{wrong[0].place}: {wrong[0].error}{more}", wrong[0].hint)
     files = sum(one.kind == "file" for one in facts.secrets)
-    return passed(f"{len(facts.secrets)} resolved, {files} from files that nobody else may read")
+    return passed(f"{len(facts.secrets)} resolved {facts.seen_by}, {files} from files that nobody else may read")
 
 
 def readable_by_service(facts: Facts, subjects: Sequence[Subject]) -> Answer:
@@ -105,14 +109,19 @@ def literals(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 
 def rotating_credentials(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """systemd reads LoadCredential= once: what rotates and comes that way never arrives by a reload."""
-    found = [one.place for one in facts.secrets if one.kind == "credential" and one.integration]
+    found = [one.place for one in facts.secrets if one.integration and _handed_over(one)]
     if found:
         return failed(
-            f"{', '.join(found[:3])}: systemd does not read it again on reload",
+            f"{', '.join(found[:3])}: systemd hands it over at a start, and not again on reload",
             "keep it in secrets.directory: {file: NAME}; {credential: } is for secrets.key alone",
         )
     own = [one.text for one in facts.secrets if one.kind == "credential"]
     return passed("no partner's secret comes as a systemd credential" + (f"; only {own[0]}" if own else ""))
+
+
+def _handed_over(secret: SecretFact) -> bool:
+    """By `{credential: }`, or by the path under which systemd shows the same."""
+    return secret.kind == "credential" or secret.path.startswith(HANDED_OVER)
 
 
 def one_token_each(facts: Facts, subjects: Sequence[Subject]) -> Answer:
@@ -171,11 +180,16 @@ def env_ignored(facts: Facts, subjects: Sequence[Subject]) -> Answer:
         one = loose[0]
         state = "is committed to" if one.tracked else "is not ignored by"
         do = (
-            f"git rm --cached {one.path}"
+            f"git rm --cached {one.path}; and rotate what it holds"
             if one.tracked
             else f"echo '{_pattern(one.path)}' >> {one.work_tree}/.gitignore"
         )
         return failed(f"{one.path} {state} the repository {one.work_tree}", do)
+    unseen = next((one for one in facts.env_files if one.unseen), None)
+    if facts.git_silent or unseen is not None:
+        tree = facts.work_tree if facts.git_silent or unseen is None else unseen.work_tree
+        why = facts.git_silent or (unseen.unseen if unseen is not None else "")
+        return later(f"what a commit to {tree} would take along is not known: {why}", f"git -C {tree} status --ignored")
     inside = [one for one in facts.env_files if one.work_tree]
     if inside:
         return passed(f"{len(inside)} in a work tree, all ignored: {_name(inside[0].path)}")
@@ -183,6 +197,25 @@ def env_ignored(facts: Facts, subjects: Sequence[Subject]) -> Answer:
         return passed(f"{facts.work_tree} holds no .env, key or secret file")
     looked = f"{len(facts.env_files)} such files looked at, none" if facts.env_files else f"{facts.directory} is not"
     return passed(f"{looked} in a git work tree")
+
+
+def variables_closed(facts: Facts, subjects: Sequence[Subject]) -> Answer:
+    """A file that sets a variable in which a secret comes is as secret as it."""
+    wanted = {one.text.strip("{}").removeprefix("env: ") for one in facts.secrets if one.kind == "env"}
+    if not wanted:
+        return beside("no secret comes from the environment")
+    holders = [one for one in facts.env_files if wanted & one.names]
+    for one in holders:
+        if one.mode is not None and one.mode & 0o077:
+            name = sorted(wanted & one.names)[0]
+            return failed(
+                f"{one.path} sets {name} and has mode {one.mode:04o}: others may read it", f"chmod 600 {one.path}"
+            )
+    if not holders:
+        return manual(
+            f"{', '.join(sorted(wanted)[:3])}: no file that can be seen from here sets it", "ls -l where it is set"
+        )
+    return passed(f"{', '.join(one.path for one in holders[:3])}: nobody else may read it")
 
 
 def _name(path: str) -> str:
@@ -198,6 +231,10 @@ def secret_hook(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """A hook that keeps secrets out of commits, where the configuration is in a repository."""
     if not facts.work_tree:
         return beside(f"{facts.directory} is in no git work tree")
+    if facts.git_silent:
+        return later(f"{facts.work_tree}: {facts.git_silent}", "run doctor as its owner")
+    if facts.hook and not facts.hook_installed:
+        return warned(f"{facts.hook}, and it is not installed in this clone", "pre-commit install")
     if facts.hook:
         return passed(facts.hook)
     return failed(
@@ -209,7 +246,7 @@ def secret_hook(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 def kept_out_of_logs(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     """Every secret of this installation is put through the redaction that all log lines and errors pass."""
     names = {one.name for one in subjects}
-    mine = [one for one in facts.secrets if one.integration in names and not one.error]
+    mine = [one for one in facts.secrets if one.integration in names and one.mark]
     if not mine:
         return later("no secret could be read to be tried", "syncd check --env")
     leaky = [one.place for one in mine if one.leaks]
@@ -272,4 +309,12 @@ def _authenticated(facts: Facts, one: Subject) -> Answer:
         return later("the daemon has not called it yet", f"syncd credential test {one.name}")
     if state["state"] == "down":
         return later(str(told_why.get("reason", "down")), str(told_why.get("action", "")))
-    return passed(f"the daemon's last call took {state['latency_ms']:.0f} ms: {state['state'].replace('_', ' ')}")
+    if state["state"] == "paused":
+        return later("it is paused: nothing has tried its credential since", f"syncd credential test {one.name}")
+    let_in = facts.daemon.summed("syncd_last_authenticated_timestamp_seconds", integration=one.name)
+    if not let_in:
+        return later("the partner has let no call in yet", f"syncd credential test {one.name}")
+    ago = facts.now.timestamp() - let_in
+    if ago > LONGEST_UNSEEN_SECONDS:
+        return later(f"the partner last let us in {lasting(ago)} ago", f"syncd credential test {one.name}")
+    return passed(f"the partner let us in {lasting(ago)} ago; the daemon's last call took {state['latency_ms']:.0f} ms")

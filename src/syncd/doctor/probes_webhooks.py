@@ -111,14 +111,14 @@ def quick(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     def look(one: Subject) -> Answer:
         daemon = facts.daemon
         if daemon is None:
-            return later(facts.no_daemon, "start it, then again: syncd doctor")
+            return later(facts.no_daemon, facts.see_daemon)
         count = daemon.summed("syncd_intake_commit_seconds_count")
         if not count:
             return later("no delivery has come yet", f"syncd webhook send {one.name} TYPE")
         mean = daemon.summed("syncd_intake_commit_seconds_sum") / count
         told = f"{count:,.0f} commits, {mean * 1000:.1f} ms each; worked on afterwards"
         if mean > SLOWEST_COMMIT_SECONDS:
-            return warned(told, "is the database's disk slow? syncd doctor: database")
+            return warned(told, "syncd runbook database-slow")
         return passed(f"built in: answered after COMMIT: {told}")
 
     return _hooked(subjects, look)
@@ -130,7 +130,7 @@ def retried(facts: Facts, subjects: Sequence[Subject]) -> Answer:
     def look(one: Subject) -> Answer:
         daemon = facts.daemon
         if daemon is None:
-            return later(facts.no_daemon, "start it, then again: syncd doctor")
+            return later(facts.no_daemon, facts.see_daemon)
         if not daemon.ready:
             return failed("/ready says that a delivery sent now would not be stored", "syncd status")
         refused = daemon.summed("webhook_failures_total", error_type="not_stored")

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from syncd.doctor.facts import MachineFact, UnitFact
-from syncd.doctor.files import user_of
+from syncd.surroundings import user_of
 
 UNIT = "syncd.service"
 SHOWN = ("FragmentPath", "User", "MemoryMax", "LimitNOFILE", "Restart", "NeedDaemonReload", "MainPID", "ActiveState")

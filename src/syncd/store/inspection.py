@@ -42,12 +42,19 @@ SELECT EXISTS (
         SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_attribute a
         WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)) = ARRAY['event_id', 'integration'])
 """
+_BARRED = """
+SELECT array_agg(c.relname::text ORDER BY c.relname) FROM pg_class c
+WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'syncd') AND c.relkind IN ('r', 'p', 'S')
+    AND NOT pg_has_role(c.relowner, 'USAGE')
+"""
 _PASSED = "SELECT integration, max(passed_at) FROM syncd.checkpoints WHERE passed_at IS NOT NULL GROUP BY integration"
 _STANDING = "SELECT integration, count(*) FROM syncd.checkpoints GROUP BY integration"
 _OWNERS = "SELECT DISTINCT owner FROM syncd.leases WHERE expires_at > clock_timestamp() ORDER BY owner"
 _SUBSCRIBED = "SELECT DISTINCT integration FROM syncd.credentials WHERE kind = 'webhook'"
 _VERIFIED = """
-SELECT DISTINCT ON (integration) integration, at, coalesce((after->>'ok')::boolean, false) FROM syncd.audit_log
+SELECT DISTINCT ON (integration) integration, at, coalesce((after->>'ok')::boolean, false),
+    coalesce(after->>'mode', ''), coalesce(after->>'release', '')
+FROM syncd.audit_log
 WHERE action = 'verified' ORDER BY integration, id DESC
 """
 
@@ -63,6 +70,8 @@ class Inspection:
     can_create: bool
     schema_there: bool
     owns_schema: bool
+    barred: tuple[str, ...]
+    """Tables and sequences of the schema that belong to another role: not ours to write, or to migrate."""
     temp: bool
     listen: bool
     advisory: bool
@@ -81,7 +90,8 @@ class Inspection:
     passes: Mapping[str, datetime] = field(default_factory=dict)
     checkpoints: Mapping[str, int] = field(default_factory=dict)
     subscribed: frozenset[str] = frozenset()
-    verified: Mapping[str, tuple[datetime, bool]] = field(default_factory=dict)
+    verified: Mapping[str, tuple[datetime, bool, str, str]] = field(default_factory=dict)
+    """By integration: the last `syncd verify`, whether it went well, its mode, the release that ran."""
 
 
 async def inspect(url: str, clock: Clock) -> Inspection:
@@ -107,6 +117,7 @@ async def _seen(connection: asyncpg.Connection, url: str, clock: Clock) -> Inspe
         can_create=told["can_create"],
         schema_there=told["owns"] is not None,
         owns_schema=bool(told["owns"]),
+        barred=tuple(await connection.fetchval(_BARRED) or ()),
         temp=told["temp"] and await _works(connection, "CREATE TEMP TABLE doctor_looks (one integer) ON COMMIT DROP"),
         listen=await _works(connection, "LISTEN syncd_doctor"),
         advisory=await _works(connection, f"SELECT pg_try_advisory_xact_lock({_PROBE_LOCK})"),
@@ -151,7 +162,7 @@ async def _within(connection: asyncpg.Connection, found: Inspection) -> Inspecti
             passes={row[0]: row[1] for row in await connection.fetch(_PASSED)},
             checkpoints={row[0]: row[1] for row in await connection.fetch(_STANDING)},
             subscribed=frozenset(row[0] for row in await connection.fetch(_SUBSCRIBED)),
-            verified={row[0]: (row[1], row[2]) for row in await connection.fetch(_VERIFIED)},
+            verified={row[0]: (row[1], row[2], row[3], row[4]) for row in await connection.fetch(_VERIFIED)},
         )
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         return found  # a schema of another release: `syncd migrate` is named for it elsewhere
