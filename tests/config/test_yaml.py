@@ -219,3 +219,38 @@ def test_the_quick_reader_reads_every_file_of_ours_as_the_slow_one_does() -> Non
     assert {
         path: found for path, found in quick.items() if found and found != reading(texts[path], yaml.SafeLoader)
     } == {}
+
+
+SHIPPED = sorted((ROOT / "src" / "syncd" / "drivers").glob("*/driver.yaml"))
+
+
+@st.composite
+def changed(draw):
+    """A piece of a real file with a few characters put in where they do not belong."""
+    text = draw(st.sampled_from(SHIPPED)).read_text("utf-8")
+    first = draw(st.integers(0, len(text) - 1))
+    piece = list(text[first : first + draw(st.integers(1, 300))])
+    for _ in range(draw(st.integers(0, 4))):
+        piece.insert(draw(st.integers(0, len(piece))), draw(st.sampled_from("\t :#-[]{}'\"&*!|>%@?,\n~1aé\u2028😀")))
+    return "".join(piece) + "\n"  # without, a collection ends on its last line for one, and after it for the other
+
+
+@given(changed())
+def test_what_the_slow_reader_reads_the_quick_one_reads_alike(text):
+    """The quick one takes a little more (`|#`), which harms nobody."""
+
+    def said(quick):
+        mistakes = []
+        with pytest.MonkeyPatch.context() as patch:
+            if not quick:
+                patch.setattr(compose, "_QUICK", yaml.SafeLoader)
+            try:
+                root = compose.compose(text, lambda *mistake: mistakes.append(mistake))
+            except yaml.YAMLError:
+                return None
+            except compose.RefusedError as error:
+                return mistakes, str(error)
+        return mistakes, root
+
+    slow = said(quick=False)
+    assert slow is None or said(quick=True) == slow
