@@ -1,7 +1,7 @@
 # syncd: everything a person or CI does with a checkout. `make` alone prints the list.
 # Each target sets up what it needs by itself: .venv is made from the locked requirements, once.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage check bench conformance soak systemd docs wheel deb lock clean screenshots
+.PHONY: help demo run test coverage check lint bench conformance soak systemd docs wheel deb lock clean screenshots
 
 PYTHON_BIN := .venv/bin/python
 JOBS ?= 5
@@ -33,11 +33,13 @@ coverage: .venv/.dev ## Report what `make test COVERAGE=1` measured; fails under
 	@$(PYTHON_BIN) -m coverage combine --quiet
 	@$(PYTHON_BIN) -m coverage report --fail-under=80
 
-check: .venv/.dev ## Lint, format, strict types, the floors, the documents, no secrets: what must hold before a commit
+check: lint ## Lint, format, strict types, no secrets, the floors, the documents: what must hold before a commit
+	@$(PYTHON_BIN) -m pytest -q tests/test_floors.py tests/test_docs.py
+
+lint: .venv/.dev ## The same without what `make test` runs as well
 	@$(PYTHON_BIN) -m ruff check .
 	@$(PYTHON_BIN) -m ruff format --check .
 	@$(PYTHON_BIN) -m mypy
-	@$(PYTHON_BIN) -m pytest -q tests/test_floors.py tests/test_docs.py
 	@$(PYTHON_BIN) .ci/scan.py
 
 bench: .venv/.dev .venv-bench/.made ## Measure speed and memory against a bare script and dlt (ARGS='--records 20000 --repeats 1')
