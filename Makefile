@@ -36,7 +36,7 @@ coverage: .venv/.dev ## Report what `make test COVERAGE=1` measured; fails under
 check: lint ## Lint, format, strict types, no secrets, the floors, the documents: what must hold before a commit
 	@$(PYTHON_BIN) -m pytest -q tests/test_floors.py tests/test_docs.py
 
-lint: .venv/.dev ## The same without what `make test` runs as well
+lint: .venv/.dev ## Of that what `make test` does not run as well: lint, format, strict types, no secrets
 	@$(PYTHON_BIN) -m ruff check .
 	@$(PYTHON_BIN) -m ruff format --check .
 	@$(PYTHON_BIN) -m mypy
