@@ -9,7 +9,7 @@ import pytest
 
 from syncd import metrics
 from syncd.memory import Ceiling, Keeper, found
-from syncd.memory.keeper import CALM_SECONDS, TRIM_SECONDS, give_back
+from syncd.memory.keeper import CALM_SECONDS, give_back
 from syncd.model import Lane
 from syncd.pulse import resident_bytes
 from syncd.sync.narrowing import NARROWEST, Narrowing
@@ -81,10 +81,36 @@ async def test_it_opens_step_by_step_and_not_while_memory_hovers_below_the_ceili
     assert memory.keeper.since is None
 
 
-async def test_what_is_free_is_given_back_once_a_minute_at_most():
+async def test_what_is_free_is_given_back_ever_more_seldom_where_it_does_not_help():
     memory = Memory()
-    await memory.beats(*[1200] * int(TRIM_SECONDS * 2 - 1))
-    assert memory.trims == 2
+    trims = []
+    for _ in range(4):
+        await memory.beats(*[1200] * 60)
+        trims.append(memory.trims)
+    assert trims == [3, 4, 5, 6]
+
+
+async def test_what_large_answers_leave_behind_keeps_nothing_narrowed_for_long():
+    """It is free, and resident until it is given back."""
+    memory = Memory()
+    await memory.beats(1200, 1200)  # in hand: nothing to be given back
+    memory.freed = 700
+    await memory.beats(*[1200] * 9)
+    assert memory.trims == 2 and memory.keeper.rss == 1200 - 700
+    assert await memory.beats(*[500] * int(4 * CALM_SECONDS + 1)) == 0
+
+
+async def test_giving_back_takes_a_small_share_of_the_time_however_long_it_takes():
+    memory = Memory()
+    memory.freed, slow = 300, memory.keeper._trim
+
+    def trim() -> None:
+        slow()
+        memory.clock._monotonic += 1.0
+
+    memory.keeper._trim = trim
+    await memory.beats(*[1300] * 40)
+    assert memory.trims == 1
 
 
 async def test_an_answer_that_comes_between_two_beats_is_reason_to_look():

@@ -28,8 +28,14 @@ FAR_ABOVE = 1.1
 CALM = 0.85
 """Of the ceiling: below this it is opened again, a step each time it was so for `CALM_SECONDS`."""
 CALM_SECONDS = 5.0
-TRIM_SECONDS = 60.0
-"""So often at most what is free is given back: it takes the thread's time."""
+TRIM_SECONDS = 5.0
+"""So often at most what is free is given back: it takes the thread's time, and what large answers leave behind is resident
+until then. Where it does not help, half as often each time."""
+TRIM_MOST_SECONDS = 60.0
+HELPS = 0.05
+"""Of the ceiling: less given back is no help."""
+TRIM_SHARE = 0.02
+"""Of the thread's time at most."""
 
 
 class Keeper:
@@ -55,7 +61,8 @@ class Keeper:
         self._clock = clock
         self._measure = measure or resident_bytes
         self._trim = trim or give_back
-        self._trimmed_at: float | None = None
+        self._trims_from = 0.0
+        self._trims_every = TRIM_SECONDS
         self._calm_since: float | None = None
 
     def use(self, ceiling: Ceiling) -> None:
@@ -75,10 +82,8 @@ class Keeper:
             self._to(0)
         elif expected >= most:
             self._calm_since = None
-            if self._may_trim(now):
-                self._trimmed_at, self.trims = now, self.trims + 1
-                self._trim()
-                self._see(self._measure())
+            if now >= self._trims_from:
+                self._give_back(now)
             if self.rss + max(self.rss - before, 0) * bool(before) >= most:
                 self._to(NARROWEST if self.rss > most * FAR_ABOVE else self.narrowing.level + 1)
         elif self.rss < most * CALM:
@@ -120,8 +125,14 @@ class Keeper:
         self.highest = max(self.highest, size)
         metrics.RSS.set(size)
 
-    def _may_trim(self, now: float) -> bool:
-        return self._trimmed_at is None or now - self._trimmed_at >= TRIM_SECONDS
+    def _give_back(self, now: float) -> None:
+        held, self.trims = self.rss, self.trims + 1
+        self._trim()
+        self._see(self._measure())
+        took = self._clock.monotonic() - now
+        helped = held - self.rss >= HELPS * self.ceiling.size
+        self._trims_every = TRIM_SECONDS if helped else min(2 * self._trims_every, TRIM_MOST_SECONDS)
+        self._trims_from = now + max(self._trims_every, took / TRIM_SHARE)
 
     def _to(self, level: int, rss: int | None = None) -> None:
         rss = self.rss if rss is None else rss
