@@ -16,8 +16,10 @@ from syncd.config import RetentionConfig
 from syncd.errors import StoreError, TransientError
 from syncd.explain import State
 from syncd.limits.tiers import TierSpec
+from syncd.model import Lane
 from syncd.store.prune import RULES, Pruned
 from syncd.sync.health import Health
+from syncd.sync.narrowing import NARROWEST, Narrowing
 from syncd.testing.clock import FakeClock
 from syncd.upkeep import (
     CONTROLS_SECONDS,
@@ -55,6 +57,7 @@ def account(name: str, **options: Any) -> Any:
         name=name, scope=name, options=options, driver=Driver(), session=Session(), health=Health(name),
         all_needs=[],
         gate=SimpleNamespace(view=dict, unsaved=False, book=SimpleNamespace(tiers=[])), ownership=SimpleNamespace(held=True),
+        inflight=SimpleNamespace(narrowing=Narrowing(FakeClock())),
     )  # fmt: skip
 
 
@@ -81,6 +84,21 @@ async def test_a_driver_that_cannot_even_say_how_to_test_it_costs_the_others_no_
         assert sound.health.latency_ms == 250
         assert broken.session.called == 0
         parts.cancel_scope.cancel()
+
+
+async def test_a_probe_is_among_the_answers_in_hand_while_memory_is_scarce():
+    """Where a partner has nothing cheaper to ask for, it is a whole page of a listing."""
+    clock, one = FakeClock(), account("one", region="eu")
+    narrowing = one.inflight.narrowing
+    narrowing.narrow(NARROWEST)
+    other = await narrowing.take(Lane.NORMAL)
+    asking = asyncio.create_task(upkeep(clock, one)._ask(one))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert one.session.called == 0 and narrowing.waiting == 1
+    narrowing.give(other)
+    await asyncio.wait_for(asking, 10)
+    assert one.session.called == 1 and narrowing.held == 0
 
 
 async def test_the_service_manager_is_told_how_it_stands_also_while_the_database_is_away():

@@ -18,6 +18,7 @@ from syncd.explain import State
 from syncd.figures import SAMPLE_SECONDS
 from syncd.gauges import CHECK_SECONDS, Gauges
 from syncd.history.changes import REFRESH_SECONDS
+from syncd.kit import Response
 from syncd.model import Lane
 from syncd.sdnotify import Notifier
 from syncd.store import OUTBOX, PAUSE, WISHES, Control, Retention, Store
@@ -266,7 +267,9 @@ class Upkeep:
         account.health.probed(None, self._clock.now())
 
     async def _test(self, account: Account) -> Response:
-        async with account.inflight.narrowing.one(Lane.LOW):  # where nothing cheaper is known it is a page of a listing
+        async with account.inflight.narrowing.one(
+            Lane.NORMAL
+        ):  # where nothing cheaper is known it is a page of a listing
             return await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
 
     async def _prune(self) -> None:

@@ -162,6 +162,25 @@ async def test_after_a_death_of_its_own_accord_the_pages_behind_it_go_as_usual_a
     assert await mortal.peril() is None
 
 
+async def test_a_page_that_goes_alone_is_among_the_answers_in_hand(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """Want of memory ends a process too, and whatever was under way in it then goes alone, of all integrations at once."""
+    mortal, in_hand = await Mortal.open(store, monkeypatch, 60), set()
+    mortal.kills = lambda step: step == "fields t0007"
+    assert not await mortal.life()
+
+    def look(step: str) -> bool:
+        if step == "items":
+            bound = mortal.desk.account.inflight.inflight
+            in_hand.add((bound.narrowing.held, bound.used > 0))
+        return False
+
+    mortal.kills = look
+    assert await mortal.life()
+    assert in_hand == {(1, True)}
+    bound = mortal.desk.account.inflight.inflight
+    assert (bound.narrowing.held, bound.used) == (0, 0)
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 12))])
 async def test_an_innocent_record_outlives_somebody_who_kills_the_process_again_and_again(
     store: Store, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -23,7 +23,7 @@ from syncd.sync.gone import believe_below, refused
 from syncd.sync.inflight import Hold
 from syncd.sync.let_in import all_the_same, as_of_one_place
 from syncd.sync.line import Line
-from syncd.sync.listing import Step
+from syncd.sync.listing import ChildListing, Listing, Step
 from syncd.sync.listings import listing_of
 from syncd.sync.plan import ResourcePlan
 from syncd.sync.reading import Reader
@@ -104,10 +104,22 @@ class Stages:
             listing = listing_of(account, self.plan, checkpoint)
             step = await listing.first()
         await self.reader.look()
+        hold = account.inflight.hold(self.lane)  # what ended the process may have been want of memory
+        try:
+            return await self._walk_alone(checkpoint, listing, step, hold)
+        finally:
+            hold.close()
+
+    async def _walk_alone(
+        self, checkpoint: Checkpoint, listing: Listing | ChildListing, step: Step | None, hold: Hold
+    ) -> tuple[bool, Checkpoint | None]:
+        careful = self.careful
         while step is not None:
-            committer = self._committer(self.account.inflight.hold())
-            page = await self.reader.read_alone(await self._fetch(step), listing)
-            await committer.store(page)
+            await hold.ask()
+            answer = await self._fetch(step)
+            await hold.take(answer.size)
+            page = await self.reader.read_alone(answer, listing)
+            await self._committer(hold).store(page)
             careful.page_ended()
             self.reader.empty = False
             step = page.fetched.following
