@@ -135,7 +135,7 @@ class Daemon:
         self._upkeep: Upkeep | None = None
         self._memory = Keeper(Narrowing(self.clock), self.clock)
         self._memory_trace = Trace(self.clock)
-        self._slow_steps = SlowSteps(self.clock.monotonic)
+        self._slow_steps = SlowSteps(self.clock)
         self._pulse = Pulse(self.clock, self._notifier, self._stuck_workers, beat=self._memory.beat)
         self.engine = Engine(
             config=lambda: self._config,

@@ -248,7 +248,7 @@ HEARTBEAT = Gauge("syncd_heartbeat_timestamp_seconds", "When a part last made pr
 LOOP_LAG = Gauge("syncd_loop_lag_seconds", "How late the event loop runs its timers.", registry=REGISTRY)
 LOOP_WAIT_SECONDS = Histogram(
     "syncd_loop_wait_seconds",
-    "Seconds until the event loop gets to what was asked of it, tried four times a second.",
+    "Seconds until the event loop gets to what was asked of it, tried ten times a second.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
     registry=REGISTRY,
 )

@@ -1,8 +1,9 @@
-"""Who keeps the event loop from everybody else: a thread that asks the loop for a sign of life four times a second.
+"""Who keeps the event loop from everybody else: a thread that asks the loop for a sign of life ten times a second.
 
-A step of the loop that lasts longer than a quarter second is told once, with what was running: the task, the integration, and
-the place in the code, looked at while it ran. A place that does so again and again is told once in ten minutes, with a count.
-While the loop is quick, all this costs four wake-ups a second.
+A step of the loop that keeps it for longer than a quarter second is told once, with what was running: the task, the
+integration, and the place in the code, looked at while it ran. What it ran before it was asked is not seen, a tenth of a
+second at most, so one of 0.35 s is told for certain. A place that does so again and again is told once in ten minutes, with a
+count. While the loop is quick, all this costs ten wake-ups a second.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ import asyncio
 import sys
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 
 import structlog
 
 from syncd import metrics
+from syncd.clock import Clock
 from syncd.kit import Driver
 
 log = structlog.get_logger()
 
-ASK_SECONDS = 0.25
+ASK_SECONDS = 0.1
 """So often the loop is asked."""
 SLOW_SECONDS = 0.25
 """A step that lasts longer is told."""
@@ -52,10 +54,11 @@ class Sight:
 
 
 class SlowSteps:
-    """Watches the loop it is entered on, until it is left. `monotonic` may be called by any thread."""
+    """Watches the loop it is entered on, until it is left. `clock` may be read by any thread."""
 
-    def __init__(self, monotonic: Callable[[], float], *, slow_seconds: float = SLOW_SECONDS) -> None:
-        self._monotonic = monotonic
+    def __init__(self, clock: Clock, *, slow_seconds: float = SLOW_SECONDS) -> None:
+        self._monotonic = clock.monotonic
+        self._now = clock.now
         self._slow = slow_seconds
         self._told: OrderedDict[str, tuple[float, int]] = OrderedDict()
         """By place: when it was told last, and how often it was slow since."""
@@ -64,7 +67,7 @@ class SlowSteps:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watched = 0
         self.last: dict[str, object] | None = None
-        """The latest slow step, as it was told."""
+        """The latest slow step, as it is told, and when it was: also where it is not told again."""
 
     def __enter__(self) -> SlowSteps:
         self._loop, self._watched = asyncio.get_running_loop(), threading.get_ident()
@@ -123,6 +126,8 @@ class SlowSteps:
         metrics.SLOW_STEPS.inc()
         place = Counter(one.place for one in seen).most_common(1)[0][0] if seen else "not seen"
         now = self._monotonic()
+        fields = self._fields(seconds, place, seen)
+        self.last = {"at": self._now(), **fields}
         told_at, missed = self._told.pop(place, (None, 0))
         if told_at is not None and now - told_at < AGAIN_SECONDS:
             self._told[place] = (told_at, missed + 1)
@@ -130,6 +135,11 @@ class SlowSteps:
         self._told[place] = (now, 0)
         while len(self._told) > MOST_PLACES:
             self._told.popitem(last=False)
+        if missed:
+            fields["as_often_before"] = missed
+        log.warning("loop_step_slow", **fields)
+
+    def _fields(self, seconds: float, place: str, seen: list[Sight]) -> dict[str, object]:
         sample = next((one for one in reversed(seen) if one.place == place), None)
         fields: dict[str, object] = {"seconds": round(seconds, 3), "place": place}
         if sample is None:
@@ -144,10 +154,7 @@ class SlowSteps:
                 fields["action"] = (
                     f"the driver {sample.driver} works too long in one piece, or waits: see docs/writing-a-driver.md"
                 )
-        if missed:
-            fields["as_often_before"] = missed
-        self.last = fields
-        log.warning("loop_step_slow", **fields)
+        return fields
 
 
 def sight(frame: FrameType, task: asyncio.Task[object] | None) -> Sight:

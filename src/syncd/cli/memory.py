@@ -87,9 +87,8 @@ def _print(found: Mapping[str, Any], now: datetime) -> None:
         result(paint(f"traced     by {found['trace']['who']} until {clock_time(found['trace']['ends_at'])}", "yellow"))
     step = found.get("slow_step")
     if step:
-        result(
-            f"slow step  {step['seconds']} s in {step['place']}" + (f" ({step['task']})" if step.get("task") else "")
-        )
+        where = step["place"] + (f" ({step['task']})" if step.get("task") else "")
+        result(f"slow step  {ago(step['at'], now)} ago: {step['seconds']} s in {where}")
     result()
     rows = [
         [_held(one["holds"], one["unit"]), _held(one["most"], one["unit"]), one["unit"], one["name"]]
