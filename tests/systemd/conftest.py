@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.systemd.machine import PACKAGE, TREE, Machine, NotBooted, cannot
 
+ROOT = Path(__file__).parents[2]
 PARTNER = "http://127.0.0.1:9100/v1"
 
 
@@ -33,7 +35,9 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def installed(booted: Machine) -> Machine:
     """... with our package."""
     booted.bring(Path(os.environ[PACKAGE]), "/srv/syncd.deb")
-    booted.run("dpkg", "--install", "/srv/syncd.deb", seconds=180)
+    page = (ROOT / "docs" / "install.md").read_text("utf-8")
+    command = next(line for line in page.splitlines() if line.startswith("apt install "))
+    booted.run("sh", "-c", re.sub(r"\./dist/\S+\.deb", "/srv/syncd.deb", command), seconds=180, stdin="y\n")
     return booted
 
 

@@ -237,14 +237,14 @@ def runs(command: str) -> list[str]:
     for part, several in SEVERAL.items():
         if part in command:
             return [one for each in several for one in runs(command.replace(part, each))]
-    words = command.removeprefix("syncd ").partition(" | ")[0]
+    words, bar, pipe = command.removeprefix("syncd ").partition(" | ")
     words = FILLS.get(words, words)
     if elsewhere(words):
         return []
     for pattern, word in WORDS:
         words = re.sub(pattern, word, words)
     words = FILLS.get(words, words)
-    return [words + " --yes" if YES.match(words) and "--yes" not in words else words]
+    return [(words + " --yes" if YES.match(words) and "--yes" not in words else words) + bar + pipe]
 
 
 def elsewhere(words: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -32,6 +34,7 @@ def plan(*, alone: bool) -> dict[str, list[str]]:
 
 async def answered(daemon: Daemon, words: str, stdin: bytes = b"") -> str:
     """What is wrong with its answer, and the answer; empty where nothing is."""
+    words, _, pipe = words.partition(" | ")
     if orders.LASTS.match(words):
         code, output = await lasting(daemon, words)
     else:
@@ -40,8 +43,16 @@ async def answered(daemon: Daemon, words: str, stdin: bytes = b"") -> str:
         except TimeoutError:
             return f"$ syncd {words}\nhas not ended after 45 s"
         output = out + err
-    wrong = orders.judged(words, code, output)
+    wrong = orders.judged(words, code, output) or (piped(pipe, out) if pipe else "")
     return wrong and f"$ syncd {words}\n{wrong}:\n{output[-1500:]}"
+
+
+def piped(pipe: str, out: str) -> str:
+    """What is wrong with what a document puts behind the command; empty where nothing is, or the tool is not here."""
+    if shutil.which(pipe.split()[0]) is None:
+        return ""
+    done = subprocess.run(["bash", "-c", pipe], input=out, capture_output=True, text=True, timeout=20, check=False)
+    return f"| {pipe} ends with {done.returncode}: {done.stderr}" if done.returncode else ""
 
 
 async def lasting(daemon: Daemon, words: str) -> tuple[int, str]:
