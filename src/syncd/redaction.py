@@ -42,7 +42,8 @@ _SENSITIVE_ENDS = ("_secret", "_token", "_password", "_api_key", "_authorization
 _TELLING = re.compile(
     r"(?P<scheme>\b(?:[Bb]earer|[Bb]asic)\s+)(?=[\w+/=.~-]*[0-9=])[\w+/=.~-]{8,}"
     r"|(?P<user>://)[^/\s:@\"']*:[^/\s@\"']+@"
-    r"|(?P<param>[?&](?:access_token|refresh_token|api_?key|token|client_secret|password|signature|sig)=)[^&\s\"'#]+"
+    r"|(?P<param>[?&](?:access_token|refresh_token|api_?key|token|client_secret|password|signature|sig"
+    r"|Signature|X-Amz-(?:Signature|Credential|Security-Token))=)[^&\s\"'#]+"
 )
 # What betrays one by its own look: errors of partners and of libraries quote them, of whomever they are.
 _LOOKS = ("eyJ", "PRIVATE KEY", "k_live_", "k_test_", "whsec_", "AKIA", "ghp_", "xox")

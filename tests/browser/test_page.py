@@ -169,7 +169,7 @@ async def test_a_version_that_came_too_late_is_on_its_records_page(opened: Opene
     stale = page.locator('[data-part="stale"]')
     await expect(stale).to_contain_text("came older than the one stored")
     await expect(stale.locator("tbody").first).to_contain_text(
-        re.compile(r"is of [-:\d ]+Z; the stored one is of [-:\d ]+Z")
+        re.compile(r"the partner stamped it [-:.\d ]+Z, and what was stored [-:.\d ]+Z")
     )
     await stage.rows.connection.execute(ahead, late, -1.0)
 

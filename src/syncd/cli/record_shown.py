@@ -6,14 +6,26 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from syncd.cli.output import clock_time, moment_of, paint, plural, table, wrapped
+from syncd.cli.output import clock_time, harmless, moment_of, paint, plural, table, wrapped
 
 _PAD = 14
 _VALUE = 60
+_AS_JSON = frozenset({"data", "raw", "old", "new"})
 
 
-def render(told: Mapping[str, Any], *, raw: bool, columns: int = 0) -> list[str]:
+def plain(value: Any) -> Any:
+    """A story without what a terminal would obey, no text of it longer than its line: ids, causes and reasons are partners'
+    words. Values stay, which are shown as JSON."""
+    if isinstance(value, str):
+        return harmless(value).replace("\n", "\\n").replace("\t", "\\t")
+    if isinstance(value, Mapping):
+        return {key: item if key in _AS_JSON else plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def render(whole: Mapping[str, Any], *, raw: bool, columns: int = 0) -> list[str]:
     """The lines of one that is there."""
+    told = plain(whole)
     lines = [f"{told['integration']}/{told['resource']} {told['external_id']}"]
     gone = told["deleted"]
     if gone is not None:
@@ -40,7 +52,11 @@ def render(told: Mapping[str, Any], *, raw: bool, columns: int = 0) -> list[str]
         lines += table(rows).splitlines()
     lines += ["", "values (whole: --json)"]
     head = ("field", "from", "value")
-    shown = [(one["name"], one["from"] or "-", _short(told["data"].get(one["name"]), _VALUE)) for one in told["fields"]]
+    names = [one["name"] for one in whole["fields"]]
+    shown = [
+        (one["name"], one["from"] or "-", _short(told["data"].get(name), _VALUE))
+        for name, one in zip(names, told["fields"], strict=True)
+    ]
     lines += table(shown, head).splitlines()
     if raw:
         lines += ["", "raw " + json.dumps(told["raw"], indent=2, ensure_ascii=False, default=str)]
@@ -52,12 +68,11 @@ def _facts(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "written by", written["text"]
     for command in written["commands"]:
         yield "", command
-    if (call := written.get("request")) is not None:
-        number = f", request id {call['request_id']}" if call.get("request_id") else ""
-        yield "", f"call: {call['method']} {call['route']} {call['status']} {clock_time(call['at'])}{number}"
+    yield from _call(written)
     yield "cause", told["cause"]
     if confirmed is not None:
-        yield "newer stamp by", confirmed["text"] + "; its content was the same"
+        yield "confirmed by", confirmed["text"] + "; its content was the same"
+        yield from _call(confirmed)
     yield "order", told["order"]
     for name in ("source_updated_at", "fetched_at", "synced_at"):
         yield name.replace("source_", ""), clock_time(told[name])
@@ -69,6 +84,12 @@ def _facts(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, count in told["children"].items():
         buried = f", {plural(count['buried'], 'tombstone')}" if count["buried"] else ""
         yield "above", f"{count['live']:,} {name}{buried}"
+
+
+def _call(writer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if (call := writer.get("request")) is not None:
+        number = f", request id {call['request_id']}" if call.get("request_id") else ""
+        yield "", f"call: {call['method']} {call['route']} {call['status']} {clock_time(call['at'])}{number}"
 
 
 def open_about(told: Mapping[str, Any], columns: int = 0) -> Iterator[str]:

@@ -40,7 +40,7 @@ def show(app: App, target: tuple[str, str | None], external_id: str, raw: bool) 
     The daemon is asked, since it remembers its latest calls; where none runs, the database.
     """
     from syncd.cli.link import Unreachable
-    from syncd.cli.record_shown import open_about, render
+    from syncd.cli.record_shown import open_about, plain, render
 
     integration, resource = _both(target, f"syncd records show {target[0]}/RESOURCE {external_id}")
     try:
@@ -54,6 +54,7 @@ def show(app: App, target: tuple[str, str | None], external_id: str, raw: bool) 
         for line in render(told, raw=raw, columns=screen()[0]):
             result(line)
         return Exit.OK
+    told = plain(told)
     why = [each["text"] + (f"\n  {each['do']}" if each["do"] != told["read_it"] else "") for each in told["why"]]
     more = "\n".join(line for line in open_about(told) if line)
     raise Failure(

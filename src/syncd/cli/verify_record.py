@@ -6,6 +6,7 @@ next check finds what was made and ends it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,7 +97,7 @@ class Marked:
             if (
                 row["record"] is not None
             ):  # deleted there by a person? A read finds that out, and it is looked for no more
-                do = f"syncd sync {self.integration}/{self.canary.resource} --id {row['record']}; {do}"
+                do = f"syncd sync {self.integration}/{self.canary.resource} --id {shlex.quote(row['record'])}; {do}"
             raise StepError(f"push {row['id']} failed: {reason}", do)
         raise StepError(f"push {row['id']} is {row['state']}: {reason}", show, Exit.TRY_LATER)
 

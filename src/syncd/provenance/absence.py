@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from syncd import maintaining
 from syncd.config import Config
-from syncd.store import Store
-from syncd.store.controls import PAUSE
+from syncd.store import BREAKER_HOLD, PAUSE, Control, Store
 from syncd.store.rejects import KILLED
 from syncd.sync.plan import ResourcePlan
 from syncd.wording import clock_time, plural
@@ -32,7 +33,8 @@ class Asked(NamedTuple):
 
     @property
     def read_it(self) -> str:
-        return f"syncd sync {self.integration}/{self.resource} --id {self.external_id}"
+        """The command that reads it now, fit for a shell: ids are the partner's words."""
+        return f"syncd sync {self.integration}/{self.resource} --id {shlex.quote(self.external_id)}"
 
 
 async def standing(config: Config, store: Store, asked: Asked, now: datetime) -> list[Why]:
@@ -55,13 +57,25 @@ async def standing(config: Config, store: Store, asked: Asked, now: datetime) ->
                 f"resources: {{{resource}: {{enabled: true}}}} in partners/{partner.name}.yaml, then syncd reload",
             )
         )
-    for order in await store.controls.active(name):
-        if order.kind == PAUSE and order.resource in ("", resource) and order.lasts(now):
+    orders = await store.controls.active(name)
+    for order in orders:
+        if not order.lasts(now):
+            continue
+        end = _end(order)
+        if order.kind == PAUSE and order.resource in ("", resource):
             what = f"{name}/{order.resource}" if order.resource else name
-            until = f" until {clock_time(order.until)}" if order.until is not None else ""
-            why = f": {order.why}" if order.why else ""
-            found.append(Why("paused", f"{what} is paused by {order.who}{until}{why}", f"syncd resume {what}"))
+            found.append(Why("paused", f"{what} is paused by {order.who}{end}", f"syncd resume {what}"))
+        elif order.kind == BREAKER_HOLD:
+            what = f"calls of {name}" + (f" ({order.resource})" if order.resource else "")
+            found.append(Why("held", f"{what} are held back by {order.who}{end}", f"syncd breaker {name} release"))
+    if (window := maintaining.in_force(config, now).get(name)) is not None:
+        found.append(Why("maintenance", f"{name} is in maintenance{_end(window)}", f"syncd status {name}"))
     return found
+
+
+def _end(order: Control) -> str:
+    until = f" until {clock_time(order.until)}" if order.until is not None else ""
+    return until + (f": {order.why}" if order.why else "")
 
 
 async def absence(config: Config, store: Store, asked: Asked, now: datetime, about: dict[str, Any]) -> list[Why]:

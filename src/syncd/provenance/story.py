@@ -13,7 +13,7 @@ from syncd.config import Config, did_you_mean
 from syncd.errors import AskedWrongError, SyncdError
 from syncd.plans import resource_plans
 from syncd.provenance.absence import Asked, Why, absence, standing
-from syncd.provenance.writers import delivery, why_refused, writer
+from syncd.provenance.writers import delivery, told_of, why_refused, writer
 from syncd.store import Store, reached
 from syncd.store.records import StoredRecord
 from syncd.sync.plan import ResourcePlan
@@ -66,13 +66,19 @@ class Provenance:
             return told | about
         children = [name for name, plan in plans.items() if plan.resource.parent == resource]
         lately = await store.changes.of_record(integration, resource, external_id, limit=changes)
-        # A newer stamp on the same content names who brought the stamp; the values are older than that.
-        by = found.cause
+        # A newer stamp on the same content names who brought the stamp; the values are older than that, and who wrote them
+        # stands in the event log alone.
+        by: str | None = found.cause
         if lately and lately[0].row_version == found.row_version:
             by = lately[0].cause
-        written = await writer(store, integration, by, deleted=found.deleted_at is not None)
-        written["request"] = self._call(integration, found.fetched_at)
+        elif found.fetched_at > found.synced_at + _AHEAD:
+            by = None
+        written = await writer(store, integration, by, deleted=found.deleted_at is not None) if by else unknown(found)
         confirmed = await writer(store, integration, found.cause) if by != found.cause else None
+        request = self._call(integration, found.fetched_at)  # it is of the stamp, as `fetched_at` is
+        written["request"] = request if confirmed is None else None
+        if confirmed is not None:
+            confirmed["request"] = request
         return {
             "schema": RECORD_SCHEMA,
             "found": True,
@@ -148,6 +154,13 @@ class Provenance:
         if resource not in counts and plans:
             hint = did_you_mean(resource, {*plans, *counts})
             raise AskedWrongError(f"{integration} has no resource {resource!r}", hint=hint)
+
+
+def unknown(found: StoredRecord) -> dict[str, Any]:
+    """Of a row whose values were confirmed since, and whose writing no event log has: it keeps no first versions, or not so
+    far back."""
+    text = f"who stored it {clock_time(found.synced_at)} is not kept: the event log has nothing of this version"
+    return {**told_of(""), "kind": "unknown", "text": text}
 
 
 def order(found: StoredRecord) -> str:

@@ -25,8 +25,7 @@ async def writer(store: Store, integration: str, cause: str, *, deleted: bool = 
     """`kind`, `text` and `commands`, and `run`, `delivery` or `push` where the row of it is still kept.
 
     `deleted`: what it wrote is a tombstone. Raises StoreError."""
-    told: dict[str, Any] = {"cause": cause, "kind": "other", "text": cause, "commands": [], "run": None}
-    told |= {"delivery": None, "push": None}
+    told = told_of(cause)
     rest = cause.removeprefix(ERASED)
     task = None
     if (found := _LINK.match(rest)) is not None and found[1] == "task":
@@ -41,6 +40,12 @@ async def writer(store: Store, integration: str, cause: str, *, deleted: bool = 
     if cause.startswith(ERASED):
         told["text"] += "; its old values were erased with the person's data"
     return told
+
+
+def told_of(cause: str) -> dict[str, Any]:
+    """What is said of a cause of which nothing is known."""
+    found: dict[str, Any] = {"cause": cause, "kind": "other", "text": cause, "commands": [], "run": None}
+    return found | {"delivery": None, "push": None}
 
 
 async def _first_cause(store: Store, integration: str, rest: str, told: dict[str, Any], *, deleted: bool) -> None:
@@ -62,6 +67,8 @@ async def _first_cause(store: Store, integration: str, rest: str, told: dict[str
         if run is not None:
             page = f"page {found[3]} of " if found[3] else ""
             told |= {"text": page + _run_text(run) + (f": {more}" if more else ""), "run": _run(run)}
+        else:
+            told["text"] = f"run {number}, whose row is not kept any more" + (f": {more}" if more else "")
     elif kind == "pass":
         way = "and the one before did not show it" if deleted else "did not show it"
         told["text"] = f"the complete pass {number} {way}" + ("; it went with its parent" if more == "parent" else "")

@@ -45,7 +45,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         for name, value in one.get("headers", {}).items():
             yield f"    {name}: {value}"
         if one.get("body"):
-            yield f"    {one['body']}"
+            yield from _indented(one["body"])
     if told["calls"]:
         yield ""
         yield f"Latest calls{about}"
@@ -62,10 +62,15 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
             for one in each["tries"]:
                 yield f"    {clock_time(one['at'])}  {one['error']}"
             if each["body"]:
-                yield f"    {each['body']}"
+                yield from _indented(each["body"])
     for text in told["missing"]:
         yield ""
         yield f"Not in it: {text}."
+
+
+def _indented(body: str) -> Iterator[str]:
+    """What was answered, so that no line of it looks like one of ours."""
+    yield from (f"    {line}" for line in body.splitlines())
 
 
 def _fine(value: datetime | str) -> str:

@@ -147,15 +147,15 @@ def test_a_delivery_that_wrote_a_record_is_a_link_whatever_its_id():
     assert source("acme", "run 17") == {"text": "run 17", "link": ""}
 
 
-def test_a_version_that_came_too_late_is_told_with_both_stamps():
-    held = {"source_updated_at": "2026-11-01T11:00:00Z", "row_version": 3}
+def test_a_version_that_came_too_late_is_told_in_the_words_of_the_command():
     told = {
         "at": NOW,
         "cause": "webhook evt_1",
+        "by": "webhook evt_1 (thing.updated), received 2026-11-01 12:00:00Z",
+        "why": "it is version 3, and version 7 was stored",
         "source_updated_at": "2026-11-01T10:00:00Z",
-        "gone": False,
-        "held": held,
+        "held": {"source_updated_at": "2026-11-01T10:00:00Z"},
     }
     found = refusal(told, "acme")
-    assert (found["stamp"], found["kept"]) == ("2026-11-01T10:00:00Z", "2026-11-01T11:00:00Z")
+    assert (found["why"], found["written"]["text"]) == (told["why"], told["by"])
     assert found["written"]["link"] == "/ui/webhooks/acme/evt_1"

@@ -50,7 +50,7 @@ class Records:
             **common,
             "title": f"{resource} {wanted[:40]} · syncd",
             "one": told,
-            "written": {**source(integration, told["cause"]), "text": told["written"]["text"]},
+            "written": {**source(integration, told["written"]["cause"]), "text": told["written"]["text"]},
             "open": [*_open(told, integration)],
             "data": shown.pretty(data if visit.show else veiled(data)),
             "raw": shown.pretty(raw if visit.show else veiled(raw)),
@@ -90,14 +90,11 @@ def _change(change: Mapping[str, Any], integration: str, *, show: bool) -> dict[
 
 
 def refusal(told: Mapping[str, Any], integration: str) -> dict[str, Any]:
-    """One version that came and was older than the stored one: both stamps, as the row that was kept had them."""
-    held = told.get("held") or {}
+    """One version that came and was older than the stored one, and why that is so."""
     return {
         "at": told.get("at"),
-        "written": source(integration, str(told.get("cause") or "")),
-        "stamp": told.get("source_updated_at") or told.get("fetched_at"),
-        "kept": held.get("source_updated_at") or held.get("fetched_at"),
-        "gone": bool(told.get("gone")),
+        "written": {**source(integration, str(told.get("cause") or "")), "text": told["by"]},
+        "why": told["why"],
     }
 
 
