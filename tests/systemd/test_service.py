@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from syncd.store.migrate import _LOCK as LOCK
 from tests.systemd.conftest import write_partner
 from tests.systemd.machine import Machine
 
@@ -220,6 +221,57 @@ def test_a_stop_drains_and_ends_well_within_its_time(machine: Machine):
     found = machine.show(UNIT, "ActiveState", "Result", "ExecMainStatus", "ExecMainCode")
     assert found == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0", "ExecMainCode": "1"}
     assert ask(machine, "/ready")[0] == 0
+
+
+@pytest.mark.usefixtures("drop_in")
+def test_a_drain_that_is_to_last_longer_than_systemd_waits_is_waited_for(machine: Machine):
+    """A page that hangs is held for all of `drain`; what systemd gives by itself is over long before."""
+    hang = "import socket,time; s=socket.create_server(('127.0.0.1',9101)); time.sleep(600)"
+    machine.run("systemd-run", "--unit=hanging", "--property=DynamicUser=yes", "python3", "-c", hang)
+    machine.run("systemctl", "stop", UNIT)
+    body = machine.run("cat", "/etc/syncd/partners/maintainx.yaml").stdout
+    write_partner(machine, body.replace(":9100/", ":9101/").replace("plant:", "hangs:"))
+    machine.run("sed", "-i", "$ a drain: 8s", "/etc/syncd/syncd.yaml")
+    machine.put(DROP_IN, "[Service]\nTimeoutStopSec=3\n")
+    machine.run("systemctl", "daemon-reload")
+    started(machine)
+    deadline = time.monotonic() + 20
+    while " 0100007F:238D 01 " not in machine.run("cat", "/proc/net/tcp").stdout:  # established, to port 9101
+        assert time.monotonic() < deadline, machine.journal(UNIT)[-2000:]
+        time.sleep(0.2)
+    began = time.monotonic()
+    machine.run("systemctl", "stop", UNIT)
+    took = time.monotonic() - began
+    found = machine.show(UNIT, "ActiveState", "Result", "ExecMainStatus")
+    machine.run("sed", "-i", "$ d", "/etc/syncd/syncd.yaml")
+    machine.run("systemctl", "stop", "hanging")
+    write_partner(machine)
+    assert found == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}, machine.journal(UNIT)[
+        -2000:
+    ]
+    assert took > 5, "nothing was held: the test shows nothing"
+
+
+@pytest.mark.usefixtures("drop_in")
+def test_a_migration_that_takes_longer_than_a_start_may_is_waited_for(machine: Machine):
+    """It waits for the lock under which another instance migrates, here held for longer than TimeoutStartSec."""
+    machine.run("systemctl", "stop", UNIT)
+    machine.run("runuser", "-u", "postgres", "--", "psql", "-qc", "DROP SCHEMA IF EXISTS syncd CASCADE", "syncd")
+    machine.put(DROP_IN, "[Service]\nTimeoutStartSec=8\n")
+    machine.run("systemctl", "daemon-reload")
+    hold = f"SELECT pg_advisory_lock({LOCK}); SELECT pg_sleep(14)"
+    words = ["systemd-run", "--unit=holding", "--uid=postgres", "psql", "-qc", hold, "syncd"]
+    machine.run(*words)
+    deadline = time.monotonic() + 10
+    held = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = {LOCK & 0xFFFFFFFF}"
+    while machine.run("runuser", "-u", "postgres", "--", "psql", "-Atc", held, "syncd").stdout != "1\n":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    before = machine.show(UNIT, "NRestarts")["NRestarts"]
+    began = machine.run("systemctl", "start", UNIT, check=False)
+    assert began.returncode == 0, machine.journal(UNIT)[-3000:]
+    found = machine.show(UNIT, "ActiveState", "SubState", "NRestarts")
+    assert found == {"ActiveState": "active", "SubState": "running", "NRestarts": before}
 
 
 def test_a_restart_at_boot_waits_for_a_database_that_comes_later(machine: Machine):
