@@ -87,6 +87,19 @@ async def test_a_lock_that_everybody_else_waits_for_costs_no_lease(database: str
         await asyncio.gather(*waiting)
 
 
+async def test_whoever_lives_is_known_with_leases_or_without(database: str, store: Store):
+    await store.leases.acquire("acme", "here:1:x", 60)
+    assert await store.leases.others("here:1:x") == []
+    assert await store.leases.others(None) == ["here:1"]
+    async with await Store.open(database, clock=SystemClock(), pool_size=1, migrate=False) as other:
+        assert await store.leases.others("here:1:x") == [], "a command is no instance"
+        assert await other.leases.acquire("acme", "there:2:y", 60) is None
+        [told] = await store.leases.others("here:1:x")
+        assert told.endswith("without work"), "it waits to take over"
+        await other.leases.acquire("another", "there:2:y", 60)
+        assert await store.leases.others("here:1:x") == ["there:2"]
+
+
 async def test_an_expired_lease_may_be_taken_and_its_owner_is_told(database: str, store: Store):
     other = await Store.open(database, clock=SystemClock(), pool_size=1, migrate=False)
     assert await store.leases.acquire("acme", "a", 0.05) == 1

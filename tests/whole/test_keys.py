@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from syncd.store import KeyRing
+from syncd.clock import SystemClock
+from syncd.store import KeyRing, Store
 from tests.whole.daemon import Daemon, Rows
 from tests.whole.issuer import Issuer
 from tests.whole.test_tokens import partner
@@ -62,8 +63,10 @@ async def test_keys_handed_over_at_a_start_are_rotated_with_restarts_and_lost_on
             "INSERT INTO syncd.leases (scope, owner, acquired_at, renewed_at, expires_at) "
             "VALUES ('elsewhere', 'otherhost:1:x', now(), now(), now() + interval '1 hour')"
         )
-        code, said = await rotate("--file", str(file))
-        assert (code, "other instances work with this database: otherhost:1" in said) == (75, True), said
+        async with await Store.open(database, clock=SystemClock(), migrate=False) as idle:
+            await idle.listen("syncd_wishes", lambda _: None)
+            code, said = await rotate("--file", str(file))
+        assert (code, "other instances work with this database: otherhost:1, one at " in said) == (75, True), said
         assert await sealed_with() == [old]
         code, said = await rotate("--file", str(file), "--everywhere")
         assert code == 0, said

@@ -233,11 +233,9 @@ async def _noted(app: App, config: Config, action: str, before: list[str], after
 
 
 async def _others(app: App, config: Config, running: dict[str, Any] | None) -> list[str]:
-    """Who holds leases, besides the daemon here."""
+    """Who works with the database besides the daemon here, be it only in wait for work."""
     async with app.store(config) as store:
-        owners = {lease.owner for lease in await store.leases.list() if lease.live}
-    mine = (running or {}).get("owner")
-    return sorted({owner.rpartition(":")[0] for owner in owners if owner != mine})
+        return await store.leases.others((running or {}).get("owner"))
 
 
 def _sealed(app: App, config: Config, kept: KeyFile) -> Exit:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from syncd.store.database import Database
-from syncd.store.wire import LIFE_KEY, Wire
+from syncd.store.wire import LIFE_KEY, WIRE, Wire
 
 KEEPING = 2
 """Connections for leases alone: while all others wait for a lock that somebody holds, however long, none is lost."""
@@ -58,6 +58,16 @@ _VOUCH = f"""
 UPDATE syncd.leases l SET proven_in = {_PROVEN_IN.format(proven="mine.proven")}
 FROM unnest($1::text[], $2::boolean[]) AS mine(owner, proven)
 WHERE l.owner = mine.owner AND l.proven_in IS DISTINCT FROM {_PROVEN_IN.format(proven="mine.proven")}
+"""
+_KEY_HELD = "(k.classid::bigint << 32) | k.objid::bigint"
+_WIRES = f"""
+SELECT coalesce(host(a.client_addr), 'this database''s machine') AS address, coalesce(o.mine, false) AS mine,
+    (SELECT l.owner FROM syncd.leases l WHERE l.owner <> '' AND {LIFE_KEY.format(owner="l.owner")} = o.key LIMIT 1) AS owner
+FROM pg_stat_activity a
+LEFT JOIN LATERAL (
+    SELECT {_KEY_HELD} AS key, {_KEY_HELD} = {LIFE_KEY.format(owner="$1::text")} AS mine FROM pg_locks k
+    WHERE k.pid = a.pid AND k.locktype = 'advisory' AND k.objsubid = 1 AND k.granted ORDER BY 2 DESC LIMIT 1) o ON true
+WHERE a.datname = current_database() AND a.application_name = $2
 """
 
 
@@ -144,6 +154,17 @@ class Leases:
             )
             == 1
         )
+
+    async def others(self, mine: str | None) -> list[str]:
+        """Instances that work with this database, beside the one with this owner name (None: there is none): host and pid of
+        those with leases, and where those are that have none and wait for some."""
+        wires = await self._database.fetch(_WIRES, mine or "", WIRE)
+        found = {each["owner"] for each in wires if each["owner"] and not each["mine"]}
+        found |= {lease.owner for lease in await self.list() if lease.live and lease.owner != mine}
+        idle = [each["address"] for each in wires if not each["owner"] and not each["mine"]]
+        return sorted({owner.rpartition(":")[0] for owner in found}) + [
+            f"one at {at} without work" for at in sorted(idle)
+        ]
 
     async def list(self, scopes: Sequence[str] | None = None) -> list[Lease]:
         """Who owns what."""

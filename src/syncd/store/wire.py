@@ -28,8 +28,9 @@ log = structlog.get_logger()
 LIFE_KEY = "hashtextextended('syncd owner ' || {owner}, 0)"
 """SQL for the advisory lock that an owner's life holds, shared by all its sessions."""
 
-_NAME = "syncd wire"
-_SETTINGS = {"application_name": _NAME, "lock_timeout": "1s", **KEEPALIVE}
+WIRE = "syncd wire"
+"""How its session is called in the database: one of each instance that lives."""
+_SETTINGS = {"application_name": WIRE, "lock_timeout": "1s", **KEEPALIVE}
 _PING_SECONDS = 15.0
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 5.0
@@ -166,7 +167,7 @@ class Wire:
         if self._sessions:
             pids, began = zip(*self._sessions, strict=True)
             try:
-                if ended := await connection.fetch(_END, pids, began, _NAME):
+                if ended := await connection.fetch(_END, pids, began, WIRE):
                     log.info("old_wire_ended", sessions=len(ended))
             except asyncpg.PostgresError as error:  # may not be allowed where the role has changed
                 log.warning("old_wire_not_ended", reason=str(error))
