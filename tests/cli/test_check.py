@@ -348,7 +348,11 @@ def test_credential_set_refuses_what_cannot_be_meant(run, directory: Path, integ
 
 @pytest.mark.parametrize(
     ("ref", "said"),
-    [("{env: SHOP_KEY}", "change SHOP_KEY"), ("{credential: shop}", "LoadCredential="), ("rk_live_l_9", "keep it out")],
+    [
+        ("{env: SHOP_KEY}", "set SHOP_KEY"),
+        ("{credential: shop}", "LoadCredential="),
+        ("rk_live_l_9", "keep it in a file"),
+    ],
 )
 def test_credential_set_says_where_else_a_secret_is_changed(run, directory: Path, ref: str, said: str):
     (directory / "partners" / "plain.yaml").write_text(partner(ref))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from contextlib import nullcontext
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +15,8 @@ import pytest
 from syncd.cli.app import App
 from syncd.cli.load import database_url, is_embedded
 from syncd.cli.output import Failure
+from syncd.config import load
+from tests.cli.conftest import Run, partner
 
 
 @pytest.fixture
@@ -67,3 +72,47 @@ def test_one_that_runs_is_meant_where_the_variable_of_the_file_is_not_set(
         assert is_embedded(app, app.config())
         monkeypatch.setenv("SYNCD_TEST_CLI_DATABASE", "postgresql://elsewhere/syncd")
         assert not is_embedded(app, app.config())
+
+
+@contextmanager
+def powerless() -> Iterator[None]:
+    """As somebody who is not the super-user."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("place", ["syncd.yaml", "partners", ""])
+def test_what_this_user_may_not_read_is_said_and_is_never_taken_for_nothing(run: Run, place: str) -> None:
+    """A folder of partners that looks empty would have a reload stop them all."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name) / "config"
+        (directory / "partners").mkdir(parents=True)
+        (directory / "syncd.yaml").write_text("mode: production\n")
+        (directory / "partners" / "plain.yaml").write_text(partner("{file: shop/key}"))
+        for known in (Path(name), directory, directory / "partners"):
+            known.chmod(0o755)
+        run("check", "--config", directory)  # whatever it imports is there from here on
+        (directory / place).chmod(0o700 if os.geteuid() == 0 else 0)
+        with powerless():
+            done = run("check", "--config", directory)
+            loaded = load(directory, drivers=None, env={})
+        (directory / place).chmod(0o700)
+        assert done.exit_code == 78, done.output
+        assert "Permission denied" in done.output
+        assert "report it" not in done.output
+        assert loaded.config is None, "a reload keeps what it has"
+        if place != "syncd.yaml" or os.geteuid():
+            assert "sudo -u syncd syncd" in done.output
+
+
+def test_an_address_that_no_file_tells_has_a_reason(run: Run, tmp_path: Path) -> None:
+    done = run("status", "--config", tmp_path / "nowhere")
+    assert (done.exit_code, "--config DIR or SYNCD_CONFIG" in done.stderr) == (69, True), done.output
+    (tmp_path / "syncd.yaml").write_text("server: [")
+    assert "is no YAML at present: syncd check" in run("status", "--config", tmp_path).stderr

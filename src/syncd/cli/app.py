@@ -55,7 +55,7 @@ class App:
         if named:
             return Path(named)
         here = Path("config")
-        return here if here.is_dir() or not Path("/etc/syncd").is_dir() else Path("/etc/syncd")
+        return here if os.path.isdir(here) or not Path("/etc/syncd").is_dir() else Path("/etc/syncd")  # noqa: PTH112
 
     def config(self) -> Config:
         """The whole configuration, checked. Raises ConfigProblems."""

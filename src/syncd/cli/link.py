@@ -49,14 +49,14 @@ class Link:
     @classmethod
     def of(cls, directory: Path, *, public: bool = False) -> Link:
         """The admin (or public) site of the daemon that runs with this configuration directory."""
-        file = directory if directory.is_file() else directory / "syncd.yaml"
+        file = directory if os.path.isfile(directory) else directory / "syncd.yaml"  # noqa: PTH113 - of no right, too
         found = _read(file)
         server = found.get("server") if isinstance(found.get("server"), dict) else {}
         assert isinstance(server, dict)
         key, default = ("listen", DEFAULT_LISTEN) if public else ("admin", DEFAULT_ADMIN)
         address = os.environ.get(f"SYNCD_{key.upper()}") or server.get(key) or default
         token = None if public else _token(file, found, server.get("admin_token"))
-        said_in = f"server.{key} in {file}" if key in server else f"the default; server.{key} in {file} changes it"
+        said_in = f"server.{key} in {file}" if key in server else f"the default; {_why_default(file, key)}"
         return cls(str(address), token=token, said_in=said_in)
 
     def get(
@@ -185,6 +185,21 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return {"server": _glimpsed(file)}
     return found if isinstance(found, dict) else {}
+
+
+def _why_default(file: Path, key: str) -> str:
+    """Why the address of that file is not known."""
+    import yaml
+
+    try:
+        yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
+    except FileNotFoundError:
+        return f"there is no {file}: name another by --config DIR or SYNCD_CONFIG"
+    except OSError as error:
+        return f"{file} cannot be read by this user: {error.strerror}"
+    except (ValueError, yaml.YAMLError):
+        return f"{file} is no YAML at present: syncd check"
+    return f"server.{key} in {file} changes it"
 
 
 def _glimpsed(file: Path) -> dict[str, str]:

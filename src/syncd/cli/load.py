@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from syncd.cli.exits import Exit
 from syncd.cli.output import Failure
-from syncd.config import Config, Loaded, PartnerConfig, load, main_file
+from syncd.config import Config, Loaded, PartnerConfig, barred, load, main_file
 from syncd.config.facts import Finding
 from syncd.secrets import SecretError, Vault
 
@@ -40,7 +40,7 @@ def read_config(directory: Path, *, strict: bool = False, forecast: bool = False
 
         advise = findings
 
-    if not directory.exists():
+    if barred(directory) is None and not directory.exists():
         raise Failure(
             f"no configuration at {directory}",
             "neither a directory nor a file is there",

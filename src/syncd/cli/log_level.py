@@ -28,7 +28,7 @@ def log_level(app: App, words: tuple[str, ...], lasts: float) -> Exit:
         found = link.get("log-level")
     else:
         if len(words) > 2 or words[-1] not in LEVELS:
-            do = f"syncd log-level {words[0] if words else 'acme'} debug --for 10m"
+            do = f"syncd log-level {next((word for word in words if word.lower() not in LEVELS), 'acme')} debug --for 10m"
             raise Failure(f"name a level last: {', '.join(LEVELS)}", do=do, exit=Exit.USAGE)
         said: dict[str, Any] = {"level": words[-1]}
         said["until"] = (app.clock.now() + timedelta(seconds=lasts)).isoformat()
@@ -41,5 +41,5 @@ def log_level(app: App, words: tuple[str, ...], lasts: float) -> Exit:
     result(f"logged from {found['level']} on")
     for one in found["for_a_while"]:
         whose = one["integration"] or "everything"
-        result(f"  {whose}: from {one['level']} on, until {clock_time(one['until'])}, set by {one['who']}")
+        result(f"  {whose}: from {one['level']} on, until {clock_time(one['until'])} or a restart, set by {one['who']}")
     return Exit.OK

@@ -59,7 +59,7 @@ VERBS = {
 }
 """Verb -> file:name, in the order of `syncd --help`: first what a newcomer needs, then what an operator needs."""
 
-FAMILIES = frozenset({"schema", "push", "records", "dlq", "credential", "key", "webhook"})
+FAMILIES = frozenset({"schema", "push", "records", "dlq", "credential", "key", "webhook", "alerts", "new"})
 
 
 class Root(click.Group):

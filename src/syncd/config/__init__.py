@@ -7,7 +7,7 @@ alone understands stays a mapping here. Secrets are references; `syncd.secrets.V
 from syncd.config.facts import DriverFacts, Facts, Finding
 from syncd.config.integration import IntegrationConfig, WebhookConfig
 from syncd.config.limits import BreakerConfig, LimitsConfig, TierConfig
-from syncd.config.load import MAIN_FILE, Loaded, load, main_file
+from syncd.config.load import MAIN_FILE, Loaded, barred, load, main_file
 from syncd.config.models import (
     AlertsConfig,
     Config,
@@ -49,6 +49,7 @@ __all__ = [
     "ServerConfig",
     "TierConfig",
     "WebhookConfig",
+    "barred",
     "did_you_mean",
     "format_duration",
     "load",

@@ -96,7 +96,25 @@ def _calm(partner: PartnerConfig) -> PartnerConfig:
 
 def main_file(path: Path) -> Path:
     """The main file of a configuration that was named by its directory, or by that file."""
-    return path / MAIN_FILE if path.is_dir() else path
+    return path / MAIN_FILE if os.path.isdir(path) else path  # noqa: PTH112 - false, not an error, for what is barred
+
+
+def barred(path: Path) -> Problem | None:
+    """Why this user cannot look into a configuration; None where it can, be there something or not.
+
+    A folder that cannot be listed is no empty one: whoever took it for that would stop every integration.
+    """
+    file = main_file(path)
+    looks: tuple[tuple[Path, Callable[[Path], object]], ...] = ((file, os.stat), (file.parent / "partners", os.listdir))
+    for place, look in looks:
+        try:
+            look(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            help = f"as the service's user: sudo -u syncd syncd ...; who may: ls -ld {_shown(place.parent)} {_shown(place)}"
+            return Problem("error", f"cannot be read by this user: {error.strerror}", _shown(place), help=help)
+    return None
 
 
 def load(
@@ -113,6 +131,8 @@ def load(
     and the default for `state_directory`; references are not resolved here. `strict` makes literal secrets errors.
     `advise` tells of a sound partner what is legal and will not work; each finding becomes a warning.
     """
+    if (problem := barred(path)) is not None:
+        return Loaded(None, (problem,), frozenset())
     main_path = main_file(path)
     directory = main_path.parent
     if main_path.exists() or not (directory / "partners").is_dir():
