@@ -50,6 +50,8 @@ def entry(action: str, before: Mapping[str, Any] | None = None, after: Mapping[s
          "syncd 0.1.0 → 0.2.0 on web1"),
         (entry("daemon_started", {"version": "0.2.0"}, {"version": "0.2.0"}), "other", "syncd 0.2.0 started again"),
         (entry("daemon_started", None, {"version": "0.2.0"}), "deploy", "syncd 0.2.0 started for the first time"),
+        (entry("schema_migrated", {"schema": 20}, {"schema": 21, "name": "refusals"}), "deploy",
+         "schema 0021 (refusals) applied by ann@ops"),
         (entry("daemon_stopped", {"version": "0.2.0", "host": "web1"}, {"why": "SIGTERM"}), "other",
          "syncd 0.2.0 stopped on web1: SIGTERM"),
         (entry("credential_rotated", {"api_key": "48d5d582"}, {"api_key": "c0b28836"}), "rotation",

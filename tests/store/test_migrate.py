@@ -63,6 +63,17 @@ async def test_each_file_is_applied_once(opened: Database):
     assert status.current
 
 
+async def test_who_applied_what_to_a_database_in_use_is_noted(opened: Database):
+    await Migrations(opened, shipped()[:-2]).apply(who="ann@web1")
+    assert await opened.fetch("SELECT * FROM syncd.audit_log") == [], "it was new"
+    files = await Migrations(opened).apply(who="ann@web1")
+    rows = await opened.fetch("SELECT actor, action, before, after FROM syncd.audit_log ORDER BY id")
+    before = {"schema": files[0].version - 1}
+    assert [tuple(row) for row in rows] == [
+        ("ann@web1", "schema_migrated", before, {"schema": file.version, "name": file.name}) for file in files
+    ]
+
+
 async def test_many_machines_at_once_apply_them_once(empty_database: str):
     async def machine() -> int:
         database = await Database.open(empty_database, clock=SystemClock(), pool_size=1)

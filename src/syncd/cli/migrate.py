@@ -59,6 +59,7 @@ def _meanwhile(before: SchemaStatus) -> str:
 
 
 async def _work(app: App, *, apply: bool) -> tuple[SchemaStatus, list[Migration] | None]:
+    from syncd.cli.link import who
     from syncd.cli.load import database_url
     from syncd.store.database import Database
     from syncd.store.migrate import Migrations
@@ -68,7 +69,7 @@ async def _work(app: App, *, apply: bool) -> tuple[SchemaStatus, list[Migration]
         try:
             migrations = Migrations(database)
             before = await migrations.status()
-            return before, await migrations.apply() if apply else None
+            return before, await migrations.apply(who=who()) if apply else None
         finally:
             await database.aclose()
 

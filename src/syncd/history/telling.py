@@ -13,6 +13,7 @@ LONGEST = 400
 _KINDS = {
     **dict.fromkeys(("config_reloaded", "config_reload_failed"), "reload"),
     "paused": "pause",
+    "schema_migrated": "deploy",
     **dict.fromkeys(("resumed", "pause_ended"), "resume"),
     "breaker_held": "hold",
     **dict.fromkeys(("breaker_released", "breaker_hold_ended", "breaker_reset"), "release"),
@@ -132,6 +133,10 @@ def _stopped(entry: AuditEntry, before: Values, after: Values) -> str:
     return f"syncd {before.get('version', '')} stopped{on}{_said(after.get('why'))}"
 
 
+def _migrated(entry: AuditEntry, before: Values, after: Values) -> str:
+    return f"schema {int(after['schema']):04} ({after['name'].replace('_', ' ')}) applied by {entry.actor}"
+
+
 def _sync(entry: AuditEntry, before: Values, after: Values) -> str:
     what = after.get("resource") or ", ".join(after.get("resources") or ()) or "everything"
     one = f" {after['id']}" if after.get("id") else ""
@@ -211,6 +216,7 @@ def _window(verb: str) -> Callable[[AuditEntry, Values, Values], str]:
 _TOLD: Mapping[str, Callable[[AuditEntry, Values, Values], str]] = {
     "daemon_started": _started,
     "daemon_stopped": _stopped,
+    "schema_migrated": _migrated,
     "config_reloaded": _reloaded,
     "config_reload_failed": _refused,
     "paused": _ordered("paused"),

@@ -18,6 +18,7 @@ from importlib import resources
 import asyncpg
 
 from syncd.errors import SchemaError, StoreError
+from syncd.store.audit import note
 from syncd.store.database import UNHURRIED_SECONDS, Database
 
 _LOCK = 0x73796E6364  # "syncd"
@@ -141,17 +142,20 @@ class Migrations:
                 return SchemaStatus((), tuple(self._files))
             return await self._compare(connection)
 
-    async def apply(self) -> list[Migration]:
-        """Bring the schema up to this release; returns what was done. Safe to run on many machines at once."""
+    async def apply(self, *, who: str = "syncd") -> list[Migration]:
+        """Bring the schema up to this release; returns what was done. Safe to run on many machines at once.
+
+        `who` did it stands in `audit_log`, of a database that was in use before: of a new one there is nothing to tell."""
         if (await self.status()).current:
             return []
-        done = []
+        done: list[Migration] = []
         async with self._database.connection() as connection:
             await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK, timeout=UNHURRIED_SECONDS)
             try:
                 await connection.execute(_BOOTSTRAP)
-                for migration in (await self._compare(connection)).pending:
+                found = await self._compare(connection)
+                for migration in found.pending:
                     async with connection.transaction():
                         await connection.execute(migration.sql, timeout=UNHURRIED_SECONDS)
                         await connection.execute(
@@ -162,6 +166,13 @@ class Migrations:
                             migration.checksum,
                             migration.works_with,
                         )
+                        if found.version and await connection.fetchval("SELECT to_regclass('syncd.audit_log')"):
+                            before, after = (
+                                {"schema": found.version},
+                                {"schema": migration.version, "name": migration.name},
+                            )
+                            now = self._database.clock.now()
+                            await note(connection, now, who, "schema_migrated", before=before, after=after)
                     done.append(migration)
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
