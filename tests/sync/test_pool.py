@@ -272,3 +272,20 @@ async def test_kinds_of_work_in_one_lane_take_turns():
     forgotten = pool.close()
     assert len(forgotten) == 202 - len(bench.began)
     assert pool.waiting == 0
+
+
+async def test_work_that_ends_as_if_it_was_cancelled_costs_no_seat():
+    pool, done = Pool("acme", 2, ["one"], FakeClock()), []
+
+    async def ends() -> None:
+        raise asyncio.CancelledError
+
+    async def goes_on() -> None:
+        done.append(1)
+
+    async with running(pool):
+        for number in range(5):
+            pool.offer("one", Lane.HIGH, f"ends:{number}", ends)
+            pool.offer("one", Lane.NORMAL, f"work:{number}", goes_on)
+            await settle()
+        assert (pool.alive, len(done)) == (2, 5)

@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 from syncd.clock import Clock
 from syncd.model import Lane
 from syncd.store import asking
+from syncd.sync.cancelling import by_itself
 
 log = structlog.get_logger()
 
@@ -275,6 +276,10 @@ class Pool:
                 await waiting.work()
         except Exception:
             # Work decides about its own errors; what still comes through is a fault of ours and must not cost a seat.
+            log.exception("work_crashed", partner=self.partner, integration=member.name, work=waiting.key)
+        except asyncio.CancelledError:
+            if not by_itself():
+                raise
             log.exception("work_crashed", partner=self.partner, integration=member.name, work=waiting.key)
 
     def _taken(self, waiting: _Waiting, lane: Lane) -> None:

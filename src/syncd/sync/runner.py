@@ -21,6 +21,7 @@ from syncd.limits import MANY
 from syncd.model import Lane
 from syncd.store import MAINTENANCE, Control, Store, Task
 from syncd.sync.account import Account
+from syncd.sync.cancelling import SelfCancelledError, by_itself
 from syncd.sync.careful import DEATHS
 from syncd.sync.decide import RetryPolicy
 from syncd.sync.feeder import GIVE_BACK_SECONDS, Feeder
@@ -294,6 +295,10 @@ class Runner:
                 await pull.run()
             except Exception as error:
                 await self._outcomes.failed(unit, pull, wishes, error)
+            except asyncio.CancelledError:
+                if not by_itself():
+                    raise
+                await self._outcomes.failed(unit, pull, wishes, SelfCancelledError())
             else:
                 await self._outcomes.ended(unit, pull, wishes, began_at)
         except asyncio.CancelledError:

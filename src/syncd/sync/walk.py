@@ -14,6 +14,7 @@ from typing import Any
 
 from syncd.kit import Response
 from syncd.sync.ahead import Ahead
+from syncd.sync.cancelling import SelfCancelledError, by_itself
 from syncd.sync.inflight import Hold
 from syncd.sync.line import Line
 from syncd.sync.listing import ChildListing, Listing, Step
@@ -54,6 +55,9 @@ async def walk(listing: Listing | ChildListing, first: Step, fetch: Fetch, out: 
     try:
         await _walk(listing, first, fetch, out, hold)
     except asyncio.CancelledError:
+        if by_itself():  # pages are missing: that is no end of the listing
+            out.end(SelfCancelledError())
+            return
         out.end()
         raise
     except BaseException as error:
