@@ -144,7 +144,7 @@ async def test_without_its_story_the_demo_meets_no_429_at_all(place: Path):
 @pytest.mark.parametrize(
     ("number", "at"),
     [
-        (signal.SIGINT, "syncd running"),
+        pytest.param(signal.SIGINT, "syncd running", marks=pytest.mark.soak),
         (signal.SIGTERM, "syncd running"),
         (signal.SIGKILL, "syncd running"),
         pytest.param(signal.SIGTERM, "»", marks=pytest.mark.soak),
