@@ -133,7 +133,7 @@ BOOTED: tuple[str, ...] = (
     r"systemctl (?:cat|status|restart|start|stop|reload) syncd|systemctl reload",
     r"systemctl daemon-reload(?: && systemctl enable(?: --now)? syncd)?",
     r"systemctl enable --now syncd",
-    r"systemctl edit syncd(?:: \[Service\] (?:LimitNOFILE=8192|MemoryMax=1G|Restart=always|User=syncd))?",
+    r"systemctl edit syncd(?:: \[Service\] (?:CPUQuota=200%|LimitNOFILE=8192|MemoryMax=1G|Restart=always|User=syncd))?",
     r"journalctl -u syncd (?:-n 50|--since -1h -p warning|--grep loop_step_slow|\| grep desk_failed)",
     r"systemd-run --wait --pipe .* syncd doctor",
     r"man syncd",

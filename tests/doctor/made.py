@@ -123,7 +123,7 @@ def daemon(**more: Any) -> DaemonFact:
     return DaemonFact(**{**usual, **more})
 
 
-UNIT = "[Service]\nUser=syncd\nRestart=always\nMemoryMax=1G\n"
+UNIT = "[Service]\nUser=syncd\nRestart=always\nMemoryMax=1G\nCPUQuota=200%\n"
 MACHINE = MachineFact(
     user="syncd", uid=990, descriptors=8192, descriptors_of="the daemon", state_directory="/var/lib/syncd",
     state_free_bytes=50 * 1024**3, key_kept="the key is /var/lib/syncd/syncd.key", synchronized=True,

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from syncd.errors import BreakerOpenError, TransientError
+from syncd.errors import BreakerOpenError, PayloadError, RejectedError, TransientError
 from syncd.explain import State
 from syncd.sync import outage
 from syncd.sync.health import Health
-from syncd.sync.troubles import explain_error
+from syncd.sync.troubles import explain_error, explain_test
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(minutes=4)
@@ -116,3 +116,11 @@ def test_who_waits_is_told_for_what_and_until_when():
     words, at = outage.waits(view({}, hold(until=until)), ["token", ""], NOW)
     assert words.startswith("held by ann until")
     assert at == until
+
+
+def test_a_test_call_of_no_resource_names_a_command_that_there_is():
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    down = explain_test("oddy", TransientError("no complete answer"), now)
+    assert down.action == "nothing to do, it is tried again by itself; now: syncd credential test oddy"
+    for error in (PayloadError("no JSON"), RejectedError("no", status=422)):
+        assert explain_test("oddy", error, now).action == "syncd credential test oddy"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from syncd.doctor import probes_data as data
 from syncd.doctor import probes_errors as errors
+from syncd.doctor import probes_files as files
 from syncd.doctor import probes_health as health
 from syncd.doctor import probes_limits as limits
 from syncd.doctor import probes_release as release
@@ -24,7 +25,7 @@ ATTIO = Checklist(
                      "Token stored in platform secrets manager (not env file on disk)"),
                 Line("attio-1.3", "Separate tokens for dev, staging, prod", secrets.separate_tokens,
                      "Separate tokens for dev/staging/prod environments"),
-                Line("attio-1.4", ".env files in .gitignore", secrets.env_ignored, ".env files in .gitignore"),
+                Line("attio-1.4", ".env files in .gitignore", files.env_ignored, ".env files in .gitignore"),
                 Line("attio-1.5", "No tokens in logs or error messages", secrets.kept_out_of_logs,
                      "No tokens in logs, error messages, or client-side bundles"),
                 Line("attio-1.6", "Token rotation documented", secrets.rotation_documented,

@@ -218,6 +218,8 @@ class MachineFact:
     """Of the running daemon, as it says itself; empty: none runs, or it does not tell."""
     daemon_uid: int | None = None
     memory_max: int | None = None
+    processors: float | None = None
+    """How many the control group allows; None: all there are."""
     state_directory: str = ""
     state_free_bytes: int | None = None
     key_kept: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syncd.doctor import probes_database as database
+from syncd.doctor import probes_files as files
 from syncd.doctor import probes_health as health
 from syncd.doctor import probes_machine as machine
 from syncd.doctor import probes_release as release
@@ -22,11 +23,11 @@ MACHINE = Checklist(
                 Line("host-1.4", "No secret in YAML", secrets.literals),
                 Line("host-1.5", "Rotating secrets not by systemd", secrets.rotating_credentials),
                 Line("host-1.6", "One token for each integration", secrets.one_token_each),
-                Line("host-1.7", "No .env or key in a repository", secrets.env_ignored),
+                Line("host-1.7", "No .env or key in a repository", files.env_ignored),
                 Line("host-1.8", "Admin address closed", machine.admin_exposed),
                 Line("host-1.9", "Public address behind a proxy", machine.public_exposed),
                 Line("host-1.10", "public_url is https", machine.public_url),
-                Line("host-1.11", "Files of variables closed to others", secrets.variables_closed),
+                Line("host-1.11", "Files of variables closed to others", files.variables_closed),
             ),
         ),
         Group(

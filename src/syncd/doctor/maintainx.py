@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from syncd.doctor import probes_data as data
 from syncd.doctor import probes_errors as errors
+from syncd.doctor import probes_files as files
 from syncd.doctor import probes_health as health
 from syncd.doctor import probes_limits as limits
 from syncd.doctor import probes_release as release
@@ -20,9 +21,9 @@ MAINTAINX = Checklist(
             (
                 Line("maintainx-1.1", "API key in a secret manager", secrets.credentials_kept,
                      "API key stored in secret manager (not env file or code)", "P0"),
-                Line("maintainx-1.2", ".env and *.key files in .gitignore", secrets.env_ignored,
+                Line("maintainx-1.2", ".env and *.key files in .gitignore", files.env_ignored,
                      ".env and *.key files in .gitignore", "P0"),
-                Line("maintainx-1.3", "Pre-commit hook against secrets", secrets.secret_hook,
+                Line("maintainx-1.3", "Pre-commit hook against secrets", files.secret_hook,
                      "Pre-commit hook blocking secret commits", "P0"),
                 Line("maintainx-1.4", "Key rotated every 90 days", secrets.rotation_schedule,
                      "API key rotation schedule set (every 90 days)", "P0"),

@@ -94,16 +94,24 @@ def unprivileged(facts: Facts, subjects: Sequence[Subject]) -> Answer:
 
 
 def resource_limits(facts: Facts, subjects: Sequence[Subject]) -> Answer:
-    """Memory, and processor time where others live beside it."""
+    """Memory, and processor time: one that runs wild must not take all of it from what lives beside it."""
     unit = facts.machine.unit
     if unit.present:
         found = dict(_SETTING.findall(unit.text))
-        shown = {k: v for k, v in {**found, **unit.properties}.items() if k in found or k == "MemoryMax"}
-        if shown.get("MemoryMax") in {None, "infinity"}:
+        for key, unset in (("MemoryMax", "infinity"), ("CPUQuotaPerSecUSec", "infinity"), ("CPUWeight", "[not set]")):
+            if unit.properties.get(key, unset) != unset:
+                found[key] = unit.properties[key]
+        if found.get("MemoryMax", "infinity") == "infinity":
             return failed("the unit sets no MemoryMax", "systemctl edit syncd: [Service] MemoryMax=1G")
-        return passed(", ".join(f"{key} {value}" for key, value in sorted(shown.items())))
+        told = ", ".join(f"{key} {value}" for key, value in sorted(found.items()))
+        if not any(key.startswith("CPU") for key in found):
+            return warned(f"{told}; nothing bounds its processor time", "systemctl edit syncd: [Service] CPUQuota=200%")
+        return passed(told)
     if facts.machine.memory_max is not None:
-        return passed(f"at most {facts.machine.memory_max / 1024**2:,.0f} MiB by the control group")
+        told = f"at most {facts.machine.memory_max / 1024**2:,.0f} MiB"
+        if facts.machine.processors is None:
+            return warned(f"{told}; nothing bounds its processor time", "give the container --cpus 2")
+        return passed(f"{told} and {facts.machine.processors:g} processors by the control group")
     return later(
         "neither a unit nor a control group limits it here", "install systemd/syncd.service; or docker run --memory 1g"
     )

@@ -13,7 +13,18 @@ from syncd.doctor.facts import MachineFact, UnitFact
 from syncd.surroundings import user_of
 
 UNIT = "syncd.service"
-SHOWN = ("FragmentPath", "User", "MemoryMax", "LimitNOFILE", "Restart", "NeedDaemonReload", "MainPID", "ActiveState")
+SHOWN = (
+    "FragmentPath",
+    "User",
+    "MemoryMax",
+    "CPUQuotaPerSecUSec",
+    "CPUWeight",
+    "LimitNOFILE",
+    "Restart",
+    "NeedDaemonReload",
+    "MainPID",
+    "ActiveState",
+)
 SYSTEMCTL_SECONDS = 5.0
 _CHECKOUT = Path(__file__).resolve().parents[3]
 _SHIPPED = (_CHECKOUT / "systemd" / UNIT, Path("/usr/share/doc/syncd") / UNIT)
@@ -32,6 +43,7 @@ def machine(state: Path, *, embedded: bool, key_kept: str) -> MachineFact:
         descriptors=descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         descriptors_of="the daemon" if descriptors else "this command",
         memory_max=_memory_max(),
+        processors=_processors(),
         state_directory=str(state),
         state_free_bytes=free_bytes(state),
         key_kept=key_kept,
@@ -97,6 +109,15 @@ def _memory_max() -> int | None:
         if text.isdigit() and int(text) < _NO_LIMIT:
             return int(text)
     return None
+
+
+def _processors() -> float | None:
+    """How many processors the same control group allows."""
+    quota, _, period = _text(Path("/sys/fs/cgroup/cpu.max")).strip().partition(" ")
+    if not period:
+        quota = _text(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")).strip()
+        period = _text(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")).strip()
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
 
 
 def _previous() -> tuple[str, ...]:

@@ -105,9 +105,13 @@ def explain_error(integration: str, resource: str, error: BaseException, since: 
 
 
 def explain_test(integration: str, error: BaseException, since: datetime) -> Explanation:
-    """Of a credential that was just tested: what else there is to do."""
+    """Of a credential that was just tested: what else there is to do. The call was of no resource, so none can be named."""
     told = explain_error(integration, "", error, since)
-    if told.action != f"syncd credential test {integration}":
+    again = f"syncd credential test {integration}"
+    if f"{integration}/" in told.action:
+        waits = told.code == "partner-down"
+        return replace(told, action=f"{NOTHING_TO_DO}, it is tried again by itself; now: {again}" if waits else again)
+    if told.action != again:
         return told
     action = f"put a new one in place: syncd credential set {integration} NAME < file; then: syncd reload --wait"
     return replace(told, action=action)
