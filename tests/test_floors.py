@@ -32,7 +32,8 @@ FLOORS = {
     "overview": 8, "planning": 8, "plans": 8, "provenance": 8, "pulse": 8, "push_waits": 8, "pushing": 8, "receivers": 8,
     "rehearsal": 8, "reload": 8, "replay_carrying": 8, "replay_price": 8, "replaying": 8, "scaffold": 8,
     "scopes": 8, "signals": 8, "slow_steps": 8, "standing": 8,
-    "subscriptions": 8, "support": 8, "surroundings": 8, "telemetry": 8, "tracing": 8, "upkeep": 8, "wishes": 8,
+    "subscriptions": 8, "support": 8, "surfaces": 8, "surroundings": 8, "telemetry": 8, "tracing": 8,
+    "upkeep": 8, "wishes": 8,
 }  # fmt: skip
 STRANGERS = {("client", "store"), ("store", "client")}
 """On one floor, and still not to see each other."""

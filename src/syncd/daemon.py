@@ -16,10 +16,9 @@ from typing import IO
 
 import anyio
 import structlog
-from aiohttp import web
 from anyio.abc import TaskGroup
 
-from syncd import __version__, drivers, log, metrics, runbooks, telemetry
+from syncd import __version__, drivers, log, metrics, telemetry
 from syncd.alerts.delivery import Receiver
 from syncd.alerts.push import Pusher
 from syncd.build import Builder
@@ -33,46 +32,23 @@ from syncd.memory import Keeper, MemoryView, Trace, found
 from syncd.opening import OpenedStore, keep_alive, key_ring, open_store
 from syncd.pulse import WORK_STUCK_SECONDS, Pulse
 from syncd.receivers import Receivers
-from syncd.rehearsal import Stage
 from syncd.reload import Reloader, noted, tell_warnings
 from syncd.scopes import Scopes, ScopeState
 from syncd.sdnotify import Notifier
 from syncd.secrets import Secret, Vault
-from syncd.server import (
-    desk_adapters,
-    desk_backfill,
-    desk_changes,
-    desk_contract,
-    desk_credentials,
-    desk_drift,
-    desk_dryrun,
-    desk_evidence,
-    desk_figures,
-    desk_letters,
-    desk_log,
-    desk_memory,
-    desk_pushes,
-    desk_records,
-    desk_subscriptions,
-    desk_surroundings,
-    desk_webhooks,
-)
 from syncd.server.app import Server
 from syncd.server.kept import Kept
 from syncd.server.ports import ReloadReport
 from syncd.server.refusals import Refusals
-from syncd.server.ui.page import Page
-from syncd.server.ui.sessions import Sessions
-from syncd.server.ui.sources import Sources
 from syncd.server.webhooks import Webhooks
 from syncd.signals import Signals
 from syncd.slow_steps import SlowSteps
-from syncd.store import Store, reached
+from syncd.store import Store
 from syncd.store.intake import Intake
 from syncd.supervisor import Supervisor
+from syncd.surfaces import Surfaces
 from syncd.surroundings import Surroundings
 from syncd.sync.narrowing import Narrowing
-from syncd.tracing import Tracing
 from syncd.upkeep import Upkeep
 
 say = structlog.get_logger()
@@ -154,15 +130,30 @@ class Daemon:
             state_directory=options.state_directory,
         )
         self.engine.own.ask(self._memory.trouble)
+
+        def directory() -> Path | None:
+            return options.state_directory or self._config.state_directory
+
         self._pusher = Pusher(
             config=lambda: self._config.alerts,
             receiver=lambda: Receiver.of(self._config.alerts, self._vault),
             conditions=lambda: self.engine.conditions.current,
             starting=lambda: self.engine.conditions.starting,
             clock=self.clock,
-            directory=lambda: options.state_directory or self._config.state_directory,
+            directory=directory,
         )
         self.engine.own.ask(self._pusher.trouble)
+        self._surfaces = Surfaces(
+            self.engine, self._vault, self.clock, self._receivers,
+            MemoryView(
+                self._memory, self._memory_trace, self._slow_steps, self._intake,
+                lambda: self._supervisor, lambda: self._store,
+            ),
+            Surroundings(options.config, self.environ, embedded=options.embedded),
+            config=lambda: self._config,
+            store=lambda: self._store,
+            directory=directory,
+        )  # fmt: skip
 
     @property
     def store(self) -> Store | None:
@@ -191,7 +182,7 @@ class Daemon:
         )
         server = Server(
             self._config.server, self.engine, clock=self.clock, admin_token=token, webhooks=webhooks,
-            desks=self._desks(), page=self._page(token), exposition=plain, everything=whole,
+            desks=self._surfaces.desks(), page=self._surfaces.page(token, self.stopping), exposition=plain, everything=whole,
         )  # fmt: skip
         traces = telemetry.begin(self._config.tracing, self._vault)
         try:
@@ -369,63 +360,6 @@ class Daemon:
 
     def _arrived(self, integration: str) -> bool:
         return self._supervisor is not None and self._supervisor.arrived(integration, deliveries=True)
-
-    def _desks(self) -> list[web.RouteDef]:
-        """What the admin API has beside its core, a desk a topic."""
-        return [
-            *desk_adapters.routes(self.engine.adapters),
-            *desk_backfill.routes(self.engine.backfills),
-            *desk_changes.routes(self.engine),
-            *desk_contract.routes(self.engine.contracts),
-            *desk_credentials.routes(self.engine.credentials),
-            *desk_drift.routes(self.engine.comparisons),
-            *desk_dryrun.routes(self.engine.dry_runs),
-            *desk_evidence.routes(self.engine),
-            *desk_figures.routes(self.engine),
-            *desk_letters.routes(self.engine.letters),
-            *desk_log.routes(self.engine, self.engine.log_levels, self.clock),
-            *desk_memory.routes(
-                MemoryView(
-                    self._memory,
-                    self._memory_trace,
-                    self._slow_steps,
-                    self._intake,
-                    lambda: self._supervisor,
-                    lambda: self._store,
-                )
-            ),
-            *desk_pushes.routes(self.engine.pushes),
-            *desk_records.routes(self.engine.records),
-            *desk_subscriptions.routes(self.engine.subscribers),
-            *desk_surroundings.routes(Surroundings(self.options.config, self.environ, embedded=self.options.embedded)),
-            *desk_webhooks.routes(
-                self.engine,
-                Tracing(lambda: self._config, lambda: self._store),
-                Stage(
-                    lambda: self._config, lambda: self._store, lambda: self._receivers.current, self._vault, self.clock
-                ),
-            ),
-        ]
-
-    def _page(self, token: Secret | None) -> Page:
-        """What people look at. At a Unix socket its file mode says who may, and no token is asked for."""
-        sources = Sources(
-            status=self.engine,
-            letters=self.engine.letters,
-            deliveries=Tracing(lambda: self._config, lambda: self._store),
-            figures=self.engine.figures,
-            changes=self.engine.changes,
-            records=self.engine.records,
-            store=lambda: reached(self._store),
-            runbooks=runbooks.pages,
-            meaning=runbooks.meaning,
-            stopping=self.stopping,
-        )
-        asked = token if self._config.server.admin.path is None else None
-        return Page(sources, Sessions(asked, self.clock, self._state_directory), self.clock)
-
-    def _state_directory(self) -> Path | None:
-        return self.options.state_directory or self._config.state_directory
 
     def _stuck_workers(self) -> list[str]:
         return self._supervisor.stuck(WORK_STUCK_SECONDS) if self._supervisor is not None else []
