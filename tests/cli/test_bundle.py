@@ -14,7 +14,9 @@ from urllib.parse import quote
 
 import pytest
 
-from syncd.cli.bundle_parts import everybody
+from syncd.cli.bundle_parts import everybody, from_daemon
+from syncd.cli.link import Unreachable
+from syncd.cli.output import Failure
 from syncd.support.bundle import Part, write
 from syncd.support.redacted import Pseudonyms, configuration, document, log_line, sample
 from tests.cli.test_data import execute
@@ -182,6 +184,22 @@ def test_who_did_something_is_named_otherwise_too():
     assert Pseudonyms(found)("paused by ann@web1, Bob and page: gone-shop of Old Ltd, shop") == (
         "paused by user-1@host-2, user-2 and page: integration-2 of company-1, integration-1"
     )
+
+
+def test_a_daemon_that_hangs_is_waited_for_once():
+    lost: list[str] = []
+    asked = []
+
+    def hang() -> str:
+        asked.append(1)
+        error = Unreachable("no daemon answers")
+        error.there = True
+        raise error
+
+    for _ in range(3):
+        with pytest.raises(Failure, match="no daemon answers"):
+            from_daemon(lost, hang)
+    assert len(asked) == 1
 
 
 def test_half_a_bundle_does_not_stay(tmp_path: Path):

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
 
 from syncd import __version__
 from syncd.cli.app import App, arun
-from syncd.cli.link import Link
+from syncd.cli.link import Link, Unreachable
 from syncd.cli.output import Failure
 from syncd.errors import SyncdError
 from syncd.redaction import KNOWN, VEIL
@@ -28,6 +28,8 @@ from syncd.support.redacted import Pseudonyms, clean, configuration, literals, l
 
 if TYPE_CHECKING:
     from syncd.config import Config
+
+T = TypeVar("T")
 
 LOG_LINES = 2000
 COMMAND_SECONDS = 120.0
@@ -146,15 +148,17 @@ def gathered(app: App, say: Callable[[str], None]) -> tuple[list[Part], Pseudony
     parts += [Part(f"config/{name}", about, without, missing=why) for name, why in files.broken.items()]
     say("asking the daemon")
     link = app.link()
-    parts += [_asked(link, *each) for each in _ASKED]
+    lost: list[str] = []
+    parts += [_asked(link, lost, *each) for each in _ASKED]
     parts += [
-        _probed(Link.of(app.config_directory, public=True), *each) for each in (("metrics", "txt"), ("health", "json"))
+        _probed(Link.of(app.config_directory, public=True), lost, *each)
+        for each in (("metrics", "txt"), ("health", "json"))
     ]
     say("asking the database")
     parts.append(_database(app, config))
     say("syncd doctor")
     parts.append(_doctor(app))
-    parts += _log(link)
+    parts += _log(link, lost)
     return parts, Pseudonyms(everybody(files.names(), parts))
 
 
@@ -177,18 +181,7 @@ def everybody(names: Mapping[str, list[str]], parts: Sequence[Part]) -> Mapping[
 
 
 def _version() -> dict[str, Any]:
-    libraries = (
-        "httpx",
-        "aiohttp",
-        "asyncpg",
-        "pydantic",
-        "orjson",
-        "anyio",
-        "uvloop",
-        "structlog",
-        "cryptography",
-        "click",
-    )
+    libraries = "httpx aiohttp asyncpg pydantic orjson anyio uvloop structlog cryptography click".split()
     found = {}
     for name in libraries:
         with suppress(metadata.PackageNotFoundError):
@@ -196,12 +189,24 @@ def _version() -> dict[str, Any]:
     return {"syncd": __version__, "python": sys.version, "system": platform.platform(), "libraries": found}
 
 
-def _asked(link: Link, name: str, path: str, query: Mapping[str, Any], about: str) -> Part:
+def from_daemon(lost: list[str], ask: Callable[[], T]) -> T:
+    """What the daemon answers. Raises Failure. One that hangs is waited for once and not for each file: `lost`."""
+    if lost:
+        raise Failure(lost[0])
+    try:
+        return ask()
+    except Unreachable as error:
+        if error.there:
+            lost.append(error.what)
+        raise
+
+
+def _asked(link: Link, lost: list[str], name: str, path: str, query: Mapping[str, Any], about: str) -> Part:
     file = f"{name}.json"
     try:
-        found = link.get(path, query, seconds=20.0)
+        found = from_daemon(lost, lambda: link.get(path, query, seconds=20.0))
     except Failure as error:
-        return Part(file, about, _OURS, missing=f"{error.what}: {error.why}")
+        return Part(file, about, _OURS, missing=": ".join(filter(None, (error.what, error.why))))
     for cause in found.get("causes", ()) if path == "dlq" else ():
         cause.pop("examples", None)
     for one in found.get("changes", ()) if path == "changes" else ():
@@ -211,12 +216,12 @@ def _asked(link: Link, name: str, path: str, query: Mapping[str, Any], about: st
     return Part(file, about, _OURS, as_json(found))
 
 
-def _probed(link: Link, path: str, kind: str) -> Part:
+def _probed(link: Link, lost: list[str], path: str, kind: str) -> Part:
     about = {"metrics": "all metrics, as a scrape sees them", "health": "what /health answers"}[path]
     try:
-        status, text = link.probe(f"/{path}", seconds=20.0)
+        status, text = from_daemon(lost, lambda: link.probe(f"/{path}", seconds=20.0))
     except Failure as error:
-        return Part(f"{path}.{kind}", about, _OURS, missing=f"{error.what}: {error.why}")
+        return Part(f"{path}.{kind}", about, _OURS, missing=": ".join(filter(None, (error.what, error.why))))
     if status >= 500 and path == "metrics":
         return Part(f"{path}.{kind}", about, _OURS, missing=f"it answered {status}")
     cleaned = "\n".join(map(sample, text.split("\n"))) if path == "metrics" else _as_json(text)
@@ -256,11 +261,11 @@ def _as_json(text: str) -> str:
         return clean(text)
 
 
-def _log(link: Link) -> list[Part]:
+def _log(link: Link, lost: list[str]) -> list[Part]:
     about = f"the latest log lines, {LOG_LINES:,} at most"
     parts = []
     try:
-        lines = link.get("log-lines", seconds=20.0)["lines"]
+        lines = from_daemon(lost, lambda: link.get("log-lines", seconds=20.0))["lines"]
         parts.append(Part("log.txt", "the latest log lines the daemon remembers", _OURS, _lines(lines)))
     except Failure as error:
         parts.append(Part("log.txt", "the latest log lines the daemon remembers", _OURS, missing=error.what))
