@@ -13,6 +13,7 @@ import pytest
 from syncd import drivers
 from syncd.config import Problem
 from syncd.doctor import Facts, Result, Verdict, examined, probes_errors
+from syncd.doctor import probes_webhooks as webhooks
 from syncd.doctor.facts import Certificate, EnvFile, HostFact, LiveFact, SecretFact, UnitFact, Verified
 from tests.doctor.made import DATABASE, FILES, HOOK, MACHINE, NOW, UNIT, daemon, integration, secret, sound
 
@@ -300,12 +301,16 @@ def test_a_line_says_what_is_wrong_and_how_to_mend_it(
         assert result.answer.do
 
 
-def test_a_secret_less_webhook_is_refused_only_where_nobody_can_subscribe(tmp_path: Path) -> None:
-    body = {"driver": "guesty", "integrations": {"flats": {**FILES["guesty"]["integrations"]["flats"], "webhook": {}}}}
-    without = replace(sound(tmp_path, partners={"guesty": body}), secrets=())
-    found = judged(without, "partner-5.3")
-    registers = "handed over" in found.answer.detail
-    assert found.verdict is (PASS if registers else FAIL)
+def test_a_webhook_without_a_secret_passes_only_where_the_partner_has_handed_one_over(tmp_path: Path) -> None:
+    facts_found = replace(
+        sound(tmp_path, partners={"maintainx": {**FILES["maintainx"], "integrations": BARE_HOOK}}), secrets=()
+    )
+    [plant] = facts_found.subjects
+    never = webhooks.verified(facts_found, [plant])
+    assert never.verdict is FAIL and never.do == "syncd webhook register plant"
+    assert webhooks.verified(facts_found, [replace(plant, registered=True)]).verdict is PASS
+    away = replace(facts_found, database=None, no_database="it is away")
+    assert webhooks.verified(away, [plant]).verdict is LATER
 
 
 def test_several_integrations_are_one_line_that_names_those_in_trouble(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class SecretFact:
     mode: int | None = None
     owner: str = ""
     mark: str = ""
-    """The same for equal secrets; tells nothing else."""
+    """The same for equal secrets."""
     leaks: bool = False
     """It came through the log's redaction unmasked."""
 

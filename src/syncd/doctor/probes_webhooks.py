@@ -41,6 +41,13 @@ def verified(facts: Facts, subjects: Sequence[Subject]) -> Answer:
         registers = one.driver.subscriptions(one.partner.options_for(one.name)) is not None
         if not secrets and not registers:
             return failed("it has no secret", "webhook: {secrets: [{file: NAME}]}")
+        if not secrets and not one.registered:
+            if facts.database is None:
+                return later(facts.no_database, facts.see_database)
+            return failed(
+                "it has no secret: none is configured, and it was never subscribed",
+                f"syncd webhook register {one.name}",
+            )
         lost = [secret for secret in secrets if secret.error]
         if lost:
             return failed(lost[0].error, lost[0].hint)
