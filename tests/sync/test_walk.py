@@ -10,6 +10,7 @@ import pytest
 from syncd.errors import TransientError
 from syncd.kit import Request, Response
 from syncd.model import Headers
+from syncd.sync.cancelling import SelfCancelledError
 from syncd.sync.inflight import Inflight
 from syncd.sync.line import Line
 from syncd.sync.listing import Step
@@ -84,6 +85,17 @@ async def test_a_lost_call_ends_the_walk_behind_the_answers_before_it():
     await walk(Pages(5), step(0), Partner({2: lost}).fetch, line, Inflight().hold())  # type: ignore[arg-type]
     assert len(await line.take()) == 2
     with pytest.raises(TransientError):
+        await line.take()
+
+
+async def test_a_walk_that_a_driver_cuts_off_as_if_it_was_cancelled_has_not_come_to_its_end():
+    def cancels() -> None:
+        raise asyncio.CancelledError
+
+    line: Line[Fetched] = Line(10, 1000)
+    await walk(Pages(5), step(0), Partner({2: cancels}).fetch, line, Inflight().hold())  # type: ignore[arg-type]
+    assert len(await line.take()) == 2
+    with pytest.raises(SelfCancelledError):
         await line.take()
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import time
 import warnings
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -72,6 +74,32 @@ async def test_each_planted_trouble_is_named_by_every_surface_within_a_minute_an
         await watch.until("cleared", troubles.values(), WITHIN_SECONDS)
         print(f"\n{watch.table(troubles)}")
         judge(watch, troubles)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(4500)
+async def test_an_hour_in_which_nothing_is_amiss_calls_nobody(tmp_path: Path, postgres: Postgres):
+    """Polled, quiet, tightly limited and webhook-fed partners that change: neither a condition nor an alert above a note, nor
+    a message. `SYNCD_TEST_QUIET` makes the hour shorter, in seconds."""
+    async with AsyncExitStack() as stack:
+        world, watch = World(tmp_path, postgres.url, stack), Watch()
+        await world.main(watch)
+        await world.held(watch)
+        for name in ("signed", "stuck"):
+            await world.control(name).stream(0.7, resources=("things",), creations=0.0, deletions=0.0)
+        ports = [daemon.port for daemon in world.daemons.values()]
+        watch.prometheus = await stack.enter_async_context(prometheus(tmp_path / "prometheus", ports))
+        await stack.enter_async_context(watch.watching())
+        until = time.monotonic() + float(os.environ.get("SYNCD_TEST_QUIET", "3600"))
+        calls: set[tuple[str, str, str]] = set()
+        while time.monotonic() < until:
+            await asyncio.sleep(5)
+            firing = [one["labels"] for one in watch.firing if one["labels"].get("severity") != "note"]
+            calls |= {(one["alertname"], one.get("integration", ""), one.get("code", "")) for one in firing}
+        assert loud(watch) == {}
+        assert {one for one in calls if one[0] != "SyncdWatchdog"} == set()
+        told = [one for heard in watch.messages.values() for _, message in heard for one in message["began"]]
+        assert [one["code"] for one in told if one["severity"] != "note"] == []
 
 
 async def started(world: World, watch: Watch, socket: str) -> None:
