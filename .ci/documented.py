@@ -112,6 +112,7 @@ def _run(words: str, here: Path, env: Mapping[str, str]) -> int:
     if done.returncode != 0:
         print(f"{(done.stdout or '')[-3000:]}\nexit {done.returncode} after {time.monotonic() - began:.0f} s: {words}")
         return 1
+    print(f"  {time.monotonic() - began:.0f} s", flush=True)
     return 0
 
 

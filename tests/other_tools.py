@@ -51,7 +51,10 @@ def _everywhere() -> tuple[tuple[str, str], ...]:
         place = path.relative_to(ROOT).as_posix()
         found += [(place, command) for command in of_document(path.read_text("utf-8"))]
     for path in sorted(SOURCE.rglob("*.py")):
-        for text in texts(ast.parse(path.read_text("utf-8"))):
+        whole = path.read_text("utf-8")
+        for text in (
+            texts(ast.parse(whole)) if re.search(SURELY, whole) else ()
+        ):  # most files name none: reading is dear
             found += [(path.relative_to(ROOT).as_posix(), match[0].strip()) for match in _SENTENCE.finditer(text)]
     for folder in ("systemd", "config", "packaging", "monitoring"):
         for path in sorted((ROOT / folder).rglob("*.*")):

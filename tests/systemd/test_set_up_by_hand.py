@@ -111,7 +111,6 @@ def test_it_is_taken_away_and_set_up_by_hand(checkout: Machine) -> None:
     assert machine.run("getent", "passwd", "syncd", check=False).returncode != 0
     machine.run("runuser", "-u", "postgres", "--", "dropdb", "--force", "syncd")
     machine.run("runuser", "-u", "postgres", "--", "dropuser", "syncd")
-    machine.run("mkdir", "-p", "/opt")  # went with the last that lay in it
     machine.run("cp", "-a", "/srv/opt-syncd", "/opt/syncd")
     machine.run("mkdir", "-p", "/usr/share/doc/syncd")
     machine.run("cp", "-a", "/srv/examples", "/usr/share/doc/syncd/examples")

@@ -256,7 +256,10 @@ def _cancel(app: App, link: Link, said: Row, *, yes: bool, dry_run: bool) -> Exi
         result_json(found)
         return Exit.OK
     for one in found["cancelled"]:
-        result(f"{one['integration']}: replay {one['replay']} cancelled, {one['left']:,} letters left as they were")
+        as_before = "it was" if one["left"] == 1 else "they were"
+        result(
+            f"{one['integration']}: replay {one['replay']} cancelled, {plural(one['left'], 'letter')} left as {as_before}"
+        )
     if not found["cancelled"]:
         result("no replay under way holds such letters")
     return Exit.OK
