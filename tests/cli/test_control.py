@@ -159,14 +159,17 @@ def test_the_token_is_read_from_where_the_configuration_keeps_it(run, start, dir
     start(token="sesame-open-17")
     done = run("status", "--config", directory)
     assert done.exit_code == 77
-    assert "wants its token" in done.stderr
+    assert "wants its token\n  do:  set SYNCD_ADMIN_TOKEN to it" in done.stderr
     (directory / "secrets" / "token").write_text("sesame-open-17\n")
     (directory / "secrets" / "token").chmod(0o600)
     text = (directory / "syncd.yaml").read_text().replace("admin: ", "admin_token: {file: token}, admin: ")
     (directory / "syncd.yaml").write_text(text)
     assert run("status", "--config", directory).exit_code == 0
+    (directory / "secrets" / "token").write_text("sesame-open-18\n")
+    assert "what the daemon started with: systemctl restart" in run("status", "--config", directory).stderr
     monkeypatch.setenv("SYNCD_ADMIN_TOKEN", "wrong")
-    assert run("status", "--config", directory).exit_code == 77
+    wrong = run("status", "--config", directory)
+    assert (wrong.exit_code, "unset it, or set it to" in wrong.stderr) == (77, True)
 
 
 def test_a_database_that_is_away_is_75_with_the_hint(run, start, directory: Path):

@@ -108,6 +108,8 @@ class Link:
             return found
         if isinstance(found, dict) and isinstance(found.get("error"), dict):
             error = found["error"]
+            if error.get("code") == "token":
+                error["hint"] = _about_token(self._token is not None)
             asked = click.get_current_context(silent=True)
             raise Failure(
                 f"{asked.command_path if asked is not None else path} failed",  # as it says without a daemon
@@ -185,6 +187,17 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return {"server": _glimpsed(file)}
     return found if isinstance(found, dict) else {}
+
+
+def _about_token(given: bool) -> str:
+    """What to do where the daemon wants another token than it was given, or was given none."""
+    if os.environ.get("SYNCD_ADMIN_TOKEN"):
+        return "SYNCD_ADMIN_TOKEN is not this daemon's token: unset it, or set it to the one that its server.admin_token names"
+    if given:
+        return "the token in server.admin_token's place is not what the daemon started with: systemctl restart syncd"
+    return (
+        "set SYNCD_ADMIN_TOKEN to it; or name the daemon's own configuration, where server.admin_token is: --config DIR"
+    )
 
 
 def _why_default(file: Path, key: str) -> str:
