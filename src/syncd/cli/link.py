@@ -192,7 +192,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _about_token(given: bool) -> str:
     """What to do where the daemon wants another token than it was given, or was given none."""
     if os.environ.get("SYNCD_ADMIN_TOKEN"):
-        return "SYNCD_ADMIN_TOKEN is not this daemon's token: unset it, or set it to the one that its server.admin_token names"
+        return "SYNCD_ADMIN_TOKEN is not this daemon's token: unset it, or set it to what its server.admin_token names"
     if given:
         return "the token in server.admin_token's place is not what the daemon started with: systemctl restart syncd"
     return (
