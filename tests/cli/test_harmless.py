@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 import pytest
 
 from syncd.cli import output
-from syncd.cli.output import harmless
+from syncd.cli.output import harmless, result_json
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,12 @@ def test_whatever_a_command_prints_keeps_our_colours_and_no_other_codes(capsys: 
     out, err = capsys.readouterr()
     for text in (out, err):
         assert click.unstyle(text) == "✗ the partner said \\x1b]0;hello\\x07 and \\x1b[2J\n"
+
+
+def test_a_document_spells_out_what_a_terminal_would_obey_and_means_the_same(capsys: pytest.CaptureFixture[str]):
+    value = {"id": "c1\x9b31m \u202e\x7f", "name": "é ☃"}
+    result_json(value)
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == value
+    assert "é ☃" in printed
+    assert not {"\x9b", "\u202e", "\x7f"} & set(printed)

@@ -181,7 +181,9 @@ def everybody(names: Mapping[str, list[str]], parts: Sequence[Part]) -> Mapping[
 
 
 def _version() -> dict[str, Any]:
-    libraries = "httpx aiohttp asyncpg pydantic orjson anyio uvloop structlog cryptography click".split()
+    libraries = [
+        "httpx", "aiohttp", "asyncpg", "pydantic", "orjson", "anyio", "uvloop", "structlog", "cryptography", "click",
+    ]  # fmt: skip
     found = {}
     for name in libraries:
         with suppress(metadata.PackageNotFoundError):

@@ -34,6 +34,10 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """What `paint` writes: it changes how text looks, and nothing else."""
 
 
+_UNSEEN = re.compile("[\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff]")
+"""What a terminal obeys though JSON lets it stand as it is: there it is spelt out, which means the same."""
+
+
 class Failure(click.ClickException):
     """A command cannot go on. `what` failed, `why`, and what to `do` about it."""
 
@@ -73,7 +77,11 @@ def result_json(value: Any) -> None:
     import orjson
 
     options = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_INDENT_2
-    click.echo(orjson.dumps(value, default=str, option=options).decode())
+    click.echo(_UNSEEN.sub(_spelt, orjson.dumps(value, default=str, option=options).decode()))
+
+
+def _spelt(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def colour_wanted(stream: IO[Any]) -> bool:

@@ -9,7 +9,7 @@ import click
 
 from syncd.cli.app import App, Target, arun, common, known_integration
 from syncd.cli.exits import Exit
-from syncd.cli.output import Failure, plural, result, result_json, say, screen
+from syncd.cli.output import Failure, harmless, plural, result, result_json, say, screen
 
 if TYPE_CHECKING:
     from syncd.config import Config
@@ -121,6 +121,7 @@ async def _export(
 ) -> int:
     import sys
 
+    on_terminal = sys.stdout.isatty()  # there it is looked at; a file or a pipe gets it to the byte
     which = {"no": False, "only": True, "too": None}[deleted]
     config = app.config()
     count = 0
@@ -134,7 +135,8 @@ async def _export(
             options = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
             async for found in store.records.scan(integration, resource, deleted=which, limit=limit):
                 told = _told(found, raw=raw, data=not raw)
-                click.echo(orjson.dumps(told, default=str, option=options), nl=False)
+                line = orjson.dumps(told, default=str, option=options)
+                click.echo(harmless(line.decode()) if on_terminal else line, nl=False)
                 count += 1
             return count
 
@@ -150,7 +152,8 @@ async def _export(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["external_id", *columns])
         async for found in store.records.scan(integration, resource, deleted=which, limit=limit):
-            writer.writerow([found.external_id, *(_cell(found.data.get(column)) for column in columns)])
+            cells = [found.external_id, *(_cell(found.data.get(column)) for column in columns)]
+            writer.writerow([harmless(str(cell)) for cell in cells] if on_terminal else cells)
             count += 1
     return count
 
