@@ -194,6 +194,15 @@ class Daemon:
                     await traces.aclose()
 
     async def _run(self, server: Server) -> int:
+        try:
+            await self._live(server)
+        finally:  # whatever ended it: an embedded server would run on unseen
+            with anyio.CancelScope(shield=True):
+                await self._close_store()
+        say.info("daemon_stopped")
+        return 0
+
+    async def _live(self, server: Server) -> None:
         async with anyio.create_task_group() as everything:
             await everything.start(Signals(self._stop, self._reload).run)
             await everything.start(server.run)
@@ -235,9 +244,6 @@ class Daemon:
                 await self.stopping.wait()
             await self._drain()
             everything.cancel_scope.cancel()
-        await self._close_store()
-        say.info("daemon_stopped")
-        return 0
 
     # -- up --------------------------------------------------------------------------------------------------------
 
@@ -370,10 +376,12 @@ class Daemon:
         return [] if self._started else ["starting"]
 
     async def _reload(self, who: str) -> ReloadReport:
-        if self.stopping.is_set():
-            return ReloadReport(ok=False, problems=["stopping: nothing is reloaded any more"])
-        if self._reloader is None:
-            return ReloadReport(ok=False, problems=["still starting: nothing to reload yet"])
+        if self._reloader is None or self.stopping.is_set():
+            why = "still starting: nothing to reload yet"
+            if self.stopping.is_set():
+                why = "stopping: nothing is reloaded any more"
+            say.warning("reload_refused", who=who, reason=why)  # who sent a signal gets no other answer
+            return ReloadReport(ok=False, problems=[why])
         async with self._reloading:
             self._notifier.reloading()
             try:
