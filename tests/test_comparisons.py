@@ -127,7 +127,7 @@ async def test_two_at_once_and_not_of_what_is_paused(store: Store):
         desk.account.health.paused = Explanation("paused", "paused by ann")
         with pytest.raises(RejectedError, match="acme is paused"):
             await comparisons.compare("acme", "things", None, None, values=False)
-        with pytest.raises(StoreError, match="not running on this instance"):
+        with pytest.raises(StoreError, match="does not run here now"):
             await comparisons.compare("shop", None, None, None, values=False)
 
 
