@@ -20,6 +20,8 @@ from tests.whole.daemon import Daemon, Rows
 from tests.whole.world import SIMULATED, World, founded, world
 
 AT_ONCE = 3
+LONGEST_SECONDS = 120
+"""Of one command: it hangs after that. A busy machine takes half a minute for what usually takes one second."""
 
 
 def plan(*, alone: bool) -> dict[str, list[str]]:
@@ -39,9 +41,9 @@ async def answered(daemon: Daemon, words: str, stdin: bytes = b"") -> str:
         code, output = await lasting(daemon, words)
     else:
         try:
-            code, out, err = await daemon.cli(*shlex.split(words), stdin=stdin, seconds=45)
+            code, out, err = await daemon.cli(*shlex.split(words), stdin=stdin, seconds=LONGEST_SECONDS)
         except TimeoutError:
-            return f"$ syncd {words}\nhas not ended after 45 s"
+            return f"$ syncd {words}\nhas not ended after {LONGEST_SECONDS} s"
         output = out + err
     wrong = orders.judged(words, code, output) or (piped(pipe, out) if pipe else "")
     return wrong and f"$ syncd {words}\n{wrong}:\n{output[-1500:]}"
@@ -63,17 +65,17 @@ async def lasting(daemon: Daemon, words: str) -> tuple[int, str]:
     with tempfile.TemporaryFile() as out, Path("/dev/null").open() as nothing:
         files = {"stdin": nothing.fileno(), "stdout": out.fileno(), "stderr": out.fileno()}
         process = warm.fork("syncd", *shlex.split(words), env=env, **files)
-        for _ in range(600):
+        for _ in range(1200):
             if process.returncode is not None or out.seek(0, 2) > 40:
                 break
             await asyncio.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        code = await asyncio.wait_for(process.wait(), 20)
+        code = await asyncio.wait_for(process.wait(), 60)
         out.seek(0)
         return 0 if code == 130 else code, out.read().decode()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_what_needs_no_daemon_answers_as_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     at = dict.fromkeys([*SIMULATED, "boatyard"], "http://127.0.0.1:9/v1")
@@ -87,7 +89,7 @@ async def test_what_needs_no_daemon_answers_as_it_is_said(tmp_path: Path, monkey
         pytest.fail("\n\n".join(filter(None, wrong)), pytrace=False)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 async def test_what_a_daemon_is_asked_is_answered_as_it_is_said(
     tmp_path: Path, database: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

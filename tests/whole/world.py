@@ -163,7 +163,7 @@ class World:
         async def buried() -> bool:
             return len(await self._all(query)) >= wanted
 
-        await self.daemon.until(buried, seconds=20)
+        await self.daemon.until(buried, seconds=60)
         await self._guesty.behave()
         return await self._all(query)
 
@@ -191,7 +191,7 @@ class World:
                 case "DELIVERY" | "DELIVERY2":
                     value = (await self._all(deliveries))[word == "DELIVERY2"]
                 case "PUSH":
-                    await self.daemon.until(self._pushed, seconds=20)
+                    await self.daemon.until(self._pushed, seconds=60)
                     query = "SELECT id FROM syncd.outbox WHERE integration = $1 AND state = 'done' ORDER BY id LIMIT 1"
                     [value] = await self._all(query, words.split()[2])
                 case "LISTING":
@@ -211,6 +211,8 @@ class World:
         """What has to be so before a command; what it is given on stdin."""
         if words.startswith("dlq list") or "'acme 422'" in words:
             await self.letters()
+        elif "--cancel" in words:
+            await self._under_way([word for word in words.split() if word.isdigit()])
         elif words.startswith("new driver"):
             shutil.rmtree(self.daemon.folder / words.split()[2], ignore_errors=True)
         elif words.startswith("reconcile boatyard") and "--confirm" in words:
@@ -218,6 +220,12 @@ class World:
         elif words.startswith(("credential rotate", "credential set")):
             return self._renewed(words)
         return b""
+
+    async def _under_way(self, letters: list[str]) -> None:
+        """A replay of these has begun, and the partner takes its time over the canary: the others wait behind it."""
+        await self._guesty.misbehave("latency", match="/v1/listings", min=15, max=15, count=1)
+        code, out, err = await self.daemon.cli("dlq", "replay", *letters, "--yes", "--no-wait")
+        assert code == 0 and "begun" in out, out + err
 
     async def _pushed(self) -> bool:
         return not await self._all("SELECT id FROM syncd.outbox WHERE state <> 'done'")
@@ -243,7 +251,7 @@ class World:
             await self.daemon.post("reconcile", {"integration": "boatyard", "resource": "boats"})
             return bool((await self.daemon.integration("boatyard"))["resources"][0]["held_deletions"])
 
-        await self.daemon.until(held, seconds=20, every=0.5)
+        await self.daemon.until(held, seconds=60, every=0.5)
 
 
 @asynccontextmanager
@@ -269,7 +277,7 @@ async def world(folder: Path, database: str, rows: Rows) -> AsyncIterator[World]
                 )
                 return {row[0] for row in stored} >= READ
 
-            await daemon.until(read, seconds=60)
+            await daemon.until(read, seconds=180)
             yield World(daemon, rows, simulators)
 
 
