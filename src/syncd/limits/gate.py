@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from syncd import metrics
 from syncd.clock import Clock
 from syncd.limits.book import Book, Call
 from syncd.limits.breaker import BreakerPolicy, BreakerState
@@ -15,6 +14,7 @@ from syncd.limits.breakers import Breakers, Hold
 from syncd.limits.lessons import Lessons
 from syncd.limits.readings import Reading
 from syncd.limits.recorder import Recorder
+from syncd.limits.scraped import SCOPES
 from syncd.limits.slot import Slot
 from syncd.limits.tiers import TierSpec
 from syncd.limits.views import view_of
@@ -80,7 +80,7 @@ class Gate:
         """A breaker turned since the state was stored; with an open one no call comes along to store it."""
         self._busy_calls: dict[str, float] = {}
         """By tier: what was spent while somebody waited."""
-        metrics.SCOPES.add(self)
+        SCOPES.add(self)
 
     # -- calls
 
@@ -367,7 +367,7 @@ class Gate:
 
     def close(self) -> None:
         """Take this scope out of the metrics (it was removed from the configuration)."""
-        metrics.SCOPES.discard(self)
+        SCOPES.discard(self)
         self.breakers.close()
 
     # -- telling
