@@ -217,5 +217,5 @@ async def test_the_view_shows_every_group_also_those_nobody_has_called(here: Ins
 
 
 async def test_an_integration_that_does_not_run_is_said_to(here: Instance):
-    with pytest.raises(StoreError, match="nobody is not running"):
+    with pytest.raises(StoreError, match="nobody does not run here"):
         await here.breakers.hold("nobody", None, who="ann", reason="x", until=None)
