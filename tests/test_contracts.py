@@ -198,7 +198,7 @@ async def test_a_document_that_is_gone_or_unreadable_is_told_of_and_the_look_goe
 async def test_who_asks_hears_why_nothing_could_be_asked(clock: FakeClock) -> None:
     account = Account("shop")
     contracts = Looking([account], clock)
-    with pytest.raises(StoreError, match="not running"):
+    with pytest.raises(StoreError, match="does not run here"):
         await contracts.contract("other")
     contracts.finds = Findings("boats", note="no answer within 120 s")
     with pytest.raises(TransientError, match="no answer within 120 s"):
