@@ -1,4 +1,4 @@
-"""The admin API of what the daemon's process has around it. Of a secret it tells whether it can be read, and its short hash."""
+"""The admin API of what the daemon's process has around it. Of a secret it tells if it can be read, and its short hash."""
 
 from __future__ import annotations
 
