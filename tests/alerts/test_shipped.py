@@ -15,7 +15,8 @@ import yaml
 from click.testing import CliRunner, Result
 from prometheus_client.metrics import MetricWrapperBase
 
-import syncd.conditions.gauges  # noqa: F401  (registers its metrics)
+import syncd.conditions.gauges  # registers its metrics
+import syncd.limits.scraped  # noqa: F401  (likewise)
 from syncd import metrics
 from syncd.alerts import ALERTS
 from syncd.alerts.dashboards import DASHBOARDS
