@@ -95,7 +95,7 @@ async def tell(daemon: Daemon, repeats: int) -> None:
     from syncd.server.ui.paper import Paper
 
     engine, paper = daemon.engine, Paper()
-    sources = daemon._page(None)._sources
+    sources = daemon._surfaces.page(None, daemon.stopping)._sources
     front = Front(sources, paper, daemon.clock)
     an_hour(engine.figures._rings["1h"], list(engine.names()))
     began = time.perf_counter()
