@@ -4,7 +4,8 @@
 .PHONY: help demo run test coverage check lint bench conformance soak systemd docs wheel deb lock clean screenshots
 
 PYTHON_BIN := .venv/bin/python
-JOBS ?= 5
+# Whole paths wait more than they reckon: three at a time for each of two processors, and one.
+JOBS ?= 7
 # Which tests: make test T=tests/limits
 T ?= tests
 # Which YAML: make run CONFIG=/etc/syncd

@@ -129,7 +129,7 @@ def test_it_is_taken_away_and_set_up_by_hand(checkout: Machine) -> None:
             shell(machine, command)
 
 
-def test_everything_was_run_that_is_said() -> None:
+def test_everything_was_run_that_is_said(machine: Machine) -> None:
     RUN.update(page("install.md", "apt install"))  # conftest.py installs the package by it
     assert [command for command in other_tools.said() if _booted(command) and command not in RUN] == []
 
