@@ -267,9 +267,8 @@ class Upkeep:
         account.health.probed(None, self._clock.now())
 
     async def _test(self, account: Account) -> Response:
-        async with account.inflight.narrowing.one(
-            Lane.NORMAL
-        ):  # where nothing cheaper is known it is a page of a listing
+        # Where nothing cheaper is known it is a page of a listing.
+        async with account.inflight.narrowing.one(Lane.NORMAL):
             return await account.session.call(account.driver.test(account.options), lane=Lane.LOW)
 
     async def _prune(self) -> None:
