@@ -54,7 +54,8 @@ LONGEST = (
 
 CROWDS = (
     "test_convergence", "test_histories_cancelled", "test_histories", "test_exact", "test_histories_mutations",
-    "test_histories_fair", "test_histories_learning", "test_histories_told", "test_adaptive",
+    "test_histories_fair", "test_histories_learning", "test_histories_told", "test_adaptive", "test_coalescing",
+    "test_forecast", "test_capacity", "test_figures", "test_floors",
 )  # fmt: skip
 """Files that do the same thousands of times, the longest first: measuring branches would only make them slow."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -47,6 +48,7 @@ def declared() -> dict[str, set[str]]:
     return found
 
 
+@cache
 def recorded() -> dict[str, set[str]]:
     rules = yaml.safe_load(rules_file(ALERTS))["groups"][0]["rules"]
     return {rule["record"]: {"integration", "partner"} for rule in rules if "record" in rule}
