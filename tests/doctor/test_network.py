@@ -26,6 +26,12 @@ NOW = datetime.now(UTC)  # certificates are judged by OpenSSL too, which has no 
 HOST = "127.0.0.1"
 
 
+USAGES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign",
+    "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
+
+
 @dataclass
 class Authority:
     """A certificate authority of this test's own."""
@@ -73,7 +79,13 @@ class Authority:
             .not_valid_before(NOW - timedelta(days=400))
             .not_valid_after(ends)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            # From Python 3.13 on certificates are judged strictly by RFC 5280.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
+        if authority:
+            may = dict.fromkeys(USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+            builder = builder.add_extension(x509.KeyUsage(**may), critical=True)
         if host:
             names: list[x509.GeneralName] = [x509.DNSName(host)]
             if host[0].isdigit():
