@@ -117,6 +117,12 @@ def test_short_values_are_left_alone():
         ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjg-_R8U is over", "jwt **** is over"),
         ("after=eyJpZCI6MTIzfQ==&x=1", "after=eyJpZCI6MTIzfQ==&x=1"),
         ("a -----BEGIN RSA " + "PRIVATE KEY-----\nMII\nabc=\n-----END RSA PRIVATE KEY----- b", "a **** b"),
+        (
+            "-----BEGIN RSA "
+            + "PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: A-1\n\nMII-=\n-----END RSA PRIVATE KEY----- b",
+            "**** b",
+        ),
+        ("-----BEGIN " + "PRIVATE KEY-----\nMII -----BEGIN " + "PRIVATE KEY-----\nMII", "********"),
         ('"-----BEGIN ' + "PRIVATE KEY-----\\nMIIE\\nabcd…", '"****…'),
         ("no such key: sk_" + "live_4eC39HqLyjWDarjt", "no such key: ****"),
         ("risk_test_something and task_live_something", "risk_test_something and task_live_something"),

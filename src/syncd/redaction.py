@@ -49,11 +49,12 @@ _TELLING = re.compile(
 _LOOKS = ("eyJ", "PRIVATE KEY", "k_live_", "k_test_", "whsec_", "AKIA", "ghp_", "xox")
 _SHAPED = re.compile(
     r"\beyJ[\w-]{5,}\.eyJ[\w-]{5,}(?:\.[\w-]*)?"
-    r"|-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----(?:[\s\S]*?-----END [A-Z0-9 ]{0,30}PRIVATE KEY-----|[\w+/=\s\\]*)"
+    r"|-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY-----"
+    r"(?:[^-]*(?:-(?!----)[^-]*)*-----END [A-Z0-9 ]{0,30}PRIVATE KEY-----|[\w+/=\s\\]*)"
     r"|\b[sr]k_(?:live|test)_\w{8,}|\bwhsec_[\w+/=]{8,}|\bAKIA[0-9A-Z]{16}\b|\bghp_\w{20,}|\bxox[abeprs]-[\w-]{8,}"
 )
 
-_EMAIL = re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
 _PHONE = re.compile(
     r"(?<![\w.:/-])(?!\d{4}-\d\d-\d\d)(?:\+\d[\d ().-]{6,}\d|\(?\d{2,4}\)?[ .-]\d{3,4}[ .-]\d{3,5})(?![\w-])"
 )
