@@ -67,9 +67,8 @@ def previous_of(ref: Ref, vault: Vault) -> Ref | None:
     """The reference to the secret that was in the file before, while it lies beside it."""
     if ref.file is None or left_of(ref, vault) is not Left.REPLACED:
         return None
-    return Ref.model_validate(
-        {"file": str(Files(vault.path(ref)).previous)}
-    )  # not beside a symbolic link, but its target
+    # Beside the target of a symbolic link, not beside the link.
+    return Ref.model_validate({"file": str(Files(vault.path(ref)).previous)})
 
 
 class Files:
